@@ -1,0 +1,139 @@
+/** Commands that set the database up and run the daemon. */
+import type { Command } from 'commander';
+import type { WatchOptions } from '../src/commands/watch.ts';
+import { readSettings } from '../src/config.ts';
+import { UserError } from '../src/errors.ts';
+import { oneOf, wholeNumber } from '../src/values.ts';
+import { collect, commaList, help, onDatabase, out, parsed, settingFlags } from './action.ts';
+
+interface JsonFlag {
+  json?: boolean;
+}
+
+const watchCommands = () => import('../src/commands/watch.ts');
+
+export function addDatabaseCommands(program: Command): void {
+  program.commandsGroup('Set up and run:');
+  addMigrate(program);
+  addWatch(program);
+  addUnwatch(program);
+  addSources(program);
+  addStart(program);
+  addDemo(program);
+}
+
+function addMigrate(program: Command): void {
+  const command = onDatabase(
+    program.command('migrate').description('create the schema "rowhook" and its roles, or bring them up to date'),
+    async (client, flags: JsonFlag) => (await import('../src/commands/migrate.ts')).migrate(client, flags, out),
+  );
+  help(
+    command,
+    ['DATABASE_URL=postgres://owner@localhost/app rowhook migrate'],
+    'Run it as often as you like: what is there already is left alone.',
+  );
+}
+
+function addWatch(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('watch')
+      .description("turn a table's row changes into events")
+      .argument('[table]', 'the table, with its schema where that is not in the search_path')
+      .option('--preset <name>', 'watch those tables of a preset that exist: crm, sales, inbox, users or all')
+      .option('--schema <name>', "the schema of a preset's tables (default: public)")
+      .option('--prefix <prefix>', "what its events' names begin with (default: the table's name)")
+      .option('--tenant-column <column>', 'the column that names the tenant (default: organization_id, tenant_id …)')
+      .option('--tenant-id <tenant>', 'the one tenant that all of its rows belong to')
+      .option('--events <list>', 'some of created,updated,deleted (default: all)', commaList)
+      .option(
+        '--derived <rule>',
+        'a further event: stage=stage.changed when a column changes, status:won=won when it becomes a value; repeatable',
+        collect,
+      )
+      .option('--ignore-columns <list>', 'an UPDATE of these alone is no event (default: updated_at)', commaList)
+      .option(
+        '--capture <what>',
+        'subscribed (default): what a webhook wants; all: everything, for history',
+        parsed('--capture', oneOf(['subscribed', 'all'])),
+      )
+      .option(
+        '--max-payload-bytes <n>',
+        'above it an event holds the key columns only (default: 1048576)',
+        parsed('--max-payload-bytes', wholeNumber(0, 2 ** 31 - 1)),
+      ),
+    async (client, table: string | undefined, flags: WatchOptions) => {
+      if (flags.preset !== undefined) await (await watchCommands()).watchPreset(client, flags.preset, flags, out);
+      else await (await watchCommands()).watch(client, table ?? '', flags, out);
+    },
+  ).hook('preAction', ({ args, opts }) => {
+    const isPreset = opts().preset !== undefined;
+    if (args.length > 0 === isPreset) throw new UserError('watch: give either a table or --preset.', 2);
+  });
+  help(
+    command,
+    [
+      'rowhook watch --preset crm',
+      'rowhook watch deals --prefix deal --derived stage=stage.changed --derived assigned_to=assigned',
+      'rowhook watch public.invoices --tenant-column account_id --ignore-columns updated_at,seen_at',
+    ],
+    'Watching a table again replaces its settings.',
+  );
+}
+
+function addUnwatch(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('unwatch')
+      .description("stop watching a table and take rowhook's triggers off it")
+      .argument('<table>', 'the table'),
+    async (client, table: string, flags: JsonFlag) => (await watchCommands()).unwatch(client, table, flags, out),
+  );
+  help(command, ['rowhook unwatch deals'], 'Events that were captured already are still delivered.');
+}
+
+function addSources(program: Command): void {
+  const command = onDatabase(
+    program.command('sources').description('list the watched tables and their events'),
+    async (client, flags: JsonFlag) => (await watchCommands()).sources(client, flags, out),
+  );
+  help(command, ['rowhook sources', "rowhook sources --json | jq -r '.events[]'"]);
+}
+
+function addStart(program: Command): void {
+  const command = settingFlags(program.command('start'))
+    .description('run the daemon that delivers')
+    .action(async (flags: Record<string, unknown>) => {
+      const settings = readSettings(flags, process.env);
+      const { start } = await import('../src/commands/start.ts');
+      process.exitCode = await start(settings);
+    });
+  help(
+    command,
+    [
+      'rowhook start',
+      'ROWHOOK_ENVIRONMENT=production rowhook start --max-in-flight 512',
+      'rowhook start --allow-http --allow-cidrs 127.0.0.0/8   # deliver to this machine',
+    ],
+    'A flag wins over the environment; an empty value is an unset one. Any number of daemons may run.\nSIGINT or SIGTERM lets attempts in flight end; a second one ends the process at once.',
+    'Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage or settings.',
+  );
+}
+
+function addDemo(program: Command): void {
+  const command = program
+    .command('demo')
+    .description('see it work: a PostgreSQL of its own, CRM tables, a receiver and a daemon')
+    .option('--once', 'exit when everything was delivered and logged')
+    .option('--port <port>', "the demo database's port", parsed('--port', wholeNumber(1, 65_535)))
+    .action(async ({ once = false, ...rest }: { once?: boolean; port?: number }) => {
+      const { demo } = await import('../src/commands/demo.ts');
+      process.exitCode = await demo({ once, ...rest });
+    });
+  help(
+    command,
+    ['rowhook demo', 'rowhook demo --once'],
+    '',
+    'Exit codes: 0 all was delivered and logged, 1 it was not, 2 wrong usage.',
+  );
+}

@@ -1,0 +1,74 @@
+/** Commands that show what was delivered, what was not, and deliver it again. */
+import type { Command } from 'commander';
+import type { DeliveriesOptions } from '../src/commands/deliveries.ts';
+import type { LogsOptions } from '../src/commands/logs.ts';
+import type { ReplayOptions } from '../src/commands/replay.ts';
+import { oneOf, uuid, wholeNumber } from '../src/values.ts';
+import { help, onDatabase, out, parsed } from './action.ts';
+
+const LIMIT_MAX = 100_000;
+
+export function addHistoryCommands(program: Command): void {
+  program.commandsGroup('What happened:');
+  addLogs(program);
+  addDeliveries(program);
+  addReplay(program);
+}
+
+function addLogs(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('logs')
+      .description('print attempts, one a line, the newest last')
+      .option('--webhook <id>', 'of one webhook', parsed('--webhook', uuid))
+      .option('--tenant <tenant>', 'of one tenant')
+      .option(
+        '--status <status>',
+        'success, failed or skipped',
+        parsed('--status', oneOf(['success', 'failed', 'skipped'])),
+      )
+      .option('--event <event>', 'of one event type; deal.* for all of deal')
+      .option('--limit <n>', 'how many of the newest', parsed('--limit', wholeNumber(0, LIMIT_MAX)), 50)
+      .option('--follow', 'go on printing as they happen; --json has headers and bodies too'),
+    async (client, flags: LogsOptions) => (await import('../src/commands/logs.ts')).logs(client, flags, out),
+  );
+  help(command, [
+    'rowhook logs --follow',
+    'rowhook logs --status failed --tenant acme --limit 200',
+    "rowhook logs --json | jq -r 'select(.duration_ms > 1000).request_url'",
+  ]);
+}
+
+function addDeliveries(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('deliveries')
+      .description('list deliveries that wait for another attempt, or failed for good')
+      .option('--webhook <id>', 'of one webhook', parsed('--webhook', uuid))
+      .option('--tenant <tenant>', 'of one tenant')
+      .option('--state <state>', 'waiting or failed', parsed('--state', oneOf(['waiting', 'failed'])))
+      .option('--limit <n>', 'most rows to print, newest first', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 100),
+    async (client, flags: DeliveriesOptions) =>
+      (await import('../src/commands/deliveries.ts')).deliveries(client, flags, out),
+  );
+  help(command, ['rowhook deliveries --state failed', 'rowhook deliveries --webhook 1f0c… --json']);
+}
+
+function addReplay(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('replay')
+      .description('deliver again what failed for good')
+      .argument('<id>', "the webhook's id", parsed('webhook id', uuid))
+      .requiredOption('--since <time>', 'events from this time on: 2025-10-17T19:30:00Z, or 2h, 3d for that long ago')
+      .option('--until <time>', 'events before this time (default: now)')
+      .option('--only <what>', 'failed: those whose attempts ran out', 'failed'),
+    async (client, id: string, flags: ReplayOptions) =>
+      (await import('../src/commands/replay.ts')).replay(client, id, flags, out),
+  );
+  help(
+    command,
+    ['rowhook replay 1f0c… --since 2h', 'rowhook replay 1f0c… --since 2025-10-17 --until 2025-10-18'],
+    'A receiver sees the same webhook-id as before, so it can leave out what it has.',
+  );
+}

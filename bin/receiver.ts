@@ -1,0 +1,74 @@
+/** Commands for whoever receives: they need no database. */
+import type { Command } from 'commander';
+import type { ListenOptions } from '../src/commands/listen.ts';
+import type { VerifyOptions } from '../src/commands/verify.ts';
+import { wholeNumber } from '../src/values.ts';
+import { collect, help, out, parsed } from './action.ts';
+
+export function addReceiverCommands(program: Command): void {
+  program.commandsGroup('Receive:');
+  addListen(program);
+  addVerify(program);
+}
+
+function addListen(program: Command): void {
+  const command = program
+    .command('listen')
+    .description('receive webhooks on this machine, verify them and print them')
+    .option('--port <port>', 'where to listen; 0 takes a free one', parsed('--port', wholeNumber(0, 65_535)), 3000)
+    .option('--host <address>', 'the address to listen on', '127.0.0.1')
+    .option('--secret <secret>', 'verify with this secret; repeatable, as during a rotation', collect, [])
+    .option('--status <status>', 'the status to answer', parsed('--status', wholeNumber(200, 599)), 200)
+    .option('--quiet', 'print one line each, without the body')
+    .option('--json', 'print one JSON object a line, the body as text')
+    .action(async (options: ListenOptions) => {
+      const [{ listen }, { untilAskedToStop }] = await Promise.all([
+        import('../src/commands/listen.ts'),
+        import('../src/signals.ts'),
+      ]);
+      const asked = untilAskedToStop(() => process.exit(1));
+      const server = await listen(options, out);
+      await asked;
+      server.close().closeAllConnections();
+    });
+  help(
+    command,
+    [
+      'rowhook listen --port 3000 --secret whsec_…',
+      'rowhook listen --status 500   # see the retries',
+      'rowhook listen --json | jq -r .event',
+    ],
+    'It answers --status to valid and invalid requests alike.',
+  );
+}
+
+function addVerify(program: Command): void {
+  const command = program
+    .command('verify')
+    .description('verify a saved request, its body on stdin')
+    .requiredOption('--secret <secret>', 'the signing secret; repeatable', collect)
+    .requiredOption('--signature <signature>', 'webhook-signature (v1,…), or X-Webhook-Signature (64 hex digits)')
+    .option('--id <id>', 'webhook-id; not for the hex signature')
+    .option('--timestamp <seconds>', 'webhook-timestamp; not for the hex signature')
+    .option(
+      '--tolerance <seconds>',
+      'refuse a request older than this (default: any age)',
+      parsed('--tolerance', wholeNumber(0, 1e9)),
+    )
+    .option('--json', 'print the verdict as JSON')
+    .action(async ({ tolerance, ...options }: Omit<VerifyOptions, 'toleranceSeconds'> & { tolerance?: number }) => {
+      const { readBody, verify } = await import('../src/commands/verify.ts');
+      const body = await readBody(process.stdin);
+      const toleranceSeconds = tolerance ?? Number.POSITIVE_INFINITY;
+      process.exitCode = verify({ ...options, toleranceSeconds }, body, Date.now() / 1000, out);
+    });
+  help(
+    command,
+    [
+      'rowhook verify --secret whsec_… --id evt_… --timestamp 1760729400 --signature v1,… < body.json',
+      'rowhook verify --secret whsec_… --signature 5d5e… < body.json',
+    ],
+    '',
+    'Exit codes: 0 valid, 1 not valid, 2 wrong usage.',
+  );
+}

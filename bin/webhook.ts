@@ -1,0 +1,164 @@
+/** `rowhook webhook …`: names and flags. */
+import type { Command } from 'commander';
+import type { WebhookFlags } from '../src/commands/webhook-columns.ts';
+import { uuid, wholeNumber } from '../src/values.ts';
+import { collect, commaList, help, onDatabase, out, parsed } from './action.ts';
+
+interface JsonFlag {
+  json?: boolean;
+}
+
+const webhookCommands = () => import('../src/commands/webhook.ts');
+
+export function addWebhookCommands(program: Command): void {
+  program.commandsGroup('Webhooks:');
+  const group = program.command('webhook').description('create, list, change and test webhooks').helpCommand(false);
+  addCreate(group);
+  addList(group);
+  addShow(group);
+  addUpdate(group);
+  addSwitch(group, 'enable', true);
+  addSwitch(group, 'disable', false);
+  addTest(group);
+  addRotateSecret(group);
+  addDelete(group);
+  help(group, [
+    "rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events 'deal.*'",
+    'rowhook webhook list --tenant acme',
+  ]);
+}
+
+function addCreate(group: Command): void {
+  const required = group
+    .command('create')
+    .description('create a webhook; prints its id, its secret (only now) and a curl to try')
+    .requiredOption('--tenant <tenant>', 'the tenant whose events it gets (required)')
+    .requiredOption('--name <name>', 'a name for people (required)')
+    .requiredOption('--url <url>', 'where to send (required)')
+    .requiredOption('--events <list>', "what to send: 'deal.updated,note.*', or '*' (required)", commaList);
+  const command = onDatabase(
+    optionalFlags(required).option('--no-active', 'create it switched off'),
+    async (client, flags: WebhookFlags & JsonFlag) => (await webhookCommands()).createWebhook(client, flags, out),
+  );
+  help(command, [
+    'rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events deal.created,deal.stage.changed',
+    `rowhook webhook create --tenant acme --name Big --url https://example.com/hook --events 'deal.*' --filter '{"data.value":{"$gt":10000}}'`,
+    "rowhook webhook create --tenant acme --name Ops --url https://example.com/hook --events '*' --header 'X-Team: ops' --bearer \"$TOKEN\"",
+  ]);
+}
+
+function addUpdate(group: Command): void {
+  const command = onDatabase(
+    optionalFlags(
+      ofOne(group, 'update', 'change a webhook: only what is given')
+        .option('--name <name>', 'a name for people')
+        .option('--url <url>', 'where to send')
+        .option('--events <list>', "what to send: 'deal.updated,note.*', or '*'", commaList),
+    ),
+    async (client, id: string, flags: WebhookFlags & JsonFlag) =>
+      (await webhookCommands()).updateWebhook(client, id, flags, out),
+  );
+  help(
+    command,
+    ["rowhook webhook update 1f0c… --url https://example.com/new --events 'deal.*'"],
+    "An empty --description, --filter, --header, --rate-limit or --allowed-ips takes it away, as in --filter ''.",
+  );
+}
+
+/** The flags that create and update share. The ranges are the table's own rules. */
+function optionalFlags(command: Command): Command {
+  const number = (flag: string) => parsed(flag, wholeNumber(0, 2 ** 31 - 1));
+  return command
+    .option('--description <text>', 'what it is for')
+    .option('--method <method>', 'POST (default), PUT or PATCH')
+    .option('--filter <json>', `conditions on the row, such as '{"data.stage":"won"}'`)
+    .option('--header <header>', "a header to send, 'Name: value'; repeatable", collect)
+    .option('--bearer <token>', 'authorization: a bearer token')
+    .option('--basic <user:password>', 'authorization: user and password')
+    .option('--api-key <header>', "authorization: a header, 'Name: value'")
+    .option('--no-auth', 'authorization: none')
+    .option('--secret <secret>', 'the signing secret (default: a random whsec_…)')
+    .option('--retry', 'try failed deliveries again (default)')
+    .option('--no-retry', 'never try again')
+    .option('--retry-attempts <n>', 'how often to try again, 0 to 20', number('--retry-attempts'))
+    .option('--retry-strategy <strategy>', 'exponential (default) or linear')
+    .option('--retry-delay <seconds>', 'seconds that linear multiplies by 1, 2, 3 …', number('--retry-delay'))
+    .option('--timeout-ms <ms>', 'milliseconds for a whole attempt', number('--timeout-ms'))
+    .option('--max-in-flight <n>', 'most requests to it at a time', number('--max-in-flight'))
+    .option('--rate-limit <n>', 'most requests to it a second')
+    .option('--ordering <ordering>', "none (default), or row: a failed delivery holds back its row's later ones")
+    .option('--allowed-ips <list>', 'send only to these ranges', commaList);
+}
+
+function addList(group: Command): void {
+  const command = onDatabase(
+    group
+      .command('list')
+      .description('list webhooks and their state')
+      .option('--tenant <tenant>', "one tenant's only")
+      .option('--limit <n>', 'most rows to print', parsed('--limit', wholeNumber(1, 100_000)), 1_000),
+    async (client, flags: JsonFlag & { tenant?: string; limit: number }) =>
+      (await webhookCommands()).listWebhooks(client, flags, out),
+  );
+  help(command, ['rowhook webhook list', 'rowhook webhook list --tenant acme --json | jq -r .id']);
+}
+
+function addShow(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'show', 'show a webhook, its secrets masked'),
+    async (client, id: string, flags: JsonFlag) => (await webhookCommands()).showWebhook(client, id, flags, out),
+  );
+  help(command, ['rowhook webhook show 1f0c… --json']);
+}
+
+function addSwitch(group: Command, name: 'enable' | 'disable', on: boolean): void {
+  const command = onDatabase(
+    ofOne(group, name, `switch a webhook ${on ? 'on' : 'off'}`),
+    async (client, id: string, flags: JsonFlag) => (await webhookCommands()).switchWebhook(client, id, on, flags, out),
+  );
+  help(command, [`rowhook webhook ${name} 1f0c…`]);
+}
+
+function addTest(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'test', 'send a sample of each event it wants, and print the responses').option(
+      '--wait <seconds>',
+      'how long to wait for the responses',
+      parsed('--wait', wholeNumber(1, 3_600)),
+      30,
+    ),
+    async (client, id: string, flags: JsonFlag & { wait: number }) =>
+      (await import('../src/commands/webhook-test.ts')).testWebhook(client, id, flags, out),
+  );
+  help(
+    command,
+    ['rowhook webhook test 1f0c…'],
+    'Needs a running daemon. Sends to a webhook that is switched off, too.',
+    'Exit codes: 0 all answered 2xx, 1 they did not, 2 wrong usage.',
+  );
+}
+
+function addRotateSecret(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'rotate-secret', 'make a new signing secret and print it, this once').option(
+      '--overlap <interval>',
+      'how long the old secret signs too, 0 to 7 days',
+      '24 hours',
+    ),
+    async (client, id: string, flags: JsonFlag & { overlap: string }) =>
+      (await webhookCommands()).rotateSecret(client, id, flags, out),
+  );
+  help(command, ['rowhook webhook rotate-secret 1f0c…', "rowhook webhook rotate-secret 1f0c… --overlap '2 days'"]);
+}
+
+function addDelete(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'delete', 'delete a webhook and what it has not delivered yet'),
+    async (client, id: string, flags: JsonFlag) => (await webhookCommands()).deleteWebhook(client, id, flags, out),
+  );
+  help(command, ['rowhook webhook delete 1f0c…'], 'Its logs stay. "webhook disable" can be taken back, this cannot.');
+}
+
+function ofOne(group: Command, name: string, description: string): Command {
+  return group.command(name).description(description).argument('<id>', "the webhook's id", parsed('webhook id', uuid));
+}

@@ -1,0 +1,86 @@
+-- rowhook 0001: the schema and its three roles.
+--
+-- rowhook_owner   NOLOGIN, owns every object of rowhook. A DBA who runs migrations, watch() or
+--                 replay() for any tenant is a member of it.
+-- rowhook_app     NOLOGIN, granted to the roles an application connects with: its tenant's webhooks
+--                 and logs, nothing else.
+-- rowhook_daemon  NOLOGIN, granted to the login the daemon connects with.
+--
+-- Roles belong to the whole cluster: they may be here already from another database, so they are
+-- made only where they are missing. Nothing in these files needs a superuser, an extension,
+-- logical replication or a server setting.
+--
+-- By hand: psql -v ON_ERROR_STOP=1 -1 -f each file of this folder, in order.
+
+do $$
+declare
+  v_role text;
+begin
+  if current_setting('server_version_num')::int < 150000 then
+    raise exception 'rowhook needs PostgreSQL 15 or later, this server is %', current_setting('server_version')
+      using hint = 'Upgrade the server, then run the migrations again. Nothing was changed.';
+  end if;
+  if pg_is_in_recovery() then
+    raise exception 'rowhook cannot be installed on a hot standby: it is read-only'
+      using hint = 'Connect to the primary.';
+  end if;
+
+  foreach v_role in array array['rowhook_owner', 'rowhook_app', 'rowhook_daemon'] loop
+    if to_regrole(v_role) is null then
+      begin
+        execute format('create role %I nologin', v_role);
+      exception
+        -- another database of this cluster made it in the same moment
+        when duplicate_object or unique_violation then null;
+        when insufficient_privilege then
+          raise exception 'role % does not exist, and % may not create roles', v_role, current_user
+            using hint = format(
+              'Let a DBA run: create role rowhook_owner nologin; create role rowhook_app nologin; create role rowhook_daemon nologin; grant rowhook_owner to %I; then run the migrations again.',
+              current_user);
+      end;
+    end if;
+  end loop;
+
+  if not pg_has_role(current_user, 'rowhook_owner', 'usage') then
+    begin
+      execute format('grant rowhook_owner to %I', current_user);
+    exception when insufficient_privilege then
+      raise exception '% is not a member of rowhook_owner, and may not become one', current_user
+        using hint = format('Let a DBA run: grant rowhook_owner to %I; then run the migrations again.', current_user);
+    end;
+  end if;
+end
+$$;
+
+create schema rowhook authorization rowhook_owner;
+
+comment on schema rowhook is
+  'rowhook: row changes become webhooks. https://www.npmjs.com/package/rowhook';
+
+set role rowhook_owner;
+
+grant usage on schema rowhook to rowhook_app, rowhook_daemon;
+
+-- The tenant of this session: the setting rowhook.tenant_id, null when unset or empty (after SET and
+-- RESET a setting is '', not null). A DBA may replace this one function, by JWT claims or the session
+-- user. Its body is parsed once, here, so that nobody's search_path can bend it.
+create function rowhook.current_tenant()
+returns text
+language sql
+stable
+parallel safe
+return nullif(current_setting('rowhook.tenant_id', true), '');
+
+comment on function rowhook.current_tenant() is
+  'The tenant of this session, from the setting rowhook.tenant_id; null when there is none. Replace it to take the tenant from JWT claims or the session user.';
+
+revoke execute on function rowhook.current_tenant() from public;
+grant execute on function rowhook.current_tenant() to rowhook_app, rowhook_daemon;
+
+-- The number of the last of these files that was applied; each file ends by replacing it. The daemon compares it with
+-- what it was built for, and `rowhook migrate` finds by it what a DBA has applied with psql.
+create function rowhook.schema_version() returns int language sql immutable parallel safe return 1;
+
+comment on function rowhook.schema_version() is 'The number of the last migration that was applied.';
+
+reset role;

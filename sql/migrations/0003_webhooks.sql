@@ -1,0 +1,346 @@
+-- rowhook 0003: what tenants write: who they are (webhook_tenants) and where their events go
+-- (webhook_configurations).
+--
+-- Tenants write these rows themselves, so the table refuses what could not be delivered, with a
+-- sentence that names the column, the value and the remedy. Plain rules are named check constraints;
+-- rules that must explain themselves (filter, headers, auth_config) raise in one BEFORE trigger.
+-- Secrets (secret, previous_secret, auth_config) can be written by rowhook_app but never read back.
+
+set role rowhook_owner;
+
+-- 'whsec_' and the base64 of 32 random bytes. gen_random_uuid() draws from the server's strong random
+-- source, 122 bits each; three of them through sha256 keep 256 bits, without the extension pgcrypto.
+create function rowhook._new_secret()
+returns text
+language sql
+volatile
+return 'whsec_' || encode(sha256(
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
+
+-- The fixed hash partition of tenants that each lane is. Immutable, so that it is inlined.
+create function rowhook._lane(p_tenant_id text)
+returns smallint
+language sql
+immutable
+strict
+parallel safe
+return (hashtext(p_tenant_id) & 15)::smallint;
+
+create table rowhook.webhook_tenants (
+  id                    text        primary key,
+  name                  text,
+  slug                  text,
+  max_in_flight         int,
+  rate_limit_per_second numeric,
+  created_at            timestamptz not null default now(),
+  updated_at            timestamptz not null default now(),
+  constraint webhook_tenants_id_is_not_empty        check (id <> '' and octet_length(id) <= 512),
+  constraint webhook_tenants_max_in_flight_in_range check (max_in_flight between 1 and 10000),
+  constraint webhook_tenants_rate_limit_in_range    check (rate_limit_per_second > 0 and rate_limit_per_second <= 100000)
+);
+
+comment on table rowhook.webhook_tenants is
+  'What is known of a tenant: its name and slug (the organization of each webhook body) and its limits. A tenant needs no row here.';
+
+create table rowhook.webhook_configurations (
+  id                         uuid        primary key default gen_random_uuid(),
+  tenant_id                  text        not null default rowhook.current_tenant(),
+  name                       text        not null,
+  description                text,
+  url                        text        not null,
+  http_method                text        not null default 'POST',
+  event_types                text[]      not null,
+  filter                     jsonb,
+  headers                    jsonb       not null default '{}',
+  auth_type                  text        not null default 'none',
+  auth_config                jsonb       not null default '{}',
+  secret                     text        not null default rowhook._new_secret(),
+  previous_secret            text,
+  previous_secret_expires_at timestamptz,
+  is_active                  boolean     not null default true,
+  retry_enabled              boolean     not null default true,
+  retry_attempts             int         not null default 7,
+  retry_strategy             text        not null default 'exponential',
+  retry_delay_seconds        int         not null default 60,
+  timeout_ms                 int         not null default 10000,
+  max_in_flight              int         not null default 8,
+  rate_limit_per_second      numeric,
+  ordering                   text        not null default 'none',
+  allowed_ips                cidr[],
+  disabled_reason            text,
+  disabled_at                timestamptz,
+  created_at                 timestamptz not null default now(),
+  updated_at                 timestamptz not null default now(),
+
+  constraint webhook_configurations_tenant_id_is_not_empty check (tenant_id <> '' and octet_length(tenant_id) <= 512),
+  constraint webhook_configurations_name_is_not_empty      check (name <> '' and length(name) <= 255),
+  -- which host and port may be dialled is the daemon's to say, at each attempt: it depends on the operator's settings
+  constraint webhook_configurations_url_is_http            check (url ~* '^https?://[^/?#@[:space:][:cntrl:]]+([/?#][^[:space:][:cntrl:]]*)?$' and length(url) <= 2048),
+  constraint webhook_configurations_http_method_is_known   check (http_method in ('POST', 'PUT', 'PATCH')),
+  constraint webhook_configurations_auth_type_is_known     check (auth_type in ('none', 'bearer', 'basic', 'api_key')),
+  constraint webhook_configurations_secret_is_long_enough  check (octet_length(secret) between 16 and 512),
+  constraint webhook_configurations_retry_attempts_in_range check (retry_attempts between 0 and 20),
+  constraint webhook_configurations_retry_strategy_is_known check (retry_strategy in ('exponential', 'linear')),
+  constraint webhook_configurations_retry_delay_in_range   check (retry_delay_seconds between 1 and 86400),
+  constraint webhook_configurations_timeout_in_range       check (timeout_ms between 1000 and 30000),
+  constraint webhook_configurations_max_in_flight_in_range check (max_in_flight between 1 and 1000),
+  constraint webhook_configurations_rate_limit_in_range    check (rate_limit_per_second > 0 and rate_limit_per_second <= 100000),
+  constraint webhook_configurations_ordering_is_known      check (ordering in ('none', 'row')),
+  constraint webhook_configurations_allowed_ips_not_empty  check (cardinality(allowed_ips) between 1 and 100)
+);
+
+comment on table rowhook.webhook_configurations is
+  'Webhooks: where to send which events of one tenant. insert (tenant_id, name, url, event_types) is enough.';
+comment on column rowhook.webhook_configurations.event_types is
+  'Wanted events: exact (deal.updated), by prefix (deal.*) or all (*).';
+comment on column rowhook.webhook_configurations.filter is
+  'Conditions on the row, e.g. {"data.stage":"won","data.value":{"$gt":10000}}; null sends every event.';
+comment on column rowhook.webhook_configurations.secret is
+  'Signing secret. The Standard Webhooks key of whsec_… is its base64-decoded rest, of any other its UTF-8 bytes. Write-only for rowhook_app.';
+comment on column rowhook.webhook_configurations.auth_config is
+  'bearer {"token"}, basic {"username","password"}, api_key {"header_name","header_value"}. Write-only for rowhook_app.';
+comment on column rowhook.webhook_configurations.retry_attempts is
+  'How often a failed delivery is tried again after its first attempt, 0 to 20.';
+comment on column rowhook.webhook_configurations.retry_delay_seconds is
+  'Seconds that the linear schedule multiplies by 1, 2, 3 …';
+comment on column rowhook.webhook_configurations.timeout_ms is
+  'Milliseconds for a whole attempt, from connecting to the last byte of the response.';
+comment on column rowhook.webhook_configurations.disabled_at is
+  'When rowhook disabled the webhook by itself; disabled_reason says why. Setting is_active to true clears both.';
+
+-- The one probe that a captured statement pays. A webhook that rowhook disabled still captures, so that what it
+-- missed can be told and replayed; one that its tenant switched off does not.
+create index webhook_configurations_capture_idx
+  on rowhook.webhook_configurations (tenant_id)
+  where is_active or disabled_at is not null;
+
+create index webhook_configurations_tenant_idx
+  on rowhook.webhook_configurations (tenant_id, created_at);
+
+-- 'deal.updated', 'deal.*' and '*' are event types; returns null when all of them are, else the first problem.
+create function rowhook._event_types_problem(p_event_types text[])
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_type text;
+begin
+  if coalesce(cardinality(p_event_types), 0) not between 1 and 100 then
+    return 'lists 1 to 100 event types, for example {deal.updated} or {deal.*} or {*}';
+  end if;
+  foreach v_type in array p_event_types loop
+    if v_type is null or v_type !~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)$' or length(v_type) > 128 then
+      return format('%s is not an event type; write deal.updated, deal.* or *', coalesce(quote_literal(left(v_type, 128)), 'null'));
+    end if;
+  end loop;
+  return null;
+end
+$$;
+
+-- An object of strings whose names are HTTP tokens, without those that rowhook or HTTP itself must own.
+create function rowhook._headers_problem(p_headers jsonb)
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name  text;
+  v_value jsonb;
+begin
+  if jsonb_typeof(p_headers) is distinct from 'object' then
+    return 'is an object of strings, for example {"X-Team":"sales"}';
+  end if;
+  if (select count(*) from jsonb_object_keys(p_headers)) > 50 or octet_length(p_headers::text) > 16384 then
+    return 'holds at most 50 headers and 16 kB';
+  end if;
+  for v_name, v_value in select key, value from jsonb_each(p_headers) loop
+    if v_name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,100}$' then
+      return format('%s is not a header name', quote_literal(left(v_name, 100)));
+    end if;
+    if lower(v_name) = any ('{webhook-id,webhook-timestamp,webhook-signature,x-webhook-event,x-webhook-timestamp,x-webhook-signature,x-webhook-delivery,content-type,content-length,content-encoding,user-agent,host,accept-encoding,connection,keep-alive,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,transfer-encoding,upgrade,expect,http2-settings,traceparent,tracestate}'::text[]) then
+      return format('%s is set by rowhook or by HTTP itself; choose another name', quote_literal(v_name));
+    end if;
+    -- tabs and visible ASCII: what every receiver reads alike
+    if jsonb_typeof(v_value) <> 'string' or v_value #>> '{}' !~ '^[\x20-\x7e\t]*$' then
+      return format('the value of %s is a string of visible ASCII characters on one line', quote_literal(v_name));
+    end if;
+  end loop;
+  return null;
+end
+$$;
+
+create function rowhook._auth_problem(p_auth_type text, p_auth_config jsonb)
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_keys text[] := case p_auth_type
+    when 'none'    then '{}'
+    when 'bearer'  then '{token}'
+    when 'basic'   then '{password,username}'
+    when 'api_key' then '{header_name,header_value}'
+  end::text[];
+  v_problem text;
+begin
+  if v_keys is null then
+    return null; -- an unknown auth_type has its own constraint
+  end if;
+  if jsonb_typeof(p_auth_config) is distinct from 'object'
+     or (select coalesce(array_agg(key order by key collate "C"), '{}') from jsonb_object_keys(p_auth_config) as key) <> v_keys
+     or exists (select from jsonb_each(p_auth_config) where jsonb_typeof(value) <> 'string') then
+    return format('has exactly the keys (%s) for auth_type %s, all strings', array_to_string(v_keys, ', '), quote_literal(p_auth_type));
+  end if;
+  -- the values are secrets: they are never part of the message
+  if exists (select from jsonb_each_text(p_auth_config) where value !~ '^[\x20-\x7e]*$' or length(value) > 4096) and p_auth_type <> 'basic' then
+    return 'holds values of visible ASCII characters on one line, 4096 at most';
+  end if;
+  if p_auth_type = 'basic' and (p_auth_config ->> 'username' ~ '[:[:cntrl:]]' or p_auth_config ->> 'password' ~ '[[:cntrl:]]') then
+    return 'has a username without a colon, and no control characters';
+  end if;
+  if p_auth_type = 'api_key' then
+    v_problem := rowhook._headers_problem(jsonb_build_object(p_auth_config ->> 'header_name', ''));
+    if v_problem is not null then
+      return 'header_name: ' || v_problem;
+    end if;
+  end if;
+  return null;
+end
+$$;
+
+create function rowhook._check_configuration()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_problem text;
+begin
+  v_problem := rowhook._event_types_problem(new.event_types);
+  if v_problem is not null then
+    raise check_violation using message = 'webhook_configurations.event_types: ' || v_problem || '.', constraint = 'webhook_configurations_event_types_are_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'event_types';
+  end if;
+  v_problem := rowhook._filter_problem(new.filter);
+  if v_problem is not null then
+    raise check_violation using message = 'webhook_configurations.' || v_problem, constraint = 'webhook_configurations_filter_is_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'filter';
+  end if;
+  v_problem := rowhook._headers_problem(new.headers);
+  if v_problem is not null then
+    raise check_violation using message = 'webhook_configurations.headers: ' || v_problem || '.', constraint = 'webhook_configurations_headers_are_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'headers';
+  end if;
+  v_problem := rowhook._auth_problem(new.auth_type, new.auth_config);
+  if v_problem is not null then
+    raise check_violation using message = 'webhook_configurations.auth_config: ' || v_problem || '.', constraint = 'webhook_configurations_auth_config_is_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'auth_config';
+  end if;
+  if new.secret ~ '^whsec_' and (
+       length(new.secret) % 4 <> 2 -- 'whsec_' has 6 characters, base64 comes in fours
+       or substr(new.secret, 7) !~ '^[A-Za-z0-9+/]+={0,2}$'
+       or octet_length(decode(substr(new.secret, 7), 'base64')) not between 24 and 64) then
+    raise check_violation using message = 'webhook_configurations.secret: after whsec_ come 24 to 64 bytes in base64. Leave the column out, and rowhook makes one.', constraint = 'webhook_configurations_secret_is_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'secret';
+  end if;
+
+  if tg_op = 'UPDATE' then
+    if new.tenant_id <> old.tenant_id or new.id <> old.id then
+      raise check_violation using message = 'webhook_configurations.tenant_id: a webhook stays with its tenant and keeps its id. Create another webhook instead.', constraint = 'webhook_configurations_tenant_stays', schema = 'rowhook', table = 'webhook_configurations', column = 'tenant_id';
+    end if;
+    -- A new secret with an end date for the old one is a rotation: both sign until then.
+    if new.secret <> old.secret then
+      new.previous_secret := case when new.previous_secret_expires_at > now() then old.secret end;
+    end if;
+    -- Enabling clears what disabled it; switching it off is not a disabling.
+    if new.is_active and not old.is_active then
+      new.disabled_reason := null;
+      new.disabled_at := null;
+    end if;
+    new.updated_at := now();
+  end if;
+  if new.previous_secret is null then
+    new.previous_secret_expires_at := null;
+  end if;
+  return new;
+end
+$$;
+
+create trigger check_configuration
+  before insert or update on rowhook.webhook_configurations
+  for each row execute function rowhook._check_configuration();
+
+-- Gives a webhook a new secret and returns it, this once. Until now + overlap both secrets sign, newest first.
+create function rowhook.rotate_secret(webhook_id uuid, overlap interval default '24 hours')
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_secret text := rowhook._new_secret();
+begin
+  if overlap is null or overlap < '0' or overlap > '7 days' then
+    raise invalid_parameter_value using message = format('rotate_secret: an overlap of %L is refused: it is 0 to 7 days', overlap);
+  end if;
+  update rowhook.webhook_configurations c
+     set secret                     = v_secret,
+         previous_secret_expires_at = now() + overlap
+   where c.id = rotate_secret.webhook_id;
+  if not found then
+    raise no_data_found using message = format('rotate_secret: there is no webhook %s', webhook_id);
+  end if;
+  return v_secret;
+end
+$$;
+
+comment on function rowhook.rotate_secret(uuid, interval) is
+  'Gives a webhook a new signing secret and returns it, this once. Both secrets sign until now + overlap (0 to 7 days).';
+
+-- Tenants see and change their own rows; the policies of owner and daemon open the rest. FORCE makes the
+-- policies hold for the table's owner too.
+alter table rowhook.webhook_tenants        enable row level security, force row level security;
+alter table rowhook.webhook_configurations enable row level security, force row level security;
+
+create policy owner_has_all  on rowhook.webhook_tenants to rowhook_owner  using (true) with check (true);
+create policy daemon_reads   on rowhook.webhook_tenants for select to rowhook_daemon using (true);
+create policy tenant_reads_own on rowhook.webhook_tenants for select to rowhook_app using (id = (select rowhook.current_tenant()));
+
+create policy owner_has_all  on rowhook.webhook_configurations to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_configurations to rowhook_daemon using (true) with check (true);
+create policy tenant_has_own on rowhook.webhook_configurations to rowhook_app
+  using      (tenant_id = (select rowhook.current_tenant()))
+  with check (tenant_id = (select rowhook.current_tenant()));
+
+grant select on rowhook.webhook_tenants to rowhook_app, rowhook_daemon;
+
+grant select on rowhook.webhook_configurations to rowhook_daemon;
+grant update (is_active, disabled_reason, disabled_at) on rowhook.webhook_configurations to rowhook_daemon;
+
+grant delete on rowhook.webhook_configurations to rowhook_app;
+grant select (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
+              previous_secret_expires_at, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
+              timeout_ms, max_in_flight, rate_limit_per_second, ordering, allowed_ips, disabled_reason, disabled_at,
+              created_at, updated_at)
+   on rowhook.webhook_configurations to rowhook_app;
+grant insert (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
+              secret, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
+              timeout_ms, max_in_flight, rate_limit_per_second, ordering, allowed_ips)
+   on rowhook.webhook_configurations to rowhook_app;
+grant update (name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
+              secret, previous_secret_expires_at, is_active, retry_enabled, retry_attempts, retry_strategy,
+              retry_delay_seconds, timeout_ms, max_in_flight, rate_limit_per_second, ordering, allowed_ips)
+   on rowhook.webhook_configurations to rowhook_app;
+
+revoke execute on all functions in schema rowhook from public;
+grant execute on function rowhook.rotate_secret(uuid, interval) to rowhook_app, rowhook_daemon;
+-- what the defaults and the trigger above call in the writer's name
+grant execute on function rowhook._new_secret(), rowhook._event_types_problem(text[]), rowhook._headers_problem(jsonb),
+                          rowhook._auth_problem(text, jsonb), rowhook._filter_problem(jsonb)
+   to rowhook_app, rowhook_daemon;
+
+create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 3;
+
+reset role;

@@ -1,0 +1,197 @@
+-- rowhook 0004: the outbox, the append-only log that capture writes in the app's own transaction.
+--
+-- Each row carries its transaction's id (xid), so that the daemon can read the log in windows between two
+-- snapshots: every row that snapshot S2 sees and S1 did not. Ids are handed out in one order and committed in
+-- another, so "id greater than the last one" would lose events, and waiting for the oldest transaction would stall
+-- behind one long one. A window loses nothing and waits for nobody.
+--
+-- The table is a ring of 8 list partitions, the slots. Time picks the slot (one day each); before a slot's turn
+-- comes again, the daemon recycles it with TRUNCATE. So retention writes no dead rows, and a day-long transaction
+-- bloats nothing. Detaching or dropping a partition would wait for every writer of the parent; TRUNCATE of a slot
+-- nobody writes waits for nobody.
+--
+-- A row whose event_types is empty is not an event: it says that the tenant's configuration changed at this point
+-- of the log, so that an event never meets a configuration from before its time.
+
+set role rowhook_owner;
+
+create sequence rowhook.webhook_outbox_id_seq as bigint;
+
+-- The slot of this moment. Inlined into the column's default.
+create function rowhook._slot()
+returns smallint
+language sql
+volatile
+return (floor(extract(epoch from clock_timestamp()) / 86400)::bigint % 8)::smallint;
+
+create table rowhook.webhook_outbox (
+  id              bigint      not null default nextval('rowhook.webhook_outbox_id_seq'),
+  xid             xid8        not null default pg_current_xact_id(),
+  occurred_at     timestamptz not null default clock_timestamp(),
+  source_id       int,
+  slot            smallint    not null default rowhook._slot(),
+  lane            smallint    not null,
+  truncated       boolean     not null default false,
+  tenant_id       text        not null,
+  event_types     text[]      not null,
+  row_key         text,
+  data            json,
+  previous        json,
+  test_webhook_id uuid,
+  primary key (id, slot)
+) partition by list (slot);
+
+alter sequence rowhook.webhook_outbox_id_seq owned by rowhook.webhook_outbox.id;
+
+-- finds a window: everything from snapshot S1's xmax on, and the stragglers that S1 saw running
+create index webhook_outbox_xid_idx on rowhook.webhook_outbox (xid, id);
+
+comment on table rowhook.webhook_outbox is
+  'The log of changes, written by triggers and emit() in the app''s transaction, read by the daemon. A ring of 8 slots (partitions), one day each.';
+comment on column rowhook.webhook_outbox.xid is 'The transaction that wrote the row: what snapshots are compared with.';
+comment on column rowhook.webhook_outbox.lane is 'Hash partition of the tenant, 0 to 15.';
+comment on column rowhook.webhook_outbox.event_types is 'The events this change is; empty: the tenant''s configuration changed here.';
+comment on column rowhook.webhook_outbox.row_key is 'Primary key of the changed row as text; deliveries of one row start in the order of its changes.';
+comment on column rowhook.webhook_outbox.data is 'The row as row_to_json prints it; after a delete, the deleted row.';
+comment on column rowhook.webhook_outbox.previous is 'Old values of the columns that an UPDATE changed.';
+comment on column rowhook.webhook_outbox.truncated is 'The payload was larger than the source''s max_payload_bytes: data holds the key columns only.';
+comment on column rowhook.webhook_outbox.test_webhook_id is 'A test event: for this webhook only, whether active or not.';
+
+alter table rowhook.webhook_outbox enable row level security, force row level security;
+create policy owner_has_all on rowhook.webhook_outbox to rowhook_owner  using (true) with check (true);
+create policy daemon_reads  on rowhook.webhook_outbox for select to rowhook_daemon using (true);
+grant select on rowhook.webhook_outbox to rowhook_daemon;
+
+do $$
+begin
+  for v_slot in 0 .. 7 loop
+    execute format('create table rowhook.webhook_outbox_%s partition of rowhook.webhook_outbox for values in (%s)', v_slot, v_slot);
+    execute format('alter table rowhook.webhook_outbox_%s enable row level security, force row level security', v_slot);
+    execute format('create policy owner_has_all on rowhook.webhook_outbox_%s to rowhook_owner using (true) with check (true)', v_slot);
+  end loop;
+end
+$$;
+
+-- The doorbell says whether anybody polls: 1 awake, 2 asleep. Capture notifies only while it says asleep, because
+-- NOTIFY takes a lock of the whole cluster through the commit's flush. It is a sequence because a sequence is not
+-- MVCC: a repeatable-read writer reads today's value. Only daemons set it.
+create sequence rowhook.doorbell as smallint minvalue 1 maxvalue 2 cycle;
+select setval('rowhook.doorbell', 1);
+comment on sequence rowhook.doorbell is '1: a daemon is awake and polls; 2: all sleep, so capture notifies the channel rowhook.';
+
+grant select on sequence rowhook.webhook_outbox_id_seq to rowhook_daemon;
+grant select, update on sequence rowhook.doorbell to rowhook_daemon;
+
+-- Where event ids come from. An incarnation is random and names one stretch of outbox ids; after a restore a new
+-- one begins, because the ids that follow may have been used before. The event id contains it.
+create table rowhook.webhook_incarnations (
+  starts_at_id      bigint      primary key,
+  incarnation       text        not null,
+  created_at        timestamptz not null default now()
+);
+insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
+values (1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8));
+comment on table rowhook.webhook_incarnations is
+  'Which random incarnation is part of the event ids from starts_at_id on; a restore begins a new one.';
+
+-- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays silent.
+create table rowhook.webhook_installation (
+  is_only_row       boolean     primary key default true,
+  environment       text,
+  recorded_at       timestamptz,
+  constraint webhook_installation_is_one_row check (is_only_row)
+);
+insert into rowhook.webhook_installation default values;
+comment on table rowhook.webhook_installation is
+  'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded.';
+
+alter table rowhook.webhook_incarnations enable row level security, force row level security;
+alter table rowhook.webhook_installation enable row level security, force row level security;
+create policy owner_has_all  on rowhook.webhook_incarnations to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_incarnations to rowhook_daemon using (true) with check (true);
+create policy owner_has_all  on rowhook.webhook_installation to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_installation to rowhook_daemon using (true) with check (true);
+grant select, insert on rowhook.webhook_incarnations to rowhook_daemon;
+grant select, update on rowhook.webhook_installation to rowhook_daemon;
+
+-- 'evt_<incarnation>_<outbox id>_<n>': the same on every retry, restart and replay.
+create function rowhook._event_id(p_outbox_id bigint, p_ordinal int)
+returns text
+language sql
+stable
+begin atomic
+  select 'evt_' || i.incarnation || '_' || p_outbox_id || '_' || p_ordinal
+    from rowhook.webhook_incarnations i
+   where i.starts_at_id <= p_outbox_id
+   order by i.starts_at_id desc
+   limit 1;
+end;
+
+-- A name-based uuid (version 8, RFC 9562) of event and webhook: known before any row of the delivery exists, and the
+-- same after a replay. envelope.ts computes the same.
+create function rowhook._delivery_id(p_event_id text, p_webhook_id uuid)
+returns uuid
+language sql
+immutable
+strict
+parallel safe
+begin atomic
+  select encode(set_byte(set_byte(substr(h, 1, 16), 6, (get_byte(h, 6) & 15) | 128), 8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid
+    from (values (sha256(convert_to(p_event_id || ':' || p_webhook_id, 'UTF8')))) as t (h);
+end;
+
+-- Rings for the sleeping daemons. Called at the end of whatever wrote outbox rows.
+create function rowhook._ring()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
+    perform pg_notify('rowhook', '');
+  end if;
+end
+$$;
+
+-- A change of a tenant's webhooks or of the tenant itself goes into the tenant's own stream of the log.
+create function rowhook._capture_configuration()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_column text := case tg_relid when 'rowhook.webhook_tenants'::regclass then 'id' else 'tenant_id' end;
+begin
+  insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
+  select rowhook._lane(t.tenant_id), t.tenant_id, '{}'
+    from (select distinct to_jsonb(changed) ->> v_column as tenant_id from changed) as t;
+  if found then
+    perform rowhook._ring();
+  end if;
+  return null;
+end
+$$;
+
+create trigger capture_insert after insert on rowhook.webhook_configurations
+  referencing new table as changed for each statement execute function rowhook._capture_configuration();
+create trigger capture_update after update on rowhook.webhook_configurations
+  referencing new table as changed for each statement execute function rowhook._capture_configuration();
+create trigger capture_delete after delete on rowhook.webhook_configurations
+  referencing old table as changed for each statement execute function rowhook._capture_configuration();
+create trigger capture_insert after insert on rowhook.webhook_tenants
+  referencing new table as changed for each statement execute function rowhook._capture_configuration();
+create trigger capture_update after update on rowhook.webhook_tenants
+  referencing new table as changed for each statement execute function rowhook._capture_configuration();
+create trigger capture_delete after delete on rowhook.webhook_tenants
+  referencing old table as changed for each statement execute function rowhook._capture_configuration();
+
+revoke execute on all functions in schema rowhook from public;
+grant execute on function rowhook._ring(), rowhook._event_id(bigint, int), rowhook._delivery_id(text, uuid),
+                          rowhook._lane(text) to rowhook_daemon;
+
+create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 4;
+
+reset role;

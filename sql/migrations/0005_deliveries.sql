@@ -1,0 +1,273 @@
+-- rowhook 0005: what the daemon writes: webhook_logs (every attempt), webhook_deliveries (only what did not finish at
+-- once) and webhook_lanes (who reads which part of the outbox, and how far).
+--
+-- The happy path writes one log row per delivery and nothing else. A delivery gets a row in webhook_deliveries when
+-- it is parked: its attempt failed, its webhook is full, slow or broken, or an attempt takes so long that the
+-- lane's position should not wait for it. The position can then move on.
+--
+--      (in memory) ──▶ delivered                        only a row in webhook_logs
+--          │ park
+--          ▼
+--       waiting ──▶ delivered                           the row is deleted
+--          ▲  │ attempts exhausted
+--   replay │  ▼
+--        failed                                         kept until retention ends
+
+set role rowhook_owner;
+
+create table rowhook.webhook_deliveries (
+  delivery_id     uuid        primary key,
+  webhook_id      uuid        not null,
+  outbox_id       bigint      not null,
+  occurred_at     timestamptz not null,
+  parked_at       timestamptz not null default now(),
+  next_attempt_at timestamptz,
+  source_id       int,
+  attempt         int         not null default 0,
+  lane            smallint    not null,
+  ordinal         smallint    not null,
+  truncated       boolean     not null default false,
+  test            boolean     not null default false,
+  state           text        not null default 'waiting',
+  tenant_id       text        not null,
+  event_id        text        not null,
+  event_type      text        not null,
+  row_key         text,
+  last_code       text,
+  organization    json        not null,
+  webhook_name    text        not null,
+  data            json,
+  previous        json,
+  has_payload     boolean     not null default false,
+  constraint webhook_deliveries_state_is_known   check (state in ('waiting', 'failed')),
+  -- waiting | has a time;  failed | has none
+  constraint webhook_deliveries_waiting_has_time check ((state = 'waiting') = (next_attempt_at is not null))
+);
+
+comment on table rowhook.webhook_deliveries is
+  'Deliveries that did not finish at once: waiting for their next attempt, or failed for good and replayable. A delivery that succeeded has no row here.';
+comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far.';
+comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
+comment on column rowhook.webhook_deliveries.has_payload is 'data and previous were copied here, because the outbox slot that held them was recycled.';
+
+create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, next_attempt_at) where state = 'waiting';
+create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
+create index webhook_deliveries_outbox_idx  on rowhook.webhook_deliveries (outbox_id) where not has_payload;
+create index webhook_deliveries_tenant_idx  on rowhook.webhook_deliveries (tenant_id, occurred_at);
+
+create sequence rowhook.webhook_logs_id_seq as bigint;
+
+create table rowhook.webhook_logs (
+  id               bigint      not null default nextval('rowhook.webhook_logs_id_seq'),
+  attempted_at     timestamptz not null,
+  tenant_id        text        not null,
+  webhook_id       uuid        not null,
+  delivery_id      uuid        not null,
+  event_id         text        not null,
+  event_type       text        not null,
+  attempt          int         not null,
+  status           text        not null,
+  code             text        not null,
+  response_status  int,
+  response_body    text,
+  response_headers jsonb,
+  request_url      text        not null,
+  request_headers  jsonb,
+  remote_ip        inet,
+  user_agent       text,
+  duration_ms      int,
+  next_attempt_at  timestamptz,
+  error            text,
+  lane             smallint    not null,
+  primary key (attempted_at, id),
+  constraint webhook_logs_status_is_known check (status in ('success', 'failed', 'skipped'))
+) partition by range (attempted_at);
+
+alter sequence rowhook.webhook_logs_id_seq owned by rowhook.webhook_logs.id;
+
+comment on table rowhook.webhook_logs is
+  'Every attempt, one row each. Partitioned by day (UTC); days older than ROWHOOK_RETENTION_DAYS are dropped.';
+comment on column rowhook.webhook_logs.code is 'Why it ended so, from a closed list: delivered, http_error, timeout, connection_refused …';
+comment on column rowhook.webhook_logs.response_body is 'The first 5,000 characters of the response body.';
+comment on column rowhook.webhook_logs.request_headers is 'The request''s headers; secrets are masked.';
+comment on column rowhook.webhook_logs.duration_ms is 'Milliseconds from connecting to the end of the response.';
+comment on column rowhook.webhook_logs.next_attempt_at is 'When it is tried again; null when it is not.';
+
+create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
+
+create table rowhook.webhook_lanes (
+  lane              smallint    primary key,
+  epoch             bigint      not null default 0,
+  owner             uuid,
+  owner_name        text,
+  lease_expires_at  timestamptz,
+  -- the position: everything that from_snapshot sees is done. While a large window is read in pages,
+  -- to_snapshot is its end and done_id the last id that is done
+  from_snapshot     pg_snapshot not null default pg_current_snapshot(),
+  to_snapshot       pg_snapshot,
+  done_id           bigint,
+  position_at       timestamptz not null default now(),
+  -- what tells a restored or moved database from the one that wrote the position
+  sequence_value    bigint      not null default 0,
+  system_identifier bigint,
+  constraint webhook_lanes_lane_in_range        check (lane between 0 and 15),
+  constraint webhook_lanes_owner_has_lease      check ((owner is null) = (lease_expires_at is null)),
+  constraint webhook_lanes_page_has_end         check ((to_snapshot is null) = (done_id is null))
+) with (fillfactor = 20); -- updated once a second: HOT updates stay in the page
+
+insert into rowhook.webhook_lanes (lane, system_identifier)
+select lane, (select system_identifier from pg_control_system()) from generate_series(0, 15) as lane;
+
+comment on table rowhook.webhook_lanes is
+  'The 16 lanes: which daemon owns each (owner, lease), the epoch that fences its writes, and its position in the outbox.';
+comment on column rowhook.webhook_lanes.epoch is 'Counts owners: a write with an older epoch changes nothing.';
+comment on column rowhook.webhook_lanes.position_at is 'When the position was written: attempts logged since may not be covered by it.';
+
+alter table rowhook.webhook_deliveries enable row level security, force row level security;
+alter table rowhook.webhook_logs       enable row level security, force row level security;
+alter table rowhook.webhook_lanes      enable row level security, force row level security;
+
+create policy owner_has_all    on rowhook.webhook_deliveries to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all   on rowhook.webhook_deliveries to rowhook_daemon using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_deliveries for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
+create policy owner_has_all    on rowhook.webhook_logs to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all   on rowhook.webhook_logs to rowhook_daemon using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_logs for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
+create policy owner_has_all    on rowhook.webhook_lanes to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all   on rowhook.webhook_lanes to rowhook_daemon using (true) with check (true);
+
+grant select on rowhook.webhook_deliveries, rowhook.webhook_logs to rowhook_app;
+grant select, insert, update, delete on rowhook.webhook_deliveries to rowhook_daemon;
+grant select, insert on rowhook.webhook_logs to rowhook_daemon;
+grant select, update on rowhook.webhook_lanes to rowhook_daemon;
+grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
+
+-- Makes the log's partitions from yesterday to p_days_ahead days ahead, where they are missing. Attaching a table
+-- made beforehand takes a lock that blocks no reader or writer, other than creating it as a partition.
+create function rowhook._make_log_partitions(p_days_ahead int default 7)
+returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set "TimeZone" = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  v_day  date;
+  v_name text;
+  v_made int := 0;
+begin
+  -- one daemon at a time
+  perform pg_advisory_xact_lock(hashtextextended('rowhook._make_log_partitions', 0));
+  for v_day in select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date loop
+    v_name := 'webhook_logs_' || to_char(v_day, 'YYYYMMDD');
+    continue when to_regclass('rowhook.' || v_name) is not null;
+    execute format('create table rowhook.%I (like rowhook.webhook_logs including defaults including constraints)', v_name);
+    execute format('alter table rowhook.%I enable row level security, force row level security', v_name);
+    execute format('create policy owner_has_all on rowhook.%I to rowhook_owner using (true) with check (true)', v_name);
+    execute format('alter table rowhook.webhook_logs attach partition rowhook.%I for values from (%L) to (%L)',
+                   v_name, v_day::timestamptz, (v_day + 1)::timestamptz);
+    v_made := v_made + 1;
+  end loop;
+  return v_made;
+end
+$$;
+
+-- Drops the days of the log that ended more than p_retention_days ago, and failed deliveries as old as that.
+create function rowhook._drop_old_logs(p_retention_days int)
+returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set "TimeZone" = 'UTC'
+set lock_timeout = '2s'
+as $$
+declare
+  v_partition record;
+  v_dropped   int := 0;
+begin
+  for v_partition in
+    select c.oid, c.relname
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = 'rowhook.webhook_logs'::regclass
+       and c.relname ~ '^webhook_logs_\d{8}$'
+       and to_date(right(c.relname, 8), 'YYYYMMDD') < current_date - p_retention_days
+     order by c.relname
+  loop
+    execute format('drop table rowhook.%I', v_partition.relname);
+    v_dropped := v_dropped + 1;
+  end loop;
+  delete from rowhook.webhook_deliveries
+   where state = 'failed' and occurred_at < now() - make_interval(days => p_retention_days);
+  return v_dropped;
+end
+$$;
+
+-- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that parked deliveries
+-- still need are copied to them first. Returns the slot, or null when nothing was to be done or nothing could be done
+-- now: it waits for no lock and is called again soon.
+create function rowhook._recycle_slot()
+returns smallint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_slot smallint := ((rowhook._slot() + 1) % 8)::smallint;
+  v_any  boolean;
+  v_unread boolean;
+begin
+  execute format('select exists (select from rowhook.webhook_outbox_%s)', v_slot) into v_any;
+  if not v_any then
+    return null;
+  end if;
+  begin
+    execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode nowait', v_slot);
+  exception when lock_not_available then
+    return null;
+  end;
+  execute format(
+    'select exists (select from rowhook.webhook_outbox_%s o join rowhook.webhook_lanes l on l.lane = o.lane
+                     where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot) into v_unread;
+  if v_unread then
+    return null;
+  end if;
+  execute format(
+    'update rowhook.webhook_deliveries d
+        set data = o.data, previous = o.previous, has_payload = true
+       from rowhook.webhook_outbox_%s o
+      where d.outbox_id = o.id and not d.has_payload', v_slot);
+  execute format('truncate only rowhook.webhook_outbox_%s', v_slot);
+  return v_slot;
+end
+$$;
+
+-- A deleted webhook takes its unfinished deliveries along. Its logs stay.
+create function rowhook._forget_deliveries()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from rowhook.webhook_deliveries d using deleted where d.webhook_id = deleted.id;
+  return null;
+end
+$$;
+
+create trigger forget_deliveries after delete on rowhook.webhook_configurations
+  referencing old table as deleted for each statement execute function rowhook._forget_deliveries();
+
+select rowhook._make_log_partitions();
+
+revoke execute on all functions in schema rowhook from public;
+grant execute on function rowhook._make_log_partitions(int), rowhook._drop_old_logs(int), rowhook._recycle_slot() to rowhook_daemon;
+
+create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 5;
+
+reset role;

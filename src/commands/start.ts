@@ -1,0 +1,18 @@
+import type { Settings } from '../config.ts';
+import { startDaemon } from '../daemon.ts';
+import { explainDatabaseError } from '../errors.ts';
+import { untilAskedToStop } from '../signals.ts';
+
+/** Runs until SIGINT or SIGTERM, then lets attempts in flight end. A second signal ends the process at once. */
+export async function start(settings: Settings): Promise<number> {
+  const asked = untilAskedToStop(() => process.exit(1));
+  try {
+    const daemon = await startDaemon(settings);
+    const signal = await Promise.race([asked, daemon.closed]);
+    await daemon.stop();
+    // A daemon that ended by itself is to be started again by whoever looks after it.
+    return signal === undefined ? 1 : 0;
+  } catch (error) {
+    throw explainDatabaseError(error, settings.databaseUrl);
+  }
+}

@@ -1,0 +1,115 @@
+import type pg from 'pg';
+import { UserError } from '../errors.ts';
+import { type Cell, type Out, printTable } from '../table.ts';
+
+export interface WatchOptions {
+  preset?: string;
+  prefix?: string;
+  tenantColumn?: string;
+  tenantId?: string;
+  events?: string[];
+  schema?: string;
+  derived?: string[];
+  ignoreColumns?: string[];
+  capture?: string;
+  maxPayloadBytes?: number;
+  json?: boolean;
+}
+
+interface Source {
+  relation: string;
+  prefix: string;
+  tenant: string;
+  events: string[];
+  capture: string;
+}
+
+const SOURCE_COLUMNS = `
+  s.relation::text,
+  s.prefix,
+  coalesce(s.tenant_column::text, 'always ' || s.tenant_id) as tenant,
+  array(select e.event_type from rowhook.webhook_event_types e where e.relation = s.relation order by 1) as events,
+  s.capture`;
+
+export async function watch(client: pg.Client, table: string, options: WatchOptions, out: Out): Promise<void> {
+  // Only what was given is passed: the defaults are the function's own.
+  const parameters = [
+    ['prefix', options.prefix, 'text'],
+    ['tenant_column', options.tenantColumn, 'text'],
+    ['tenant_id', options.tenantId, 'text'],
+    ['events', options.events, 'text[]'],
+    ['derived', options.derived && JSON.stringify(derivedOf(options.derived)), 'jsonb'],
+    ['ignore_columns', options.ignoreColumns, 'text[]'],
+    ['capture', options.capture, 'text'],
+    ['max_payload_bytes', options.maxPayloadBytes, 'int'],
+  ].filter(([, value]) => value !== undefined);
+  const named = parameters.map(([name, , type], index) => `, ${name} => $${index + 2}::${type}`);
+
+  await client.query(`select rowhook.watch($1::regclass${named.join('')})`, [
+    table,
+    ...parameters.map(([, value]) => value),
+  ]);
+  const { rows } = await client.query<Source>(
+    `select ${SOURCE_COLUMNS} from rowhook.webhook_sources s where s.relation = $1::regclass`,
+    [table],
+  );
+  const source = rows[0] as Source;
+  if (options.json) out.print(JSON.stringify(source));
+  else out.print(`Watching ${source.relation}: ${source.events.join(', ')}. The tenant is ${source.tenant}.`);
+}
+
+export async function watchPreset(client: pg.Client, preset: string, options: WatchOptions, out: Out): Promise<void> {
+  const { rows } = await client.query<{ relation: string; prefix: string; status: string; detail: string | null }>(
+    'select relation, prefix, status, detail from rowhook.watch_preset($1, $2)',
+    [preset, options.schema ?? 'public'],
+  );
+  if (options.json) {
+    for (const row of rows) out.print(JSON.stringify(row));
+    return;
+  }
+  const colored = (status: string): Cell => ({ text: status, style: status === 'missing' ? 'dim' : 'green' });
+  printTable(
+    out,
+    ['table', 'prefix', 'status', 'detail'],
+    rows.map((row) => [row.relation, row.prefix, colored(row.status), row.detail]),
+  );
+}
+
+export async function unwatch(client: pg.Client, table: string, options: { json?: boolean }, out: Out): Promise<void> {
+  const { rows } = await client.query<{ removed: boolean }>('select rowhook.unwatch($1::regclass) as removed', [table]);
+  const removed = rows[0]?.removed === true;
+  if (options.json) out.print(JSON.stringify({ table, removed }));
+  else out.print(removed ? `No longer watching ${table}.` : `${table} was not watched: nothing to do.`);
+}
+
+export async function sources(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
+  const { rows } = await client.query<Source>(
+    `select ${SOURCE_COLUMNS} from rowhook.webhook_sources s order by s.relation::text`,
+  );
+  if (options.json) {
+    for (const row of rows) out.print(JSON.stringify(row));
+  } else if (rows.length === 0) {
+    out.print('No table is watched: begin with "rowhook watch <table>" or "rowhook watch --preset crm".');
+  } else {
+    printTable(
+      out,
+      ['table', 'tenant', 'capture', 'events'],
+      rows.map((row) => [row.relation, row.tenant, row.capture, row.events.join(' ')]),
+    );
+  }
+}
+
+/** `stage=stage.changed`: when the column changes; `status:won=won`: when it becomes that value. */
+function derivedOf(rules: readonly string[]): Record<string, string | Record<string, string>> {
+  const derived: Record<string, string | Record<string, string>> = {};
+  for (const rule of rules.filter((text) => text !== '')) {
+    const [, column, value, suffix] = /^([^:=]+)(?::([^=]+))?=(.+)$/.exec(rule) ?? [];
+    if (column === undefined || suffix === undefined) {
+      throw new UserError(`--derived: "${rule}" is no rule: write it as stage=stage.changed or status:won=won.`, 2);
+    }
+    const before = derived[column];
+    if (value === undefined) derived[column] = suffix;
+    else derived[column] = { ...(typeof before === 'object' ? before : {}), [value]: suffix };
+  }
+  return derived;
+}

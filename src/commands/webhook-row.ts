@@ -1,0 +1,51 @@
+import { UserError } from '../errors.ts';
+import type { Cell } from '../table.ts';
+
+export interface WebhookRow {
+  id: string;
+  tenant_id: string;
+  name: string;
+  url: string;
+  http_method: string;
+  event_types: string[];
+  secret: string;
+  is_active: boolean;
+  disabled_at: Date | null;
+  disabled_reason: string | null;
+}
+
+export function theOne<T>(rows: readonly T[], id: string): T {
+  const row = rows[0];
+  if (row === undefined) {
+    throw new UserError(`webhook ${id} does not exist: "rowhook webhook list" shows those that do.`);
+  }
+  return row;
+}
+
+export function state({ is_active, disabled_at, disabled_reason }: WebhookRow): Cell {
+  if (is_active) return { text: 'active', style: 'green' };
+  return disabled_at
+    ? { text: `disabled: ${disabled_reason ?? 'by rowhook'}`, style: 'red' }
+    : { text: 'off', style: 'dim' };
+}
+
+const MASK = '***';
+
+/** Secrets are shown once, when they are made; headers and credentials never. */
+export function withoutSecrets(row: object): Record<string, unknown> {
+  const masked = ['secret', 'previous_secret'];
+  const maskedValues = ['auth_config', 'headers'];
+  return Object.fromEntries(
+    Object.entries(row).map(([column, value]) => {
+      if (masked.includes(column)) return [column, value === null ? null : MASK];
+      if (!maskedValues.includes(column)) return [column, value];
+      return [column, Object.fromEntries(Object.keys(value ?? {}).map((key) => [key, MASK]))];
+    }),
+  );
+}
+
+export function asText(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (value instanceof Date) return value.toISOString();
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,43 @@
+import { hexSignature, signingKey, standardSignature } from '../sign.ts';
+import type { WebhookRow } from './webhook-row.ts';
+
+/** A curl that sends one signed example to the endpoint, to be pasted into a shell. */
+export function tryItCommand(webhook: WebhookRow, nowSeconds: number): string {
+  const event = exampleEvent(webhook.event_types);
+  const id = 'evt_example';
+  const at = new Date(nowSeconds * 1000).toISOString();
+  const body = JSON.stringify({
+    id,
+    event,
+    timestamp: at,
+    organization: { id: webhook.tenant_id },
+    data: { id: 1, example: true },
+    metadata: { webhook_id: webhook.id, webhook_name: webhook.name },
+  });
+  const key = signingKey(webhook.secret);
+  const headers = [
+    'content-type: application/json',
+    `webhook-id: ${id}`,
+    `webhook-timestamp: ${nowSeconds}`,
+    `webhook-signature: ${standardSignature(key, id, nowSeconds, body)}`,
+    `X-Webhook-Event: ${event}`,
+    `X-Webhook-Timestamp: ${at}`,
+    `X-Webhook-Signature: ${hexSignature(key, body)}`,
+  ];
+  return [
+    `curl -i -X ${webhook.http_method} ${quoted(webhook.url)}`,
+    ...headers.map((header) => `-H ${quoted(header)}`),
+    `--data-binary ${quoted(body)}`,
+  ].join(' \\\n  ');
+}
+
+/** An event that the webhook asked for: `deal.*` may be `deal.updated`. */
+function exampleEvent(eventTypes: readonly string[]): string {
+  const pattern = eventTypes[0] ?? '*';
+  return pattern === '*' ? 'example.updated' : pattern.replace(/\*$/, 'updated');
+}
+
+/** For POSIX shells. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}

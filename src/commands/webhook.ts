@@ -1,0 +1,156 @@
+import type pg from 'pg';
+import { UserError } from '../errors.ts';
+import { type Out, printPairs, printTable } from '../table.ts';
+import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
+import { asText, state, theOne, type WebhookRow, withoutSecrets } from './webhook-row.ts';
+import { tryItCommand } from './webhook-try.ts';
+
+/** The only time that the secret is shown. */
+export async function createWebhook(
+  client: pg.Client,
+  options: WebhookFlags & { json?: boolean },
+  out: Out,
+): Promise<void> {
+  const columns = columnsOf(options);
+  const { rows } = await client.query<WebhookRow>(
+    `insert into rowhook.webhook_configurations (${columns.map(([column]) => column).join(', ')})
+     values (${columns.map((_, index) => `$${index + 1}`).join(', ')})
+     returning *`,
+    columns.map(([, value]) => value),
+  );
+  const webhook = rows[0] as WebhookRow;
+  if (options.json) {
+    const { id, tenant_id, name, url, event_types, is_active, secret } = webhook;
+    out.print(JSON.stringify({ id, tenant_id, name, url, event_types, is_active, secret }));
+    return;
+  }
+  printPairs(out, [
+    ['webhook', { text: webhook.id, style: 'bold' }],
+    ['secret', { text: webhook.secret, style: 'bold' }],
+  ]);
+  out.print('\nKeep the secret now, it is not shown again. To send a signed example, valid for five minutes:\n');
+  out.print(tryItCommand(webhook, Math.floor(Date.now() / 1000)));
+  out.print(`\nTo send one through the daemon: rowhook webhook test ${webhook.id}`);
+}
+
+export async function updateWebhook(
+  client: pg.Client,
+  id: string,
+  options: WebhookFlags & { json?: boolean },
+  out: Out,
+): Promise<void> {
+  const columns = columnsOf(options);
+  if (columns.length === 0) {
+    throw new UserError(
+      'webhook update: nothing to change: give a flag, such as --url (see webhook update --help).',
+      2,
+    );
+  }
+  const { rows } = await client.query<WebhookRow>(
+    `update rowhook.webhook_configurations
+        set ${columns.map(([column], index) => `${column} = $${index + 2}`).join(', ')}
+      where id = $1
+  returning *`,
+    [id, ...columns.map(([, value]) => value)],
+  );
+  report(theOne(rows, id), `updated ${columns.map(([column]) => column).join(', ')}`, options, out);
+}
+
+export async function listWebhooks(
+  client: pg.Client,
+  options: { tenant?: string; limit: number; json?: boolean },
+  out: Out,
+): Promise<void> {
+  const { rows } = await client.query<WebhookRow>(
+    `select * from rowhook.webhook_configurations
+      where $1::text is null or tenant_id = $1
+      order by tenant_id, created_at, id
+      limit $2`,
+    [options.tenant, options.limit + 1],
+  );
+  const shown = rows.slice(0, options.limit);
+  if (options.json) {
+    for (const row of shown) out.print(JSON.stringify(withoutSecrets(row)));
+  } else if (rows.length === 0) {
+    out.print('No webhooks: create one with "rowhook webhook create".');
+  } else {
+    printTable(
+      out,
+      ['id', 'tenant', 'name', 'events', 'url', 'state'],
+      shown.map((row) => [row.id, row.tenant_id, row.name, row.event_types.join(','), row.url, state(row)]),
+    );
+    if (rows.length > shown.length)
+      out.print(out.paint('dim', `more than ${options.limit}: narrow with --tenant, or raise --limit`));
+  }
+}
+
+export async function showWebhook(client: pg.Client, id: string, options: { json?: boolean }, out: Out): Promise<void> {
+  const { rows } = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
+  const webhook = withoutSecrets(theOne(rows, id));
+  if (options.json) out.print(JSON.stringify(webhook));
+  else
+    printPairs(
+      out,
+      Object.entries(webhook).map(([column, value]) => [column, asText(value)]),
+    );
+}
+
+export async function deleteWebhook(
+  client: pg.Client,
+  id: string,
+  options: { json?: boolean },
+  out: Out,
+): Promise<void> {
+  const { rows } = await client.query<WebhookRow>(
+    'delete from rowhook.webhook_configurations where id = $1 returning *',
+    [id],
+  );
+  report(theOne(rows, id), 'deleted, and its unfinished deliveries; its logs stay', options, out);
+}
+
+/** Switching off by hand also ends the state of having been disabled by rowhook, which would go on capturing. */
+export async function switchWebhook(
+  client: pg.Client,
+  id: string,
+  on: boolean,
+  options: { json?: boolean },
+  out: Out,
+): Promise<void> {
+  const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
+  const { rows } = await client.query<WebhookRow>(
+    `update rowhook.webhook_configurations
+        set is_active = $2, disabled_at = null, disabled_reason = null
+      where id = $1
+  returning *`,
+    [id, on],
+  );
+  const disabledAt = before.rows[0]?.disabled_at;
+  report(theOne(rows, id), on ? 'enabled' : 'disabled', options, out);
+  if (on && disabledAt && !options.json) {
+    out.print(`To send what failed meanwhile: rowhook replay ${id} --since ${disabledAt.toISOString()}`);
+  }
+}
+
+export async function rotateSecret(
+  client: pg.Client,
+  id: string,
+  options: { overlap: string; json?: boolean },
+  out: Out,
+): Promise<void> {
+  const { rows } = await client.query<{ secret: string }>(
+    'select rowhook.rotate_secret($1::uuid, $2::interval) as secret',
+    [id, options.overlap],
+  );
+  const secret = rows[0]?.secret ?? '';
+  if (options.json) {
+    out.print(JSON.stringify({ id, secret, overlap: options.overlap }));
+    return;
+  }
+  printPairs(out, [['secret', { text: secret, style: 'bold' }]]);
+  out.print(`\nKeep it now, it is not shown again. The old secret signs too for ${options.overlap}.`);
+}
+
+function report(webhook: WebhookRow, what: string, options: { json?: boolean }, out: Out): void {
+  if (options.json) out.print(JSON.stringify(withoutSecrets(webhook)));
+  else out.print(`Webhook ${webhook.id}: ${what}.`);
+}

@@ -1,0 +1,180 @@
+/**
+ * Settings come from a flag or from the environment, the flag winning. One table drives parsing, `--help` and the README.
+ *
+ * An empty value is an unset one, because Compose files and Helm charts write `ROWHOOK_X=${X:-}`. A misspelt key would
+ * silently leave a default in force, so unknown `ROWHOOK_*` keys are errors, and all problems are reported at once.
+ */
+
+import { UserError } from './errors.ts';
+import { boolean, cidrs, databaseUrl, environment, oneOf, SERVICE_LINK_VALUE, wholeNumber } from './values.ts';
+
+export interface Settings {
+  databaseUrl: string;
+  environment: string | undefined;
+  maxInFlight: number;
+  wake: 'notify' | 'poll';
+  httpPort: number;
+  allowHttp: boolean;
+  allowCidrs: string[];
+  denyCidrs: string[];
+  logLevel: string;
+  retentionDays: number;
+}
+
+interface Setting<K extends keyof Settings> {
+  readonly name: K;
+  readonly env: string;
+  readonly flag: string;
+  readonly fallback: string;
+  readonly parse: (text: string) => Settings[K];
+  readonly help: string;
+}
+
+export type AnySetting = { [K in keyof Settings]: Setting<K> }[keyof Settings];
+
+export const SETTINGS: readonly AnySetting[] = [
+  {
+    name: 'databaseUrl',
+    env: 'DATABASE_URL',
+    flag: '--database-url <url>',
+    fallback: '',
+    parse: databaseUrl,
+    help: 'PostgreSQL to work on, as a postgres:// URL; sslmode means what it means to psql',
+  },
+  {
+    name: 'environment',
+    env: 'ROWHOOK_ENVIRONMENT',
+    flag: '--environment <name>',
+    fallback: '',
+    parse: environment,
+    help: 'name of this installation, recorded in the database: a clone of it under another name refuses to deliver',
+  },
+  {
+    name: 'maxInFlight',
+    env: 'ROWHOOK_MAX_IN_FLIGHT',
+    flag: '--max-in-flight <n>',
+    fallback: '256',
+    parse: wholeNumber(1, 10_000),
+    help: 'most requests in flight at a time, over all webhooks',
+  },
+  {
+    name: 'wake',
+    env: 'ROWHOOK_WAKE',
+    flag: '--wake <how>',
+    fallback: 'notify',
+    parse: oneOf(['notify', 'poll']),
+    help: 'how a sleeping daemon learns of new events: notify (LISTEN) or poll (transaction poolers, two-phase commit)',
+  },
+  {
+    name: 'httpPort',
+    env: 'ROWHOOK_HTTP_PORT',
+    flag: '--http-port <port>',
+    fallback: '9464',
+    parse: wholeNumber(0, 65_535),
+    help: 'port of /healthz, /readyz and /metrics; 0 turns them off',
+  },
+  {
+    name: 'allowHttp',
+    env: 'ROWHOOK_ALLOW_HTTP',
+    flag: '--allow-http [boolean]',
+    fallback: 'false',
+    parse: boolean,
+    help: 'deliver to http:// URLs too, not only to https://',
+  },
+  {
+    name: 'allowCidrs',
+    env: 'ROWHOOK_ALLOW_CIDRS',
+    flag: '--allow-cidrs <list>',
+    fallback: '',
+    parse: cidrs,
+    help: 'private ranges that webhooks may reach, separated by commas, such as 10.20.0.0/16,fd00:1::/64',
+  },
+  {
+    name: 'denyCidrs',
+    env: 'ROWHOOK_DENY_CIDRS',
+    flag: '--deny-cidrs <list>',
+    fallback: '',
+    parse: cidrs,
+    help: 'more ranges that webhooks may not reach, separated by commas',
+  },
+  {
+    name: 'logLevel',
+    env: 'ROWHOOK_LOG_LEVEL',
+    flag: '--log-level <level>',
+    fallback: 'info',
+    parse: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    help: 'trace, debug, info, warn, error, fatal or silent',
+  },
+  {
+    name: 'retentionDays',
+    env: 'ROWHOOK_RETENTION_DAYS',
+    flag: '--retention-days <days>',
+    fallback: '30',
+    parse: wholeNumber(1, 3_650),
+    help: 'days that webhook_logs are kept',
+  },
+];
+
+/** Reads every setting, or throws one UserError that names every problem. `flags` are commander's, by setting name. */
+export function readSettings(flags: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Settings {
+  const problems = unknownKeys(env);
+  const values = new Map<keyof Settings, unknown>();
+
+  for (const setting of SETTINGS) {
+    const flag = flags[setting.name];
+    const fromFlag = flag === undefined ? '' : String(flag).trim();
+    const fromEnv = env[setting.env]?.trim() ?? '';
+    const text = fromFlag || fromEnv || setting.fallback;
+    const subject = fromFlag ? setting.flag.split(' ')[0] : setting.env;
+    try {
+      values.set(setting.name, text === '' ? whenUnset(setting.name) : setting.parse(text));
+    } catch (error) {
+      // A database URL holds a password: it is never printed.
+      const quoted = setting.name === 'databaseUrl' ? '' : ` "${text}"`;
+      problems.push(`${subject}:${quoted} ${(error as Error).message}`);
+    }
+  }
+
+  if (problems.length === 1) throw new UserError(`${problems[0]}.`, 2);
+  if (problems.length > 1)
+    throw new UserError(`${problems.length} settings are wrong.\n  ${problems.join('.\n  ')}.`, 2);
+  // Every name of SETTINGS was set above, with its own parser's value; test/config.test.ts holds the table to that.
+  return Object.fromEntries(values) as unknown as Settings;
+}
+
+function whenUnset(name: keyof Settings): undefined | string[] {
+  if (name === 'databaseUrl') {
+    throw new Error('is not set: set it, or give --database-url, such as postgres://user:password@localhost:5432/app');
+  }
+  return name === 'environment' ? undefined : [];
+}
+
+/** Kubernetes puts `ROWHOOK_SERVICE_HOST`, `ROWHOOK_PORT=tcp://…` and their like into every pod beside a Service "rowhook". */
+const SERVICE_LINK_KEY = /_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)/;
+
+function unknownKeys(env: NodeJS.ProcessEnv): string[] {
+  const known = SETTINGS.map((setting) => setting.env);
+  return Object.entries(env)
+    .filter(([key]) => key.startsWith('ROWHOOK_') && !key.startsWith('ROWHOOK_TEST_') && !known.includes(key))
+    .filter(([key, value]) => !SERVICE_LINK_KEY.test(key) && !SERVICE_LINK_VALUE.test(value ?? ''))
+    .map(([key]) => `${key}: is no setting of rowhook: take it away, or write ${nearest(key, known)}`);
+}
+
+function nearest(word: string, candidates: readonly string[]): string {
+  const byDistance = candidates.map((candidate) => ({ candidate, distance: editDistance(word, candidate) }));
+  return byDistance.reduce((best, next) => (next.distance < best.distance ? next : best)).candidate;
+}
+
+/** Levenshtein's, one row at a time. */
+function editDistance(left: string, right: string): number {
+  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
+  for (const [i, a] of [...left].entries()) {
+    const next = [i + 1];
+    for (const [j, b] of [...right].entries()) {
+      const replaced = (row[j] ?? 0) + (a === b ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}

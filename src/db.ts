@@ -1,0 +1,76 @@
+/**
+ * Connections: the one file that imports node-postgres.
+ *
+ * A client without an `error` listener takes the process down when its socket breaks, so every client made here has one;
+ * the broken connection then shows at the next query.
+ */
+import pg from 'pg';
+import { explainDatabaseError } from './errors.ts';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Finds a peer that vanished without a word, such as a failed-over primary, before the kernel's two hours. */
+const KEEP_ALIVE_AFTER_MS = 30_000;
+
+export interface PoolOptions {
+  applicationName: string;
+  max: number;
+  /** Called when an idle or a checked-out connection breaks; the pool replaces it by itself. */
+  onError?: (error: Error) => void;
+}
+
+/** Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. */
+export async function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
+  try {
+    const client = new pg.Client(connectionConfig(databaseUrl, applicationName));
+    client.on('error', () => {});
+    await client.connect();
+    return client;
+  } catch (error) {
+    throw explainDatabaseError(error, databaseUrl);
+  }
+}
+
+/** A pool of at most `max` connections, opened as they are needed. */
+export function openPool(databaseUrl: string, { applicationName, max, onError = () => {} }: PoolOptions): pg.Pool {
+  const pool = new pg.Pool({ ...connectionConfig(databaseUrl, applicationName), max });
+  pool.on('error', onError);
+  // The pool listens to idle clients only.
+  pool.on('connect', (client) => client.on('error', onError));
+  return pool;
+}
+
+/** Connects, works, disconnects; whatever PostgreSQL refuses becomes a sentence for the terminal. */
+export async function withClient<T>(
+  databaseUrl: string,
+  applicationName: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = await connect(databaseUrl, applicationName);
+  try {
+    return await work(client);
+  } catch (error) {
+    throw explainDatabaseError(error, databaseUrl);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+function connectionConfig(databaseUrl: string, applicationName: string): pg.ClientConfig {
+  return {
+    connectionString: withLibpqMeaning(databaseUrl),
+    application_name: applicationName,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+  };
+}
+
+/**
+ * node-postgres 8 reads sslmode=require as verify-full and says so on stderr. The URL that a managed service hands out
+ * works in psql; it has to work here, and to mean the same.
+ */
+function withLibpqMeaning(databaseUrl: string): string {
+  const asksForTls = /[?&]sslmode=/.test(databaseUrl) && !/[?&]uselibpqcompat=/.test(databaseUrl);
+  return asksForTls ? `${databaseUrl}&uselibpqcompat=true` : databaseUrl;
+}

@@ -1,0 +1,215 @@
+// A real PostgreSQL server, run from npm packages, for the demo and the tests.
+//
+// The server does not outlive us (embedded-guard.ts), and does not keep us alive either. It is detached: Ctrl-C reaches
+// our process alone, which may still need its database to shut down in order.
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { type Account, findBinaries, handOver, serverAccount } from './embedded-binaries.ts';
+import { type Guard, startGuard } from './embedded-guard.ts';
+
+const run = promisify(execFile);
+
+/** Recovery after a kill comes before readiness, so this is generous. */
+const readyTimeoutMs = 60_000;
+const readyPollMs = 20;
+/** After this long a shutdown in order becomes an immediate one. */
+const stopTimeoutMs = 20_000;
+/** How long a start is tried again while a port, or the memory of a killed server, is still taken. */
+const startRetryMs = 10_000;
+/** Below the ranges from which systems take ports for outgoing connections (32768 on Linux, 49152 elsewhere). */
+const portRange = { min: 20_000, max: 32_000 };
+/** Failures to start that time heals. The log is in English, as the cluster is made with --lc-messages=C. */
+const passing = /Address already in use|pre-existing shared memory block/;
+const lockFile = 'postmaster.pid';
+const signals = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const;
+
+export interface EmbeddedOptions {
+  major?: 15 | 18;
+  /** Kept when we end, and opened again if it is there. Without one, the data are temporary. */
+  dataDir?: string;
+  /** Default: a free one. */
+  port?: number;
+  host?: string;
+  /** PostgreSQL settings, as `postgres -c name=value`. */
+  settings?: Record<string, string>;
+}
+
+export interface Embedded {
+  /** Superuser, database `postgres`. */
+  url: string;
+  port: number;
+  major: number;
+  dataDir: string;
+  /** initdb, pg_ctl and postgres; the package has no psql and no pg_dump. */
+  binDir: string;
+  urlOf(database: string, user?: string, password?: string): string;
+  /** `kill` is a crash: no shutdown, and recovery at the next start. The data stays for `start()`. */
+  stop(mode?: keyof typeof signals): Promise<void>;
+  /** Starts again on the same data and port. */
+  start(): Promise<void>;
+}
+
+export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embedded> {
+  const { host = '127.0.0.1', settings = {} } = options;
+  const account = await serverAccount();
+  const home = await mkdtemp(join(tmpdir(), 'rowhook-postgres-'));
+  const dataDir = resolve(options.dataDir ?? join(home, 'data'));
+  const kept = options.dataDir !== undefined;
+  const guard = startGuard(join(dataDir, lockFile), kept ? signals.fast : signals.immediate, [home]);
+  try {
+    await handOver(home, account);
+    const { binDir, major } = await findBinaries(options.major ?? 18, home, account);
+    const password = await initialise({ binDir, dataDir, home, account, kept });
+    let port = options.port;
+    let server: ChildProcess | undefined;
+    // A port that somebody asked for and that is taken is not worth waiting for, unless it was ours before.
+    let mayBePassing = port === undefined ? passing : /shared memory block/;
+
+    const start = async () => {
+      if (server && isRunning(server)) return;
+      const retryUntil = performance.now() + startRetryMs;
+      for (;;) {
+        const chosen = port ?? (await freePort(host));
+        const flags = { listen_addresses: host, port: String(chosen), unix_socket_directories: '', ...settings };
+        const args = Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+        try {
+          server = await launch(join(binDir, 'postgres'), ['-D', dataDir, ...args], dataDir, account, guard);
+          port = chosen;
+          mayBePassing = passing;
+          return;
+        } catch (error) {
+          if (!mayBePassing.test(String(error)) || performance.now() > retryUntil) throw error;
+          await sleep(100);
+        }
+      }
+    };
+    const stop = async (mode: keyof typeof signals = 'fast') => {
+      if (!server || !isRunning(server)) return;
+      const exited = once(server, 'exit');
+      server.ref(); // Or the process would end here, when nothing else keeps it.
+      const impatience = setTimeout(() => server?.kill('SIGQUIT'), stopTimeoutMs);
+      server.kill(signals[mode]);
+      await exited;
+      clearTimeout(impatience);
+    };
+
+    await start();
+    const urlOf = (database: string, user = 'postgres', userPassword = password) =>
+      `postgres://${encodeURIComponent(user)}:${encodeURIComponent(userPassword)}@${host}:${port}/${encodeURIComponent(database)}`;
+    return { url: urlOf('postgres'), port: port ?? 0, major, dataDir, binDir, urlOf, stop, start };
+  } catch (error) {
+    guard.release();
+    throw error;
+  }
+}
+
+const isRunning = (child: ChildProcess) => child.exitCode === null && child.signalCode === null;
+
+interface NewCluster {
+  binDir: string;
+  dataDir: string;
+  home: string;
+  account: Account;
+  kept: boolean;
+}
+
+/** Makes the cluster unless it is there already, and returns the superuser's password, which stays with the data. */
+async function initialise({ binDir, dataDir, home, account, kept }: NewCluster): Promise<string> {
+  const passwordFile = join(dataDir, 'embedded.password');
+  const known = await readFile(passwordFile, 'utf8').catch(() => undefined);
+  if (known) return known.trim();
+
+  await mkdir(dataDir, { recursive: true });
+  if ((await readdir(dataDir)).length > 0) {
+    throw new Error(`${dataDir} is not empty, and holds no cluster made here. Name another directory, or a new one.`);
+  }
+  const password = randomBytes(12).toString('hex');
+  const firstPasswordFile = join(home, 'password');
+  await writeFile(firstPasswordFile, `${password}\n`, { mode: 0o600 });
+  for (const directory of [home, dataDir]) await handOver(directory, account);
+  const initdb = (locale: string) => {
+    const args = [`--pgdata=${dataDir}`, '--username=postgres', `--pwfile=${firstPasswordFile}`, '--encoding=UTF8'];
+    args.push('--auth=scram-sha-256', `--locale=${locale}`, '--lc-messages=C', ...(kept ? [] : ['--no-sync']));
+    return run(join(binDir, 'initdb'), args, { ...account, env: environment() });
+  };
+  // C.UTF-8 where the system has it, as it knows letters beyond ASCII; C everywhere else.
+  try {
+    await initdb('C.UTF-8').catch((error) =>
+      /invalid locale/.test(error.stderr) ? initdb('C') : Promise.reject(error),
+    );
+  } catch (error) {
+    const as =
+      account.uid === undefined ? '' : `, as uid ${account.uid} since root may not, which must be able to reach it`;
+    throw new Error(`initdb could not make a cluster in ${dataDir}${as}. ${String(error)}`);
+  }
+  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
+  await rm(firstPasswordFile);
+  return password;
+}
+
+/** Ours, without the PG* variables that would speak to the server, and in English. */
+function environment(): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('PG'));
+  return { ...Object.fromEntries(inherited), LC_ALL: 'C' };
+}
+
+async function launch(program: string, args: string[], dataDir: string, account: Account, guard: Guard) {
+  // A file and not a pipe: a pipe blocks the server while our event loop is busy, and breaks when we die.
+  const log = await open(join(dataDir, 'server.log'), 'a+');
+  try {
+    const logStart = (await log.stat()).size;
+    const child = spawn(program, args, {
+      ...account,
+      env: environment(),
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+    });
+    await once(child, 'spawn');
+    guard.watch(child.pid ?? 0);
+    child.once('exit', () => guard.watch(0));
+    child.unref();
+    const until = performance.now() + readyTimeoutMs;
+    while (!(await isReady(dataDir, child.pid))) {
+      if (isRunning(child) && performance.now() < until) {
+        await sleep(readyPollMs);
+        continue;
+      }
+      child.kill('SIGKILL');
+      const { buffer } = await log.read({ buffer: Buffer.alloc(4_000), position: logStart });
+      throw new Error(
+        `The embedded PostgreSQL in ${dataDir} did not start. Its log:\n${buffer.toString().replaceAll('\0', '')}`,
+      );
+    }
+    return child;
+  } finally {
+    await log.close();
+  }
+}
+
+/** The server says itself when it is ready, in line 8 of its lock file. This is what pg_ctl waits for as well. */
+async function isReady(dataDir: string, pid: number | undefined): Promise<boolean> {
+  const lines = (await readFile(join(dataDir, lockFile), 'utf8').catch(() => '')).split('\n');
+  return Number(lines[0]) === pid && lines[7]?.trim() === 'ready';
+}
+
+/** Free when looked at. Another process may still be faster, so the caller tries again when the server is refused. */
+async function freePort(host: string): Promise<number> {
+  for (;;) {
+    const port = randomInt(portRange.min, portRange.max);
+    const probe = createServer();
+    const free = await new Promise<boolean>((answer) => {
+      probe.once('error', () => answer(false)).listen(port, host, () => answer(true));
+    });
+    if (!free) continue;
+    await new Promise((closed) => probe.close(closed));
+    return port;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * What a person at the terminal reads: a clear sentence with the remedy (subject, verdict, remedy), never a stack, never a
+ * password. Anything that is not a UserError is a bug of ours and keeps its stack.
+ */
+import { RULES } from './rules.ts';
+
+/** Exit code 1: it failed. Exit code 2: it was asked for wrongly. */
+export class UserError extends Error {
+  readonly exitCode: 1 | 2;
+
+  constructor(message: string, exitCode: 1 | 2 = 1, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'UserError';
+    this.exitCode = exitCode;
+  }
+}
+
+/** The fields of node-postgres' DatabaseError and of Node's network errors that are read here. */
+interface CodedError extends Error {
+  readonly code?: string;
+  readonly hint?: string;
+  readonly routine?: string;
+  readonly table?: string;
+  readonly constraint?: string;
+}
+
+type Explain = (error: CodedError, database: string) => string;
+
+/** One sentence for each SQLSTATE, network code and TLS code that a person can do something about. */
+const BY_CODE: Readonly<Record<string, Explain>> = {
+  ECONNREFUSED: (_, database) =>
+    `${database} refused the connection: check that PostgreSQL runs there, and DATABASE_URL`,
+  ECONNRESET: (_, database) => `${database} closed the connection: check that it is PostgreSQL, then try again`,
+  EHOSTUNREACH: (_, database) => `${database} cannot be reached: check the host and the network`,
+  ENETUNREACH: (_, database) => `${database} cannot be reached: check the host and the network`,
+  ETIMEDOUT: (_, database) => `${database} does not answer: check host, port and firewall`,
+  EAI_AGAIN: (_, database) => `${database} cannot be looked up: check the host's name and this machine's DNS`,
+  ENOTFOUND: (_, database) => `${database} cannot be looked up: check the host's name in DATABASE_URL`,
+  ENOENT: ({ message }) => `DATABASE_URL names a file or socket that is not there (${message}): check its path`,
+
+  '22007': ({ message }) => `${message}: write a time as 2025-10-17T19:30:00Z, or as 2h for two hours ago`,
+  '22008': ({ message }) => `${message}: write a time as 2025-10-17T19:30:00Z, or as 2h for two hours ago`,
+  '23505': ({ message }) => `${message}: choose another, or update the one that is there`,
+  '23514': brokenCheck,
+  '25006': (_, database) => `${database} is read-only, as a hot standby is: connect to the primary`,
+  '28000': ({ message }, database) =>
+    `${database} refused the login (${message}): check the user, and whether the server wants ?sslmode=require`,
+  '28P01': ({ message }, database) => `${database} refused the login (${message}): check both in DATABASE_URL`,
+  '3D000': (_, database) => `${database} does not exist: create it, or check the name in DATABASE_URL`,
+  '3F000': undefinedObject,
+  '42501': ({ message }, database) => `${database}: ${message}: connect as a role that rowhook_owner is granted to`,
+  '42703': undefinedObject,
+  '42883': undefinedObject,
+  '42P01': undefinedObject,
+  '53300': (_, database) => `${database} has no connection left: raise max_connections or close idle clients`,
+  '55P03': ({ message }) => `${message}: a long transaction holds the table; try again when it has ended`,
+  '57P01': (_, database) => `${database} is shutting down: try again when it is up`,
+  '57P03': (_, database) => `${database} is not ready: try again in a moment`,
+};
+
+/** Errors of node-postgres that carry no code. */
+const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
+  [
+    /timeout expired|connection timeout/i,
+    (_, database) => `${database} does not answer: check host, port and firewall`,
+  ],
+  [
+    /Connection terminated|not queryable/,
+    (_, database) => `${database} closed the connection: look into its log, then try again`,
+  ],
+  [
+    /client password must be/,
+    (_, database) => `${database} asks for a password: put one into DATABASE_URL, or set PGPASSWORD`,
+  ],
+  [/does not support SSL/, (_, database) => `${database} speaks no TLS: write sslmode=disable in DATABASE_URL`],
+  [/sslmode=verify-ca requires/, () => 'DATABASE_URL: sslmode=verify-ca needs a CA: add sslrootcert=/path/to/ca.pem'],
+];
+
+const TLS_CODE = /CERT|^UNABLE_TO_|^ERR_TLS|^ERR_SSL|^EPROTO$/;
+
+/** A UserError for what a person can put right, and the error itself for everything else. */
+export function explainDatabaseError(thrown: unknown, databaseUrl: string): Error {
+  const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as CodedError;
+  if (error instanceof UserError) return error;
+  const code = error.code ?? '';
+  const database = displayDatabase(databaseUrl);
+  const because = (sentence: string) => new UserError(`${sentence}.`, inputIsWrong(code) ? 2 : 1, { cause: error });
+
+  // PL/pgSQL's RAISE: our own functions speak in the same manner, with the remedy as the hint.
+  if (error.routine === 'exec_stmt_raise') {
+    const sentences = [error.message, error.hint].filter((text) => text !== undefined && text !== '');
+    return because(sentences.map((text) => withoutPeriod(text ?? '')).join('. '));
+  }
+  const explain = BY_CODE[code] ?? BY_TEXT.find(([pattern]) => code === '' && pattern.test(error.message))?.[1];
+  if (explain) return because(explain(error, database));
+  if (TLS_CODE.test(code)) {
+    return because(
+      `${database}: its certificate is not trusted (${error.message}): add sslrootcert=/path/to/ca.pem to DATABASE_URL`,
+    );
+  }
+  // Any other SQLSTATE: PostgreSQL's own words, which the hint often completes.
+  if (/^[0-9A-Z]{5}$/.test(code) && error.routine !== undefined) {
+    const hint = error.hint ? `. ${withoutPeriod(error.hint)}` : '';
+    return because(`${database}: ${error.message} (SQLSTATE ${code})${hint}`);
+  }
+  return error;
+}
+
+/** `database "app" at db.example.com:5432`: what tells two databases apart, without user or password. */
+export function displayDatabase(databaseUrl: string): string {
+  try {
+    // A URL with a user and no host (a socket directory follows as ?host=) is one to libpq and none to WHATWG.
+    const url = new URL(databaseUrl.replace('@/', '@_/'));
+    const host = url.searchParams.get('host') || url.hostname.replace(/^_$/, '') || 'localhost';
+    const name = decodeURIComponent(url.pathname.slice(1) || url.username);
+    return `database "${name}" at ${decodeURIComponent(host)}:${url.searchParams.get('port') || url.port || '5432'}`;
+  } catch {
+    return 'the database';
+  }
+}
+
+function undefinedObject({ message }: CodedError, database: string): string {
+  return /\browhook\b/.test(message)
+    ? `${database} has no rowhook schema, or an older one (${message}): run "rowhook migrate"`
+    : `${message}: check its name and schema, as in public.deals`;
+}
+
+/** The row itself may hold secrets and is not printed. */
+function brokenCheck({ table = '', constraint = '' }: CodedError): string {
+  return `${table}: the row is refused: ${RULES[constraint] ?? `it breaks the rule "${constraint}"`}`;
+}
+
+function inputIsWrong(code: string): boolean {
+  return code.startsWith('22') || code === '23514';
+}
+
+function withoutPeriod(sentence: string): string {
+  return sentence.replace(/\.$/, '');
+}

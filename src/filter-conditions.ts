@@ -1,0 +1,159 @@
+/**
+ * From a filter's JSON to checks: its grammar, its bounds, and for each condition the sentence that is said when it does not
+ * hold. Problems are thrown where they are found, with the way there.
+ */
+import { Decimal } from './decimal.ts';
+import { operators } from './filter-operators.ts';
+import { nothingWanted, type Scalar, type Value, type Wanted } from './json-values.ts';
+
+const bytesMax = 16_384;
+const conditionsMax = 100;
+const levelsMax = 8;
+const pathBytesMax = 256;
+const pathNamesMax = 16;
+const digitsMax = 1_000;
+/** Of a name or value that is quoted in a sentence. */
+const quotedCharactersMax = 60;
+
+/** A filter that is none: what is wrong with it, and where. */
+export class FilterProblem extends Error {}
+
+export type Slots = (Value | undefined)[];
+
+/** The sentence of the condition that does not hold, or undefined. The sentences are made once, with the filter. */
+export type Check = (slots: Slots) => string | undefined;
+
+export class Conditions {
+  readonly wanted = { data: nothingWanted(), previous: nothingWanted() };
+  #slotCount = 0;
+  #conditionCount = 0;
+  #byteCount = 0;
+
+  /** What must all hold: a whole filter, or the condition of a path. `where` leads to it: `$or[1] "data.stage"`. */
+  compile(value: unknown, where: readonly string[], path: string | undefined, level: number): Check {
+    if (!isObject(value)) {
+      if (path !== undefined) return this.#operator('$eq', value, where, path);
+      throw problem(where, 'must be an object of conditions such as {"data.stage":"won"}');
+    }
+    if (level > levelsMax) throw problem(where, `is nested deeper than ${levelsMax} levels`);
+    const entries = Object.entries(value);
+    if (entries.length === 0 && where.length > 0) throw problem(where, 'has no condition');
+    return all(entries.map(([key, operand]) => this.#entry(key, operand, where, path, level)));
+  }
+
+  #entry(key: string, operand: unknown, where: readonly string[], path: string | undefined, level: number): Check {
+    this.#count(key);
+    if (key === '$and' || key === '$or') {
+      if (!Array.isArray(operand) || operand.length === 0) throw problem([...where, key], 'takes a list of conditions');
+      const checks = operand.map((member, i) => this.compile(member, [...where, `${key}[${i}]`], path, level + 1));
+      return key === '$and' ? all(checks) : any(checks, `${[...where, key].join(' ')}: none of its conditions holds`);
+    }
+    if (key === '$not') {
+      return not(this.compile(operand, [...where, key], path, level + 1), `${[...where, key].join(' ')} does not hold`);
+    }
+    if (path !== undefined) return this.#operator(key, operand, where, path);
+    if (operators.has(key))
+      throw problem([...where, key], `stands without a path; write {"data.value":{"${key}":...}}`);
+    if (key.startsWith('$')) throw unknownOperator(key, where);
+    checkPath(key, where);
+    return this.compile(operand, [...where, quote(key)], key, level);
+  }
+
+  #operator(name: string, given: unknown, where: readonly string[], path: string): Check {
+    const operator = operators.get(name);
+    if (operator === undefined) throw unknownOperator(name, where);
+    if (++this.#conditionCount > conditionsMax) throw problem([], `has more than ${conditionsMax} conditions`);
+    const here = [...where, name];
+    const isList = Array.isArray(given);
+    const givens: readonly unknown[] = isList ? given : [given];
+    const operands = givens.map((each) => this.#scalar(each, here)).filter((each) => each !== undefined);
+    if (operands.length < givens.length || !operator.accepts(operands, isList)) {
+      throw problem(here, `takes ${operator.takes}`);
+    }
+    const wanted = this.#want(path);
+    wanted.elements ||= operator.elements ?? false;
+    const test = operator.test(operands[0] ?? null, operands);
+    const shown = operands.map((each) => (each instanceof Decimal ? each.source : JSON.stringify(each))).join();
+    const because = `${here.join(' ')} ${cut(isList ? `[${shown}]` : shown)} does not hold`;
+    return (slots) => (test(slots[wanted.slot]) ? undefined : because);
+  }
+
+  #scalar(given: unknown, here: readonly string[]): Scalar | undefined {
+    if (given === null || typeof given === 'boolean') return given;
+    if (typeof given === 'string') return this.#count(given);
+    const decimal = typeof given === 'number' && Number.isFinite(given) ? new Decimal(String(given)) : given;
+    if (!(decimal instanceof Decimal)) return undefined;
+    if (decimal.plainDigits > digitsMax) throw problem(here, `takes numbers of at most ${digitsMax} digits`);
+    this.#count(decimal.digits);
+    return decimal;
+  }
+
+  #want(path: string): Wanted {
+    const [root, ...names] = path.split('.');
+    let wanted = root === 'data' ? this.wanted.data : this.wanted.previous;
+    for (const name of names) {
+      const member = wanted.names.get(name) ?? nothingWanted();
+      wanted.names.set(name, member);
+      wanted = member;
+    }
+    if (wanted.slot < 0) wanted.slot = this.#slotCount++;
+    return wanted;
+  }
+
+  #count(text: string): string {
+    this.#byteCount += Buffer.byteLength(text);
+    if (this.#byteCount > bytesMax) throw problem([], `is longer than ${bytesMax} bytes`);
+    return text;
+  }
+}
+
+function checkPath(path: string, where: readonly string[]): void {
+  const names = path.split('.');
+  const [root] = names;
+  if ((root !== 'data' && root !== 'previous') || names.length < 2 || names.includes('')) {
+    throw problem([...where, quote(path)], 'is not a path; write data. or previous. and a name, such as data.stage');
+  }
+  if (names.length > pathNamesMax || Buffer.byteLength(path) > pathBytesMax) {
+    throw problem([...where, quote(path)], `is longer than ${pathNamesMax} names or ${pathBytesMax} bytes`);
+  }
+}
+
+function all(checks: readonly Check[]): Check {
+  return (slots) => {
+    for (const check of checks) {
+      const because = check(slots);
+      if (because !== undefined) return because;
+    }
+    return undefined;
+  };
+}
+
+function any(checks: readonly Check[], because: string): Check {
+  return (slots) => (checks.some((check) => check(slots) === undefined) ? undefined : because);
+}
+
+function not(check: Check, because: string): Check {
+  return (slots) => (check(slots) === undefined ? because : undefined);
+}
+
+function problem(where: readonly string[], verdict: string): FilterProblem {
+  return new FilterProblem(`${['filter:', ...where, verdict].join(' ')}.`);
+}
+
+function unknownOperator(name: string, where: readonly string[]): FilterProblem {
+  const known = [...operators.keys(), '$and', '$or', '$not'].join(', ');
+  return problem(where, `uses unknown operator ${quote(name)}; known operators are ${known}`);
+}
+
+function quote(name: string): string {
+  return JSON.stringify(cut(name));
+}
+
+function cut(text: string): string {
+  const characters = [...text];
+  return characters.length > quotedCharactersMax ? `${characters.slice(0, quotedCharactersMax).join('')}...` : text;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Decimal);
+}

@@ -1,0 +1,63 @@
+/**
+ * A webhook's filter: conditions on an event's row, as JSON.
+ *
+ *   {"data.stage": "won", "data.value": {"$gt": 10000}}       both
+ *   {"$or": [{"data.stage": "won"}, {"previous.stage": {"$exists": true}}]}
+ *
+ * A key is a path (names below `data` or `previous`, joined by dots; a number is an array's index) or $and, $or, $not. A path's
+ * condition is a value, which must be equal, or an object of operators, which must all hold; $and, $or and $not work inside it
+ * as well. null is a value: `$exists` holds for it. On a path that is not there `$ne`, `$nin` and `$not` hold, the others do not.
+ * `previous` holds the old values of the columns that an update changed, so {"previous.stage": {"$exists": true}} says that
+ * the stage changed.
+ *
+ * No code and no patterns, and a bound on everything, because tenants write filters and the daemon runs them. The same rules
+ * stand in sql/migrations/0002_filters.sql, with the same sentences; test/filters.corpus.ts keeps the two together.
+ */
+import { Decimal } from './decimal.ts';
+import { Conditions, FilterProblem, type Slots } from './filter-conditions.ts';
+import { readValues } from './json-values.ts';
+
+export type Match = { matched: true } | { matched: false; because: string };
+
+export interface Filter {
+  /** `data` and `previous` are JSON texts as PostgreSQL wrote them. `because` names the condition, never a value of the row. */
+  matches(data: string, previous: string | undefined): Match;
+}
+
+/** The filter of a JSON text, with every digit of its numbers. `JSON.parse` alone would round them. */
+export function parseFilter(text: string): unknown {
+  const keepDigits = (_: string, value: unknown, context?: { source?: string }) =>
+    typeof value === 'number' ? new Decimal(context?.source ?? String(value)) : value;
+  try {
+    return JSON.parse(text, keepDigits);
+  } catch (error) {
+    throw new FilterProblem(`filter: is not valid JSON: ${(error as Error).message}.`);
+  }
+}
+
+/** What is wrong with a filter, or undefined. */
+export function filterProblem(filter: unknown): string | undefined {
+  try {
+    compileFilter(filter);
+    return undefined;
+  } catch (error) {
+    if (error instanceof FilterProblem) return error.message;
+    throw error;
+  }
+}
+
+/** Throws a FilterProblem. */
+export function compileFilter(filter: unknown): Filter {
+  const conditions = new Conditions();
+  const check = conditions.compile(filter, [], undefined, 1);
+  const { data: inData, previous: inPrevious } = conditions.wanted;
+  return {
+    matches(data, previous) {
+      const slots: Slots = [];
+      if (inData.names.size > 0) readValues(data, inData, slots);
+      if (inPrevious.names.size > 0 && previous !== undefined) readValues(previous, inPrevious, slots);
+      const because = check(slots);
+      return because === undefined ? { matched: true } : { matched: false, because };
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * Applies sql/migrations with postgres-migrations, beside whatever else the database holds.
+ *
+ * postgres-migrations keeps a table `migrations` without a schema, and takes one found in any schema for its own. So
+ * rowhook makes `rowhook.migrations` itself and lends it a connection whose search_path is `rowhook` alone. The schema
+ * comes from 0001, which therefore runs here, as psql would run it. What was run so, here or by a DBA with psql, is told
+ * by rowhook.schema_version() and recorded in the list.
+ */
+import { fileURLToPath } from 'node:url';
+import type pg from 'pg';
+import { loadMigrationFiles, migrate as runMigrations } from 'postgres-migrations';
+import { UserError } from './errors.ts';
+
+export interface MigrateReport {
+  /** File names, in order. */
+  applied: string[];
+  /** The schema's version now: the number of the last file. */
+  version: number;
+}
+
+type MigrationFile = Awaited<ReturnType<typeof loadMigrationFiles>>[number];
+
+/** Beside src/ in a checkout, beside dist/ in the package. */
+const sqlFolder = [new URL('../sql/migrations/', import.meta.url), new URL('../../sql/migrations/', import.meta.url)];
+
+/** The version of the schema that this rowhook was built for. */
+export async function builtForVersion(): Promise<number> {
+  return (await loadFiles()).files.length - 1;
+}
+
+/** The version of the schema in the database; 0 when there is none. */
+export async function schemaVersion(client: pg.ClientBase): Promise<number> {
+  const found = await client.query("select to_regprocedure('rowhook.schema_version()') is not null as found");
+  if (!found.rows[0].found) return 0;
+  return (await client.query('select rowhook.schema_version() as version')).rows[0].version;
+}
+
+export async function migrate(client: pg.Client, log: (line: string) => void = () => {}): Promise<MigrateReport> {
+  const { folder, files } = await loadFiles();
+  const latest = files.length - 1;
+  const before = await schemaVersion(client);
+  if (before > latest) {
+    throw new UserError(
+      `The schema rowhook is at version ${before}, this rowhook knows up to ${latest}: use a newer rowhook. Nothing was changed.`,
+    );
+  }
+  const applied: string[] = [];
+  if (before === 0) {
+    const first = files[1] as MigrationFile;
+    await inTransaction(client, () => client.query(first.sql));
+    log(`applied ${first.fileName}`);
+    applied.push(first.fileName);
+  }
+  const searchPath = (await client.query('show search_path')).rows[0].search_path;
+  try {
+    await record(client, files);
+    // after `record`: before it the schema's list may not exist
+    await client.query("select set_config('search_path', 'rowhook', false)");
+    for (const { fileName } of await runMigrations({ client }, folder)) {
+      log(`applied ${fileName}`);
+      applied.push(fileName);
+    }
+  } catch (error) {
+    // postgres-migrations rolled the failed file back; an installation that never got whole goes as a whole
+    if (before === 0) await client.query('drop schema rowhook cascade');
+    throw error;
+  } finally {
+    await client.query("select set_config('search_path', $1, false)", [searchPath]);
+  }
+  return { applied, version: await schemaVersion(client) };
+}
+
+/** Brings rowhook.migrations up to what the schema says was applied. */
+async function record(client: pg.Client, files: MigrationFile[]): Promise<void> {
+  const done = files.slice(0, (await schemaVersion(client)) + 1);
+  await inTransaction(client, async () => {
+    // the columns are those that postgres-migrations reads and writes
+    await client.query(`
+      create table if not exists rowhook.migrations (
+        id          int           primary key,
+        name        varchar(100)  not null unique,
+        hash        varchar(40)   not null,
+        executed_at timestamp     default current_timestamp
+      )`);
+    await client.query(
+      `insert into rowhook.migrations (id, name, hash)
+       select * from unnest($1::int[], $2::text[], $3::text[]) on conflict (id) do nothing`,
+      [done.map((f) => f.id), done.map((f) => f.name), done.map((f) => f.hash)],
+    );
+  });
+}
+
+async function inTransaction(client: pg.Client, work: () => Promise<unknown>): Promise<void> {
+  await client.query('begin');
+  try {
+    await work();
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}
+
+/** File 0 is postgres-migrations' own list; ours are numbered from 1. */
+async function loadFiles(): Promise<{ folder: string; files: MigrationFile[] }> {
+  for (const url of sqlFolder) {
+    const folder = fileURLToPath(url);
+    const files = await loadMigrationFiles(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (files) return { folder, files };
+  }
+  throw new Error('the folder sql/migrations is missing from this installation of rowhook');
+}

@@ -1,0 +1,22 @@
+/**
+ * Signals that ask a process to end. npm passes a Ctrl-C on to a child that the terminal has told already, so a repeat
+ * within the same moment is the same request.
+ */
+const SAME_REQUEST_MS = 300;
+
+/** Resolves at the first SIGINT or SIGTERM; `onSecond` runs at the next one, from somebody who will not wait. */
+export function untilAskedToStop(onSecond: () => void): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let firstAt = 0;
+    const listener = (signal: NodeJS.Signals) => {
+      const now = performance.now();
+      if (firstAt === 0) {
+        firstAt = now;
+        resolve(signal);
+      } else if (now - firstAt > SAME_REQUEST_MS) {
+        onSecond();
+      }
+    };
+    process.on('SIGINT', listener).on('SIGTERM', listener);
+  });
+}

@@ -1,0 +1,106 @@
+/**
+ * What commands print on: lines, tables that fit the terminal, colours where they can be seen.
+ *
+ * Tenants choose names, URLs and response bodies, and an operator's terminal obeys escape sequences, so everything that
+ * comes from a row or a request passes through `printable` first.
+ */
+import { styleText } from 'node:util';
+
+export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
+
+/** Where a command writes. `columns` is undefined where there is no terminal: then nothing is cut. */
+export interface Out {
+  readonly columns: number | undefined;
+  print(line?: string): void;
+  paint(style: Style, text: string): string;
+}
+
+export function terminal(stream: NodeJS.WriteStream): Out {
+  return {
+    columns: stream.isTTY ? stream.columns : undefined,
+    print: (line = '') => void stream.write(`${line}\n`),
+    // styleText looks at the stream, NO_COLOR and FORCE_COLOR.
+    paint: (style, text) => styleText(style, text, { stream }),
+  };
+}
+
+export type Cell = string | number | null | undefined | { text: string; style: Style };
+
+/** Prints rows under their headers. The widest columns give way first; ids never do, because people copy them. */
+export function printTable(out: Out, headers: readonly string[], rows: readonly (readonly Cell[])[]): void {
+  const texts = [headers, ...rows.map((row) => row.map(textOf))];
+  const widths = fittingWidths(
+    headers.map((_, column) => Math.max(...texts.map((row) => lengthOf(row[column] ?? '')))),
+    headers.map((header) => /\bid$/.test(header)),
+    out.columns,
+  );
+  const line = (cells: readonly string[], paint: (text: string, column: number) => string) =>
+    cells
+      .map((text, column) => paint(cut(text, widths[column] ?? 0).padEnd(widths[column] ?? 0), column))
+      .join(GAP)
+      .trimEnd();
+
+  out.print(line(headers, (text) => out.paint('dim', text)));
+  for (const row of rows) {
+    out.print(
+      line(row.map(textOf), (text, column) => {
+        const cell = row[column];
+        return typeof cell === 'object' && cell !== null ? out.paint(cell.style, text) : text;
+      }),
+    );
+  }
+}
+
+/** Prints names and values below each other. */
+export function printPairs(out: Out, pairs: readonly (readonly [string, Cell])[]): void {
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  for (const [name, cell] of pairs) {
+    out.print(`${out.paint('dim', name.padEnd(width))}${GAP}${textOf(cell)}`.trimEnd());
+  }
+}
+
+/** One line without control characters: `\x1b` and its like are shown instead of obeyed. */
+export function printable(text: string): string {
+  return escapeControls(text, /[\p{Cc}\p{Cf}\u2028\u2029]/gu);
+}
+
+/** The same, but lines stay lines. */
+export function printableLines(text: string): string {
+  return escapeControls(text, /(?![\n\t])[\p{Cc}\p{Cf}\u2028\u2029]/gu);
+}
+
+function escapeControls(text: string, controls: RegExp): string {
+  return text.replace(controls, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
+  });
+}
+
+const GAP = '  ';
+const NARROWEST = 8;
+
+function textOf(cell: Cell): string {
+  return printable(String((typeof cell === 'object' && cell !== null ? cell.text : cell) ?? ''));
+}
+
+function lengthOf(text: string): number {
+  return [...text].length;
+}
+
+function cut(text: string, width: number): string {
+  return lengthOf(text) > width ? `${[...text].slice(0, width - 1).join('')}…` : text;
+}
+
+/** Narrows the widest column that may be narrowed, down to the next widest, until the row fits or nothing gives. */
+function fittingWidths(natural: readonly number[], fixed: readonly boolean[], columns: number | undefined): number[] {
+  const widths = [...natural];
+  if (columns === undefined) return widths;
+  const tooWide = () => widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1)) - columns;
+  while (tooWide() > 0) {
+    const widest = Math.max(...widths.map((width, column) => (fixed[column] ? 0 : width)));
+    if (widest <= NARROWEST) break;
+    const column = widths.findIndex((width, index) => width === widest && !fixed[index]);
+    widths[column] = widest - 1;
+  }
+  return widths;
+}

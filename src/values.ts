@@ -1,0 +1,60 @@
+/** Parsers of what settings and flags are given. Each throws an Error whose message is a verdict: `is not …: remedy`. */
+import { isIP } from 'node:net';
+
+/** What Kubernetes gives `ROWHOOK_PORT`, or `ROWHOOK_HTTP_PORT`, when a Service has that name. */
+export const SERVICE_LINK_VALUE = /^(tcp|udp|sctp):\/\//;
+
+export function databaseUrl(text: string): string {
+  if (!/^postgres(ql)?:\/\//.test(text)) throw new Error('is not a URL that begins with postgres:// or postgresql://');
+  // A socket directory is given as ?host=/run/postgresql, with no host in the URL, which WHATWG refuses after a user name.
+  if (!URL.canParse(text.replace('@/', '@socket/'))) {
+    throw new Error('is not a valid URL: write special characters of the password percent-encoded, such as %23 for #');
+  }
+  return text;
+}
+
+export function environment(text: string): string {
+  if (!/^[\w.-]{1,63}$/.test(text)) throw new Error('is not a name: use up to 63 letters, digits, ".", "_" and "-"');
+  return text;
+}
+
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    const hint = SERVICE_LINK_VALUE.test(text) ? ' (Kubernetes made it: set enableServiceLinks: false)' : '';
+    throw new Error(`is not a whole number from ${min} to ${max}${hint}`);
+  };
+}
+
+export function oneOf<T extends string>(choices: readonly T[]): (text: string) => T {
+  return (text) => {
+    const choice = choices.find((candidate) => candidate === text.toLowerCase());
+    if (choice === undefined) throw new Error(`is none of ${choices.join(', ')}`);
+    return choice;
+  };
+}
+
+export function boolean(text: string): boolean {
+  if (/^(true|1|yes|on)$/i.test(text)) return true;
+  if (/^(false|0|no|off)$/i.test(text)) return false;
+  throw new Error('is neither true nor false');
+}
+
+/** Gives every range with its prefix; a lone address is the range of itself. */
+export function cidrs(text: string): string[] {
+  const ranges = text.split(',').map((part) => part.trim());
+  return ranges.filter(Boolean).map((range) => {
+    const [address = '', prefix, ...rest] = range.split('/');
+    const bits = { 0: 0, 4: 32, 6: 128 }[isIP(address)] ?? 0;
+    const valid = bits > 0 && !address.includes('%') && rest.length === 0;
+    if (valid && prefix === undefined) return `${address}/${bits}`;
+    if (valid && /^\d{1,3}$/.test(prefix ?? '') && Number(prefix) <= bits) return range;
+    throw new Error(`holds "${range}", which is no range: write it as 10.20.0.0/16 or fd00:1::/64`);
+  });
+}
+
+export function uuid(text: string): string {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text.toLowerCase();
+  throw new Error('is not a UUID: "rowhook webhook list" shows them');
+}

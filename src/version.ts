@@ -1,0 +1,7 @@
+/** The version in package.json, found from `src/` and from `dist/src/` alike. */
+import { readFileSync } from 'node:fs';
+import { findPackageJSON } from 'node:module';
+
+const path = findPackageJSON(import.meta.url);
+
+export const VERSION: string = path ? JSON.parse(readFileSync(path, 'utf8')).version : 'unknown';

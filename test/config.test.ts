@@ -1,0 +1,150 @@
+import { describe, expect, test } from 'vitest';
+import { readSettings, SETTINGS } from '../src/config.ts';
+import { displayDatabase, UserError } from '../src/errors.ts';
+
+const DATABASE_URL = 'postgres://app:hunter2@localhost:5432/app';
+
+function problemsOf(flags: Record<string, unknown>, env: NodeJS.ProcessEnv): string {
+  try {
+    readSettings(flags, { DATABASE_URL, ...env });
+  } catch (error) {
+    expect(error).toBeInstanceOf(UserError);
+    expect((error as UserError).exitCode).toBe(2);
+    return (error as UserError).message;
+  }
+  throw new Error('the settings were accepted');
+}
+
+describe('readSettings', () => {
+  test('has a default for everything but the database', () => {
+    expect(readSettings({}, { DATABASE_URL })).toEqual({
+      databaseUrl: DATABASE_URL,
+      environment: undefined,
+      maxInFlight: 256,
+      wake: 'notify',
+      httpPort: 9464,
+      allowHttp: false,
+      allowCidrs: [],
+      denyCidrs: [],
+      logLevel: 'info',
+      retentionDays: 30,
+    });
+  });
+
+  test('reads the environment, and a flag wins over it', () => {
+    const env = { DATABASE_URL, ROWHOOK_MAX_IN_FLIGHT: '8', ROWHOOK_WAKE: 'POLL', ROWHOOK_ALLOW_HTTP: 'yes' };
+    expect(readSettings({}, env)).toMatchObject({ maxInFlight: 8, wake: 'poll', allowHttp: true });
+    expect(readSettings({ maxInFlight: '9', wake: 'notify', allowHttp: 'false' }, env)).toMatchObject({
+      maxInFlight: 9,
+      wake: 'notify',
+      allowHttp: false,
+    });
+    expect(readSettings({ allowHttp: true }, { DATABASE_URL }).allowHttp).toBe(true);
+  });
+
+  test('takes an empty value for an unset one', () => {
+    const empty = Object.fromEntries(SETTINGS.map((setting) => [setting.env, ' ']));
+    expect(readSettings({ maxInFlight: '' }, { ...empty, DATABASE_URL })).toEqual(readSettings({}, { DATABASE_URL }));
+  });
+
+  test('reports all problems at once', () => {
+    const message = problemsOf(
+      { maxInFlight: 'many' },
+      { ROWHOOK_WAKE: 'shout', ROWHOOK_HTTP_PORT: '65536', ROWHOOK_RETENTION_DAYS: '0', DATABASE_URL: '' },
+    );
+    expect(message.split('\n')).toEqual([
+      '5 settings are wrong.',
+      '  DATABASE_URL: is not set: set it, or give --database-url, such as postgres://user:password@localhost:5432/app.',
+      '  --max-in-flight: "many" is not a whole number from 1 to 10000.',
+      '  ROWHOOK_WAKE: "shout" is none of notify, poll.',
+      '  ROWHOOK_HTTP_PORT: "65536" is not a whole number from 0 to 65535.',
+      '  ROWHOOK_RETENTION_DAYS: "0" is not a whole number from 1 to 3650.',
+    ]);
+  });
+
+  test('refuses an unknown key and names the nearest', () => {
+    expect(problemsOf({}, { ROWHOOK_MAX_INFLIGHT: '8' })).toBe(
+      'ROWHOOK_MAX_INFLIGHT: is no setting of rowhook: take it away, or write ROWHOOK_MAX_IN_FLIGHT.',
+    );
+  });
+
+  test('leaves the tests and Kubernetes their own keys', () => {
+    const env = {
+      ROWHOOK_TEST_IMAGES: 'postgres:18',
+      ROWHOOK_SERVICE_HOST: '10.0.0.1',
+      ROWHOOK_SERVICE_PORT: '80',
+      ROWHOOK_SERVICE_PORT_HTTP: '80',
+      ROWHOOK_PORT: 'tcp://10.0.0.1:80',
+      ROWHOOK_PORT_80_TCP_ADDR: '10.0.0.1',
+    };
+    expect(readSettings({}, { ...env, DATABASE_URL }).httpPort).toBe(9464);
+    expect(problemsOf({}, { ROWHOOK_HTTP_PORT: 'tcp://10.0.0.1:80' })).toContain('enableServiceLinks: false');
+  });
+
+  test.each(['1.5', '-1', '0x10', '1e2', '99999'])('refuses %j requests in flight', (text) => {
+    expect(problemsOf({}, { ROWHOOK_MAX_IN_FLIGHT: text })).toContain('is not a whole number from 1 to 10000');
+  });
+
+  test('reads lists of ranges, and takes an address for the range of itself', () => {
+    const env = { DATABASE_URL, ROWHOOK_ALLOW_CIDRS: '10.0.0.0/8, fd00::/8,,127.0.0.1', ROWHOOK_DENY_CIDRS: '::1' };
+    expect(readSettings({}, env)).toMatchObject({
+      allowCidrs: ['10.0.0.0/8', 'fd00::/8', '127.0.0.1/32'],
+      denyCidrs: ['::1/128'],
+    });
+  });
+
+  test.each([
+    '10.0.0.0/33',
+    '10.0.0/8',
+    '10.0.0.0/',
+    '10.0.0.0/8/8',
+    'fd00::/129',
+    'fe80::1%eth0',
+    'localhost',
+    '10.0.0.0/-1',
+  ])('refuses %s as a range', (range) => {
+    expect(problemsOf({}, { ROWHOOK_DENY_CIDRS: `10.0.0.0/8,${range}` })).toContain(
+      `holds "${range}", which is no range`,
+    );
+  });
+
+  test.each([
+    'postgres:///app?host=/run/postgresql',
+    'postgres://app@/app?host=/run/postgresql',
+    'postgresql://app@[::1]:5432/app?sslmode=verify-full',
+  ])('takes %s for a database', (url) => {
+    expect(readSettings({ databaseUrl: url }, {}).databaseUrl).toBe(url);
+  });
+
+  test.each([
+    ['mysql://app:hunter2@localhost/app', 'postgres://'],
+    ['host=localhost password=hunter2', 'postgres://'],
+    ['postgres://app:hunter2#x@localhost:x/app', '%23'],
+  ])('refuses %s without printing its password', (url, remedy) => {
+    const message = problemsOf({}, { DATABASE_URL: url });
+    expect(message).toContain(remedy);
+    expect(message).not.toContain('hunter2');
+  });
+
+  test('says what it is for, once for every setting, and the flag bears the name', () => {
+    expect(SETTINGS.map((setting) => setting.name).sort()).toEqual(
+      Object.keys(readSettings({}, { DATABASE_URL })).sort(),
+    );
+    for (const { name, env, flag, help } of SETTINGS) {
+      const kebab = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+      expect(flag.split(' ')[0]).toBe(`--${kebab}`);
+      expect(env.replace('ROWHOOK_', '')).toBe(kebab.replaceAll('-', '_').toUpperCase());
+      expect(help).not.toBe('');
+    }
+  });
+});
+
+test.each([
+  ['postgres://app:hunter2@db.example.com/shop?sslmode=require', 'database "shop" at db.example.com:5432'],
+  ['postgres://app:hunter2@[::1]:6000', 'database "app" at [::1]:6000'],
+  ['postgres://app@/shop?host=/run/postgresql', 'database "shop" at /run/postgresql:5432'],
+  ['postgres:///shop?password=hunter2', 'database "shop" at localhost:5432'],
+  ['postgres://app:hunter2@a,b:x/shop', 'the database'],
+])('%s is shown as %s', (url, shown) => {
+  expect(displayDatabase(url)).toBe(shown);
+});

@@ -1,0 +1,62 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { inject } from 'vitest';
+
+export const templates = { plain: 'rowhook_template', crm: 'rowhook_template_crm' } as const;
+/** The login of daemons under test, a member of rowhook_daemon and no more. */
+export const daemonRole = 'rowhook_test_daemon';
+
+export interface TestDatabase {
+  name: string;
+  /** Superuser. */
+  url: string;
+  daemonUrl: string;
+  /** Superuser. */
+  pool: pg.Pool;
+  query<Row extends pg.QueryResultRow = Record<string, unknown>>(sql: string, params?: unknown[]): Promise<Row[]>;
+  /** Also ends whatever is still connected to it. */
+  drop(): Promise<void>;
+}
+
+/** A database of one's own: with rowhook, with the CRM tables watched as well (`crm`), or with neither (`bare`). */
+export async function createDatabase(options: { crm?: boolean; bare?: boolean } = {}): Promise<TestDatabase> {
+  const serverUrl = inject('serverUrl');
+  const name = `rowhook_test_${randomBytes(6).toString('hex')}`;
+  const template = options.bare ? 'template0' : options.crm ? templates.crm : templates.plain;
+  await onServer(serverUrl, `create database ${name} template ${template}`);
+
+  const url = databaseUrl(serverUrl, name);
+  const pool = new pg.Pool({ connectionString: url, max: 20 });
+  // Tests kill connections and servers; an idle client that dies of it must not end the test process.
+  pool.on('error', () => {});
+  return {
+    name,
+    url,
+    daemonUrl: databaseUrl(serverUrl, name, daemonRole, inject('daemonPassword')),
+    pool,
+    query: async <Row extends pg.QueryResultRow>(sql: string, params?: unknown[]) =>
+      (await pool.query<Row>(sql, params)).rows,
+    drop: async () => {
+      await pool.end();
+      await onServer(serverUrl, `drop database if exists ${name} with (force)`);
+    },
+  };
+}
+
+export function databaseUrl(serverUrl: string, database: string, user?: string, password?: string): string {
+  const url = new URL(serverUrl);
+  url.pathname = `/${database}`;
+  if (user !== undefined) url.username = user;
+  if (password !== undefined) url.password = password;
+  return url.href;
+}
+
+async function onServer(serverUrl: string, statement: string): Promise<void> {
+  const client = new pg.Client(serverUrl);
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

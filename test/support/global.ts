@@ -1,0 +1,79 @@
+// One PostgreSQL for the whole run, with two template databases that every test file copies its own from.
+//
+// ROWHOOK_TEST_PG            major version of the embedded server: 18 (default) or 15
+// ROWHOOK_TEST_DATABASE_URL  a server to use instead; its user must be a superuser
+
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import pg from 'pg';
+import type { TestProject } from 'vitest/node';
+import { startEmbedded } from '../../src/embedded.ts';
+import { migrate } from '../../src/migrate.ts';
+import { daemonRole, databaseUrl, templates } from './database.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    serverUrl: string;
+    daemonPassword: string;
+  }
+}
+
+// Nothing here has to survive a power cut.
+const settings = { fsync: 'off', max_connections: '300', max_prepared_transactions: '20' };
+
+export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  const given = process.env.ROWHOOK_TEST_DATABASE_URL || undefined;
+  const embedded = given ? undefined : await startEmbedded({ major: wantedMajor(), settings });
+  const serverUrl = given ?? embedded?.url ?? '';
+  const daemonPassword = randomBytes(12).toString('hex');
+  try {
+    await makeTemplates(serverUrl, daemonPassword);
+  } catch (error) {
+    await embedded?.stop('immediate');
+    throw error;
+  }
+  project.provide('serverUrl', serverUrl);
+  project.provide('daemonPassword', daemonPassword);
+  return embedded && (() => embedded.stop('immediate'));
+}
+
+function wantedMajor(): 15 | 18 {
+  const wanted = process.env.ROWHOOK_TEST_PG || '18';
+  if (wanted === '15' || wanted === '18') return Number(wanted) as 15 | 18;
+  throw new Error(
+    `ROWHOOK_TEST_PG: "${wanted}" is not one of 15, 18. Use ROWHOOK_TEST_DATABASE_URL for other servers.`,
+  );
+}
+
+async function makeTemplates(serverUrl: string, daemonPassword: string): Promise<void> {
+  await connected(serverUrl, async (server) => {
+    const { rows } = await server.query('select version()');
+    console.log(`Testing on ${rows[0].version.split(' on ')[0]}`);
+    // A server that is not ours may hold those of an earlier run.
+    for (const name of Object.values(templates)) await server.query(`drop database if exists ${name} with (force)`);
+    await server.query(`create database ${templates.plain}`);
+  });
+  await connected(databaseUrl(serverUrl, templates.plain), async (template) => {
+    await migrate(template);
+    const { rowCount } = await template.query('select from pg_roles where rolname = $1', [daemonRole]);
+    if (!rowCount) await template.query(`create role ${daemonRole} login`);
+    await template.query(`alter role ${daemonRole} password '${daemonPassword}'`);
+    await template.query(`grant rowhook_daemon to ${daemonRole}`);
+  });
+  await connected(serverUrl, (server) => server.query(`create database ${templates.crm} template ${templates.plain}`));
+  await connected(databaseUrl(serverUrl, templates.crm), async (template) => {
+    await template.query(await readFile(new URL('../../sql/crm.sql', import.meta.url), 'utf8'));
+    await template.query("select rowhook.watch_preset('crm')");
+  });
+}
+
+/** A template can only be copied while nobody is connected to it, so no connection stays. */
+async function connected(url: string, use: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    await use(client);
+  } finally {
+    await client.end();
+  }
+}
