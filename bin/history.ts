@@ -29,7 +29,7 @@ function addLogs(program: Command): void {
       )
       .option('--event <event>', 'of one event type; deal.* for all of deal')
       .option('--limit <n>', 'how many of the newest', parsed('--limit', wholeNumber(0, LIMIT_MAX)), 50)
-      .option('--follow', 'go on printing as they happen; --json has headers and bodies too'),
+      .option('--follow', 'go on printing as they happen'),
     async (client, flags: LogsOptions) => (await import('../src/commands/logs.ts')).logs(client, flags, out),
   );
   help(command, [
