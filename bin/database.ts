@@ -66,9 +66,9 @@ function addWatch(program: Command): void {
       if (flags.preset !== undefined) await (await watchCommands()).watchPreset(client, flags.preset, flags, out);
       else await (await watchCommands()).watch(client, table ?? '', flags, out);
     },
-  ).hook('preAction', (command) => {
-    const isPreset = command.opts().preset !== undefined;
-    if (args.length > 0 === isPreset) throw new UserError('watch: give either a table or --preset.', 2);
+  ).hook('preAction', (watching) => {
+    const isPreset = watching.opts().preset !== undefined;
+    if (watching.args.length > 0 === isPreset) throw new UserError('watch: give either a table or --preset.', 2);
   });
   help(
     command,

@@ -105,9 +105,10 @@ export function guardedLookup(
         return callback(new AddressRefused(`"${hostname}" is refused: ${kind} ${reason}. ${remedy}`), []);
       }
       const [first] = addresses;
-      if (options.all) callback(null, addresses);
-      else if (first) callback(null, first.address, first.family);
-      else callback(Object.assign(new Error(`"${hostname}" has no address.`), { code: 'ENOTFOUND' }), []);
+      // Node's own code takes the first of an empty answer and throws where nobody can catch it.
+      if (!first) callback(Object.assign(new Error(`"${hostname}" has no address.`), { code: 'ENOTFOUND' }), []);
+      else if (options.all) callback(null, addresses);
+      else callback(null, first.address, first.family);
     });
   };
 }
@@ -136,7 +137,11 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
     return { kind, reason: `(${range.cidr}, ${range.name})`, remedy };
   }
   if (allowedIps.length > 0 && !allowedIps.map(network).some(inside)) {
-    return { kind: 'unlisted address', reason: "(outside the webhook's allowed_ips)", remedy: 'Add its range to allowed_ips.' };
+    return {
+      kind: 'unlisted address',
+      reason: "(outside the webhook's allowed_ips)",
+      remedy: 'Add its range to allowed_ips.',
+    };
   }
   // A gateway carries a NAT64 address on to the IPv4 host in its last four bytes: opened, it is judged once more as that.
   const carried = holds(nat64, address) ? judge(lastFourBytes(address), { ...policy, allow: [] }) : undefined;

@@ -39,7 +39,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--database-url <url>',
     fallback: '',
     parse: databaseUrl,
-    help: 'PostgreSQL to work on, as a postgres:// URL; sslmode means what it means to psql',
+    help: 'the database, as a postgres:// URL that works in psql',
   },
   {
     name: 'environment',

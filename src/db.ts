@@ -58,7 +58,7 @@ export async function withClient<T>(
 
 function connectionConfig(databaseUrl: string, applicationName: string): pg.ClientConfig {
   return {
-    connectionString: withLibpqMeaning(databaseUrl),
+    connectionString: libpqMeaning(databaseUrl),
     application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
@@ -70,7 +70,7 @@ function connectionConfig(databaseUrl: string, applicationName: string): pg.Clie
  * node-postgres 8 reads sslmode=require as verify-full and says so on stderr. The URL that a managed service hands out
  * works in psql; it has to work here, and to mean the same.
  */
-function withLibpqMeaning(databaseUrl: string): string {
-  const asksForTls = /[?&]sslmode=/.test(databaseUrl) && !/[?&]uselibpqcompat=/.test(databaseUrl);
-  return asksForTls ? `${databaseUrl}&uselibpqcompat=true` : databaseUrl;
+export function libpqMeaning(databaseUrl: string): string {
+  const isLibpqs = /[?&]sslmode=(prefer|require|verify-ca)(&|$)/.test(databaseUrl);
+  return isLibpqs && !/[?&]uselibpqcompat=/.test(databaseUrl) ? `${databaseUrl}&uselibpqcompat=true` : databaseUrl;
 }

@@ -38,8 +38,12 @@ const BY_CODE: Readonly<Record<string, Explain>> = {
   ENOTFOUND: (_, database) => `${database} cannot be looked up: check the host's name in DATABASE_URL`,
   ENOENT: ({ message }) => `DATABASE_URL names a file or socket that is not there (${message}): check its path`,
 
-  '22007': ({ message }) => `${message}: write a time as 2025-10-17T19:30:00Z, or as 2h for two hours ago`,
-  '22008': ({ message }) => `${message}: write a time as 2025-10-17T19:30:00Z, or as 2h for two hours ago`,
+  ERR_TLS_CERT_ALTNAME_INVALID: (_, database) =>
+    `${database}: its certificate is for another name: name the host as the certificate does, or write sslmode=verify-ca`,
+
+  '22007': badTime,
+  '22008': badTime,
+  '22P02': ({ message }) => `${message}: check how it is written`,
   '23505': ({ message }) => `${message}: choose another, or update the one that is there`,
   '23514': brokenCheck,
   '25006': (_, database) => `${database} is read-only, as a hot standby is: connect to the primary`,
@@ -123,6 +127,11 @@ function undefinedObject({ message }: CodedError, database: string): string {
   return /\browhook\b/.test(message)
     ? `${database} has no rowhook schema, or an older one (${message}): run "rowhook migrate"`
     : `${message}: check its name and schema, as in public.deals`;
+}
+
+function badTime({ message }: CodedError): string {
+  const remedy = /interval/.test(message) ? '24 hours' : '2025-10-17T19:30:00Z, or 2h for two hours ago';
+  return `${message}: write it as ${remedy}`;
 }
 
 /** The row itself may hold secrets and is not printed. */

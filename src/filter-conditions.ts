@@ -6,10 +6,10 @@ import { Decimal } from './decimal.ts';
 import { operators } from './filter-operators.ts';
 import { nothingWanted, type Scalar, type Value, type Wanted } from './json-values.ts';
 
-const bytesMax = 16_384;
+const charactersMax = 16_384;
 const conditionsMax = 100;
 const levelsMax = 8;
-const pathBytesMax = 256;
+const pathCharactersMax = 256;
 const pathNamesMax = 16;
 const digitsMax = 1_000;
 /** Of a name or value that is quoted in a sentence. */
@@ -27,7 +27,7 @@ export class Conditions {
   readonly wanted = { data: nothingWanted(), previous: nothingWanted() };
   #slotCount = 0;
   #conditionCount = 0;
-  #byteCount = 0;
+  #characterCount = 0;
 
   /** What must all hold: a whole filter, or the condition of a path. `where` leads to it: `$or[1] "data.stage"`. */
   compile(value: unknown, where: readonly string[], path: string | undefined, level: number): Check {
@@ -101,8 +101,8 @@ export class Conditions {
   }
 
   #count(text: string): string {
-    this.#byteCount += Buffer.byteLength(text);
-    if (this.#byteCount > bytesMax) throw problem([], `is longer than ${bytesMax} bytes`);
+    this.#characterCount += lengthOf(text);
+    if (this.#characterCount > charactersMax) throw problem([], `is longer than ${charactersMax} characters`);
     return text;
   }
 }
@@ -113,8 +113,8 @@ function checkPath(path: string, where: readonly string[]): void {
   if ((root !== 'data' && root !== 'previous') || names.length < 2 || names.includes('')) {
     throw problem([...where, quote(path)], 'is not a path; write data. or previous. and a name, such as data.stage');
   }
-  if (names.length > pathNamesMax || Buffer.byteLength(path) > pathBytesMax) {
-    throw problem([...where, quote(path)], `is longer than ${pathNamesMax} names or ${pathBytesMax} bytes`);
+  if (names.length > pathNamesMax || lengthOf(path) > pathCharactersMax) {
+    throw problem([...where, quote(path)], `is longer than ${pathNamesMax} names or ${pathCharactersMax} characters`);
   }
 }
 
@@ -152,6 +152,11 @@ function quote(name: string): string {
 function cut(text: string): string {
   const characters = [...text];
   return characters.length > quotedCharactersMax ? `${characters.slice(0, quotedCharactersMax).join('')}...` : text;
+}
+
+/** In code points, as PostgreSQL counts. */
+function lengthOf(text: string): number {
+  return [...text].length;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -120,6 +120,7 @@ describe('readSettings', () => {
     ['mysql://app:hunter2@localhost/app', 'postgres://'],
     ['host=localhost password=hunter2', 'postgres://'],
     ['postgres://app:hunter2#x@localhost:x/app', '%23'],
+    ['postgres://app:hunter2@localhost/app?sslmode=allow', 'sslmode=allow, which is none of disable, prefer'],
   ])('refuses %s without printing its password', (url, remedy) => {
     const message = problemsOf({}, { DATABASE_URL: url });
     expect(message).toContain(remedy);

@@ -39,11 +39,11 @@ export const goodFilters: readonly string[] = [
   `{"data.a":${levels(7, '{"$eq":1}')}}`,
   `{"data.a":${levels(8, '1')}}`,
   `{${many(100)}}`,
-  `{"data.${'x'.repeat(251)}":1}`,
+  `{"data.${'ü'.repeat(251)}":1}`,
   `{"data${'.x'.repeat(15)}":1}`,
   `{"data.a":${'9'.repeat(1_000)}}`,
   '{"data.a":1e999}',
-  `{"data.a":"${'ü'.repeat(8_000)}"}`,
+  `{"data.a":"${'😀'.repeat(16_000)}"}`,
 ];
 
 export const badFilters: readonly (readonly [filter: string, sentence: string])[] = [
@@ -69,8 +69,8 @@ export const badFilters: readonly (readonly [filter: string, sentence: string])[
   ['{".data.a":1}', 'filter: ".data.a" is not a path; write data. or previous. and a name, such as data.stage.'],
   ['{"new.a":1}', 'filter: "new.a" is not a path; write data. or previous. and a name, such as data.stage.'],
   ['{"data.\\"\\n":{}}', 'filter: "data.\\"\\n" has no condition.'],
-  [`{"data.${'é'.repeat(126)}":1}`, `filter: "data.${'é'.repeat(55)}..." is longer than 16 names or 256 bytes.`],
-  [`{"data${'.x'.repeat(16)}":1}`, `filter: "data${'.x'.repeat(16)}" is longer than 16 names or 256 bytes.`],
+  [`{"data.${'é'.repeat(252)}":1}`, `filter: "data.${'é'.repeat(55)}..." is longer than 16 names or 256 characters.`],
+  [`{"data${'.x'.repeat(16)}":1}`, `filter: "data${'.x'.repeat(16)}" is longer than 16 names or 256 characters.`],
   ['{"data.a":{}}', 'filter: "data.a" has no condition.'],
   ['{"$or":[{"data.a":1},{}]}', 'filter: $or[1] has no condition.'],
   ['{"$not":{}}', 'filter: $not has no condition.'],
@@ -109,6 +109,6 @@ export const badFilters: readonly (readonly [filter: string, sentence: string])[
   [`{"data.a":${'9'.repeat(1_001)}}`, 'filter: "data.a" $eq takes numbers of at most 1000 digits.'],
   ['{"data.a":{"$in":[1,1e1000]}}', 'filter: "data.a" $in takes numbers of at most 1000 digits.'],
   [`{"data.a":-0.${'0'.repeat(999)}1}`, 'filter: "data.a" $eq takes numbers of at most 1000 digits.'],
-  [`{"data.a":"${'x'.repeat(16_384)}"}`, 'filter: is longer than 16384 bytes.'],
-  [`{"data.a":{"$in":["${Array(3_000).fill('abcdef').join('","')}"]}}`, 'filter: is longer than 16384 bytes.'],
+  [`{"data.a":"${'x'.repeat(16_384)}"}`, 'filter: is longer than 16384 characters.'],
+  [`{"data.a":{"$in":["${Array(3_000).fill('abcdef').join('","')}"]}}`, 'filter: is longer than 16384 characters.'],
 ];

@@ -96,13 +96,13 @@ comment on column rowhook.webhook_configurations.event_types is
 comment on column rowhook.webhook_configurations.filter is
   'Conditions on the row, e.g. {"data.stage":"won","data.value":{"$gt":10000}}; null sends every event.';
 comment on column rowhook.webhook_configurations.secret is
-  'Signing secret. The Standard Webhooks key of whsec_… is its base64-decoded rest, of any other its UTF-8 bytes. Write-only for rowhook_app.';
+  'Signing secret. The Standard Webhooks key of whsec_... is its base64-decoded rest, of any other its UTF-8 bytes. Write-only for rowhook_app.';
 comment on column rowhook.webhook_configurations.auth_config is
   'bearer {"token"}, basic {"username","password"}, api_key {"header_name","header_value"}. Write-only for rowhook_app.';
 comment on column rowhook.webhook_configurations.retry_attempts is
   'How often a failed delivery is tried again after its first attempt, 0 to 20.';
 comment on column rowhook.webhook_configurations.retry_delay_seconds is
-  'Seconds that the linear schedule multiplies by 1, 2, 3 …';
+  'Seconds that the linear schedule multiplies by 1, 2, 3 ...';
 comment on column rowhook.webhook_configurations.timeout_ms is
   'Milliseconds for a whole attempt, from connecting to the last byte of the response.';
 comment on column rowhook.webhook_configurations.disabled_at is

@@ -5,12 +5,12 @@
 -- it is parked: its attempt failed, its webhook is full, slow or broken, or an attempt takes so long that the
 -- lane's position should not wait for it. The position can then move on.
 --
---      (in memory) ──▶ delivered                        only a row in webhook_logs
---          │ park
---          ▼
---       waiting ──▶ delivered                           the row is deleted
---          ▲  │ attempts exhausted
---   replay │  ▼
+--      (in memory) --> delivered                        only a row in webhook_logs
+--          | park
+--          v
+--       waiting --> delivered                           the row is deleted
+--          ^  | attempts exhausted
+--   replay |  v
 --        failed                                         kept until retention ends
 
 set role rowhook_owner;
@@ -26,6 +26,7 @@ create table rowhook.webhook_deliveries (
   attempt         int         not null default 0,
   lane            smallint    not null,
   ordinal         smallint    not null,
+  attempted       boolean     not null default false,
   truncated       boolean     not null default false,
   test            boolean     not null default false,
   state           text        not null default 'waiting',
@@ -46,11 +47,14 @@ create table rowhook.webhook_deliveries (
 
 comment on table rowhook.webhook_deliveries is
   'Deliveries that did not finish at once: waiting for their next attempt, or failed for good and replayable. A delivery that succeeded has no row here.';
-comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far.';
+comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far; a replay starts again at 0.';
+comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at least once. What never was keeps later events of its webhook behind it.';
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
 comment on column rowhook.webhook_deliveries.has_payload is 'data and previous were copied here, because the outbox slot that held them was recycled.';
 
-create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, next_attempt_at) where state = 'waiting';
+-- what is due next, webhook by webhook; those parked together come in the order of their events
+create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
+create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using brin (parked_at);
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
 create index webhook_deliveries_outbox_idx  on rowhook.webhook_deliveries (outbox_id) where not has_payload;
 create index webhook_deliveries_tenant_idx  on rowhook.webhook_deliveries (tenant_id, occurred_at);
@@ -87,7 +91,7 @@ alter sequence rowhook.webhook_logs_id_seq owned by rowhook.webhook_logs.id;
 
 comment on table rowhook.webhook_logs is
   'Every attempt, one row each. Partitioned by day (UTC); days older than ROWHOOK_RETENTION_DAYS are dropped.';
-comment on column rowhook.webhook_logs.code is 'Why it ended so, from a closed list: delivered, http_error, timeout, connection_refused …';
+comment on column rowhook.webhook_logs.code is 'Why it ended so, from a closed list: delivered, http_error, timeout, connection_refused ...';
 comment on column rowhook.webhook_logs.response_body is 'The first 5,000 characters of the response body.';
 comment on column rowhook.webhook_logs.request_headers is 'The request''s headers; secrets are masked.';
 comment on column rowhook.webhook_logs.duration_ms is 'Milliseconds from connecting to the end of the response.';

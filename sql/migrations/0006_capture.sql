@@ -1,5 +1,5 @@
 -- rowhook 0006: capture. watch(table) registers a source and writes one static PL/pgSQL function for that table, and
--- three AFTER … FOR EACH STATEMENT triggers that call it with transition tables.
+-- three AFTER ... FOR EACH STATEMENT triggers that call it with transition tables.
 --
 -- Why generated and static: its plans are cached and its columns are checked once. Why per statement: 100,000 rows in
 -- one statement must not cost 100,000 calls. A table without a primary key cannot pair the old and new rows of an
@@ -7,7 +7,7 @@
 --
 -- What the generated functions take care of, since they run inside the app's own statements:
 --   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of the caller's leaks in;
---     the settings that change how values print (TimeZone, DateStyle, …) are pinned too.
+--     the settings that change how values print (TimeZone, DateStyle, ...) are pinned too.
 --   * The payload is json text made by row_to_json: jsonb would abort the app's statement on "\u0000", drop duplicate
 --     keys and reorder. An oversized payload becomes a thin event (key columns only) instead of an error.
 --   * A column that was dropped or renamed since must not break the app's statements. Columns are therefore named inside
@@ -502,7 +502,7 @@ begin
         where not (jsonb_typeof(d.value) = 'string' and d.value #>> '{}' ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'
                 or jsonb_typeof(d.value) = 'object' and not exists (select from jsonb_each(d.value) as v where jsonb_typeof(v.value) <> 'string' or v.value #>> '{}' !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'))) then
     raise invalid_parameter_value using
-      message = 'watch: derived is an object of column → suffix, or column → {value: suffix}',
+      message = 'watch: derived is an object of column -> suffix, or column -> {value: suffix}',
       hint = 'For example {"stage":"stage.changed","status":{"won":"won"}}.';
   end if;
   if watch.tenant_id is not null and v_tenant is not null then

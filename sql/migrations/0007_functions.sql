@@ -167,6 +167,9 @@ begin
      and d.occurred_at >= coalesce(p_since, '-infinity') and d.occurred_at < coalesce(p_until, 'infinity');
   get diagnostics v_count = row_count;
   if v_count > 0 then
+    -- tells the owner of the tenant's lane to look
+    insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
+    select rowhook._lane(c.tenant_id), c.tenant_id, '{}' from rowhook.webhook_configurations c where c.id = p_webhook_id;
     perform rowhook._ring();
   end if;
   return v_count;

@@ -29,7 +29,7 @@ interface LogRow {
 
 const FOLLOW_EVERY_MS = 500;
 
-/** Rows of one poll: a burst is printed over several polls instead of being held in memory. */
+/** Rows of one poll: a burst is read in several, without a pause, instead of being held in memory. */
 const FOLLOW_ROWS_MAX = 2_000;
 
 /**
@@ -81,7 +81,7 @@ async function follow(
       print(row);
       printed.add(BigInt(row.id));
     }
-    await sleep(FOLLOW_EVERY_MS);
+    if (rows.length < FOLLOW_ROWS_MAX) await sleep(FOLLOW_EVERY_MS);
   }
 }
 

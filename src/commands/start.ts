@@ -8,10 +8,13 @@ export async function start(settings: Settings): Promise<number> {
   const asked = untilAskedToStop(() => process.exit(1));
   try {
     const daemon = await startDaemon(settings);
-    const signal = await Promise.race([asked, daemon.closed]);
-    await daemon.stop();
-    // A daemon that ended by itself is to be started again by whoever looks after it.
-    return signal === undefined ? 1 : 0;
+    try {
+      const signal = await Promise.race([asked, daemon.closed]);
+      // A daemon that ended by itself is to be started again by whoever looks after it.
+      return signal === undefined ? 1 : 0;
+    } finally {
+      await daemon.stop();
+    }
   } catch (error) {
     throw explainDatabaseError(error, settings.databaseUrl);
   }

@@ -37,7 +37,7 @@ export function verify(options: VerifyOptions, body: Buffer, nowSeconds: number,
   const remedy = newline
     ? 'does not match, but does without the newline that the saved body ends with'
     : REASONS[verdict];
-  throw new UserError(`the signature ${remedy}.`);
+  throw new UserError(`the signature ${remedy}.`, verdict === 'missing' ? 2 : 1);
 }
 
 function judge(options: VerifyOptions, body: Buffer, nowSeconds: number): Verdict {

@@ -25,7 +25,10 @@ interface Source {
 }
 
 const SOURCE_COLUMNS = `
-  s.relation::text,
+  coalesce(
+    (select format('%I.%I', n.nspname, c.relname)
+       from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = s.relation),
+    s.relation::text) as relation,
   s.prefix,
   coalesce(s.tenant_column::text, 'always ' || s.tenant_id) as tenant,
   array(select e.event_type from rowhook.webhook_event_types e where e.relation = s.relation order by 1) as events,
@@ -83,9 +86,7 @@ export async function unwatch(client: pg.Client, table: string, options: { json?
 }
 
 export async function sources(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
-  const { rows } = await client.query<Source>(
-    `select ${SOURCE_COLUMNS} from rowhook.webhook_sources s order by s.relation::text`,
-  );
+  const { rows } = await client.query<Source>(`select ${SOURCE_COLUMNS} from rowhook.webhook_sources s order by 1`);
   if (options.json) {
     for (const row of rows) out.print(JSON.stringify(row));
   } else if (rows.length === 0) {
@@ -108,8 +109,13 @@ function derivedOf(rules: readonly string[]): Record<string, string | Record<str
       throw new UserError(`--derived: "${rule}" is no rule: write it as stage=stage.changed or status:won=won.`, 2);
     }
     const before = derived[column];
-    if (value === undefined) derived[column] = suffix;
-    else derived[column] = { ...(typeof before === 'object' ? before : {}), [value]: suffix };
+    if (before !== undefined && (value === undefined || typeof before === 'string')) {
+      throw new UserError(
+        `--derived: "${rule}" is one rule too many for column ${column}: either one for any change, or some for values.`,
+        2,
+      );
+    }
+    derived[column] = value === undefined ? suffix : { ...before, [value]: suffix };
   }
   return derived;
 }

@@ -87,12 +87,15 @@ export async function listWebhooks(
 export async function showWebhook(client: pg.Client, id: string, options: { json?: boolean }, out: Out): Promise<void> {
   const { rows } = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
   const webhook = withoutSecrets(theOne(rows, id));
-  if (options.json) out.print(JSON.stringify(webhook));
-  else
-    printPairs(
-      out,
-      Object.entries(webhook).map(([column, value]) => [column, asText(value)]),
-    );
+  if (options.json) {
+    out.print(JSON.stringify(webhook));
+    return;
+  }
+  const set = Object.entries(webhook).filter(([, value]) => value !== null);
+  printPairs(
+    out,
+    set.map(([column, value]) => [column, asText(value)]),
+  );
 }
 
 export async function deleteWebhook(

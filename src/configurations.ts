@@ -1,0 +1,138 @@
+/**
+ * Tenants and their webhooks, loaded on demand and kept until the tenant's stream says that they changed. So an event never
+ * meets a configuration from before its time, however the daemon was woken.
+ */
+import type pg from 'pg';
+import { organization } from './envelope.ts';
+import type { TenantConfiguration, Webhook } from './model.ts';
+
+/** Tenants kept in memory; the least recently used one goes first. */
+const TENANTS_MAX = 10_000;
+
+export class Configurations {
+  readonly #pool: pg.Pool;
+  readonly #tenants = new Map<string, TenantConfiguration>();
+
+  constructor(pool: pg.Pool) {
+    this.#pool = pool;
+  }
+
+  forget(tenantId: string): void {
+    this.#tenants.delete(tenantId);
+  }
+
+  /** The configurations of these tenants, one query for all that are not here. */
+  async of(tenantIds: Iterable<string>): Promise<Map<string, TenantConfiguration>> {
+    const found = new Map<string, TenantConfiguration>();
+    const missing: string[] = [];
+    for (const id of new Set(tenantIds)) {
+      const kept = this.#tenants.get(id);
+      if (kept) this.#keep(kept);
+      if (kept) found.set(id, kept);
+      else missing.push(id);
+    }
+    if (missing.length === 0) return found;
+    for (const configuration of await load(this.#pool, missing)) {
+      this.#keep(configuration);
+      found.set(configuration.tenantId, configuration);
+    }
+    return found;
+  }
+
+  /** A Map keeps the order of insertion: the first one is the least recently used. */
+  #keep(configuration: TenantConfiguration): void {
+    this.#tenants.delete(configuration.tenantId);
+    this.#tenants.set(configuration.tenantId, configuration);
+    if (this.#tenants.size > TENANTS_MAX) this.#tenants.delete(this.#tenants.keys().next().value as string);
+  }
+}
+
+async function load(pool: pg.Pool, tenantIds: readonly string[]): Promise<TenantConfiguration[]> {
+  const { rows } = await pool.query(
+    `select t.tenant_id, k.name as tenant_name, k.slug as tenant_slug, w.*
+       from unnest($1::text[]) as t (tenant_id)
+       left join rowhook.webhook_tenants k on k.id = t.tenant_id
+       left join lateral (
+         select id, name, url, http_method, event_types, filter::text as filter, headers, auth_type, auth_config, secret,
+                case when previous_secret_expires_at > now() then previous_secret end as previous_secret,
+                (extract(epoch from previous_secret_expires_at) * 1000)::float8 as previous_secret_expires_at,
+                is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
+                ordering, allowed_ips::text[] as allowed_ips
+           from rowhook.webhook_configurations c
+          where c.tenant_id = t.tenant_id
+          order by created_at, id
+       ) as w on true`,
+    [tenantIds],
+  );
+  const byTenant = new Map<string, TenantConfiguration & { webhooks: Webhook[] }>();
+  for (const row of rows) {
+    let configuration = byTenant.get(row.tenant_id);
+    if (!configuration) {
+      configuration = {
+        tenantId: row.tenant_id,
+        organization: organization(row.tenant_id, row.tenant_name, row.tenant_slug),
+        webhooks: [],
+      };
+      byTenant.set(row.tenant_id, configuration);
+    }
+    if (row.id !== null) configuration.webhooks.push(toWebhook(row));
+  }
+  return [...byTenant.values()];
+}
+
+interface WebhookRow {
+  id: string;
+  tenant_id: string;
+  name: string;
+  url: string;
+  http_method: Webhook['httpMethod'];
+  event_types: string[];
+  filter: string | null;
+  headers: Record<string, string>;
+  auth_type: Webhook['authType'];
+  auth_config: Record<string, string>;
+  secret: string;
+  previous_secret: string | null;
+  previous_secret_expires_at: number;
+  is_active: boolean;
+  retry_enabled: boolean;
+  retry_attempts: number;
+  retry_strategy: Webhook['retry']['strategy'];
+  retry_delay_seconds: number;
+  timeout_ms: number;
+  max_in_flight: number;
+  ordering: Webhook['ordering'];
+  allowed_ips: string[] | null;
+}
+
+function toWebhook(row: WebhookRow): Webhook {
+  return {
+    id: row.id,
+    tenantId: row.tenant_id,
+    name: row.name,
+    url: row.url,
+    httpMethod: row.http_method,
+    eventTypes: row.event_types,
+    filter: row.filter,
+    headers: row.headers,
+    authType: row.auth_type,
+    authConfig: row.auth_config,
+    secrets: [
+      { secret: row.secret, expiresAt: null },
+      ...(row.previous_secret === null
+        ? []
+        : [{ secret: row.previous_secret, expiresAt: row.previous_secret_expires_at }]),
+    ],
+    isActive: row.is_active,
+    retry: {
+      enabled: row.retry_enabled,
+      retriesMax: row.retry_attempts,
+      strategy: row.retry_strategy,
+      delaySeconds: row.retry_delay_seconds,
+    },
+    timeoutMs: row.timeout_ms,
+    maxInFlight: row.max_in_flight,
+    ordering: row.ordering,
+    allowedIps: row.allowed_ips,
+  };
+}

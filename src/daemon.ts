@@ -1,0 +1,105 @@
+/** The daemon: one session after another until it is stopped. */
+import type { Settings } from './config.ts';
+import { withClient } from './db.ts';
+import { UserError } from './errors.ts';
+import { createLogger, type Logger } from './log.ts';
+import { builtForVersion, schemaVersion } from './migrate.ts';
+import { Session } from './session.ts';
+
+/** Pause before the next session; doubled while sessions end at once. */
+const PAUSE_MS_MIN = 100;
+const PAUSE_MS_MAX = 3_000;
+
+export interface Daemon {
+  /** Ends in order; the same promise however often it is called. */
+  stop(): Promise<void>;
+  /** Resolves when the daemon has ended, by itself or by stop(). */
+  closed: Promise<void>;
+}
+
+/** Starts a daemon, or says in a sentence why it cannot run on this database. */
+export async function startDaemon(settings: Settings, log: Logger = createLogger(settings.logLevel)): Promise<Daemon> {
+  await checkDatabase(settings);
+  let session: Session | undefined;
+  let stopping = false;
+  let wake = () => {};
+  log.info({ wake: settings.wake, max_in_flight: settings.maxInFlight }, 'rowhook started');
+
+  const closed = (async () => {
+    let pauseMs = PAUSE_MS_MIN;
+    while (!stopping) {
+      const startedAt = performance.now();
+      session = new Session(settings, log);
+      try {
+        await session.run();
+      } catch (error) {
+        log.error({ err: error }, 'the session ended: its state is dropped and read again');
+      }
+      if (stopping) break;
+      pauseMs = performance.now() - startedAt > PAUSE_MS_MAX ? PAUSE_MS_MIN : Math.min(pauseMs * 2, PAUSE_MS_MAX);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pauseMs);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    log.info('rowhook stopped');
+  })();
+
+  return {
+    closed,
+    stop() {
+      stopping = true;
+      session?.stop();
+      wake();
+      return closed;
+    },
+  };
+}
+
+async function checkDatabase(settings: Settings): Promise<void> {
+  await withClient(settings.databaseUrl, 'rowhook', async (client) => {
+    const { rows } = await client.query(
+      "select pg_is_in_recovery() as standby, current_setting('server_version_num')::int as version, current_setting('server_version') as name",
+    );
+    const [server] = rows;
+    if (server.version < 150000) {
+      throw new UserError(`This server is PostgreSQL ${server.name}: rowhook needs 15 or later. Upgrade the server.`);
+    }
+    if (server.standby) {
+      throw new UserError(
+        'This server is a hot standby: it lists no running transactions, so events would be lost. Connect to the primary.',
+      );
+    }
+    const [found, wanted] = [await schemaVersion(client), await builtForVersion()];
+    if (found === 0) throw new UserError('rowhook is not installed in this database. Run: rowhook migrate');
+    if (found < wanted) {
+      throw new UserError(
+        `The schema rowhook is at version ${found}, this rowhook needs ${wanted}. Run: rowhook migrate`,
+      );
+    }
+    await checkEnvironment(client, settings.environment);
+  });
+}
+
+/** A clone of production must not deliver to production's customers. The first named environment is recorded. */
+async function checkEnvironment(
+  client: { query(text: string, values?: unknown[]): Promise<{ rows: { environment: string | null }[] }> },
+  environment: string | undefined,
+): Promise<void> {
+  if (environment !== undefined) {
+    await client.query(
+      'update rowhook.webhook_installation set environment = $1, recorded_at = now() where environment is null',
+      [environment],
+    );
+  }
+  const recorded =
+    (await client.query('select environment from rowhook.webhook_installation')).rows[0]?.environment ?? null;
+  if (recorded !== null && recorded !== environment) {
+    throw new UserError(
+      `This database belongs to the environment "${recorded}", ROWHOOK_ENVIRONMENT is ${environment === undefined ? 'not set' : `"${environment}"`}: nothing is delivered. If this is a clone that may deliver, run: rowhook adopt`,
+    );
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What goes out for a delivery: ids, body and headers. Pure.
+ *
+ * The body is spliced from the JSON text that PostgreSQL printed. Parsing it would bend bigint, numeric and 1e400, and
+ * cost more than everything else here.
+ */
+import { hash } from 'node:crypto';
+import type { Delivery, Webhook } from './model.ts';
+import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
+import { VERSION } from './version.ts';
+
+export const USER_AGENT = `rowhook/${VERSION}`;
+
+const MASK = '••••••';
+
+/** `evt_<incarnation>_<outbox id>_<n>`: the same on every retry, restart and replay. */
+export function eventId(incarnation: string, outboxId: string, ordinal: number): string {
+  return `evt_${incarnation}_${outboxId}_${ordinal}`;
+}
+
+/** A name-based uuid (version 8, RFC 9562) of event and webhook, as rowhook._delivery_id computes it. */
+export function deliveryId(event: string, webhookId: string): string {
+  const hex = hash('sha256', `${event}:${webhookId}`);
+  const variant = ((Number.parseInt(hex[16] as string, 16) & 3) | 8).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+/** The JSON text of the body's organization; the id alone where nothing else is known. */
+export function organization(id: string, name: string | null, slug: string | null): string {
+  return JSON.stringify(name === null && slug === null ? { id } : { id, name, slug });
+}
+
+/** The body: the same bytes on every attempt of the delivery. */
+export function bodyOf({ id, eventId, eventType, change, organization, webhookId, webhookName }: Delivery): string {
+  const timestamp = new Date(change.occurredAt).toISOString();
+  // event types and ids consist of characters that JSON takes as they are
+  return `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},"data":${change.data ?? 'null'}${
+    change.previous === null ? '' : `,"previous":${change.previous}`
+  }${change.truncated ? ',"truncated":true' : ''}${change.testWebhookId === null ? '' : ',"test":true'},"metadata":{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(
+    webhookName,
+  )},"delivery_id":"${id}"}}`;
+}
+
+export interface RequestHeaders {
+  sent: Record<string, string>;
+  /** The same with secrets masked, for webhook_logs. */
+  logged: Record<string, string>;
+}
+
+/** All headers of one attempt; `keys` newest first, `now` in milliseconds on the database's clock. */
+export function headersOf(
+  delivery: Delivery,
+  webhook: Webhook,
+  keys: readonly SigningKey[],
+  body: Buffer,
+  now: number,
+): RequestHeaders {
+  const seconds = Math.floor(now / 1000);
+  const own: Record<string, string> = {
+    'content-type': 'application/json',
+    'user-agent': USER_AGENT,
+    'accept-encoding': 'identity',
+    'webhook-id': delivery.eventId,
+    'webhook-timestamp': String(seconds),
+    'webhook-signature': keys.map((key) => standardSignature(key, delivery.eventId, seconds, body)).join(' '),
+    'X-Webhook-Event': delivery.eventType,
+    'X-Webhook-Timestamp': new Date(now).toISOString(),
+    'X-Webhook-Signature': hexSignature(keys[0] as SigningKey, body),
+    'X-Webhook-Delivery': delivery.id,
+  };
+  const auth = authHeader(webhook);
+  const sent = { ...webhook.headers, ...auth, ...own };
+  const logged = { ...sent };
+  for (const name of Object.keys(auth)) logged[name] = MASK;
+  // a custom header that carries a credential is a secret under another name
+  for (const name of Object.keys(webhook.headers))
+    if (/auth|token|secret|key|cookie|password/i.test(name)) logged[name] = MASK;
+  return { sent, logged };
+}
+
+function authHeader({ authType, authConfig }: Webhook): Record<string, string> {
+  switch (authType) {
+    case 'none':
+      return {};
+    case 'bearer':
+      return { authorization: `Bearer ${authConfig.token}` };
+    case 'basic':
+      return {
+        authorization: `Basic ${Buffer.from(`${authConfig.username}:${authConfig.password}`).toString('base64')}`,
+      };
+    case 'api_key':
+      return { [authConfig.header_name as string]: authConfig.header_value as string };
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * The bell: a connection of its own that LISTENs. A notification is a hint, it may only call `onRing`; the outbox is the truth.
+ *
+ * A half-open socket raises no event, so pg-listen asks for a sign of life every HEARTBEAT_MS and reconnects when none comes
+ * in time. When it gives up for good ("error"), the daemon starts over.
+ */
+import pgListen from 'pg-listen';
+import { libpqMeaning } from './db.ts';
+
+const CHANNEL = 'rowhook';
+const HEARTBEAT_MS = 5_000;
+
+export interface Bell {
+  close(): Promise<void>;
+}
+
+export async function listen(databaseUrl: string, onRing: () => void, onError: (error: Error) => void): Promise<Bell> {
+  const subscriber = pgListen.default(
+    {
+      connectionString: libpqMeaning(databaseUrl),
+      application_name: 'rowhook listen',
+      connectionTimeoutMillis: HEARTBEAT_MS,
+      // what makes the heartbeat fail instead of waiting for ever
+      query_timeout: HEARTBEAT_MS,
+    },
+    { paranoidChecking: HEARTBEAT_MS, retryTimeout: Number.POSITIVE_INFINITY, parse: (payload: string) => payload },
+  );
+  subscriber.notifications.on(CHANNEL, onRing);
+  // whatever was missed while it was away
+  subscriber.events.on('connected', onRing);
+  subscriber.events.on('error', onError);
+  await subscriber.connect();
+  await subscriber.listenTo(CHANNEL);
+  return { close: () => subscriber.close().catch(() => {}) };
+}

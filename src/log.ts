@@ -1,0 +1,35 @@
+/** The daemon's log: JSON lines on standard output, one wide line per attempt. No bodies, no secrets. */
+import { type Logger, pino } from 'pino';
+import type { Attempt } from './model.ts';
+
+export type { Logger };
+
+export function createLogger(level: string): Logger {
+  return pino({
+    level,
+    base: { pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: ['*.secret', '*.authorization', '*.auth_config', 'secret', 'authorization', 'databaseUrl'],
+  });
+}
+
+/** Always the same fields in the same order, so that a line can be read by eye and by machine. */
+export function logAttempt(log: Logger, { delivery, attempt, outcome, retryInMs }: Attempt): void {
+  const level = outcome.status === 'success' ? 'debug' : 'warn';
+  log[level](
+    {
+      tenant: delivery.change.tenantId,
+      webhook: delivery.webhookId,
+      delivery: delivery.id,
+      event: delivery.eventId,
+      type: delivery.eventType,
+      attempt,
+      status: outcome.status,
+      code: outcome.code,
+      http: outcome.response?.status ?? null,
+      ms: outcome.durationMs,
+      retry_in_ms: retryInMs,
+    },
+    outcome.error ?? 'delivered',
+  );
+}

@@ -1,0 +1,42 @@
+/** What keeps the tables in shape: the log's partitions, the outbox's ring, triggers on new partitions. Waits for no lock. */
+import type pg from 'pg';
+import type { Logger } from './log.ts';
+
+/** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
+const EVERY_MS = 60_000;
+
+const TASKS: readonly { name: string; sql: (retentionDays: number) => string }[] = [
+  { name: 'make log partitions', sql: () => 'select rowhook._make_log_partitions() as result' },
+  { name: 'drop old logs', sql: (days) => `select rowhook._drop_old_logs(${days}) as result` },
+  { name: 'recycle a slot', sql: () => 'select rowhook._recycle_slot() as result' },
+  { name: 'reconcile', sql: () => 'select relation, change from rowhook.reconcile()' },
+];
+
+export class Maintenance {
+  readonly everyMs = EVERY_MS;
+  readonly #pool: pg.Pool;
+  readonly #retentionDays: number;
+  readonly #log: Logger;
+  #running = false;
+
+  constructor(pool: pg.Pool, retentionDays: number, log: Logger) {
+    this.#pool = pool;
+    this.#retentionDays = retentionDays;
+    this.#log = log;
+  }
+
+  /** Each task by itself: one that fails is told and tried again, and holds up none of the others. */
+  async run(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    for (const { name, sql } of TASKS) {
+      try {
+        const { rows } = await this.#pool.query(sql(this.#retentionDays));
+        for (const row of rows) if (row.result !== 0 && row.result !== null) this.#log.info({ ...row }, name);
+      } catch (error) {
+        this.#log.warn({ err: error }, `${name} failed: it is tried again in a minute`);
+      }
+    }
+    this.#running = false;
+  }
+}

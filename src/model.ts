@@ -1,0 +1,155 @@
+/**
+ * The words, one meaning each, the same in tables, types, logs and the command line.
+ *
+ *   tenant     who owns rows and webhooks
+ *   change     one row of the outbox: what happened to one row of a watched table, or an emitted event
+ *   event      something that happened, `deal.updated`; one change can be several events
+ *   webhook    one row of webhook_configurations
+ *   delivery   one event for one webhook
+ *   attempt    one HTTP try of a delivery, one row of webhook_logs
+ *   lane       fixed hash partition of tenants, owned by one daemon at a time
+ *   position   how far a lane has been read and finished: a snapshot
+ *   window     the changes between two snapshots, or one page of them
+ *   park       to write an unfinished delivery into webhook_deliveries, so that the position can move on
+ *
+ * Values of the database that JavaScript would bend stay text: ids (bigint), snapshots, payloads (json).
+ */
+
+/** One row of webhook_outbox. */
+export interface Change {
+  id: string;
+  lane: number;
+  tenantId: string;
+  sourceId: number | null;
+  /** Empty: the tenant's configuration changed here. */
+  eventTypes: readonly string[];
+  /** The changed row's key; deliveries of one row start in the order of its changes. Null: no order to keep. */
+  rowKey: string | null;
+  /** Milliseconds since 1970, database clock. */
+  occurredAt: number;
+  /** JSON text, never parsed on the way to the receiver. */
+  data: string | null;
+  previous: string | null;
+  truncated: boolean;
+  /** A test event for this webhook only. */
+  testWebhookId: string | null;
+}
+
+/** One row of webhook_configurations, ready for use. */
+export interface Webhook {
+  id: string;
+  tenantId: string;
+  name: string;
+  url: string;
+  httpMethod: 'POST' | 'PUT' | 'PATCH';
+  eventTypes: readonly string[];
+  /** JSON text of the filter, null sends everything. */
+  filter: string | null;
+  headers: Readonly<Record<string, string>>;
+  authType: 'none' | 'bearer' | 'basic' | 'api_key';
+  authConfig: Readonly<Record<string, string>>;
+  /** Newest first; the previous one only until it expires. */
+  secrets: readonly { secret: string; expiresAt: number | null }[];
+  isActive: boolean;
+  retry: RetryPolicy;
+  timeoutMs: number;
+  maxInFlight: number;
+  ordering: 'none' | 'row';
+  allowedIps: readonly string[] | null;
+}
+
+export interface RetryPolicy {
+  enabled: boolean;
+  /** Retries after the first attempt. */
+  retriesMax: number;
+  strategy: 'exponential' | 'linear';
+  delaySeconds: number;
+}
+
+/** What is known of a tenant and its webhooks, as of one moment of its stream. */
+export interface TenantConfiguration {
+  tenantId: string;
+  /** JSON text of the body's organization. */
+  organization: string;
+  webhooks: readonly Webhook[];
+}
+
+/** One event for one webhook. The first fields are what the body is made of: they never change between attempts. */
+export interface Delivery {
+  id: string;
+  eventId: string;
+  eventType: string;
+  /** Which of the change's events it is. */
+  ordinal: number;
+  change: Change;
+  organization: string;
+  webhookId: string;
+  webhookName: string;
+  /** Attempts made so far. */
+  attempt: number;
+  /** It has a row in webhook_deliveries, as far as the last commit tells. */
+  parked: boolean;
+}
+
+/**
+ * How an attempt ended: a closed list, from error codes, never from message text.
+ * `skipped` ones were never sent.
+ */
+export type OutcomeCode =
+  | 'delivered'
+  | 'http_error'
+  | 'redirect_refused'
+  | 'gone'
+  | 'timeout'
+  | 'dns_failed'
+  | 'connection_refused'
+  | 'connection_reset'
+  | 'connection_failed'
+  | 'tls_failed'
+  | 'protocol_error'
+  | 'address_refused'
+  | 'webhook_inactive'
+  | 'webhook_deleted';
+
+export interface Outcome {
+  status: 'success' | 'failed' | 'skipped';
+  code: OutcomeCode;
+  /** A sentence for the tenant; null on success. */
+  error: string | null;
+  response: { status: number; headers: Record<string, string>; body: string } | null;
+  remoteIp: string | null;
+  durationMs: number;
+}
+
+/** One row of webhook_logs to be. Ages instead of times: the database's clock is the only one that is stored. */
+export interface Attempt {
+  delivery: Delivery;
+  attempt: number;
+  outcome: Outcome;
+  /** performance.now() when it started. */
+  startedAt: number;
+  requestUrl: string;
+  /** With secrets masked. */
+  requestHeaders: Record<string, string>;
+  /** Milliseconds until the next attempt; null when there is none. */
+  retryInMs: number | null;
+}
+
+/** How far a lane has been read. With `to`, it is inside a large window: everything up to `lastId` is read. */
+export interface Position {
+  from: string;
+  to: string | null;
+  lastId: string | null;
+  /** When it was taken, database clock, as text of timestamptz. */
+  at: string;
+  /** The sequence's last value, read after the snapshot. */
+  sequenceValue: string;
+}
+
+export interface Window {
+  changes: Change[];
+  /** The position once all of `changes` is done. */
+  after: Position;
+  /** There may be more to read right away. */
+  more: boolean;
+}

@@ -1,0 +1,157 @@
+/** The parked deliveries: what waits in webhook_deliveries, read by the owner of its lane. No claims: a lane has one owner. */
+import type pg from 'pg';
+import type { Delivery } from './model.ts';
+
+/** By webhook id: some of its deliveries wait, and maybe some were never attempted, which keep later events behind them. */
+export type Waiting = Map<string, { tenantId: string; unattempted: boolean }>;
+
+/** The webhooks of these lanes that have deliveries waiting. Hops from one to the next through the index. */
+export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Promise<Waiting> {
+  const { rows } = await pool.query(
+    `with recursive hop as (
+       select l.lane, (select d.webhook_id from rowhook.webhook_deliveries d
+                        where d.lane = l.lane and d.state = 'waiting' order by d.webhook_id limit 1) as webhook_id
+         from unnest($1::smallint[]) as l (lane)
+       union all
+       select h.lane, (select d.webhook_id from rowhook.webhook_deliveries d
+                        where d.lane = h.lane and d.state = 'waiting' and d.webhook_id > h.webhook_id
+                        order by d.webhook_id limit 1)
+         from hop h where h.webhook_id is not null
+     )
+     select w.id, w.tenant_id,
+            exists (select from rowhook.webhook_deliveries d
+                     where d.lane = h.lane and d.webhook_id = h.webhook_id and d.state = 'waiting' and not d.attempted) as unattempted
+       from hop h join rowhook.webhook_configurations w on w.id = h.webhook_id`,
+    [lanes],
+  );
+  return toWaiting(rows);
+}
+
+/** The same for the webhooks of some tenants, whose configuration changed or who asked for a replay. */
+export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[]): Promise<Waiting> {
+  const { rows } = await pool.query(
+    `select w.id, w.tenant_id, false as unattempted
+       from rowhook.webhook_configurations w
+      where w.tenant_id = any ($1::text[])
+        and exists (select from rowhook.webhook_deliveries d
+                     where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting')`,
+    [tenantIds],
+  );
+  return toWaiting(rows);
+}
+
+function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: boolean }[]): Waiting {
+  return new Map(rows.map((row) => [row.id, { tenantId: row.tenant_id, unattempted: row.unattempted }]));
+}
+
+export interface DueQuery {
+  webhookId: string;
+  tenantId: string;
+  limit: number;
+  /** Deliveries of it that are in memory already. */
+  inMemory: readonly string[];
+}
+
+export interface Due {
+  webhookId: string;
+  deliveries: Delivery[];
+  /** More than these are due now. What was never attempted is always due, so without more, none of it is left. */
+  moreDue: boolean;
+  /** Milliseconds until the next one after these is due; null when there is none. */
+  nextInMs: number | null;
+}
+
+/** The next due deliveries of each webhook, earliest first; those parked together in the order of their events. */
+export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Promise<Due[]> {
+  const { rows } = await pool.query<DueRow>(
+    `select q.webhook_id, d.*, coalesce(d.parked_data, o.data)::text as data, coalesce(d.parked_previous, o.previous)::text as previous
+       from jsonb_to_recordset($1::jsonb) as q (webhook_id uuid, tenant_id text, take int, in_memory uuid[])
+      cross join lateral (
+        select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
+               source_id, attempt, lane, ordinal, truncated, test, d.tenant_id, event_id, event_type, row_key,
+               organization::text as organization, webhook_name, d.data as parked_data, d.previous as parked_previous, has_payload,
+               (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 as due_in_ms
+          from rowhook.webhook_deliveries d
+         where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting' and d.delivery_id <> all (q.in_memory)
+         order by d.next_attempt_at, d.outbox_id, d.ordinal
+         limit q.take + 1
+      ) as d
+       left join rowhook.webhook_outbox o on not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint`,
+    [
+      JSON.stringify(
+        queries.map((q) => ({ webhook_id: q.webhookId, tenant_id: q.tenantId, take: q.limit, in_memory: q.inMemory })),
+      ),
+    ],
+  );
+  return queries.map(({ webhookId, limit }) => {
+    const own = rows.filter((row) => row.webhook_id === webhookId);
+    const due = own.slice(0, limit).filter((row) => row.due_in_ms <= 0);
+    const next = own[due.length];
+    const nextInMs = next ? Math.max(0, next.due_in_ms) : null;
+    return { webhookId, deliveries: due.map(toDelivery), moreDue: nextInMs === 0, nextInMs };
+  });
+}
+
+interface DueRow {
+  webhook_id: string;
+  delivery_id: string;
+  outbox_id: string;
+  occurred_at: number;
+  source_id: number | null;
+  attempt: number;
+  lane: number;
+  ordinal: number;
+  truncated: boolean;
+  test: boolean;
+  tenant_id: string;
+  event_id: string;
+  event_type: string;
+  row_key: string | null;
+  organization: string;
+  webhook_name: string;
+  data: string | null;
+  previous: string | null;
+  due_in_ms: number;
+}
+
+function toDelivery(row: DueRow): Delivery {
+  return {
+    id: row.delivery_id,
+    eventId: row.event_id,
+    eventType: row.event_type,
+    ordinal: row.ordinal,
+    change: {
+      id: row.outbox_id,
+      lane: row.lane,
+      tenantId: row.tenant_id,
+      sourceId: row.source_id,
+      eventTypes: [row.event_type],
+      rowKey: row.row_key,
+      occurredAt: Math.floor(row.occurred_at),
+      data: row.data,
+      previous: row.previous,
+      truncated: row.truncated,
+      testWebhookId: row.test ? row.webhook_id : null,
+    },
+    organization: row.organization,
+    webhookId: row.webhook_id,
+    webhookName: row.webhook_name,
+    attempt: row.attempt,
+    parked: true,
+  };
+}
+
+/** Deliveries of these lanes that were begun after a position was written: what a new owner must not begin again. */
+export async function findBegun(pool: pg.Pool, lanes: readonly number[], since: string): Promise<Set<string>> {
+  // a minute of margin, for what the clocks of two statements may differ
+  const { rows } = await pool.query({
+    text: `select delivery_id from rowhook.webhook_logs
+            where attempted_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
+            union
+           select delivery_id from rowhook.webhook_deliveries
+            where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])`,
+    values: [lanes, since],
+    rowMode: 'array',
+  });
+  return new Set(rows.map(([id]) => id));
+}

@@ -1,0 +1,257 @@
+/**
+ * RECORD: outcomes become rows. One transaction per batch writes logs, parked and finished deliveries and positions, fenced
+ * by the epoch of every lane it touches: if one of them is not ours any more, nothing is written.
+ *
+ * Batches follow each other; while one is being written the next one gathers, so their size adapts to the load. A delivery
+ * counts as done only once its batch has committed.
+ */
+import type pg from 'pg';
+import { USER_AGENT } from './envelope.ts';
+import type { Attempt, Delivery, Position } from './model.ts';
+
+/** Entries of one batch. */
+const BATCH_MAX = 500;
+
+/** How often positions are written: what a crash may make us look through again. */
+const POSITION_EVERY_MS = 1_000;
+
+/** What happened to a delivery. Without an attempt it is parked as it is. */
+export interface Entry {
+  delivery: Delivery;
+  attempt: Attempt | null;
+  /** Milliseconds until it is due, for one that waits; null: it has failed for good. Undefined: it is done. */
+  waitMs: number | null | undefined;
+  /** Called when this has committed: its window need not wait for it any more. */
+  settle(): void;
+}
+
+export class LanesLost extends Error {
+  constructor() {
+    super('another daemon has taken over some of the lanes');
+  }
+}
+
+export interface RecorderOptions {
+  pool: pg.Pool;
+  owner: string;
+  /** Epoch of each lane that is held. */
+  epochs: ReadonlyMap<number, string>;
+  onCommitted(entries: readonly Entry[]): void;
+  /** The positions that may be written now: everything before them is committed. */
+  positions(): ReadonlyMap<number, Position>;
+  onError(error: Error): void;
+}
+
+export class Recorder {
+  readonly #options: RecorderOptions;
+  #entries: Entry[] = [];
+  #writing: Promise<void> | undefined;
+  #positionsWrittenAt = performance.now();
+  #written = new Map<number, Position>();
+  #stopped = false;
+
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+  }
+
+  add(entry: Entry): void {
+    if (this.#stopped) return;
+    this.#entries.push(entry);
+    this.#schedule();
+  }
+
+  /** Called now and then, so that positions move on when no batch comes by. */
+  tick(): void {
+    if (performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS && this.#movedPositions().length > 0)
+      this.#schedule();
+  }
+
+  /** Writes what is left, positions too. */
+  async flush(): Promise<void> {
+    await this.#writing;
+    this.#positionsWrittenAt = -Infinity;
+    if (!this.#stopped) await this.#write();
+  }
+
+  /** Drops what is left: after an error nothing of it counts. */
+  stop(): void {
+    this.#stopped = true;
+    this.#entries = [];
+  }
+
+  #schedule(): void {
+    if (this.#writing) return;
+    this.#writing = this.#write()
+      .catch((error: Error) => {
+        this.stop();
+        this.#options.onError(error);
+      })
+      .finally(() => {
+        this.#writing = undefined;
+      });
+  }
+
+  async #write(): Promise<void> {
+    // one turn of the loop, so that what finished together is written together
+    await new Promise(setImmediate);
+    do {
+      const entries = this.#entries.splice(0, BATCH_MAX);
+      const positionsDue = performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS;
+      const moved = positionsDue ? this.#movedPositions() : [];
+      if (entries.length === 0 && moved.length === 0) return;
+      await this.#commit(entries, moved);
+      for (const [lane, position] of moved) this.#written.set(lane, position);
+      for (const { delivery, waitMs } of entries) if (waitMs !== undefined) delivery.parked = true;
+      if (positionsDue) this.#positionsWrittenAt = performance.now();
+      this.#options.onCommitted(entries);
+    } while (this.#entries.length > 0 && !this.#stopped);
+  }
+
+  #movedPositions(): [number, Position][] {
+    return [...this.#options.positions()].filter(([lane, position]) => this.#written.get(lane) !== position);
+  }
+
+  async #commit(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<void> {
+    const { pool, owner, epochs } = this.#options;
+    const lanes = [
+      ...new Set([...entries.map(({ delivery }) => delivery.change.lane), ...moved.map(([lane]) => lane)]),
+    ];
+    const client = await pool.connect();
+    try {
+      await client.query('begin');
+      const held = await client.query(FENCE, [owner, lanes, lanes.map((lane) => epochs.get(lane) ?? '-1')]);
+      if (held.rowCount !== lanes.length) throw new LanesLost();
+      const attempts = entries.flatMap(({ attempt }) => attempt ?? []);
+      if (attempts.length > 0)
+        await client.query({ name: 'rowhook_record_logs', text: LOGS, values: [logRows(attempts)] });
+      await recordDeliveries(client, entries);
+      if (moved.length > 0) await client.query(POSITIONS, positionColumns(moved));
+      await client.query('commit');
+      client.release();
+    } catch (error) {
+      // the connection may be the problem: it is not used again
+      client.release(true);
+      throw error;
+    }
+  }
+}
+
+const FENCE = `
+  select l.lane from rowhook.webhook_lanes l
+    join unnest($2::smallint[], $3::bigint[]) as mine (lane, epoch) using (lane, epoch)
+   where l.owner = $1 order by l.lane for share of l`;
+
+// One jsonb array for all rows: twenty parallel arrays would have to be kept in step by hand.
+const LOGS = `
+  insert into rowhook.webhook_logs
+    (attempted_at, tenant_id, webhook_id, delivery_id, event_id, event_type, attempt, status, code, response_status, response_body,
+     response_headers, request_url, request_headers, remote_ip, user_agent, duration_ms, next_attempt_at, error, lane)
+  select clock_timestamp() - make_interval(secs => age_ms / 1000.0), tenant_id, webhook_id, delivery_id, event_id, event_type, attempt,
+         status, code, response_status, response_body, response_headers, request_url, request_headers, remote_ip, '${USER_AGENT}',
+         duration_ms, clock_timestamp() + make_interval(secs => retry_in_ms / 1000.0), error, lane
+    from json_to_recordset($1::json) as r (
+      age_ms float8, tenant_id text, webhook_id uuid, delivery_id uuid, event_id text, event_type text, attempt int, status text,
+      code text, response_status int, response_body text, response_headers jsonb, request_url text, request_headers jsonb,
+      remote_ip inet, duration_ms int, retry_in_ms float8, error text, lane smallint)`;
+
+function logRows(attempts: readonly Attempt[]): string {
+  const now = performance.now();
+  return JSON.stringify(
+    attempts.map(({ delivery, attempt, outcome, startedAt, requestUrl, requestHeaders, retryInMs }) => ({
+      age_ms: now - startedAt,
+      tenant_id: delivery.change.tenantId,
+      webhook_id: delivery.webhookId,
+      delivery_id: delivery.id,
+      event_id: delivery.eventId,
+      event_type: delivery.eventType,
+      attempt,
+      status: outcome.status,
+      code: outcome.code,
+      response_status: outcome.response?.status ?? null,
+      response_body: outcome.response?.body ?? null,
+      response_headers: outcome.response?.headers ?? null,
+      request_url: requestUrl,
+      request_headers: requestHeaders,
+      remote_ip: outcome.remoteIp,
+      duration_ms: outcome.durationMs,
+      retry_in_ms: retryInMs,
+      error: outcome.error,
+      lane: delivery.change.lane,
+    })),
+  );
+}
+
+// A webhook that was deleted meanwhile leaves no orphans.
+const PARK = `
+  insert into rowhook.webhook_deliveries
+    (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted, lane, ordinal, truncated, test, state,
+     tenant_id, event_id, event_type, row_key, last_code, organization, webhook_name)
+  select delivery_id, webhook_id, outbox_id, to_timestamp(occurred_at / 1000.0),
+         clock_timestamp() + make_interval(secs => wait_ms / 1000.0), source_id, attempt, code is not null, lane, ordinal, truncated, test,
+         case when wait_ms is null then 'failed' else 'waiting' end, tenant_id, event_id, event_type, row_key, code, organization, webhook_name
+    from json_to_recordset($1::json) as r (
+      delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8, source_id int, attempt int,
+      lane smallint, ordinal smallint, truncated boolean, test boolean, tenant_id text, event_id text, event_type text,
+      row_key text, code text, organization json, webhook_name text)
+   where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)
+  on conflict (delivery_id) do update
+     set state = excluded.state, next_attempt_at = excluded.next_attempt_at, attempt = excluded.attempt,
+         attempted = webhook_deliveries.attempted or excluded.attempted, last_code = coalesce(excluded.last_code, webhook_deliveries.last_code)`;
+
+/** A delivery may come by twice in one batch (parked, then done): only how it ended is written. */
+async function recordDeliveries(client: pg.ClientBase, entries: readonly Entry[]): Promise<void> {
+  const last = new Map(entries.map((entry) => [entry.delivery.id, entry]));
+  const park: Entry[] = [];
+  const done: string[] = [];
+  for (const entry of last.values()) {
+    if (entry.waitMs !== undefined) park.push(entry);
+    else if (entry.delivery.parked) done.push(entry.delivery.id);
+  }
+  if (park.length > 0) await client.query({ name: 'rowhook_record_park', text: PARK, values: [parkRows(park)] });
+  if (done.length > 0)
+    await client.query('delete from rowhook.webhook_deliveries where delivery_id = any ($1::uuid[])', [done]);
+}
+
+function parkRows(entries: readonly Entry[]): string {
+  return JSON.stringify(
+    entries.map(({ delivery, attempt, waitMs }) => ({
+      delivery_id: delivery.id,
+      webhook_id: delivery.webhookId,
+      outbox_id: delivery.change.id,
+      occurred_at: delivery.change.occurredAt,
+      wait_ms: waitMs,
+      source_id: delivery.change.sourceId,
+      attempt: attempt?.attempt ?? delivery.attempt,
+      lane: delivery.change.lane,
+      ordinal: delivery.ordinal,
+      truncated: delivery.change.truncated,
+      test: delivery.change.testWebhookId !== null,
+      tenant_id: delivery.change.tenantId,
+      event_id: delivery.eventId,
+      event_type: delivery.eventType,
+      row_key: delivery.change.rowKey,
+      code: attempt?.outcome.code ?? null,
+      organization: JSON.parse(delivery.organization),
+      webhook_name: delivery.webhookName,
+    })),
+  );
+}
+
+const POSITIONS = `
+  update rowhook.webhook_lanes l
+     set from_snapshot = p.from_snapshot, to_snapshot = p.to_snapshot, done_id = p.done_id, position_at = p.at, sequence_value = p.sequence_value
+    from unnest($1::smallint[], $2::pg_snapshot[], $3::pg_snapshot[], $4::bigint[], $5::timestamptz[], $6::bigint[])
+         as p (lane, from_snapshot, to_snapshot, done_id, at, sequence_value)
+   where l.lane = p.lane`;
+
+function positionColumns(moved: readonly [number, Position][]): unknown[] {
+  const column = <T>(of: (position: Position) => T) => moved.map(([, position]) => of(position));
+  return [
+    moved.map(([lane]) => lane),
+    column(({ from }) => from),
+    column(({ to }) => to),
+    column(({ lastId }) => lastId),
+    column(({ at }) => at),
+    column(({ sequenceValue }) => sequenceValue),
+  ];
+}

@@ -1,0 +1,68 @@
+/** When a failed delivery is tried again: a pure function of policy, attempt, outcome and chance. */
+import type { OutcomeCode, RetryPolicy } from './model.ts';
+
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** After the 1st, 2nd … failed attempt; the last one repeats. A receiver's deploy, its outage, its weekend. */
+const EXPONENTIAL_MS = [
+  5 * SECOND_MS,
+  5 * MINUTE_MS,
+  30 * MINUTE_MS,
+  2 * HOUR_MS,
+  5 * HOUR_MS,
+  10 * HOUR_MS,
+  14 * HOUR_MS,
+];
+
+/** Spreads the retries of one outage. */
+const JITTER = 0.2;
+
+/** A receiver may ask for this long a pause at most, and no schedule waits longer. */
+const DELAY_MS_MAX = 24 * HOUR_MS;
+
+/** Nobody who answers 429 is asked again sooner. */
+const TOO_MANY_REQUESTS_MS_MIN = MINUTE_MS;
+
+/** Outcomes that no retry will mend. */
+const FINAL: ReadonlySet<OutcomeCode> = new Set(['gone', 'address_refused', 'webhook_inactive', 'webhook_deleted']);
+
+export interface FailedAttempt {
+  code: OutcomeCode;
+  responseStatus: number | null;
+  /** The response's Retry-After header, as it came. */
+  retryAfter: string | undefined;
+}
+
+/**
+ * Milliseconds from `now` to the next attempt, or null when the delivery has failed for good.
+ * `attempt` counts from 1, `random` is in [0, 1).
+ */
+export function retryInMs(
+  policy: RetryPolicy,
+  attempt: number,
+  failed: FailedAttempt,
+  now: number,
+  random: number,
+): number | null {
+  if (!policy.enabled || attempt > policy.retriesMax || FINAL.has(failed.code)) return null;
+  const scheduled =
+    policy.strategy === 'linear'
+      ? policy.delaySeconds * SECOND_MS * attempt
+      : (EXPONENTIAL_MS[Math.min(attempt, EXPONENTIAL_MS.length) - 1] as number) * (1 - JITTER + 2 * JITTER * random);
+  const busy = failed.responseStatus === 429 || failed.responseStatus === 503;
+  const asked = busy ? (retryAfterMs(failed.retryAfter, now) ?? 0) : 0;
+  const floor = failed.responseStatus === 429 ? TOO_MANY_REQUESTS_MS_MIN : 0;
+  return Math.round(Math.min(Math.max(scheduled, asked, floor), DELAY_MS_MAX));
+}
+
+/** Retry-After comes as seconds or as an HTTP date. Anything else is no answer. */
+export function retryAfterMs(header: string | undefined, now: number): number | undefined {
+  if (header === undefined) return undefined;
+  const text = header.trim();
+  if (/^\d+$/.test(text)) return Number(text) * SECOND_MS;
+  // Date.parse takes much that is not an HTTP date; all three forms of those begin with a weekday
+  const at = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
+}
