@@ -125,10 +125,11 @@ function addDemo(program: Command): void {
     .command('demo')
     .description('see it work: a PostgreSQL of its own, CRM tables, a receiver and a daemon')
     .option('--once', 'exit when everything was delivered and logged')
-    .option('--port <port>', "the demo database's port", parsed('--port', wholeNumber(1, 65_535)))
-    .action(async ({ once = false, ...rest }: { once?: boolean; port?: number }) => {
+    .option('--port <port>', "its PostgreSQL's port (default: a free one)", parsed('--port', wholeNumber(1, 65_535)))
+    .option('--pg <major>', 'version of PostgreSQL, 15 or 18', parsed('--pg', oneOf(['15', '18'])), '18')
+    .action(async ({ once = false, pg, ...rest }: { once?: boolean; port?: number; pg: string }) => {
       const { demo } = await import('../src/commands/demo.ts');
-      process.exitCode = await demo({ once, ...rest });
+      process.exitCode = await demo({ once, pg: pg === '15' ? 15 : 18, ...rest }, out);
     });
   help(
     command,

@@ -19,6 +19,8 @@ export interface Settings {
   denyCidrs: string[];
   logLevel: string;
   retentionDays: number;
+  disableAfterFailures: number;
+  disableAfterDays: number;
 }
 
 interface Setting<K extends keyof Settings> {
@@ -112,6 +114,22 @@ export const SETTINGS: readonly AnySetting[] = [
     fallback: '30',
     parse: wholeNumber(1, 3_650),
     help: 'days that webhook_logs are kept',
+  },
+  {
+    name: 'disableAfterFailures',
+    env: 'ROWHOOK_DISABLE_AFTER_FAILURES',
+    flag: '--disable-after-failures <n>',
+    fallback: '50',
+    parse: wholeNumber(1, 1_000_000),
+    help: 'failed attempts without a success before a webhook is disabled',
+  },
+  {
+    name: 'disableAfterDays',
+    env: 'ROWHOOK_DISABLE_AFTER_DAYS',
+    flag: '--disable-after-days <days>',
+    fallback: '3',
+    parse: wholeNumber(0, 365),
+    help: 'and days that it must have been failing by then',
   },
 ];
 

@@ -49,15 +49,16 @@ export class Configurations {
 
 async function load(pool: pg.Pool, tenantIds: readonly string[]): Promise<TenantConfiguration[]> {
   const { rows } = await pool.query(
-    `select t.tenant_id, k.name as tenant_name, k.slug as tenant_slug, w.*
+    `select t.tenant_id, k.name as tenant_name, k.slug as tenant_slug, k.max_in_flight as tenant_max_in_flight,
+            k.rate_limit_per_second::float8 as tenant_rate, w.*
        from unnest($1::text[]) as t (tenant_id)
        left join rowhook.webhook_tenants k on k.id = t.tenant_id
        left join lateral (
          select id, name, url, http_method, event_types, filter::text as filter, headers, auth_type, auth_config, secret,
                 case when previous_secret_expires_at > now() then previous_secret end as previous_secret,
                 (extract(epoch from previous_secret_expires_at) * 1000)::float8 as previous_secret_expires_at,
-                is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
-                ordering, allowed_ips::text[] as allowed_ips
+                is_active, disabled_reason, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
+                rate_limit_per_second::float8 as rate_limit_per_second,                 ordering, allowed_ips::text[] as allowed_ips
            from rowhook.webhook_configurations c
           where c.tenant_id = t.tenant_id
           order by created_at, id
@@ -71,6 +72,10 @@ async function load(pool: pg.Pool, tenantIds: readonly string[]): Promise<Tenant
       configuration = {
         tenantId: row.tenant_id,
         organization: organization(row.tenant_id, row.tenant_name, row.tenant_slug),
+        limits:
+          row.tenant_max_in_flight === null && row.tenant_rate === null
+            ? null
+            : { maxInFlight: row.tenant_max_in_flight, ratePerSecond: row.tenant_rate },
         webhooks: [],
       };
       byTenant.set(row.tenant_id, configuration);
@@ -95,12 +100,14 @@ interface WebhookRow {
   previous_secret: string | null;
   previous_secret_expires_at: number;
   is_active: boolean;
+  disabled_reason: string | null;
   retry_enabled: boolean;
   retry_attempts: number;
   retry_strategy: Webhook['retry']['strategy'];
   retry_delay_seconds: number;
   timeout_ms: number;
   max_in_flight: number;
+  rate_limit_per_second: number | null;
   ordering: Webhook['ordering'];
   allowed_ips: string[] | null;
 }
@@ -124,6 +131,7 @@ function toWebhook(row: WebhookRow): Webhook {
         : [{ secret: row.previous_secret, expiresAt: row.previous_secret_expires_at }]),
     ],
     isActive: row.is_active,
+    disabledReason: row.disabled_reason,
     retry: {
       enabled: row.retry_enabled,
       retriesMax: row.retry_attempts,
@@ -132,6 +140,7 @@ function toWebhook(row: WebhookRow): Webhook {
     },
     timeoutMs: row.timeout_ms,
     maxInFlight: row.max_in_flight,
+    ratePerSecond: row.rate_limit_per_second,
     ordering: row.ordering,
     allowedIps: row.allowed_ips,
   };

@@ -16,7 +16,7 @@ import {
   literalProblem,
   urlProblem,
 } from './address.ts';
-import type { Outcome, OutcomeCode } from './model.ts';
+import type { Outcome, OutcomeCode, Request } from './model.ts';
 
 /** Bytes of a response body that are read; the connection of a longer one is closed. */
 const BODY_BYTES_MAX = 64 * 1024;
@@ -24,16 +24,6 @@ const BODY_BYTES_MAX = 64 * 1024;
 const BODY_CHARACTERS_MAX = 5_000;
 /** Agents for webhooks with their own allowed_ips, each with its own sockets. */
 const NARROWED_AGENTS_MAX = 100;
-
-export interface Request {
-  url: string;
-  method: 'POST' | 'PUT' | 'PATCH';
-  headers: Record<string, string>;
-  body: Buffer;
-  /** Milliseconds from now to the last byte of the response. */
-  timeoutMs: number;
-  allowedIps: readonly string[] | null;
-}
 
 export interface Sender {
   send(request: Request): Promise<Outcome>;

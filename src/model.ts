@@ -51,9 +51,12 @@ export interface Webhook {
   /** Newest first; the previous one only until it expires. */
   secrets: readonly { secret: string; expiresAt: number | null }[];
   isActive: boolean;
+  /** Disabled by rowhook: what it wants is logged as skipped. Null: it is not. */
+  disabledReason: string | null;
   retry: RetryPolicy;
   timeoutMs: number;
   maxInFlight: number;
+  ratePerSecond: number | null;
   ordering: 'none' | 'row';
   allowedIps: readonly string[] | null;
 }
@@ -71,6 +74,8 @@ export interface TenantConfiguration {
   tenantId: string;
   /** JSON text of the body's organization. */
   organization: string;
+  /** Limits over all of the tenant's webhooks. */
+  limits: { maxInFlight: number | null; ratePerSecond: number | null } | null;
   webhooks: readonly Webhook[];
 }
 
@@ -109,7 +114,10 @@ export type OutcomeCode =
   | 'protocol_error'
   | 'address_refused'
   | 'webhook_inactive'
-  | 'webhook_deleted';
+  | 'webhook_disabled'
+  | 'webhook_deleted'
+  | 'filter_failed'
+  | 'payload_lost';
 
 export interface Outcome {
   status: 'success' | 'failed' | 'skipped';
@@ -133,6 +141,55 @@ export interface Attempt {
   requestHeaders: Record<string, string>;
   /** Milliseconds until the next attempt; null when there is none. */
   retryInMs: number | null;
+}
+
+/** One attempt as it goes to DELIVER. */
+export interface Request {
+  url: string;
+  method: 'POST' | 'PUT' | 'PATCH';
+  headers: Record<string, string>;
+  body: Buffer;
+  /** Milliseconds from now to the last byte of the response. */
+  timeoutMs: number;
+  allowedIps: readonly string[] | null;
+}
+
+/** What happened to a delivery, for RECORD. Without an attempt it is parked as it is. */
+export interface Entry {
+  delivery: Delivery;
+  attempt: Attempt | null;
+  /**
+   * Milliseconds until it is due; behind: when its row's head is done; never: it has failed for good; done: it needs no row
+   * in webhook_deliveries any more.
+   */
+  wait: number | 'behind' | 'never' | 'done';
+  /** Its webhook asks for ordering 'row', and its row has a key. */
+  ordered: boolean;
+  /** The webhook's health after it; null: healthy again; undefined: nothing changed. */
+  health: Health | null | undefined;
+  /** Called when this has committed. */
+  settle(): void;
+}
+
+/** What a commit left of a row of a webhook with ordering 'row': the delivery that goes next, or none. */
+export interface RowHead {
+  /** One of the row's deliveries. */
+  delivery: { webhookId: string; change: Pick<Change, 'sourceId' | 'rowKey'> };
+  /** Delivery id. */
+  head: string | null;
+  /** It waited behind another and is due now. */
+  released: boolean;
+}
+
+/** One row of webhook_health; a healthy webhook has none. Times in milliseconds since 1970, database clock. */
+export interface Health {
+  /** Failed attempts since the last success. */
+  failures: number;
+  failingSince: number;
+  /** Null: the breaker is closed. */
+  openUntil: number | null;
+  /** How often it opened since the last success. */
+  openings: number;
 }
 
 /** How far a lane has been read. With `to`, it is inside a large window: everything up to `lastId` is read. */

@@ -1,9 +1,18 @@
 /** The parked deliveries: what waits in webhook_deliveries, read by the owner of its lane. No claims: a lane has one owner. */
 import type pg from 'pg';
-import type { Delivery } from './model.ts';
+import type { Delivery, Health, RowHead } from './model.ts';
 
-/** By webhook id: some of its deliveries wait, and maybe some were never attempted, which keep later events behind them. */
-export type Waiting = Map<string, { tenantId: string; unattempted: boolean }>;
+/** What waits for one webhook. */
+export interface WaitingFor {
+  tenantId: string;
+  /** Some of it was never attempted: later events keep behind it. */
+  unattempted: boolean;
+  /** With ordering 'row': the rows that a failed delivery holds back. */
+  heads: RowHead[];
+}
+
+/** By webhook id. */
+export type Waiting = Map<string, WaitingFor>;
 
 /** The webhooks of these lanes that have deliveries waiting. Hops from one to the next through the index. */
 export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Promise<Waiting> {
@@ -24,7 +33,18 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
        from hop h join rowhook.webhook_configurations w on w.id = h.webhook_id`,
     [lanes],
   );
-  return toWaiting(rows);
+  const heads = await pool.query(
+    `select distinct on (webhook_id, source_id, row_key) webhook_id, source_id, row_key, delivery_id
+       from rowhook.webhook_deliveries where lane = any ($1::smallint[]) and state = 'waiting' and ordered
+      order by webhook_id, source_id, row_key, outbox_id, ordinal`,
+    [lanes],
+  );
+  const waiting = toWaiting(rows);
+  for (const { webhook_id, source_id, row_key, delivery_id } of heads.rows) {
+    const delivery = { webhookId: webhook_id, change: { sourceId: source_id, rowKey: row_key } };
+    waiting.get(webhook_id)?.heads.push({ delivery, head: delivery_id, released: false });
+  }
+  return waiting;
 }
 
 /** The same for the webhooks of some tenants, whose configuration changed or who asked for a replay. */
@@ -41,7 +61,18 @@ export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[])
 }
 
 function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: boolean }[]): Waiting {
-  return new Map(rows.map((row) => [row.id, { tenantId: row.tenant_id, unattempted: row.unattempted }]));
+  return new Map(rows.map((row) => [row.id, { tenantId: row.tenant_id, unattempted: row.unattempted, heads: [] }]));
+}
+
+/** The webhooks of these lanes that fail. */
+export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promise<Map<string, Health>> {
+  const { rows } = await pool.query(
+    `select webhook_id, failures, openings, (extract(epoch from failing_since) * 1000)::float8 as "failingSince",
+            (extract(epoch from open_until) * 1000)::float8 as "openUntil"
+       from rowhook.webhook_health where lane = any ($1::smallint[])`,
+    [lanes],
+  );
+  return new Map(rows.map(({ webhook_id, ...health }) => [webhook_id, health]));
 }
 
 export interface DueQuery {
@@ -72,7 +103,8 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
                organization::text as organization, webhook_name, d.data as parked_data, d.previous as parked_previous, has_payload,
                (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 as due_in_ms
           from rowhook.webhook_deliveries d
-         where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting' and d.delivery_id <> all (q.in_memory)
+         where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting'
+            and d.next_attempt_at < 'infinity' and d.delivery_id <> all (q.in_memory)
          order by d.next_attempt_at, d.outbox_id, d.ordinal
          limit q.take + 1
       ) as d

@@ -1,24 +1,35 @@
 /**
  * The deliveries of one webhook that are in memory: first in, first out, but never two of one row at a time.
  *
- * A queue that is not keeping up becomes backlogged: what waits in it is parked, and so is everything that comes until the
+ * A queue that does not keep up becomes backlogged: what waits in it is parked, and so is everything that comes, until the
  * parked ones have been read back, in order. So a slow webhook costs neither memory nor anybody else's position, and the
  * first attempts for a row still start in the order of its changes.
+ *
+ * With ordering 'row', a failed delivery blocks its row: it is the row's head, and the row's later deliveries are parked
+ * behind it, without a time. When the head is done or has failed for good, RECORD gives the next one its time, in the same
+ * transaction; so the order holds across restarts and takeovers.
  */
-import type { Delivery, Webhook } from './model.ts';
+import { Limiter } from './limits.ts';
+import type { Delivery, RowHead, Webhook } from './model.ts';
 
-/** What the position waits for: a window, or nothing for a delivery that was parked long ago. */
 export interface Ticket {
   delivery: Delivery;
-  /** Called once, when the delivery is done or parked for good, with respect to its window. */
+  /** Called once its window need not wait for it any more. */
   settle: () => void;
   /** performance.now(); Infinity for one that was read back: nothing waits for it. */
   queuedAt: number;
 }
 
+interface BlockedRow {
+  /** Delivery id of the row's head. */
+  head: string;
+  /** Parked behind it, but not committed yet. */
+  uncommitted: number;
+}
+
 export class WebhookQueue {
   webhook: Webhook;
-  inFlight = 0;
+  readonly limiter: Limiter;
   /** New events go straight to the parked ones. */
   backlogged = false;
   /** Parked entries that the recorder has not committed yet. */
@@ -28,41 +39,47 @@ export class WebhookQueue {
   /** performance.now() at which the next parked delivery is due; null: none is known. */
   dueAt: number | null = null;
   dueReading = false;
-  /** Parked deliveries that were read back and are queued or in flight. */
+  /** Parked deliveries that are queued or in flight. */
   readonly readBack = new Set<string>();
   #waiting: Ticket[] = [];
   #head = 0;
   /** Rows with an attempt in flight, and what waits behind each. */
   readonly #busyRows = new Map<string, Ticket[]>();
+  readonly #blockedRows = new Map<string, BlockedRow>();
 
   constructor(webhook: Webhook) {
     this.webhook = webhook;
+    this.limiter = new Limiter(webhook.maxInFlight, webhook.ratePerSecond);
+  }
+
+  configure(webhook: Webhook): void {
+    this.webhook = webhook;
+    this.limiter.inFlightMax = webhook.maxInFlight;
+    this.limiter.ratePerSecond = webhook.ratePerSecond;
   }
 
   get length(): number {
     return this.#waiting.length - this.#head;
   }
 
-  get canStart(): boolean {
-    return this.length > 0 && this.inFlight < this.webhook.maxInFlight;
-  }
-
+  /** Nothing would be lost with it. */
   get isIdle(): boolean {
     return (
-      this.length === 0 && this.inFlight === 0 && this.dueAt === null && !this.backlogged && this.uncommittedParks === 0
+      this.length === 0 &&
+      this.limiter.inFlight === 0 &&
+      this.dueAt === null &&
+      !this.backlogged &&
+      this.uncommittedParks === 0 &&
+      this.#blockedRows.size === 0
     );
   }
 
   /** When the oldest ticket that a window waits for was queued; Infinity: there is none. */
   get heldSince(): number {
     let oldest = Infinity;
-    for (let i = this.#head; i < this.#waiting.length; i++) {
-      const { queuedAt } = this.#waiting[i] as Ticket;
-      // they came in order; only those that were read back stand before others without a time of their own
-      if (queuedAt !== Infinity) {
-        oldest = queuedAt;
-        break;
-      }
+    for (let i = this.#head; i < this.#waiting.length && oldest === Infinity; i++) {
+      // they came in order, but for those that were read back, which have no time
+      oldest = (this.#waiting[i] as Ticket).queuedAt;
     }
     for (const behind of this.#busyRows.values())
       for (const { queuedAt } of behind) oldest = Math.min(oldest, queuedAt);
@@ -73,8 +90,8 @@ export class WebhookQueue {
     this.#waiting.push(ticket);
   }
 
-  /** The next ticket whose row is free; those behind a busy row step aside until it is free. */
-  take(): Ticket | undefined {
+  /** The next ticket whose row is free. What its row's head blocks is handed to `behind`. */
+  take(behind: (ticket: Ticket) => void): Ticket | undefined {
     while (this.#head < this.#waiting.length) {
       const ticket = this.#waiting[this.#head++] as Ticket;
       if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
@@ -82,13 +99,17 @@ export class WebhookQueue {
         this.#head = 0;
       }
       const row = rowOf(ticket.delivery);
-      const behind = row === null ? undefined : this.#busyRows.get(row);
-      if (behind) {
-        behind.push(ticket);
+      if (row === null) return ticket;
+      if (this.isBlocked(ticket.delivery)) {
+        behind(ticket);
         continue;
       }
-      if (row !== null) this.#busyRows.set(row, []);
-      return ticket;
+      const inFlight = this.#busyRows.get(row);
+      if (!inFlight) {
+        this.#busyRows.set(row, []);
+        return ticket;
+      }
+      inFlight.push(ticket);
     }
     return undefined;
   }
@@ -96,15 +117,12 @@ export class WebhookQueue {
   /** The attempt is over: the next one of the row may go, before all that came later. */
   free(delivery: Delivery): void {
     const row = rowOf(delivery);
-    if (row === null) return;
-    const behind = this.#busyRows.get(row);
-    this.#busyRows.delete(row);
-    if (behind && behind.length > 0) {
-      this.#waiting.splice(this.#head, 0, ...behind);
-    }
+    const behind = row === null ? undefined : this.#busyRows.get(row);
+    if (row !== null) this.#busyRows.delete(row);
+    if (behind && behind.length > 0) this.#waiting.splice(this.#head, 0, ...behind);
   }
 
-  /** Empties the queue, in order: what waits behind busy rows came before what is queued now. */
+  /** Empties the queue, in order. */
   drain(): Ticket[] {
     const behind = [...this.#busyRows.values()].flat();
     const queued = this.#waiting.slice(this.#head);
@@ -113,9 +131,38 @@ export class WebhookQueue {
     this.#head = 0;
     return [...behind, ...queued].sort((a, b) => byChange(a.delivery, b.delivery));
   }
+
+  /** With ordering 'row', its row's failed head holds it back. */
+  isBlocked(delivery: Pick<Delivery, 'id' | 'change'>): boolean {
+    const row = rowOf(delivery);
+    const blocked = row === null ? undefined : this.#blockedRows.get(row);
+    return blocked !== undefined && blocked.head !== delivery.id;
+  }
+
+  /** This delivery failed and will be tried again: with ordering 'row', the later ones of its row wait for it. */
+  blockBehind(delivery: Delivery): void {
+    const row = rowOf(delivery);
+    if (this.webhook.ordering !== 'row' || row === null) return;
+    this.#blockedRows.set(row, { head: delivery.id, uncommitted: this.#blockedRows.get(row)?.uncommitted ?? 0 });
+  }
+
+  /** One more (or, with -1, one less) parked behind the row's head without being committed. */
+  countBehind(delivery: Delivery, by: 1 | -1): void {
+    const blocked = this.#blockedRows.get(rowOf(delivery) ?? '');
+    if (blocked) blocked.uncommitted += by;
+  }
+
+  /** What a commit left of a row: its head now, or none. */
+  setHead(delivery: RowHead['delivery'], head: string | null): void {
+    const row = rowOf(delivery);
+    if (row === null) return;
+    const blocked = this.#blockedRows.get(row);
+    if (head !== null) this.#blockedRows.set(row, { head, uncommitted: blocked?.uncommitted ?? 0 });
+    else if (blocked && blocked.uncommitted === 0) this.#blockedRows.delete(row);
+  }
 }
 
-function rowOf({ change }: Delivery): string | null {
+function rowOf({ change }: { change: { sourceId: number | null; rowKey: string | null } }): string | null {
   return change.rowKey === null ? null : `${change.sourceId}:${change.rowKey}`;
 }
 

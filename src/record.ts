@@ -7,23 +7,13 @@
  */
 import type pg from 'pg';
 import { USER_AGENT } from './envelope.ts';
-import type { Attempt, Delivery, Position } from './model.ts';
+import type { Attempt, Delivery, Entry, Health, Position, RowHead } from './model.ts';
 
 /** Entries of one batch. */
 const BATCH_MAX = 500;
 
 /** How often positions are written: what a crash may make us look through again. */
 const POSITION_EVERY_MS = 1_000;
-
-/** What happened to a delivery. Without an attempt it is parked as it is. */
-export interface Entry {
-  delivery: Delivery;
-  attempt: Attempt | null;
-  /** Milliseconds until it is due, for one that waits; null: it has failed for good. Undefined: it is done. */
-  waitMs: number | null | undefined;
-  /** Called when this has committed: its window need not wait for it any more. */
-  settle(): void;
-}
 
 export class LanesLost extends Error {
   constructor() {
@@ -36,7 +26,7 @@ export interface RecorderOptions {
   owner: string;
   /** Epoch of each lane that is held. */
   epochs: ReadonlyMap<number, string>;
-  onCommitted(entries: readonly Entry[]): void;
+  onCommitted(entries: readonly Entry[], heads: readonly RowHead[]): void;
   /** The positions that may be written now: everything before them is committed. */
   positions(): ReadonlyMap<number, Position>;
   onError(error: Error): void;
@@ -99,11 +89,11 @@ export class Recorder {
       const positionsDue = performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS;
       const moved = positionsDue ? this.#movedPositions() : [];
       if (entries.length === 0 && moved.length === 0) return;
-      await this.#commit(entries, moved);
+      const heads = await this.#commit(entries, moved);
       for (const [lane, position] of moved) this.#written.set(lane, position);
-      for (const { delivery, waitMs } of entries) if (waitMs !== undefined) delivery.parked = true;
+      for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
       if (positionsDue) this.#positionsWrittenAt = performance.now();
-      this.#options.onCommitted(entries);
+      this.#options.onCommitted(entries, heads);
     } while (this.#entries.length > 0 && !this.#stopped);
   }
 
@@ -111,7 +101,7 @@ export class Recorder {
     return [...this.#options.positions()].filter(([lane, position]) => this.#written.get(lane) !== position);
   }
 
-  async #commit(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<void> {
+  async #commit(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<RowHead[]> {
     const { pool, owner, epochs } = this.#options;
     const lanes = [
       ...new Set([...entries.map(({ delivery }) => delivery.change.lane), ...moved.map(([lane]) => lane)]),
@@ -124,10 +114,12 @@ export class Recorder {
       const attempts = entries.flatMap(({ attempt }) => attempt ?? []);
       if (attempts.length > 0)
         await client.query({ name: 'rowhook_record_logs', text: LOGS, values: [logRows(attempts)] });
-      await recordDeliveries(client, entries);
+      const heads = await recordDeliveries(client, entries);
+      await recordHealth(client, entries);
       if (moved.length > 0) await client.query(POSITIONS, positionColumns(moved));
       await client.query('commit');
       client.release();
+      return heads;
     } catch (error) {
       // the connection may be the problem: it is not used again
       client.release(true);
@@ -184,44 +176,82 @@ function logRows(attempts: readonly Attempt[]): string {
 // A webhook that was deleted meanwhile leaves no orphans.
 const PARK = `
   insert into rowhook.webhook_deliveries
-    (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted, lane, ordinal, truncated, test, state,
-     tenant_id, event_id, event_type, row_key, last_code, organization, webhook_name)
+    (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted, ordered, lane, ordinal, truncated,
+     test, state, tenant_id, event_id, event_type, row_key, last_code, organization, webhook_name)
   select delivery_id, webhook_id, outbox_id, to_timestamp(occurred_at / 1000.0),
-         clock_timestamp() + make_interval(secs => wait_ms / 1000.0), source_id, attempt, code is not null, lane, ordinal, truncated, test,
-         case when wait_ms is null then 'failed' else 'waiting' end, tenant_id, event_id, event_type, row_key, code, organization, webhook_name
+         case when behind then 'infinity' else clock_timestamp() + make_interval(secs => wait_ms / 1000.0) end,
+         source_id, attempt, code is not null, ordered, lane, ordinal, truncated, test,
+         case when behind or wait_ms is not null then 'waiting' else 'failed' end,
+         tenant_id, event_id, event_type, row_key, code, organization, webhook_name
     from json_to_recordset($1::json) as r (
-      delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8, source_id int, attempt int,
-      lane smallint, ordinal smallint, truncated boolean, test boolean, tenant_id text, event_id text, event_type text,
-      row_key text, code text, organization json, webhook_name text)
+      delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8, behind boolean, source_id int,
+      attempt int, ordered boolean, lane smallint, ordinal smallint, truncated boolean, test boolean, tenant_id text, event_id text,
+      event_type text, row_key text, code text, organization json, webhook_name text)
    where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)
   on conflict (delivery_id) do update
-     set state = excluded.state, next_attempt_at = excluded.next_attempt_at, attempt = excluded.attempt,
-         attempted = webhook_deliveries.attempted or excluded.attempted, last_code = coalesce(excluded.last_code, webhook_deliveries.last_code)`;
+     set state = excluded.state, next_attempt_at = excluded.next_attempt_at, attempt = excluded.attempt, ordered = excluded.ordered,
+         attempted = webhook_deliveries.attempted or excluded.attempted,
+         last_code = coalesce(excluded.last_code, webhook_deliveries.last_code)`;
+
+// Of each row with ordering 'row', the earliest delivery is the head: it goes next, if it waited behind another one.
+const RELEASE = `
+  with head as (
+    select t.n, d.delivery_id, d.next_attempt_at
+      from unnest($1::uuid[], $2::int[], $3::text[]) with ordinality as t (webhook_id, source_id, row_key, n)
+     cross join lateral (
+       select delivery_id, next_attempt_at from rowhook.webhook_deliveries d
+        where d.webhook_id = t.webhook_id and d.row_key = t.row_key and d.source_id is not distinct from t.source_id
+          and d.state = 'waiting' and d.ordered
+        order by d.outbox_id, d.ordinal limit 1) as d
+  ), released as (
+    update rowhook.webhook_deliveries d set next_attempt_at = clock_timestamp()
+      from head where d.delivery_id = head.delivery_id and head.next_attempt_at = 'infinity'
+  )
+  select n::int as n, delivery_id, next_attempt_at = 'infinity' as released from head`;
 
 /** A delivery may come by twice in one batch (parked, then done): only how it ended is written. */
-async function recordDeliveries(client: pg.ClientBase, entries: readonly Entry[]): Promise<void> {
-  const last = new Map(entries.map((entry) => [entry.delivery.id, entry]));
-  const park: Entry[] = [];
-  const done: string[] = [];
-  for (const entry of last.values()) {
-    if (entry.waitMs !== undefined) park.push(entry);
-    else if (entry.delivery.parked) done.push(entry.delivery.id);
+async function recordDeliveries(client: pg.ClientBase, entries: readonly Entry[]): Promise<RowHead[]> {
+  const last = [...new Map(entries.map((entry) => [entry.delivery.id, entry])).values()];
+  const parked = last.filter(({ wait }) => wait !== 'done');
+  const done = last.filter(({ wait, delivery }) => wait === 'done' && delivery.parked);
+  if (parked.length > 0) await client.query({ name: 'rowhook_record_park', text: PARK, values: [parkRows(parked)] });
+  if (done.length > 0) {
+    await client.query('delete from rowhook.webhook_deliveries where delivery_id = any ($1::uuid[])', [
+      done.map(({ delivery }) => delivery.id),
+    ]);
   }
-  if (park.length > 0) await client.query({ name: 'rowhook_record_park', text: PARK, values: [parkRows(park)] });
-  if (done.length > 0)
-    await client.query('delete from rowhook.webhook_deliveries where delivery_id = any ($1::uuid[])', [done]);
+  const ordered = [...parked, ...done].filter((entry) => entry.ordered).map(({ delivery }) => delivery);
+  return ordered.length === 0 ? [] : releaseHeads(client, ordered);
+}
+
+async function releaseHeads(client: pg.ClientBase, deliveries: readonly Delivery[]): Promise<RowHead[]> {
+  const rows = [
+    ...new Map(deliveries.map((d) => [`${d.webhookId} ${d.change.sourceId} ${d.change.rowKey}`, d])).values(),
+  ];
+  const found = await client.query(RELEASE, [
+    rows.map(({ webhookId }) => webhookId),
+    rows.map(({ change }) => change.sourceId),
+    rows.map(({ change }) => change.rowKey),
+  ]);
+  const heads = new Map(found.rows.map((row) => [row.n, row]));
+  return rows.map((delivery, i) => {
+    const head = heads.get(i + 1);
+    return { delivery, head: head?.delivery_id ?? null, released: head?.released ?? false };
+  });
 }
 
 function parkRows(entries: readonly Entry[]): string {
   return JSON.stringify(
-    entries.map(({ delivery, attempt, waitMs }) => ({
+    entries.map(({ delivery, attempt, wait, ordered }) => ({
       delivery_id: delivery.id,
       webhook_id: delivery.webhookId,
       outbox_id: delivery.change.id,
       occurred_at: delivery.change.occurredAt,
-      wait_ms: waitMs,
+      wait_ms: typeof wait === 'number' ? wait : null,
+      behind: wait === 'behind',
       source_id: delivery.change.sourceId,
       attempt: attempt?.attempt ?? delivery.attempt,
+      ordered,
       lane: delivery.change.lane,
       ordinal: delivery.ordinal,
       truncated: delivery.change.truncated,
@@ -235,6 +265,42 @@ function parkRows(entries: readonly Entry[]): string {
       webhook_name: delivery.webhookName,
     })),
   );
+}
+
+const HEALTH = `
+  insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since, open_until, openings)
+  select webhook_id, lane, failures, to_timestamp(failing_since / 1000.0), to_timestamp(open_until / 1000.0), openings
+    from json_to_recordset($1::json) as r (webhook_id uuid, lane smallint, failures int, failing_since float8, open_until float8, openings int)
+   where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)
+  on conflict (webhook_id) do update
+     set failures = excluded.failures, failing_since = excluded.failing_since, open_until = excluded.open_until,
+         openings = excluded.openings, updated_at = now()`;
+
+/** Only webhooks that fail, or have just stopped failing, cost anything here. */
+async function recordHealth(client: pg.ClientBase, entries: readonly Entry[]): Promise<void> {
+  const last = new Map<string, { lane: number; health: Health | null }>();
+  for (const { delivery, health } of entries) {
+    if (health !== undefined) last.set(delivery.webhookId, { lane: delivery.change.lane, health });
+  }
+  if (last.size === 0) return;
+  const healthy = [...last].filter(([, { health }]) => health === null).map(([id]) => id);
+  const failing = [...last].flatMap(([webhook_id, { lane, health }]) =>
+    health === null
+      ? []
+      : [
+          {
+            webhook_id,
+            lane,
+            failures: health.failures,
+            failing_since: health.failingSince,
+            open_until: health.openUntil,
+            openings: health.openings,
+          },
+        ],
+  );
+  if (healthy.length > 0)
+    await client.query('delete from rowhook.webhook_health where webhook_id = any ($1::uuid[])', [healthy]);
+  if (failing.length > 0) await client.query(HEALTH, [JSON.stringify(failing)]);
 }
 
 const POSITIONS = `

@@ -21,8 +21,8 @@ import { type Bell, listen } from './listen.ts';
 import { type Logger, logAttempt } from './log.ts';
 import { Maintenance } from './maintain.ts';
 import { match } from './match.ts';
-import type { Change, Delivery, Position, Webhook, Window } from './model.ts';
-import { findBegun, findWaiting, findWaitingOf, readDue } from './parked.ts';
+import type { Attempt, Change, Entry, Position, Request, TenantConfiguration, Webhook, Window } from './model.ts';
+import { type DueQuery, findBegun, findWaiting, findWaitingOf, readDue, readHealth } from './parked.ts';
 import { type Pulse, READER_SETTINGS, readPulse, readWindow } from './read.ts';
 import { LanesLost, Recorder } from './record.ts';
 import { OpenWindows } from './windows.ts';
@@ -35,6 +35,9 @@ const LEASE_MARGIN_MS = 1_000;
 
 /** How long attempts in flight may go on after a stop. */
 const DRAIN_MS = 10_000;
+
+/** How long giving lanes back, and closing connections, may take. */
+const CLOSE_MS = 2_000;
 
 /** Connections beside the reader's and the listener's: recording, configurations, parked deliveries, leases. */
 const POOL_MAX = 4;
@@ -118,11 +121,10 @@ export class Session {
       this.#dispatcher?.stop();
       this.#recorder?.stop();
       await this.#sender.close();
-      await this.#bell?.close();
-      await giveLanesBack(this.#pool, this.#owner).catch(() => {});
       reader?.removeAllListeners('end');
-      await reader?.end().catch(() => {});
-      await this.#pool.end().catch(() => {});
+      // a connection that does not answer must not keep the next session from starting
+      await within(CLOSE_MS, giveLanesBack(this.#pool, this.#owner));
+      await within(CLOSE_MS, Promise.all([this.#bell?.close(), reader?.end(), this.#pool.end()]));
     }
   }
 
@@ -147,10 +149,10 @@ export class Session {
 
   async #renew(expected: number): Promise<void> {
     const askedAt = performance.now();
-    const { held, nowMs } = await renewLanes(this.#pool, this.#owner);
-    if (held < expected) throw new LanesLost();
+    const renewed = await within(LEASE_MS, renewLanes(this.#pool, this.#owner));
+    if (renewed === undefined || renewed.held < expected) throw new LanesLost();
     this.#leaseUntil = askedAt + LEASE_MS - LEASE_MARGIN_MS;
-    this.#clockOffsetMs = nowMs - (performance.timeOrigin + (askedAt + performance.now()) / 2);
+    this.#clockOffsetMs = renewed.nowMs - (performance.timeOrigin + (askedAt + performance.now()) / 2);
   }
 
   #now(): number {
@@ -169,25 +171,28 @@ export class Session {
       pool: this.#pool,
       owner: this.#owner,
       epochs: new Map(lanes.map(({ lane, epoch }) => [lane, epoch])),
-      onCommitted: (entries) => this.#dispatcher?.committed(entries),
+      onCommitted: (entries, heads) => this.#dispatcher?.committed(entries, heads),
       positions: () => this.#windows.done,
       onError: this.#fail,
     });
     this.#recorder = recorder;
-    this.#dispatcher = new Dispatcher({
+    const options = {
       maxInFlight: this.#settings.maxInFlight,
-      send: (request) => this.#sender.send(request),
-      record: (entry) => recorder.add(entry),
-      readDue: (queries) => readDue(this.#pool, queries),
+      disable: { failures: this.#settings.disableAfterFailures, days: this.#settings.disableAfterDays },
+      send: (request: Request) => this.#sender.send(request),
+      record: (entry: Entry) => recorder.add(entry),
+      readDue: (queries: readonly DueQuery[]) => readDue(this.#pool, queries),
       now: () => this.#now(),
       mayStart: () => performance.now() < this.#leaseUntil,
-      onAttempt: (attempt) => logAttempt(this.#log, attempt),
-      onGone: (webhook) => void this.#disable(webhook).catch(this.#fail),
+      onAttempt: (attempt: Attempt) => logAttempt(this.#log, attempt),
+      onDisable: (webhook: Webhook, reason: string) => void this.#disable(webhook, reason).catch(this.#fail),
       onError: this.#fail,
-    });
+    };
+    const dispatcher = new Dispatcher(options, await readHealth(this.#pool, numbers));
     const waiting = await findWaiting(this.#pool, numbers);
     const configurations = await this.#configurations.of([...waiting.values()].map(({ tenantId }) => tenantId));
-    for (const { webhooks } of configurations.values()) this.#dispatcher.update(webhooks, waiting);
+    for (const configuration of configurations.values()) dispatcher.update(configuration, waiting);
+    this.#dispatcher = dispatcher;
   }
 
   async #loop(reader: pg.Client, lanes: readonly Lane[]): Promise<void> {
@@ -249,25 +254,22 @@ export class Session {
     ];
     for (const tenantId of changed) this.#configurations.forget(tenantId);
     const configurations = await this.#configurations.of(changes.map(({ tenantId }) => tenantId));
+    for (const configuration of configurations.values()) dispatcher.limit(configuration);
     if (changed.length > 0) {
       const waiting = await findWaitingOf(this.#pool, changed);
-      for (const tenantId of changed) {
-        const webhooks = configurations.get(tenantId)?.webhooks ?? [];
-        dispatcher.update(webhooks, waiting);
-        dispatcher.forget(tenantId, webhooks);
-      }
+      for (const tenantId of changed) dispatcher.update(configurations.get(tenantId) as TenantConfiguration, waiting);
     }
-    const matched: { delivery: Delivery; webhook: Webhook }[] = [];
-    for (const change of changes) {
-      const configuration = configurations.get(change.tenantId);
-      if (!configuration || change.eventTypes.length === 0) continue;
-      const byId = new Map(configuration.webhooks.map((webhook) => [webhook.id, webhook]));
-      for (const delivery of match(change, configuration, this.#incarnationOf(change))) {
-        if (!this.#begun.has(delivery.id)) matched.push({ delivery, webhook: byId.get(delivery.webhookId) as Webhook });
-      }
-    }
+    const matched = changes
+      .filter(({ eventTypes }) => eventTypes.length > 0)
+      .flatMap((change) =>
+        match(change, configurations.get(change.tenantId) as TenantConfiguration, this.#incarnationOf(change)),
+      )
+      .filter(({ delivery }) => !this.#begun.has(delivery.id));
     const settle = this.#windows.open(lanes, after, matched.length);
-    for (const { delivery, webhook } of matched) dispatcher.offer(delivery, webhook, settle);
+    for (const { delivery, webhook, skip } of matched) {
+      if (skip) dispatcher.skip(delivery, webhook, skip.code, skip.error, settle);
+      else dispatcher.offer(delivery, webhook, settle);
+    }
   }
 
   #incarnationOf({ id }: Change): string {
@@ -275,13 +277,9 @@ export class Session {
     return this.#incarnations.find(({ startsAt }) => startsAt <= BigInt(id))?.incarnation as string;
   }
 
-  async #disable(webhook: Webhook): Promise<void> {
-    await this.#pool.query(
-      `update rowhook.webhook_configurations
-          set is_active = false, disabled_at = now(), disabled_reason = 'the receiver answered 410 Gone'
-        where id = $1 and is_active`,
-      [webhook.id],
-    );
+  async #disable(webhook: Webhook, reason: string): Promise<void> {
+    this.#log.warn({ tenant: webhook.tenantId, webhook: webhook.id, reason }, 'webhook disabled');
+    await this.#pool.query('select rowhook._disable_webhook($1, $2)', [webhook.id, reason]);
   }
 
   async #drain(): Promise<void> {
@@ -317,4 +315,13 @@ function merge(groups: Group[]): Group[] {
     else apart.push(group);
   }
   return [head, ...apart];
+}
+
+/** What the promise gives, or undefined when it fails or takes longer. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  return Promise.race([promise.catch(() => undefined), late]).finally(() => clearTimeout(timer));
 }

@@ -317,7 +317,6 @@ create policy tenant_has_own on rowhook.webhook_configurations to rowhook_app
 grant select on rowhook.webhook_tenants to rowhook_app, rowhook_daemon;
 
 grant select on rowhook.webhook_configurations to rowhook_daemon;
-grant update (is_active, disabled_reason, disabled_at) on rowhook.webhook_configurations to rowhook_daemon;
 
 grant delete on rowhook.webhook_configurations to rowhook_app;
 grant select (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,

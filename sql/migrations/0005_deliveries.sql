@@ -27,6 +27,7 @@ create table rowhook.webhook_deliveries (
   lane            smallint    not null,
   ordinal         smallint    not null,
   attempted       boolean     not null default false,
+  ordered         boolean     not null default false,
   truncated       boolean     not null default false,
   test            boolean     not null default false,
   state           text        not null default 'waiting',
@@ -49,11 +50,14 @@ comment on table rowhook.webhook_deliveries is
   'Deliveries that did not finish at once: waiting for their next attempt, or failed for good and replayable. A delivery that succeeded has no row here.';
 comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far; a replay starts again at 0.';
 comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at least once. What never was keeps later events of its webhook behind it.';
+comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it has failed for good.';
+comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row: the earliest one waiting is the head of its row.';
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
 comment on column rowhook.webhook_deliveries.has_payload is 'data and previous were copied here, because the outbox slot that held them was recycled.';
 
 -- what is due next, webhook by webhook; those parked together come in the order of their events
 create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
+create index webhook_deliveries_ordered_idx on rowhook.webhook_deliveries (webhook_id, row_key, outbox_id, ordinal) where state = 'waiting' and ordered;
 create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using brin (parked_at);
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
 create index webhook_deliveries_outbox_idx  on rowhook.webhook_deliveries (outbox_id) where not has_payload;
@@ -99,6 +103,24 @@ comment on column rowhook.webhook_logs.next_attempt_at is 'When it is tried agai
 
 create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
 
+create table rowhook.webhook_health (
+  webhook_id    uuid        primary key,
+  lane          smallint    not null,
+  failures      int         not null,
+  failing_since timestamptz not null,
+  open_until    timestamptz,
+  openings      int         not null default 0,
+  updated_at    timestamptz not null default now()
+);
+
+comment on table rowhook.webhook_health is
+  'Webhooks that fail: a row from the first failed attempt after a success until the next success. A healthy webhook has none.';
+comment on column rowhook.webhook_health.failures is 'Failed attempts since the last success.';
+comment on column rowhook.webhook_health.open_until is 'The circuit breaker is open until then, then one attempt probes; null: closed.';
+comment on column rowhook.webhook_health.openings is 'How often the breaker opened since the last success; each time it stays open twice as long.';
+
+create index webhook_health_lane_idx on rowhook.webhook_health (lane);
+
 create table rowhook.webhook_lanes (
   lane              smallint    primary key,
   epoch             bigint      not null default 0,
@@ -129,6 +151,7 @@ comment on column rowhook.webhook_lanes.position_at is 'When the position was wr
 
 alter table rowhook.webhook_deliveries enable row level security, force row level security;
 alter table rowhook.webhook_logs       enable row level security, force row level security;
+alter table rowhook.webhook_health     enable row level security, force row level security;
 alter table rowhook.webhook_lanes      enable row level security, force row level security;
 
 create policy owner_has_all    on rowhook.webhook_deliveries to rowhook_owner  using (true) with check (true);
@@ -137,11 +160,15 @@ create policy tenant_reads_own on rowhook.webhook_deliveries for select to rowho
 create policy owner_has_all    on rowhook.webhook_logs to rowhook_owner  using (true) with check (true);
 create policy daemon_has_all   on rowhook.webhook_logs to rowhook_daemon using (true) with check (true);
 create policy tenant_reads_own on rowhook.webhook_logs for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
+create policy owner_has_all    on rowhook.webhook_health to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all   on rowhook.webhook_health to rowhook_daemon using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_health for select to rowhook_app using (exists (
+  select from rowhook.webhook_configurations c where c.id = webhook_id and c.tenant_id = (select rowhook.current_tenant())));
 create policy owner_has_all    on rowhook.webhook_lanes to rowhook_owner  using (true) with check (true);
 create policy daemon_has_all   on rowhook.webhook_lanes to rowhook_daemon using (true) with check (true);
 
-grant select on rowhook.webhook_deliveries, rowhook.webhook_logs to rowhook_app;
-grant select, insert, update, delete on rowhook.webhook_deliveries to rowhook_daemon;
+grant select on rowhook.webhook_deliveries, rowhook.webhook_logs, rowhook.webhook_health to rowhook_app;
+grant select, insert, update, delete on rowhook.webhook_deliveries, rowhook.webhook_health to rowhook_daemon;
 grant select, insert on rowhook.webhook_logs to rowhook_daemon;
 grant select, update on rowhook.webhook_lanes to rowhook_daemon;
 grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
@@ -260,6 +287,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from rowhook.webhook_deliveries d using deleted where d.webhook_id = deleted.id;
+  delete from rowhook.webhook_health h using deleted where h.webhook_id = deleted.id;
   return null;
 end
 $$;

@@ -202,12 +202,35 @@ $$;
 comment on function rowhook.replay(uuid, timestamptz, timestamptz, text) is
   'Queues failed deliveries of a webhook again, of events in [since, until), under the same webhook-id. Returns how many.';
 
+-- The daemon disables a webhook that says 410, or has failed for days. Its tenant's other webhooks are told.
+create function rowhook._disable_webhook(p_webhook_id uuid, p_reason text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_webhook record;
+begin
+  update rowhook.webhook_configurations
+     set is_active = false, disabled_at = now(), disabled_reason = p_reason
+   where id = p_webhook_id and is_active
+  returning id, tenant_id, name, disabled_at into v_webhook;
+  if found then
+    perform rowhook._write_event('webhook.disabled',
+      json_build_object('id', v_webhook.id, 'name', v_webhook.name, 'reason', p_reason, 'disabled_at', v_webhook.disabled_at),
+      v_webhook.tenant_id, null);
+  end if;
+end
+$$;
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), rowhook.replay(uuid, timestamptz, timestamptz, text),
                           rowhook._emit_own(text, json, uuid), rowhook._replay_own(uuid, timestamptz, timestamptz, text),
                           rowhook._sample(text), rowhook._patterns(text[]), rowhook.schema_version()
    to rowhook_app;
-grant execute on function rowhook.schema_version() to rowhook_daemon;
+grant execute on function rowhook.schema_version(), rowhook._disable_webhook(uuid, text) to rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 7;
 

@@ -1,0 +1,45 @@
+/**
+ * The health of one webhook: a circuit breaker, and the count that disables it in the end. Pure.
+ *
+ *   closed ──10 failures in a row──▶ open ──30 s, then 60 s … 10 min──▶ probing ──success──▶ closed
+ *                                     ▲                                    │
+ *                                     └──────────────failure───────────────┘
+ *
+ * While it is open its events are parked, not lost, and nobody waits for its timeouts.
+ */
+
+import type { Health } from './model.ts';
+
+const FAILURES_TO_OPEN = 10;
+const OPEN_MS_MIN = 30_000;
+const OPEN_MS_MAX = 600_000;
+
+export type BreakerState = 'closed' | 'open' | 'probing';
+
+export interface DisablePolicy {
+  failures: number;
+  days: number;
+}
+
+export function stateOf(health: Health | undefined, now: number): BreakerState {
+  if (!health || health.openUntil === null) return 'closed';
+  return now < health.openUntil ? 'open' : 'probing';
+}
+
+/** The health after one more failed attempt. */
+export function afterFailure(health: Health | undefined, now: number): Health {
+  const failures = (health?.failures ?? 0) + 1;
+  const failingSince = health?.failingSince ?? now;
+  const openings = health?.openings ?? 0;
+  const state = stateOf(health, now);
+  // what was in flight when it opened says nothing new
+  if (state === 'open') return { failures, failingSince, openings, openUntil: health?.openUntil ?? null };
+  if (state === 'closed' && failures < FAILURES_TO_OPEN) return { failures, failingSince, openings, openUntil: null };
+  const openMs = Math.min(OPEN_MS_MIN * 2 ** openings, OPEN_MS_MAX);
+  return { failures, failingSince, openings: openings + 1, openUntil: now + openMs };
+}
+
+/** Both a count and a duration: neither a burst within a short outage nor one failure a week disables a webhook. */
+export function shouldDisable(health: Health, policy: DisablePolicy, now: number): boolean {
+  return health.failures >= policy.failures && now - health.failingSince >= policy.days * 86_400_000;
+}

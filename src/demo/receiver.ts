@@ -1,0 +1,92 @@
+/**
+ * The demo's receiver does what a careful endpoint does: it verifies over the raw body, answers, and only then looks into
+ * what it has got.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type SigningKey, signingKey, type Verdict, verify } from '../sign.ts';
+
+/** One request, whatever came of it. */
+export interface Arrival {
+  /** Milliseconds since 1970, when its body was complete. */
+  at: number;
+  /** The event's id, from webhook-id. */
+  id: string;
+  event: string;
+  /** How often this event has come, this time included. */
+  time: number;
+  standard: Verdict;
+  hex: Verdict;
+  answered: number;
+  body: string;
+}
+
+export interface DemoReceiver {
+  readonly url: string;
+  readonly arrivals: readonly Arrival[];
+  trust(secret: string): void;
+  /** Answers 500 to the next event of this type, once. */
+  refuseNext(event: string): void;
+  close(): Promise<void>;
+}
+
+/** A demo that stays up for days keeps no more than this in memory. */
+const ARRIVALS_MAX = 10_000;
+
+export async function startDemoReceiver(onArrival: (arrival: Arrival) => void): Promise<DemoReceiver> {
+  const arrivals: Arrival[] = [];
+  const times = new Map<string, number>();
+  const keys: SigningKey[] = [];
+  let refused: string | undefined;
+
+  const receive = async (request: IncomingMessage, response: ServerResponse) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const at = Date.now();
+    const body = Buffer.concat(chunks);
+    const header = (name: string) => String(request.headers[name] ?? '');
+    const signed = {
+      id: header('webhook-id'),
+      timestamp: header('webhook-timestamp'),
+      signature: header('webhook-signature'),
+      hexSignature: header('x-webhook-signature'),
+      body,
+    };
+    const event = header('x-webhook-event');
+    const verdicts = verify(keys, signed, at / 1000);
+    const isRefused = event === refused;
+    if (isRefused) refused = undefined;
+    const isValid = verdicts.standard === 'valid' && verdicts.hex === 'valid';
+    const answered = isRefused ? 500 : isValid ? 204 : 401;
+    response.writeHead(answered).end();
+
+    const time = (times.get(signed.id) ?? 0) + 1;
+    times.set(signed.id, time);
+    if (times.size > ARRIVALS_MAX) times.delete(times.keys().next().value as string);
+    const arrival = { at, id: signed.id, event, time, ...verdicts, answered, body: body.toString('utf8') };
+    arrivals.push(arrival);
+    if (arrivals.length > ARRIVALS_MAX) arrivals.shift();
+    onArrival(arrival);
+  };
+
+  const server = createServer((request, response) => {
+    // the sender gave up before its body was complete: it will say so in webhook_logs
+    receive(request, response).catch(() => response.destroy());
+  });
+  await new Promise<void>((listening, failed) => {
+    server.once('error', failed).listen(0, '127.0.0.1', listening);
+  });
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    arrivals,
+    trust: (secret) => void keys.push(signingKey(secret)),
+    refuseNext: (event) => {
+      refused = event;
+    },
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}

@@ -1,0 +1,128 @@
+/** All that the demo needs, started in order and ended in the reverse one: PostgreSQL, tables, a receiver, a webhook, a daemon. */
+import { readFile } from 'node:fs/promises';
+import { findPackageJSON } from 'node:module';
+import { dirname, join } from 'node:path';
+import type pg from 'pg';
+import { readSettings } from '../config.ts';
+import { startDaemon } from '../daemon.ts';
+import { connect } from '../db.ts';
+import { type Embedded, startEmbedded } from '../embedded.ts';
+import { UserError } from '../errors.ts';
+import { createLogger } from '../log.ts';
+import { migrate } from '../migrate.ts';
+import { type Out, printPairs } from '../table.ts';
+import { type Arrival, type DemoReceiver, startDemoReceiver } from './receiver.ts';
+import { RETRY_SECONDS, TENANT } from './script.ts';
+
+export interface StageOptions {
+  /** Major version of PostgreSQL. */
+  pg: 15 | 18;
+  port?: number;
+}
+
+export interface Stage {
+  client: pg.Client;
+  databaseUrl: string;
+  receiver: DemoReceiver;
+  webhookId: string;
+  /** Lets deliveries in flight end, then stops everything; the same promise however often it is called. */
+  close(): Promise<void>;
+}
+
+export async function setStage(options: StageOptions, onArrival: (arrival: Arrival) => void, out: Out): Promise<Stage> {
+  const closers: (() => Promise<unknown>)[] = [];
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= (async () => {
+      for (const closer of closers.reverse()) await closer();
+    })();
+    return closing;
+  };
+  try {
+    const startedAt = performance.now();
+    const postgres = await startPostgres(options);
+    closers.push(() => postgres.stop());
+    const databaseUrl = await createDatabase(postgres);
+    const client = await connect(databaseUrl, 'rowhook demo');
+    closers.push(() => client.end());
+    const { server_version } = (await client.query('show server_version')).rows[0];
+    const tell = (name: string, text: string) => printPairs(out, [[name.padEnd(10), text]]);
+    tell('PostgreSQL', `${server_version}, port ${postgres.port}, in ${seconds(startedAt)} s`);
+
+    const { version } = await migrate(client);
+    tell('rowhook', `schema "rowhook" at version ${version}, as by: rowhook migrate`);
+    await client.query(await readFile(join(packageFolder(), 'sql/crm.sql'), 'utf8'));
+    const watched = await client.query<{ relation: string }>("select relation from rowhook.watch_preset('crm')");
+    tell(
+      'tables',
+      `${watched.rows.map(({ relation }) => relation).join(', ')}, by: select rowhook.watch_preset('crm')`,
+    );
+
+    const receiver = await startDemoReceiver(onArrival);
+    closers.push(() => receiver.close());
+    tell('receiver', `${receiver.url}, verifies both signatures`);
+    const { id, secret } = await createWebhook(client, receiver.url);
+    receiver.trust(secret);
+    tell('webhook', `${id}, by: insert into rowhook.webhook_configurations …`);
+
+    const flags = { databaseUrl, allowHttp: true, allowCidrs: '127.0.0.0/8', httpPort: 0 };
+    // a refused delivery is part of the show: the daemon tells of it as a warning, in JSON
+    const daemon = await startDaemon(readSettings(flags, {}), createLogger('error'));
+    closers.push(() => daemon.stop());
+    tell('daemon', 'runs, as by: rowhook start --allow-http --allow-cidrs 127.0.0.0/8');
+    return { client, databaseUrl, receiver, webhookId: id, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** What can go wrong here is the machine's (a package, a port, a folder), and its message is made for people. */
+async function startPostgres({ pg: major, port }: StageOptions): Promise<Embedded> {
+  try {
+    // so that each delivery's age can be told from its commit
+    const settings = { track_commit_timestamp: 'on' };
+    return await startEmbedded({ major, settings, ...(port === undefined ? {} : { port }) });
+  } catch (error) {
+    const { message } = error as Error;
+    if (/Address already in use/.test(message)) {
+      throw new UserError(`port ${port} is in use: end what listens there, or give another --port.`);
+    }
+    throw new UserError(`demo: ${message}`, 1, { cause: error });
+  }
+}
+
+async function createDatabase(postgres: Embedded): Promise<string> {
+  const server = await connect(postgres.url, 'rowhook demo');
+  try {
+    await server.query('create database demo');
+  } finally {
+    await server.end();
+  }
+  return postgres.urlOf('demo');
+}
+
+/** A webhook is a row. The secret is made by the column's default. */
+async function createWebhook(client: pg.Client, url: string): Promise<{ id: string; secret: string }> {
+  await client.query('insert into rowhook.webhook_tenants (id, name, slug) values ($1, $2, $3)', [
+    TENANT.id,
+    TENANT.name,
+    TENANT.slug,
+  ]);
+  const { rows } = await client.query<{ id: string; secret: string }>(
+    `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, retry_strategy, retry_delay_seconds)
+     values ($1, 'Demo', $2, '{*}', 'linear', $3)
+     returning id, secret`,
+    [TENANT.id, url, RETRY_SECONDS],
+  );
+  return rows[0] as { id: string; secret: string };
+}
+
+/** Of the checkout, or of the installed package. */
+function packageFolder(): string {
+  return dirname(findPackageJSON(import.meta.url) ?? '.');
+}
+
+function seconds(since: number): string {
+  return ((performance.now() - since) / 1000).toFixed(1);
+}

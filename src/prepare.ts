@@ -1,0 +1,34 @@
+/** A delivery and its webhook become a request, as it will be sent and as it will be logged. */
+import { bodyOf, headersOf } from './envelope.ts';
+import type { Delivery, Request, Webhook } from './model.ts';
+import { type SigningKey, signingKey } from './sign.ts';
+
+/** Made once per configuration of a webhook: a KeyObject costs more than a signature. */
+const keys = new WeakMap<Webhook, SigningKey[]>();
+
+export interface Prepared {
+  request: Request;
+  /** With secrets masked. */
+  loggedHeaders: Record<string, string>;
+}
+
+/** `now` in milliseconds on the database's clock. */
+export function prepare(delivery: Delivery, webhook: Webhook, now: number): Prepared {
+  const body = Buffer.from(bodyOf(delivery));
+  const headers = headersOf(delivery, webhook, liveKeys(webhook, now), body, now);
+  const { url, httpMethod: method, timeoutMs, allowedIps } = webhook;
+  return {
+    request: { url, method, headers: headers.sent, body, timeoutMs, allowedIps },
+    loggedHeaders: headers.logged,
+  };
+}
+
+/** Newest first; a rotated secret signs along until it expires. */
+function liveKeys(webhook: Webhook, now: number): SigningKey[] {
+  let all = keys.get(webhook);
+  if (!all) {
+    all = webhook.secrets.map(({ secret }) => signingKey(secret));
+    keys.set(webhook, all);
+  }
+  return all.filter((_, i) => (webhook.secrets[i]?.expiresAt ?? Infinity) > now);
+}
