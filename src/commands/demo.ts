@@ -7,7 +7,7 @@ import { relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logged, problems } from '../demo/check.ts';
 import type { Arrival } from '../demo/receiver.ts';
-import { REFUSED_ONCE, SCRIPT, TENANT, TRY_SQL } from '../demo/script.ts';
+import { REFUSED_ONCE, SCRIPT, type Step, TENANT, TRY_SQL } from '../demo/script.ts';
 import { printArrival } from '../demo/show.ts';
 import { type Stage, setStage } from '../demo/stage.ts';
 import { untilAskedToStop } from '../signals.ts';
@@ -37,36 +37,45 @@ export async function demo({ once, ...options }: DemoOptions, out: Out): Promise
   };
   try {
     stage = await setStage(options, show, out);
+    const played: Step[] = [];
+    let allCame = true;
     for (const step of SCRIPT) {
-      if (stopping) break;
-      await play(stage, step, () => stopping);
+      if (stopping || !allCame) break;
+      played.push(step);
+      allCame = await play(stage, step, () => stopping, out);
       await shown;
     }
-    const found = stopping ? ['it was stopped before its script ended'] : await settle(stage, out);
+    if (stopping) {
+      out.print('\nStopped before its script ended.');
+      return 1;
+    }
+    const found = await settle(stage, played, out);
     report(found, stage, out);
-    if (!once && !stopping) {
+    if (!once) {
       printTries(stage, out);
       await asked;
+      out.print(`\n${out.paint('dim', 'Stopping: the daemon first, then the receiver, then PostgreSQL.')}`);
     }
-    if (stopping) out.print(`\n${out.paint('dim', 'Stopping: the daemon first, then the receiver, then PostgreSQL.')}`);
     return found.length === 0 ? 0 : 1;
   } finally {
     await stage?.close();
     await shown;
   }
+}
 
-  async function play(on: Stage, { says, sql, events }: (typeof SCRIPT)[number], stopped: () => boolean) {
-    out.print(`\n${out.paint('dim', `-- ${says}`)}\n${sql};`);
-    const before = on.receiver.arrivals.length;
-    if (events.includes(REFUSED_ONCE)) on.receiver.refuseNext(REFUSED_ONCE);
-    const wanted = events.length + events.filter((event) => event === REFUSED_ONCE).length;
-    await on.client.query(sql);
-    await until(() => stopped() || on.receiver.arrivals.length >= before + wanted);
-  }
+/** Runs one statement and waits for its events; false when they did not all come. */
+async function play({ client, receiver }: Stage, { says, sql, events }: Step, stopped: () => boolean, out: Out) {
+  out.print(`\n${out.paint('dim', `-- ${says}`)}\n${sql};`);
+  const isRefused = events.includes(REFUSED_ONCE);
+  if (isRefused) receiver.refuseNext(REFUSED_ONCE);
+  const wanted = receiver.arrivals.length + events.length + (isRefused ? 1 : 0);
+  await client.query(sql);
+  if (events.length === 0) out.print(out.paint('dim', '  nothing to send'));
+  return until(() => stopped() || receiver.arrivals.length >= wanted);
 }
 
 /** Waits for the log to catch up, prints it, and says what is wrong. */
-async function settle({ client, receiver, webhookId }: Stage, out: Out): Promise<string[]> {
+async function settle({ client, receiver, webhookId }: Stage, played: readonly Step[], out: Out): Promise<string[]> {
   const read = async () => {
     const logs = await client.query<Logged & { at: Date; response_status: number | null; duration_ms: number }>(
       `select attempted_at as at, event_id, event_type, attempt, status, response_status, duration_ms
@@ -76,10 +85,10 @@ async function settle({ client, receiver, webhookId }: Stage, out: Out): Promise
     const parked = await client.query('select count(*)::int as count from rowhook.webhook_deliveries');
     return { logs: logs.rows, unfinished: parked.rows[0].count as number };
   };
-  const expected = SCRIPT.flatMap(({ events }) => events);
+  const expected = played.flatMap(({ events }) => events);
   await until(async () => {
     const { logs, unfinished } = await read();
-    return logs.length >= expected.length + 1 && unfinished === 0;
+    return logs.length >= receiver.arrivals.length && unfinished === 0;
   });
   const { logs, unfinished } = await read();
   out.print(`\n${out.paint('bold', 'rowhook.webhook_logs')}, one row for each attempt:\n`);
@@ -149,8 +158,12 @@ async function msFromCommit({ client }: Stage, { at, id }: Arrival): Promise<num
   return rows[0] && Math.max(0, Math.round(at - rows[0].ms));
 }
 
-/** Looks again and again, up to ARRIVE_MS_MAX; who asked sees for itself whether it came true. */
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+/** Looks again and again, up to ARRIVE_MS_MAX. */
+async function until(condition: () => boolean | Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + ARRIVE_MS_MAX;
-  while (!(await condition()) && performance.now() < deadline) await sleep(LOOK_EVERY_MS);
+  while (performance.now() < deadline) {
+    if (await condition()) return true;
+    await sleep(LOOK_EVERY_MS);
+  }
+  return false;
 }

@@ -32,7 +32,7 @@ select c.organization_id, c.id, p.first_name, p.last_name
     events: ['contact.created', 'contact.created'],
   },
   {
-    says: 'Numbers arrive as PostgreSQL prints them.',
+    says: 'Three deals.',
     sql: `insert into deals (organization_id, contact_id, title, value)
 select c.organization_id, c.id, d.title, d.value
   from contacts c, (values ('Fleet renewal', 48000), ('Cold storage', 12500.50), ('Routes', 7900)) as d (title, value)

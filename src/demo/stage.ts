@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { readSettings } from '../config.ts';
 import { startDaemon } from '../daemon.ts';
@@ -13,6 +14,9 @@ import { migrate } from '../migrate.ts';
 import { type Out, printPairs } from '../table.ts';
 import { type Arrival, type DemoReceiver, startDemoReceiver } from './receiver.ts';
 import { RETRY_SECONDS, TENANT } from './script.ts';
+
+/** After this the show goes on without; the script then tells what is missing. */
+const READING_MS_MAX = 5_000;
 
 export interface StageOptions {
   /** Major version of PostgreSQL. */
@@ -53,10 +57,8 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
     tell('rowhook', `schema "rowhook" at version ${version}, as by: rowhook migrate`);
     await client.query(await readFile(join(packageFolder(), 'sql/crm.sql'), 'utf8'));
     const watched = await client.query<{ relation: string }>("select relation from rowhook.watch_preset('crm')");
-    tell(
-      'tables',
-      `${watched.rows.map(({ relation }) => relation).join(', ')}, by: select rowhook.watch_preset('crm')`,
-    );
+    const tables = watched.rows.map(({ relation }) => relation.replace('public.', '')).join(', ');
+    tell('tables', `${tables}, by: select rowhook.watch_preset('crm')`);
 
     const receiver = await startDemoReceiver(onArrival);
     closers.push(() => receiver.close());
@@ -69,6 +71,7 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
     // a refused delivery is part of the show: the daemon tells of it as a warning, in JSON
     const daemon = await startDaemon(readSettings(flags, {}), createLogger('error'));
     closers.push(() => daemon.stop());
+    await untilReading(client);
     tell('daemon', 'runs, as by: rowhook start --allow-http --allow-cidrs 127.0.0.0/8');
     return { client, databaseUrl, receiver, webhookId: id, close };
   } catch (error) {
@@ -116,6 +119,16 @@ async function createWebhook(client: pg.Client, url: string): Promise<{ id: stri
     [TENANT.id, url, RETRY_SECONDS],
   );
   return rows[0] as { id: string; secret: string };
+}
+
+/** A daemon that has just started takes its lanes first, and listens last. The first delivery would look slow. */
+async function untilReading(client: pg.Client): Promise<void> {
+  const deadline = performance.now() + READING_MS_MAX;
+  while (performance.now() < deadline) {
+    const { rowCount } = await client.query("select from pg_stat_activity where application_name = 'rowhook listen'");
+    if (rowCount) return;
+    await sleep(20);
+  }
 }
 
 /** Of the checkout, or of the installed package. */
