@@ -7,6 +7,7 @@
  */
 import { type LookupAddress, type LookupAllOptions, lookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import ipaddr from 'ipaddr.js';
 import { specialRanges } from './special-ranges.ts';
 
@@ -38,6 +39,14 @@ export interface CompiledPolicy {
   readonly allowHttp: boolean;
   readonly allow: readonly Network[];
   readonly deny: readonly Network[];
+  /** Addresses that are refused at the port that is being dialled, see `closedAt`. */
+  readonly closed: readonly Network[];
+}
+
+/** Where something of our own listens, such as the database: no webhook gets there, whatever range is open. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** The error of a socket that was never opened. */
@@ -47,7 +56,7 @@ export class AddressRefused extends Error {
 
 /** Throws on a range that is not one; the settings and PostgreSQL's type cidr let none through. */
 export function compilePolicy({ allowHttp, allowCidrs, denyCidrs }: AddressPolicy): CompiledPolicy {
-  return { allowHttp, allow: allowCidrs.map(network), deny: denyCidrs.map(network) };
+  return { allowHttp, allow: allowCidrs.map(network), deny: denyCidrs.map(network), closed: [] };
 }
 
 /** Why an address is not dialled, or undefined. `allowedIps` are the webhook's own ranges; none of them is no limit. */
@@ -113,6 +122,41 @@ export function guardedLookup(
   };
 }
 
+/**
+ * The policy for a connection to `port`: whatever address one of the endpoints has there is closed. Their names are resolved
+ * now, because a failover moves them. An endpoint on this machine is there under every address of this machine.
+ */
+export async function closedAt(
+  port: number,
+  endpoints: readonly Endpoint[],
+  policy: CompiledPolicy,
+  resolve: Resolve = lookup,
+): Promise<CompiledPolicy> {
+  const hosts = endpoints.filter((endpoint) => endpoint.port === port).map(({ host }) => host);
+  const addresses = (await Promise.all(hosts.map((host) => addressesOf(host, resolve)))).flat().map(network);
+  const isHere = addresses.some((address) => here().some((own) => holds(own, address[0])));
+  return { ...policy, closed: isHere ? [...addresses, ...here()] : addresses };
+}
+
+function addressesOf(host: string, resolve: Resolve): Promise<string[]> {
+  // a socket directory
+  if (host.startsWith('/')) return Promise.resolve(['127.0.0.1']);
+  if (isIP(host) !== 0) return Promise.resolve([host]);
+  return new Promise((resolved, failed) => {
+    resolve(host, { all: true }, (error, addresses) => {
+      if (error) failed(error);
+      else resolved(addresses.map(({ address }) => address));
+    });
+  });
+}
+
+/** The addresses of this machine. To connect to the unspecified address is to connect to oneself. */
+function here(): Network[] {
+  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const own = interfaces.map(({ address }) => address.replace(/%.*/, ''));
+  return ['127.0.0.0/8', '::1', '0.0.0.0/8', '::', ...own].map(network);
+}
+
 interface Refusal {
   readonly kind: string;
   readonly reason: string;
@@ -127,6 +171,9 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   const address = ipaddr.process(ip);
   const inside = (range: Network) => holds(range, address);
 
+  if (policy.closed.some(inside)) {
+    return { kind: 'closed address', reason: '(a service of rowhook itself)', remedy: 'No setting opens it.' };
+  }
   if (policy.deny.some(inside)) {
     return { kind: 'denied address', reason: '(ROWHOOK_DENY_CIDRS)', remedy: 'Use another, or ask an operator.' };
   }
@@ -136,7 +183,7 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
     const remedy = range.closed ? 'No setting opens it.' : 'An operator can open it with ROWHOOK_ALLOW_CIDRS.';
     return { kind, reason: `(${range.cidr}, ${range.name})`, remedy };
   }
-  if (allowedIps.length > 0 && !allowedIps.map(network).some(inside)) {
+  if (allowedIps.length > 0 && !networksOf(allowedIps).some(inside)) {
     return {
       kind: 'unlisted address',
       reason: "(outside the webhook's allowed_ips)",
@@ -146,6 +193,18 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   // A gateway carries a NAT64 address on to the IPv4 host in its last four bytes: opened, it is judged once more as that.
   const carried = holds(nat64, address) ? judge(lastFourBytes(address), { ...policy, allow: [] }) : undefined;
   return carried && { ...carried, remedy: 'No setting opens it inside a NAT64 address.' };
+}
+
+const networksByList = new WeakMap<readonly string[], readonly Network[]>();
+
+/** The ranges of one webhook, which come by with each of its deliveries. */
+function networksOf(cidrs: readonly string[]): readonly Network[] {
+  let networks = networksByList.get(cidrs);
+  if (!networks) {
+    networks = cidrs.map(network);
+    networksByList.set(cidrs, networks);
+  }
+  return networks;
 }
 
 /** ISATAP is no range: its mark is the interface id 0000:5efe or 0200:5efe before an IPv4 address, under any prefix. */
@@ -164,7 +223,7 @@ function holds([network, prefixBits]: Network, address: Address): boolean {
 
 /** A range as CIDR, or one address. A range of IPv4-mapped addresses is one of IPv4. */
 function network(cidr: string): Network {
-  const [ip = '', prefix, ...rest] = cidr.split('/');
+  const [ip = '', prefix, ...rest] = String(cidr).split('/');
   const widthBits = isIP(ip) === 4 ? 32 : 128;
   const prefixBits = Number(prefix ?? widthBits);
   if (isIP(ip) === 0 || ip.includes('%') || rest.length > 0 || !/^\d+$/.test(prefix ?? '0') || prefixBits > widthBits) {

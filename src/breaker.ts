@@ -21,9 +21,43 @@ export interface DisablePolicy {
   days: number;
 }
 
-export function stateOf(health: Health | undefined, now: number): BreakerState {
+function stateOf(health: Health | undefined, now: number): BreakerState {
   if (!health || health.openUntil === null) return 'closed';
   return now < health.openUntil ? 'open' : 'probing';
+}
+
+/** The webhooks that fail, of the lanes that are ours. */
+export class Breakers {
+  readonly #health: Map<string, Health>;
+  readonly #policy: DisablePolicy;
+
+  constructor(health: Map<string, Health>, policy: DisablePolicy) {
+    this.#health = health;
+    this.#policy = policy;
+  }
+
+  state(webhookId: string, now: number): BreakerState {
+    return stateOf(this.#health.get(webhookId), now);
+  }
+
+  forget(webhookId: string): void {
+    this.#health.delete(webhookId);
+  }
+
+  /** The webhook's health after a success: null if it was failing, undefined if nothing changed. */
+  succeeded(webhookId: string): null | undefined {
+    return this.#health.delete(webhookId) ? null : undefined;
+  }
+
+  /** Its health after one more failed attempt, and why it is to be disabled, if it is. */
+  failed(webhookId: string, now: number): { health: Health; disable: string | null } {
+    const health = afterFailure(this.#health.get(webhookId), now);
+    this.#health.set(webhookId, health);
+    const disable = shouldDisable(health, this.#policy, now)
+      ? `${health.failures} attempts failed since ${new Date(health.failingSince).toISOString()}, none succeeded`
+      : null;
+    return { health, disable };
+  }
 }
 
 /** The health after one more failed attempt. */

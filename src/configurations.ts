@@ -58,7 +58,7 @@ async function load(pool: pg.Pool, tenantIds: readonly string[]): Promise<Tenant
                 case when previous_secret_expires_at > now() then previous_secret end as previous_secret,
                 (extract(epoch from previous_secret_expires_at) * 1000)::float8 as previous_secret_expires_at,
                 is_active, disabled_reason, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
-                rate_limit_per_second::float8 as rate_limit_per_second,                 ordering, allowed_ips::text[] as allowed_ips
+                rate_limit_per_second::float8 as rate_limit_per_second,                 ordering, payload_format, batch_max_events, batch_max_wait_ms, allowed_ips::text[] as allowed_ips
            from rowhook.webhook_configurations c
           where c.tenant_id = t.tenant_id
           order by created_at, id
@@ -109,6 +109,9 @@ interface WebhookRow {
   max_in_flight: number;
   rate_limit_per_second: number | null;
   ordering: Webhook['ordering'];
+  payload_format: Webhook['payloadFormat'];
+  batch_max_events: number;
+  batch_max_wait_ms: number;
   allowed_ips: string[] | null;
 }
 
@@ -142,6 +145,9 @@ function toWebhook(row: WebhookRow): Webhook {
     maxInFlight: row.max_in_flight,
     ratePerSecond: row.rate_limit_per_second,
     ordering: row.ordering,
+    payloadFormat: row.payload_format,
+    batchMax: row.batch_max_events,
+    batchWaitMs: row.batch_max_wait_ms,
     allowedIps: row.allowed_ips,
   };
 }

@@ -56,6 +56,19 @@ export async function withClient<T>(
   }
 }
 
+/**
+ * Where a database listens: as the client reached it, and as the server says, which is somewhere else behind a pooler or a
+ * port mapping. A host that begins with / is a socket directory of this machine.
+ */
+export async function endpointsOf(client: pg.Client): Promise<{ host: string; port: number }[]> {
+  const { rows } = await client.query(
+    "select host(inet_server_addr()) as host, coalesce(inet_server_port(), current_setting('port')::int) as port",
+  );
+  const [server] = rows;
+  const reached = { host: client.host, port: client.port };
+  return server.host === null ? [reached, { host: reached.host, port: server.port }] : [reached, server];
+}
+
 function connectionConfig(databaseUrl: string, applicationName: string): pg.ClientConfig {
   return {
     connectionString: libpqMeaning(databaseUrl),

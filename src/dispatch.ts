@@ -5,8 +5,7 @@
  * `maxInFlight` attempts. Nothing here waits for a webhook: what has not finished HOLD_MS after it was read is parked, whether
  * it is queued or in flight, and the position moves on.
  */
-import { afterFailure, type DisablePolicy, shouldDisable, stateOf } from './breaker.ts';
-import { Limiter } from './limits.ts';
+import type { Breakers } from './breaker.ts';
 import type {
   Attempt,
   Delivery,
@@ -22,7 +21,9 @@ import type {
 import type { Due, DueQuery, Waiting } from './parked.ts';
 import { prepare } from './prepare.ts';
 import { type Ticket, WebhookQueue } from './queue.ts';
+import { readBack } from './readback.ts';
 import { retryInMs } from './retry.ts';
+import { TenantLimits } from './tenant-limits.ts';
 
 /** How long a delivery may hold the position of its lane. */
 const HOLD_MS = 1_000;
@@ -30,15 +31,11 @@ const HOLD_MS = 1_000;
 /** How often held deliveries, due ones, rate limits and idle queues are looked at. */
 const TICK_MS = 50;
 
-/** Parked deliveries read back ahead of need, per webhook, as a multiple of its max_in_flight. */
-const READ_BACK_FACTOR = 4;
-
 /** Webhooks whose parked deliveries are read by one statement. */
 const DUE_WEBHOOKS_MAX = 100;
 
 export interface DispatcherOptions {
   maxInFlight: number;
-  disable: DisablePolicy;
   send(request: Request): Promise<Outcome>;
   record(entry: Entry): void;
   readDue(queries: readonly DueQuery[]): Promise<Due[]>;
@@ -52,18 +49,11 @@ export interface DispatcherOptions {
   onError(error: Error): void;
 }
 
-/** A tenant with limits of its own, and its queues that wait for them. */
-interface Tenant {
-  limiter: Limiter;
-  waiting: Set<WebhookQueue>;
-}
-
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #queues = new Map<string, WebhookQueue>();
-  readonly #tenants = new Map<string, Tenant>();
-  /** Webhooks that fail; see breaker.ts. */
-  readonly #health: Map<string, Health>;
+  readonly #tenants = new TenantLimits<WebhookQueue>();
+  readonly #breakers: Breakers;
   /** Queues that may be able to start something, in turn. */
   readonly #ready = new Set<WebhookQueue>();
   readonly #flying = new Map<Ticket, number>();
@@ -74,9 +64,9 @@ export class Dispatcher {
   #pending = 0;
   #stopped = false;
 
-  constructor(options: DispatcherOptions, health: Map<string, Health>) {
+  constructor(options: DispatcherOptions, breakers: Breakers) {
     this.#options = options;
-    this.#health = health;
+    this.#breakers = breakers;
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -93,7 +83,7 @@ export class Dispatcher {
     const ticket = this.#ticket(delivery, settle);
     const queue = this.#queueOf(webhook);
     // somebody waits for a test, and wants to know how the endpoint is now
-    if (delivery.change.testWebhookId !== null && this.#slots < this.#options.maxInFlight) this.#start(queue, ticket);
+    if (delivery.change.testWebhookId !== null && this.#slots < this.#options.maxInFlight) this.#start(queue, [ticket]);
     else if (queue.isBlocked(delivery)) this.#parkBehind(queue, ticket);
     else if (queue.backlogged) this.#park(queue, ticket);
     else {
@@ -130,20 +120,13 @@ export class Dispatcher {
         this.#skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before this was sent');
       this.#ready.delete(queue);
       this.#queues.delete(id);
-      this.#health.delete(id);
+      this.#breakers.forget(id);
     }
   }
 
   /** The limits over all of a tenant's webhooks. */
-  limit({ tenantId, limits }: TenantConfiguration): void {
-    if (!limits) {
-      this.#tenants.delete(tenantId);
-      return;
-    }
-    const tenant = this.#tenants.get(tenantId) ?? { limiter: new Limiter(Infinity, null), waiting: new Set() };
-    tenant.limiter.inFlightMax = limits.maxInFlight ?? Infinity;
-    tenant.limiter.ratePerSecond = limits.ratePerSecond;
-    this.#tenants.set(tenantId, tenant);
+  limit(configuration: TenantConfiguration): void {
+    this.#tenants.configure(configuration);
   }
 
   /** The recorder has committed these; `heads` are the rows with ordering 'row' that they touched. */
@@ -216,9 +199,9 @@ export class Dispatcher {
       // a Set is visited in order of insertion, also what is inserted on the way: this is the end of the line
       this.#ready.delete(queue);
       if (!this.#hasRoom(queue)) continue;
-      const ticket = queue.take((blocked) => this.#parkBehind(queue, blocked));
-      if (!ticket) continue;
-      this.#start(queue, ticket);
+      const tickets = queue.take(performance.now(), (blocked) => this.#parkBehind(queue, blocked));
+      if (tickets.length === 0) continue;
+      this.#start(queue, tickets);
       if (queue.length > 0) this.#ready.add(queue);
     }
   }
@@ -226,92 +209,91 @@ export class Dispatcher {
   /** The breaker, the webhook's limits, the tenant's. What waits for the tenant is told when one of its attempts ends. */
   #hasRoom(queue: WebhookQueue): boolean {
     const { webhook, limiter } = queue;
-    const state = stateOf(this.#health.get(webhook.id), this.#options.now());
+    const state = this.#breakers.state(webhook.id, this.#options.now());
     if (state === 'open' || (state === 'probing' && limiter.inFlight > 0)) return false;
     const now = performance.now();
-    if (!limiter.mayStart(now)) return false;
-    const tenant = this.#tenants.get(webhook.tenantId);
-    if (!tenant || tenant.limiter.mayStart(now)) return true;
-    tenant.waiting.add(queue);
-    return false;
+    return limiter.mayStart(now) && this.#tenants.mayStart(webhook, queue, now);
   }
 
-  #start(queue: WebhookQueue, ticket: Ticket): void {
+  /** One request: a delivery, or a batch of them. */
+  #start(queue: WebhookQueue, tickets: readonly Ticket[]): void {
     const { webhook } = queue;
-    const { delivery } = ticket;
-    if (!webhook.isActive && delivery.change.testWebhookId === null) {
-      queue.free(delivery);
-      this.#skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
+    const deliveries = tickets.map(({ delivery }) => delivery);
+    if (!webhook.isActive && deliveries[0]?.change.testWebhookId === null) {
+      for (const ticket of tickets) {
+        queue.free(ticket.delivery);
+        this.#skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
+      }
       return;
     }
     const startedAt = performance.now();
-    const { request, loggedHeaders } = prepare(delivery, webhook, this.#options.now());
-    const tenant = this.#tenants.get(webhook.tenantId);
-    this.#slots += 1;
+    const { request, loggedHeaders } = prepare(deliveries, webhook, this.#options.now());
+    this.#slots += tickets.length;
     queue.limiter.start(startedAt);
-    tenant?.limiter.start(startedAt);
-    this.#flying.set(ticket, startedAt);
+    const endOfTenants = this.#tenants.start(webhook, startedAt);
+    for (const ticket of tickets) this.#flying.set(ticket, startedAt);
     this.#options
       .send(request)
       .then((outcome) => {
-        this.#flying.delete(ticket);
         queue.limiter.end();
-        tenant?.limiter.end();
-        for (const waiting of tenant?.waiting ?? []) this.#ready.add(waiting);
-        tenant?.waiting.clear();
-        const attempt = delivery.attempt + 1;
-        this.#finish(queue, ticket, {
-          delivery,
-          attempt,
-          outcome,
-          startedAt,
-          requestUrl: webhook.url,
-          requestHeaders: loggedHeaders,
-          retryInMs: null,
+        for (const waiting of endOfTenants()) this.#ready.add(waiting);
+        const retry = this.#judge(queue, deliveries, outcome);
+        tickets.forEach((ticket, i) => {
+          const { delivery } = ticket;
+          delivery.attempt += 1;
+          const attempt = {
+            delivery,
+            attempt: delivery.attempt,
+            outcome,
+            startedAt,
+            requestUrl: webhook.url,
+            requestHeaders: loggedHeaders,
+            retryInMs: retry.inMs,
+          };
+          this.#flying.delete(ticket);
+          queue.free(delivery);
+          this.#options.onAttempt(attempt);
+          // a batch is one success or failure of its webhook
+          this.#record(
+            queue,
+            ticket,
+            attempt,
+            outcome.status === 'success' ? 'done' : (retry.inMs ?? 'never'),
+            i === 0 ? retry.health : undefined,
+          );
         });
+        this.#goOn(queue, retry.health);
       })
       .catch(this.#options.onError);
   }
 
-  #finish(queue: WebhookQueue, ticket: Ticket, attempt: Attempt): void {
-    const { delivery } = ticket;
-    const { outcome } = attempt;
+  /** What an outcome means: when to try again, the webhook's health, and maybe the end of it. */
+  #judge(
+    queue: WebhookQueue,
+    deliveries: readonly Delivery[],
+    outcome: Outcome,
+  ): { inMs: number | null; health: Health | null | undefined } {
     const { webhook } = queue;
     const now = this.#options.now();
-    delivery.attempt = attempt.attempt;
-    let health: Health | null | undefined;
-    if (outcome.status === 'success') {
-      health = this.#health.delete(webhook.id) ? null : undefined;
-    } else {
-      const failed = {
-        code: outcome.code,
-        responseStatus: outcome.response?.status ?? null,
-        retryAfter: outcome.response?.headers['retry-after'],
-      };
-      attempt.retryInMs = retryInMs(webhook.retry, attempt.attempt, failed, now, Math.random());
-      health = afterFailure(this.#health.get(webhook.id), now);
-      this.#health.set(webhook.id, health);
-      if (attempt.retryInMs !== null) queue.blockBehind(delivery);
-      if (outcome.code === 'gone') this.#options.onDisable(webhook, 'the receiver answered 410 Gone');
-      else if (webhook.isActive && shouldDisable(health, this.#options.disable, now)) {
-        this.#options.onDisable(
-          webhook,
-          `${health.failures} attempts failed since ${new Date(health.failingSince).toISOString()}, none succeeded`,
-        );
-      }
-    }
-    queue.free(delivery);
-    this.#options.onAttempt(attempt);
-    this.#record(
-      queue,
-      ticket,
-      attempt,
-      outcome.status === 'success' ? 'done' : (attempt.retryInMs ?? 'never'),
-      health,
-    );
+    if (outcome.status === 'success') return { inMs: null, health: this.#breakers.succeeded(webhook.id) };
+    const failed = {
+      code: outcome.code,
+      responseStatus: outcome.response?.status ?? null,
+      retryAfter: outcome.response?.headers['retry-after'],
+    };
+    const attempt = Math.max(...deliveries.map((delivery) => delivery.attempt)) + 1;
+    const inMs = retryInMs(webhook.retry, attempt, failed, now, Math.random());
+    if (inMs !== null) for (const delivery of deliveries) queue.blockBehind(delivery);
+    const { health, disable } = this.#breakers.failed(webhook.id, now);
+    const reason = outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable;
+    if (reason !== null && webhook.isActive) this.#options.onDisable(webhook, reason);
+    return { inMs, health };
+  }
+
+  /** After an attempt: the queue may go on, or its breaker has opened or closed. */
+  #goOn(queue: WebhookQueue, health: Health | null | undefined): void {
     // an open breaker keeps nothing in memory
-    if (stateOf(health ?? undefined, now) === 'open') this.#parkAll(queue);
-    // its success closes a breaker: what is parked may come
+    if (this.#breakers.state(queue.webhook.id, this.#options.now()) === 'open') this.#parkAll(queue);
     else if (health === null) queue.dueAt = performance.now();
     this.#ready.add(queue);
     if (this.#isDue(queue, performance.now())) this.#readDue([queue]);
@@ -375,7 +357,8 @@ export class Dispatcher {
   #tick(): void {
     const now = performance.now();
     for (const queue of this.#queues.values()) {
-      if (now - queue.heldSince > HOLD_MS) this.#parkAll(queue);
+      if (now - queue.heldSince > HOLD_MS + (queue.webhook.batchMax > 1 ? queue.webhook.batchWaitMs : 0))
+        this.#parkAll(queue);
       if (queue.length > 0) this.#ready.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue.webhook.id);
     }
@@ -403,34 +386,12 @@ export class Dispatcher {
     );
   }
 
-  #readDue(due: readonly WebhookQueue[]): void {
-    if (due.length === 0 || this.#stopped) return;
-    const before = due.map((queue) => ({ parks: queue.parksSeen, committed: queue.uncommittedParks === 0 }));
-    for (const queue of due) queue.dueReading = true;
-    this.#options
-      .readDue(
-        due.map(({ webhook, readBack }) => ({
-          webhookId: webhook.id,
-          tenantId: webhook.tenantId,
-          limit: this.#health.get(webhook.id)?.openUntil ? 1 : webhook.maxInFlight * READ_BACK_FACTOR,
-          inMemory: [...readBack],
-        })),
-      )
-      .then((results) => {
-        due.forEach((queue, i) => {
-          const { deliveries, moreDue, nextInMs } = results[i] as Due;
-          // no park was on its way while we read, so what we saw is all
-          const sawAll = before[i]?.committed && before[i]?.parks === queue.parksSeen;
-          queue.dueReading = false;
-          queue.dueAt = nextInMs !== null ? performance.now() + nextInMs : sawAll ? null : performance.now();
-          // what was never attempted is always due: without more, events may come in directly again, behind these
-          if (sawAll && !moreDue) queue.backlogged = false;
-          for (const delivery of deliveries) {
-            queue.readBack.add(delivery.id);
-            queue.push({ delivery, settle: () => {}, queuedAt: Infinity });
-          }
-          this.#ready.add(queue);
-        });
+  #readDue(queues: readonly WebhookQueue[]): void {
+    if (queues.length === 0 || this.#stopped) return;
+    const probing = (queue: WebhookQueue) => this.#breakers.state(queue.webhook.id, this.#options.now()) === 'probing';
+    readBack(queues, probing, this.#options.readDue)
+      .then(() => {
+        for (const queue of queues) this.#ready.add(queue);
         this.#pump();
       })
       .catch(this.#options.onError);

@@ -30,15 +30,43 @@ export function organization(id: string, name: string | null, slug: string | nul
   return JSON.stringify(name === null && slug === null ? { id } : { id, name, slug });
 }
 
-/** The body: the same bytes on every attempt of the delivery. */
-export function bodyOf({ id, eventId, eventType, change, organization, webhookId, webhookName }: Delivery): string {
+/** The body: the same bytes on every attempt of the delivery. Ids and event types consist of characters that JSON takes as they are. */
+export function bodyOf(delivery: Delivery): string {
+  const { id, eventId, eventType, change, organization, webhookId, webhookName } = delivery;
   const timestamp = new Date(change.occurredAt).toISOString();
-  // event types and ids consist of characters that JSON takes as they are
-  return `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},"data":${change.data ?? 'null'}${
-    change.previous === null ? '' : `,"previous":${change.previous}`
-  }${change.truncated ? ',"truncated":true' : ''}${change.testWebhookId === null ? '' : ',"test":true'},"metadata":{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(
-    webhookName,
-  )},"delivery_id":"${id}"}}`;
+  const previous = change.previous === null ? '' : `,"previous":${change.previous}`;
+  const marks = `${change.truncated ? ',"truncated":true' : ''}${change.testWebhookId === null ? '' : ',"test":true'}`;
+  const metadata = `{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(webhookName)},"delivery_id":"${id}"}`;
+  if (delivery.payloadFormat === 'flat') {
+    return `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}","webhook_organization":${organization}${fieldsOf(
+      change.data ?? 'null',
+    )}${previous}${marks},"webhook_metadata":${metadata}}`;
+  }
+  return `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},"data":${change.data ?? 'null'}${previous}${marks},"metadata":${metadata}}`;
+}
+
+/** The fields of an object, to be spliced into another; anything else stays under `data`. */
+function fieldsOf(json: string): string {
+  const text = json.trim();
+  if (!text.startsWith('{')) return `,"data":${text}`;
+  const fields = text.slice(1, -1).trim();
+  return fields === '' ? '' : `,${fields}`;
+}
+
+/** A batch's id: its deliveries decide it, so a retry of the same ones has the same. */
+export function batchId(deliveries: readonly Delivery[]): string {
+  return `bat_${hash('sha256', deliveries.map(({ id }) => id).join()).slice(0, 32)}`;
+}
+
+export function batchBodyOf(id: string, deliveries: readonly Delivery[]): string {
+  return `{"id":"${id}","batch":[${deliveries.map(bodyOf).join()}]}`;
+}
+
+/** What the headers say of one request: a delivery's ids, or a batch's. */
+export interface Identity {
+  eventId: string;
+  eventType: string;
+  deliveryId: string;
 }
 
 export interface RequestHeaders {
@@ -49,7 +77,7 @@ export interface RequestHeaders {
 
 /** All headers of one attempt; `keys` newest first, `now` in milliseconds on the database's clock. */
 export function headersOf(
-  delivery: Delivery,
+  { eventId, eventType, deliveryId }: Identity,
   webhook: Webhook,
   keys: readonly SigningKey[],
   body: Buffer,
@@ -60,13 +88,13 @@ export function headersOf(
     'content-type': 'application/json',
     'user-agent': USER_AGENT,
     'accept-encoding': 'identity',
-    'webhook-id': delivery.eventId,
+    'webhook-id': eventId,
     'webhook-timestamp': String(seconds),
-    'webhook-signature': keys.map((key) => standardSignature(key, delivery.eventId, seconds, body)).join(' '),
-    'X-Webhook-Event': delivery.eventType,
+    'webhook-signature': keys.map((key) => standardSignature(key, eventId, seconds, body)).join(' '),
+    'X-Webhook-Event': eventType,
     'X-Webhook-Timestamp': new Date(now).toISOString(),
     'X-Webhook-Signature': hexSignature(keys[0] as SigningKey, body),
-    'X-Webhook-Delivery': delivery.id,
+    'X-Webhook-Delivery': deliveryId,
   };
   const auth = authHeader(webhook);
   const sent = { ...webhook.headers, ...auth, ...own };

@@ -31,6 +31,8 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
         organization: configuration.organization,
         webhookId: webhook.id,
         webhookName: webhook.name,
+        payloadFormat: webhook.payloadFormat,
+        batchId: null,
         attempt: 0,
         parked: false,
       };

@@ -58,8 +58,15 @@ export interface Webhook {
   maxInFlight: number;
   ratePerSecond: number | null;
   ordering: 'none' | 'row';
+  payloadFormat: PayloadFormat;
+  /** Above 1: requests carry up to so many events, sent when full or after batchWaitMs. */
+  batchMax: number;
+  batchWaitMs: number;
   allowedIps: readonly string[] | null;
 }
+
+/** nested: the row under `data`. flat: its fields on the top level, for tools that cannot map nested ones. */
+export type PayloadFormat = 'nested' | 'flat';
 
 export interface RetryPolicy {
   enabled: boolean;
@@ -90,6 +97,9 @@ export interface Delivery {
   organization: string;
   webhookId: string;
   webhookName: string;
+  payloadFormat: PayloadFormat;
+  /** It was sent in this batch, and will be again. */
+  batchId: string | null;
   /** Attempts made so far. */
   attempt: number;
   /** It has a row in webhook_deliveries, as far as the last commit tells. */

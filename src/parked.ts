@@ -1,6 +1,6 @@
 /** The parked deliveries: what waits in webhook_deliveries, read by the owner of its lane. No claims: a lane has one owner. */
 import type pg from 'pg';
-import type { Delivery, Health, RowHead } from './model.ts';
+import type { Delivery, Health, PayloadFormat, RowHead } from './model.ts';
 
 /** What waits for one webhook. */
 export interface WaitingFor {
@@ -100,7 +100,7 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
       cross join lateral (
         select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
                source_id, attempt, lane, ordinal, truncated, test, d.tenant_id, event_id, event_type, row_key,
-               organization::text as organization, webhook_name, d.data as parked_data, d.previous as parked_previous, has_payload,
+               organization::text as organization, webhook_name, payload_format, batch_id, d.data as parked_data, d.previous as parked_previous, has_payload,
                (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 as due_in_ms
           from rowhook.webhook_deliveries d
          where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting'
@@ -117,11 +117,18 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
   );
   return queries.map(({ webhookId, limit }) => {
     const own = rows.filter((row) => row.webhook_id === webhookId);
-    const due = own.slice(0, limit).filter((row) => row.due_in_ms <= 0);
+    const due = withoutCutBatch(own.slice(0, limit), own[limit]).filter((row) => row.due_in_ms <= 0);
     const next = own[due.length];
     const nextInMs = next ? Math.max(0, next.due_in_ms) : null;
     return { webhookId, deliveries: due.map(toDelivery), moreDue: nextInMs === 0, nextInMs };
   });
+}
+
+/** A batch goes out whole: of one that the limit cut nothing is taken, until it comes first. */
+function withoutCutBatch(rows: DueRow[], next: DueRow | undefined): DueRow[] {
+  if (!next?.batch_id || next.batch_id !== rows.at(-1)?.batch_id) return rows;
+  const whole = rows.filter(({ batch_id }) => batch_id !== next.batch_id);
+  return whole.length > 0 ? whole : rows;
 }
 
 interface DueRow {
@@ -141,6 +148,8 @@ interface DueRow {
   row_key: string | null;
   organization: string;
   webhook_name: string;
+  payload_format: PayloadFormat;
+  batch_id: string | null;
   data: string | null;
   previous: string | null;
   due_in_ms: number;
@@ -168,6 +177,8 @@ function toDelivery(row: DueRow): Delivery {
     organization: row.organization,
     webhookId: row.webhook_id,
     webhookName: row.webhook_name,
+    payloadFormat: row.payload_format,
+    batchId: row.batch_id,
     attempt: row.attempt,
     parked: true,
   };

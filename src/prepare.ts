@@ -1,5 +1,5 @@
 /** A delivery and its webhook become a request, as it will be sent and as it will be logged. */
-import { bodyOf, headersOf } from './envelope.ts';
+import { batchBodyOf, batchId, bodyOf, deliveryId, headersOf } from './envelope.ts';
 import type { Delivery, Request, Webhook } from './model.ts';
 import { type SigningKey, signingKey } from './sign.ts';
 
@@ -12,10 +12,24 @@ export interface Prepared {
   loggedHeaders: Record<string, string>;
 }
 
-/** `now` in milliseconds on the database's clock. */
-export function prepare(delivery: Delivery, webhook: Webhook, now: number): Prepared {
-  const body = Buffer.from(bodyOf(delivery));
-  const headers = headersOf(delivery, webhook, liveKeys(webhook, now), body, now);
+/**
+ * One delivery, or several as a batch; a webhook that asks for batches gets every event in one. `now` in milliseconds on the
+ * database's clock.
+ */
+export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: number): Prepared {
+  const [first] = deliveries as [Delivery];
+  let identity = { eventId: first.eventId, eventType: first.eventType, deliveryId: first.id };
+  let text: string;
+  if (webhook.batchMax > 1 || first.batchId !== null) {
+    const id = first.batchId ?? batchId(deliveries);
+    identity = { eventId: id, eventType: 'batch', deliveryId: deliveryId(id, webhook.id) };
+    text = batchBodyOf(id, deliveries);
+    for (const delivery of deliveries) delivery.batchId = id;
+  } else {
+    text = bodyOf(first);
+  }
+  const body = Buffer.from(text);
+  const headers = headersOf(identity, webhook, liveKeys(webhook, now), body, now);
   const { url, httpMethod: method, timeoutMs, allowedIps } = webhook;
   return {
     request: { url, method, headers: headers.sent, body, timeoutMs, allowedIps },

@@ -49,12 +49,12 @@ export class WebhookQueue {
 
   constructor(webhook: Webhook) {
     this.webhook = webhook;
-    this.limiter = new Limiter(webhook.maxInFlight, webhook.ratePerSecond);
+    this.limiter = new Limiter(inFlightMax(webhook), webhook.ratePerSecond);
   }
 
   configure(webhook: Webhook): void {
     this.webhook = webhook;
-    this.limiter.inFlightMax = webhook.maxInFlight;
+    this.limiter.inFlightMax = inFlightMax(webhook);
     this.limiter.ratePerSecond = webhook.ratePerSecond;
   }
 
@@ -90,8 +90,34 @@ export class WebhookQueue {
     this.#waiting.push(ticket);
   }
 
+  /** What goes out next, in one request: a batch when the webhook asks for them, else the next ticket whose row is free. */
+  take(now: number, behind: (ticket: Ticket) => void): Ticket[] {
+    const first = this.#waiting[this.#head];
+    if (first && (first.delivery.batchId !== null || this.webhook.batchMax > 1)) return this.#takeBatch(first, now);
+    const ticket = this.#takeOne(behind);
+    return ticket ? [ticket] : [];
+  }
+
+  /** Full, or old enough; what was read back has waited already. One that was sent before goes out as it was. */
+  #takeBatch(first: Ticket, now: number): Ticket[] {
+    const { batchMax, batchWaitMs } = this.webhook;
+    const { batchId } = first.delivery;
+    let end = this.#head;
+    while (
+      end < this.#waiting.length &&
+      this.#waiting[end]?.delivery.batchId === batchId &&
+      (batchId !== null || end - this.#head < batchMax)
+    ) {
+      end++;
+    }
+    const complete = batchId !== null || end - this.#head >= batchMax || first.queuedAt === Infinity;
+    if (!complete && now - first.queuedAt < batchWaitMs) return [];
+    const batch = this.#waiting.splice(this.#head, end - this.#head);
+    return batch;
+  }
+
   /** The next ticket whose row is free. What its row's head blocks is handed to `behind`. */
-  take(behind: (ticket: Ticket) => void): Ticket | undefined {
+  #takeOne(behind: (ticket: Ticket) => void): Ticket | undefined {
     while (this.#head < this.#waiting.length) {
       const ticket = this.#waiting[this.#head++] as Ticket;
       if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
@@ -160,6 +186,11 @@ export class WebhookQueue {
     if (head !== null) this.#blockedRows.set(row, { head, uncommitted: blocked?.uncommitted ?? 0 });
     else if (blocked && blocked.uncommitted === 0) this.#blockedRows.delete(row);
   }
+}
+
+/** Batches of one webhook follow each other, which keeps the order of every row. */
+function inFlightMax({ batchMax, maxInFlight }: Webhook): number {
+  return batchMax > 1 ? 1 : maxInFlight;
 }
 
 function rowOf({ change }: { change: { sourceId: number | null; rowKey: string | null } }): string | null {

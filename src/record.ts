@@ -173,25 +173,28 @@ function logRows(attempts: readonly Attempt[]): string {
   );
 }
 
-// A webhook that was deleted meanwhile leaves no orphans.
+// A webhook that was deleted meanwhile leaves no orphans. What was parked together is due in order, a batch all at once.
 const PARK = `
   insert into rowhook.webhook_deliveries
     (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted, ordered, lane, ordinal, truncated,
-     test, state, tenant_id, event_id, event_type, row_key, last_code, organization, webhook_name)
+     test, state, tenant_id, event_id, event_type, row_key, last_code, organization, webhook_name,
+     payload_format, batch_id)
   select delivery_id, webhook_id, outbox_id, to_timestamp(occurred_at / 1000.0),
-         case when behind then 'infinity' else clock_timestamp() + make_interval(secs => wait_ms / 1000.0) end,
+         case when behind then 'infinity' else case when batch_id is null then clock_timestamp() else now() end + make_interval(secs => wait_ms / 1000.0) end,
          source_id, attempt, code is not null, ordered, lane, ordinal, truncated, test,
          case when behind or wait_ms is not null then 'waiting' else 'failed' end,
-         tenant_id, event_id, event_type, row_key, code, organization, webhook_name
+         tenant_id, event_id, event_type, row_key, code, organization, webhook_name,
+         payload_format, batch_id
     from json_to_recordset($1::json) as r (
       delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8, behind boolean, source_id int,
       attempt int, ordered boolean, lane smallint, ordinal smallint, truncated boolean, test boolean, tenant_id text, event_id text,
-      event_type text, row_key text, code text, organization json, webhook_name text)
+      event_type text, row_key text, code text, organization json, webhook_name text,
+      payload_format text, batch_id text)
    where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)
   on conflict (delivery_id) do update
      set state = excluded.state, next_attempt_at = excluded.next_attempt_at, attempt = excluded.attempt, ordered = excluded.ordered,
          attempted = webhook_deliveries.attempted or excluded.attempted,
-         last_code = coalesce(excluded.last_code, webhook_deliveries.last_code)`;
+         last_code = coalesce(excluded.last_code, webhook_deliveries.last_code), batch_id = excluded.batch_id`;
 
 // Of each row with ordering 'row', the earliest delivery is the head: it goes next, if it waited behind another one.
 const RELEASE = `
@@ -263,6 +266,8 @@ function parkRows(entries: readonly Entry[]): string {
       code: attempt?.outcome.code ?? null,
       organization: JSON.parse(delivery.organization),
       webhook_name: delivery.webhookName,
+      payload_format: delivery.payloadFormat,
+      batch_id: delivery.batchId,
     })),
   );
 }

@@ -10,9 +10,10 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type pg from 'pg';
+import { Breakers } from './breaker.ts';
 import type { Settings } from './config.ts';
 import { Configurations } from './configurations.ts';
-import { connect, openPool } from './db.ts';
+import { connect, endpointsOf, openPool } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Doorbell } from './doorbell.ts';
@@ -57,6 +58,7 @@ export class Session {
   readonly #windows = new OpenWindows();
   readonly #sender: Sender;
   readonly #configurations: Configurations;
+  #databaseEndpoints: Awaited<ReturnType<typeof endpointsOf>> = [];
   #dispatcher: Dispatcher | undefined;
   #recorder: Recorder | undefined;
   #bell: Bell | undefined;
@@ -84,7 +86,7 @@ export class Session {
       max: POOL_MAX,
       onError: (error) => this.#fail(error),
     });
-    this.#sender = createSender(settings);
+    this.#sender = createSender(settings, { closed: () => this.#databaseEndpoints });
     this.#configurations = new Configurations(this.#pool);
   }
 
@@ -110,6 +112,7 @@ export class Session {
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
       await reader.query(READER_SETTINGS);
+      this.#databaseEndpoints = await endpointsOf(reader);
       await this.#prepare(lanes);
       if (this.#settings.wake === 'notify') {
         this.#bell = await listen(this.#settings.databaseUrl, () => this.#ring(), this.#fail);
@@ -178,7 +181,6 @@ export class Session {
     this.#recorder = recorder;
     const options = {
       maxInFlight: this.#settings.maxInFlight,
-      disable: { failures: this.#settings.disableAfterFailures, days: this.#settings.disableAfterDays },
       send: (request: Request) => this.#sender.send(request),
       record: (entry: Entry) => recorder.add(entry),
       readDue: (queries: readonly DueQuery[]) => readDue(this.#pool, queries),
@@ -188,7 +190,8 @@ export class Session {
       onDisable: (webhook: Webhook, reason: string) => void this.#disable(webhook, reason).catch(this.#fail),
       onError: this.#fail,
     };
-    const dispatcher = new Dispatcher(options, await readHealth(this.#pool, numbers));
+    const { disableAfterFailures: failures, disableAfterDays: days } = this.#settings;
+    const dispatcher = new Dispatcher(options, new Breakers(await readHealth(this.#pool, numbers), { failures, days }));
     const waiting = await findWaiting(this.#pool, numbers);
     const configurations = await this.#configurations.of([...waiting.values()].map(({ tenantId }) => tenantId));
     for (const configuration of configurations.values()) dispatcher.update(configuration, waiting);

@@ -66,6 +66,9 @@ create table rowhook.webhook_configurations (
   max_in_flight              int         not null default 8,
   rate_limit_per_second      numeric,
   ordering                   text        not null default 'none',
+  payload_format             text        not null default 'nested',
+  batch_max_events           int         not null default 1,
+  batch_max_wait_ms          int         not null default 1000,
   allowed_ips                cidr[],
   disabled_reason            text,
   disabled_at                timestamptz,
@@ -86,6 +89,11 @@ create table rowhook.webhook_configurations (
   constraint webhook_configurations_max_in_flight_in_range check (max_in_flight between 1 and 1000),
   constraint webhook_configurations_rate_limit_in_range    check (rate_limit_per_second > 0 and rate_limit_per_second <= 100000),
   constraint webhook_configurations_ordering_is_known      check (ordering in ('none', 'row')),
+  constraint webhook_configurations_payload_format_is_known check (payload_format in ('nested', 'flat')),
+  constraint webhook_configurations_batch_max_events_in_range check (batch_max_events between 1 and 100),
+  constraint webhook_configurations_batch_max_wait_in_range check (batch_max_wait_ms between 0 and 5000),
+  -- a batch is retried as a whole, so it cannot hold back single rows
+  constraint webhook_configurations_batch_or_ordering      check (batch_max_events = 1 or ordering = 'none'),
   constraint webhook_configurations_allowed_ips_not_empty  check (cardinality(allowed_ips) between 1 and 100)
 );
 
@@ -105,6 +113,10 @@ comment on column rowhook.webhook_configurations.retry_delay_seconds is
   'Seconds that the linear schedule multiplies by 1, 2, 3 ...';
 comment on column rowhook.webhook_configurations.timeout_ms is
   'Milliseconds for a whole attempt, from connecting to the last byte of the response.';
+comment on column rowhook.webhook_configurations.payload_format is
+  'nested: the row under data. flat: the row''s fields on the top level beside event, for tools that cannot map nested fields.';
+comment on column rowhook.webhook_configurations.batch_max_events is
+  'Above 1, requests carry {"id","batch":[...]} with up to so many events, sent when full or after batch_max_wait_ms.';
 comment on column rowhook.webhook_configurations.disabled_at is
   'When rowhook disabled the webhook by itself; disabled_reason says why. Setting is_active to true clears both.';
 
@@ -321,16 +333,19 @@ grant select on rowhook.webhook_configurations to rowhook_daemon;
 grant delete on rowhook.webhook_configurations to rowhook_app;
 grant select (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
               previous_secret_expires_at, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
-              timeout_ms, max_in_flight, rate_limit_per_second, ordering, allowed_ips, disabled_reason, disabled_at,
+              timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
+              batch_max_events, batch_max_wait_ms, allowed_ips, disabled_reason, disabled_at,
               created_at, updated_at)
    on rowhook.webhook_configurations to rowhook_app;
 grant insert (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
               secret, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
-              timeout_ms, max_in_flight, rate_limit_per_second, ordering, allowed_ips)
+              timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
+              batch_max_events, batch_max_wait_ms, allowed_ips)
    on rowhook.webhook_configurations to rowhook_app;
 grant update (name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
               secret, previous_secret_expires_at, is_active, retry_enabled, retry_attempts, retry_strategy,
-              retry_delay_seconds, timeout_ms, max_in_flight, rate_limit_per_second, ordering, allowed_ips)
+              retry_delay_seconds, timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
+              batch_max_events, batch_max_wait_ms, allowed_ips)
    on rowhook.webhook_configurations to rowhook_app;
 
 revoke execute on all functions in schema rowhook from public;

@@ -38,6 +38,8 @@ create table rowhook.webhook_deliveries (
   last_code       text,
   organization    json        not null,
   webhook_name    text        not null,
+  payload_format  text        not null default 'nested',
+  batch_id        text,
   data            json,
   previous        json,
   has_payload     boolean     not null default false,
@@ -53,6 +55,7 @@ comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at l
 comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it has failed for good.';
 comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row: the earliest one waiting is the head of its row.';
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
+comment on column rowhook.webhook_deliveries.batch_id is 'The batch it was sent in; the batch is retried whole, under the same id.';
 comment on column rowhook.webhook_deliveries.has_payload is 'data and previous were copied here, because the outbox slot that held them was recycled.';
 
 -- what is due next, webhook by webhook; those parked together come in the order of their events

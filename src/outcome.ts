@@ -1,0 +1,89 @@
+/** How an attempt ended, as a value: from a response, or from the error that stood in its place. Pure. */
+import type { Outcome, OutcomeCode } from './model.ts';
+
+export type Response = NonNullable<Outcome['response']>;
+
+/** 2xx is success; a redirect is not followed, since its target was never agreed to. */
+export function judge(response: Response, durationMs: number): Outcome {
+  const { status } = response;
+  const common = { response, remoteIp: null, durationMs };
+  if (status >= 200 && status < 300) return { status: 'success', code: 'delivered', error: null, ...common };
+  const code: OutcomeCode = status === 410 ? 'gone' : status >= 300 && status < 400 ? 'redirect_refused' : 'http_error';
+  const error =
+    code === 'redirect_refused'
+      ? `the receiver answered ${status}, and redirects are not followed: put the final address into url`
+      : `the receiver answered ${status}`;
+  return { status: 'failed', code, error, ...common };
+}
+
+export function failed(
+  code: OutcomeCode,
+  error: string,
+  durationMs: number,
+  response: Response | null = null,
+): Outcome {
+  return { status: 'failed', code, error, response, remoteIp: null, durationMs };
+}
+
+/** What is known of the connection at the moment of an error. */
+export interface Circumstances {
+  /** Of the URL, with its port; the rest of it may hold secrets. */
+  host: string;
+  response: Response | null;
+  /** The receiver had closed its side, or nothing had come from it. */
+  peerClosed: boolean;
+  durationMs: number;
+}
+
+/** Codes of Node, OpenSSL and undici, never message texts. */
+const CODES: Readonly<Record<string, OutcomeCode>> = {
+  address_refused: 'address_refused',
+  ENOTFOUND: 'dns_failed',
+  EAI_AGAIN: 'dns_failed',
+  EAI_FAIL: 'dns_failed',
+  EAI_NODATA: 'dns_failed',
+  ECONNREFUSED: 'connection_refused',
+  ECONNRESET: 'connection_reset',
+  EPIPE: 'connection_reset',
+  ETIMEDOUT: 'timeout',
+  UND_ERR_CONNECT_TIMEOUT: 'timeout',
+  EPROTO: 'tls_failed',
+  // undici's parser asserts what a status below 100 breaks
+  ERR_ASSERTION: 'protocol_error',
+};
+
+const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH)/;
+const PROTOCOL_CODE = /^(HPE_|UND_ERR_(HEADERS|RES|REQ|INVALID|PRX|INFO))/;
+
+interface CodedError extends Error {
+  readonly code?: string;
+}
+
+export function explain(error: CodedError, { host, response, peerClosed, durationMs }: Circumstances): Outcome {
+  // several addresses, several errors: the first tells
+  const cause: CodedError = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
+  const code = codeOf(cause, peerClosed);
+  if (code === 'address_refused') return failed(code, cause.message, durationMs);
+  const sentence = response && code === 'connection_reset' ? CUT_OFF : (SENTENCES[code] ?? SENTENCES.connection_failed);
+  return failed(code, `${host}: ${sentence} (${cause.code ?? cause.name})`, durationMs, response);
+}
+
+function codeOf({ code = '', name }: CodedError, peerClosed: boolean): OutcomeCode {
+  const known = CODES[code];
+  if (known) return known;
+  // undici closes a socket with this code as well when it has read what it cannot use, such as 101 Switching Protocols
+  if (code === 'UND_ERR_SOCKET') return peerClosed ? 'connection_reset' : 'protocol_error';
+  if (TLS_CODE.test(code)) return 'tls_failed';
+  return PROTOCOL_CODE.test(code) || name === 'HTTPParserError' ? 'protocol_error' : 'connection_failed';
+}
+
+const SENTENCES: Partial<Record<OutcomeCode, string>> = {
+  dns_failed: 'its name cannot be looked up',
+  connection_refused: 'it refused the connection',
+  connection_reset: 'it closed the connection before it had answered',
+  connection_failed: 'the connection failed',
+  timeout: 'it did not answer in time',
+  tls_failed: 'its certificate or TLS was refused',
+  protocol_error: 'its response is not valid HTTP/1.1',
+};
+const CUT_OFF = 'it closed the connection in the middle of its response';

@@ -1,0 +1,43 @@
+/**
+ * What is kept of a response's body. The bytes are copied: a slice would keep the whole buffer that it was read into, and a
+ * body in chunks of one byte would be 65,536 slices of some 200 bytes each, 13 MB for one attempt.
+ */
+
+/** Bytes that are read; of a longer body the rest is not waited for, and its connection is closed. */
+const BYTES_MAX = 64 * 1024;
+/** Characters that are kept for webhook_logs. */
+const CHARACTERS_MAX = 5_000;
+/** No character of UTF-8 is longer. */
+const KEPT_BYTES_MAX = CHARACTERS_MAX * 4;
+
+export class ResponseBody {
+  #bytes = 0;
+  #kept = Buffer.alloc(0);
+
+  /** Returns false when there is no use in reading on. */
+  add(chunk: Buffer): boolean {
+    const from = this.#bytes;
+    this.#bytes += chunk.length;
+    if (from < KEPT_BYTES_MAX) {
+      const until = Math.min(this.#bytes, KEPT_BYTES_MAX);
+      this.#grow(until);
+      chunk.copy(this.#kept, from, 0, until - from);
+    }
+    return this.#bytes <= BYTES_MAX;
+  }
+
+  /** As text that PostgreSQL can store, cut between characters. */
+  text(): string {
+    const bytes = this.#kept.subarray(0, Math.min(this.#bytes, KEPT_BYTES_MAX));
+    const text = new TextDecoder().decode(bytes).replaceAll('\0', '\ufffd');
+    if (text.length <= CHARACTERS_MAX && this.#bytes <= KEPT_BYTES_MAX) return text;
+    return `${text.slice(0, CHARACTERS_MAX - 1).replace(/[\ud800-\udbff]$/, '')}…`;
+  }
+
+  #grow(bytes: number): void {
+    if (bytes <= this.#kept.length) return;
+    const larger = Buffer.alloc(Math.min(Math.max(bytes, this.#kept.length * 2), KEPT_BYTES_MAX));
+    this.#kept.copy(larger);
+    this.#kept = larger;
+  }
+}

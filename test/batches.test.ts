@@ -1,0 +1,111 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Daemon } from '../src/daemon.ts';
+import { startTestDaemon } from './support/daemon.ts';
+import { createDatabase, type TestDatabase } from './support/database.ts';
+import { type ReceivedRequest, type Receiver, startReceiver } from './support/receiver.ts';
+import { verifyRequest } from './support/verify.ts';
+import { waitUntil } from './support/wait.ts';
+
+const tenant = '11111111-1111-4111-8111-111111111111';
+const secret = 'whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=';
+let database: TestDatabase;
+let receiver: Receiver;
+let daemon: Daemon | undefined;
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+  receiver = await startReceiver();
+});
+
+afterEach(async () => {
+  await daemon?.stop();
+  await database.query('delete from rowhook.webhook_configurations');
+  receiver.clear();
+});
+
+afterAll(async () => {
+  await receiver.close();
+  await database.drop();
+});
+
+async function webhook(path: string, more: { max?: number; waitMs?: number; format?: string } = {}): Promise<void> {
+  await database.query(
+    `insert into rowhook.webhook_configurations
+       (tenant_id, name, url, event_types, secret, retry_strategy, retry_delay_seconds, batch_max_events, batch_max_wait_ms, payload_format)
+     values ($1, 'batches', $2, '{clients.*}', $3, 'linear', 1, $4, $5, $6)`,
+    [tenant, receiver.url(path), secret, more.max ?? 1, more.waitMs ?? 1000, more.format ?? 'nested'],
+  );
+}
+
+const insert = (from: number, to: number) =>
+  database.query(
+    "insert into clients (organization_id, name) select $1, 'c' || n from generate_series($2::int, $3::int) n",
+    [tenant, from, to],
+  );
+
+const eventsOf = (request: ReceivedRequest) =>
+  JSON.parse(request.body.toString()).batch as { id: string; event: string; data: { name: string } }[];
+
+test('a full batch goes out at once, the rest after batch_max_wait_ms, each event once and in order', async () => {
+  await webhook('/batch', { max: 10, waitMs: 300 });
+  daemon = await startTestDaemon(database);
+  await insert(1, 25);
+  await waitUntil('all arrived', () => receiver.requests.flatMap(eventsOf).length === 25);
+  expect(receiver.requests.map((request) => eventsOf(request).length)).toEqual([10, 10, 5]);
+  expect(receiver.requests.flatMap(eventsOf).map(({ data }) => data.name)).toEqual(
+    Array.from({ length: 25 }, (_, i) => `c${i + 1}`),
+  );
+  for (const request of receiver.requests) {
+    verifyRequest(request, secret);
+    expect(request.headers['webhook-id']).toBe(JSON.parse(request.body.toString()).id);
+    expect(request.headers['x-webhook-event']).toBe('batch');
+  }
+  await waitUntil('every event has its log row', async () => {
+    const [row] = await database.query<{ n: number }>(
+      "select count(*)::int as n from rowhook.webhook_logs where status = 'success'",
+    );
+    return row?.n === 25;
+  });
+});
+
+test('a failed batch is retried whole, with the same bytes under the same id, also by another daemon', async () => {
+  await webhook('/retry', { max: 10, waitMs: 100 });
+  let failures = 2;
+  receiver.respond('/retry', () => ({ status: failures-- > 0 ? 503 : 200 }));
+  daemon = await startTestDaemon(database);
+  await insert(1, 7);
+  await receiver.waitFor(1);
+  await waitUntil(
+    'it is parked',
+    async () => (await database.query('select from rowhook.webhook_deliveries where attempted')).length === 7,
+  );
+  await daemon.stop();
+  daemon = await startTestDaemon(database);
+  await insert(8, 9);
+  await waitUntil(
+    'all arrived',
+    () => receiver.requests.flatMap(eventsOf).some(({ data }) => data.name === 'c9') && failures < 0,
+  );
+  await waitUntil(
+    'nothing is parked',
+    async () => (await database.query('select from rowhook.webhook_deliveries')).length === 0,
+  );
+  const first = receiver.requests[0] as ReceivedRequest;
+  const same = receiver.requests.filter((request) => request.headers['webhook-id'] === first.headers['webhook-id']);
+  expect(same.length).toBeGreaterThanOrEqual(2);
+  for (const request of same) expect(request.body.equals(first.body)).toBe(true);
+  expect(eventsOf(first)).toHaveLength(7);
+});
+
+test("payload_format 'flat' puts the row's fields on the top level", async () => {
+  await webhook('/flat', { format: 'flat' });
+  daemon = await startTestDaemon(database);
+  await insert(1, 1);
+  await database.query("update clients set name = 'renamed' where name = 'c1'");
+  await receiver.waitFor(2);
+  const [created, updated] = receiver.requests.map((request) => JSON.parse(request.body.toString()));
+  expect(created).toMatchObject({ webhook_event: 'clients.created', organization_id: tenant, name: 'c1' });
+  expect(updated).toMatchObject({ webhook_event: 'clients.updated', name: 'renamed', previous: { name: 'c1' } });
+  expect(created.webhook_event_id).toBe(receiver.requests[0]?.headers['webhook-id']);
+  for (const request of receiver.requests) verifyRequest(request, secret);
+});

@@ -1,0 +1,161 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Daemon } from '../src/daemon.ts';
+import { caughtUp, startTestDaemon } from './support/daemon.ts';
+import { createDatabase, type TestDatabase } from './support/database.ts';
+import { type ReceivedRequest, type Receiver, startReceiver } from './support/receiver.ts';
+import { waitUntil } from './support/wait.ts';
+
+const tenant = '11111111-1111-4111-8111-111111111111';
+let database: TestDatabase;
+let receiver: Receiver;
+let daemon: Daemon | undefined;
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+  receiver = await startReceiver();
+});
+
+afterEach(async () => {
+  await daemon?.stop();
+  await database.query('delete from rowhook.webhook_configurations');
+  receiver.clear();
+});
+
+afterAll(async () => {
+  await receiver.close();
+  await database.drop();
+});
+
+async function webhook(path: string, columns: Record<string, unknown> = {}): Promise<string> {
+  const row = {
+    tenant_id: tenant,
+    name: path,
+    url: receiver.url(path),
+    event_types: ['*'],
+    retry_strategy: 'linear',
+    retry_delay_seconds: 1,
+    ...columns,
+  };
+  const names = Object.keys(row);
+  const [created] = await database.query<{ id: string }>(
+    `insert into rowhook.webhook_configurations (${names.join()}) values (${names.map((_, i) => `$${i + 1}`).join()}) returning id`,
+    Object.values(row),
+  );
+  return created?.id as string;
+}
+
+async function client(name: string): Promise<string> {
+  const [row] = await database.query<{ id: string }>(
+    'insert into clients (organization_id, name) values ($1, $2) returning id',
+    [tenant, name],
+  );
+  return row?.id as string;
+}
+
+const rename = (id: string, name: string) => database.query('update clients set name = $2 where id = $1', [id, name]);
+
+/** `name` of the row's state in the body. */
+const stateOf = (request: ReceivedRequest) => JSON.parse(request.body.toString()).data.name as string;
+const statesAt = (path: string, status?: number) =>
+  receiver
+    .requestsTo(path)
+    .filter((request) => status === undefined || answers.get(request) === status)
+    .map(stateOf);
+
+/** What each request was answered. */
+const answers = new Map<ReceivedRequest, number>();
+
+/** Fails every request whose state is in `failing`, that many times. */
+function failing(path: string, times: Record<string, number>): void {
+  const left = { ...times };
+  receiver.respond(path, (request) => {
+    const state = stateOf(request);
+    const status = (left[state] ?? 0) > 0 ? 500 : 200;
+    if (status === 500) left[state] = (left[state] as number) - 1;
+    answers.set(request, status);
+    return { status };
+  });
+}
+
+test("with ordering 'row' a failed delivery holds back its row, and only its row", async () => {
+  await webhook('/row', { ordering: 'row' });
+  failing('/row', { a1: 2 });
+  daemon = await startTestDaemon(database);
+  const a = await client('a1');
+  await receiver.waitFor((request) => stateOf(request) === 'a1');
+  await rename(a, 'a2');
+  const b = await client('b1');
+  await rename(b, 'b2');
+  await rename(a, 'a3');
+  await receiver.waitFor((request) => stateOf(request) === 'a3');
+
+  expect(statesAt('/row').filter((state) => state.startsWith('a'))).toEqual(['a1', 'a1', 'a1', 'a2', 'a3']);
+  const all = statesAt('/row', 200);
+  expect(all.filter((state) => state.startsWith('b'))).toEqual(['b1', 'b2']);
+  expect(all.indexOf('b2')).toBeLessThan(all.indexOf('a1'));
+  await waitUntil(
+    'nothing is parked',
+    async () => (await database.query('select from rowhook.webhook_deliveries')).length === 0,
+  );
+});
+
+test("with ordering 'row' the next one goes when a delivery has failed for good", async () => {
+  await webhook('/exhausted', { ordering: 'row', retry_attempts: 1 });
+  failing('/exhausted', { a1: 9 });
+  daemon = await startTestDaemon(database);
+  const a = await client('a1');
+  await rename(a, 'a2');
+  await receiver.waitFor((request) => stateOf(request) === 'a2');
+  expect(statesAt('/exhausted')).toEqual(['a1', 'a1', 'a2']);
+  await waitUntil('only the failed one is left', async () => {
+    const left = await database.query('select state from rowhook.webhook_deliveries');
+    return left.length === 1 && left[0]?.state === 'failed';
+  });
+});
+
+test("with ordering 'row' the order holds across a restart, for events that came before and after it", async () => {
+  await webhook('/restart', { ordering: 'row', retry_delay_seconds: 2 });
+  failing('/restart', { a1: 2 });
+  daemon = await startTestDaemon(database);
+  const a = await client('a1');
+  await receiver.waitFor((request) => stateOf(request) === 'a1');
+  await rename(a, 'a2');
+  await caughtUp(database);
+  await daemon.stop();
+  await rename(a, 'a3');
+  daemon = await startTestDaemon(database);
+  await rename(a, 'a4');
+  await receiver.waitFor((request) => stateOf(request) === 'a4');
+  expect(statesAt('/restart')).toEqual(['a1', 'a1', 'a1', 'a2', 'a3', 'a4']);
+});
+
+test("with ordering 'row' and many rows that fail at random, every row's states arrive once and in order", async () => {
+  await webhook('/random', { ordering: 'row', max_in_flight: 4, retry_attempts: 20 });
+  let seed = 7;
+  receiver.respond('/random', (request) => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+    const status = seed % 10 < 2 ? 500 : 200;
+    answers.set(request, status);
+    return { status };
+  });
+  daemon = await startTestDaemon(database);
+  const rows = await Promise.all(Array.from({ length: 20 }, (_, i) => client(`r${i}:0`)));
+  for (let n = 1; n <= 5; n++) await Promise.all(rows.map((id, i) => rename(id, `r${i}:${n}`)));
+  await waitUntil('all were delivered', () => statesAt('/random', 200).length >= 120, { timeoutMs: 25_000 });
+  for (let i = 0; i < 20; i++) {
+    expect(statesAt('/random', 200).filter((state) => state.startsWith(`r${i}:`))).toEqual(
+      [0, 1, 2, 3, 4, 5].map((n) => `r${i}:${n}`),
+    );
+  }
+});
+
+test("by default a failed delivery is overtaken by its row's later events", async () => {
+  await webhook('/none');
+  failing('/none', { a1: 1 });
+  daemon = await startTestDaemon(database);
+  const a = await client('a1');
+  await receiver.waitFor((request) => stateOf(request) === 'a1');
+  await rename(a, 'a2');
+  await waitUntil('both were delivered', () => statesAt('/none', 200).length === 2);
+  expect(statesAt('/none', 200)).toEqual(['a2', 'a1']);
+});
