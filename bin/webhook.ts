@@ -87,6 +87,9 @@ function optionalFlags(command: Command): Command {
     .option('--max-in-flight <n>', 'most requests to it at a time', number('--max-in-flight'))
     .option('--rate-limit <n>', 'most requests to it a second')
     .option('--ordering <ordering>', "none (default), or row: a failed delivery holds back its row's later ones")
+    .option('--payload-format <format>', "nested (default), or flat: the row's fields on the top level")
+    .option('--batch-max <n>', 'events in one request, 1 (default: no batches) to 100', number('--batch-max'))
+    .option('--batch-wait-ms <ms>', 'how long a batch may wait to fill, 0 to 5000', number('--batch-wait-ms'))
     .option('--allowed-ips <list>', 'send only to these ranges', commaList);
 }
 

@@ -24,6 +24,9 @@ export interface WebhookFlags {
   maxInFlight?: number;
   rateLimit?: string;
   ordering?: string;
+  payloadFormat?: string;
+  batchMax?: number;
+  batchWaitMs?: number;
   allowedIps?: string[];
   active?: boolean;
 }
@@ -49,6 +52,9 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
     max_in_flight: flags.maxInFlight,
     rate_limit_per_second: emptyAsNull(flags.rateLimit),
     ordering: flags.ordering,
+    payload_format: flags.payloadFormat,
+    batch_max_events: flags.batchMax,
+    batch_max_wait_ms: flags.batchWaitMs,
     allowed_ips: flags.allowedIps?.length === 0 ? null : flags.allowedIps,
     is_active: flags.active,
   };
