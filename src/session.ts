@@ -21,7 +21,7 @@ import { giveLanesBack, groupByPosition, type Lane, LEASE_MS, RENEW_MS, renewLan
 import { type Bell, listen } from './listen.ts';
 import { type Logger, logAttempt } from './log.ts';
 import { Maintenance } from './maintain.ts';
-import { match } from './match.ts';
+import { judge, match } from './match.ts';
 import type { Attempt, Change, Entry, Position, Request, TenantConfiguration, Webhook, Window } from './model.ts';
 import { type DueQuery, findBegun, findWaiting, findWaitingOf, readDue, readHealth } from './parked.ts';
 import { type Pulse, READER_SETTINGS, readPulse, readWindow } from './read.ts';
@@ -133,6 +133,12 @@ export class Session {
 
   /** Stands by until there are lanes to take. */
   async #takeLanes(): Promise<Lane[]> {
+    const { rows } = await this.#pool.query('select rowhook._notice_restore() as noticed');
+    if (rows[0].noticed)
+      this.#log.warn(
+        { noticed: rows[0].noticed },
+        'the database was restored or moved: going on with what is undelivered',
+      );
     let standingBy = false;
     while (!this.#stopping) {
       const askedAt = performance.now();
@@ -184,6 +190,7 @@ export class Session {
       send: (request: Request) => this.#sender.send(request),
       record: (entry: Entry) => recorder.add(entry),
       readDue: (queries: readonly DueQuery[]) => readDue(this.#pool, queries),
+      judge,
       now: () => this.#now(),
       mayStart: () => performance.now() < this.#leaseUntil,
       onAttempt: (attempt: Attempt) => logAttempt(this.#log, attempt),

@@ -94,16 +94,20 @@ values (1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8));
 comment on table rowhook.webhook_incarnations is
   'Which random incarnation is part of the event ids from starts_at_id on; a restore begins a new one.';
 
--- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays silent.
+-- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays silent; and which
+-- cluster and timeline it ran on, so that a restore is noticed.
 create table rowhook.webhook_installation (
   is_only_row       boolean     primary key default true,
   environment       text,
   recorded_at       timestamptz,
+  system_identifier bigint      not null,
+  timeline          text        not null,
   constraint webhook_installation_is_one_row check (is_only_row)
 );
-insert into rowhook.webhook_installation default values;
+insert into rowhook.webhook_installation (system_identifier, timeline)
+select system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from pg_control_system();
 comment on table rowhook.webhook_installation is
-  'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded.';
+  'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded; and the cluster and timeline this database ran on.';
 
 alter table rowhook.webhook_incarnations enable row level security, force row level security;
 alter table rowhook.webhook_installation enable row level security, force row level security;

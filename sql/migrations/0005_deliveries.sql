@@ -30,6 +30,7 @@ create table rowhook.webhook_deliveries (
   ordered         boolean     not null default false,
   truncated       boolean     not null default false,
   test            boolean     not null default false,
+  replayed        boolean     not null default false,
   state           text        not null default 'waiting',
   tenant_id       text        not null,
   event_id        text        not null,
@@ -54,12 +55,14 @@ comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far; a
 comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at least once. What never was keeps later events of its webhook behind it.';
 comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it has failed for good.';
 comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row: the earliest one waiting is the head of its row.';
+comment on column rowhook.webhook_deliveries.replayed is 'A replay asked for it: it goes behind what is new. Until its first attempt (last_code is null) its webhook''s filter has not been asked.';
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
 comment on column rowhook.webhook_deliveries.batch_id is 'The batch it was sent in; the batch is retried whole, under the same id.';
 comment on column rowhook.webhook_deliveries.has_payload is 'data and previous were copied here, because the outbox slot that held them was recycled.';
 
--- what is due next, webhook by webhook; those parked together come in the order of their events
-create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
+-- what is due next, webhook by webhook, apart from what a replay asked for; those parked together come in the order of
+-- their events
+create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, replayed, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
 create index webhook_deliveries_ordered_idx on rowhook.webhook_deliveries (webhook_id, row_key, outbox_id, ordinal) where state = 'waiting' and ordered;
 create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using brin (parked_at);
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
@@ -90,6 +93,9 @@ create table rowhook.webhook_logs (
   next_attempt_at  timestamptz,
   error            text,
   lane             smallint    not null,
+  request_method   text,
+  organization     json,
+  webhook_name     text,
   primary key (attempted_at, id),
   constraint webhook_logs_status_is_known check (status in ('success', 'failed', 'skipped'))
 ) partition by range (attempted_at);
@@ -102,6 +108,7 @@ comment on column rowhook.webhook_logs.code is 'Why it ended so, from a closed l
 comment on column rowhook.webhook_logs.response_body is 'The first 5,000 characters of the response body.';
 comment on column rowhook.webhook_logs.request_headers is 'The request''s headers; secrets are masked.';
 comment on column rowhook.webhook_logs.duration_ms is 'Milliseconds from connecting to the end of the response.';
+comment on column rowhook.webhook_logs.organization is 'The organization of the body; with webhook_name and the event in the outbox it makes the exact body again.';
 comment on column rowhook.webhook_logs.next_attempt_at is 'When it is tried again; null when it is not.';
 
 create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
@@ -136,16 +143,14 @@ create table rowhook.webhook_lanes (
   to_snapshot       pg_snapshot,
   done_id           bigint,
   position_at       timestamptz not null default now(),
-  -- what tells a restored or moved database from the one that wrote the position
+  -- the outbox sequence's last value, read after from_snapshot was taken: larger ids were written later
   sequence_value    bigint      not null default 0,
-  system_identifier bigint,
   constraint webhook_lanes_lane_in_range        check (lane between 0 and 15),
   constraint webhook_lanes_owner_has_lease      check ((owner is null) = (lease_expires_at is null)),
   constraint webhook_lanes_page_has_end         check ((to_snapshot is null) = (done_id is null))
 ) with (fillfactor = 20); -- updated once a second: HOT updates stay in the page
 
-insert into rowhook.webhook_lanes (lane, system_identifier)
-select lane, (select system_identifier from pg_control_system()) from generate_series(0, 15) as lane;
+insert into rowhook.webhook_lanes (lane) select generate_series(0, 15);
 
 comment on table rowhook.webhook_lanes is
   'The 16 lanes: which daemon owns each (owner, lease), the epoch that fences its writes, and its position in the outbox.';
@@ -280,6 +285,60 @@ begin
 end
 $$;
 
+-- After a restore from a dump, or a move to another cluster, transaction ids count anew: positions and the xids in the
+-- outbox mean nothing any more, and a reader that trusted them would be silent for ever, or send everything again. What
+-- was undelivered is still told by the old values among themselves. Those rows get this transaction's id, all others an id
+-- from before any time, and every lane goes on from now.
+--
+-- Another timeline of the same cluster (a promoted standby, point-in-time recovery) keeps the transaction ids, but ids of the
+-- outbox may be handed out a second time. So in both cases a new incarnation begins: event ids stay unique.
+--
+-- Returns what it noticed: 'moved', 'new timeline', or null.
+create function rowhook._notice_restore()
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_system   bigint := (select system_identifier from pg_control_system());
+  v_timeline text   := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
+  v_was      rowhook.webhook_installation;
+  v_moved    boolean;
+begin
+  select * into v_was from rowhook.webhook_installation for update;
+  v_moved := v_was.system_identifier <> v_system
+    or exists (select from rowhook.webhook_lanes where pg_snapshot_xmax(from_snapshot) > pg_snapshot_xmax(pg_current_snapshot()));
+  if not v_moved and v_was.timeline = v_timeline then
+    return null;
+  end if;
+
+  -- From the last id that surely is from before: what was written since the restore may have taken an id that was sent.
+  insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
+  select max(sequence_value) + 1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8) from rowhook.webhook_lanes
+  on conflict (starts_at_id) do update set incarnation = excluded.incarnation;
+  update rowhook.webhook_installation set system_identifier = v_system, timeline = v_timeline;
+  if not v_moved then
+    return 'new timeline';
+  end if;
+
+  perform from rowhook.webhook_lanes order by lane for update;
+  update rowhook.webhook_outbox o
+     set xid = case when o.id > l.sequence_value
+                      or not pg_visible_in_snapshot(o.xid, l.from_snapshot)
+                         and (l.to_snapshot is null or o.id > l.done_id or not pg_visible_in_snapshot(o.xid, l.to_snapshot))
+                    then pg_current_xact_id() else '3' end
+    from rowhook.webhook_lanes l
+   where l.lane = o.lane;
+  update rowhook.webhook_lanes
+     set epoch = epoch + 1, owner = null, owner_name = null, lease_expires_at = null,
+         from_snapshot = pg_current_snapshot(), to_snapshot = null, done_id = null, position_at = now(),
+         sequence_value = (select last_value from rowhook.webhook_outbox_id_seq);
+  return 'moved';
+end
+$$;
+
 -- A deleted webhook takes its unfinished deliveries along. Its logs stay.
 create function rowhook._forget_deliveries()
 returns trigger
@@ -301,7 +360,8 @@ create trigger forget_deliveries after delete on rowhook.webhook_configurations
 select rowhook._make_log_partitions();
 
 revoke execute on all functions in schema rowhook from public;
-grant execute on function rowhook._make_log_partitions(int), rowhook._drop_old_logs(int), rowhook._recycle_slot() to rowhook_daemon;
+grant execute on function rowhook._make_log_partitions(int), rowhook._drop_old_logs(int), rowhook._recycle_slot(),
+                          rowhook._notice_restore() to rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 5;
 
