@@ -1,9 +1,10 @@
 /** Commands that set the database up and run the daemon. */
 import type { Command } from 'commander';
+import type { AdoptOptions } from '../src/commands/adopt.ts';
 import type { WatchOptions } from '../src/commands/watch.ts';
 import { readSettings } from '../src/config.ts';
 import { UserError } from '../src/errors.ts';
-import { oneOf, wholeNumber } from '../src/values.ts';
+import { environment, oneOf, wholeNumber } from '../src/values.ts';
 import { collect, commaList, help, onDatabase, out, parsed, settingFlags } from './action.ts';
 
 interface JsonFlag {
@@ -18,6 +19,7 @@ export function addDatabaseCommands(program: Command): void {
   addWatch(program);
   addUnwatch(program);
   addSources(program);
+  addAdopt(program);
   addStart(program);
   addDemo(program);
 }
@@ -98,6 +100,33 @@ function addSources(program: Command): void {
     async (client, flags: JsonFlag) => (await watchCommands()).sources(client, flags, out),
   );
   help(command, ['rowhook sources', "rowhook sources --json | jq -r '.events[]'"]);
+}
+
+function addAdopt(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('adopt')
+      .description('say which environment a copied or renamed database belongs to')
+      .requiredOption(
+        '--environment <name>',
+        'the ROWHOOK_ENVIRONMENT of its daemons',
+        parsed('--environment', environment),
+      )
+      .requiredOption(
+        '--undelivered <what>',
+        'deliver or discard: what becomes of the events that are undelivered here',
+        parsed('--undelivered', oneOf(['deliver', 'discard'])),
+      ),
+    async (client, flags: AdoptOptions) => (await import('../src/commands/adopt.ts')).adopt(client, flags, out),
+  );
+  help(
+    command,
+    [
+      'rowhook adopt --environment staging --undelivered discard      # a copy of production',
+      'rowhook adopt --environment production --undelivered deliver   # the same database under a new name',
+    ],
+    'Stop the daemons of this database first. Its webhooks stay active: a copy of production still holds the URLs of its customers.',
+  );
 }
 
 function addStart(program: Command): void {

@@ -1,0 +1,54 @@
+import type pg from 'pg';
+import { UserError } from '../errors.ts';
+import type { Out } from '../table.ts';
+
+export interface AdoptOptions {
+  environment: string;
+  undelivered: 'deliver' | 'discard';
+  json?: boolean;
+}
+
+/**
+ * Makes a copied or renamed database belong to an environment, so that daemons of it may deliver. A copy of production holds
+ * production's undelivered events: whether they go out from here as well is for a person to say. Either way the copy begins
+ * an incarnation of its own, since both databases will hand out the same outbox ids.
+ */
+export async function adopt(
+  client: pg.Client,
+  { environment, undelivered, json }: AdoptOptions,
+  out: Out,
+): Promise<void> {
+  await client.query('begin');
+  try {
+    const { rows: lanes } = await client.query(
+      'select lane from rowhook.webhook_lanes where lease_expires_at > clock_timestamp() order by lane for update',
+    );
+    if (lanes.length > 0) throw new UserError('adopt: a daemon is delivering from this database. Stop it first.');
+    let discarded = 0;
+    if (undelivered === 'discard') {
+      const { rowCount } = await client.query("delete from rowhook.webhook_deliveries where state = 'waiting'");
+      discarded = rowCount ?? 0;
+      await client.query(
+        `update rowhook.webhook_lanes
+            set epoch = epoch + 1, owner = null, owner_name = null, lease_expires_at = null, from_snapshot = pg_current_snapshot(),
+                to_snapshot = null, done_id = null, position_at = now(),
+                sequence_value = (select last_value from rowhook.webhook_outbox_id_seq)`,
+      );
+    }
+    await client.query(
+      `insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
+       select last_value + 1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8) from rowhook.webhook_outbox_id_seq
+       on conflict (starts_at_id) do update set incarnation = excluded.incarnation`,
+    );
+    await client.query('update rowhook.webhook_installation set environment = $1, recorded_at = now()', [environment]);
+    await client.query('commit');
+    if (json) out.print(JSON.stringify({ environment, undelivered, discarded_parked: discarded }));
+    else
+      out.print(
+        `This database belongs to the environment "${environment}" now. Undelivered events: ${undelivered === 'discard' ? 'discarded' : 'kept'}.`,
+      );
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { rowhook } from './support/cli.ts';
+import { startTestDaemon } from './support/daemon.ts';
+import { createDatabase, type TestDatabase } from './support/database.ts';
+import { type Receiver, startReceiver } from './support/receiver.ts';
+
+const tenant = '11111111-1111-4111-8111-111111111111';
+let database: TestDatabase;
+let receiver: Receiver;
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+  receiver = await startReceiver();
+  await database.query(
+    "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ($1, 'all', $2, '{*}')",
+    [tenant, receiver.url('/')],
+  );
+});
+
+afterAll(async () => {
+  await receiver.close();
+  await database.drop();
+});
+
+const insert = (name: string) =>
+  database.query('insert into clients (organization_id, name) values ($1, $2)', [tenant, name]);
+const received = () => receiver.requests.map((request) => JSON.parse(request.body.toString()).data.name as string);
+
+test('a copy of production delivers nothing until it is adopted, and then not what production had left', async () => {
+  const production = await startTestDaemon(database, { environment: 'production' });
+  await insert('delivered');
+  await receiver.waitFor(1);
+  await expect(
+    rowhook(['adopt', '--environment', 'x', '--undelivered', 'discard'], { env: { DATABASE_URL: database.url } }),
+  ).resolves.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('Stop it first'),
+  });
+  await production.stop();
+  await insert('left by production');
+
+  await expect(startTestDaemon(database, { environment: 'staging' })).rejects.toThrow(
+    'This database belongs to the environment "production", ROWHOOK_ENVIRONMENT is "staging": nothing is delivered.',
+  );
+  await expect(startTestDaemon(database)).rejects.toThrow('ROWHOOK_ENVIRONMENT is not set');
+
+  const adopted = await rowhook(['adopt', '--environment', 'staging', '--undelivered', 'discard'], {
+    env: { DATABASE_URL: database.url },
+  });
+  expect(adopted).toMatchObject({ code: 0, stdout: expect.stringContaining('"staging"') });
+  const staging = await startTestDaemon(database, { environment: 'staging' });
+  await insert('new in staging');
+  await receiver.waitFor(2);
+  await staging.stop();
+  expect(received()).toEqual(['delivered', 'new in staging']);
+  const [first, last] = receiver.requests.map((request) => request.headers['webhook-id']?.split('_')[1]);
+  expect(first).not.toBe(last);
+});
+
+test('adopt asks what becomes of undelivered events', async () => {
+  const result = await rowhook(['adopt', '--environment', 'staging'], { env: { DATABASE_URL: database.url } });
+  expect(result.code).toBe(2);
+  expect(result.stderr).toContain('--undelivered');
+});
