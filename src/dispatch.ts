@@ -8,6 +8,7 @@
 import type { Breakers } from './breaker.ts';
 import type {
   Attempt,
+  Change,
   Delivery,
   Entry,
   Health,
@@ -16,6 +17,7 @@ import type {
   Request,
   RowHead,
   TenantConfiguration,
+  Verdict,
   Webhook,
 } from './model.ts';
 import type { Due, DueQuery, Waiting } from './parked.ts';
@@ -39,6 +41,7 @@ export interface DispatcherOptions {
   send(request: Request): Promise<Outcome>;
   record(entry: Entry): void;
   readDue(queries: readonly DueQuery[]): Promise<Due[]>;
+  judge(webhook: Webhook, change: Change): Verdict;
   /** Milliseconds since 1970 on the database's clock. */
   now(): number;
   /** False once the lease may have run out: nothing may be started then. */
@@ -98,13 +101,14 @@ export class Dispatcher {
     this.#skip(this.#queueOf(webhook), this.#ticket(delivery, settle), code, error);
   }
 
-  /** The tenant as it is now: what is queued goes by it. The webhooks in `waiting` have parked deliveries. */
-  update(configuration: TenantConfiguration, waiting: Waiting): void {
+  /** The tenant as it is now: what is queued goes by it. The webhooks in `waiting` have parked deliveries, those in `failing` a bad record. */
+  update(configuration: TenantConfiguration, waiting: Waiting, failing: ReadonlySet<string>): void {
     this.limit(configuration);
     const { tenantId, webhooks } = configuration;
     const ids = new Set<string>();
     for (const webhook of webhooks) {
       ids.add(webhook.id);
+      if (!failing.has(webhook.id)) this.#breakers.forget(webhook.id);
       const parked = waiting.get(webhook.id);
       const queue = parked ? this.#queueOf(webhook) : this.#queues.get(webhook.id);
       if (!queue) continue;
@@ -138,7 +142,7 @@ export class Dispatcher {
       const queue = this.#queues.get(delivery.webhookId);
       if (!queue) continue;
       // until now a read of due deliveries could have found it as it was before; one that is held is still in flight
-      if (attempt !== null || wait === 'behind') queue.readBack.delete(delivery.id);
+      if (attempt !== null || wait === 'behind' || wait === 'done') queue.letGo(delivery.id);
       if (wait === 'done') continue;
       queue.uncommittedParks -= 1;
       if (wait === 'behind') queue.countBehind(delivery, -1);
@@ -246,6 +250,7 @@ export class Dispatcher {
             attempt: delivery.attempt,
             outcome,
             startedAt,
+            requestMethod: webhook.httpMethod,
             requestUrl: webhook.url,
             requestHeaders: loggedHeaders,
             retryInMs: retry.inMs,
@@ -300,15 +305,26 @@ export class Dispatcher {
     this.#pump();
   }
 
+  /** What a replay queued without asking the filter is judged when it is read back; passed over, it needs no row. */
+  #passes(queue: WebhookQueue, delivery: Delivery): boolean {
+    const verdict = delivery.unfiltered ? this.#options.judge(queue.webhook, delivery.change) : 'send';
+    if (verdict === 'send') return true;
+    const ticket = { delivery, settle: () => {}, queuedAt: Infinity };
+    if (verdict === 'pass_over') this.#record(queue, ticket, null, 'done');
+    else this.#skip(queue, ticket, verdict.code, verdict.error);
+    return false;
+  }
+
   #skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void {
     const { delivery } = ticket;
     const outcome: Outcome = { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 };
-    const { url } = queue.webhook;
+    const { httpMethod, url } = queue.webhook;
     const attempt = {
       delivery,
       attempt: delivery.attempt,
       outcome,
       startedAt: performance.now(),
+      requestMethod: httpMethod,
       requestUrl: url,
       requestHeaders: {},
       retryInMs: null,
@@ -333,7 +349,7 @@ export class Dispatcher {
   #parkAll(queue: WebhookQueue): void {
     for (const ticket of queue.drain()) {
       // what was read back is in the table already
-      if (queue.readBack.delete(ticket.delivery.id)) queue.dueAt = performance.now();
+      if (queue.letGo(ticket.delivery.id)) queue.dueAt = performance.now();
       else this.#park(queue, ticket);
     }
     this.#ready.delete(queue);
@@ -377,8 +393,7 @@ export class Dispatcher {
   /** Its parked deliveries are worth reading: one is due, and it could be started. */
   #isDue(queue: WebhookQueue, now: number): boolean {
     return (
-      queue.dueAt !== null &&
-      queue.dueAt <= now &&
+      ((queue.dueAt !== null && queue.dueAt <= now) || (queue.replaysDue && queue.replayRoom > 0)) &&
       !queue.dueReading &&
       queue.webhook.isActive &&
       queue.length < queue.webhook.maxInFlight &&
@@ -389,7 +404,7 @@ export class Dispatcher {
   #readDue(queues: readonly WebhookQueue[]): void {
     if (queues.length === 0 || this.#stopped) return;
     const probing = (queue: WebhookQueue) => this.#breakers.state(queue.webhook.id, this.#options.now()) === 'probing';
-    readBack(queues, probing, this.#options.readDue)
+    readBack(queues, probing, this.#options.readDue, (queue, delivery) => this.#passes(queue, delivery))
       .then(() => {
         for (const queue of queues) this.#ready.add(queue);
         this.#pump();

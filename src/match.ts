@@ -1,7 +1,7 @@
 /** MATCH: one change and its tenant's webhooks become deliveries. Pure. */
 import { deliveryId, eventId } from './envelope.ts';
 import { compileFilter, type Filter, parseFilter } from './filter.ts';
-import type { Change, Delivery, OutcomeCode, TenantConfiguration, Webhook } from './model.ts';
+import type { Change, Delivery, OutcomeCode, TenantConfiguration, Verdict, Webhook } from './model.ts';
 
 export interface Matched {
   delivery: Delivery;
@@ -35,6 +35,8 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
         batchId: null,
         attempt: 0,
         parked: false,
+        replayed: false,
+        unfiltered: false,
       };
       matched.push({ delivery, webhook, skip: verdict === 'send' ? null : verdict });
     }
@@ -75,26 +77,46 @@ function receiversOf(
   return found;
 }
 
-/** Only a webhook with a filter pays for reading the row, and what it reads never replaces the text. */
-function judge(webhook: Webhook, change: Change): 'send' | 'pass_over' | NonNullable<Matched['skip']> {
+/** What becomes of a change that the webhook wants by its type. */
+export function judge(webhook: Webhook, change: Change): Verdict {
   if (change.testWebhookId !== null) return 'send';
-  if (webhook.filter !== null) {
-    const filter = filterOf(webhook, webhook.filter);
-    // the table refuses bad filters, but a restore or a superuser may have put one there
-    if (filter instanceof Error)
-      return { code: 'filter_failed', error: `the filter cannot be applied: ${filter.message}` };
-    if (change.truncated) {
-      return {
-        code: 'filter_failed',
-        error:
-          "the row was too large to be captured whole, so the filter cannot be applied: raise the source's max_payload_bytes",
-      };
-    }
-    if (!filter.matches(change.data ?? 'null', change.previous ?? undefined).matched) return 'pass_over';
-  }
+  const refusal = webhook.filter === null ? null : refusalOf(webhook, webhook.filter, change);
+  if (refusal !== null) return typeof refusal === 'string' ? 'pass_over' : refusal;
   return webhook.isActive
     ? 'send'
     : { code: 'webhook_disabled', error: `the webhook is disabled: ${webhook.disabledReason}` };
+}
+
+/** Null: this event is sent to this webhook. Otherwise the first condition that stops it. */
+export function stoppedBy(webhook: Webhook, change: Change, eventType: string): string | null {
+  if (change.tenantId !== webhook.tenantId) return 'it belongs to another tenant';
+  if (change.testWebhookId !== null)
+    return change.testWebhookId === webhook.id ? null : 'it is a test of another webhook';
+  if (!webhook.isActive && webhook.disabledReason === null) return 'the webhook is switched off';
+  if (!wants(webhook.eventTypes, eventType)) return `event_types (${webhook.eventTypes.join(', ')}) leave it out`;
+  const refusal = webhook.filter === null ? null : refusalOf(webhook, webhook.filter, change);
+  if (refusal !== null) return typeof refusal === 'string' ? refusal : refusal.error;
+  return webhook.isActive ? null : `the webhook is disabled: ${webhook.disabledReason}`;
+}
+
+/**
+ * Null: the filter lets it pass. Text: the condition that does not hold. Only a webhook with a filter pays for reading the
+ * row, and what it reads never replaces the text.
+ */
+function refusalOf(webhook: Webhook, text: string, change: Change): string | NonNullable<Matched['skip']> | null {
+  const filter = filterOf(webhook, text);
+  // the table refuses bad filters, but a restore or a superuser may have put one there
+  if (filter instanceof Error)
+    return { code: 'filter_failed', error: `the filter cannot be applied: ${filter.message}` };
+  if (change.truncated) {
+    return {
+      code: 'filter_failed',
+      error:
+        "the row was too large to be captured whole, so the filter cannot be applied: raise the source's max_payload_bytes",
+    };
+  }
+  const result = filter.matches(change.data ?? 'null', change.previous ?? undefined);
+  return result.matched ? null : result.because;
 }
 
 function filterOf(webhook: Webhook, text: string): Filter | Error {

@@ -104,6 +104,10 @@ export interface Delivery {
   attempt: number;
   /** It has a row in webhook_deliveries, as far as the last commit tells. */
   parked: boolean;
+  /** A replay asked for it: it goes behind what is new. */
+  replayed: boolean;
+  /** Its webhook's filter is still to be asked: a replay is made in SQL, which cannot evaluate one. */
+  unfiltered: boolean;
 }
 
 /**
@@ -139,6 +143,9 @@ export interface Outcome {
   durationMs: number;
 }
 
+/** What a webhook's configuration says of a change that it wants by type: skipped ones are logged, passed over ones are not. */
+export type Verdict = 'send' | 'pass_over' | { code: OutcomeCode; error: string };
+
 /** One row of webhook_logs to be. Ages instead of times: the database's clock is the only one that is stored. */
 export interface Attempt {
   delivery: Delivery;
@@ -146,6 +153,7 @@ export interface Attempt {
   outcome: Outcome;
   /** performance.now() when it started. */
   startedAt: number;
+  requestMethod: Webhook['httpMethod'];
   requestUrl: string;
   /** With secrets masked. */
   requestHeaders: Record<string, string>;

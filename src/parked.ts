@@ -75,10 +75,22 @@ export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promi
   return new Map(rows.map(({ webhook_id, ...health }) => [webhook_id, health]));
 }
 
+/** Which webhooks of these tenants fail; a change of its configuration forgives a webhook. */
+export async function findFailing(pool: pg.Pool, tenantIds: readonly string[]): Promise<Set<string>> {
+  const { rows } = await pool.query(
+    `select h.webhook_id from rowhook.webhook_configurations w join rowhook.webhook_health h on h.webhook_id = w.id
+      where w.tenant_id = any ($1::text[])`,
+    [tenantIds],
+  );
+  return new Set(rows.map(({ webhook_id }) => webhook_id));
+}
+
 export interface DueQuery {
   webhookId: string;
   tenantId: string;
   limit: number;
+  /** The same for what a replay asked for, which goes behind. */
+  replays: number;
   /** Deliveries of it that are in memory already. */
   inMemory: readonly string[];
 }
@@ -88,40 +100,65 @@ export interface Due {
   deliveries: Delivery[];
   /** More than these are due now. What was never attempted is always due, so without more, none of it is left. */
   moreDue: boolean;
+  /** More of a replay is due than was asked for. */
+  replaysDue: boolean;
   /** Milliseconds until the next one after these is due; null when there is none. */
   nextInMs: number | null;
 }
+
+/** Due or not, in order; one more than is asked for, which tells what comes after. */
+const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string) => `
+        select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
+               source_id, attempt, lane, ordinal, truncated, test, replayed, replayed and last_code is null as unfiltered,
+               d.tenant_id, event_id, event_type, row_key, organization::text as organization, webhook_name, payload_format,
+               batch_id, d.data as parked_data, d.previous as parked_previous, has_payload,
+               (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 as due_in_ms
+          from rowhook.webhook_deliveries d
+         where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting' and ${replayed}
+            and d.next_attempt_at < 'infinity' and d.delivery_id <> all (q.in_memory)
+         order by d.next_attempt_at, d.outbox_id, d.ordinal
+         limit ${limit} + 1`;
 
 /** The next due deliveries of each webhook, earliest first; those parked together in the order of their events. */
 export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Promise<Due[]> {
   const { rows } = await pool.query<DueRow>(
     `select q.webhook_id, d.*, coalesce(d.parked_data, o.data)::text as data, coalesce(d.parked_previous, o.previous)::text as previous
-       from jsonb_to_recordset($1::jsonb) as q (webhook_id uuid, tenant_id text, take int, in_memory uuid[])
-      cross join lateral (
-        select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
-               source_id, attempt, lane, ordinal, truncated, test, d.tenant_id, event_id, event_type, row_key,
-               organization::text as organization, webhook_name, payload_format, batch_id, d.data as parked_data, d.previous as parked_previous, has_payload,
-               (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 as due_in_ms
-          from rowhook.webhook_deliveries d
-         where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting'
-            and d.next_attempt_at < 'infinity' and d.delivery_id <> all (q.in_memory)
-         order by d.next_attempt_at, d.outbox_id, d.ordinal
-         limit q.take + 1
-      ) as d
+       from jsonb_to_recordset($1::jsonb) as q (webhook_id uuid, tenant_id text, take int, replays int, in_memory uuid[])
+      cross join lateral ((${PARKED('not d.replayed', 'q.take')}) union all (${PARKED('d.replayed', 'q.replays')})) as d
        left join rowhook.webhook_outbox o on not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint`,
     [
       JSON.stringify(
-        queries.map((q) => ({ webhook_id: q.webhookId, tenant_id: q.tenantId, take: q.limit, in_memory: q.inMemory })),
+        queries.map((q) => ({
+          webhook_id: q.webhookId,
+          tenant_id: q.tenantId,
+          take: q.limit,
+          replays: q.replays,
+          in_memory: q.inMemory,
+        })),
       ),
     ],
   );
-  return queries.map(({ webhookId, limit }) => {
+  return queries.map(({ webhookId, limit, replays }) => {
     const own = rows.filter((row) => row.webhook_id === webhookId);
-    const due = withoutCutBatch(own.slice(0, limit), own[limit]).filter((row) => row.due_in_ms <= 0);
-    const next = own[due.length];
-    const nextInMs = next ? Math.max(0, next.due_in_ms) : null;
-    return { webhookId, deliveries: due.map(toDelivery), moreDue: nextInMs === 0, nextInMs };
+    const [live, asked] = [own.filter((row) => !row.replayed), own.filter((row) => row.replayed)];
+    const [next, nextReplay] = [dueOf(live, limit), dueOf(asked, replays)];
+    // a replay that is due waits for room, not for a time
+    const times = [next.inMs, nextReplay.inMs === 0 ? null : nextReplay.inMs].filter((inMs) => inMs !== null);
+    return {
+      webhookId,
+      deliveries: [...next.due, ...nextReplay.due].map(toDelivery),
+      moreDue: next.inMs === 0,
+      replaysDue: nextReplay.inMs === 0,
+      nextInMs: times.length > 0 ? Math.min(...times) : null,
+    };
   });
+}
+
+/** Those due, and in how many milliseconds the next one after them is. */
+function dueOf(rows: DueRow[], limit: number): { due: DueRow[]; inMs: number | null } {
+  const due = withoutCutBatch(rows.slice(0, limit), rows[limit]).filter((row) => row.due_in_ms <= 0);
+  const next = rows[due.length];
+  return { due, inMs: next ? Math.max(0, next.due_in_ms) : null };
 }
 
 /** A batch goes out whole: of one that the limit cut nothing is taken, until it comes first. */
@@ -142,6 +179,8 @@ interface DueRow {
   ordinal: number;
   truncated: boolean;
   test: boolean;
+  replayed: boolean;
+  unfiltered: boolean;
   tenant_id: string;
   event_id: string;
   event_type: string;
@@ -181,6 +220,8 @@ function toDelivery(row: DueRow): Delivery {
     batchId: row.batch_id,
     attempt: row.attempt,
     parked: true,
+    replayed: row.replayed,
+    unfiltered: row.unfiltered,
   };
 }
 

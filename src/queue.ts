@@ -41,6 +41,10 @@ export class WebhookQueue {
   dueReading = false;
   /** Parked deliveries that are queued or in flight. */
   readonly readBack = new Set<string>();
+  /** Those of them that a replay asked for. */
+  readonly replays = new Set<string>();
+  /** More of a replay is due than was read back. */
+  replaysDue = false;
   #waiting: Ticket[] = [];
   #head = 0;
   /** Rows with an attempt in flight, and what waits behind each. */
@@ -68,6 +72,7 @@ export class WebhookQueue {
       this.length === 0 &&
       this.limiter.inFlight === 0 &&
       this.dueAt === null &&
+      !this.replaysDue &&
       !this.backlogged &&
       this.uncommittedParks === 0 &&
       this.#blockedRows.size === 0
@@ -84,6 +89,28 @@ export class WebhookQueue {
     for (const behind of this.#busyRows.values())
       for (const { queuedAt } of behind) oldest = Math.min(oldest, queuedAt);
     return oldest;
+  }
+
+  /** How many deliveries of a replay may join: none while anything newer waits, and never more than half of the slots. */
+  get replayRoom(): number {
+    if (this.length > 0 || this.backlogged) return 0;
+    const { batchMax, maxInFlight, ratePerSecond } = this.webhook;
+    const free = this.limiter.inFlightMax - this.limiter.inFlight;
+    if (batchMax > 1) return free > 0 ? batchMax : 0;
+    const share = ratePerSecond === null ? Math.max(1, Math.floor(maxInFlight / 2)) : 1;
+    return Math.max(0, Math.min(share - this.replays.size, free));
+  }
+
+  /** Read back, until what becomes of it has committed. */
+  takeBack(delivery: Delivery): void {
+    this.readBack.add(delivery.id);
+    if (delivery.replayed) this.replays.add(delivery.id);
+  }
+
+  /** False: it was not read back. */
+  letGo(deliveryId: string): boolean {
+    this.replays.delete(deliveryId);
+    return this.readBack.delete(deliveryId);
   }
 
   push(ticket: Ticket): void {

@@ -1,4 +1,5 @@
 /** Brings parked deliveries that are due back into their queues. */
+import type { Delivery } from './model.ts';
 import type { Due, DueQuery } from './parked.ts';
 import type { WebhookQueue } from './queue.ts';
 
@@ -8,11 +9,15 @@ const READ_BACK_FACTOR = 4;
 /** As large as batch_max_events can be: a batch must fit in whole. */
 const BATCH_EVENTS_MAX = 100;
 
-/** One statement for all of these queues; `probing` ones get one delivery, to try their endpoint with. */
+/**
+ * One statement for all of these queues; `probing` ones get one delivery, to try their endpoint with. Of a replay only so
+ * much comes back as can start at once, so that nothing new ever waits behind it. What `passes` refuses is not queued.
+ */
 export async function readBack(
   queues: readonly WebhookQueue[],
   probing: (queue: WebhookQueue) => boolean,
   readDue: (queries: readonly DueQuery[]) => Promise<Due[]>,
+  passes: (queue: WebhookQueue, delivery: Delivery) => boolean,
 ): Promise<void> {
   const before = queues.map((queue) => ({ parks: queue.parksSeen, committed: queue.uncommittedParks === 0 }));
   for (const queue of queues) queue.dueReading = true;
@@ -21,23 +26,37 @@ export async function readBack(
       webhookId: queue.webhook.id,
       tenantId: queue.webhook.tenantId,
       limit: limitOf(queue, probing(queue)),
+      replays: queue.webhook.batchMax > 1 && queue.replayRoom > 0 ? BATCH_EVENTS_MAX : queue.replayRoom,
       inMemory: [...queue.readBack],
     })),
   );
   queues.forEach((queue, i) => {
-    const { deliveries, moreDue, nextInMs } = results[i] as Due;
+    const { deliveries, moreDue, replaysDue, nextInMs } = results[i] as Due;
     // no park was on its way while we read, so what we saw is all
     const sawAll = before[i]?.committed && before[i]?.parks === queue.parksSeen;
     const now = performance.now();
     queue.dueReading = false;
+    queue.replaysDue = replaysDue;
     queue.dueAt = nextInMs !== null ? now + nextInMs : sawAll ? null : now;
     // what was never attempted is always due: without more, events may come in directly again, behind these
     if (sawAll && !moreDue) queue.backlogged = false;
-    for (const delivery of deliveries) {
-      queue.readBack.add(delivery.id);
-      queue.push({ delivery, settle: () => {}, queuedAt: Infinity });
+    const taken = withOneBatchOfReplays(deliveries, queue);
+    queue.replaysDue ||= taken.length < deliveries.length;
+    for (const delivery of taken) {
+      queue.takeBack(delivery);
+      if (passes(queue, delivery)) queue.push({ delivery, settle: () => {}, queuedAt: Infinity });
     }
   });
+}
+
+/** Of a replay for a webhook with batches: one batch, and none while something newer was read. */
+function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook: { batchMax } }: WebhookQueue): Delivery[] {
+  const [live, replays] = [deliveries.filter((d) => !d.replayed), deliveries.filter((d) => d.replayed)];
+  const [first] = replays;
+  if (batchMax === 1 || !first) return [...live, ...replays];
+  if (live.length > 0) return live;
+  const together = replays.filter(({ batchId }) => batchId === first.batchId);
+  return first.batchId === null ? together.slice(0, batchMax) : together;
 }
 
 function limitOf({ webhook: { batchMax, maxInFlight } }: WebhookQueue, probing: boolean): number {

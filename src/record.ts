@@ -137,19 +137,22 @@ const FENCE = `
 const LOGS = `
   insert into rowhook.webhook_logs
     (attempted_at, tenant_id, webhook_id, delivery_id, event_id, event_type, attempt, status, code, response_status, response_body,
-     response_headers, request_url, request_headers, remote_ip, user_agent, duration_ms, next_attempt_at, error, lane)
+     response_headers, request_url, request_headers, remote_ip, user_agent, duration_ms, next_attempt_at, error, lane,
+     request_method, organization, webhook_name, payload_format)
   select clock_timestamp() - make_interval(secs => age_ms / 1000.0), tenant_id, webhook_id, delivery_id, event_id, event_type, attempt,
          status, code, response_status, response_body, response_headers, request_url, request_headers, remote_ip, '${USER_AGENT}',
-         duration_ms, clock_timestamp() + make_interval(secs => retry_in_ms / 1000.0), error, lane
+         duration_ms, clock_timestamp() + make_interval(secs => retry_in_ms / 1000.0), error, lane,
+         request_method, organization::json, webhook_name, payload_format
     from json_to_recordset($1::json) as r (
       age_ms float8, tenant_id text, webhook_id uuid, delivery_id uuid, event_id text, event_type text, attempt int, status text,
       code text, response_status int, response_body text, response_headers jsonb, request_url text, request_headers jsonb,
-      remote_ip inet, duration_ms int, retry_in_ms float8, error text, lane smallint)`;
+      remote_ip inet, duration_ms int, retry_in_ms float8, error text, lane smallint, request_method text, organization text,
+      webhook_name text, payload_format text)`;
 
 function logRows(attempts: readonly Attempt[]): string {
   const now = performance.now();
   return JSON.stringify(
-    attempts.map(({ delivery, attempt, outcome, startedAt, requestUrl, requestHeaders, retryInMs }) => ({
+    attempts.map(({ delivery, attempt, outcome, startedAt, requestMethod, requestUrl, requestHeaders, retryInMs }) => ({
       age_ms: now - startedAt,
       tenant_id: delivery.change.tenantId,
       webhook_id: delivery.webhookId,
@@ -169,6 +172,11 @@ function logRows(attempts: readonly Attempt[]): string {
       retry_in_ms: retryInMs,
       error: outcome.error,
       lane: delivery.change.lane,
+      request_method: requestMethod,
+      // what the body is made of, besides the event
+      organization: delivery.organization,
+      webhook_name: delivery.webhookName,
+      payload_format: delivery.payloadFormat,
     })),
   );
 }

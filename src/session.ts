@@ -23,7 +23,7 @@ import { type Logger, logAttempt } from './log.ts';
 import { Maintenance } from './maintain.ts';
 import { judge, match } from './match.ts';
 import type { Attempt, Change, Entry, Position, Request, TenantConfiguration, Webhook, Window } from './model.ts';
-import { type DueQuery, findBegun, findWaiting, findWaitingOf, readDue, readHealth } from './parked.ts';
+import { type DueQuery, findBegun, findFailing, findWaiting, findWaitingOf, readDue, readHealth } from './parked.ts';
 import { type Pulse, READER_SETTINGS, readPulse, readWindow } from './read.ts';
 import { LanesLost, Recorder } from './record.ts';
 import { OpenWindows } from './windows.ts';
@@ -198,10 +198,12 @@ export class Session {
       onError: this.#fail,
     };
     const { disableAfterFailures: failures, disableAfterDays: days } = this.#settings;
-    const dispatcher = new Dispatcher(options, new Breakers(await readHealth(this.#pool, numbers), { failures, days }));
+    const health = await readHealth(this.#pool, numbers);
+    const failing = new Set(health.keys());
+    const dispatcher = new Dispatcher(options, new Breakers(health, { failures, days }));
     const waiting = await findWaiting(this.#pool, numbers);
     const configurations = await this.#configurations.of([...waiting.values()].map(({ tenantId }) => tenantId));
-    for (const configuration of configurations.values()) dispatcher.update(configuration, waiting);
+    for (const configuration of configurations.values()) dispatcher.update(configuration, waiting, failing);
     this.#dispatcher = dispatcher;
   }
 
@@ -267,7 +269,9 @@ export class Session {
     for (const configuration of configurations.values()) dispatcher.limit(configuration);
     if (changed.length > 0) {
       const waiting = await findWaitingOf(this.#pool, changed);
-      for (const tenantId of changed) dispatcher.update(configurations.get(tenantId) as TenantConfiguration, waiting);
+      const failing = await findFailing(this.#pool, changed);
+      for (const tenantId of changed)
+        dispatcher.update(configurations.get(tenantId) as TenantConfiguration, waiting, failing);
     }
     const matched = changes
       .filter(({ eventTypes }) => eventTypes.length > 0)

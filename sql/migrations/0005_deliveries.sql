@@ -96,6 +96,7 @@ create table rowhook.webhook_logs (
   request_method   text,
   organization     json,
   webhook_name     text,
+  payload_format   text,
   primary key (attempted_at, id),
   constraint webhook_logs_status_is_known check (status in ('success', 'failed', 'skipped'))
 ) partition by range (attempted_at);
@@ -108,7 +109,7 @@ comment on column rowhook.webhook_logs.code is 'Why it ended so, from a closed l
 comment on column rowhook.webhook_logs.response_body is 'The first 5,000 characters of the response body.';
 comment on column rowhook.webhook_logs.request_headers is 'The request''s headers; secrets are masked.';
 comment on column rowhook.webhook_logs.duration_ms is 'Milliseconds from connecting to the end of the response.';
-comment on column rowhook.webhook_logs.organization is 'The organization of the body; with webhook_name and the event in the outbox it makes the exact body again.';
+comment on column rowhook.webhook_logs.organization is 'What the body was made of, with webhook_name, payload_format and the event in the outbox: they make the same bytes again.';
 comment on column rowhook.webhook_logs.next_attempt_at is 'When it is tried again; null when it is not.';
 
 create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
@@ -180,6 +181,26 @@ grant select, insert, update, delete on rowhook.webhook_deliveries, rowhook.webh
 grant select, insert on rowhook.webhook_logs to rowhook_daemon;
 grant select, update on rowhook.webhook_lanes to rowhook_daemon;
 grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
+
+-- A view of the log, not a count kept on the side: whoever may read the rows may read their sums. Ask for one tenant or
+-- webhook where the log is large.
+create view rowhook.webhook_stats with (security_invoker = true) as
+select tenant_id,
+       webhook_id,
+       date_trunc('hour', attempted_at, 'UTC')     as hour,
+       count(*) filter (where status <> 'skipped') as attempts,
+       count(*) filter (where status = 'success')  as successes,
+       count(*) filter (where status = 'failed')   as failures,
+       count(*) filter (where status = 'skipped')  as skipped,
+       round(percentile_cont(0.50) within group (order by duration_ms) filter (where status <> 'skipped'))::int as p50_duration_ms,
+       round(percentile_cont(0.95) within group (order by duration_ms) filter (where status <> 'skipped'))::int as p95_duration_ms
+  from rowhook.webhook_logs
+ group by tenant_id, webhook_id, date_trunc('hour', attempted_at, 'UTC');
+
+comment on view rowhook.webhook_stats is
+  'Per webhook and hour (UTC): attempts, successes, failures, deliveries that were skipped, and the median and 95th percentile of the durations in milliseconds.';
+
+grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
 
 -- Makes the log's partitions from yesterday to p_days_ahead days ahead, where they are missing. Attaching a table
 -- made beforehand takes a lock that blocks no reader or writer, other than creating it as a partition.
@@ -356,6 +377,28 @@ $$;
 
 create trigger forget_deliveries after delete on rowhook.webhook_configurations
   referencing old table as deleted for each statement execute function rowhook._forget_deliveries();
+
+-- Whoever changes where or how a webhook is sent, or enables it, wants it tried now: its breaker closes, its failures are
+-- forgotten.
+create function rowhook._forget_health()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from rowhook.webhook_health h
+   using was join is_now using (id)
+   where h.webhook_id = is_now.id
+     and (was.url, was.is_active, was.headers, was.auth_type, was.auth_config, was.secret, was.timeout_ms)
+         is distinct from (is_now.url, is_now.is_active, is_now.headers, is_now.auth_type, is_now.auth_config, is_now.secret, is_now.timeout_ms);
+  return null;
+end
+$$;
+
+create trigger forget_health after update on rowhook.webhook_configurations
+  referencing old table as was new table as is_now for each statement execute function rowhook._forget_health();
 
 select rowhook._make_log_partitions();
 

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { afterFailure, Breakers, shouldDisable } from '../src/breaker.ts';
+import type { Health } from '../src/model.ts';
+
+const minute = 60_000;
+const day = 86_400_000;
+
+function failTimes(times: number, now: number, health?: Health): Health {
+  let last = health;
+  for (let i = 0; i < times; i++) last = afterFailure(last, now);
+  return last as Health;
+}
+
+test('nine failures in a row leave the breaker closed, the tenth opens it for 30 s', () => {
+  expect(failTimes(9, 1_000).openUntil).toBeNull();
+  expect(failTimes(10, 1_000).openUntil).toBe(31_000);
+});
+
+test('what was in flight when it opened does not keep it open longer', () => {
+  const opened = failTimes(10, 0);
+  expect(failTimes(20, 5_000, opened)).toMatchObject({ failures: 30, openUntil: 30_000, openings: 1 });
+});
+
+test('each failed probe doubles the pause, up to ten minutes', () => {
+  let health = failTimes(10, 0);
+  const pauses: number[] = [];
+  for (let i = 0; i < 7; i++) {
+    const now = health.openUntil as number;
+    health = afterFailure(health, now);
+    pauses.push((health.openUntil as number) - now);
+  }
+  expect(pauses).toEqual([1, 2, 4, 8, 10, 10, 10].map((minutes) => minutes * minute));
+});
+
+test('a webhook is disabled only when it fails both often enough and for long enough', () => {
+  const policy = { failures: 50, days: 3 };
+  const health = (failures: number) => ({ failures, failingSince: 0, openUntil: null, openings: 0 });
+  expect(shouldDisable(health(1_000), policy, 3 * day - 1)).toBe(false);
+  expect(shouldDisable(health(49), policy, 30 * day)).toBe(false);
+  expect(shouldDisable(health(50), policy, 3 * day)).toBe(true);
+});
+
+test('a success forgets every failure, and says so only when there was one', () => {
+  const breakers = new Breakers(new Map(), { failures: 50, days: 3 });
+  expect(breakers.succeeded('w')).toBeUndefined();
+  for (let i = 0; i < 10; i++) breakers.failed('w', 0);
+  expect(breakers.state('w', 29_999)).toBe('open');
+  expect(breakers.state('w', 30_000)).toBe('probing');
+  expect(breakers.succeeded('w')).toBeNull();
+  expect(breakers.state('w', 30_000)).toBe('closed');
+  expect(breakers.failed('w', 40_000).health).toMatchObject({ failures: 1, failingSince: 40_000, openings: 0 });
+});
