@@ -142,50 +142,158 @@ begin atomic
      and a.attnum > 0 and not a.attisdropped;
 end;
 
--- Queues past deliveries of a webhook again, under the same webhook-id. p_tenant_id null: any tenant.
-create function rowhook._replay(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_tenant_id text)
+-- The organization of a body as of now, printed as envelope.ts prints it.
+create function rowhook._organization(p_tenant_id text)
+returns json
+language sql
+stable
+begin atomic
+  select coalesce(
+    (select '{"id":' || to_json(t.id) || ',"name":' || coalesce(to_json(t.name)::text, 'null') || ',"slug":' || coalesce(to_json(t.slug)::text, 'null') || '}'
+       from rowhook.webhook_tenants t
+      where t.id = p_tenant_id and (t.name is not null or t.slug is not null)),
+    '{"id":' || to_json(p_tenant_id) || '}')::json;
+end;
+
+-- The events in [p_since, p_until) that a webhook wants by type and that are not waiting or failed: with p_sent also those
+-- that it got. What its lane has yet to read is left out: the daemon will send it anyway. The body is made of what the
+-- last attempt was made of, so that its bytes stay the same; of what was never sent, as of now.
+create function rowhook._replayable(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_sent boolean)
+returns table (
+  delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at timestamptz, source_id int, lane smallint, ordinal smallint,
+  truncated boolean, tenant_id text, event_id text, event_type text, row_key text, organization json, webhook_name text, payload_format text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+-- planned for these very values: only the slots of those days are read
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_webhook record;
+  v_from    bigint := floor(extract(epoch from greatest(p_since, now() - interval '8 days') - interval '1 minute') / 86400);
+  v_to      bigint := floor(extract(epoch from least(p_until, now()) + interval '1 minute') / 86400);
+  v_slots   smallint[] := array(select distinct (day % 8)::smallint from generate_series(v_from, v_to) as day);
+begin
+  select c.id, c.tenant_id, c.name, c.event_types, c.payload_format, rowhook._lane(c.tenant_id) as lane, rowhook._organization(c.tenant_id) as organization
+    into v_webhook
+    from rowhook.webhook_configurations c where c.id = p_webhook_id;
+  return query
+  with logged as (
+    select l.delivery_id, bool_or(l.status = 'success') as succeeded,
+           min(l.organization::text) as organization, min(l.webhook_name) as webhook_name, min(l.payload_format) as payload_format
+      from rowhook.webhook_logs l
+     where l.tenant_id = v_webhook.tenant_id and l.webhook_id = v_webhook.id and l.attempted_at >= p_since - interval '1 minute'
+     group by l.delivery_id
+  )
+  select d.delivery_id, v_webhook.id, o.id, o.occurred_at, o.source_id, o.lane, (e.n - 1)::smallint,
+         o.truncated, o.tenant_id, i.event_id, e.event_type, o.row_key, coalesce(logged.organization::json, v_webhook.organization),
+         coalesce(logged.webhook_name, v_webhook.name), coalesce(logged.payload_format, v_webhook.payload_format)
+    from rowhook.webhook_outbox o
+    join rowhook.webhook_lanes p on p.lane = o.lane
+   cross join lateral unnest(o.event_types) with ordinality as e (event_type, n)
+   cross join lateral (select rowhook._event_id(o.id, (e.n - 1)::int)) as i (event_id)
+   cross join lateral (select rowhook._delivery_id(i.event_id, v_webhook.id)) as d (delivery_id)
+    left join logged on logged.delivery_id = d.delivery_id
+   where o.slot = any (v_slots) and o.lane = v_webhook.lane and o.tenant_id = v_webhook.tenant_id and o.test_webhook_id is null
+     and o.occurred_at >= p_since and o.occurred_at < p_until
+     and rowhook._patterns(array[e.event_type]) && v_webhook.event_types
+     and (logged.delivery_id is not null or pg_visible_in_snapshot(o.xid, p.from_snapshot))
+     and (p_sent or logged.succeeded is not true)
+     and not exists (select from rowhook.webhook_deliveries w where w.delivery_id = d.delivery_id);
+end
+$$;
+
+-- Tells the owner of a tenant's lane to look for deliveries that wait.
+create function rowhook._call_lane(p_tenant_id text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into rowhook.webhook_outbox (lane, tenant_id, event_types) values (rowhook._lane(p_tenant_id), p_tenant_id, '{}');
+  perform rowhook._ring();
+end
+$$;
+
+-- Queues past events of a webhook, under the webhook-id they had or would have had. They wait as rows of
+-- webhook_deliveries, so nothing of a replay is lost with the daemon, and go out behind what is new. The filter is the
+-- daemon's to ask. p_tenant_id null: any tenant.
+create function rowhook._replay(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean, p_tenant_id text)
 returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_count bigint;
+  v_since     timestamptz := coalesce(p_since, '-infinity');
+  v_until     timestamptz := coalesce(p_until, 'infinity');
+  v_tenant_id text;
+  v_failed    bigint := 0;
+  v_others    bigint := 0;
 begin
-  if not exists (select from rowhook.webhook_configurations c
-                  where c.id = p_webhook_id and (p_tenant_id is null or c.tenant_id = p_tenant_id)) then
+  select c.tenant_id into v_tenant_id
+    from rowhook.webhook_configurations c
+   where c.id = p_webhook_id and (p_tenant_id is null or c.tenant_id = p_tenant_id);
+  if not found then
     raise no_data_found using message = format('replay: there is no webhook %s', p_webhook_id);
   end if;
-  if p_only is distinct from 'failed' then
+  if p_only is null or p_only not in ('failed', 'missed', 'all') then
     raise invalid_parameter_value using
       message = format('replay: only => %L is refused', p_only),
-      hint = 'It is ''failed'': deliveries whose attempts ran out.';
+      hint = 'It is ''failed'': attempts ran out; ''missed'': never delivered and not waiting; or ''all'': whatever the webhook wants of that time, delivered or not.';
   end if;
-  update rowhook.webhook_deliveries d
-     set state = 'waiting', next_attempt_at = now(), attempt = 0
-   where d.webhook_id = p_webhook_id and d.state = 'failed'
-     and d.occurred_at >= coalesce(p_since, '-infinity') and d.occurred_at < coalesce(p_until, 'infinity');
-  get diagnostics v_count = row_count;
-  if v_count > 0 then
-    -- tells the owner of the tenant's lane to look
-    insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
-    select rowhook._lane(c.tenant_id), c.tenant_id, '{}' from rowhook.webhook_configurations c where c.id = p_webhook_id;
-    perform rowhook._ring();
+
+  if p_dry_run then
+    if p_only <> 'missed' then
+      select count(*) into v_failed from rowhook.webhook_deliveries d
+       where d.webhook_id = p_webhook_id and d.state = 'failed' and d.occurred_at >= v_since and d.occurred_at < v_until;
+    end if;
+    if p_only <> 'failed' then
+      select count(*) into v_others from rowhook._replayable(p_webhook_id, v_since, v_until, p_only = 'all');
+    end if;
+    return v_failed + v_others;
   end if;
-  return v_count;
+
+  if p_only <> 'failed' then
+    insert into rowhook.webhook_deliveries
+      (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, lane, ordinal, attempted, replayed, truncated,
+       tenant_id, event_id, event_type, row_key, organization, webhook_name, payload_format)
+    select r.delivery_id, r.webhook_id, r.outbox_id, r.occurred_at, now(), r.source_id, r.lane, r.ordinal, true, true, r.truncated,
+           r.tenant_id, r.event_id, r.event_type, r.row_key, r.organization, r.webhook_name, r.payload_format
+      from rowhook._replayable(p_webhook_id, v_since, v_until, p_only = 'all') as r
+    on conflict (delivery_id) do nothing;
+    get diagnostics v_others = row_count;
+  end if;
+  if p_only <> 'missed' then
+    -- their order is given up: later events of their rows have gone out already
+    update rowhook.webhook_deliveries d
+       set state = 'waiting', next_attempt_at = now(), attempt = 0, replayed = true, ordered = false, batch_id = null
+     where d.webhook_id = p_webhook_id and d.state = 'failed' and d.occurred_at >= v_since and d.occurred_at < v_until;
+    get diagnostics v_failed = row_count;
+  end if;
+  if v_failed + v_others > 0 then
+    perform rowhook._call_lane(v_tenant_id);
+  end if;
+  return v_failed + v_others;
 end
 $$;
 
-create function rowhook._replay_own(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text)
+create function rowhook._replay_own(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean)
 returns bigint
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-return rowhook._replay(p_webhook_id, p_since, p_until, p_only, coalesce(rowhook.current_tenant(), ''));
+return rowhook._replay(p_webhook_id, p_since, p_until, p_only, p_dry_run, coalesce(rowhook.current_tenant(), ''));
 
--- Delivers again what failed for good: events of this webhook that happened in [since, until).
-create function rowhook.replay(webhook_id uuid, since timestamptz, until timestamptz default null, "only" text default 'failed')
+create function rowhook.replay(
+  webhook_id uuid,
+  since      timestamptz,
+  until      timestamptz default null,
+  "only"     text        default 'failed',
+  dry_run    boolean     default false
+)
 returns bigint
 language plpgsql
 volatile
@@ -193,14 +301,101 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if pg_has_role(current_user, 'rowhook_owner', 'usage') then
-    return rowhook._replay(webhook_id, since, until, "only", null);
+    return rowhook._replay(webhook_id, since, until, "only", dry_run, null);
   end if;
-  return rowhook._replay_own(webhook_id, since, until, "only");
+  return rowhook._replay_own(webhook_id, since, until, "only", dry_run);
 end
 $$;
 
-comment on function rowhook.replay(uuid, timestamptz, timestamptz, text) is
-  'Queues failed deliveries of a webhook again, of events in [since, until), under the same webhook-id. Returns how many.';
+comment on function rowhook.replay(uuid, timestamptz, timestamptz, text, boolean) is
+  'Sends events in [since, until) to a webhook again, under the same webhook-id, behind what is new: "only" => ''failed'' (attempts ran out), ''missed'' (never delivered) or ''all''. Returns how many; dry_run only counts. Its filter is asked when they are sent.';
+
+-- Sends one delivery again, now: one that failed, waits, was skipped or succeeded. p_tenant_id null: any tenant.
+create function rowhook._replay_delivery(p_delivery_id uuid, p_tenant_id text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tenant_id text;
+  v_last      record;
+begin
+  update rowhook.webhook_deliveries d
+     set state = 'waiting', next_attempt_at = now(),
+         attempt  = case d.state when 'failed' then 0 else d.attempt end,
+         ordered  = d.ordered and d.state = 'waiting',
+         batch_id = case d.state when 'waiting' then d.batch_id end
+   where d.delivery_id = p_delivery_id and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+     and d.next_attempt_at is distinct from 'infinity'
+  returning d.tenant_id into v_tenant_id;
+
+  if not found then
+    if exists (select from rowhook.webhook_deliveries d
+                where d.delivery_id = p_delivery_id and (p_tenant_id is null or d.tenant_id = p_tenant_id)) then
+      raise object_not_in_prerequisite_state using
+        message = format('replay_delivery: delivery %s waits for an earlier one of its row (ordering row)', p_delivery_id),
+        hint = 'Replay that one.';
+    end if;
+    -- an older event has left the outbox, so an older log need not be read
+    select l.tenant_id, l.webhook_id, l.event_id, l.event_type, l.organization, l.webhook_name, l.payload_format into v_last
+      from rowhook.webhook_logs l
+      join rowhook.webhook_configurations c on c.id = l.webhook_id
+     where l.delivery_id = p_delivery_id and l.attempted_at > now() - interval '9 days'
+       and (p_tenant_id is null or l.tenant_id = p_tenant_id)
+     order by l.attempted_at desc
+     limit 1;
+    if not found then
+      raise no_data_found using
+        message = format('replay_delivery: there is no delivery %s', p_delivery_id),
+        hint = 'webhook_logs shows those that were attempted. A deleted webhook, or an event older than the outbox (7 days), cannot be replayed.';
+    end if;
+    insert into rowhook.webhook_deliveries
+      (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, lane, ordinal, attempted, truncated, test,
+       tenant_id, event_id, event_type, row_key, organization, webhook_name, payload_format)
+    select p_delivery_id, v_last.webhook_id, o.id, o.occurred_at, now(), o.source_id, o.lane, split_part(v_last.event_id, '_', 4)::smallint, true, o.truncated,
+           o.test_webhook_id is not null, o.tenant_id, v_last.event_id, v_last.event_type, o.row_key, v_last.organization, v_last.webhook_name, v_last.payload_format
+      from rowhook.webhook_outbox o
+     where o.id = split_part(v_last.event_id, '_', 3)::bigint
+       -- a restore may have handed the id out twice
+       and rowhook._event_id(o.id, split_part(v_last.event_id, '_', 4)::int) = v_last.event_id
+    on conflict (delivery_id) do nothing;
+    if not found then
+      raise no_data_found using
+        message = format('replay_delivery: event %s has left the outbox', v_last.event_id),
+        hint = 'The outbox keeps events for 7 days.';
+    end if;
+    v_tenant_id := v_last.tenant_id;
+  end if;
+  perform rowhook._call_lane(v_tenant_id);
+end
+$$;
+
+create function rowhook._replay_delivery_own(p_delivery_id uuid)
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+return rowhook._replay_delivery(p_delivery_id, coalesce(rowhook.current_tenant(), ''));
+
+create function rowhook.replay_delivery(delivery_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_has_role(current_user, 'rowhook_owner', 'usage') then
+    perform rowhook._replay_delivery(delivery_id, null);
+  else
+    perform rowhook._replay_delivery_own(delivery_id);
+  end if;
+end
+$$;
+
+comment on function rowhook.replay_delivery(uuid) is
+  'Sends one delivery again, now, under the same webhook-id: one that failed, waits for its next attempt, was skipped or succeeded.';
 
 -- The daemon disables a webhook that says 410, or has failed for days. Its tenant's other webhooks are told.
 create function rowhook._disable_webhook(p_webhook_id uuid, p_reason text)
@@ -226,8 +421,9 @@ end
 $$;
 
 revoke execute on all functions in schema rowhook from public;
-grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), rowhook.replay(uuid, timestamptz, timestamptz, text),
-                          rowhook._emit_own(text, json, uuid), rowhook._replay_own(uuid, timestamptz, timestamptz, text),
+grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), rowhook.replay(uuid, timestamptz, timestamptz, text, boolean),
+                          rowhook.replay_delivery(uuid), rowhook._emit_own(text, json, uuid),
+                          rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean), rowhook._replay_delivery_own(uuid),
                           rowhook._sample(text), rowhook._patterns(text[]), rowhook.schema_version()
    to rowhook_app;
 grant execute on function rowhook.schema_version(), rowhook._disable_webhook(uuid, text) to rowhook_daemon;
