@@ -6,6 +6,7 @@
  * it is queued or in flight, and the position moves on.
  */
 import type { Breakers } from './breaker.ts';
+import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
 import type {
   Attempt,
   Change,
@@ -21,10 +22,11 @@ import type {
   Webhook,
 } from './model.ts';
 import type { Due, DueQuery, Waiting } from './parked.ts';
+import { Parking } from './parking.ts';
 import { prepare } from './prepare.ts';
-import { type Ticket, WebhookQueue } from './queue.ts';
+import type { Ticket, WebhookQueue } from './queue.ts';
+import { Queues } from './queues.ts';
 import { readBack } from './readback.ts';
-import { retryInMs } from './retry.ts';
 import { TenantLimits } from './tenant-limits.ts';
 
 /** How long a delivery may hold the position of its lane. */
@@ -54,9 +56,10 @@ export interface DispatcherOptions {
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #queues = new Map<string, WebhookQueue>();
+  readonly #queues = new Queues();
   readonly #tenants = new TenantLimits<WebhookQueue>();
   readonly #breakers: Breakers;
+  readonly #parking: Parking;
   /** Queues that may be able to start something, in turn. */
   readonly #ready = new Set<WebhookQueue>();
   readonly #flying = new Map<Ticket, number>();
@@ -70,6 +73,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions, breakers: Breakers) {
     this.#options = options;
     this.#breakers = breakers;
+    this.#parking = new Parking(options.record);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -84,11 +88,11 @@ export class Dispatcher {
   /** Takes a delivery; `settle` is called when its window need not wait for it any more. */
   offer(delivery: Delivery, webhook: Webhook, settle: () => void): void {
     const ticket = this.#ticket(delivery, settle);
-    const queue = this.#queueOf(webhook);
+    const queue = this.#queues.of(webhook);
     // somebody waits for a test, and wants to know how the endpoint is now
     if (delivery.change.testWebhookId !== null && this.#slots < this.#options.maxInFlight) this.#start(queue, [ticket]);
-    else if (queue.isBlocked(delivery)) this.#parkBehind(queue, ticket);
-    else if (queue.backlogged) this.#park(queue, ticket);
+    else if (queue.isBlocked(delivery)) this.#parking.parkBehind(queue, ticket);
+    else if (queue.backlogged) this.#parking.park(queue, ticket);
     else {
       queue.push(ticket);
       this.#ready.add(queue);
@@ -98,33 +102,18 @@ export class Dispatcher {
 
   /** Logs a delivery that is not to be sent. */
   skip(delivery: Delivery, webhook: Webhook, code: OutcomeCode, error: string, settle: () => void): void {
-    this.#skip(this.#queueOf(webhook), this.#ticket(delivery, settle), code, error);
+    this.#skip(this.#queues.of(webhook), this.#ticket(delivery, settle), code, error);
   }
 
   /** The tenant as it is now: what is queued goes by it. The webhooks in `waiting` have parked deliveries, those in `failing` a bad record. */
   update(configuration: TenantConfiguration, waiting: Waiting, failing: ReadonlySet<string>): void {
     this.limit(configuration);
-    const { tenantId, webhooks } = configuration;
-    const ids = new Set<string>();
-    for (const webhook of webhooks) {
-      ids.add(webhook.id);
-      if (!failing.has(webhook.id)) this.#breakers.forget(webhook.id);
-      const parked = waiting.get(webhook.id);
-      const queue = parked ? this.#queueOf(webhook) : this.#queues.get(webhook.id);
-      if (!queue) continue;
-      queue.configure(webhook);
-      if (!parked) continue;
-      queue.backlogged ||= parked.unattempted;
-      queue.dueAt = performance.now();
-      for (const { delivery, head } of parked.heads) queue.setHead(delivery, head);
-    }
-    for (const [id, queue] of this.#queues) {
-      if (queue.webhook.tenantId !== tenantId || ids.has(id)) continue;
+    for (const webhook of configuration.webhooks) if (!failing.has(webhook.id)) this.#breakers.forget(webhook.id);
+    for (const queue of this.#queues.update(configuration, waiting)) {
       for (const ticket of queue.drain())
         this.#skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before this was sent');
       this.#ready.delete(queue);
-      this.#queues.delete(id);
-      this.#breakers.forget(id);
+      this.#breakers.forget(queue.webhook.id);
     }
   }
 
@@ -135,25 +124,11 @@ export class Dispatcher {
 
   /** The recorder has committed these; `heads` are the rows with ordering 'row' that they touched. */
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
-    const now = performance.now();
-    for (const { attempt, delivery, wait, settle } of entries) {
+    for (const { attempt, settle } of entries) {
       settle();
       if (attempt && attempt.outcome.status !== 'skipped') this.#slots -= 1;
-      const queue = this.#queues.get(delivery.webhookId);
-      if (!queue) continue;
-      // until now a read of due deliveries could have found it as it was before; one that is held is still in flight
-      if (attempt !== null || wait === 'behind' || wait === 'done') queue.letGo(delivery.id);
-      if (wait === 'done') continue;
-      queue.uncommittedParks -= 1;
-      if (wait === 'behind') queue.countBehind(delivery, -1);
-      else if (wait !== 'never' && !queue.readBack.has(delivery.id))
-        queue.dueAt = Math.min(queue.dueAt ?? Infinity, now + wait);
     }
-    for (const { delivery, head, released } of heads) {
-      const queue = this.#queues.get(delivery.webhookId);
-      queue?.setHead(delivery, head);
-      if (queue && released) queue.dueAt = now;
-    }
+    this.#queues.committed(entries, heads);
     this.#pump();
   }
 
@@ -184,17 +159,6 @@ export class Dispatcher {
     };
   }
 
-  #queueOf(webhook: Webhook): WebhookQueue {
-    let queue = this.#queues.get(webhook.id);
-    if (!queue) {
-      queue = new WebhookQueue(webhook);
-      this.#queues.set(webhook.id, queue);
-    }
-    // an older window never brings an older configuration: both come from one cache
-    if (queue.webhook !== webhook) queue.configure(webhook);
-    return queue;
-  }
-
   /** Starts attempts, one per queue and turn. */
   #pump(): void {
     if (this.#stopped || !this.#options.mayStart()) return;
@@ -203,7 +167,7 @@ export class Dispatcher {
       // a Set is visited in order of insertion, also what is inserted on the way: this is the end of the line
       this.#ready.delete(queue);
       if (!this.#hasRoom(queue)) continue;
-      const tickets = queue.take(performance.now(), (blocked) => this.#parkBehind(queue, blocked));
+      const tickets = queue.take(performance.now(), (blocked) => this.#parking.parkBehind(queue, blocked));
       if (tickets.length === 0) continue;
       this.#start(queue, tickets);
       if (queue.length > 0) this.#ready.add(queue);
@@ -241,58 +205,27 @@ export class Dispatcher {
       .then((outcome) => {
         queue.limiter.end();
         for (const waiting of endOfTenants()) this.#ready.add(waiting);
-        const retry = this.#judge(queue, deliveries, outcome);
+        const { wait, health, disable } = consequenceOf(
+          webhook,
+          deliveries,
+          outcome,
+          this.#breakers,
+          this.#options.now(),
+          Math.random(),
+        );
+        if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
         tickets.forEach((ticket, i) => {
           const { delivery } = ticket;
-          delivery.attempt += 1;
-          const attempt = {
-            delivery,
-            attempt: delivery.attempt,
-            outcome,
-            startedAt,
-            requestMethod: webhook.httpMethod,
-            requestUrl: webhook.url,
-            requestHeaders: loggedHeaders,
-            retryInMs: retry.inMs,
-          };
           this.#flying.delete(ticket);
+          if (typeof wait === 'number') queue.blockBehind(delivery);
           queue.free(delivery);
+          const attempt = madeAttempt(delivery, webhook, outcome, startedAt, loggedHeaders, wait);
           this.#options.onAttempt(attempt);
-          // a batch is one success or failure of its webhook
-          this.#record(
-            queue,
-            ticket,
-            attempt,
-            outcome.status === 'success' ? 'done' : (retry.inMs ?? 'never'),
-            i === 0 ? retry.health : undefined,
-          );
+          this.#parking.record(queue, ticket, attempt, wait, i === 0 ? health : undefined);
         });
-        this.#goOn(queue, retry.health);
+        this.#goOn(queue, health);
       })
       .catch(this.#options.onError);
-  }
-
-  /** What an outcome means: when to try again, the webhook's health, and maybe the end of it. */
-  #judge(
-    queue: WebhookQueue,
-    deliveries: readonly Delivery[],
-    outcome: Outcome,
-  ): { inMs: number | null; health: Health | null | undefined } {
-    const { webhook } = queue;
-    const now = this.#options.now();
-    if (outcome.status === 'success') return { inMs: null, health: this.#breakers.succeeded(webhook.id) };
-    const failed = {
-      code: outcome.code,
-      responseStatus: outcome.response?.status ?? null,
-      retryAfter: outcome.response?.headers['retry-after'],
-    };
-    const attempt = Math.max(...deliveries.map((delivery) => delivery.attempt)) + 1;
-    const inMs = retryInMs(webhook.retry, attempt, failed, now, Math.random());
-    if (inMs !== null) for (const delivery of deliveries) queue.blockBehind(delivery);
-    const { health, disable } = this.#breakers.failed(webhook.id, now);
-    const reason = outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable;
-    if (reason !== null && webhook.isActive) this.#options.onDisable(webhook, reason);
-    return { inMs, health };
   }
 
   /** After an attempt: the queue may go on, or its breaker has opened or closed. */
@@ -310,64 +243,21 @@ export class Dispatcher {
     const verdict = delivery.unfiltered ? this.#options.judge(queue.webhook, delivery.change) : 'send';
     if (verdict === 'send') return true;
     const ticket = { delivery, settle: () => {}, queuedAt: Infinity };
-    if (verdict === 'pass_over') this.#record(queue, ticket, null, 'done');
+    if (verdict === 'pass_over') this.#parking.record(queue, ticket, null, 'done');
     else this.#skip(queue, ticket, verdict.code, verdict.error);
     return false;
   }
 
   #skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void {
-    const { delivery } = ticket;
-    const outcome: Outcome = { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 };
-    const { httpMethod, url } = queue.webhook;
-    const attempt = {
-      delivery,
-      attempt: delivery.attempt,
-      outcome,
-      startedAt: performance.now(),
-      requestMethod: httpMethod,
-      requestUrl: url,
-      requestHeaders: {},
-      retryInMs: null,
-    };
+    const attempt = skippedAttempt(ticket.delivery, queue.webhook, code, error);
     this.#options.onAttempt(attempt);
-    this.#record(queue, ticket, attempt, 'done');
+    this.#parking.record(queue, ticket, attempt, 'done');
     if (queue.length > 0) this.#ready.add(queue);
   }
 
-  /** Into the table, due at once; behind it nothing of this webhook overtakes. */
-  #park(queue: WebhookQueue, ticket: Ticket): void {
-    queue.backlogged = true;
-    this.#record(queue, ticket, null, 0);
-  }
-
-  /** Into the table, behind the head of its row. */
-  #parkBehind(queue: WebhookQueue, ticket: Ticket): void {
-    queue.countBehind(ticket.delivery, 1);
-    this.#record(queue, ticket, null, 'behind');
-  }
-
   #parkAll(queue: WebhookQueue): void {
-    for (const ticket of queue.drain()) {
-      // what was read back is in the table already
-      if (queue.letGo(ticket.delivery.id)) queue.dueAt = performance.now();
-      else this.#park(queue, ticket);
-    }
     this.#ready.delete(queue);
-  }
-
-  #record(
-    queue: WebhookQueue,
-    { delivery, settle }: Ticket,
-    attempt: Attempt | null,
-    wait: Entry['wait'],
-    health?: Health | null,
-  ): void {
-    if (wait !== 'done') {
-      queue.uncommittedParks += 1;
-      queue.parksSeen += 1;
-    }
-    const ordered = queue.webhook.ordering === 'row' && delivery.change.rowKey !== null;
-    this.#options.record({ delivery, attempt, wait, ordered, health, settle });
+    this.#parking.parkAll(queue);
   }
 
   #tick(): void {
@@ -376,15 +266,13 @@ export class Dispatcher {
       if (now - queue.heldSince > HOLD_MS + (queue.webhook.batchMax > 1 ? queue.webhook.batchWaitMs : 0))
         this.#parkAll(queue);
       if (queue.length > 0) this.#ready.add(queue);
-      else if (queue.isIdle) this.#queues.delete(queue.webhook.id);
+      else if (queue.isIdle) this.#queues.delete(queue);
     }
     for (const [ticket, startedAt] of this.#flying) {
       if (now - startedAt < HOLD_MS) break;
       const queue = this.#queues.get(ticket.delivery.webhookId);
       if (!queue || queue.readBack.has(ticket.delivery.id)) continue;
-      // its attempt goes on; the row is there for the next owner, should we die before it ends
-      queue.readBack.add(ticket.delivery.id);
-      this.#record(queue, ticket, null, queue.webhook.timeoutMs + HOLD_MS);
+      this.#parking.hold(queue, ticket, HOLD_MS);
     }
     this.#readDue([...this.#queues.values()].filter((queue) => this.#isDue(queue, now)).slice(0, DUE_WEBHOOKS_MAX));
     this.#pump();

@@ -1,0 +1,74 @@
+/** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
+import type { Breakers } from './breaker.ts';
+import type { Attempt, Delivery, Entry, Health, Outcome, OutcomeCode, Webhook } from './model.ts';
+import { retryInMs } from './retry.ts';
+
+export interface Consequence {
+  /** What becomes of the delivery, or of all deliveries of a batch. */
+  wait: Exclude<Entry['wait'], 'behind'>;
+  health: Health | null | undefined;
+  /** Why the webhook is to be disabled; null: it is not. */
+  disable: string | null;
+}
+
+/** `now` in milliseconds on the database's clock, `random` in [0, 1). A batch is one success or failure of its webhook. */
+export function consequenceOf(
+  webhook: Webhook,
+  deliveries: readonly Delivery[],
+  outcome: Outcome,
+  breakers: Breakers,
+  now: number,
+  random: number,
+): Consequence {
+  if (outcome.status === 'success') return { wait: 'done', health: breakers.succeeded(webhook.id), disable: null };
+  const failed = {
+    code: outcome.code,
+    responseStatus: outcome.response?.status ?? null,
+    retryAfter: outcome.response?.headers['retry-after'],
+  };
+  const attempt = Math.max(...deliveries.map((delivery) => delivery.attempt)) + 1;
+  const { health, disable } = breakers.failed(webhook.id, now);
+  return {
+    wait: retryInMs(webhook.retry, attempt, failed, now, random) ?? 'never',
+    health,
+    disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable,
+  };
+}
+
+/** One more attempt of a delivery, which counts it. */
+export function madeAttempt(
+  delivery: Delivery,
+  webhook: Webhook,
+  outcome: Outcome,
+  startedAt: number,
+  requestHeaders: Record<string, string>,
+  wait: Entry['wait'],
+): Attempt {
+  delivery.attempt += 1;
+  const retryInMs = typeof wait === 'number' ? wait : null;
+  const { httpMethod: requestMethod, url: requestUrl } = webhook;
+  return {
+    delivery,
+    attempt: delivery.attempt,
+    outcome,
+    startedAt,
+    requestMethod,
+    requestUrl,
+    requestHeaders,
+    retryInMs,
+  };
+}
+
+/** The log row of a delivery that was wanted and is not sent. */
+export function skippedAttempt(delivery: Delivery, webhook: Webhook, code: OutcomeCode, error: string): Attempt {
+  return {
+    delivery,
+    attempt: delivery.attempt,
+    outcome: { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 },
+    startedAt: performance.now(),
+    requestMethod: webhook.httpMethod,
+    requestUrl: webhook.url,
+    requestHeaders: {},
+    retryInMs: null,
+  };
+}

@@ -1,0 +1,52 @@
+/** Hands to RECORD what became of a delivery, and keeps the queue's account of what is on its way to the table. */
+import type { Attempt, Entry, Health } from './model.ts';
+import type { Ticket, WebhookQueue } from './queue.ts';
+
+export class Parking {
+  readonly #add: (entry: Entry) => void;
+
+  constructor(add: (entry: Entry) => void) {
+    this.#add = add;
+  }
+
+  record(
+    queue: WebhookQueue,
+    { delivery, settle }: Ticket,
+    attempt: Attempt | null,
+    wait: Entry['wait'],
+    health?: Health | null,
+  ): void {
+    if (wait !== 'done') {
+      queue.uncommittedParks += 1;
+      queue.parksSeen += 1;
+    }
+    const ordered = queue.webhook.ordering === 'row' && delivery.change.rowKey !== null;
+    this.#add({ delivery, attempt, wait, ordered, health, settle });
+  }
+
+  /** Into the table, due at once; behind it nothing of this webhook overtakes. */
+  park(queue: WebhookQueue, ticket: Ticket): void {
+    queue.backlogged = true;
+    this.record(queue, ticket, null, 0);
+  }
+
+  /** Into the table, behind the head of its row. */
+  parkBehind(queue: WebhookQueue, ticket: Ticket): void {
+    queue.countBehind(ticket.delivery, 1);
+    this.record(queue, ticket, null, 'behind');
+  }
+
+  /** Everything that is queued, in order. What was read back is in the table already. */
+  parkAll(queue: WebhookQueue): void {
+    for (const ticket of queue.drain()) {
+      if (queue.letGo(ticket.delivery.id)) queue.dueAt = performance.now();
+      else this.park(queue, ticket);
+    }
+  }
+
+  /** Its attempt goes on; the row is there for the next owner, should we die before it ends. */
+  hold(queue: WebhookQueue, ticket: Ticket, marginMs: number): void {
+    queue.readBack.add(ticket.delivery.id);
+    this.record(queue, ticket, null, queue.webhook.timeoutMs + marginMs);
+  }
+}

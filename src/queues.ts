@@ -1,0 +1,71 @@
+/** The queues of all webhooks that have something in memory or in the table. */
+import type { Entry, RowHead, TenantConfiguration, Webhook } from './model.ts';
+import type { Waiting } from './parked.ts';
+import { WebhookQueue } from './queue.ts';
+
+export class Queues {
+  readonly #queues = new Map<string, WebhookQueue>();
+
+  get(webhookId: string): WebhookQueue | undefined {
+    return this.#queues.get(webhookId);
+  }
+
+  values(): IterableIterator<WebhookQueue> {
+    return this.#queues.values();
+  }
+
+  of(webhook: Webhook): WebhookQueue {
+    let queue = this.#queues.get(webhook.id);
+    if (!queue) {
+      queue = new WebhookQueue(webhook);
+      this.#queues.set(webhook.id, queue);
+    }
+    // an older window never brings an older configuration: both come from one cache
+    if (queue.webhook !== webhook) queue.configure(webhook);
+    return queue;
+  }
+
+  delete(queue: WebhookQueue): void {
+    this.#queues.delete(queue.webhook.id);
+  }
+
+  /** The tenant's webhooks as they are now; those in `waiting` have parked deliveries. Returns the queues of deleted ones. */
+  update({ tenantId, webhooks }: TenantConfiguration, waiting: Waiting): WebhookQueue[] {
+    for (const webhook of webhooks) {
+      const parked = waiting.get(webhook.id);
+      const queue = parked ? this.of(webhook) : this.#queues.get(webhook.id);
+      queue?.configure(webhook);
+      if (!queue || !parked) continue;
+      queue.backlogged ||= parked.unattempted;
+      queue.dueAt = performance.now();
+      for (const { delivery, head } of parked.heads) queue.setHead(delivery, head);
+    }
+    const ids = new Set(webhooks.map(({ id }) => id));
+    const deleted = [...this.#queues.values()].filter(
+      ({ webhook }) => webhook.tenantId === tenantId && !ids.has(webhook.id),
+    );
+    for (const queue of deleted) this.delete(queue);
+    return deleted;
+  }
+
+  /** What was recorded is in the table now: it is due again, or gone; see Dispatcher.committed. */
+  committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
+    const now = performance.now();
+    for (const { attempt, delivery, wait } of entries) {
+      const queue = this.#queues.get(delivery.webhookId);
+      if (!queue) continue;
+      // until now a read of due deliveries could have found it as it was before; one that is held is still in flight
+      if (attempt !== null || wait === 'behind' || wait === 'done') queue.letGo(delivery.id);
+      if (wait === 'done') continue;
+      queue.uncommittedParks -= 1;
+      if (wait === 'behind') queue.countBehind(delivery, -1);
+      else if (wait !== 'never' && !queue.readBack.has(delivery.id))
+        queue.dueAt = Math.min(queue.dueAt ?? Infinity, now + wait);
+    }
+    for (const { delivery, head, released } of heads) {
+      const queue = this.#queues.get(delivery.webhookId);
+      queue?.setHead(delivery, head);
+      if (queue && released) queue.dueAt = now;
+    }
+  }
+}
