@@ -94,7 +94,7 @@ create table rowhook.webhook_configurations (
   constraint webhook_configurations_batch_max_wait_in_range check (batch_max_wait_ms between 0 and 5000),
   -- a batch is retried as a whole, so it cannot hold back single rows
   constraint webhook_configurations_batch_or_ordering      check (batch_max_events = 1 or ordering = 'none'),
-  constraint webhook_configurations_allowed_ips_not_empty  check (cardinality(allowed_ips) between 1 and 100)
+  constraint webhook_configurations_allowed_ips_not_empty  check (cardinality(allowed_ips) between 1 and 100 and array_ndims(allowed_ips) = 1 and array_position(allowed_ips, null) is null)
 );
 
 comment on table rowhook.webhook_configurations is
@@ -140,7 +140,7 @@ as $$
 declare
   v_type text;
 begin
-  if coalesce(cardinality(p_event_types), 0) not between 1 and 100 then
+  if coalesce(cardinality(p_event_types), 0) not between 1 and 100 or array_ndims(p_event_types) <> 1 then
     return 'lists 1 to 100 event types, for example {deal.updated} or {deal.*} or {*}';
   end if;
   foreach v_type in array p_event_types loop
@@ -169,6 +169,10 @@ begin
   end if;
   if (select count(*) from jsonb_object_keys(p_headers)) > 50 or octet_length(p_headers::text) > 16384 then
     return 'holds at most 50 headers and 16 kB';
+  end if;
+  select min(key) into v_name from jsonb_object_keys(p_headers) as key group by lower(key) having count(*) > 1 limit 1;
+  if found then
+    return format('%s is there twice; names of headers know no case', quote_literal(left(v_name, 100)));
   end if;
   for v_name, v_value in select key, value from jsonb_each(p_headers) loop
     if v_name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,100}$' then
@@ -251,6 +255,11 @@ begin
   if v_problem is not null then
     raise check_violation using message = 'webhook_configurations.auth_config: ' || v_problem || '.', constraint = 'webhook_configurations_auth_config_is_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'auth_config';
   end if;
+  select key into v_problem from jsonb_object_keys(new.headers) as key
+   where lower(key) = case new.auth_type when 'api_key' then lower(new.auth_config ->> 'header_name') when 'none' then null else 'authorization' end;
+  if found then
+    raise check_violation using message = format('webhook_configurations.headers: %L is set by auth_type %L. Take it out of headers.', v_problem, new.auth_type), constraint = 'webhook_configurations_headers_are_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'headers';
+  end if;
   if new.secret ~ '^whsec_' and (
        length(new.secret) % 4 <> 2 -- 'whsec_' has 6 characters, base64 comes in fours
        or substr(new.secret, 7) !~ '^[A-Za-z0-9+/]+={0,2}$'
@@ -273,8 +282,11 @@ begin
     end if;
     new.updated_at := now();
   end if;
-  if new.previous_secret is null then
+  if new.previous_secret is null or new.previous_secret_expires_at is null then
+    new.previous_secret := null;
     new.previous_secret_expires_at := null;
+  elsif new.previous_secret_expires_at > now() + '7 days' then
+    raise check_violation using message = 'webhook_configurations.previous_secret_expires_at: a rotated secret signs for 7 days more at most.', constraint = 'webhook_configurations_overlap_in_range', schema = 'rowhook', table = 'webhook_configurations', column = 'previous_secret_expires_at';
   end if;
   return new;
 end
@@ -313,6 +325,13 @@ comment on function rowhook.rotate_secret(uuid, interval) is
 
 -- Tenants see and change their own rows; the policies of owner and daemon open the rest. FORCE makes the
 -- policies hold for the table's owner too.
+--
+-- What rowhook_app is not granted, and why:
+--   select (secret, ...)  secrets are written, never read: no RETURNING, WHERE, ON CONFLICT or MERGE shows them
+--   insert (id)           a primary key is unique over all tenants: "already exists" would tell of another one's row
+--   delete                whoever may DELETE may LOCK TABLE ... IN ACCESS EXCLUSIVE MODE, and so stop the daemon and every
+--                         app's writes to watched tables; delete_webhook() takes a row lock and no more
+--   update (tenant_id)    a webhook stays with its tenant
 alter table rowhook.webhook_tenants        enable row level security, force row level security;
 alter table rowhook.webhook_configurations enable row level security, force row level security;
 
@@ -330,14 +349,13 @@ grant select on rowhook.webhook_tenants to rowhook_app, rowhook_daemon;
 
 grant select on rowhook.webhook_configurations to rowhook_daemon;
 
-grant delete on rowhook.webhook_configurations to rowhook_app;
 grant select (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
               previous_secret_expires_at, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
               timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
               batch_max_events, batch_max_wait_ms, allowed_ips, disabled_reason, disabled_at,
               created_at, updated_at)
    on rowhook.webhook_configurations to rowhook_app;
-grant insert (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
+grant insert (tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
               secret, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
               timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
               batch_max_events, batch_max_wait_ms, allowed_ips)

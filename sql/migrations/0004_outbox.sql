@@ -165,6 +165,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_column text := case tg_relid when 'rowhook.webhook_tenants'::regclass then 'id' else 'tenant_id' end;

@@ -210,6 +210,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 set "TimeZone" = 'UTC'
 set lock_timeout = '5s'
 as $$
@@ -218,8 +219,8 @@ declare
   v_name text;
   v_made int := 0;
 begin
-  -- one daemon at a time
-  perform pg_advisory_xact_lock(hashtextextended('rowhook._make_log_partitions', 0));
+  -- one daemon at a time; an advisory lock could be taken, and kept, by anybody
+  perform from rowhook.webhook_installation for update;
   for v_day in select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date loop
     v_name := 'webhook_logs_' || to_char(v_day, 'YYYYMMDD');
     continue when to_regclass('rowhook.' || v_name) is not null;
@@ -241,8 +242,10 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 set "TimeZone" = 'UTC'
-set lock_timeout = '2s'
+-- an open transaction that has read the log keeps the drop waiting, and whoever writes logs waits behind the drop
+set lock_timeout = '100ms'
 as $$
 declare
   v_partition record;
@@ -261,7 +264,10 @@ begin
     v_dropped := v_dropped + 1;
   end loop;
   delete from rowhook.webhook_deliveries
-   where state = 'failed' and occurred_at < now() - make_interval(days => p_retention_days);
+   where delivery_id in (
+     select delivery_id from rowhook.webhook_deliveries
+      where state = 'failed' and occurred_at < now() - make_interval(days => p_retention_days)
+        for update skip locked);
   return v_dropped;
 end
 $$;
@@ -275,16 +281,27 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
-  v_slot smallint := ((rowhook._slot() + 1) % 8)::smallint;
-  v_any  boolean;
-  v_unread boolean;
+  v_slot     smallint := ((rowhook._slot() + 1) % 8)::smallint;
+  v_any      boolean;
+  v_unread   boolean;
+  v_uncopied boolean;
 begin
   execute format('select exists (select from rowhook.webhook_outbox_%s)', v_slot) into v_any;
   if not v_any then
     return null;
   end if;
+  -- before the table is locked; a replay in an open transaction may hold some of these
+  execute format(
+    'update rowhook.webhook_deliveries d
+        set data = o.data, previous = o.previous, has_payload = true
+       from rowhook.webhook_outbox_%s o
+      where d.outbox_id = o.id
+        and d.delivery_id in (
+          select w.delivery_id from rowhook.webhook_deliveries w
+           where not w.has_payload and w.outbox_id in (select id from rowhook.webhook_outbox_%s) for update skip locked)', v_slot, v_slot);
   begin
     execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode nowait', v_slot);
   exception when lock_not_available then
@@ -293,14 +310,12 @@ begin
   execute format(
     'select exists (select from rowhook.webhook_outbox_%s o join rowhook.webhook_lanes l on l.lane = o.lane
                      where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot) into v_unread;
-  if v_unread then
+  execute format(
+    'select exists (select from rowhook.webhook_deliveries d
+                     where not d.has_payload and d.outbox_id in (select id from rowhook.webhook_outbox_%s))', v_slot) into v_uncopied;
+  if v_unread or v_uncopied then
     return null;
   end if;
-  execute format(
-    'update rowhook.webhook_deliveries d
-        set data = o.data, previous = o.previous, has_payload = true
-       from rowhook.webhook_outbox_%s o
-      where d.outbox_id = o.id and not d.has_payload', v_slot);
   execute format('truncate only rowhook.webhook_outbox_%s', v_slot);
   return v_slot;
 end
@@ -321,6 +336,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_system   bigint := (select system_identifier from pg_control_system());
@@ -367,6 +383,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   delete from rowhook.webhook_deliveries d using deleted where d.webhook_id = deleted.id;
@@ -386,6 +403,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   delete from rowhook.webhook_health h

@@ -22,9 +22,9 @@ begin
       message = format('emit: %s is not an event type', coalesce(quote_literal(left(p_event, 128)), 'null')),
       hint = 'Event types look like message.sent: letters, digits, - and _, in parts joined by dots.';
   end if;
-  if p_tenant_id is null or p_tenant_id = '' then
+  if p_tenant_id is null or octet_length(p_tenant_id) not between 1 and 512 then
     raise invalid_parameter_value using
-      message = 'emit: the event has no tenant',
+      message = case when p_tenant_id <> '' then 'emit: a tenant of more than 512 bytes is refused' else 'emit: the event has no tenant' end,
       hint = 'Pass tenant_id, or set rowhook.tenant_id in this session.';
   end if;
   if octet_length(p_data::text) > 1048576 then
@@ -46,6 +46,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   if p_webhook_id is not null and not exists (
@@ -165,8 +166,11 @@ returns table (
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- planned for these very values: only the slots of those days are read
+-- planned for these very values: only the slots of those days are read. Nothing is known of how many rows come together,
+-- so nested loops, which are cheap only when they are few, are out
 set plan_cache_mode = force_custom_plan
+set enable_nestloop = off
+set jit = off
 as $$
 declare
   v_webhook record;
@@ -178,28 +182,39 @@ begin
     into v_webhook
     from rowhook.webhook_configurations c where c.id = p_webhook_id;
   return query
-  with logged as (
+  -- each id is made once: the function that makes one costs 12 microseconds
+  with incarnations as (
+    select i.starts_at_id, lead(i.starts_at_id) over (order by i.starts_at_id) as ends_at_id, i.incarnation
+      from rowhook.webhook_incarnations i
+  ), wanted as materialized (
+    select o.id, o.xid, o.occurred_at, o.source_id, o.truncated, o.row_key, (e.n - 1)::smallint as ordinal, e.event_type,
+           'evt_' || i.incarnation || '_' || o.id || '_' || (e.n - 1) as event_id
+      from rowhook.webhook_outbox o
+     cross join lateral unnest(o.event_types) with ordinality as e (event_type, n)
+      join incarnations i on o.id >= i.starts_at_id and (i.ends_at_id is null or o.id < i.ends_at_id)
+     where o.slot = any (v_slots) and o.lane = v_webhook.lane and o.tenant_id = v_webhook.tenant_id and o.test_webhook_id is null
+       and o.occurred_at >= p_since and o.occurred_at < p_until
+       and exists (select from unnest(v_webhook.event_types) as w (pattern)
+                    where e.event_type = w.pattern or w.pattern = '*'
+                       or (right(w.pattern, 2) = '.*' and starts_with(e.event_type, left(w.pattern, -1))))
+  ), delivery as materialized (
+    select w.*, rowhook._delivery_id(w.event_id, v_webhook.id) as id_of_delivery from wanted w
+  ), logged as materialized (
     select l.delivery_id, bool_or(l.status = 'success') as succeeded,
            min(l.organization::text) as organization, min(l.webhook_name) as webhook_name, min(l.payload_format) as payload_format
       from rowhook.webhook_logs l
      where l.tenant_id = v_webhook.tenant_id and l.webhook_id = v_webhook.id and l.attempted_at >= p_since - interval '1 minute'
      group by l.delivery_id
   )
-  select d.delivery_id, v_webhook.id, o.id, o.occurred_at, o.source_id, o.lane, (e.n - 1)::smallint,
-         o.truncated, o.tenant_id, i.event_id, e.event_type, o.row_key, coalesce(logged.organization::json, v_webhook.organization),
+  select d.id_of_delivery, v_webhook.id, d.id, d.occurred_at, d.source_id, v_webhook.lane, d.ordinal,
+         d.truncated, v_webhook.tenant_id, d.event_id, d.event_type, d.row_key, coalesce(logged.organization::json, v_webhook.organization),
          coalesce(logged.webhook_name, v_webhook.name), coalesce(logged.payload_format, v_webhook.payload_format)
-    from rowhook.webhook_outbox o
-    join rowhook.webhook_lanes p on p.lane = o.lane
-   cross join lateral unnest(o.event_types) with ordinality as e (event_type, n)
-   cross join lateral (select rowhook._event_id(o.id, (e.n - 1)::int)) as i (event_id)
-   cross join lateral (select rowhook._delivery_id(i.event_id, v_webhook.id)) as d (delivery_id)
-    left join logged on logged.delivery_id = d.delivery_id
-   where o.slot = any (v_slots) and o.lane = v_webhook.lane and o.tenant_id = v_webhook.tenant_id and o.test_webhook_id is null
-     and o.occurred_at >= p_since and o.occurred_at < p_until
-     and rowhook._patterns(array[e.event_type]) && v_webhook.event_types
-     and (logged.delivery_id is not null or pg_visible_in_snapshot(o.xid, p.from_snapshot))
+    from delivery d
+    join rowhook.webhook_lanes p on p.lane = v_webhook.lane
+    left join logged on logged.delivery_id = d.id_of_delivery
+   where (logged.delivery_id is not null or pg_visible_in_snapshot(d.xid, p.from_snapshot))
      and (p_sent or logged.succeeded is not true)
-     and not exists (select from rowhook.webhook_deliveries w where w.delivery_id = d.delivery_id);
+     and not exists (select from rowhook.webhook_deliveries w where w.delivery_id = d.id_of_delivery);
 end
 $$;
 
@@ -285,6 +300,7 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 return rowhook._replay(p_webhook_id, p_since, p_until, p_only, p_dry_run, coalesce(rowhook.current_tenant(), ''));
 
 create function rowhook.replay(
@@ -377,6 +393,7 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 return rowhook._replay_delivery(p_delivery_id, coalesce(rowhook.current_tenant(), ''));
 
 create function rowhook.replay_delivery(delivery_id uuid)
@@ -397,6 +414,46 @@ $$;
 comment on function rowhook.replay_delivery(uuid) is
   'Sends one delivery again, now, under the same webhook-id: one that failed, waits for its next attempt, was skipped or succeeded.';
 
+create function rowhook._delete_own(p_webhook_id uuid)
+returns boolean
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+begin atomic
+  with deleted as (
+    delete from rowhook.webhook_configurations
+     where id = p_webhook_id and tenant_id = rowhook.current_tenant()
+    returning id)
+  select count(*) > 0 from deleted;
+end;
+
+-- Deletes a webhook and its unfinished deliveries; its logs stay. Tenants have no DELETE on the table, see 0003.
+create function rowhook.delete_webhook(webhook_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_deleted boolean;
+begin
+  if pg_has_role(current_user, 'rowhook_owner', 'usage') then
+    delete from rowhook.webhook_configurations c where c.id = delete_webhook.webhook_id;
+    v_deleted := found;
+  else
+    v_deleted := rowhook._delete_own(webhook_id);
+  end if;
+  if not v_deleted then
+    raise no_data_found using message = format('delete_webhook: there is no webhook %s', webhook_id);
+  end if;
+end
+$$;
+
+comment on function rowhook.delete_webhook(uuid) is
+  'Deletes a webhook and its unfinished deliveries; its logs stay.';
+
 -- The daemon disables a webhook that says 410, or has failed for days. Its tenant's other webhooks are told.
 create function rowhook._disable_webhook(p_webhook_id uuid, p_reason text)
 returns void
@@ -404,13 +461,16 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_webhook record;
 begin
+  -- its tenant may hold the row in an open transaction, and nothing of the daemon waits for a tenant: the next attempt
+  -- comes here again
   update rowhook.webhook_configurations
      set is_active = false, disabled_at = now(), disabled_reason = p_reason
-   where id = p_webhook_id and is_active
+   where id = (select id from rowhook.webhook_configurations where id = p_webhook_id and is_active for update skip locked)
   returning id, tenant_id, name, disabled_at into v_webhook;
   if found then
     perform rowhook._write_event('webhook.disabled',
@@ -422,7 +482,7 @@ $$;
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), rowhook.replay(uuid, timestamptz, timestamptz, text, boolean),
-                          rowhook.replay_delivery(uuid), rowhook._emit_own(text, json, uuid),
+                          rowhook.replay_delivery(uuid), rowhook.delete_webhook(uuid), rowhook._delete_own(uuid), rowhook._emit_own(text, json, uuid),
                           rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean), rowhook._replay_delivery_own(uuid),
                           rowhook._sample(text), rowhook._patterns(text[]), rowhook.schema_version()
    to rowhook_app;
