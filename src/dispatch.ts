@@ -7,6 +7,7 @@
  */
 import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
+import { Flights, type Landing } from './flights.ts';
 import type {
   Attempt,
   Change,
@@ -23,7 +24,6 @@ import type {
 } from './model.ts';
 import type { Due, DueQuery, Waiting } from './parked.ts';
 import { Parking } from './parking.ts';
-import { prepare } from './prepare.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
 import { readBack } from './readback.ts';
@@ -62,10 +62,8 @@ export class Dispatcher {
   readonly #parking: Parking;
   /** Queues that may be able to start something, in turn. */
   readonly #ready = new Set<WebhookQueue>();
-  readonly #flying = new Map<Ticket, number>();
+  readonly #flights: Flights;
   readonly #timer: NodeJS.Timeout;
-  /** Attempts that are under way or not committed yet. */
-  #slots = 0;
   /** Deliveries in memory that some window waits for. */
   #pending = 0;
   #stopped = false;
@@ -74,6 +72,7 @@ export class Dispatcher {
     this.#options = options;
     this.#breakers = breakers;
     this.#parking = new Parking(options.record);
+    this.#flights = new Flights(options, this.#tenants);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -82,7 +81,7 @@ export class Dispatcher {
   }
 
   get inFlight(): number {
-    return this.#slots;
+    return this.#flights.slots;
   }
 
   /** Takes a delivery; `settle` is called when its window need not wait for it any more. */
@@ -90,7 +89,7 @@ export class Dispatcher {
     const ticket = this.#ticket(delivery, settle);
     const queue = this.#queues.of(webhook);
     // somebody waits for a test, and wants to know how the endpoint is now
-    if (delivery.change.testWebhookId !== null && this.#slots < this.#options.maxInFlight) this.#start(queue, [ticket]);
+    if (delivery.change.testWebhookId !== null && this.#flights.hasSlot) this.#start(queue, [ticket]);
     else if (queue.isBlocked(delivery)) this.#parking.parkBehind(queue, ticket);
     else if (queue.backlogged) this.#parking.park(queue, ticket);
     else {
@@ -126,7 +125,7 @@ export class Dispatcher {
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     for (const { attempt, settle } of entries) {
       settle();
-      if (attempt && attempt.outcome.status !== 'skipped') this.#slots -= 1;
+      if (attempt && attempt.outcome.status !== 'skipped') this.#flights.committed();
     }
     this.#queues.committed(entries, heads);
     this.#pump();
@@ -136,7 +135,8 @@ export class Dispatcher {
   async drain(deadlineMs: number): Promise<void> {
     this.stop();
     const until = performance.now() + deadlineMs;
-    while (this.#slots > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 10));
+    while (this.#flights.slots > 0 && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
   stop(): void {
@@ -163,7 +163,7 @@ export class Dispatcher {
   #pump(): void {
     if (this.#stopped || !this.#options.mayStart()) return;
     for (const queue of this.#ready) {
-      if (this.#slots >= this.#options.maxInFlight) return;
+      if (!this.#flights.hasSlot) return;
       // a Set is visited in order of insertion, also what is inserted on the way: this is the end of the line
       this.#ready.delete(queue);
       if (!this.#hasRoom(queue)) continue;
@@ -186,46 +186,41 @@ export class Dispatcher {
   /** One request: a delivery, or a batch of them. */
   #start(queue: WebhookQueue, tickets: readonly Ticket[]): void {
     const { webhook } = queue;
-    const deliveries = tickets.map(({ delivery }) => delivery);
-    if (!webhook.isActive && deliveries[0]?.change.testWebhookId === null) {
+    if (!webhook.isActive && tickets[0]?.delivery.change.testWebhookId === null) {
       for (const ticket of tickets) {
         queue.free(ticket.delivery);
         this.#skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
       }
       return;
     }
-    const startedAt = performance.now();
-    const { request, loggedHeaders } = prepare(deliveries, webhook, this.#options.now());
-    this.#slots += tickets.length;
-    queue.limiter.start(startedAt);
-    const endOfTenants = this.#tenants.start(webhook, startedAt);
-    for (const ticket of tickets) this.#flying.set(ticket, startedAt);
-    this.#options
-      .send(request)
-      .then((outcome) => {
-        queue.limiter.end();
-        for (const waiting of endOfTenants()) this.#ready.add(waiting);
-        const { wait, health, disable } = consequenceOf(
-          webhook,
-          deliveries,
-          outcome,
-          this.#breakers,
-          this.#options.now(),
-          Math.random(),
-        );
-        if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
-        tickets.forEach((ticket, i) => {
-          const { delivery } = ticket;
-          this.#flying.delete(ticket);
-          if (typeof wait === 'number') queue.blockBehind(delivery);
-          queue.free(delivery);
-          const attempt = madeAttempt(delivery, webhook, outcome, startedAt, loggedHeaders, wait);
-          this.#options.onAttempt(attempt);
-          this.#parking.record(queue, ticket, attempt, wait, i === 0 ? health : undefined);
-        });
-        this.#goOn(queue, health);
-      })
+    this.#flights
+      .launch(queue, tickets)
+      .then((landing) => this.#land(queue, tickets, landing))
       .catch(this.#options.onError);
+  }
+
+  #land(queue: WebhookQueue, tickets: readonly Ticket[], { outcome, startedAt, loggedHeaders, woken }: Landing): void {
+    for (const waiting of woken) this.#ready.add(waiting);
+    const { webhook } = queue;
+    const deliveries = tickets.map(({ delivery }) => delivery);
+    const { wait, health, disable } = consequenceOf(
+      webhook,
+      deliveries,
+      outcome,
+      this.#breakers,
+      this.#options.now(),
+      Math.random(),
+    );
+    if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
+    tickets.forEach((ticket, i) => {
+      const { delivery } = ticket;
+      if (typeof wait === 'number') queue.blockBehind(delivery);
+      queue.free(delivery);
+      const attempt = madeAttempt(delivery, webhook, outcome, startedAt, loggedHeaders, wait);
+      this.#options.onAttempt(attempt);
+      this.#parking.record(queue, ticket, attempt, wait, i === 0 ? health : undefined);
+    });
+    this.#goOn(queue, health);
   }
 
   /** After an attempt: the queue may go on, or its breaker has opened or closed. */
@@ -268,11 +263,9 @@ export class Dispatcher {
       if (queue.length > 0) this.#ready.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
     }
-    for (const [ticket, startedAt] of this.#flying) {
-      if (now - startedAt < HOLD_MS) break;
+    for (const ticket of this.#flights.longerThan(HOLD_MS)) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
-      if (!queue || queue.readBack.has(ticket.delivery.id)) continue;
-      this.#parking.hold(queue, ticket, HOLD_MS);
+      if (queue && !queue.readBack.has(ticket.delivery.id)) this.#parking.hold(queue, ticket, HOLD_MS);
     }
     this.#readDue([...this.#queues.values()].filter((queue) => this.#isDue(queue, now)).slice(0, DUE_WEBHOOKS_MAX));
     this.#pump();
