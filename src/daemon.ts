@@ -29,7 +29,7 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
     let pauseMs = PAUSE_MS_MIN;
     while (!stopping) {
       const startedAt = performance.now();
-      session = new Session(settings, log);
+      session = new Session(settings, log, session);
       try {
         await session.run();
       } catch (error) {

@@ -9,6 +9,15 @@ import { explainDatabaseError } from './errors.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/**
+ * The daemon's statements end sooner, unless they say otherwise (query_timeout). A network that falls silent closes no
+ * connection: without this a statement would wait for its answer until the kernel gives up, after a quarter of an hour.
+ */
+export const QUERY_MS_MAX = 60_000;
+
+/** For those that may wait for locks or look at millions of rows: spread into the query. */
+export const PATIENT = { query_timeout: 600_000 };
+
 /** Finds a peer that vanished without a word, such as a failed-over primary, before the kernel's two hours. */
 const KEEP_ALIVE_AFTER_MS = 30_000;
 
@@ -19,10 +28,16 @@ export interface PoolOptions {
   onError?: (error: Error) => void;
 }
 
-/** Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. */
-export async function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
+/**
+ * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Statements may take
+ * as long as they like, unless `queryMsMax` says otherwise.
+ */
+export async function connect(databaseUrl: string, applicationName: string, queryMsMax?: number): Promise<pg.Client> {
   try {
-    const client = new pg.Client(connectionConfig(databaseUrl, applicationName));
+    const client = new pg.Client({
+      ...connectionConfig(databaseUrl, applicationName),
+      ...(queryMsMax === undefined ? {} : { query_timeout: queryMsMax }),
+    });
     client.on('error', () => {});
     await client.connect();
     return client;
@@ -33,7 +48,7 @@ export async function connect(databaseUrl: string, applicationName: string): Pro
 
 /** A pool of at most `max` connections, opened as they are needed. */
 export function openPool(databaseUrl: string, { applicationName, max, onError = () => {} }: PoolOptions): pg.Pool {
-  const pool = new pg.Pool({ ...connectionConfig(databaseUrl, applicationName), max });
+  const pool = new pg.Pool({ ...connectionConfig(databaseUrl, applicationName), max, query_timeout: QUERY_MS_MAX });
   pool.on('error', onError);
   // The pool listens to idle clients only.
   pool.on('connect', (client) => client.on('error', onError));

@@ -17,18 +17,29 @@ export interface Lane {
   position: Position;
 }
 
-/** Takes every lane that nobody holds; none while another daemon's leases live. */
-export async function takeLanes(client: pg.ClientBase | pg.Pool, owner: string, ownerName: string): Promise<Lane[]> {
+/**
+ * Takes all lanes when nobody holds one of them, and none else: of two daemons that start at the same moment one gets
+ * everything, and the other stands by for everything. `predecessor` is the owner that this process was before: it is gone.
+ */
+export async function takeLanes(
+  client: pg.ClientBase | pg.Pool,
+  owner: string,
+  ownerName: string,
+  predecessor: string | null = null,
+): Promise<Lane[]> {
   const { rows } = await client.query(
-    `update rowhook.webhook_lanes l
+    `with seen as (
+       select lane, owner is null or owner = $4 or lease_expires_at < clock_timestamp() as free
+         from rowhook.webhook_lanes
+        where not exists (select from rowhook.webhook_lanes where owner <> coalesce($4, $1) and lease_expires_at >= clock_timestamp())
+        order by lane for update)
+     update rowhook.webhook_lanes l
         set owner = $1, owner_name = $2, epoch = l.epoch + 1, lease_expires_at = clock_timestamp() + make_interval(secs => $3)
-       from (select lane from rowhook.webhook_lanes
-              where owner is null or lease_expires_at < clock_timestamp()
-              order by lane for update skip locked) as free
-      where l.lane = free.lane
+       from seen
+      where l.lane = seen.lane and (select bool_and(free) from seen)
   returning l.lane, l.epoch::text, l.from_snapshot::text as "from", l.to_snapshot::text as "to", l.done_id::text as "lastId",
             l.position_at::text as at, l.sequence_value::text as "sequenceValue"`,
-    [owner, ownerName, LEASE_MS / 1000],
+    [owner, ownerName, LEASE_MS / 1000, predecessor],
   );
   return rows.map(({ lane, epoch, ...position }) => ({ lane, epoch, position }));
 }

@@ -25,11 +25,21 @@ export async function listen(databaseUrl: string, onRing: () => void, onError: (
     },
     { paranoidChecking: HEARTBEAT_MS, retryTimeout: Number.POSITIVE_INFINITY, parse: (payload: string) => payload },
   );
+  let closed = false;
+  const close = () => {
+    closed = true;
+    return subscriber.close().catch(() => {});
+  };
   subscriber.notifications.on(CHANNEL, onRing);
-  // whatever was missed while it was away
-  subscriber.events.on('connected', onRing);
+  // whatever was missed while it was away; a reconnection that was under way ends in a connection even after close()
+  subscriber.events.on('connected', () => (closed ? void close() : onRing()));
   subscriber.events.on('error', onError);
-  await subscriber.connect();
-  await subscriber.listenTo(CHANNEL);
-  return { close: () => subscriber.close().catch(() => {}) };
+  try {
+    await subscriber.connect();
+    await subscriber.listenTo(CHANNEL);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { close };
 }

@@ -1,5 +1,6 @@
 /** What keeps the tables in shape: the log's partitions, the outbox's ring, triggers on new partitions. Waits for no lock. */
 import type pg from 'pg';
+import { PATIENT } from './db.ts';
 import type { Logger } from './log.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
@@ -31,7 +32,7 @@ export class Maintenance {
     this.#running = true;
     for (const { name, sql } of TASKS) {
       try {
-        const { rows } = await this.#pool.query(sql(this.#retentionDays));
+        const { rows } = await this.#pool.query({ text: sql(this.#retentionDays), ...PATIENT });
         for (const row of rows) if (row.result !== 0 && row.result !== null) this.#log.info({ ...row }, name);
       } catch (error) {
         this.#log.warn({ err: error }, `${name} failed: it is tried again in a minute`);

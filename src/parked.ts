@@ -1,5 +1,6 @@
 /** The parked deliveries: what waits in webhook_deliveries, read by the owner of its lane. No claims: a lane has one owner. */
 import type pg from 'pg';
+import { PATIENT } from './db.ts';
 import type { Delivery, Health, PayloadFormat, RowHead } from './model.ts';
 
 /** What waits for one webhook. */
@@ -235,7 +236,8 @@ export async function findBegun(pool: pg.Pool, lanes: readonly number[], since: 
            select delivery_id from rowhook.webhook_deliveries
             where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])`,
     values: [lanes, since],
-    rowMode: 'array',
+    rowMode: 'array' as const,
+    ...PATIENT,
   });
   return new Set(rows.map(([id]) => id));
 }

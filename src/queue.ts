@@ -75,6 +75,8 @@ export class WebhookQueue {
       !this.replaysDue &&
       !this.backlogged &&
       this.uncommittedParks === 0 &&
+      // what was sent, but not committed yet, would be read back once more
+      this.readBack.size === 0 &&
       this.#blockedRows.size === 0
     );
   }

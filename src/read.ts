@@ -12,6 +12,7 @@
  * late first write can turn it around.
  */
 import type pg from 'pg';
+import { PATIENT } from './db.ts';
 import type { Change, Position, Window } from './model.ts';
 
 /** Rows of one window or page: enough to pay for the round trip, few enough to hold in memory. */
@@ -19,6 +20,10 @@ const CHANGES_MAX = 500;
 
 /** Bytes of payload of one window or page; the row that crosses it still belongs to it. */
 const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Without an answer after this long, the network has fallen silent. A poll takes 0.1 ms; a page of rows of 1 MiB each, 1 s. */
+const PULSE_MS_MAX = 10_000;
+const READ_MS_MAX = 20_000;
 
 /**
  * How the reading session plans. After one bulk statement the statistics say that all rows share one xid, and the planner
@@ -45,6 +50,7 @@ const WITHIN_BYTES = (rows: string) => `
 // The first row carries the snapshot of the statement itself. $1 S1's xmax, $2 the transactions S1 saw running, $3 lanes.
 const READ_HOT = {
   name: 'rowhook_read_hot',
+  query_timeout: READ_MS_MAX,
   text: `
   select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id, null::int as source_id,
          clock_timestamp()::text as event_types, (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
@@ -58,8 +64,10 @@ const READ_HOT = {
 };
 
 // $1 S1's xmax, $2 what S1 saw running, $3 lanes, $4 S1, $5 S2: the smallest id of the window, less one
+// It looks at every row of the window once: 10 million are a matter of minutes on a slow disk.
 const FIND_FIRST = {
   name: 'rowhook_read_first',
+  ...PATIENT,
   text: `
   select (min(id) - 1)::text as before from (
     select id from rowhook.webhook_outbox
@@ -73,6 +81,7 @@ const FIND_FIRST = {
 // $1 last id, $2 S1, $3 lanes, $4 S2
 const READ_PAGE = {
   name: 'rowhook_read_page',
+  query_timeout: READ_MS_MAX,
   text: WITHIN_BYTES(`
     select ${COLUMNS} from rowhook.webhook_outbox
      where id > $1::bigint and lane = any ($3::smallint[])
@@ -82,6 +91,7 @@ const READ_PAGE = {
 
 const READ_PULSE = {
   name: 'rowhook_read_pulse',
+  query_timeout: PULSE_MS_MAX,
   text: 'select pg_current_snapshot()::text, (select last_value from rowhook.webhook_outbox_id_seq)::text',
 };
 

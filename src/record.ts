@@ -78,6 +78,8 @@ export class Recorder {
       })
       .finally(() => {
         this.#writing = undefined;
+        // what came in while the last batch was being wound up
+        if (this.#entries.length > 0) this.#schedule();
       });
   }
 
@@ -108,7 +110,7 @@ export class Recorder {
     ];
     const client = await pool.connect();
     try {
-      await client.query('begin');
+      await client.query(BEGIN);
       const held = await client.query(FENCE, [owner, lanes, lanes.map((lane) => epochs.get(lane) ?? '-1')]);
       if (held.rowCount !== lanes.length) throw new LanesLost();
       const attempts = entries.flatMap(({ attempt }) => attempt ?? []);
@@ -127,6 +129,9 @@ export class Recorder {
     }
   }
 }
+
+// A process that is paused in here holds its lanes' locks, and would keep a successor waiting: the server ends it.
+const BEGIN = "begin; set local idle_in_transaction_session_timeout = '2s'";
 
 const FENCE = `
   select l.lane from rowhook.webhook_lanes l

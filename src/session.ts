@@ -13,7 +13,7 @@ import type pg from 'pg';
 import { Breakers } from './breaker.ts';
 import type { Settings } from './config.ts';
 import { Configurations } from './configurations.ts';
-import { connect, endpointsOf, openPool } from './db.ts';
+import { connect, endpointsOf, openPool, PATIENT, QUERY_MS_MAX } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Doorbell } from './doorbell.ts';
@@ -54,6 +54,7 @@ export class Session {
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #owner = randomUUID();
+  readonly #predecessor: string | null;
   readonly #pool: pg.Pool;
   readonly #windows = new OpenWindows();
   readonly #sender: Sender;
@@ -74,7 +75,9 @@ export class Session {
   #begun = new Set<string>();
   #incarnations: { startsAt: bigint; incarnation: string }[] = [];
 
-  constructor(settings: Settings, log: Logger) {
+  /** `predecessor` is the session of this process before this one: its lanes need not be waited for. */
+  constructor(settings: Settings, log: Logger, predecessor: Session | undefined) {
+    this.#predecessor = predecessor ? predecessor.#owner : null;
     this.#settings = settings;
     this.#log = log;
     this.#failed = new Promise((_, reject) => {
@@ -108,7 +111,7 @@ export class Session {
       const maintenance = new Maintenance(this.#pool, this.#settings.retentionDays, this.#log);
       await maintenance.run();
       timers.push(setInterval(() => void maintenance.run(), maintenance.everyMs));
-      reader = await connect(this.#settings.databaseUrl, 'rowhook reader');
+      reader = await connect(this.#settings.databaseUrl, 'rowhook reader', QUERY_MS_MAX);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
       await reader.query(READER_SETTINGS);
@@ -133,7 +136,7 @@ export class Session {
 
   /** Stands by until there are lanes to take. */
   async #takeLanes(): Promise<Lane[]> {
-    const { rows } = await this.#pool.query('select rowhook._notice_restore() as noticed');
+    const { rows } = await this.#pool.query({ text: 'select rowhook._notice_restore() as noticed', ...PATIENT });
     if (rows[0].noticed)
       this.#log.warn(
         { noticed: rows[0].noticed },
@@ -142,7 +145,7 @@ export class Session {
     let standingBy = false;
     while (!this.#stopping) {
       const askedAt = performance.now();
-      const lanes = await takeLanes(this.#pool, this.#owner, `${hostname()}:${process.pid}`);
+      const lanes = await takeLanes(this.#pool, this.#owner, `${hostname()}:${process.pid}`, this.#predecessor);
       if (lanes.length > 0) {
         this.#leaseUntil = askedAt + LEASE_MS - LEASE_MARGIN_MS;
         await this.#renew(lanes.length);
