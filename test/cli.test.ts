@@ -61,7 +61,7 @@ describe('help', () => {
   test('is there without a database, and without a valid configuration', async () => {
     const { code, stdout } = await rowhook(['start', '--help'], { env: { ROWHOOK_WAKE: 'x' } });
     expect(code).toBe(0);
-    expect(stdout).toContain('ROWHOOK_MAX_IN_FLIGHT, default 256');
+    expect(stdout.replaceAll(/\s+/g, ' ')).toContain('ROWHOOK_MAX_IN_FLIGHT, default 256');
   });
 });
 

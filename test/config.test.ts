@@ -28,6 +28,8 @@ describe('readSettings', () => {
       denyCidrs: [],
       logLevel: 'info',
       retentionDays: 30,
+      disableAfterFailures: 50,
+      disableAfterDays: 3,
     });
   });
 
