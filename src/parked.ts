@@ -30,7 +30,8 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
      )
      select w.id, w.tenant_id,
             exists (select from rowhook.webhook_deliveries d
-                     where d.lane = h.lane and d.webhook_id = h.webhook_id and d.state = 'waiting' and not d.attempted) as unattempted
+                     where d.lane = h.lane and d.webhook_id = h.webhook_id and d.state = 'waiting'
+                       and not d.replayed and not d.attempted) as unattempted
        from hop h join rowhook.webhook_configurations w on w.id = h.webhook_id`,
     [lanes],
   );
@@ -126,7 +127,9 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
     `select q.webhook_id, d.*, coalesce(d.parked_data, o.data)::text as data, coalesce(d.parked_previous, o.previous)::text as previous
        from jsonb_to_recordset($1::jsonb) as q (webhook_id uuid, tenant_id text, take int, replays int, in_memory uuid[])
       cross join lateral ((${PARKED('not d.replayed', 'q.take')}) union all (${PARKED('d.replayed', 'q.replays')})) as d
-       left join rowhook.webhook_outbox o on not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint`,
+       -- row by row: the planner expects a tenth of all that waits, and would read the whole outbox (75 ms instead of 2)
+       left join lateral (select o.data, o.previous from rowhook.webhook_outbox o
+                           where not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint limit 1) as o on true`,
     [
       JSON.stringify(
         queries.map((q) => ({

@@ -17,7 +17,7 @@ as $$
 declare
   v_id bigint;
 begin
-  if p_event is null or p_event !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' or length(p_event) > 128 then
+  if p_event is null or p_event !~ '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$' or length(p_event) > 128 then
     raise invalid_parameter_value using
       message = format('emit: %s is not an event type', coalesce(quote_literal(left(p_event, 128)), 'null')),
       hint = 'Event types look like message.sent: letters, digits, - and _, in parts joined by dots.';
@@ -102,11 +102,11 @@ begin
     select t.event_type from rowhook.webhook_event_types t
      where rowhook._patterns(array[t.event_type]) && v_webhook.event_types
     union
-    select e from unnest(v_webhook.event_types) as e where e !~ '\*'
+    select e from unnest(v_webhook.event_types) as e where e !~ '[*]'
     union
     select 'webhook.test' where not exists (
       select from rowhook.webhook_event_types t where rowhook._patterns(array[t.event_type]) && v_webhook.event_types)
-      and not exists (select from unnest(v_webhook.event_types) as e where e !~ '\*')
+      and not exists (select from unnest(v_webhook.event_types) as e where e !~ '[*]')
     order by 1
     limit 100
   loop
@@ -166,9 +166,7 @@ returns table (
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- planned for these very values: only the slots of those days are read. Nothing is known of how many rows come together,
--- so nested loops, which are cheap only when they are few, are out
-set plan_cache_mode = force_custom_plan
+-- nobody knows how many rows come together here, and nested loops are cheap only for few
 set enable_nestloop = off
 set jit = off
 as $$
