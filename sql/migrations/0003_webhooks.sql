@@ -129,6 +129,9 @@ create index webhook_configurations_capture_idx
 create index webhook_configurations_tenant_idx
   on rowhook.webhook_configurations (tenant_id, created_at);
 
+-- The functions below are checked under the caller's settings, and standard_conforming_strings = off takes backslashes out
+-- of literals: '\.' would match anything. So no pattern here holds one.
+
 -- 'deal.updated', 'deal.*' and '*' are event types; returns null when all of them are, else the first problem.
 create function rowhook._event_types_problem(p_event_types text[])
 returns text
@@ -144,7 +147,7 @@ begin
     return 'lists 1 to 100 event types, for example {deal.updated} or {deal.*} or {*}';
   end if;
   foreach v_type in array p_event_types loop
-    if v_type is null or v_type !~ '^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)$' or length(v_type) > 128 then
+    if v_type is null or v_type !~ '^([*]|[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*([.][*])?)$' or length(v_type) > 128 then
       return format('%s is not an event type; write deal.updated, deal.* or *', coalesce(quote_literal(left(v_type, 128)), 'null'));
     end if;
   end loop;
@@ -182,7 +185,7 @@ begin
       return format('%s is set by rowhook or by HTTP itself; choose another name', quote_literal(v_name));
     end if;
     -- tabs and visible ASCII: what every receiver reads alike
-    if jsonb_typeof(v_value) <> 'string' or v_value #>> '{}' !~ '^[\x20-\x7e\t]*$' then
+    if jsonb_typeof(v_value) <> 'string' or v_value #>> '{}' !~ ('^[ -~' || chr(9) || ']*$') then
       return format('the value of %s is a string of visible ASCII characters on one line', quote_literal(v_name));
     end if;
   end loop;
@@ -215,7 +218,7 @@ begin
     return format('has exactly the keys (%s) for auth_type %s, all strings', array_to_string(v_keys, ', '), quote_literal(p_auth_type));
   end if;
   -- the values are secrets: they are never part of the message
-  if exists (select from jsonb_each_text(p_auth_config) where value !~ '^[\x20-\x7e]*$' or length(value) > 4096) and p_auth_type <> 'basic' then
+  if exists (select from jsonb_each_text(p_auth_config) where value !~ '^[ -~]*$' or length(value) > 4096) and p_auth_type <> 'basic' then
     return 'holds values of visible ASCII characters on one line, 4096 at most';
   end if;
   if p_auth_type = 'basic' and (p_auth_config ->> 'username' ~ '[:[:cntrl:]]' or p_auth_config ->> 'password' ~ '[[:cntrl:]]') then
