@@ -26,7 +26,7 @@ export const RULES: Readonly<Record<string, string>> = {
   webhook_sources_capture_is_known: 'capture is subscribed or all',
   webhook_sources_events_are_known: 'events are some of created, updated and deleted',
   webhook_sources_has_one_tenant: 'a source has either a tenant column or one fixed tenant',
-  webhook_sources_max_payload_in_range: 'max_payload_bytes is 1024 to 268435456',
+  webhook_sources_max_payload_in_range: 'max_payload_bytes is 1024 to 134217728',
   webhook_sources_prefix_is_a_name:
     'prefix is made of letters, digits, "_", "-" and ".", up to 80 characters, as in deal',
 

@@ -2,26 +2,35 @@
 -- three AFTER ... FOR EACH STATEMENT triggers that call it with transition tables.
 --
 -- Why generated and static: its plans are cached and its columns are checked once. Why per statement: 100,000 rows in
--- one statement must not cost 100,000 calls. A table without a primary key cannot pair the old and new rows of an
--- UPDATE, so it gets row-level triggers instead, which PostgreSQL pairs itself.
+-- one statement must not cost 100,000 calls; and a transition table follows the columns of its table, where the NEW of a
+-- row-level trigger fails in a session that ran it before the type of a column changed.
 --
 -- What the generated functions take care of, since they run inside the app's own statements:
 --   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of the caller's leaks in;
---     the settings that change how values print (TimeZone, DateStyle, ...) are pinned too.
+--     the settings that change how values print (TimeZone, DateStyle, ...) are pinned too. The only code of others that
+--     runs in them is a cast to json or text that somebody made for a type of his own.
 --   * The payload is json text made by row_to_json: jsonb would abort the app's statement on "\u0000", drop duplicate
 --     keys and reorder. An oversized payload becomes a thin event (key columns only) instead of an error.
---   * A column that was dropped or renamed since must not break the app's statements. Columns are therefore named inside
---     a subquery that stands beside a one-row table "rowhook_missing" of nulls by the same names: SQL resolves a name
---     in the innermost scope that has it, so a column that is gone reads as null. reconcile() then rewrites the function.
+--   * A column that was dropped, renamed or changed since must not break the app's statements. Columns are therefore
+--     named inside a subquery that stands beside a one-row table of nulls by the same names: SQL resolves a name in the
+--     innermost scope that has it, so a column that is gone reads as null. From there on they go by number, so that no
+--     name of theirs meets one of ours. No operator of a column's own type is used, since the type may change: values are
+--     compared by their images, keys by their text. reconcile() then rewrites the function.
 --   * A zero-row statement, or one whose tenants want nothing, leaves before anything else happens.
 --   * There is no EXCEPTION block: a subtransaction per statement would burn transaction ids.
+--
+-- The old and new rows of an UPDATE are paired by primary key. Where that does not name one row (there is none, it is
+-- deferrable, or other tables inherit from this one) they are paired by position, as PostgreSQL fills both transition
+-- tables in step.
+--
+-- One limit: what a row-level AFTER trigger of the app changes is captured before the statement that fired it.
 
 set role rowhook_owner;
 
 create table rowhook.webhook_sources (
   id                int         generated always as identity primary key,
   relation          regclass    not null,
-  parent_id         int         references rowhook.webhook_sources on delete cascade,
+  parent_id         int         references rowhook.webhook_sources on delete set null,
   prefix            text        not null,
   tenant_column     name,
   tenant_id         text,
@@ -33,11 +42,11 @@ create table rowhook.webhook_sources (
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now(),
   constraint webhook_sources_relation_is_unique       unique (relation),
-  constraint webhook_sources_prefix_is_a_name         check (prefix ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$' and length(prefix) <= 80),
+  constraint webhook_sources_prefix_is_a_name         check (prefix ~ '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$' and length(prefix) <= 80),
   constraint webhook_sources_has_one_tenant           check ((tenant_column is null) <> (tenant_id is null)),
   constraint webhook_sources_events_are_known         check (events <@ '{created,updated,deleted}'),
   constraint webhook_sources_capture_is_known         check (capture in ('subscribed', 'all')),
-  constraint webhook_sources_max_payload_in_range     check (max_payload_bytes between 1024 and 268435456)
+  constraint webhook_sources_max_payload_in_range     check (max_payload_bytes between 1024 and 134217728)
 );
 
 comment on table rowhook.webhook_sources is 'Watched tables. Written by watch() and unwatch() only.';
@@ -95,29 +104,163 @@ select event_type, s.relation
 comment on view rowhook.webhook_event_types is 'The event types that watched tables produce. emit() may add any other.';
 grant select on rowhook.webhook_event_types to rowhook_app, rowhook_daemon;
 
--- The primary key of a table: its columns in order, and the equality operator of each one's own operator class. A
--- deferrable key may hold duplicates in mid-transaction, so it does not count.
-create function rowhook._key_columns(p_relation regclass)
-returns table (column_name name, equals text)
+-- The columns of a table, in order.
+create function rowhook._columns(p_relation oid)
+returns name[]
 language sql
 stable
 begin atomic
-  select a.attname, format('operator(%I.%s)', n.nspname, o.oprname)
-    from pg_index i
-   cross join lateral unnest(i.indkey[:], i.indclass[:]) with ordinality as k (attnum, opclass, position)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-    join pg_opclass c   on c.oid = k.opclass
-    join pg_amop m      on m.amopfamily = c.opcfamily and m.amopstrategy = 3
-                       and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
-    join pg_operator o  on o.oid = m.amopopr
-    join pg_namespace n on n.oid = o.oprnamespace
-   where i.indrelid = p_relation and i.indisprimary and i.indimmediate
-   order by k.position;
+  select coalesce(array_agg(attname order by attnum), '{}')
+    from pg_attribute
+   where attrelid = p_relation and attnum > 0 and not attisdropped;
 end;
 
+-- The columns of a table's primary key, in order; empty when it has none. A deferrable key may hold duplicates in
+-- mid-transaction, so it does not count.
+create function rowhook._key_columns(p_relation oid)
+returns name[]
+language sql
+stable
+begin atomic
+  select coalesce(array_agg(a.attname order by k.position), '{}')
+    from pg_index i
+   cross join lateral unnest(i.indkey[:]) with ordinality as k (attnum, position)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+   where i.indrelid = p_relation and i.indisprimary and i.indimmediate and k.position <= i.indnkeyatts;
+end;
+
+-- Whether a table has other columns by now. PL/pgSQL, so that it is not inlined: its plan would cost 15 us in every
+-- UPDATE, and hardly one asks.
+create function rowhook._columns_differ(p_relation oid, p_columns name[])
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return rowhook._columns(p_relation) <> p_columns;
+end
+$$;
+
+-- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event types, each with its
+-- condition over the images o (old) and n (new), or null for always.
+create function rowhook._capture_rules(p_source rowhook.webhook_sources)
+returns table (operation text, event_type text, condition text)
+language sql
+stable
+begin atomic
+  with derived as (
+    select c.number, d.value as rule
+      from jsonb_each((p_source).derived) as d
+      join unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number) on c.name = d.key
+  )
+  select e.operation, (p_source).prefix || '.' || e.operation, null
+    from unnest((p_source).events) as e (operation)
+  union all
+  -- {"column":"suffix"}
+  select 'updated', (p_source).prefix || '.' || s.suffix,
+         format('row(o.c%1$s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record%2$s', d.number,
+           case when s.suffix like '%changed' then '' else format(' and n.c%s is not null', d.number) end)
+    from derived as d
+   cross join lateral (select d.rule #>> '{}') as s (suffix)
+   where jsonb_typeof(d.rule) = 'string'
+  union all
+  -- {"column":{"value":"suffix"}}
+  select w.operation, (p_source).prefix || '.' || v.value, format(w.condition, d.number, v.key)
+    from derived as d
+   cross join lateral jsonb_each_text(case jsonb_typeof(d.rule) when 'object' then d.rule else '{}' end) as v
+   cross join (values
+     ('created', 'n.c%1$s::text = %2$L'),
+     ('updated', 'n.c%1$s::text = %2$L and o.c%1$s::text is distinct from %2$L')) as w (operation, condition);
+end;
+
+-- The event types of one change, as an expression; each of them once.
+create function rowhook._capture_events(p_source rowhook.webhook_sources, p_operation text)
+returns text
+language sql
+stable
+begin atomic
+  select case
+           when count(r.condition) = 0 then format('%L::text[]', coalesce(array_agg(r.event_type), '{}'))
+           else format('array_remove(array[%s]::text[], null)', string_agg(
+             case when r.condition is null then quote_literal(r.event_type) else format('case when %s then %L end', r.condition, r.event_type) end,
+             ', ' order by r.condition is not null, r.event_type collate "C"))
+         end
+    from (select event_type,
+                 case when count(condition) = count(*) then string_agg(condition, ' or ' order by condition collate "C") end as condition
+            from rowhook._capture_rules(p_source)
+           where operation = p_operation
+           group by event_type) as r;
+end;
+
+-- A table with more columns than this is wide. PostgreSQL has 1,664 columns in a target list, and a pair of old and new
+-- rows takes two for each; a wide table compares its columns as one array of JSON texts, which takes longer.
+create function rowhook._columns_max()
+returns int
+language sql
+immutable
+parallel safe
+return 800;
+
+-- One image of the changed rows, as a subquery over a transition table: the row as it is stored (image) and as it prints
+-- (whole), its tenant, its columns c1, c2 ..., its key as text and, if asked for, its position. Of the nulls called
+-- missing, see the head of this file.
+create function rowhook._capture_image(p_source rowhook.webhook_sources, p_table text, p_by_position boolean default false)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_columns name[]  := rowhook._columns(p_source.relation);
+  v_virtual boolean := exists (select from pg_attribute where attrelid = p_source.relation and attgenerated = 'v' and not attisdropped);
+  v_missing text;
+  v_list    text;
+  v_key     text;
+  v_printed text := '';
+begin
+  -- A transition table holds nulls for virtual generated columns (PostgreSQL 18), so their expressions stand here. For them
+  -- the nulls have types, which are all built in.
+  select string_agg(format('null::%s as %I', case when v_virtual and a.atttypid < 16384 then format_type(a.atttypid, null) else 'text' end, c.name), ', ' order by c.number),
+         string_agg(case when a.attgenerated = 'v' then format(', (%s) as c%s', pg_get_expr(d.adbin, d.adrelid), c.number) else format(', %I as c%s', c.name, c.number) end, '' order by c.number) filter (where c.number > 0)
+    into v_missing, v_list
+    from (select name, number from unnest(v_columns) with ordinality as u (name, number)
+          union all
+          select p_source.tenant_column, 0 where p_source.tenant_column <> all (v_columns)) as c (name, number)
+    left join pg_attribute a on a.attrelid = p_source.relation and a.attname = c.name
+    left join pg_attrdef d   on d.adrelid = a.attrelid and d.adnum = a.attnum;
+  if v_virtual then
+    v_printed := format(' cross join lateral (select %s) as v',
+      (select string_agg(format('side.c%s as %I', number, name), ', ' order by number) from unnest(v_columns) with ordinality as u (name, number)));
+  end if;
+
+  -- a column of a composite key that is gone leaves no key, or rows would pair that have nothing in common
+  select case count(*)
+           when 0 then 'null::text'
+           when 1 then format('side.c%s::text collate "C"', min(c.number))
+           else format('case when num_nulls(%1$s) = 0 then row(%1$s)::text collate "C" end', string_agg('side.c' || c.number, ', ' order by k.position))
+         end
+    into v_key
+    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position)
+    join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name;
+
+  return format('(select side.*, %s as whole, %s as key%s%s from (select %s) as missing cross join lateral (select (r.*)::record as image, %s as tenant%s from %s as r) as side%s)',
+    case when v_virtual then '(v.*)::record' else 'side.image' end,
+    v_key,
+    case when cardinality(v_columns) > rowhook._columns_max()
+      then format(', array[%s] as texts', (select string_agg(format('to_json(side.c%s)::text', number), ', ' order by number) from unnest(v_columns) with ordinality as u (name, number)))
+      else '' end,
+    case when p_by_position then ', case when (select count(*) from rowhook_old) = (select count(*) from rowhook_new) then row_number() over () end as position' else '' end,
+    v_missing,
+    case when p_source.tenant_column is null then format('%L::text', p_source.tenant_id) else format('%I::text collate "default"', p_source.tenant_column) end,
+    coalesce(v_list, ''), p_table, v_printed);
+end
+$$;
+
 -- One kind of statement in a capture function: leave at once when no tenant of these rows wants any of it, else write
--- one outbox row per change. p_images are the images (old, new) whose tenants are asked, p_possible every event type the
--- kind can yield, p_changes a query of (tenant_id, event_types, row_key, key, whole, previous), one row per change.
+-- one outbox row per change. p_images are the images whose tenants are asked, p_possible every event type that the kind
+-- can yield, p_changes a query of (tenant_id, event_types, row_key, whole, previous, k1, k2 ...), one row per change,
+-- with the columns of the key as k1, k2 ...
 create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_images text[], p_possible text[], p_changes text)
 returns text
 language plpgsql
@@ -128,69 +271,117 @@ declare
   v_wildcards text[] := array(select unnest(rowhook._patterns(p_possible)) except select unnest(p_possible) order by 1);
   v_wanted    text   := 'true';
   v_early     text;
+  v_key       text;
 begin
   if p_possible = '{}' then
     return 'return null;';
   end if;
   if p_source.capture = 'subscribed' then
-    v_wanted := 'exists (select from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at is not null) and w.event_types && %s)';
+    -- A scalar subquery, which the planner does not turn into a join: a plan made for a bulk statement would read all
+    -- webhooks in each statement after it.
+    v_wanted := '(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at is not null) and w.event_types && %s limit 1)';
   end if;
   select string_agg(format('exists (select from %s as i where %s)', image,
-                           format(v_wanted, 'i.rowhook_tenant', quote_literal(p_possible || v_wildcards) || '::text[]')), ' or ')
+                           format(v_wanted, 'i.tenant', quote_literal(p_possible || v_wildcards) || '::text[]')), ' or ')
     into v_early
     from unnest(p_images) as image;
-  -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row.
-  -- pg_column_size comes first: row_to_json itself fails above 1 GB.
+  select string_agg(format('%L, f.k%s', name, position), ', ' order by position)
+    into v_key
+    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
+  -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row. pg_column_size comes
+  -- first, since row_to_json fails at 1 GB; no type prints shorter than an eighth of what it takes.
   return format($sql$if not (%1$s) then
       return null;
     end if;
     insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)
     select %2$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
-           case when f.fits then f.data else f.key end, case when f.fits then f.previous end, not f.fits
-      from (select c.*, coalesce(octet_length(c.data::text) + octet_length(coalesce(c.previous::text, '')) <= %3$s, false) as fits
-              from (select e.tenant_id, e.event_types, e.row_key, e.key, e.previous,
-                           case when pg_column_size(e.whole) <= %3$s then row_to_json(e.whole) end as data
-                      from (%4$s) as e
-                     where e.tenant_id is not null and e.event_types <> '{}' and %5$s
-                    offset 0) as c) as f;$sql$,
-    v_early, p_source.id, p_source.max_payload_bytes, p_changes,
+           case when f.fits then f.data else json_build_object(%3$s) end, case when f.fits then f.previous end, not f.fits
+      from (select d.*, coalesce(octet_length(d.data::text) + coalesce(octet_length(d.previous::text), 0) <= %4$s, false) as fits
+              from (select e.*, case when pg_column_size(e.whole) <= %5$s then row_to_json(e.whole) end as data
+                      from (%6$s) as e
+                     where e.tenant_id is not null and e.event_types <> '{}' and %7$s
+                    offset 0) as d) as f;$sql$,
+    v_early, p_source.id, v_key, p_source.max_payload_bytes, least(p_source.max_payload_bytes * 8::bigint, 134217728), p_changes,
     format(v_wanted, 'e.tenant_id', '(e.event_types || ' || quote_literal(v_wildcards) || '::text[])'));
 end
 $$;
 
--- One image of the changed rows as a subquery: its columns, its tenant, the row as a whole. p_from is a transition table
--- or (select new.*). See the head of this file for rowhook_missing.
-create function rowhook._capture_image(p_source rowhook.webhook_sources, p_columns name[], p_from text)
+-- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_branch.
+create function rowhook._capture_rows(p_source rowhook.webhook_sources, p_alias text, p_image text, p_events text)
 returns text
 language sql
 stable
 begin atomic
-  select format('(select rowhook_side.* from (select %s) as rowhook_missing cross join lateral (select rowhook_row, %s as rowhook_tenant, %s from %s as rowhook_row) as rowhook_side)',
-    string_agg(format('null::text as %I', c), ', ' order by i),
-    case when (p_source).tenant_column is null then format('%L::text', (p_source).tenant_id) else format('%I::text', (p_source).tenant_column) end,
-    string_agg(format('%I', c), ', ' order by i),
-    p_from)
-    from unnest(p_columns) with ordinality as u (c, i);
+  select format('select %1$s.tenant as tenant_id, %2$s as event_types, %1$s.key as row_key, %1$s.whole, null::json as previous%3$s from %4$s as %1$s',
+    p_alias, p_events, coalesce(string_agg(format(', %s.c%s as k%s', p_alias, c.number, k.position), '' order by k.position), ''), p_image)
+    from unnest(rowhook._key_columns((p_source).relation)) with ordinality as k (name, position)
+    join unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number) on c.name = k.name;
 end;
 
--- One change as a select list: p_image (o or n) is the row it shows, p_events the expressions of its event types.
-create function rowhook._capture_change(p_keys name[], p_image text, p_events text[], p_previous text)
+-- The changes of an UPDATE, see _capture_branch. A changed key or tenant is a delete and a create: neither tenant sees
+-- the other's data. An image without its counterpart has no tenant, so this holds for it too.
+create function rowhook._capture_pairs(p_source rowhook.webhook_sources)
 returns text
-language sql
+language plpgsql
 stable
-begin atomic
-  select format('select %1$s.rowhook_tenant as tenant_id, array_remove(array[%2$s]::text[], null) as event_types, %3$s as row_key, json_build_object(%4$s) as key, %1$s.rowhook_row as whole, %5$s::json as previous',
-    p_image,
-    array_to_string(p_events, ', '),
-    case cardinality(p_keys) when 0 then 'null::text' when 1 then format('%s.%I::text', p_image, p_keys[1])
-      else format('row(%s)::text', string_agg(format('%s.%I', p_image, c), ', ' order by i)) end,
-    string_agg(format('%L::text, %s.%I', c, p_image, c), ', ' order by i),
-    p_previous)
-    from unnest(p_keys) with ordinality as u (c, i);
-end;
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_columns  name[]  := rowhook._columns(p_source.relation);
+  v_keys     name[]  := rowhook._key_columns(p_source.relation);
+  v_position boolean := v_keys = '{}' or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                                                  where i.inhparent = p_source.relation and not c.relispartition);
+  v_moved    text    := 'o.tenant is distinct from n.tenant';
+  v_changed  text    := 'o.image operator(pg_catalog.*<>) n.image';
+  v_wide     boolean := cardinality(v_columns) > rowhook._columns_max();
+  v_previous text;
+  v_counted  int[]   := array(select c.number from unnest(v_columns) with ordinality as c (name, number)
+                               where c.name <> all (p_source.ignore_columns) order by c.number);
+begin
+  if v_position and v_keys <> '{}' then
+    v_moved := '(o.tenant is distinct from n.tenant or o.key is distinct from n.key)';
+  end if;
 
--- The body of a source's capture function. With a primary key it reads the transition tables rowhook_old and
--- rowhook_new; without one it is a row-level trigger and reads OLD and NEW.
+  -- Only what is not ignored counts, and what this function does not know yet.
+  if cardinality(v_counted) < cardinality(v_columns) then
+    v_changed := format('%s and (%s or (select rowhook._columns_differ(%s, %L::name[])))', v_changed,
+      case when v_wide then format('exists (select from unnest(o.texts, n.texts) with ordinality as u (old, new, number) where u.old is distinct from u.new and u.number = any (%L::int[]))', v_counted)
+           else (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record', string_agg('o.c' || c, ', ' order by c), string_agg('n.c' || c, ', ' order by c)) from unnest(v_counted) as c) end,
+      p_source.relation::oid, v_columns);
+  end if;
+
+  if v_wide then
+    v_previous := format($sql$(select '{' || coalesce(string_agg(u.name || coalesce(u.old, 'null'), ',' order by u.number), '') || '}' from unnest(%L::text[], o.texts, n.texts) with ordinality as u (name, old, new, number) where u.old is distinct from u.new)$sql$,
+      (select array_agg(to_json(c.name::text) || ':' order by c.number) from unnest(v_columns) with ordinality as c (name, number)));
+  else
+    v_previous := format($sql$'{' || array_to_string(array[%s]::text[], ',') || '}'$sql$,
+      (select string_agg(format('case when row(o.c%1$s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record then %2$L || coalesce(to_json(o.c%1$s)::text, ''null'') end',
+                                c.number, to_json(c.name::text) || ':'), ', ' order by c.number)
+         from unnest(v_columns) with ordinality as c (name, number)));
+  end if;
+
+  -- Each pair stands for its new image and, where it moved, for its old one first.
+  return format($sql$select case when s.is_new then n.tenant else o.tenant end as tenant_id,
+                                   case when not s.is_new then %1$s when %2$s then %3$s else %4$s end as event_types,
+                                   case when s.is_new then n.key else o.key end as row_key,
+                                   case when s.is_new then n.whole else o.whole end as whole,
+                                   case when s.is_new and not %2$s then (%5$s)::json end as previous%6$s
+                              from %7$s as o full join %8$s as n on %9$s
+                             cross join (values (false), (true)) as s (is_new)
+                             where case when %2$s then true else s.is_new and %10$s end%11$s$sql$,
+    rowhook._capture_events(p_source, 'deleted'), v_moved, rowhook._capture_events(p_source, 'created'), rowhook._capture_events(p_source, 'updated'), v_previous,
+    coalesce((select string_agg(format(', case when s.is_new then n.c%1$s else o.c%1$s end as k%2$s', c.number, k.position), '' order by k.position)
+                from unnest(v_keys) with ordinality as k (name, position)
+                join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name), ''),
+    rowhook._capture_image(p_source, 'rowhook_old', v_position), rowhook._capture_image(p_source, 'rowhook_new', v_position),
+    case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
+    v_changed,
+    -- by position, a key that one row left may be another row's in the same statement: its create comes after its delete
+    case when v_position and v_keys <> '{}' then ' order by s.is_new' else '' end);
+end
+$$;
+
+-- The body of a source's capture function.
 create function rowhook._capture_body(p_source rowhook.webhook_sources)
 returns text
 language plpgsql
@@ -198,86 +389,14 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_keys      name[] := array(select column_name from rowhook._key_columns(p_source.relation));
-  v_columns   name[];   -- all columns, in order
-  v_next      int;      -- the number that the next added column will get
-  v_prefix    text := p_source.prefix || '.';
-  v_old       text;     -- the images, see _capture_image
-  v_new       text;
-  v_pairing   text;
-  v_change    text;     -- did the update change anything that counts?
-  v_previous  text;
-  v_created   text[] := '{}';  -- expressions over n (new image) and o (old image) that yield an event type or null
-  v_updated   text[] := '{}';
-  v_deleted   text[] := '{}';
-  v_on_insert text[] := '{}';  -- every event type that such a change can yield
-  v_on_update text[] := '{}';
-  v_on_delete text[] := '{}';
-  v_column    name;
-  v_rule      jsonb;
-  v_value     text;
-  v_event     text;
+  v_old     text   := rowhook._capture_image(p_source, 'rowhook_old');
+  v_new     text   := rowhook._capture_image(p_source, 'rowhook_new');
+  v_created text[] := array(select distinct event_type from rowhook._capture_rules(p_source) where operation = 'created' order by 1);
+  v_deleted text[] := array(select distinct event_type from rowhook._capture_rules(p_source) where operation = 'deleted' order by 1);
+  v_any     text[] := array(select distinct event_type from rowhook._capture_rules(p_source) order by 1);
 begin
-  select array_agg(attname order by attnum) filter (where not attisdropped), max(attnum) + 1
-    into v_columns, v_next
-    from pg_attribute
-   where attrelid = p_source.relation and attnum > 0;
-
-  -- Which events, under which conditions.
-  if 'created' = any (p_source.events) then
-    v_on_insert := array[v_prefix || 'created'];
-    v_created   := array[quote_literal(v_prefix || 'created')];
-  end if;
-  if 'updated' = any (p_source.events) then
-    v_on_update := array[v_prefix || 'updated'];
-    v_updated   := array[quote_literal(v_prefix || 'updated')];
-  end if;
-  if 'deleted' = any (p_source.events) then
-    v_on_delete := array[v_prefix || 'deleted'];
-    v_deleted   := array[quote_literal(v_prefix || 'deleted')];
-  end if;
-  for v_column, v_rule in
-    select key, value from jsonb_each(p_source.derived) where key = any (v_columns) order by key
-  loop
-    if jsonb_typeof(v_rule) = 'string' then
-      v_event     := v_prefix || (v_rule #>> '{}');
-      v_on_update := v_on_update || v_event;
-      v_updated   := v_updated || format('case when row(o.%1$I)::record operator(pg_catalog.*<>) row(n.%1$I)::record%2$s then %3$L end', v_column,
-                       case when v_event like '%changed' then '' else format(' and n.%I is not null', v_column) end, v_event);
-    else
-      for v_value, v_event in select key, v_prefix || value from jsonb_each_text(v_rule) order by key loop
-        v_on_insert := v_on_insert || v_event;
-        v_on_update := v_on_update || v_event;
-        v_created   := v_created || format('case when n.%I::text = %L then %L end', v_column, v_value, v_event);
-        v_updated   := v_updated || format('case when n.%1$I::text = %2$L and o.%1$I::text is distinct from %2$L then %3$L end', v_column, v_value, v_event);
-      end loop;
-    end if;
-  end loop;
-
-  if v_keys = '{}' then
-    v_old     := rowhook._capture_image(p_source, v_columns, '(select old.*)');
-    v_new     := rowhook._capture_image(p_source, v_columns, '(select new.*)');
-    v_pairing := format('%s as o cross join %s as n', v_old, v_new);
-  else
-    v_old     := rowhook._capture_image(p_source, v_columns, 'rowhook_old');
-    v_new     := rowhook._capture_image(p_source, v_columns, 'rowhook_new');
-    v_pairing := format('%s as o full join %s as n on %s', v_old, v_new,
-      (select string_agg(format('o.%1$I %2$s n.%1$I', column_name, equals), ' and ') from rowhook._key_columns(p_source.relation)));
-  end if;
-
-  -- A column added since is in no list below. Then any change counts, until reconcile() rewrites this function.
-  v_change := 'o.rowhook_row operator(pg_catalog.*<>) n.rowhook_row';
-  if p_source.ignore_columns && v_columns::text[] then
-    v_change := format('%s and (has_column_privilege(%s::oid, %s::smallint, ''select'') is not null%s)', v_change, p_source.relation::oid, v_next,
-      coalesce((select format(' or row(%s)::record operator(pg_catalog.*<>) row(%s)::record', string_agg(format('o.%I', c), ', '), string_agg(format('n.%I', c), ', '))
-                  from unnest(v_columns) as c where c <> all (p_source.ignore_columns) having count(*) > 0), ''));
-  end if;
-  v_previous := '(''{'' || array_to_string(array[' || (
-    select string_agg(format('case when row(o.%1$I)::record operator(pg_catalog.*<>) row(n.%1$I)::record then %2$L || coalesce(to_json(o.%1$I)::text, ''null'') end',
-                             c, to_json(c::text)::text || ':'), ', ' order by i)
-      from unnest(v_columns) with ordinality as u (c, i)) || ']::text[], '','') || ''}'')';
-
   return format($body$
+#variable_conflict use_column
 begin
   if tg_op = 'INSERT' then
     %1$s
@@ -292,16 +411,11 @@ begin
   return null;
 end
 $body$,
-    rowhook._capture_branch(p_source, array[v_new], v_on_insert,
-      rowhook._capture_change(v_keys, 'n', v_created, 'null') || ' from ' || v_new || ' as n'),
-    rowhook._capture_branch(p_source, array[v_old], v_on_delete,
-      rowhook._capture_change(v_keys, 'o', v_deleted, 'null') || ' from ' || v_old || ' as o'),
-    -- A changed tenant or key is a delete and a create: neither tenant sees the other's data. An image that is missing
-    -- from the full join has no tenant, so the tenants alone decide.
-    rowhook._capture_branch(p_source, array[v_new, v_old], v_on_update || v_on_insert || v_on_delete,
-      format('select u.* from %s cross join lateral (%s where o.rowhook_tenant = n.rowhook_tenant and %s union all %s where o.rowhook_tenant is distinct from n.rowhook_tenant union all %s where o.rowhook_tenant is distinct from n.rowhook_tenant) as u',
-        v_pairing, rowhook._capture_change(v_keys, 'n', v_updated, v_previous), v_change,
-        rowhook._capture_change(v_keys, 'o', v_deleted, 'null'), rowhook._capture_change(v_keys, 'n', v_created, 'null'))));
+    rowhook._capture_branch(p_source, array[v_new], v_created,
+      rowhook._capture_rows(p_source, 'n', v_new, rowhook._capture_events(p_source, 'created'))),
+    rowhook._capture_branch(p_source, array[v_old], v_deleted,
+      rowhook._capture_rows(p_source, 'o', v_old, rowhook._capture_events(p_source, 'deleted'))),
+    rowhook._capture_branch(p_source, array[v_new, v_old], v_any, rowhook._capture_pairs(p_source)));
 end
 $$;
 
@@ -313,6 +427,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_source rowhook.webhook_sources;
@@ -324,7 +439,9 @@ begin
   if exists (select from pg_proc where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
     return false;
   end if;
-  -- The settings are those that change how values print; row_to_json must not depend on who writes.
+  -- Most settings are those that change how values print: row_to_json must not depend on who writes. With row_security off,
+  -- as pg_restore sets it, our own policies would end the app's statement; with jit, a plan made for a bulk statement would
+  -- be compiled again in each small one after it.
   execute format($sql$
     create or replace function rowhook.%I() returns trigger language plpgsql volatile security definer
       set search_path = pg_catalog, pg_temp
@@ -334,6 +451,9 @@ begin
       set bytea_output = 'hex'
       set extra_float_digits = 1
       set lc_monetary = 'C'
+      set quote_all_identifiers = off
+      set row_security = on
+      set jit = off
       as %L$sql$, v_name, v_body);
   execute format('revoke execute on function rowhook.%I() from public', v_name);
   execute format('comment on function rowhook.%I() is %L', v_name, 'Capture of ' || v_source.relation || ', written by rowhook.watch().');
@@ -341,22 +461,21 @@ begin
 end
 $$;
 
--- The tables that carry a source's triggers: the table itself, and with statement-level triggers every partition too,
--- since a statement fires those of the table it names. Row-level triggers are passed on by PostgreSQL.
-create function rowhook._capture_relations(p_source rowhook.webhook_sources)
+-- The tables that carry a source's triggers: the table itself and every partition, since a statement fires the triggers of
+-- the table it names. A foreign table cannot have such triggers.
+create function rowhook._capture_relations(p_relation regclass)
 returns setof regclass
 language sql
 stable
 begin atomic
-  select (p_source).relation
+  select p_relation
   union
-  select relid::regclass from pg_partition_tree((p_source).relation)
-   where exists (select from rowhook._key_columns((p_source).relation));
+  select t.relid::regclass from pg_partition_tree(p_relation) as t join pg_class c on c.oid = t.relid where c.relkind <> 'f';
 end;
 
 -- Makes the triggers of a source where they are missing and drops them where they do not belong (a detached partition).
 -- Runs as the caller, who owns the table or has the privilege TRIGGER. Returns one line for each table it touched.
-create function rowhook._attach(p_source rowhook.webhook_sources)
+create function rowhook._attach(p_source_id int)
 returns table (relation regclass, change text)
 language plpgsql
 volatile
@@ -364,29 +483,26 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
 declare
-  v_function  regproc := to_regproc('rowhook._capture_' || p_source.id);
-  v_level     text    := case when exists (select from rowhook._key_columns(p_source.relation)) then 'statement' else 'row' end;
+  v_watched   regclass := (select s.relation from rowhook.webhook_sources s where s.id = p_source_id);
+  v_function  regproc  := to_regproc('rowhook._capture_' || p_source_id);
   v_relation  regclass;
   v_operation text;
-  v_sql       text;
   v_touched   boolean;
 begin
-  for v_relation in select * from rowhook._capture_relations(p_source) loop
+  for v_relation in select * from rowhook._capture_relations(v_watched) loop
     v_touched := false;
     foreach v_operation in array '{insert,update,delete}'::text[] loop
       continue when exists (
-        select from pg_trigger t
-         where t.tgrelid = v_relation and t.tgname = 'rowhook_' || v_operation and t.tgfoid = v_function
-           and (t.tgtype & 1 = 1) = (v_level = 'row'));
-      v_sql := format(
-        'create or replace trigger %I after %s on %s %s for each %s when (pg_catalog.current_setting(''rowhook.mute'', true) is distinct from ''on'') execute function %s()',
+        select from pg_trigger t where t.tgrelid = v_relation and t.tgname = 'rowhook_' || v_operation and t.tgfoid = v_function);
+      perform rowhook._execute_with_lock(v_relation, format(
+        'create or replace trigger %I after %s on %s referencing %s for each statement when (pg_catalog.current_setting(''rowhook.mute'', true) is distinct from ''on'') execute function %s()',
         'rowhook_' || v_operation, v_operation, v_relation,
-        case when v_level = 'row' then '' else 'referencing ' || case v_operation
+        case v_operation
           when 'insert' then 'new table as rowhook_new'
           when 'delete' then 'old table as rowhook_old'
-          else 'old table as rowhook_old new table as rowhook_new' end end,
-        v_level, v_function);
-      perform rowhook._execute_with_lock(v_sql, v_relation);
+          else 'old table as rowhook_old new table as rowhook_new'
+        end,
+        v_function));
       v_touched := true;
     end loop;
     if v_touched then
@@ -395,11 +511,10 @@ begin
   end loop;
 
   for v_relation in
-    select distinct t.tgrelid::regclass from pg_trigger t
-     where t.tgfoid = v_function and t.tgparentid = 0
-       and t.tgrelid not in (select r from rowhook._capture_relations(p_source) as r)
+    select distinct t.tgrelid from pg_trigger t
+     where t.tgfoid = v_function and t.tgrelid not in (select * from rowhook._capture_relations(v_watched))
   loop
-    perform rowhook._detach(v_relation, p_source.id);
+    perform rowhook._detach(v_relation, p_source_id);
     return query select v_relation, 'detached';
   end loop;
 end
@@ -407,7 +522,7 @@ $$;
 
 -- Runs one statement that locks a table. A long lock wait would queue the app's own statements behind us, so it waits
 -- 2 s (lock_timeout of the callers) and tries again, five times.
-create function rowhook._execute_with_lock(p_sql text, p_relation regclass)
+create function rowhook._execute_with_lock(p_relation regclass, p_sql text)
 returns void
 language plpgsql
 volatile
@@ -430,6 +545,7 @@ begin
 end
 $$;
 
+-- Drops the triggers of a source from one table.
 create function rowhook._detach(p_relation regclass, p_source_id int)
 returns void
 language plpgsql
@@ -441,11 +557,183 @@ declare
   v_trigger name;
 begin
   for v_trigger in
-    select tgname from pg_trigger
-     where tgrelid = p_relation and tgparentid = 0 and tgfoid = to_regproc('rowhook._capture_' || p_source_id)
+    select tgname from pg_trigger where tgrelid = p_relation and tgfoid = to_regproc('rowhook._capture_' || p_source_id)
   loop
-    perform rowhook._execute_with_lock(format('drop trigger %I on %s', v_trigger, p_relation), p_relation);
+    perform rowhook._execute_with_lock(p_relation, format('drop trigger %I on %s', v_trigger, p_relation));
   end loop;
+end
+$$;
+
+-- Drops a source with its triggers and its function.
+create function rowhook._remove_source(p_source_id int)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_relation regclass;
+begin
+  for v_relation in
+    select distinct tgrelid from pg_trigger where tgfoid = to_regproc('rowhook._capture_' || p_source_id)
+  loop
+    perform rowhook._detach(v_relation, p_source_id);
+  end loop;
+  perform rowhook._forget_source(p_source_id);
+end
+$$;
+
+-- Drops a source and its function; fails while a trigger still calls it.
+create function rowhook._forget_source(p_source_id int)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+begin
+  execute format('drop function if exists rowhook.%I()', '_capture_' || p_source_id);
+  delete from rowhook.webhook_sources where id = p_source_id;
+end
+$$;
+
+-- A statement on a table that inherits fires the triggers of that table, so it is a source of its own, with the settings of
+-- its parent. One that somebody watched by itself stays as it is. Returns the tables that became sources.
+create function rowhook._watch_children(p_source rowhook.webhook_sources, p_only_new boolean)
+returns setof regclass
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_child  regclass;
+  v_known  boolean;
+  v_parent int;
+begin
+  for v_child, v_known, v_parent in
+    select i.inhrelid, s.id is not null, s.parent_id
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhrelid
+      left join rowhook.webhook_sources s on s.relation = i.inhrelid
+     where i.inhparent = p_source.relation and c.relkind = 'r' and c.relpersistence <> 't' and not c.relispartition
+     order by i.inhrelid
+  loop
+    continue when v_known and (p_only_new or v_parent is distinct from p_source.id);
+    perform rowhook.watch(v_child, p_source.prefix, p_source.tenant_column::text, p_source.derived, p_source.ignore_columns,
+                          p_source.capture, p_source.max_payload_bytes, p_source.events, p_source.tenant_id);
+    update rowhook.webhook_sources set parent_id = p_source.id where relation = v_child;
+    if not v_known then
+      return next v_child;
+    end if;
+  end loop;
+end
+$$;
+
+-- Raises what is wrong with a table or its settings, as a sentence with its remedy.
+create function rowhook._check_source(p_source rowhook.webhook_sources)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_name    constant text := '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$';
+  v_columns constant name[] := rowhook._columns(p_source.relation);
+  v_class   pg_class;
+  v_foreign regclass;
+  v_value   text;
+begin
+  select * into v_class from pg_class where oid = p_source.relation;
+  if not found then
+    raise undefined_table using
+      message = 'watch: there is no such table',
+      hint = 'Name it with its schema, for example public.deals.';
+  end if;
+  if v_class.relkind not in ('r', 'p') then
+    raise wrong_object_type using
+      message = format('watch: %s is %s: only tables can be watched', p_source.relation,
+        case v_class.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table' when 'S' then 'a sequence' when 'i' then 'an index' else 'no table' end),
+      hint = 'Watch the table that holds the rows.';
+  end if;
+  if v_class.relpersistence = 't' or v_class.relnamespace::regnamespace::text in ('pg_catalog', 'information_schema', 'pg_toast', 'rowhook') then
+    raise wrong_object_type using
+      message = format('watch: %s is a %s table: it cannot be watched', p_source.relation, case v_class.relpersistence when 't' then 'temporary' else v_class.relnamespace::regnamespace::text end),
+      hint = 'Watch a permanent table of the application.';
+  end if;
+  if v_class.relispartition then
+    raise wrong_object_type using
+      message = format('watch: %s is a partition', p_source.relation),
+      hint = format('Watch the partitioned table %s; its partitions come along, later ones too.', pg_partition_root(p_source.relation)::regclass);
+  end if;
+  select f.oid into v_foreign
+    from (select relid from pg_partition_tree(p_source.relation) union select inhrelid from pg_inherits where inhparent = p_source.relation) as t (relid)
+    join pg_class f on f.oid = t.relid and f.relkind = 'f' limit 1;
+  if found then
+    raise wrong_object_type using
+      message = format('watch: %s has a foreign table under it, %s, whose changes PostgreSQL cannot collect', p_source.relation, v_foreign),
+      hint = 'Detach that table, or watch the other tables one by one.';
+  end if;
+
+  if p_source.prefix !~ c_name or length(p_source.prefix) > 80 then
+    raise invalid_parameter_value using
+      message = format('watch: prefix %L is refused', p_source.prefix),
+      hint = 'A prefix is made of letters, digits, "_", "-" and ".", up to 80 characters, as in deal.';
+  end if;
+  if p_source.capture is null or p_source.capture not in ('subscribed', 'all') then
+    raise invalid_parameter_value using
+      message = format('watch: capture %L is refused', p_source.capture),
+      hint = 'It is ''subscribed'' (only what an active webhook wants) or ''all''.';
+  end if;
+  if p_source.events is null or not p_source.events <@ '{created,updated,deleted}' then
+    raise invalid_parameter_value using
+      message = format('watch: events %L is refused', p_source.events),
+      hint = 'They are some of created, updated and deleted; further ones are derived from columns.';
+  end if;
+  if p_source.max_payload_bytes is null or p_source.max_payload_bytes not between 1024 and 134217728 then
+    raise invalid_parameter_value using
+      message = format('watch: max_payload_bytes %L is refused', p_source.max_payload_bytes),
+      hint = 'It is 1024 to 134217728 bytes (128 MiB).';
+  end if;
+  if p_source.derived is null or jsonb_typeof(p_source.derived) <> 'object' or exists (
+       select from jsonb_each(p_source.derived) as d
+        cross join lateral jsonb_each(case jsonb_typeof(d.value) when 'object' then d.value else jsonb_build_object('', d.value) end) as v
+        where jsonb_typeof(v.value) <> 'string' or v.value #>> '{}' !~ c_name) then
+    raise invalid_parameter_value using
+      message = 'watch: derived is an object of column -> suffix, or column -> {value: suffix}',
+      hint = 'For example {"stage":"stage.changed","status":{"won":"won"}}.';
+  end if;
+  select e into v_value from unnest(rowhook._source_event_types(p_source)) as e where length(e) > 128 limit 1;
+  if found then
+    raise invalid_parameter_value using
+      message = format('watch: the event type %s... is longer than 128 characters', left(v_value, 40)),
+      hint = 'Choose a shorter prefix or suffix.';
+  end if;
+
+  if p_source.tenant_column is not null and p_source.tenant_id is not null then
+    raise invalid_parameter_value using
+      message = 'watch: tenant_column and tenant_id are both given',
+      hint = 'Give the column that holds the tenant, or the one tenant of all rows.';
+  end if;
+  if p_source.tenant_column is null and p_source.tenant_id is null then
+    raise undefined_column using
+      message = format('watch: %s has no column organization_id, tenant_id, org_id, account_id or workspace_id, so its tenant is unknown', p_source.relation),
+      hint = 'Name the column with tenant_column, or give tenant_id if all rows belong to one tenant.';
+  end if;
+  if p_source.tenant_id = '' or octet_length(p_source.tenant_id) > 512 then
+    raise invalid_parameter_value using
+      message = format('watch: tenant_id %L is refused', left(p_source.tenant_id, 40)),
+      hint = 'It is 1 to 512 bytes long.';
+  end if;
+  -- updated_at is ignored by default, also where there is none
+  select string_agg(quote_ident(c), ', ') into v_value
+    from (select p_source.tenant_column::text union select jsonb_object_keys(p_source.derived) union select unnest(array_remove(p_source.ignore_columns, 'updated_at'))) as u (c)
+   where c <> all (v_columns::text[]);
+  if v_value is not null then
+    raise undefined_column using
+      message = format('watch: %s has no column %s', p_source.relation, v_value),
+      hint = format('Its columns are %s.', (select string_agg(quote_ident(c), ', ') from unnest(v_columns) as c));
+  end if;
 end
 $$;
 
@@ -473,86 +761,38 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_class   pg_class;
-  v_source  rowhook.webhook_sources;
-  v_tenant  name := watch.tenant_column;
-  v_missing text;
-  v_child   regclass;
+  v_source rowhook.webhook_sources;
 begin
-  select * into v_class from pg_class where oid = watch.target;
-  if not found then
-    raise undefined_table using message = 'watch: there is no such table', hint = 'Name it with its schema, for example public.deals.';
-  end if;
-  if v_class.relkind not in ('r', 'p') then
-    raise wrong_object_type using
-      message = format('watch: %s is %s: only tables can be watched', watch.target,
-        case v_class.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table' when 'S' then 'a sequence' when 'i' then 'an index' else 'no table' end),
-      hint = 'Watch the table that holds the rows.';
-  end if;
-  if v_class.relpersistence = 't' or v_class.relnamespace in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'rowhook'::regnamespace) then
-    raise wrong_object_type using message = format('watch: %s is a temporary, system or rowhook table: it cannot be watched', watch.target);
-  end if;
-  if v_class.relispartition then
-    raise wrong_object_type using
-      message = format('watch: %s is a partition', watch.target),
-      hint = format('Watch the partitioned table %s; its partitions come along, later ones too.', (select relid from pg_partition_ancestors(watch.target) order by relid <> pg_partition_root(watch.target) limit 1));
-  end if;
-  if watch.derived is null or jsonb_typeof(watch.derived) <> 'object' or exists (
-       select from jsonb_each(watch.derived) as d
-        where not (jsonb_typeof(d.value) = 'string' and d.value #>> '{}' ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'
-                or jsonb_typeof(d.value) = 'object' and not exists (select from jsonb_each(d.value) as v where jsonb_typeof(v.value) <> 'string' or v.value #>> '{}' !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'))) then
-    raise invalid_parameter_value using
-      message = 'watch: derived is an object of column -> suffix, or column -> {value: suffix}',
-      hint = 'For example {"stage":"stage.changed","status":{"won":"won"}}.';
-  end if;
-  if watch.tenant_id is not null and v_tenant is not null then
-    raise invalid_parameter_value using message = 'watch: give tenant_column or tenant_id, not both';
-  end if;
-  if v_tenant is null and watch.tenant_id is null then
-    select a.attname into v_tenant
+  v_source.relation          := watch.target;
+  v_source.prefix            := coalesce(watch.prefix, (select regexp_replace(c.relname, '[^A-Za-z0-9_-]+', '_', 'g') from pg_class c where c.oid = watch.target));
+  v_source.tenant_id         := watch.tenant_id;
+  v_source.tenant_column     := watch.tenant_column;
+  v_source.events            := watch.events;
+  v_source.derived           := watch.derived;
+  v_source.ignore_columns    := array_remove(coalesce(watch.ignore_columns, '{}'), null);
+  v_source.capture           := watch.capture;
+  v_source.max_payload_bytes := watch.max_payload_bytes;
+  if watch.tenant_column is null and watch.tenant_id is null then
+    select u.c into v_source.tenant_column
       from unnest('{organization_id,tenant_id,org_id,account_id,workspace_id}'::name[]) with ordinality as u (c, i)
-      join pg_attribute a on a.attrelid = watch.target and a.attname = u.c and not a.attisdropped and a.attnum > 0
+     where u.c = any (rowhook._columns(watch.target))
      order by u.i limit 1;
-    if v_tenant is null then
-      raise undefined_column using
-        message = format('watch: %s has no column organization_id, tenant_id, org_id, account_id or workspace_id, so its tenant is unknown', watch.target),
-        hint = 'Name the column with tenant_column, or give tenant_id if all rows belong to one tenant.';
-    end if;
   end if;
-  select string_agg(quote_ident(c), ', ') into v_missing
-    from (select v_tenant::text union all select jsonb_object_keys(watch.derived) union all
-          -- updated_at is ignored by default, also where there is none
-          select unnest(array_remove(watch.ignore_columns, 'updated_at'))) as u (c)
-   where c is not null
-     and not exists (select from pg_attribute a where a.attrelid = watch.target and a.attname = c and not a.attisdropped and a.attnum > 0);
-  if v_missing is not null then
-    raise undefined_column using
-      message = format('watch: %s has no column %s', watch.target, v_missing),
-      hint = format('Its columns are %s.', (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute where attrelid = watch.target and not attisdropped and attnum > 0));
-  end if;
+  perform rowhook._check_source(v_source);
 
   insert into rowhook.webhook_sources as s
     (relation, prefix, tenant_column, tenant_id, events, derived, ignore_columns, capture, max_payload_bytes)
-  values (watch.target, coalesce(watch.prefix, regexp_replace(v_class.relname, '[^A-Za-z0-9_-]+', '_', 'g')), v_tenant, watch.tenant_id,
-          watch.events, watch.derived, coalesce(watch.ignore_columns, '{}'), watch.capture, watch.max_payload_bytes)
+  values (v_source.relation, v_source.prefix, v_source.tenant_column, v_source.tenant_id, v_source.events, v_source.derived,
+          v_source.ignore_columns, v_source.capture, v_source.max_payload_bytes)
   on conflict (relation) do update
-     set prefix = excluded.prefix, tenant_column = excluded.tenant_column, tenant_id = excluded.tenant_id, events = excluded.events,
-         derived = excluded.derived, ignore_columns = excluded.ignore_columns, capture = excluded.capture,
-         max_payload_bytes = excluded.max_payload_bytes, updated_at = now()
+     set parent_id = null, prefix = excluded.prefix, tenant_column = excluded.tenant_column, tenant_id = excluded.tenant_id,
+         events = excluded.events, derived = excluded.derived, ignore_columns = excluded.ignore_columns,
+         capture = excluded.capture, max_payload_bytes = excluded.max_payload_bytes, updated_at = now()
   returning * into v_source;
 
   perform rowhook._write_capture(v_source.id);
-  perform rowhook._attach(v_source);
-
-  -- A table that inherits has rows, and maybe columns, of its own: it is a source of its own, with the same settings.
-  for v_child in
-    select i.inhrelid::regclass from pg_inherits i join pg_class c on c.oid = i.inhrelid
-     where i.inhparent = watch.target and not c.relispartition
-  loop
-    perform rowhook.watch(v_child, v_source.prefix, v_source.tenant_column::text, v_source.derived, v_source.ignore_columns,
-                          v_source.capture, v_source.max_payload_bytes, v_source.events, v_source.tenant_id);
-    update rowhook.webhook_sources set parent_id = v_source.id where relation = v_child;
-  end loop;
+  perform rowhook._attach(v_source.id);
+  perform rowhook._watch_children(v_source, false);
   return v_source;
 end
 $$;
@@ -566,40 +806,29 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_source   rowhook.webhook_sources;
-  v_relation regclass;
+  v_source rowhook.webhook_sources;
+  v_member int;
 begin
-  for v_source in
+  select * into v_source from rowhook.webhook_sources s where s.relation = unwatch.target;
+  if not found then
+    return false;
+  end if;
+  if v_source.parent_id is not null then
+    raise object_not_in_prerequisite_state using
+      message = format('unwatch: %s is watched because it inherits from %s', unwatch.target, (select s.relation from rowhook.webhook_sources s where s.id = v_source.parent_id)),
+      hint = 'Unwatch that table; or watch this one by itself, with its own settings.';
+  end if;
+  for v_member in
     with recursive family as (
-      select s.* from rowhook.webhook_sources s where s.relation = unwatch.target
-      union all
-      select s.* from rowhook.webhook_sources s join family f on s.parent_id = f.id
+      select v_source.id
+      union
+      select s.id from rowhook.webhook_sources s join family f on s.parent_id = f.id
     )
-    select * from family order by id desc
+    select id from family order by id desc
   loop
-    for v_relation in
-      select distinct tgrelid::regclass from pg_trigger
-       where tgfoid = to_regproc('rowhook._capture_' || v_source.id) and tgparentid = 0
-    loop
-      perform rowhook._detach(v_relation, v_source.id);
-    end loop;
-    perform rowhook._forget_source(v_source.id);
+    perform rowhook._remove_source(v_member);
   end loop;
-  return v_source.id is not null;
-end
-$$;
-
--- Drops a source and its function; fails while a trigger still calls it.
-create function rowhook._forget_source(p_source_id int)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  execute format('drop function if exists rowhook.%I()', '_capture_' || p_source_id);
-  delete from rowhook.webhook_sources where id = p_source_id;
+  return true;
 end
 $$;
 
@@ -664,8 +893,8 @@ end
 $$;
 
 -- Brings capture in line with the tables as they are now: columns added or dropped, partitions attached or detached,
--- watched tables dropped or restored from a dump. The daemon calls it; it changes what its caller may change, and says
--- what it may not.
+-- tables that inherit, watched tables dropped or restored from a dump. The daemon calls it; it changes what its caller may
+-- change, and says what it may not.
 create function rowhook.reconcile()
 returns table (relation text, change text)
 language plpgsql
@@ -673,25 +902,43 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_source   rowhook.webhook_sources;
-  v_attached record;
+  v_source  rowhook.webhook_sources;
+  v_removed text;
 begin
-  for v_source in select * from rowhook.webhook_sources order by id loop
+  -- what inherits comes before its parent
+  for v_source in select * from rowhook.webhook_sources order by id desc loop
     if not exists (select from pg_class where oid = v_source.relation) then
       perform rowhook._forget_source(v_source.id);
-      return query select v_source.relation::text, 'forgotten: the table was dropped';
+      return query select v_source.relation::text, format('forgotten: the table of %s was dropped', v_source.prefix);
       continue;
     end if;
     if rowhook._write_capture(v_source.id) then
       return query select v_source.relation::text, 'capture function rewritten: the columns changed';
     end if;
+    if v_source.tenant_column <> all (rowhook._columns(v_source.relation)) then
+      return query select v_source.relation::text, format('nothing is captured: column %I is gone; watch the table again with its new tenant_column', v_source.tenant_column);
+    end if;
     begin
-      for v_attached in select * from rowhook._attach(v_source) loop
-        return query select v_attached.relation::text, 'triggers ' || v_attached.change;
-      end loop;
-    exception when insufficient_privilege then
-      return query select v_source.relation::text,
-        format('triggers missing, and %s may not make them: let the owner of the table run select rowhook.reconcile()', current_user);
+      v_removed := case
+        when exists (select from pg_partition_ancestors(v_source.relation) as a join rowhook.webhook_sources s on s.relation = a.relid where s.id <> v_source.id)
+          then 'forgotten: it became a partition of a watched table'
+        when v_source.parent_id is not null and not exists (
+               select from pg_inherits i join rowhook.webhook_sources s on s.relation = i.inhparent where i.inhrelid = v_source.relation and s.id = v_source.parent_id)
+          then 'forgotten: it no longer inherits'
+      end;
+      if v_removed is not null then
+        perform rowhook._remove_source(v_source.id);
+        return query select v_source.relation::text, v_removed;
+        continue;
+      end if;
+      return query select a.relation::text, 'triggers ' || a.change from rowhook._attach(v_source.id) as a;
+      return query select c::text, format('watched: it inherits from %s', v_source.relation) from rowhook._watch_children(v_source, true) as c;
+    exception
+      when insufficient_privilege then
+        return query select v_source.relation::text,
+          format('triggers missing, and %s may not make them: let the owner of the table run select rowhook.reconcile()', current_user);
+      when lock_not_available then
+        return query select v_source.relation::text, 'triggers missing: ' || sqlerrm;
     end;
   end loop;
 end
@@ -704,9 +951,9 @@ comment on function rowhook.watch_preset(text, text) is 'Watches the tables of a
 comment on function rowhook.reconcile() is 'Brings capture in line with the tables as they are: new columns, new partitions, dropped tables. Returns what it changed or may not change.';
 
 revoke execute on all functions in schema rowhook from public;
-grant execute on function rowhook.reconcile(), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(rowhook.webhook_sources),
-                          rowhook._execute_with_lock(text, regclass), rowhook._detach(regclass, int),
-                          rowhook._capture_relations(rowhook.webhook_sources), rowhook._key_columns(regclass)
+grant execute on function rowhook.reconcile(), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),
+                          rowhook._execute_with_lock(regclass, text), rowhook._detach(regclass, int), rowhook._remove_source(int),
+                          rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid)
    to rowhook_daemon;
 grant execute on function rowhook._source_event_types(rowhook.webhook_sources) to rowhook_app, rowhook_daemon;
 
