@@ -40,6 +40,13 @@ export class Breakers {
     return stateOf(this.#health.get(webhookId), now);
   }
 
+  /** Breakers that are not closed. */
+  get openCount(): number {
+    let count = 0;
+    for (const { openUntil } of this.#health.values()) if (openUntil !== null) count += 1;
+    return count;
+  }
+
   forget(webhookId: string): void {
     this.#health.delete(webhookId);
   }

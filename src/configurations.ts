@@ -10,10 +10,10 @@ import type { TenantConfiguration, Webhook } from './model.ts';
 const TENANTS_MAX = 10_000;
 
 export class Configurations {
-  readonly #pool: pg.Pool;
+  readonly #pool: pg.Pool | pg.Client;
   readonly #tenants = new Map<string, TenantConfiguration>();
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: pg.Pool | pg.Client) {
     this.#pool = pool;
   }
 
@@ -47,7 +47,7 @@ export class Configurations {
   }
 }
 
-async function load(pool: pg.Pool, tenantIds: readonly string[]): Promise<TenantConfiguration[]> {
+async function load(pool: pg.Pool | pg.Client, tenantIds: readonly string[]): Promise<TenantConfiguration[]> {
   const { rows } = await pool.query(
     `select t.tenant_id, k.name as tenant_name, k.slug as tenant_slug, k.max_in_flight as tenant_max_in_flight,
             k.rate_limit_per_second::float8 as tenant_rate, w.*

@@ -1,7 +1,7 @@
 /** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
 import type { Breakers } from './breaker.ts';
 import type { Attempt, Delivery, Entry, Health, Outcome, OutcomeCode, Webhook } from './model.ts';
-import { retryInMs } from './retry.ts';
+import { type FailedAttempt, retryInMs } from './retry.ts';
 
 export interface Consequence {
   /** What becomes of the delivery, or of all deliveries of a batch. */
@@ -11,28 +11,32 @@ export interface Consequence {
   disable: string | null;
 }
 
-/** `now` in milliseconds on the database's clock, `random` in [0, 1). A batch is one success or failure of its webhook. */
+/**
+ * `now` in milliseconds on the database's clock, `random` in [0, 1). A batch is one success or failure of its webhook. An answer
+ * of an address that the webhook has left since (`sentTo`) says nothing of the one that it has now.
+ */
 export function consequenceOf(
   webhook: Webhook,
+  sentTo: Webhook,
   deliveries: readonly Delivery[],
   outcome: Outcome,
   breakers: Breakers,
   now: number,
   random: number,
 ): Consequence {
-  if (outcome.status === 'success') return { wait: 'done', health: breakers.succeeded(webhook.id), disable: null };
-  const failed = {
-    code: outcome.code,
-    responseStatus: outcome.response?.status ?? null,
+  const hasMoved = sentTo.url !== webhook.url;
+  if (outcome.status === 'success')
+    return { wait: 'done', health: hasMoved ? undefined : breakers.succeeded(webhook.id), disable: null };
+  const failed: FailedAttempt = {
+    code: hasMoved ? 'http_error' : outcome.code,
+    responseStatus: hasMoved ? null : (outcome.response?.status ?? null),
     retryAfter: outcome.response?.headers['retry-after'],
   };
   const attempt = Math.max(...deliveries.map((delivery) => delivery.attempt)) + 1;
+  const wait = retryInMs(webhook.retry, attempt, failed, now, random) ?? 'never';
+  if (hasMoved) return { wait, health: undefined, disable: null };
   const { health, disable } = breakers.failed(webhook.id, now);
-  return {
-    wait: retryInMs(webhook.retry, attempt, failed, now, random) ?? 'never',
-    health,
-    disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable,
-  };
+  return { wait, health, disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable };
 }
 
 /** One more attempt of a delivery, which counts it. */

@@ -3,16 +3,22 @@ import type { Settings } from './config.ts';
 import { withClient } from './db.ts';
 import { UserError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
+import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
+import { serve } from './serve.ts';
 import { Session } from './session.ts';
 
 /** Pause before the next session; doubled while sessions end at once. */
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 3_000;
 
+const NO_VITALS = { lanes: 0, inFlight: 0, pending: 0, breakersOpen: 0, oldestUndeliveredSeconds: 0 };
+
 export interface Daemon {
   /** Ends in order; the same promise however often it is called. */
   stop(): Promise<void>;
+  /** Of /healthz, /readyz and /metrics; null: they are switched off. */
+  httpPort: number | null;
   /** Resolves when the daemon has ended, by itself or by stop(). */
   closed: Promise<void>;
 }
@@ -23,13 +29,23 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
+  const metrics = new Metrics(() => session?.vitals ?? NO_VITALS);
+  const starting = 'it is starting, or the database does not answer';
+  const http =
+    settings.httpPort === 0
+      ? null
+      : await serve(settings.httpPort, {
+          healthProblem: () => session?.healthProblem ?? null,
+          readyProblem: () => (session ? session.readyProblem : starting),
+          metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+        });
   log.info({ wake: settings.wake, max_in_flight: settings.maxInFlight }, 'rowhook started');
 
   const closed = (async () => {
     let pauseMs = PAUSE_MS_MIN;
     while (!stopping) {
       const startedAt = performance.now();
-      session = new Session(settings, log, session);
+      session = new Session(settings, log, metrics, session);
       try {
         await session.run();
       } catch (error) {
@@ -45,11 +61,13 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
         };
       });
     }
+    await http?.close();
     log.info('rowhook stopped');
   })();
 
   return {
     closed,
+    httpPort: http?.port ?? null,
     stop() {
       stopping = true;
       session?.stop();

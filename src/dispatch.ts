@@ -189,7 +189,9 @@ export class Dispatcher {
     if (!webhook.isActive && tickets[0]?.delivery.change.testWebhookId === null) {
       for (const ticket of tickets) {
         queue.free(ticket.delivery);
-        this.#skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
+        // what was parked stays so until the webhook is switched on again
+        if (!queue.letGo(ticket.delivery.id))
+          this.#skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
       }
       return;
     }
@@ -199,12 +201,14 @@ export class Dispatcher {
       .catch(this.#options.onError);
   }
 
-  #land(queue: WebhookQueue, tickets: readonly Ticket[], { outcome, startedAt, loggedHeaders, woken }: Landing): void {
+  #land(queue: WebhookQueue, tickets: readonly Ticket[], landing: Landing): void {
+    const { outcome, sentTo, startedAt, loggedHeaders, woken } = landing;
     for (const waiting of woken) this.#ready.add(waiting);
     const { webhook } = queue;
     const deliveries = tickets.map(({ delivery }) => delivery);
     const { wait, health, disable } = consequenceOf(
       webhook,
+      sentTo,
       deliveries,
       outcome,
       this.#breakers,
@@ -216,7 +220,7 @@ export class Dispatcher {
       const { delivery } = ticket;
       if (typeof wait === 'number') queue.blockBehind(delivery);
       queue.free(delivery);
-      const attempt = madeAttempt(delivery, webhook, outcome, startedAt, loggedHeaders, wait);
+      const attempt = madeAttempt(delivery, sentTo, outcome, startedAt, loggedHeaders, wait);
       this.#options.onAttempt(attempt);
       this.#parking.record(queue, ticket, attempt, wait, i === 0 ? health : undefined);
     });
@@ -265,7 +269,9 @@ export class Dispatcher {
     }
     for (const ticket of this.#flights.longerThan(HOLD_MS)) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
-      if (queue && !queue.readBack.has(ticket.delivery.id)) this.#parking.hold(queue, ticket, HOLD_MS);
+      // of a webhook that was deleted nothing is kept
+      if (!queue) ticket.settle();
+      else if (!queue.readBack.has(ticket.delivery.id)) this.#parking.hold(queue, ticket, HOLD_MS);
     }
     this.#readDue([...this.#queues.values()].filter((queue) => this.#isDue(queue, now)).slice(0, DUE_WEBHOOKS_MAX));
     this.#pump();

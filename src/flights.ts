@@ -2,7 +2,7 @@
  * Attempts under way. A slot is taken per delivery, and is free again only when the attempt's log row has committed: so what a
  * crash can repeat is at most `maxInFlight` deliveries (and the rest of one batch).
  */
-import type { Outcome, Request } from './model.ts';
+import type { Outcome, Request, Webhook } from './model.ts';
 import { prepare } from './prepare.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import type { TenantLimits } from './tenant-limits.ts';
@@ -16,6 +16,8 @@ export interface FlightOptions {
 
 export interface Landing {
   outcome: Outcome;
+  /** As it was when the attempt started. */
+  sentTo: Webhook;
   /** performance.now() */
   startedAt: number;
   loggedHeaders: Record<string, string>;
@@ -56,7 +58,7 @@ export class Flights {
     const outcome = await this.#options.send(request);
     for (const ticket of tickets) this.#flying.delete(ticket);
     limiter.end();
-    return { outcome, startedAt, loggedHeaders, woken: endForTenant() };
+    return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };
   }
 
   /** One delivery's log row has committed. */

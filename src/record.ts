@@ -7,6 +7,7 @@
  */
 import type pg from 'pg';
 import { USER_AGENT } from './envelope.ts';
+import { heldByOthers } from './held.ts';
 import type { Attempt, Delivery, Entry, Health, Position, RowHead } from './model.ts';
 
 /** Entries of one batch. */
@@ -227,7 +228,10 @@ const RELEASE = `
 
 /** A delivery may come by twice in one batch (parked, then done): only how it ended is written. */
 async function recordDeliveries(client: pg.ClientBase, entries: readonly Entry[]): Promise<RowHead[]> {
-  const last = [...new Map(entries.map((entry) => [entry.delivery.id, entry])).values()];
+  const latest = [...new Map(entries.map((entry) => [entry.delivery.id, entry])).values()];
+  const rows = latest.filter(({ delivery }) => delivery.parked).map(({ delivery }) => delivery.id);
+  const held = await heldByOthers(client, 'deliveries', rows);
+  const last = latest.filter(({ delivery }) => !held.has(delivery.id));
   const parked = last.filter(({ wait }) => wait !== 'done');
   const done = last.filter(({ wait, delivery }) => wait === 'done' && delivery.parked);
   if (parked.length > 0) await client.query({ name: 'rowhook_record_park', text: PARK, values: [parkRows(parked)] });
@@ -301,6 +305,7 @@ async function recordHealth(client: pg.ClientBase, entries: readonly Entry[]): P
     if (health !== undefined) last.set(delivery.webhookId, { lane: delivery.change.lane, health });
   }
   if (last.size === 0) return;
+  for (const id of await heldByOthers(client, 'health', [...last.keys()])) last.delete(id);
   const healthy = [...last].filter(([, { health }]) => health === null).map(([id]) => id);
   const failing = [...last].flatMap(([webhook_id, { lane, health }]) =>
     health === null

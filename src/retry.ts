@@ -63,6 +63,8 @@ export function retryAfterMs(header: string | undefined, now: number): number | 
   const text = header.trim();
   if (/^\d+$/.test(text)) return Number(text) * SECOND_MS;
   // Date.parse takes much that is not an HTTP date; all three forms of those begin with a weekday
-  const at = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text) ? Date.parse(text) : Number.NaN;
+  const isDate = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text);
+  // the oldest form ends with the year and names no zone: Date.parse would take this machine's
+  const at = isDate ? Date.parse(/ \d{4}$/.test(text) ? `${text} GMT` : text) : Number.NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }

@@ -12,6 +12,8 @@ export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
 export interface Out {
   readonly columns: number | undefined;
   print(line?: string): void;
+  /** As it is, without an end of line. */
+  write(text: string): void;
   paint(style: Style, text: string): string;
 }
 
@@ -19,6 +21,7 @@ export function terminal(stream: NodeJS.WriteStream): Out {
   return {
     columns: stream.isTTY ? stream.columns : undefined,
     print: (line = '') => void stream.write(`${line}\n`),
+    write: (text) => void stream.write(text),
     // styleText looks at the stream, NO_COLOR and FORCE_COLOR.
     paint: (style, text) => styleText(style, text, { stream }),
   };

@@ -5,6 +5,10 @@ interface OpenWindow {
   lanes: readonly number[];
   after: Position;
   pending: number;
+  /** When its first event happened; undefined: it has none. */
+  occurredAt: number | undefined;
+  /** performance.now() */
+  openedAt: number;
 }
 
 export class OpenWindows {
@@ -16,14 +20,19 @@ export class OpenWindows {
     return this.#done;
   }
 
-  get size(): number {
-    return this.#open.length;
+  /** When the oldest event that is neither delivered nor parked happened, in milliseconds since 1970. */
+  get oldestOccurredAt(): number | undefined {
+    return this.#open[0]?.occurredAt;
+  }
+
+  /** For how long the oldest open window has been open, in milliseconds. */
+  get oldestOpenMs(): number {
+    return this.#open[0] ? performance.now() - this.#open[0].openedAt : 0;
   }
 
   /** A window of `count` deliveries was read. Returns what each of them calls once it need not be waited for. */
-  open(lanes: readonly number[], after: Position, count: number): () => void {
-    // while nothing is open, an empty window moves the position at once
-    const window = { lanes: [...lanes], after, pending: count };
+  open(lanes: readonly number[], after: Position, count: number, occurredAt: number | undefined): () => void {
+    const window = { lanes: [...lanes], after, pending: count, occurredAt, openedAt: performance.now() };
     this.#open.push(window);
     this.#advance();
     return () => {

@@ -339,6 +339,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
+  -- Taken before this transaction has an id of its own: a later snapshot may see that id as done, since a snapshot never
+  -- lists its own transaction as running, and with it the rows that are stamped with it.
+  v_now      pg_snapshot := pg_current_snapshot();
   v_system   bigint := (select system_identifier from pg_control_system());
   v_timeline text   := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
   v_was      rowhook.webhook_installation;
@@ -346,7 +349,7 @@ declare
 begin
   select * into v_was from rowhook.webhook_installation for update;
   v_moved := v_was.system_identifier <> v_system
-    or exists (select from rowhook.webhook_lanes where pg_snapshot_xmax(from_snapshot) > pg_snapshot_xmax(pg_current_snapshot()));
+    or exists (select from rowhook.webhook_lanes where pg_snapshot_xmax(from_snapshot) > pg_snapshot_xmax(v_now));
   if not v_moved and v_was.timeline = v_timeline then
     return null;
   end if;
@@ -370,7 +373,7 @@ begin
    where l.lane = o.lane;
   update rowhook.webhook_lanes
      set epoch = epoch + 1, owner = null, owner_name = null, lease_expires_at = null,
-         from_snapshot = pg_current_snapshot(), to_snapshot = null, done_id = null, position_at = now(),
+         from_snapshot = v_now, to_snapshot = null, done_id = null, position_at = now(),
          sequence_value = (select last_value from rowhook.webhook_outbox_id_seq);
   return 'moved';
 end

@@ -122,6 +122,7 @@ async function conditions(client: pg.Client, { webhook, tenant, status, event }:
 function line(row: LogRow, out: Out): string {
   const result = row.status === 'success' ? 'green' : row.status === 'failed' ? 'red' : 'yellow';
   const fields = [
+    row.id.padStart(6),
     row.attempted_at.toISOString(),
     out.paint(result, row.status.padEnd(7)),
     String(row.response_status ?? '').padStart(3),

@@ -1,27 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { UserError } from '../errors.ts';
 import type { Out } from '../table.ts';
+import { daemonRuns, theOne } from './webhook-row.ts';
 
 export interface ReplayOptions {
-  since: string;
+  since?: string;
   until?: string;
   only: string;
+  delivery?: string;
+  dryRun?: boolean;
+  wait?: boolean;
   json?: boolean;
 }
 
-/** Queues deliveries again, under their old ids. The times may be relative: `2h` is two hours ago. */
+const ASK_EVERY_MS = 500;
+
+/** Queues events of a webhook again, under their old ids. The times may be relative: `2h` is two hours ago. */
 export async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
-  const { since, until = '0s', only } = options; // 0s ago is now
+  const { since = '0s', until = '0s', only, dryRun = false } = options; // 0s ago is now
   const { rows } = await client.query<{ count: string }>(
-    `select rowhook.replay($1::uuid, ${timeSql(since, 2)}, ${timeSql(until, 3)}, $4) as count`,
-    [webhookId, since, until, only],
+    `select rowhook.replay($1::uuid, ${timeSql(since, 2)}, ${timeSql(until, 3)}, $4, $5) as count`,
+    [webhookId, since, until, only, dryRun],
   );
-  const replayed = Number(rows[0]?.count);
-  if (options.json) out.print(JSON.stringify({ webhook_id: webhookId, replayed }));
-  else if (replayed === 0) out.print(`Nothing to replay: no ${only} delivery of that time.`);
-  else
-    out.print(
-      `Queued ${replayed} ${replayed === 1 ? 'delivery' : 'deliveries'} again: "rowhook logs --follow" shows them.`,
-    );
+  const count = Number(rows[0]?.count);
+  if (options.json) {
+    out.print(JSON.stringify({ webhook_id: webhookId, [dryRun ? 'would_replay' : 'replayed']: count }));
+  } else if (count === 0) {
+    out.print(`Nothing to replay: no ${only === 'all' ? 'event' : `${only} event`} of that time.`);
+  } else if (dryRun) {
+    out.print(`Would send ${events(count)}${await filterNote(client, webhookId, only)}. Nothing was queued.`);
+  } else {
+    out.print(`Queued ${events(count)} again${await filterNote(client, webhookId, only)}, behind what is new.`);
+  }
+  if (count === 0 || dryRun) return;
+  if (options.wait) await waitForReplay(client, webhookId, options, out);
+  else if (!options.json) out.print('"rowhook logs --follow" shows them.');
+}
+
+/** One delivery, now, whatever became of it. */
+export async function replayDelivery(
+  client: pg.Client,
+  deliveryId: string,
+  { json }: { json?: boolean },
+  out: Out,
+): Promise<void> {
+  await client.query('select rowhook.replay_delivery($1::uuid)', [deliveryId]);
+  out.print(
+    json
+      ? JSON.stringify({ delivery_id: deliveryId, replayed: 1 })
+      : `Queued delivery ${deliveryId} again: "rowhook logs --follow" shows it.`,
+  );
+}
+
+/** Prints how many are left whenever that has changed, until each was attempted. */
+async function waitForReplay(client: pg.Client, id: string, { json }: ReplayOptions, out: Out): Promise<void> {
+  let before = -1;
+  for (;;) {
+    const { left, failed, isActive } = await progress(client, id);
+    if (left !== before && !json) out.print(`${left} left`);
+    if (left === 0) {
+      if (json) out.print(JSON.stringify({ webhook_id: id, left, failed }));
+      else if (failed > 0) {
+        out.print(`${failed} of them failed: "rowhook deliveries --webhook ${id}" shows what is tried again.`);
+      }
+      return;
+    }
+    before = left;
+    if (!isActive)
+      throw new UserError(`webhook ${id} is switched off: ${left} wait until "rowhook webhook enable ${id}".`);
+    if (!(await daemonRuns(client)))
+      throw new UserError(`no daemon runs on this database: ${left} wait for "rowhook start".`);
+    await sleep(ASK_EVERY_MS);
+  }
+}
+
+async function progress(client: pg.Client, id: string): Promise<{ left: number; failed: number; isActive: boolean }> {
+  const { rows } = await client.query<{ left: number; failed: number; isActive: boolean }>(
+    `select count(*) filter (where d.state = 'waiting' and d.attempt = 0)::int as left,
+            count(*) filter (where d.attempt > 0)::int as failed, c.is_active as "isActive"
+       from rowhook.webhook_configurations c
+       left join rowhook.webhook_deliveries d on d.webhook_id = c.id and d.replayed
+      where c.id = $1
+      group by c.is_active`,
+    [id],
+  );
+  return theOne(rows, id);
+}
+
+/** SQL counts by type and time; a filter is asked when an event is sent. */
+async function filterNote(client: pg.Client, id: string, only: string): Promise<string> {
+  if (only === 'failed') return '';
+  const { rowCount } = await client.query(
+    'select from rowhook.webhook_configurations where id = $1 and filter is not null',
+    [id],
+  );
+  return rowCount ? ', less what its filter does not pass' : '';
+}
+
+export function events(count: number): string {
+  return `${count} ${count === 1 ? 'event' : 'events'}`;
 }
 
 /** The database's clock says what "ago" is. */

@@ -1,3 +1,4 @@
+import type pg from 'pg';
 import { UserError } from '../errors.ts';
 import type { Cell } from '../table.ts';
 
@@ -20,6 +21,12 @@ export function theOne<T>(rows: readonly T[], id: string): T {
     throw new UserError(`webhook ${id} does not exist: "rowhook webhook list" shows those that do.`);
   }
   return row;
+}
+
+/** Some daemon holds lanes, so what is queued now goes out now. */
+export async function daemonRuns(client: pg.Client): Promise<boolean> {
+  const { rowCount } = await client.query('select from rowhook.webhook_lanes where lease_expires_at > now() limit 1');
+  return rowCount === 1;
 }
 
 export function state({ is_active, disabled_at, disabled_reason }: WebhookRow): Cell {

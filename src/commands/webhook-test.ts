@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { UserError } from '../errors.ts';
 import { type Out, printableLines } from '../table.ts';
-import { theOne } from './webhook-row.ts';
+import { daemonRuns, theOne } from './webhook-row.ts';
 
 interface TestLog {
   event_type: string;
@@ -44,12 +44,9 @@ export async function testWebhook(
 
 /** Without a daemon nothing would be delivered now, and a surprise some time later: so nothing is queued. */
 async function requireDaemon(client: pg.Client, id: string): Promise<void> {
-  const { rows } = await client.query<{ owned: boolean }>(
-    `select exists (select from rowhook.webhook_lanes where lease_expires_at > now()) as owned
-       from rowhook.webhook_configurations where id = $1`,
-    [id],
-  );
-  if (!theOne(rows, id).owned) {
+  const { rows } = await client.query('select from rowhook.webhook_configurations where id = $1', [id]);
+  theOne(rows, id);
+  if (!(await daemonRuns(client))) {
     throw new UserError('no daemon runs on this database: run "rowhook start", then test again. Nothing was queued.');
   }
 }

@@ -1,4 +1,5 @@
 import { hexSignature, signingKey, standardSignature } from '../sign.ts';
+import { curlCommand, quoted } from './shell.ts';
 import type { WebhookRow } from './webhook-row.ts';
 
 /** A curl that sends one signed example to the endpoint, to be pasted into a shell. */
@@ -24,20 +25,11 @@ export function tryItCommand(webhook: WebhookRow, nowSeconds: number): string {
     `X-Webhook-Timestamp: ${at}`,
     `X-Webhook-Signature: ${hexSignature(key, body)}`,
   ];
-  return [
-    `curl -i -X ${webhook.http_method} ${quoted(webhook.url)}`,
-    ...headers.map((header) => `-H ${quoted(header)}`),
-    `--data-binary ${quoted(body)}`,
-  ].join(' \\\n  ');
+  return curlCommand({ method: webhook.http_method, url: webhook.url, headers }, quoted(body));
 }
 
 /** An event that the webhook asked for: `deal.*` may be `deal.updated`. */
 function exampleEvent(eventTypes: readonly string[]): string {
   const pattern = eventTypes[0] ?? '*';
   return pattern === '*' ? 'example.updated' : pattern.replace(/\*$/, 'updated');
-}
-
-/** For POSIX shells. */
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
 }

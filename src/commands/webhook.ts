@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { UserError } from '../errors.ts';
 import { type Out, printPairs, printTable } from '../table.ts';
+import { events } from './replay.ts';
 import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
 import { asText, state, theOne, type WebhookRow, withoutSecrets } from './webhook-row.ts';
 import { tryItCommand } from './webhook-try.ts';
@@ -120,6 +121,7 @@ export async function switchWebhook(
   out: Out,
 ): Promise<void> {
   const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
+  const disabledAt = before.rows[0]?.disabled_at ?? null;
   const { rows } = await client.query<WebhookRow>(
     `update rowhook.webhook_configurations
         set is_active = $2, disabled_at = null, disabled_reason = null
@@ -127,11 +129,36 @@ export async function switchWebhook(
   returning *`,
     [id, on],
   );
-  const disabledAt = before.rows[0]?.disabled_at;
-  report(theOne(rows, id), on ? 'enabled' : 'disabled', options, out);
-  if (on && disabledAt && !options.json) {
-    out.print(`To send what failed meanwhile: rowhook replay ${id} --since ${disabledAt.toISOString()}`);
-  }
+  const missed = on && disabledAt ? await missedSince(client, id, disabledAt) : null;
+  if (options.json) out.print(JSON.stringify({ ...withoutSecrets(theOne(rows, id)), ...missed }));
+  else report(theOne(rows, id), on ? 'enabled' : 'disabled', options, out);
+  if (missed && !options.json) printMissed(id, missed, out);
+}
+
+interface Missed {
+  missed_since: Date;
+  missed: number;
+  failed: number;
+  /** When the first of them happened. */
+  failed_since: Date | null;
+}
+
+/** What a webhook did not get while rowhook had disabled it: what happened since, and what had failed for good before. */
+async function missedSince(client: pg.Client, id: string, since: Date): Promise<Missed> {
+  const { rows } = await client.query<Missed>(
+    `select rowhook.replay($1, $2, "only" => 'missed', dry_run => true)::int as missed,
+            count(*)::int as failed, min(occurred_at) as failed_since
+       from rowhook.webhook_deliveries where webhook_id = $1 and state = 'failed'`,
+    [id, since],
+  );
+  return { missed: 0, failed: 0, failed_since: null, ...rows[0], missed_since: since };
+}
+
+function printMissed(id: string, { missed_since, missed, failed, failed_since }: Missed, out: Out): void {
+  out.print(`It missed ${events(missed)} since ${missed_since.toISOString()}, when it was disabled.`);
+  const command = (since: Date, only: string) => `rowhook replay ${id} --since ${since.toISOString()} --only ${only}`;
+  if (missed > 0) out.print(`To send what it missed: ${command(missed_since, 'missed')}`);
+  if (failed > 0 && failed_since) out.print(`To send the ${failed} that failed: ${command(failed_since, 'failed')}`);
 }
 
 export async function rotateSecret(

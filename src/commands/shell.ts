@@ -1,0 +1,16 @@
+/** For POSIX shells. */
+export function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** A request as a command to be pasted into a shell. `input` says where the body comes from. */
+export function curlCommand(
+  request: { method: string; url: string; headers: readonly string[] },
+  input: string,
+): string {
+  return [
+    `curl -i -X ${request.method} ${quoted(request.url)}`,
+    ...request.headers.map((header) => `-H ${quoted(header)}`),
+    `--data-binary ${input}`,
+  ].join(' \\\n  ');
+}
