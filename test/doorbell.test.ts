@@ -71,6 +71,12 @@ async function fallsAsleep(): Promise<void> {
   );
 }
 
+/** The reader keeps asking, though the doorbell says that all sleep. */
+async function pollsOn(): Promise<void> {
+  const seen = new Set<number>();
+  await waitUntil('the reader polls on', async () => seen.add(await lastActive('rowhook reader')).size > 4);
+}
+
 const insert = (by: pg.Client | TestDatabase = database) => {
   const id = next++;
   return (by === database ? database.pool : (by as pg.Client))
@@ -204,6 +210,7 @@ describe('a transaction that has seen the daemon awake, and never rings,', () =>
     const other = await insert();
     await arrives(other);
     await waitUntil('the daemon is drowsy again', async () => (await bell()) === 2);
+    await pollsOn();
     const rung = await ear.rings();
     await writer.query('commit');
     expect(await arrives(id)).toBeLessThan(atOnceMs);
@@ -222,6 +229,7 @@ describe('a transaction that has seen the daemon awake, and never rings,', () =>
     const id = await insert(writer);
     await writer.query("prepare transaction 'drowsy'");
     await waitUntil('the daemon is drowsy', async () => (await bell()) === 2);
+    await pollsOn();
     await database.query("commit prepared 'drowsy'");
     expect(await arrives(id)).toBeLessThan(atOnceMs);
     await writer.end();
