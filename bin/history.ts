@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { DeliveriesOptions } from '../src/commands/deliveries.ts';
 import type { LogsOptions } from '../src/commands/logs.ts';
 import type { ReplayOptions } from '../src/commands/replay.ts';
+import { UserError } from '../src/errors.ts';
 import { oneOf, uuid, wholeNumber } from '../src/values.ts';
 import { help, onDatabase, out, parsed } from './action.ts';
 
@@ -32,11 +33,33 @@ function addLogs(program: Command): void {
       .option('--follow', 'go on printing as they happen'),
     async (client, flags: LogsOptions) => (await import('../src/commands/logs.ts')).logs(client, flags, out),
   );
+  addLogsShow(command);
   help(command, [
     'rowhook logs --follow',
     'rowhook logs --status failed --tenant acme --limit 200',
     "rowhook logs --json | jq -r 'select(.duration_ms > 1000).request_url'",
   ]);
+}
+
+function addLogsShow(logs: Command): void {
+  const command = onDatabase(
+    logs
+      .command('show')
+      .description('show one attempt: request, response, and the same as a curl command')
+      .argument(
+        '<id>',
+        'the number that "rowhook logs" prints first',
+        parsed('log id', wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+      )
+      .option('--body', 'print the request body alone, byte for byte'),
+    async (client, id: number, flags: { body?: boolean; json?: boolean }) =>
+      (await import('../src/commands/log-show.ts')).showLog(client, String(id), flags, out),
+  );
+  help(
+    command,
+    ['rowhook logs show 4711', 'rowhook logs show 4711 --body | jq .data'],
+    'Bodies are made again from the outbox, which keeps events for 7 days. Secrets are masked.',
+  );
 }
 
 function addDeliveries(program: Command): void {
@@ -58,17 +81,36 @@ function addReplay(program: Command): void {
   const command = onDatabase(
     program
       .command('replay')
-      .description('deliver again what failed for good')
-      .argument('<id>', "the webhook's id", parsed('webhook id', uuid))
-      .requiredOption('--since <time>', 'events from this time on: 2025-10-17T19:30:00Z, or 2h, 3d for that long ago')
+      .description('deliver past events again')
+      .argument('[id]', "the webhook's id", parsed('webhook id', uuid))
+      .option('--since <time>', 'events from this time on: 2025-10-17T19:30:00Z, or 2h, 3d for that long ago')
       .option('--until <time>', 'events before this time (default: now)')
-      .option('--only <what>', 'failed: those whose attempts ran out', 'failed'),
-    async (client, id: string, flags: ReplayOptions) =>
-      (await import('../src/commands/replay.ts')).replay(client, id, flags, out),
-  );
+      .option(
+        '--only <what>',
+        'failed: attempts ran out; missed: never delivered and not waiting; all: whatever it wants',
+        'failed',
+      )
+      .option('--delivery <id>', 'one delivery instead, whatever became of it', parsed('--delivery', uuid))
+      .option('--dry-run', 'count them, and queue nothing')
+      .option('--wait', 'print how many are left, until each was attempted'),
+    async (client, id: string | undefined, flags: ReplayOptions) => {
+      const commands = await import('../src/commands/replay.ts');
+      if (flags.delivery !== undefined) await commands.replayDelivery(client, flags.delivery, flags, out);
+      else await commands.replay(client, id ?? '', flags, out);
+    },
+  ).hook('preAction', (replaying) => {
+    const { delivery, since } = replaying.opts();
+    const range = replaying.args.length > 0 && since !== undefined;
+    if (delivery === undefined ? !range : replaying.args.length > 0 || since !== undefined)
+      throw new UserError("replay: give either a webhook's id and --since, or --delivery.", 2);
+  });
   help(
     command,
-    ['rowhook replay 1f0c… --since 2h', 'rowhook replay 1f0c… --since 2025-10-17 --until 2025-10-18'],
-    'A receiver sees the same webhook-id as before, so it can leave out what it has.',
+    [
+      'rowhook replay 1f0c… --since 2h --only missed --dry-run',
+      'rowhook replay 1f0c… --since 2025-10-17 --until 2025-10-18 --wait',
+      'rowhook replay --delivery 6ba7…',
+    ],
+    'A receiver sees the same webhook-id as before, so it can leave out what it has. A replay goes behind what is new and\nsurvives restarts. Events are kept for 7 days; of those that no webhook wanted, only sources with capture "all" have any.',
   );
 }

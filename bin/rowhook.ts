@@ -13,6 +13,8 @@ const program = new Command('rowhook')
   .version(VERSION, '--version', 'print the version')
   .helpOption('--help', 'print this help')
   .helpCommand(false)
+  // a flag belongs to the command before it: in "logs show 1 --json", to "show"
+  .enablePositionalOptions()
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'rowhook: ')) })
   .showHelpAfterError('(--help says what can be given)')

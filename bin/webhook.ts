@@ -1,7 +1,7 @@
 /** `rowhook webhook …`: names and flags. */
 import type { Command } from 'commander';
 import type { WebhookFlags } from '../src/commands/webhook-columns.ts';
-import { uuid, wholeNumber } from '../src/values.ts';
+import { eventId, uuid, wholeNumber } from '../src/values.ts';
 import { collect, commaList, help, onDatabase, out, parsed } from './action.ts';
 
 interface JsonFlag {
@@ -20,6 +20,7 @@ export function addWebhookCommands(program: Command): void {
   addSwitch(group, 'enable', true);
   addSwitch(group, 'disable', false);
   addTest(group);
+  addExplain(group);
   addRotateSecret(group);
   addDelete(group);
   help(group, [
@@ -138,6 +139,23 @@ function addTest(group: Command): void {
     ['rowhook webhook test 1f0c…'],
     'Needs a running daemon. Sends to a webhook that is switched off, too.',
     'Exit codes: 0 all answered 2xx, 1 they did not, 2 wrong usage.',
+  );
+}
+
+function addExplain(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'explain', 'say whether a stored event is sent to it, and if not, why').argument(
+      '<event>',
+      "an event's id (webhook-id), or an outbox row's for all of its events",
+      parsed('event', eventId),
+    ),
+    async (client, id: string, event: string, flags: JsonFlag) =>
+      (await import('../src/commands/webhook-explain.ts')).explain(client, id, event, flags, out),
+  );
+  help(
+    command,
+    ['rowhook webhook explain 1f0c… evt_3d1f0a2b_4711_0', 'rowhook webhook explain 1f0c… 4711'],
+    'It goes by the webhook as it is now.',
   );
 }
 

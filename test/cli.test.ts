@@ -80,7 +80,7 @@ describe('wrong usage exits 2 with one sentence', () => {
     [['webhook', 'show', '7'], 'rowhook: webhook id: "7" is not a UUID: "rowhook webhook list" shows them.\n'],
     [['webhook', 'show'], "rowhook: missing required argument 'id'\n"],
     [['webhook', 'create', '--name', 'x'], "rowhook: required option '--tenant <tenant>' not specified\n"],
-    [['replay', UUID], "rowhook: required option '--since <time>' not specified\n"],
+    [['replay', UUID], "rowhook: replay: give either a webhook's id and --since, or --delivery.\n"],
     [['sources'], 'rowhook: DATABASE_URL: is not set: set it, or give --database-url, such as postgres://'],
     [['listen', '--port', '65536'], 'rowhook: --port: "65536" is not a whole number from 0 to 65535.\n'],
     [['verify', '--secret', 'x', '--signature', 'v1,x'], 'rowhook: the signature is not there: give --id'],

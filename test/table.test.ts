@@ -5,7 +5,12 @@ function paper(columns: number | undefined): { out: Out; lines: string[] } {
   const lines: string[] = [];
   return {
     lines,
-    out: { columns, print: (line = '') => lines.push(line), paint: (style, text) => `<${style}>${text}` },
+    out: {
+      columns,
+      print: (line = '') => lines.push(line),
+      write: (text) => lines.push(text),
+      paint: (style, text) => `<${style}>${text}`,
+    },
   };
 }
 

@@ -113,6 +113,8 @@ comment on column rowhook.webhook_logs.organization is 'What the body was made o
 comment on column rowhook.webhook_logs.next_attempt_at is 'When it is tried again; null when it is not.';
 
 create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
+-- finds one row by its id, and costs a write nothing: ids stand in the order of the pages
+create index webhook_logs_id_idx     on rowhook.webhook_logs using brin (id) with (pages_per_range = 32, autosummarize = on);
 
 create table rowhook.webhook_health (
   webhook_id    uuid        primary key,

@@ -143,8 +143,12 @@ interface Missed {
   failed_since: Date | null;
 }
 
+/** What was queued when a webhook was disabled had happened a little earlier. */
+const MISSED_EARLIER_MS = 60_000;
+
 /** What a webhook did not get while rowhook had disabled it: what happened since, and what had failed for good before. */
-async function missedSince(client: pg.Client, id: string, since: Date): Promise<Missed> {
+async function missedSince(client: pg.Client, id: string, disabledAt: Date): Promise<Missed> {
+  const since = new Date(disabledAt.getTime() - MISSED_EARLIER_MS);
   const { rows } = await client.query<Missed>(
     `select rowhook.replay($1, $2, "only" => 'missed', dry_run => true)::int as missed,
             count(*)::int as failed, min(occurred_at) as failed_since
@@ -155,7 +159,7 @@ async function missedSince(client: pg.Client, id: string, since: Date): Promise<
 }
 
 function printMissed(id: string, { missed_since, missed, failed, failed_since }: Missed, out: Out): void {
-  out.print(`It missed ${events(missed)} since ${missed_since.toISOString()}, when it was disabled.`);
+  out.print(`While it was disabled it missed ${events(missed)}.`);
   const command = (since: Date, only: string) => `rowhook replay ${id} --since ${since.toISOString()} --only ${only}`;
   if (missed > 0) out.print(`To send what it missed: ${command(missed_since, 'missed')}`);
   if (failed > 0 && failed_since) out.print(`To send the ${failed} that failed: ${command(failed_since, 'failed')}`);
