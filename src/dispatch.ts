@@ -7,27 +7,16 @@
  */
 import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
-import { Flights, type Landing } from './flights.ts';
-import type {
-  Attempt,
-  Change,
-  Delivery,
-  Entry,
-  Health,
-  Outcome,
-  OutcomeCode,
-  Request,
-  RowHead,
-  TenantConfiguration,
-  Verdict,
-  Webhook,
-} from './model.ts';
-import type { Due, DueQuery, Waiting } from './parked.ts';
+import { type FlightOptions, Flights, type Landing } from './flights.ts';
+import type { Matched } from './match.ts';
+import type { Attempt, Delivery, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
+import type { Waiting } from './parked.ts';
 import { Parking } from './parking.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
-import { readBack } from './readback.ts';
+import { READ_BACK_WEBHOOKS_MAX, ReadBack, type ReadBackOptions } from './readback.ts';
 import { TenantLimits } from './tenant-limits.ts';
+import { Turns } from './turns.ts';
 
 /** How long a delivery may hold the position of its lane. */
 const HOLD_MS = 1_000;
@@ -35,17 +24,8 @@ const HOLD_MS = 1_000;
 /** How often held deliveries, due ones, rate limits and idle queues are looked at. */
 const TICK_MS = 50;
 
-/** Webhooks whose parked deliveries are read by one statement. */
-const DUE_WEBHOOKS_MAX = 100;
-
-export interface DispatcherOptions {
-  maxInFlight: number;
-  send(request: Request): Promise<Outcome>;
+export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 'readDue' | 'judge'> {
   record(entry: Entry): void;
-  readDue(queries: readonly DueQuery[]): Promise<Due[]>;
-  judge(webhook: Webhook, change: Change): Verdict;
-  /** Milliseconds since 1970 on the database's clock. */
-  now(): number;
   /** False once the lease may have run out: nothing may be started then. */
   mayStart(): boolean;
   onAttempt(attempt: Attempt): void;
@@ -60,8 +40,8 @@ export class Dispatcher {
   readonly #tenants = new TenantLimits<WebhookQueue>();
   readonly #breakers: Breakers;
   readonly #parking: Parking;
-  /** Queues that may be able to start something, in turn. */
-  readonly #ready = new Set<WebhookQueue>();
+  readonly #readBack: ReadBack;
+  readonly #turns: Turns;
   readonly #flights: Flights;
   readonly #timer: NodeJS.Timeout;
   /** Deliveries in memory that some window waits for. */
@@ -72,7 +52,15 @@ export class Dispatcher {
     this.#options = options;
     this.#breakers = breakers;
     this.#parking = new Parking(options.record);
+    this.#readBack = new ReadBack({
+      readDue: options.readDue,
+      isProbing: ({ webhook }) => breakers.state(webhook.id, options.now()) === 'probing',
+      judge: options.judge,
+      drop: (queue, ticket) => this.#parking.record(queue, ticket, null, 'done'),
+      skip: (queue, ticket, code, error) => this.#skip(queue, ticket, code, error),
+    });
     this.#flights = new Flights(options, this.#tenants);
+    this.#turns = new Turns(this.#flights, breakers, this.#tenants, options.now);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -85,23 +73,19 @@ export class Dispatcher {
   }
 
   /** Takes a delivery; `settle` is called when its window need not wait for it any more. */
-  offer(delivery: Delivery, webhook: Webhook, settle: () => void): void {
+  offer({ delivery, webhook, skip }: Matched, settle: () => void): void {
     const ticket = this.#ticket(delivery, settle);
     const queue = this.#queues.of(webhook);
+    if (skip) this.#skip(queue, ticket, skip.code, skip.error);
     // somebody waits for a test, and wants to know how the endpoint is now
-    if (delivery.change.testWebhookId !== null && this.#flights.hasSlot) this.#start(queue, [ticket]);
+    else if (delivery.change.testWebhookId !== null && this.#flights.hasSlot) this.#start(queue, [ticket]);
     else if (queue.isBlocked(delivery)) this.#parking.parkBehind(queue, ticket);
     else if (queue.backlogged) this.#parking.park(queue, ticket);
     else {
       queue.push(ticket);
-      this.#ready.add(queue);
+      this.#turns.add(queue);
       this.#pump();
     }
-  }
-
-  /** Logs a delivery that is not to be sent. */
-  skip(delivery: Delivery, webhook: Webhook, code: OutcomeCode, error: string, settle: () => void): void {
-    this.#skip(this.#queues.of(webhook), this.#ticket(delivery, settle), code, error);
   }
 
   /** The tenant as it is now: what is queued goes by it. The webhooks in `waiting` have parked deliveries, those in `failing` a bad record. */
@@ -111,7 +95,7 @@ export class Dispatcher {
     for (const queue of this.#queues.update(configuration, waiting)) {
       for (const ticket of queue.drain())
         this.#skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before this was sent');
-      this.#ready.delete(queue);
+      this.#turns.remove(queue);
       this.#breakers.forget(queue.webhook.id);
     }
   }
@@ -159,31 +143,15 @@ export class Dispatcher {
     };
   }
 
-  /** Starts attempts, one per queue and turn. */
   #pump(): void {
     if (this.#stopped || !this.#options.mayStart()) return;
-    for (const queue of this.#ready) {
-      if (!this.#flights.hasSlot) return;
-      // a Set is visited in order of insertion, also what is inserted on the way: this is the end of the line
-      this.#ready.delete(queue);
-      if (!this.#hasRoom(queue)) continue;
+    this.#turns.go((queue) => {
       const tickets = queue.take(performance.now(), (blocked) => this.#parking.parkBehind(queue, blocked));
-      if (tickets.length === 0) continue;
-      this.#start(queue, tickets);
-      if (queue.length > 0) this.#ready.add(queue);
-    }
+      if (tickets.length > 0) this.#start(queue, tickets);
+      return tickets.length > 0;
+    });
   }
 
-  /** The breaker, the webhook's limits, the tenant's. What waits for the tenant is told when one of its attempts ends. */
-  #hasRoom(queue: WebhookQueue): boolean {
-    const { webhook, limiter } = queue;
-    const state = this.#breakers.state(webhook.id, this.#options.now());
-    if (state === 'open' || (state === 'probing' && limiter.inFlight > 0)) return false;
-    const now = performance.now();
-    return limiter.mayStart(now) && this.#tenants.mayStart(webhook, queue, now);
-  }
-
-  /** One request: a delivery, or a batch of them. */
   #start(queue: WebhookQueue, tickets: readonly Ticket[]): void {
     const { webhook } = queue;
     if (!webhook.isActive && tickets[0]?.delivery.change.testWebhookId === null) {
@@ -203,7 +171,7 @@ export class Dispatcher {
 
   #land(queue: WebhookQueue, tickets: readonly Ticket[], landing: Landing): void {
     const { outcome, sentTo, startedAt, loggedHeaders, woken } = landing;
-    for (const waiting of woken) this.#ready.add(waiting);
+    for (const waiting of woken) this.#turns.add(waiting);
     const { webhook } = queue;
     const deliveries = tickets.map(({ delivery }) => delivery);
     const { wait, health, disable } = consequenceOf(
@@ -232,30 +200,20 @@ export class Dispatcher {
     // an open breaker keeps nothing in memory
     if (this.#breakers.state(queue.webhook.id, this.#options.now()) === 'open') this.#parkAll(queue);
     else if (health === null) queue.dueAt = performance.now();
-    this.#ready.add(queue);
-    if (this.#isDue(queue, performance.now())) this.#readDue([queue]);
+    this.#turns.add(queue);
+    if (queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
     this.#pump();
-  }
-
-  /** What a replay queued without asking the filter is judged when it is read back; passed over, it needs no row. */
-  #passes(queue: WebhookQueue, delivery: Delivery): boolean {
-    const verdict = delivery.unfiltered ? this.#options.judge(queue.webhook, delivery.change) : 'send';
-    if (verdict === 'send') return true;
-    const ticket = { delivery, settle: () => {}, queuedAt: Infinity };
-    if (verdict === 'pass_over') this.#parking.record(queue, ticket, null, 'done');
-    else this.#skip(queue, ticket, verdict.code, verdict.error);
-    return false;
   }
 
   #skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void {
     const attempt = skippedAttempt(ticket.delivery, queue.webhook, code, error);
     this.#options.onAttempt(attempt);
     this.#parking.record(queue, ticket, attempt, 'done');
-    if (queue.length > 0) this.#ready.add(queue);
+    if (queue.length > 0) this.#turns.add(queue);
   }
 
   #parkAll(queue: WebhookQueue): void {
-    this.#ready.delete(queue);
+    this.#turns.remove(queue);
     this.#parking.parkAll(queue);
   }
 
@@ -264,7 +222,7 @@ export class Dispatcher {
     for (const queue of this.#queues.values()) {
       if (now - queue.heldSince > HOLD_MS + (queue.webhook.batchMax > 1 ? queue.webhook.batchWaitMs : 0))
         this.#parkAll(queue);
-      if (queue.length > 0) this.#ready.add(queue);
+      if (queue.length > 0) this.#turns.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
     }
     for (const ticket of this.#flights.longerThan(HOLD_MS)) {
@@ -273,27 +231,17 @@ export class Dispatcher {
       if (!queue) ticket.settle();
       else if (!queue.readBack.has(ticket.delivery.id)) this.#parking.hold(queue, ticket, HOLD_MS);
     }
-    this.#readDue([...this.#queues.values()].filter((queue) => this.#isDue(queue, now)).slice(0, DUE_WEBHOOKS_MAX));
+    this.#readDue([...this.#queues.values()].filter((queue) => queue.isDue(now) && this.#turns.hasRoom(queue)));
     this.#pump();
   }
 
-  /** Its parked deliveries are worth reading: one is due, and it could be started. */
-  #isDue(queue: WebhookQueue, now: number): boolean {
-    return (
-      ((queue.dueAt !== null && queue.dueAt <= now) || (queue.replaysDue && queue.replayRoom > 0)) &&
-      !queue.dueReading &&
-      queue.webhook.isActive &&
-      queue.length < queue.webhook.maxInFlight &&
-      this.#hasRoom(queue)
-    );
-  }
-
-  #readDue(queues: readonly WebhookQueue[]): void {
+  #readDue(due: readonly WebhookQueue[]): void {
+    const queues = due.slice(0, READ_BACK_WEBHOOKS_MAX);
     if (queues.length === 0 || this.#stopped) return;
-    const probing = (queue: WebhookQueue) => this.#breakers.state(queue.webhook.id, this.#options.now()) === 'probing';
-    readBack(queues, probing, this.#options.readDue, (queue, delivery) => this.#passes(queue, delivery))
+    this.#readBack
+      .read(queues)
       .then(() => {
-        for (const queue of queues) this.#ready.add(queue);
+        for (const queue of queues) this.#turns.add(queue);
         this.#pump();
       })
       .catch(this.#options.onError);

@@ -50,10 +50,7 @@ export class Intake {
       )
       .filter(({ delivery }) => !this.#begun.has(delivery.id));
     const settle = this.#windows.open(lanes, after, matched.length, matched[0]?.delivery.change.occurredAt);
-    for (const { delivery, webhook, skip } of matched) {
-      if (skip) this.#dispatcher.skip(delivery, webhook, skip.code, skip.error, settle);
-      else this.#dispatcher.offer(delivery, webhook, settle);
-    }
+    for (const one of matched) this.#dispatcher.offer(one, settle);
   }
 
   /** A change without events says that its tenant's configuration changed at this point. */

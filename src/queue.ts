@@ -66,6 +66,12 @@ export class WebhookQueue {
     return this.#waiting.length - this.#head;
   }
 
+  /** Parked deliveries are worth reading: one is due, and few are in memory. */
+  isDue(now: number): boolean {
+    const due = (this.dueAt !== null && this.dueAt <= now) || (this.replaysDue && this.replayRoom > 0);
+    return due && !this.dueReading && this.webhook.isActive && this.length < this.webhook.maxInFlight;
+  }
+
   /** Nothing would be lost with it. */
   get isIdle(): boolean {
     return (

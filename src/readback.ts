@@ -1,7 +1,10 @@
 /** Brings parked deliveries that are due back into their queues. */
-import type { Delivery } from './model.ts';
+import type { Change, Delivery, OutcomeCode, Verdict, Webhook } from './model.ts';
 import type { Due, DueQuery } from './parked.ts';
-import type { WebhookQueue } from './queue.ts';
+import type { Ticket, WebhookQueue } from './queue.ts';
+
+/** Webhooks whose parked deliveries are read by one statement. */
+export const READ_BACK_WEBHOOKS_MAX = 100;
 
 /** Read ahead of need, per webhook, as a multiple of its max_in_flight. */
 const READ_BACK_FACTOR = 4;
@@ -9,31 +12,47 @@ const READ_BACK_FACTOR = 4;
 /** As large as batch_max_events can be: a batch must fit in whole. */
 const BATCH_EVENTS_MAX = 100;
 
-/**
- * One statement for all of these queues; `probing` ones get one delivery, to try their endpoint with. Of a replay only so
- * much comes back as can start at once, so that nothing new ever waits behind it. What `passes` refuses is not queued.
- */
-export async function readBack(
-  queues: readonly WebhookQueue[],
-  probing: (queue: WebhookQueue) => boolean,
-  readDue: (queries: readonly DueQuery[]) => Promise<Due[]>,
-  passes: (queue: WebhookQueue, delivery: Delivery) => boolean,
-): Promise<void> {
-  const before = queues.map((queue) => ({ parks: queue.parksSeen, committed: queue.uncommittedParks === 0 }));
-  for (const queue of queues) queue.dueReading = true;
-  const results = await readDue(
-    queues.map((queue) => ({
-      webhookId: queue.webhook.id,
-      tenantId: queue.webhook.tenantId,
-      limit: limitOf(queue, probing(queue)),
-      replays: queue.webhook.batchMax > 1 && queue.replayRoom > 0 ? BATCH_EVENTS_MAX : queue.replayRoom,
-      inMemory: [...queue.readBack],
-    })),
-  );
-  queues.forEach((queue, i) => {
-    const { deliveries, moreDue, replaysDue, nextInMs } = results[i] as Due;
-    // no park was on its way while we read, so what we saw is all
-    const sawAll = before[i]?.committed && before[i]?.parks === queue.parksSeen;
+export interface ReadBackOptions {
+  readDue(queries: readonly DueQuery[]): Promise<Due[]>;
+  /** Its breaker lets one attempt through. */
+  isProbing(queue: WebhookQueue): boolean;
+  judge(webhook: Webhook, change: Change): Verdict;
+  /** It needs no row any more, and no log. */
+  drop(queue: WebhookQueue, ticket: Ticket): void;
+  skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void;
+}
+
+export class ReadBack {
+  readonly #options: ReadBackOptions;
+
+  constructor(options: ReadBackOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * One statement for all of these queues; probing ones get one delivery, to try their endpoint with. Of a replay only so much
+   * comes back as can start at once, so that nothing new ever waits behind it.
+   */
+  async read(queues: readonly WebhookQueue[]): Promise<void> {
+    const before = queues.map((queue) => ({ parks: queue.parksSeen, committed: queue.uncommittedParks === 0 }));
+    for (const queue of queues) queue.dueReading = true;
+    const results = await this.#options.readDue(
+      queues.map((queue) => ({
+        webhookId: queue.webhook.id,
+        tenantId: queue.webhook.tenantId,
+        limit: limitOf(queue, this.#options.isProbing(queue)),
+        replays: queue.webhook.batchMax > 1 && queue.replayRoom > 0 ? BATCH_EVENTS_MAX : queue.replayRoom,
+        inMemory: [...queue.readBack],
+      })),
+    );
+    queues.forEach((queue, i) => {
+      // no park was on its way while we read, so what we saw is all
+      const sawAll = before[i]?.committed === true && before[i]?.parks === queue.parksSeen;
+      this.#takeBack(queue, results[i] as Due, sawAll);
+    });
+  }
+
+  #takeBack(queue: WebhookQueue, { deliveries, moreDue, replaysDue, nextInMs }: Due, sawAll: boolean): void {
     const now = performance.now();
     queue.dueReading = false;
     queue.replaysDue = replaysDue;
@@ -44,9 +63,14 @@ export async function readBack(
     queue.replaysDue ||= taken.length < deliveries.length;
     for (const delivery of taken) {
       queue.takeBack(delivery);
-      if (passes(queue, delivery)) queue.push({ delivery, settle: () => {}, queuedAt: Infinity });
+      const ticket = { delivery, settle: () => {}, queuedAt: Infinity };
+      // what a replay queued without asking the filter is judged now
+      const verdict = delivery.unfiltered ? this.#options.judge(queue.webhook, delivery.change) : 'send';
+      if (verdict === 'send') queue.push(ticket);
+      else if (verdict === 'pass_over') this.#options.drop(queue, ticket);
+      else this.#options.skip(queue, ticket, verdict.code, verdict.error);
     }
-  });
+  }
 }
 
 /** Of a replay for a webhook with batches: one batch, and none while something newer was read. */

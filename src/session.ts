@@ -7,16 +7,15 @@
  *     └ READ                └ MATCH                   └ queues, turns, parking                       └ logs, positions
  *          windows.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
  */
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
 import type pg from 'pg';
 import { Breakers } from './breaker.ts';
 import type { Settings } from './config.ts';
-import { connect, endpointsOf, openPool, PATIENT, QUERY_MS_MAX } from './db.ts';
+import { connect, endpointsOf, openPool, QUERY_MS_MAX } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Intake } from './intake.ts';
-import { giveLanesBack, type Lane, LEASE_MS, RENEW_MS, renewLanes, takeLanes } from './lanes.ts';
+import { type Lane, RENEW_MS } from './lanes.ts';
+import { Lease, within } from './lease.ts';
 import { type Bell, listen } from './listen.ts';
 import { type Logger, logAttempt } from './log.ts';
 import { Maintenance } from './maintain.ts';
@@ -25,17 +24,14 @@ import type { Metrics, Vitals } from './metrics.ts';
 import type { Attempt, Entry, Request, Webhook } from './model.ts';
 import { type DueQuery, readDue, readHealth } from './parked.ts';
 import { READER_SETTINGS } from './read.ts';
-import { LanesLost, Recorder } from './record.ts';
+import { Recorder } from './record.ts';
 import { Stream } from './stream.ts';
 import { OpenWindows } from './windows.ts';
-
-/** Nothing is started in the last stretch of a lease: the renewal may be late. */
-const LEASE_MARGIN_MS = 1_000;
 
 /** How long attempts in flight may go on after a stop. */
 const DRAIN_MS = 10_000;
 
-/** How long giving lanes back, and closing connections, may take. */
+/** How long closing connections may take. */
 const CLOSE_MS = 2_000;
 
 /** A loop that is late by this much, or a window that is open for so long, is stuck. */
@@ -48,7 +44,7 @@ export class Session {
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  readonly #owner = randomUUID();
+  readonly #lease: Lease;
   readonly #predecessor: string | null;
   readonly #pool: pg.Pool;
   readonly #windows = new OpenWindows();
@@ -59,18 +55,13 @@ export class Session {
   #recorder: Recorder | undefined;
   #bell: Bell | undefined;
   #breakers: Breakers | undefined;
-  #lanesHeld = 0;
-  #standingBy = false;
-  #stopping = false;
+  readonly #stopping = new AbortController();
   #fail: (error: Error) => void = () => {};
   readonly #failed: Promise<never>;
-  #wake: () => void = () => {};
-  #leaseUntil = 0;
-  #clockOffsetMs = 0;
 
   /** `predecessor` is the session of this process before this one: its lanes need not be waited for. */
   constructor(settings: Settings, log: Logger, metrics: Metrics, predecessor: Session | undefined) {
-    this.#predecessor = predecessor ? predecessor.#owner : null;
+    this.#predecessor = predecessor ? predecessor.#lease.owner : null;
     this.#settings = settings;
     this.#log = log;
     this.#metrics = metrics;
@@ -83,24 +74,24 @@ export class Session {
       max: POOL_MAX,
       onError: (error) => this.#fail(error),
     });
+    this.#lease = new Lease(this.#pool, log);
     this.#sender = createSender(settings, { closed: () => this.#databaseEndpoints });
   }
 
   /** Ends the session in order: no more reading, attempts in flight may end, what they did is recorded, lanes go back. */
   stop(): void {
-    this.#stopping = true;
-    this.#wake();
+    this.#stopping.abort();
     this.#stream?.stop();
   }
 
   get vitals(): Vitals {
     const oldest = this.#windows.oldestOccurredAt;
     return {
-      lanes: this.#lanesHeld,
+      lanes: this.#lease.held,
       inFlight: this.#dispatcher?.inFlight ?? 0,
       pending: this.#dispatcher?.pending ?? 0,
       breakersOpen: this.#breakers?.openCount ?? 0,
-      oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#now() - oldest) / 1_000,
+      oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
     };
   }
 
@@ -116,9 +107,9 @@ export class Session {
 
   /** Why nothing is delivered from here; null: it is, or another daemon does it. */
   get readyProblem(): string | null {
-    if (this.#standingBy) return null;
-    if (this.#lanesHeld === 0) return 'it is starting, or the database does not answer';
-    if (performance.now() > this.#leaseUntil) return 'the leases could not be renewed: the database does not answer';
+    if (this.#lease.standingBy) return null;
+    if (this.#lease.held === 0) return 'it is starting, or the database does not answer';
+    if (!this.#lease.isValid) return 'the leases could not be renewed: the database does not answer';
     return this.healthProblem;
   }
 
@@ -127,9 +118,9 @@ export class Session {
     let reader: pg.Client | undefined;
     const timers: NodeJS.Timeout[] = [];
     try {
-      const lanes = await this.#takeLanes();
-      if (this.#stopping) return;
-      timers.push(setInterval(() => void this.#renew(lanes.length).catch(this.#fail), RENEW_MS));
+      const lanes = await Promise.race([this.#lease.take(this.#predecessor, this.#stopping.signal), this.#failed]);
+      if (this.#stopping.signal.aborted) return;
+      timers.push(setInterval(() => void this.#lease.renew().catch(this.#fail), RENEW_MS));
       timers.push(setInterval(() => this.#recorder?.tick(), RENEW_MS / 4));
       const maintenance = new Maintenance(this.#pool, this.#settings.retentionDays, this.#log);
       await maintenance.run();
@@ -150,7 +141,7 @@ export class Session {
       if (this.#settings.wake === 'notify') {
         this.#bell = await listen(this.#settings.databaseUrl, () => stream.ring(), this.#fail);
       }
-      if (this.#stopping) stream.stop();
+      if (this.#stopping.signal.aborted) stream.stop();
       await Promise.race([stream.run(), this.#failed]);
       await Promise.race([this.#drain(), this.#failed]);
     } finally {
@@ -160,47 +151,9 @@ export class Session {
       await this.#sender.close();
       reader?.removeAllListeners('end');
       // a connection that does not answer must not keep the next session from starting
-      await within(CLOSE_MS, giveLanesBack(this.#pool, this.#owner));
+      await this.#lease.giveBack();
       await within(CLOSE_MS, Promise.all([this.#bell?.close(), reader?.end(), this.#pool.end()]));
     }
-  }
-
-  /** Stands by until there are lanes to take. */
-  async #takeLanes(): Promise<Lane[]> {
-    const { rows } = await this.#pool.query({ text: 'select rowhook._notice_restore() as noticed', ...PATIENT });
-    if (rows[0].noticed)
-      this.#log.warn(
-        { noticed: rows[0].noticed },
-        'the database was restored or moved: going on with what is undelivered',
-      );
-    while (!this.#stopping) {
-      const askedAt = performance.now();
-      const lanes = await takeLanes(this.#pool, this.#owner, `${hostname()}:${process.pid}`, this.#predecessor);
-      if (lanes.length > 0) {
-        this.#leaseUntil = askedAt + LEASE_MS - LEASE_MARGIN_MS;
-        await this.#renew(lanes.length);
-        this.#log.info({ lanes: lanes.length }, 'took lanes');
-        this.#lanesHeld = lanes.length;
-        this.#standingBy = false;
-        return lanes;
-      }
-      if (!this.#standingBy) this.#log.info('standing by: another daemon holds the lanes');
-      this.#standingBy = true;
-      await Promise.race([this.#pause(RENEW_MS), this.#failed]);
-    }
-    return [];
-  }
-
-  async #renew(expected: number): Promise<void> {
-    const askedAt = performance.now();
-    const renewed = await within(LEASE_MS, renewLanes(this.#pool, this.#owner));
-    if (renewed === undefined || renewed.held < expected) throw new LanesLost();
-    this.#leaseUntil = askedAt + LEASE_MS - LEASE_MARGIN_MS;
-    this.#clockOffsetMs = renewed.nowMs - (performance.timeOrigin + (askedAt + performance.now()) / 2);
-  }
-
-  #now(): number {
-    return performance.timeOrigin + performance.now() + this.#clockOffsetMs;
   }
 
   /** Everything between the reader and the recorder. */
@@ -208,7 +161,7 @@ export class Session {
     const numbers = lanes.map(({ lane }) => lane);
     const recorder = new Recorder({
       pool: this.#pool,
-      owner: this.#owner,
+      owner: this.#lease.owner,
       epochs: new Map(lanes.map(({ lane, epoch }) => [lane, epoch])),
       onCommitted: (entries, heads) => this.#dispatcher?.committed(entries, heads),
       positions: () => this.#windows.done,
@@ -221,11 +174,11 @@ export class Session {
       record: (entry: Entry) => recorder.add(entry),
       readDue: (queries: readonly DueQuery[]) => readDue(this.#pool, queries),
       judge,
-      now: () => this.#now(),
-      mayStart: () => performance.now() < this.#leaseUntil,
+      now: () => this.#lease.now(),
+      mayStart: () => this.#lease.isValid,
       onAttempt: (attempt: Attempt) => {
         logAttempt(this.#log, attempt);
-        this.#metrics.count(attempt, this.#now());
+        this.#metrics.count(attempt, this.#lease.now());
       },
       onDisable: (webhook: Webhook, reason: string) => void this.#disable(webhook, reason).catch(this.#fail),
       onError: this.#fail,
@@ -249,25 +202,4 @@ export class Session {
     await this.#dispatcher?.drain(DRAIN_MS);
     await this.#recorder?.flush();
   }
-
-  /** Waits for a stop, this long at most. */
-  async #pause(ms: number): Promise<void> {
-    if (this.#stopping) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-}
-
-/** What the promise gives, or undefined when it fails or takes longer. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
-  });
-  return Promise.race([promise.catch(() => undefined), late]).finally(() => clearTimeout(timer));
 }

@@ -5,11 +5,11 @@ export async function waitUntil<T>(
   description: string,
   condition: () => T | Promise<T>,
   { timeoutMs = 20_000, everyMs = 20 } = {},
-): Promise<NonNullable<T>> {
+): Promise<Exclude<NonNullable<T>, false | 0 | ''>> {
   const until = performance.now() + timeoutMs;
   for (;;) {
     const answer = await condition();
-    if (answer) return answer;
+    if (answer) return answer as Exclude<NonNullable<T>, false | 0 | ''>;
     if (performance.now() >= until) {
       throw new Error(`Waited ${timeoutMs} ms until ${description}. The last answer was ${JSON.stringify(answer)}.`);
     }

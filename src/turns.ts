@@ -1,0 +1,47 @@
+/** Whose turn it is: queues that may have something to start take turns, one request each, while there are slots. */
+import type { Breakers } from './breaker.ts';
+import type { Flights } from './flights.ts';
+import type { WebhookQueue } from './queue.ts';
+import type { TenantLimits } from './tenant-limits.ts';
+
+export class Turns {
+  readonly #ready = new Set<WebhookQueue>();
+  readonly #flights: Flights;
+  readonly #breakers: Breakers;
+  readonly #tenants: TenantLimits<WebhookQueue>;
+  readonly #now: () => number;
+
+  constructor(flights: Flights, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, now: () => number) {
+    this.#flights = flights;
+    this.#breakers = breakers;
+    this.#tenants = tenants;
+    this.#now = now;
+  }
+
+  add(queue: WebhookQueue): void {
+    this.#ready.add(queue);
+  }
+
+  remove(queue: WebhookQueue): void {
+    this.#ready.delete(queue);
+  }
+
+  /** `start` starts one request of a queue, and says whether there was one. */
+  go(start: (queue: WebhookQueue) => boolean): void {
+    for (const queue of this.#ready) {
+      if (!this.#flights.hasSlot) return;
+      // a Set is visited in order of insertion, also what is inserted on the way: this is the end of the line
+      this.#ready.delete(queue);
+      if (this.hasRoom(queue) && start(queue) && queue.length > 0) this.#ready.add(queue);
+    }
+  }
+
+  /** The breaker, the webhook's limits, the tenant's. What waits for the tenant is told when one of its attempts ends. */
+  hasRoom(queue: WebhookQueue): boolean {
+    const { webhook, limiter } = queue;
+    const state = this.#breakers.state(webhook.id, this.#now());
+    if (state === 'open' || (state === 'probing' && limiter.inFlight > 0)) return false;
+    const now = performance.now();
+    return limiter.mayStart(now) && this.#tenants.mayStart(webhook, queue, now);
+  }
+}
