@@ -70,6 +70,7 @@ function addUpdate(group: Command): void {
 function optionalFlags(command: Command): Command {
   const number = (flag: string) => parsed(flag, wholeNumber(0, 2 ** 31 - 1));
   return command
+    .option('--force', 'take events that no watched table produces, such as those that your application emits')
     .option('--description <text>', 'what it is for')
     .option('--method <method>', 'POST (default), PUT or PATCH')
     .option('--filter <json>', `conditions on the row, such as '{"data.stage":"won"}'`)

@@ -92,10 +92,15 @@ async function checkDatabase(settings: Settings): Promise<void> {
       );
     }
     const [found, wanted] = [await schemaVersion(client), await builtForVersion()];
-    if (found === 0) throw new UserError('rowhook is not installed in this database. Run: rowhook migrate');
+    if (found === 0) throw new UserError('rowhook is not installed in this database: run "rowhook migrate".');
     if (found < wanted) {
       throw new UserError(
-        `The schema rowhook is at version ${found}, this rowhook needs ${wanted}. Run: rowhook migrate`,
+        `The schema rowhook is at version ${found}, this rowhook needs ${wanted}: run "rowhook migrate".`,
+      );
+    }
+    if (found > wanted) {
+      throw new UserError(
+        `The schema rowhook is at version ${found}, this rowhook knows up to ${wanted}: use a newer rowhook. Nothing was changed.`,
       );
     }
     await checkEnvironment(client, settings.environment);
@@ -117,7 +122,7 @@ async function checkEnvironment(
     (await client.query('select environment from rowhook.webhook_installation')).rows[0]?.environment ?? null;
   if (recorded !== null && recorded !== environment) {
     throw new UserError(
-      `This database belongs to the environment "${recorded}", ROWHOOK_ENVIRONMENT is ${environment === undefined ? 'not set' : `"${environment}"`}: nothing is delivered. If this is a clone that may deliver, run: rowhook adopt`,
+      `This database belongs to the environment "${recorded}", ROWHOOK_ENVIRONMENT is ${environment === undefined ? 'not set' : `"${environment}"`}: nothing is delivered. If this is a clone that may deliver, run "rowhook adopt".`,
     );
   }
 }

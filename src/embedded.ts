@@ -194,10 +194,10 @@ async function launch(program: string, args: string[], dataDir: string, account:
   }
 }
 
-/** The server says itself when it is ready, in line 8 of its lock file. This is what pg_ctl waits for as well. */
+/** The server says itself when it is ready, or a hot standby, in line 8 of its lock file. pg_ctl waits for that as well. */
 async function isReady(dataDir: string, pid: number | undefined): Promise<boolean> {
   const lines = (await readFile(join(dataDir, lockFile), 'utf8').catch(() => '')).split('\n');
-  return Number(lines[0]) === pid && lines[7]?.trim() === 'ready';
+  return Number(lines[0]) === pid && /^(ready|standby)\s*$/.test(lines[7] ?? '');
 }
 
 /** Free when looked at. Another process may still be faster, so the caller tries again when the server is refused. */

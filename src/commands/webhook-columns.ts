@@ -6,6 +6,8 @@ export interface WebhookFlags {
   name?: string;
   url?: string;
   events?: string[];
+  /** Also events that no watched table produces. */
+  force?: boolean;
   description?: string;
   method?: string;
   filter?: string;
@@ -36,7 +38,7 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
   const columns: Record<string, unknown> = {
     tenant_id: flags.tenant,
     name: flags.name,
-    url: flags.url,
+    url: flags.url && validUrl(flags.url),
     event_types: flags.events,
     description: emptyAsNull(flags.description),
     http_method: flags.method?.toUpperCase(),
@@ -59,6 +61,12 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
     is_active: flags.active,
   };
   return Object.entries(columns).filter(([, value]) => value !== undefined);
+}
+
+/** The table judges its form; what no URL parser takes could never be sent to. The URL may hold secrets and is not printed. */
+function validUrl(url: string): string {
+  if (URL.canParse(url)) return url;
+  throw new UserError('--url: is not a valid URL: write it as https://host/path.', 2);
 }
 
 /** `--filter ''` takes the filter away. */

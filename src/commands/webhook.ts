@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { UserError } from '../errors.ts';
 import { type Out, printPairs, printTable } from '../table.ts';
+import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
 import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
 import { asText, state, theOne, type WebhookRow, withoutSecrets } from './webhook-row.ts';
@@ -13,6 +14,7 @@ export async function createWebhook(
   out: Out,
 ): Promise<void> {
   const columns = columnsOf(options);
+  await requireKnownEvents(client, options);
   const { rows } = await client.query<WebhookRow>(
     `insert into rowhook.webhook_configurations (${columns.map(([column]) => column).join(', ')})
      values (${columns.map((_, index) => `$${index + 1}`).join(', ')})
@@ -47,6 +49,7 @@ export async function updateWebhook(
       2,
     );
   }
+  await requireKnownEvents(client, options);
   const { rows } = await client.query<WebhookRow>(
     `update rowhook.webhook_configurations
         set ${columns.map(([column], index) => `${column} = $${index + 2}`).join(', ')}

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 
-const program = join(import.meta.dirname, '../../bin/rowhook.ts');
+const ourProgram = join(import.meta.dirname, '../../bin/rowhook.ts');
 
 export interface CliResult {
   code: number | null;
@@ -15,6 +15,8 @@ export interface CliOptions {
   /** Besides PATH; nothing else of the test's own environment is passed on. */
   env?: Record<string, string>;
   stdin?: string;
+  /** Another copy of bin/rowhook.ts. */
+  program?: string;
 }
 
 /** Runs a command to its end. */
@@ -30,7 +32,10 @@ export interface RunningCli {
 }
 
 /** Starts a command that goes on until it is told to stop. */
-export function startRowhook(args: string[], { env = {}, stdin = '' }: CliOptions = {}): RunningCli {
+export function startRowhook(
+  args: string[],
+  { env = {}, stdin = '', program = ourProgram }: CliOptions = {},
+): RunningCli {
   const child = spawn(process.execPath, [program, ...args], { env: { PATH: process.env.PATH, ...env } });
   let stdout = '';
   let stderr = '';
