@@ -135,7 +135,8 @@ function addStart(program: Command): void {
     .action(async (flags: Record<string, unknown>) => {
       const settings = readSettings(flags, process.env);
       const { start } = await import('../src/commands/start.ts');
-      process.exitCode = await start(settings);
+      // all is recorded: a socket to a database that does not answer must not keep the process
+      process.exit(await start(settings));
     });
   help(
     command,

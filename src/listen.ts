@@ -9,12 +9,14 @@ import { libpqMeaning } from './db.ts';
 
 const CHANNEL = 'rowhook';
 const HEARTBEAT_MS = 5_000;
+const RETRY_MS = 500;
 
 export interface Bell {
   close(): Promise<void>;
 }
 
 export async function listen(databaseUrl: string, onRing: () => void, onError: (error: Error) => void): Promise<Bell> {
+  let closed = false;
   const subscriber = pgListen.default(
     {
       connectionString: libpqMeaning(databaseUrl),
@@ -23,9 +25,17 @@ export async function listen(databaseUrl: string, onRing: () => void, onError: (
       // what makes the heartbeat fail instead of waiting for ever
       query_timeout: HEARTBEAT_MS,
     },
-    { paranoidChecking: HEARTBEAT_MS, retryTimeout: Number.POSITIVE_INFINITY, parse: (payload: string) => payload },
+    {
+      paranoidChecking: HEARTBEAT_MS,
+      retryTimeout: Number.POSITIVE_INFINITY,
+      retryInterval: () => {
+        // the only way to end its reconnecting, which close() does not: it would keep the process for ever
+        if (closed) throw new Error('the listener was closed');
+        return RETRY_MS;
+      },
+      parse: (payload: string) => payload,
+    },
   );
-  let closed = false;
   const close = () => {
     closed = true;
     return subscriber.close().catch(() => {});

@@ -1,0 +1,152 @@
+// start() and stop() are a contract: stopping is idempotent, lets attempts in flight end, records them, gives the lanes back and
+// leaves nothing behind, at whatever moment it comes.
+
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Daemon } from '../src/daemon.ts';
+import { type Counter, startCounter } from './support/counter.ts';
+import { caughtUp, startDaemonProcess, startTestDaemon } from './support/daemon.ts';
+import { createDatabase, type TestDatabase } from './support/database.ts';
+import { Load } from './support/load.ts';
+import { startServer } from './support/server.ts';
+import { waitUntil } from './support/wait.ts';
+import { createWebhook } from './support/webhook.ts';
+
+let database: TestDatabase;
+let receiver: Counter;
+let daemon: Daemon | undefined;
+
+beforeAll(async () => {
+  [database, receiver] = [await createDatabase(), await startCounter({ answerAfterMs: 20 })];
+  await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: 64 });
+});
+afterEach(() => daemon?.stop());
+afterAll(async () => {
+  await receiver.close();
+  await database.drop();
+});
+
+async function expectNothingLeft(): Promise<void> {
+  await waitUntil('its connections are closed', async () => {
+    const left = await database.query(
+      "select from pg_stat_activity where datname = current_database() and application_name like 'rowhook%'",
+    );
+    return left.length === 0;
+  });
+  expect(await database.query('select from rowhook.webhook_lanes where owner is not null')).toEqual([]);
+  expect(await database.query('select last_value::int as bell from rowhook.doorbell')).toEqual([{ bell: 1 }]);
+}
+
+const twice = () => receiver.requests - receiver.received.size;
+
+test('stopping and starting again under load repeats nothing and loses nothing', { timeout: 60_000 }, async () => {
+  const load = await Load.start(database, { writers: 3, pauseMs: 2 });
+  for (let round = 0; round < 8; round++) {
+    daemon = await startTestDaemon(database, { maxInFlight: 32 });
+    const enough = receiver.requests + 60;
+    await waitUntil('it delivers', () => receiver.requests > enough);
+    const stopped = daemon.stop();
+    expect(daemon.stop()).toBe(stopped);
+    await stopped;
+    await daemon.closed;
+    await expectNothingLeft();
+  }
+  const rows = await load.stop();
+  daemon = await startTestDaemon(database);
+  await waitUntil('every row has arrived', () => receiver.received.size >= rows.length);
+  await caughtUp(database);
+  expect(receiver.received.size).toBe(rows.length);
+  expect(twice()).toBe(0);
+});
+
+test('stopping at any moment of its start leaves nothing behind', { timeout: 60_000 }, async () => {
+  await daemon?.stop();
+  const before = receiver.requests;
+  let written = 0;
+  for (let turns = 0; turns < 400; turns = Math.ceil(turns * 1.5) + 1) {
+    await database.query("select rowhook.emit('a.b', '{}', 'acme')");
+    written += 1;
+    daemon = await startTestDaemon(database);
+    for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+    await daemon.stop();
+    await expectNothingLeft();
+  }
+  daemon = await startTestDaemon(database);
+  await waitUntil('all has arrived', () => receiver.requests - before >= written);
+  await caughtUp(database);
+  expect(receiver.requests - before).toBe(written);
+});
+
+test('a daemon that has stopped keeps no timer and no socket in its process', async () => {
+  await daemon?.stop();
+  const resources = () =>
+    process
+      .getActiveResourcesInfo()
+      .filter((name) => /Timeout|Immediate|TCP|Pipe/.test(name))
+      .toSorted();
+  // connections of the test's own pool close by and by
+  const settled = await database.query('select 1').then(resources);
+  for (let round = 0; round < 3; round++) {
+    daemon = await startTestDaemon(database);
+    const before = receiver.requests;
+    await database.query("select rowhook.emit('a.b', '{}', 'acme')");
+    await waitUntil('it delivers', () => receiver.requests > before);
+    await daemon.stop();
+  }
+  await waitUntil('nothing is left', () => resources().length <= settled.length);
+});
+
+test('a standby stops at once', async () => {
+  daemon = await startTestDaemon(database);
+  await waitUntil('the first has the lanes', async () => {
+    const held = await database.query('select from rowhook.webhook_lanes where owner is not null');
+    return held.length === 16;
+  });
+  const standby = await startTestDaemon(database);
+  const [before] = await database.query('select owner, epoch from rowhook.webhook_lanes where lane = 0');
+  const startedAt = performance.now();
+  await standby.stop();
+  expect(performance.now() - startedAt).toBeLessThan(1_500);
+  expect((await database.query('select owner, epoch from rowhook.webhook_lanes where lane = 0'))[0]).toEqual(before);
+});
+
+test('an attempt that hangs does not keep a stop waiting for ever, and is made again', {
+  timeout: 60_000,
+}, async () => {
+  await daemon?.stop();
+  const silent = await startCounter({ answerAfterMs: 600_000 });
+  try {
+    await createWebhook(database, { tenant_id: 'patient', url: silent.url, timeout_ms: 30_000 });
+    daemon = await startTestDaemon(database);
+    await database.query("select rowhook.emit('a.b', '{}', 'patient')");
+    await waitUntil('it is in flight', () => silent.requests === 1);
+    const startedAt = performance.now();
+    await daemon.stop();
+    // 10 s for attempts in flight, and a little to close
+    expect(performance.now() - startedAt).toBeLessThan(16_000);
+    await expectNothingLeft();
+  } finally {
+    await silent.close();
+  }
+});
+
+test('a daemon whose PostgreSQL is away can still be stopped, and exits 0', { timeout: 60_000 }, async () => {
+  const server = await startServer();
+  try {
+    const child = startDaemonProcess(server.database.daemonUrl);
+    await child.tookLanes();
+    await waitUntil('it listens', async () => {
+      const there = await server.database.query(
+        "select from pg_stat_activity where application_name = 'rowhook listen'",
+      );
+      return there.length === 1;
+    });
+    await server.embedded.stop('immediate');
+    await waitUntil('it has noticed', () => child.stdout().includes('the session ended'));
+    const startedAt = performance.now();
+    await child.kill('SIGTERM');
+    expect(child.process.exitCode).toBe(0);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
+  } finally {
+    await server.stop();
+  }
+});
