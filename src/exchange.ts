@@ -10,7 +10,7 @@ import { explain, failed, judge, type Response } from './outcome.ts';
 import { ResponseBody } from './response-body.ts';
 
 /** All that one response may put on the wire: headers, interim responses, body with its framing. */
-const RESPONSE_BYTES_MAX = 1024 * 1024;
+const RESPONSE_BYTES_MAX = 256 * 1024;
 /** Interim (1xx) responses before the real one. */
 const INTERIM_RESPONSES_MAX = 10;
 

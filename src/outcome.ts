@@ -39,9 +39,6 @@ export interface Circumstances {
 const CODES: Readonly<Record<string, OutcomeCode>> = {
   address_refused: 'address_refused',
   ENOTFOUND: 'dns_failed',
-  EAI_AGAIN: 'dns_failed',
-  EAI_FAIL: 'dns_failed',
-  EAI_NODATA: 'dns_failed',
   ECONNREFUSED: 'connection_refused',
   ECONNRESET: 'connection_reset',
   EPIPE: 'connection_reset',
@@ -57,6 +54,7 @@ const PROTOCOL_CODE = /^(HPE_|UND_ERR_(HEADERS|RES|REQ|INVALID|PRX|INFO))/;
 
 interface CodedError extends Error {
   readonly code?: string;
+  readonly syscall?: string;
 }
 
 export function explain(error: CodedError, { host, response, peerClosed, durationMs }: Circumstances): Outcome {
@@ -68,9 +66,10 @@ export function explain(error: CodedError, { host, response, peerClosed, duratio
   return failed(code, `${host}: ${sentence} (${cause.code ?? cause.name})`, durationMs, response);
 }
 
-function codeOf({ code = '', name }: CodedError, peerClosed: boolean): OutcomeCode {
+function codeOf({ code = '', name, syscall }: CodedError, peerClosed: boolean): OutcomeCode {
   const known = CODES[code];
   if (known) return known;
+  if (syscall === 'getaddrinfo') return 'dns_failed';
   // undici closes a socket with this code as well when it has read what it cannot use, such as 101 Switching Protocols
   if (code === 'UND_ERR_SOCKET') return peerClosed ? 'connection_reset' : 'protocol_error';
   if (TLS_CODE.test(code)) return 'tls_failed';
