@@ -226,7 +226,8 @@ begin
     into v_missing, v_list
     from (select name, number from unnest(v_columns) with ordinality as u (name, number)
           union all
-          select p_source.tenant_column, 0 where p_source.tenant_column <> all (v_columns)) as c (name, number)
+          select p_source.tenant_column, 0
+           where p_source.tenant_column is not null and p_source.tenant_column <> all (v_columns)) as c (name, number)
     left join pg_attribute a on a.attrelid = p_source.relation and a.attname = c.name
     left join pg_attrdef d   on d.adrelid = a.attrelid and d.adnum = a.attnum;
   if v_virtual then
@@ -630,6 +631,20 @@ begin
 end
 $$;
 
+-- A foreign table among the partitions or children of a table, if there is one. PostgreSQL cannot collect its changes, and
+-- refuses an UPDATE or DELETE that would have to.
+create function rowhook._foreign_member(p_relation regclass)
+returns regclass
+language sql
+stable
+begin atomic
+  select c.oid
+    from (select relid from pg_partition_tree(p_relation) union select inhrelid from pg_inherits where inhparent = p_relation) as t (relid)
+    join pg_class c on c.oid = t.relid
+   where c.relkind = 'f'
+   limit 1;
+end;
+
 -- Raises what is wrong with a table or its settings, as a sentence with its remedy.
 create function rowhook._check_source(p_source rowhook.webhook_sources)
 returns void
@@ -666,10 +681,8 @@ begin
       message = format('watch: %s is a partition', p_source.relation),
       hint = format('Watch the partitioned table %s; its partitions come along, later ones too.', pg_partition_root(p_source.relation)::regclass);
   end if;
-  select f.oid into v_foreign
-    from (select relid from pg_partition_tree(p_source.relation) union select inhrelid from pg_inherits where inhparent = p_source.relation) as t (relid)
-    join pg_class f on f.oid = t.relid and f.relkind = 'f' limit 1;
-  if found then
+  v_foreign := rowhook._foreign_member(p_source.relation);
+  if v_foreign is not null then
     raise wrong_object_type using
       message = format('watch: %s has a foreign table under it, %s, whose changes PostgreSQL cannot collect', p_source.relation, v_foreign),
       hint = 'Detach that table, or watch the other tables one by one.';
@@ -903,6 +916,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_source  rowhook.webhook_sources;
+  v_foreign regclass;
   v_removed text;
 begin
   -- what inherits comes before its parent
@@ -915,8 +929,13 @@ begin
     if rowhook._write_capture(v_source.id) then
       return query select v_source.relation::text, 'capture function rewritten: the columns changed';
     end if;
-    if v_source.tenant_column <> all (rowhook._columns(v_source.relation)) then
+    if v_source.tenant_column is not null and v_source.tenant_column <> all (rowhook._columns(v_source.relation)) then
       return query select v_source.relation::text, format('nothing is captured: column %I is gone; watch the table again with its new tenant_column', v_source.tenant_column);
+    end if;
+    v_foreign := rowhook._foreign_member(v_source.relation);
+    if v_foreign is not null then
+      return query select v_source.relation::text,
+        format('PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the foreign table %s: detach that table, or unwatch this one', v_foreign);
     end if;
     begin
       v_removed := case
@@ -953,7 +972,8 @@ comment on function rowhook.reconcile() is 'Brings capture in line with the tabl
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.reconcile(), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),
                           rowhook._execute_with_lock(regclass, text), rowhook._detach(regclass, int), rowhook._remove_source(int),
-                          rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid)
+                          rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid),
+                          rowhook._foreign_member(regclass)
    to rowhook_daemon;
 grant execute on function rowhook._source_event_types(rowhook.webhook_sources) to rowhook_app, rowhook_daemon;
 
