@@ -123,7 +123,7 @@ export class Session {
       timers.push(setInterval(() => void this.#lease.renew().catch(this.#fail), RENEW_MS));
       timers.push(setInterval(() => this.#recorder?.tick(), RENEW_MS / 4));
       const maintenance = new Maintenance(this.#pool, this.#settings.retentionDays, this.#log);
-      await maintenance.run();
+      await maintenance.prepare();
       timers.push(setInterval(() => void maintenance.run(), maintenance.everyMs));
       reader = await connect(this.#settings.databaseUrl, 'rowhook reader', QUERY_MS_MAX);
       reader.on('error', this.#fail);
@@ -142,6 +142,8 @@ export class Session {
         this.#bell = await listen(this.#settings.databaseUrl, () => stream.ring(), this.#fail);
       }
       if (this.#stopping.signal.aborted) stream.stop();
+      // a table whose lock it waits for must not keep deliveries waiting
+      void maintenance.run();
       await Promise.race([stream.run(), this.#failed]);
       await Promise.race([this.#drain(), this.#failed]);
     } finally {
