@@ -3,6 +3,7 @@
 //   ROWHOOK_TEST_IMAGES=postgres:15,postgres:16,postgres:17,postgres:18 npm run test:containers
 //   npm run test:containers -- test/read.test.ts        only some of it; arguments go to vitest
 //
+// Where testcontainers' own image, which cleans up after us, cannot be pulled: TESTCONTAINERS_RYUK_DISABLED=true.
 // Tests that stop and restart a server run on the embedded one all the same: a container is not theirs to kill.
 
 import { spawn } from 'node:child_process';
