@@ -13,6 +13,8 @@ let webhookId: string;
 beforeAll(async () => {
   database = await createDatabase();
   pool = new pg.Pool({ connectionString: database.daemonUrl, max: 1 });
+  // dropping the database may still meet its connection, which by then nobody listens to
+  pool.on('connect', (client) => client.on('error', () => {}));
   webhookId = (await createWebhook(database, { tenant_id: 't', url: 'https://example.com' })).id;
   await database.query("select rowhook.emit('a.b', '{}', 't') from generate_series(1, 20000)");
   await database.query('update rowhook.webhook_lanes set from_snapshot = pg_current_snapshot()');

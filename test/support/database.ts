@@ -29,6 +29,8 @@ export async function createDatabase(options: { crm?: boolean; bare?: boolean } 
   const pool = new pg.Pool({ connectionString: url, max: 20 });
   // Tests kill connections and servers; an idle client that dies of it must not end the test process.
   pool.on('error', () => {});
+  // nor one that drop() meets while it closes, which the pool listens to no more
+  pool.on('connect', (client) => client.on('error', () => {}));
   return {
     name,
     url,
