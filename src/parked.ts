@@ -237,7 +237,9 @@ export async function findBegun(pool: pg.Pool, lanes: readonly number[], since: 
             where attempted_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
             union
            select delivery_id from rowhook.webhook_deliveries
-            where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])`,
+            where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
+              -- a replay takes nothing that is still to be read, and may be large
+              and not replayed`,
     values: [lanes, since],
     rowMode: 'array' as const,
     ...PATIENT,
