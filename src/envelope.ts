@@ -11,7 +11,7 @@ import { VERSION } from './version.ts';
 
 export const USER_AGENT = `rowhook/${VERSION}`;
 
-const MASK = '••••••';
+export const MASK = '••••••';
 
 /** `evt_<incarnation>_<outbox id>_<n>`: the same on every retry, restart and replay. */
 export function eventId(incarnation: string, outboxId: string, ordinal: number): string {

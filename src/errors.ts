@@ -91,7 +91,7 @@ export function explainDatabaseError(thrown: unknown, databaseUrl: string): Erro
   const because = (sentence: string) => new UserError(`${sentence}.`, inputIsWrong(code) ? 2 : 1, { cause: error });
 
   // PL/pgSQL's RAISE: our own functions speak in the same manner, with the remedy as the hint.
-  if (error.routine === 'exec_stmt_raise') {
+  if (error.routine === 'exec_stmt_raise' && !RULES[error.constraint ?? '']) {
     const sentences = [error.message, error.hint].filter((text) => text !== undefined && text !== '');
     return because(sentences.map((text) => withoutPeriod(text ?? '')).join('. '));
   }

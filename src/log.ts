@@ -10,7 +10,17 @@ export function createLogger(level: string): Logger {
     base: { pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: ['*.secret', '*.authorization', '*.auth_config', 'secret', 'authorization', 'databaseUrl'],
+    serializers: { err: brief },
   });
+}
+
+/**
+ * An error of PostgreSQL carries the failing row and the statement's context, and so other people's data; of all of its
+ * fields only those that name things are logged.
+ */
+function brief(error: Error & Record<string, unknown>): Record<string, unknown> {
+  const { name: type, message, stack, code, schema, table, column, constraint, routine } = error;
+  return { type, message, code, schema, table, column, constraint, routine, stack };
 }
 
 /** Always the same fields in the same order, so that a line can be read by eye and by machine. */

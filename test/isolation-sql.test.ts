@@ -493,6 +493,7 @@ describe('our functions', () => {
     );
     expect(rows.map(({ name }) => name.replace('rowhook.', '').replace(/\(.*/, ''))).toEqual([
       '_auth_problem',
+      '_broken_rule',
       '_delete_own',
       '_emit_own',
       '_event_types_problem',
