@@ -184,7 +184,7 @@ test('a row whose only change is in a column that came since is an event, though
     't.updated {"id":1,"tenant_id":"acme","updated_at":3,"added":3} was {"updated_at":2}',
   ]);
   expect(await database.query('select * from rowhook.reconcile()')).toEqual([
-    { relation: 'public.t', change: 'capture function rewritten: the columns changed' },
+    { relation: 'public.t', change: 'capture function rewritten: the table changed' },
   ]);
   await database.query('update t set updated_at = 4, added = 4; update t set updated_at = 5');
   expect(lines(await takeChanges(database))).toEqual([
@@ -219,7 +219,7 @@ test('reconcile() tells of a tenant column that is gone, each time, until the ta
     change: 'nothing is captured: column tenant_id is gone; watch the table again with its new tenant_column',
   };
   expect(await database.query('select * from rowhook.reconcile()')).toEqual([
-    { relation: 'public.t', change: 'capture function rewritten: the columns changed' },
+    { relation: 'public.t', change: 'capture function rewritten: the table changed' },
     told,
   ]);
   expect(await database.query('select * from rowhook.reconcile()')).toEqual([told]);

@@ -668,13 +668,18 @@ begin
   if v_class.relkind not in ('r', 'p') then
     raise wrong_object_type using
       message = format('watch: %s is %s: only tables can be watched', p_source.relation,
-        case v_class.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table' when 'S' then 'a sequence' when 'i' then 'an index' else 'no table' end),
+        case v_class.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table' when 'S' then 'a sequence' when 'c' then 'a composite type' when 'i' then 'an index' when 'I' then 'an index' else 'no table' end),
       hint = 'Watch the table that holds the rows.';
   end if;
-  if v_class.relpersistence = 't' or v_class.relnamespace::regnamespace::text in ('pg_catalog', 'information_schema', 'pg_toast', 'rowhook') then
+  if v_class.relpersistence = 't' then
     raise wrong_object_type using
-      message = format('watch: %s is a %s table: it cannot be watched', p_source.relation, case v_class.relpersistence when 't' then 'temporary' else v_class.relnamespace::regnamespace::text end),
+      message = format('watch: %s is a temporary table: it cannot be watched', p_source.relation),
       hint = 'Watch a permanent table of the application.';
+  end if;
+  if v_class.relnamespace in ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace, 'rowhook'::regnamespace) then
+    raise wrong_object_type using
+      message = format('watch: %s belongs to PostgreSQL or to rowhook itself', p_source.relation),
+      hint = 'Watch a table of the application.';
   end if;
   if v_class.relispartition then
     raise wrong_object_type using
@@ -739,7 +744,7 @@ begin
       hint = 'It is 1 to 512 bytes long.';
   end if;
   -- updated_at is ignored by default, also where there is none
-  select string_agg(quote_ident(c), ', ') into v_value
+  select string_agg(quote_ident(c), ', ' order by c) into v_value
     from (select p_source.tenant_column::text union select jsonb_object_keys(p_source.derived) union select unnest(array_remove(p_source.ignore_columns, 'updated_at'))) as u (c)
    where c <> all (v_columns::text[]);
   if v_value is not null then
@@ -927,7 +932,7 @@ begin
       continue;
     end if;
     if rowhook._write_capture(v_source.id) then
-      return query select v_source.relation::text, 'capture function rewritten: the columns changed';
+      return query select v_source.relation::text, 'capture function rewritten: the table changed';
     end if;
     if v_source.tenant_column is not null and v_source.tenant_column <> all (rowhook._columns(v_source.relation)) then
       return query select v_source.relation::text, format('nothing is captured: column %I is gone; watch the table again with its new tenant_column', v_source.tenant_column);
