@@ -1,0 +1,37 @@
+-- rowhook: the tenant of a session is the login that it connected with. No statement changes that, so it holds against
+-- tenants that send SQL of their own. It needs a login for each tenant, and no pool that shares connections among them.
+--
+--   psql -v ON_ERROR_STOP=1 -1 -f session-user.sql
+--
+-- Run it as a member of rowhook_owner. Then, for each tenant:
+--
+--   grant rowhook_app to acme_login;
+--   insert into rowhook.tenant_logins values ('acme_login', 'acme');
+
+set role rowhook_owner;
+
+create table if not exists rowhook.tenant_logins (
+  login     name primary key,
+  tenant_id text not null,
+  constraint tenant_logins_tenant_id_is_not_empty check (tenant_id <> '' and octet_length(tenant_id) <= 512)
+);
+
+alter table rowhook.tenant_logins enable row level security, force row level security;
+drop policy if exists owner_has_all on rowhook.tenant_logins;
+create policy owner_has_all on rowhook.tenant_logins to rowhook_owner using (true) with check (true);
+
+-- session_user, not current_user: rowhook's own functions run as rowhook_owner while they ask. SECURITY DEFINER, because
+-- tenants have no business in the table.
+create or replace function rowhook.current_tenant()
+returns text
+language sql
+stable
+parallel safe
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+begin atomic
+  select tenant_id from rowhook.tenant_logins where login = session_user;
+end;
+
+reset role;
