@@ -19,13 +19,14 @@ interface DeliveryRow {
   last_code: string | null;
   occurred_at: Date;
   next_attempt_at: Date | null;
+  replayed: boolean;
 }
 
 /** What did not finish at once: waiting for its next attempt, or failed for good. */
 export async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Out): Promise<void> {
   const { rows } = await client.query<DeliveryRow>(
     `select delivery_id, webhook_id, webhook_name, tenant_id, event_id, event_type, state, attempt, last_code,
-            occurred_at, parked_at, next_attempt_at, test
+            occurred_at, parked_at, next_attempt_at, test, replayed
        from rowhook.webhook_deliveries
       where ($1::uuid is null or webhook_id = $1)
         and ($2::text is null or tenant_id = $2)
@@ -48,7 +49,9 @@ export async function deliveries(client: pg.Client, options: DeliveriesOptions, 
         row.webhook_name,
         row.tenant_id,
         row.event_type,
-        { text: row.state, style: row.state === 'failed' ? 'red' : 'yellow' },
+        row.state === 'failed'
+          ? { text: 'failed', style: 'red' }
+          : { text: row.replayed ? 'waiting (replay)' : 'waiting', style: 'yellow' },
         row.attempt,
         row.last_code,
         row.next_attempt_at?.toISOString(),
