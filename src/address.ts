@@ -5,11 +5,13 @@
  * The judgement falls at dial time, inside the socket's own lookup, on every address that a name resolves to. The address
  * that was judged is the address that is dialled, so there is no moment between check and connect for DNS rebinding.
  */
-import { type LookupAddress, type LookupAllOptions, lookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import ipaddr from 'ipaddr.js';
+import { type Resolve, systemResolve } from './resolve.ts';
 import { specialRanges } from './special-ranges.ts';
+
+export type { Resolve };
 
 /** The WHATWG Fetch standard's list of ports that browsers block: services that an HTTP request could be mistaken for. */
 const blockedPorts = new Set(
@@ -88,13 +90,6 @@ export function urlProblem(text: string, policy: CompiledPolicy, allowedIps?: re
   return literalProblem(url.hostname, policy, allowedIps);
 }
 
-/** How `dns.lookup` is called here, so that a test can answer in its place. */
-export type Resolve = (
-  hostname: string,
-  options: LookupAllOptions,
-  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-) => void;
-
 /**
  * The `lookup` of `net.connect` and `tls.connect`: one bad address among good ones refuses the name. Node does not call it
  * for literal hosts, so a connector asks `literalProblem` as well. The refusal names the range and not the address: tenants
@@ -103,7 +98,7 @@ export type Resolve = (
 export function guardedLookup(
   policy: CompiledPolicy,
   allowedIps?: readonly string[],
-  resolve: Resolve = lookup,
+  resolve: Resolve = systemResolve,
 ): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {
@@ -130,7 +125,7 @@ export async function closedAt(
   port: number,
   endpoints: readonly Endpoint[],
   policy: CompiledPolicy,
-  resolve: Resolve = lookup,
+  resolve: Resolve = systemResolve,
 ): Promise<CompiledPolicy> {
   const hosts = endpoints.filter((endpoint) => endpoint.port === port).map(({ host }) => host);
   const addresses = (await Promise.all(hosts.map((host) => addressesOf(host, resolve)))).flat().map(network);

@@ -8,6 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { AddressPolicy, Endpoint, Resolve } from '../src/address.ts';
 import { createSender, type Sender, type SenderOptions } from '../src/deliver.ts';
 import type { Outcome, Request } from '../src/model.ts';
+import { shared } from '../src/resolve.ts';
 import { ResponseBody } from '../src/response-body.ts';
 import { type Answers, flood, type RawConnection, type RawServer, startRawServer } from './support/raw-server.ts';
 import { startReceiver } from './support/receiver.ts';
@@ -537,6 +538,34 @@ describe('where requests go', () => {
     expect(await send()).toMatchObject({ code: 'address_refused', error: expect.stringContaining('Link Local') });
     expect(lookups).toHaveLength(2);
     expect(receiver.connections).toHaveLength(1);
+  });
+
+  test('a name that is slow to resolve is asked for once at a time, and keeps no other from being resolved', async () => {
+    const receiver = await server(answering(EMPTY));
+    const asked: string[] = [];
+    const answers: (() => void)[] = [];
+    const resolve = shared((name, options, callback) => {
+      asked.push(name);
+      const reply = () => answer('127.0.0.1')(name, options, callback);
+      if (name === 'slow.example') answers.push(reply);
+      else reply();
+    });
+    const to = sender({}, { resolve });
+    const slow = Array.from({ length: 20 }, () => to.send(request(`http://slow.example:${receiver.port}/`)));
+    expect((await to.send(request(`http://fast.example:${receiver.port}/`))).code).toBe('delivered');
+    await waitUntil('it is asked for', () => answers.length === 1);
+    answers[0]?.();
+    for (const outcome of await Promise.all(slow)) expect(outcome.code).toBe('delivered');
+    expect(asked).toEqual(['slow.example', 'fast.example']);
+  });
+
+  test.runIf(process.platform === 'linux')('there are threads enough for 64 names at a time', async () => {
+    const script = `
+      await import(${JSON.stringify(new URL('../src/deliver.ts', import.meta.url).href)});
+      await import('node:dns').then(({ promises }) => promises.lookup('localhost'));
+      console.log((await import('node:fs')).readdirSync('/proc/self/task').length);`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
+    expect(Number(stdout)).toBeGreaterThan(128);
   });
 
   test('ROWHOOK_DENY_CIDRS wins, allowed_ips narrow', async () => {
