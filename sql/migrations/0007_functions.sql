@@ -478,6 +478,11 @@ begin
 end
 $$;
 
+-- A table whose rows all belong to one tenant (watch(tenant_id => ...)) is that tenant's affair.
+alter policy anyone_reads on rowhook.webhook_sources to rowhook_daemon;
+create policy tenant_reads_own on rowhook.webhook_sources for select to rowhook_app
+  using (tenant_id is null or tenant_id = (select rowhook.current_tenant()));
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), rowhook.replay(uuid, timestamptz, timestamptz, text, boolean),
                           rowhook.replay_delivery(uuid), rowhook.delete_webhook(uuid), rowhook._delete_own(uuid), rowhook._emit_own(text, json, uuid),
