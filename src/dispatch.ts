@@ -9,9 +9,10 @@ import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
 import { type FlightOptions, Flights, type Landing } from './flights.ts';
 import type { Matched } from './match.ts';
-import type { Attempt, Delivery, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
+import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
 import type { Waiting } from './parked.ts';
 import { Parking } from './parking.ts';
+import { Pending } from './pending.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
 import { READ_BACK_WEBHOOKS_MAX, ReadBack, type ReadBackOptions } from './readback.ts';
@@ -35,6 +36,7 @@ export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 
 }
 
 export class Dispatcher {
+  readonly pending = new Pending();
   readonly #options: DispatcherOptions;
   readonly #queues = new Queues();
   readonly #tenants = new TenantLimits<WebhookQueue>();
@@ -44,8 +46,6 @@ export class Dispatcher {
   readonly #turns: Turns;
   readonly #flights: Flights;
   readonly #timer: NodeJS.Timeout;
-  /** Deliveries in memory that some window waits for. */
-  #pending = 0;
   #stopped = false;
 
   constructor(options: DispatcherOptions, breakers: Breakers) {
@@ -64,17 +64,13 @@ export class Dispatcher {
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
-  get pending(): number {
-    return this.#pending;
-  }
-
   get inFlight(): number {
     return this.#flights.slots;
   }
 
   /** Takes a delivery; `settle` is called when its window need not wait for it any more. */
   offer({ delivery, webhook, skip }: Matched, settle: () => void): void {
-    const ticket = this.#ticket(delivery, settle);
+    const ticket = this.pending.ticket(delivery, settle);
     const queue = this.#queues.of(webhook);
     if (skip) this.#skip(queue, ticket, skip.code, skip.error);
     // somebody waits for a test, and wants to know how the endpoint is now
@@ -126,21 +122,6 @@ export class Dispatcher {
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#timer);
-  }
-
-  #ticket(delivery: Delivery, settle: () => void): Ticket {
-    this.#pending += 1;
-    let settled = false;
-    return {
-      delivery,
-      queuedAt: performance.now(),
-      settle: () => {
-        if (settled) return;
-        settled = true;
-        this.#pending -= 1;
-        settle();
-      },
-    };
   }
 
   #pump(): void {

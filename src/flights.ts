@@ -2,10 +2,14 @@
  * Attempts under way. A slot is taken per delivery, and is free again only when the attempt's log row has committed: so what a
  * crash can repeat is at most `maxInFlight` deliveries (and the rest of one batch).
  */
+import { withoutEcho } from './echo.ts';
 import type { Outcome, Request, Webhook } from './model.ts';
 import { prepare } from './prepare.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import type { TenantLimits } from './tenant-limits.ts';
+
+/** Bytes of bodies under way above which nothing more starts; the one that crosses it still does. */
+const BODY_BYTES_MAX = 128 * 1024 * 1024;
 
 export interface FlightOptions {
   maxInFlight: number;
@@ -31,6 +35,7 @@ export class Flights {
   /** In the order of their start. */
   readonly #flying = new Map<Ticket, number>();
   #slots = 0;
+  #bodyBytes = 0;
 
   constructor(options: FlightOptions, tenants: TenantLimits<WebhookQueue>) {
     this.#options = options;
@@ -42,7 +47,7 @@ export class Flights {
   }
 
   get hasSlot(): boolean {
-    return this.#slots < this.#options.maxInFlight;
+    return this.#slots < this.#options.maxInFlight && this.#bodyBytes < BODY_BYTES_MAX;
   }
 
   /** One request: a delivery, or a batch of them. */
@@ -52,11 +57,13 @@ export class Flights {
     const deliveries = tickets.map(({ delivery }) => delivery);
     const { request, loggedHeaders } = prepare(deliveries, webhook, this.#options.now());
     this.#slots += tickets.length;
+    this.#bodyBytes += request.body.length;
     limiter.start(startedAt);
     const endForTenant = this.#tenants.start(webhook, startedAt);
     for (const ticket of tickets) this.#flying.set(ticket, startedAt);
-    const outcome = await this.#options.send(request);
+    const outcome = withoutEcho(await this.#options.send(request), request.headers, loggedHeaders);
     for (const ticket of tickets) this.#flying.delete(ticket);
+    this.#bodyBytes -= request.body.length;
     limiter.end();
     return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };
   }

@@ -39,6 +39,8 @@ export class WebhookQueue {
   /** performance.now() at which the next parked delivery is due; null: none is known. */
   dueAt: number | null = null;
   dueReading = false;
+  /** Characters of the largest payload lately; none is known at first. */
+  payloadSize: number | null = null;
   /** Parked deliveries that are queued or in flight. */
   readonly readBack = new Set<string>();
   /** Those of them that a replay asked for. */
@@ -122,6 +124,7 @@ export class WebhookQueue {
   }
 
   push(ticket: Ticket): void {
+    this.payloadSize = Math.max(payloadSizeOf(ticket.delivery), 0.9 * (this.payloadSize ?? 0));
     this.#waiting.push(ticket);
   }
 
@@ -221,6 +224,11 @@ export class WebhookQueue {
     if (head !== null) this.#blockedRows.set(row, { head, uncommitted: blocked?.uncommitted ?? 0 });
     else if (blocked && blocked.uncommitted === 0) this.#blockedRows.delete(row);
   }
+}
+
+/** In characters, which bytes are hardly ever more of. */
+export function payloadSizeOf({ change }: Delivery): number {
+  return (change.data?.length ?? 0) + (change.previous?.length ?? 0);
 }
 
 /** Batches of one webhook follow each other, which keeps the order of every row. */

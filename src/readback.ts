@@ -9,6 +9,9 @@ export const READ_BACK_WEBHOOKS_MAX = 100;
 /** Read ahead of need, per webhook, as a multiple of its max_in_flight. */
 const READ_BACK_FACTOR = 4;
 
+/** Characters of payload that are read back at once, per webhook; one delivery at least. */
+const READ_BACK_SIZE_MAX = 4 * 1024 * 1024;
+
 /** As large as batch_max_events can be: a batch must fit in whole. */
 const BATCH_EVENTS_MAX = 100;
 
@@ -83,7 +86,9 @@ function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook: { bat
   return first.batchId === null ? together.slice(0, batchMax) : together;
 }
 
-function limitOf({ webhook: { batchMax, maxInFlight } }: WebhookQueue, probing: boolean): number {
+function limitOf({ webhook: { batchMax, maxInFlight }, payloadSize }: WebhookQueue, probing: boolean): number {
   if (batchMax > 1) return BATCH_EVENTS_MAX;
-  return probing ? 1 : maxInFlight * READ_BACK_FACTOR;
+  // until one was seen, all of them may be large
+  if (probing || payloadSize === null) return 1;
+  return Math.min(maxInFlight * READ_BACK_FACTOR, 1 + Math.floor(READ_BACK_SIZE_MAX / (payloadSize + 1)));
 }

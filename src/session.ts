@@ -89,7 +89,7 @@ export class Session {
     return {
       lanes: this.#lease.held,
       inFlight: this.#dispatcher?.inFlight ?? 0,
-      pending: this.#dispatcher?.pending ?? 0,
+      pending: this.#dispatcher?.pending.count ?? 0,
       breakersOpen: this.#breakers?.openCount ?? 0,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
     };
@@ -133,7 +133,7 @@ export class Session {
       const intake = await this.#assemble(lanes);
       const stream = new Stream(reader, lanes, {
         wake: this.#settings.wake,
-        pending: () => this.#dispatcher?.pending ?? 0,
+        pending: () => this.#dispatcher?.pending ?? { count: 0, size: 0 },
         take: (of, window) => intake.take(of, window),
         onCaughtUp: () => intake.forgetBegun(),
       });

@@ -10,8 +10,9 @@ import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
 import { type Pulse, readPulse, readWindow } from './read.ts';
 
-/** Deliveries in memory above which nothing more is read. */
+/** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
 const READ_AHEAD_MAX = 1_000;
+const READ_AHEAD_SIZE_MAX = 32 * 1024 * 1024;
 
 /** How soon it is looked whether there is room again. */
 const FULL_PAUSE_MS = 2;
@@ -25,8 +26,8 @@ interface Group {
 
 export interface StreamOptions {
   wake: 'notify' | 'poll';
-  /** Deliveries in memory. */
-  pending(): number;
+  /** Deliveries in memory, and characters of their payloads. */
+  pending(): { count: number; size: number };
   take(lanes: readonly number[], window: Window): Promise<void>;
   /** Everything that was committed when the stream began has been taken. */
   onCaughtUp(): void;
@@ -77,7 +78,8 @@ export class Stream {
         this.#rang = false;
         await this.#doorbell.wake();
       }
-      if (this.#options.pending() >= READ_AHEAD_MAX) {
+      const pending = this.#options.pending();
+      if (pending.count >= READ_AHEAD_MAX || pending.size >= READ_AHEAD_SIZE_MAX) {
         await this.#pause(FULL_PAUSE_MS);
         continue;
       }

@@ -352,6 +352,28 @@ describe('a large window', () => {
     expect(new Set(pages.flat().map(({ id }) => id)).size).toBe(40);
   });
 
+  test('of large rows asks for about as many as a page can hold', async () => {
+    const follower = await Follower.fromNow();
+    await emitMany(100, { bytes: MIB - 2 });
+    const asked: number[] = [];
+    const query = reader.query.bind(reader);
+    reader.query = ((config: { name?: string; values?: unknown[] }, ...rest: []) => {
+      if (config.name === 'rowhook_read_page') asked.push(config.values?.[4] as number);
+      return query(config as pg.QueryConfig, ...rest);
+    }) as typeof reader.query;
+    try {
+      expect((await follower.pages()).map((page) => page.length)).toEqual([17, 17, 17, 17, 17, 15]);
+    } finally {
+      reader.query = query;
+    }
+    expect(Math.max(...asked)).toBeLessThanOrEqual(35);
+    // and of small ones, later, for many again
+    await emitMany(2_000);
+    const pages = (await follower.pages()).map((page) => page.length);
+    expect(pages.at(-2)).toBe(500);
+    expect(pages.reduce((sum, length) => sum + length)).toBe(2_000);
+  });
+
   test('takes a single row that is larger than a page may be', async () => {
     const follower = await Follower.fromNow();
     await emit(database);
@@ -534,7 +556,7 @@ describe('after one bulk statement, when the statistics say that all rows share 
     const first = await planOf('rowhook_read_first', [xmax, '{}', lanes, from, to as string]);
     expectIndexesOnly(first.nodes, /xid_id_idx|_xid_idx/);
     expect(first.blocks).toBeLessThan(1_000);
-    const page = await planOf('rowhook_read_page', [lastId as string, from, lanes, to as string]);
+    const page = await planOf('rowhook_read_page', [lastId as string, from, lanes, to as string, '501']);
     expectIndexesOnly(page.nodes, /_pkey/);
     expect(page.blocks).toBeLessThan(1_000);
   });
