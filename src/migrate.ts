@@ -23,6 +23,11 @@ type MigrationFile = Awaited<ReturnType<typeof loadMigrationFiles>>[number];
 /** Beside src/ in a checkout, beside dist/ in the package. */
 const sqlFolder = [new URL('../sql/migrations/', import.meta.url), new URL('../../sql/migrations/', import.meta.url)];
 
+/** Held while migrating; any number that nobody else would take. */
+const ADVISORY_LOCK = 7_696_710_571;
+
+const ROLES = ['rowhook_app', 'rowhook_daemon', 'rowhook_owner'];
+
 /** The version of the schema that this rowhook was built for. */
 export async function builtForVersion(): Promise<number> {
   return (await loadFiles()).files.length - 1;
@@ -35,7 +40,18 @@ export async function schemaVersion(client: pg.ClientBase): Promise<number> {
   return (await client.query('select rowhook.schema_version() as version')).rows[0].version;
 }
 
+/** Applies what is missing. Replicas that start together wait for each other. */
 export async function migrate(client: pg.Client, log: (line: string) => void = () => {}): Promise<MigrateReport> {
+  await client.query('select pg_advisory_lock($1)', [ADVISORY_LOCK]);
+  try {
+    return await applyMissing(client, log);
+  } finally {
+    // a connection that broke has let go of it
+    await client.query('select pg_advisory_unlock($1)', [ADVISORY_LOCK]).catch(() => {});
+  }
+}
+
+async function applyMissing(client: pg.Client, log: (line: string) => void): Promise<MigrateReport> {
   const { folder, files } = await loadFiles();
   const latest = files.length - 1;
   const before = await schemaVersion(client);
@@ -44,6 +60,7 @@ export async function migrate(client: pg.Client, log: (line: string) => void = (
       `The schema rowhook is at version ${before}, this rowhook knows up to ${latest}: use a newer rowhook. Nothing was changed.`,
     );
   }
+  const rolesBefore = await existingRoles(client);
   const applied: string[] = [];
   if (before === 0) {
     const first = files[1] as MigrationFile;
@@ -62,7 +79,7 @@ export async function migrate(client: pg.Client, log: (line: string) => void = (
     }
   } catch (error) {
     // postgres-migrations rolled the failed file back; an installation that never got whole goes as a whole
-    if (before === 0) await client.query('drop schema rowhook cascade');
+    if (before === 0) await takeBack(client, rolesBefore);
     throw error;
   } finally {
     await client.query("select set_config('search_path', $1, false)", [searchPath]);
@@ -70,10 +87,25 @@ export async function migrate(client: pg.Client, log: (line: string) => void = (
   return { applied, version: await schemaVersion(client) };
 }
 
+async function existingRoles(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query('select rolname from pg_roles where rolname = any ($1)', [ROLES]);
+  return rows.map(({ rolname }) => rolname);
+}
+
+async function takeBack(client: pg.Client, rolesBefore: readonly string[]): Promise<void> {
+  await client.query('drop schema rowhook cascade');
+  for (const role of ROLES.filter((name) => !rolesBefore.includes(name))) {
+    // another database of the cluster may use it by now
+    await client.query(`drop role if exists ${role}`).catch(() => {});
+  }
+}
+
 /** Brings rowhook.migrations up to what the schema says was applied. */
 async function record(client: pg.Client, files: MigrationFile[]): Promise<void> {
   const done = files.slice(0, (await schemaVersion(client)) + 1);
   await inTransaction(client, async () => {
+    // whoever is a member may migrate next time
+    await client.query('set local role rowhook_owner');
     // the columns are those that postgres-migrations reads and writes
     await client.query(`
       create table if not exists rowhook.migrations (

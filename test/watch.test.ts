@@ -245,17 +245,17 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
     ],
     [
       "watch('pg_class')",
-      'watch: pg_class belongs to PostgreSQL or to rowhook itself',
+      'watch: pg_class cannot be watched: it belongs to PostgreSQL or to rowhook itself',
       'Watch a table of the application.',
     ],
     [
       "watch('rowhook.webhook_tenants')",
-      'watch: rowhook.webhook_tenants belongs to PostgreSQL or to rowhook itself',
+      'watch: rowhook.webhook_tenants cannot be watched: it belongs to PostgreSQL or to rowhook itself',
       'Watch a table of the application.',
     ],
     [
       "watch('information_schema.sql_features')",
-      'watch: information_schema.sql_features belongs to PostgreSQL or to rowhook itself',
+      'watch: information_schema.sql_features cannot be watched: it belongs to PostgreSQL or to rowhook itself',
       'Watch a table of the application.',
     ],
     [

@@ -25,6 +25,11 @@ begin
       using hint = 'Connect to the primary.';
   end if;
 
+  if not has_database_privilege(current_database(), 'create') then
+    raise exception '% may not create schemas in the database %', current_user, current_database()
+      using hint = format('Let a DBA run: grant create on database %I to %I; then run the migrations again.', current_database(), current_user);
+  end if;
+
   foreach v_role in array array['rowhook_owner', 'rowhook_app', 'rowhook_daemon'] loop
     if to_regrole(v_role) is null then
       begin

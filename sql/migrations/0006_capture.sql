@@ -678,7 +678,7 @@ begin
   end if;
   if v_class.relnamespace in ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace, 'rowhook'::regnamespace) then
     raise wrong_object_type using
-      message = format('watch: %s belongs to PostgreSQL or to rowhook itself', p_source.relation),
+      message = format('watch: %s cannot be watched: it belongs to PostgreSQL or to rowhook itself', p_source.relation),
       hint = 'Watch a table of the application.';
   end if;
   if v_class.relispartition then

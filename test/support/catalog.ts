@@ -43,7 +43,8 @@ export async function catalogOf(database: Pick<TestDatabase, 'query'>): Promise<
      where objoid >= 16384
     union all
     select concat_ws(' ', 'depends', pg_describe_object(classid, objid, objsubid), pg_describe_object(refclassid, refobjid, refobjsubid), deptype)
-      from pg_depend where objid >= 16384
+      from pg_depend
+     where objid >= 16384 and objid not in (select oid from pg_class where relnamespace = 'pg_toast'::regnamespace)
     union all
     select concat_ws(' ', 'depends on role', classid::regclass, objid, objsubid, pg_get_userbyid(refobjid), deptype)
       from pg_shdepend where dbid = (select oid from pg_database where datname = current_database())
