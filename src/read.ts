@@ -86,15 +86,16 @@ const FIND_FIRST = {
        and not pg_visible_in_snapshot(xid, $4::pg_snapshot)) as w`,
 };
 
-// $1 last id, $2 S1, $3 lanes, $4 S2, $5 rows
+// $1 last id, $2 S1, $3 lanes, $4 S2, $5 rows. The last column is when it was read: what is begun of a large window is looked
+// through from there on by whoever takes over, and not from the window's beginning, hours ago.
 const READ_PAGE = {
   name: 'rowhook_read_page',
   query_timeout: READ_MS_MAX,
-  text: WITHIN_BYTES(`
+  text: `select p.*, statement_timestamp()::text as read_at from (${WITHIN_BYTES(`
     select ${COLUMNS} from rowhook.webhook_outbox
      where id > $1::bigint and lane = any ($3::smallint[])
        and pg_visible_in_snapshot(xid, $4::pg_snapshot) and not pg_visible_in_snapshot(xid, $2::pg_snapshot)
-     order by id limit $5::int`),
+     order by id limit $5::int`)}) as p`,
 };
 
 const READ_PULSE = {
@@ -161,16 +162,17 @@ async function readPage(client: pg.ClientBase, lanes: readonly number[], positio
   const { rows } = await client.query({ ...READ_PAGE, ...RAW, values: [lastId, from, lanes, to, asked + 1] });
   const raw = rows as RawRow[];
   noteSizes(client, raw, asked);
+  const at = raw[0]?.[13] ?? position.at;
   if (isWhole(raw, asked)) {
     return {
       changes: raw.map(toChange),
-      after: { ...position, from: to as string, to: null, lastId: null },
+      after: { ...position, at, from: to as string, to: null, lastId: null },
       more: true,
     };
   }
   // a page that its bytes ended is a page too: the next one begins behind its last row
   const changes = raw.slice(0, asked).map(toChange);
-  return { changes, after: { ...position, lastId: changes.at(-1)?.id as string }, more: true };
+  return { changes, after: { ...position, at, lastId: changes.at(-1)?.id as string }, more: true };
 }
 
 /** Nothing was cut off, neither by count nor by bytes. */

@@ -136,6 +136,36 @@ describe.concurrent('it goes on by itself', { timeout: 120_000 }, () => {
     expect(Math.max(...seconds)).toBeLessThan(10);
   });
 
+  test('when it is killed in the middle of a large window, where it goes on from its last page', async ({
+    onTestFinished,
+  }) => {
+    const database = await ownDatabase(onTestFinished);
+    const receiver = await startCounter();
+    onTestFinished(() => receiver.close());
+    await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: maxInFlight });
+    const events = 20_000;
+    await database.query(
+      `select count(rowhook.emit('a.b', to_json(n), 'acme')) from generate_series(1, ${events}) as n`,
+    );
+    const env = { ROWHOOK_MAX_IN_FLIGHT: String(maxInFlight) };
+    const first = startDaemonProcess(database.daemonUrl, env);
+    // the position is written once a second
+    await waitUntil('it has written a position inside of the window', async () => {
+      const inside = await database.query('select from rowhook.webhook_lanes where done_id > 1000');
+      return inside.length > 0;
+    });
+    await first.kill('SIGKILL');
+    const before = receiver.requests;
+    expect(before).toBeLessThan(events);
+    const second = startDaemonProcess(database.daemonUrl, env);
+    onTestFinished(() => second.kill('SIGKILL'));
+    await waitUntil('everything has arrived', () => receiver.received.size === events, { timeoutMs: 60_000 });
+    await caughtUp(database);
+    const twice = receiver.requests - events;
+    console.log(`kill -9 after ${before} of ${events} events of one statement: ${twice} came twice`);
+    expect(twice).toBeLessThanOrEqual(maxInFlight);
+  });
+
   test('when PostgreSQL is restarted, fast and immediately', async ({ onTestFinished }) => {
     const server = await startServer();
     onTestFinished(() => server.stop());

@@ -294,6 +294,8 @@ describe('a large window', () => {
     await open.query('commit');
     const newer = await emit(other);
     const rest = await follower.pages();
+    // whoever takes over looks for what was begun from the page on, not from the beginning of a window of hours
+    expect(Date.parse(follower.position.at)).toBeGreaterThan(Date.parse(first.after.at));
     expect(rest.map((page) => page.length)).toEqual([500, 234]);
     const ids = [first.changes, ...rest].flat().map(({ id }) => id);
     expect(ids).toEqual(ascending(ids));
