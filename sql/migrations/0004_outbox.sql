@@ -17,12 +17,13 @@ set role rowhook_owner;
 
 create sequence rowhook.webhook_outbox_id_seq as bigint;
 
--- The slot of this moment. Inlined into the column's default.
+-- The slot of this moment. Inlined into the column's default. date_part and not extract, which computes in numeric: 0.5 us
+-- a row less.
 create function rowhook._slot()
 returns smallint
 language sql
 volatile
-return (floor(extract(epoch from clock_timestamp()) / 86400)::bigint % 8)::smallint;
+return (floor(date_part('epoch', clock_timestamp()) / 86400)::bigint % 8)::smallint;
 
 create table rowhook.webhook_outbox (
   id              bigint      not null default nextval('rowhook.webhook_outbox_id_seq'),
