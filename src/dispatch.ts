@@ -75,7 +75,8 @@ export class Dispatcher {
     if (skip) this.#skip(queue, ticket, skip.code, skip.error);
     // somebody waits for a test, and wants to know how the endpoint is now
     else if (delivery.change.testWebhookId !== null && this.#flights.hasSlot) this.#start(queue, [ticket]);
-    else if (queue.isBlocked(delivery)) this.#parking.parkBehind(queue, ticket);
+    else if (queue.blockedRows.holdsBack(delivery)) this.#parking.parkBehind(queue, ticket);
+    else if (queue.joining) queue.joining.push(ticket);
     else if (queue.backlogged) this.#parking.park(queue, ticket);
     else {
       queue.push(ticket);
@@ -167,7 +168,7 @@ export class Dispatcher {
     if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
     tickets.forEach((ticket, i) => {
       const { delivery } = ticket;
-      if (typeof wait === 'number') queue.blockBehind(delivery);
+      if (typeof wait === 'number' && webhook.ordering === 'row') queue.blockedRows.block(delivery);
       queue.free(delivery);
       const attempt = madeAttempt(delivery, sentTo, outcome, startedAt, loggedHeaders, wait);
       this.#options.onAttempt(attempt);

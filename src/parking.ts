@@ -32,7 +32,7 @@ export class Parking {
 
   /** Into the table, behind the head of its row. */
   parkBehind(queue: WebhookQueue, ticket: Ticket): void {
-    queue.countBehind(ticket.delivery, 1);
+    queue.blockedRows.countBehind(ticket.delivery, 1);
     this.record(queue, ticket, null, 'behind');
   }
 

@@ -5,12 +5,12 @@
  * parked ones have been read back, in order. So a slow webhook costs neither memory nor anybody else's position, and the
  * first attempts for a row still start in the order of its changes.
  *
- * With ordering 'row', a failed delivery blocks its row: it is the row's head, and the row's later deliveries are parked
- * behind it, without a time. When the head is done or has failed for good, RECORD gives the next one its time, in the same
- * transaction; so the order holds across restarts and takeovers.
+ * It ends so also under a load that never pauses: once only those are missing that are on their way to the table, what comes
+ * in waits for them in memory ("joining"), and follows them.
  */
+import { BlockedRows, rowOf } from './blocked-rows.ts';
 import { Limiter } from './limits.ts';
-import type { Delivery, RowHead, Webhook } from './model.ts';
+import type { Delivery, Webhook } from './model.ts';
 
 export interface Ticket {
   delivery: Delivery;
@@ -20,18 +20,13 @@ export interface Ticket {
   queuedAt: number;
 }
 
-interface BlockedRow {
-  /** Delivery id of the row's head. */
-  head: string;
-  /** Parked behind it, but not committed yet. */
-  uncommitted: number;
-}
-
 export class WebhookQueue {
   webhook: Webhook;
   readonly limiter: Limiter;
   /** New events go straight to the parked ones. */
   backlogged = false;
+  /** New events that wait here until the last of the parked ones are back; null: they do not. */
+  joining: Ticket[] | null = null;
   /** Parked entries that the recorder has not committed yet. */
   uncommittedParks = 0;
   /** Counts parks, so that a read can tell whether one came in between. */
@@ -51,7 +46,8 @@ export class WebhookQueue {
   #head = 0;
   /** Rows with an attempt in flight, and what waits behind each. */
   readonly #busyRows = new Map<string, Ticket[]>();
-  readonly #blockedRows = new Map<string, BlockedRow>();
+  /** With ordering 'row'. */
+  readonly blockedRows = new BlockedRows();
 
   constructor(webhook: Webhook) {
     this.webhook = webhook;
@@ -70,6 +66,8 @@ export class WebhookQueue {
 
   /** Parked deliveries are worth reading: one is due, and few are in memory. */
   isDue(now: number): boolean {
+    // the last ones are still on their way to the table
+    if (this.joining && this.uncommittedParks > 0) return false;
     const due = (this.dueAt !== null && this.dueAt <= now) || (this.replaysDue && this.replayRoom > 0);
     return due && !this.dueReading && this.webhook.isActive && this.length < this.webhook.maxInFlight;
   }
@@ -85,7 +83,7 @@ export class WebhookQueue {
       this.uncommittedParks === 0 &&
       // what was sent, but not committed yet, would be read back once more
       this.readBack.size === 0 &&
-      this.#blockedRows.size === 0
+      this.blockedRows.size === 0
     );
   }
 
@@ -98,7 +96,7 @@ export class WebhookQueue {
     }
     for (const behind of this.#busyRows.values())
       for (const { queuedAt } of behind) oldest = Math.min(oldest, queuedAt);
-    return oldest;
+    return Math.min(oldest, this.joining?.[0]?.queuedAt ?? Infinity);
   }
 
   /** How many deliveries of a replay may join: none while anything newer waits, and never more than half of the slots. */
@@ -164,7 +162,7 @@ export class WebhookQueue {
       }
       const row = rowOf(ticket.delivery);
       if (row === null) return ticket;
-      if (this.isBlocked(ticket.delivery)) {
+      if (this.blockedRows.holdsBack(ticket.delivery)) {
         behind(ticket);
         continue;
       }
@@ -189,40 +187,12 @@ export class WebhookQueue {
   /** Empties the queue, in order. */
   drain(): Ticket[] {
     const behind = [...this.#busyRows.values()].flat();
-    const queued = this.#waiting.slice(this.#head);
+    const queued = [...this.#waiting.slice(this.#head), ...(this.joining ?? [])];
+    this.joining = null;
     for (const row of this.#busyRows.keys()) this.#busyRows.set(row, []);
     this.#waiting = [];
     this.#head = 0;
     return [...behind, ...queued].sort((a, b) => byChange(a.delivery, b.delivery));
-  }
-
-  /** With ordering 'row', its row's failed head holds it back. */
-  isBlocked(delivery: Pick<Delivery, 'id' | 'change'>): boolean {
-    const row = rowOf(delivery);
-    const blocked = row === null ? undefined : this.#blockedRows.get(row);
-    return blocked !== undefined && blocked.head !== delivery.id;
-  }
-
-  /** This delivery failed and will be tried again: with ordering 'row', the later ones of its row wait for it. */
-  blockBehind(delivery: Delivery): void {
-    const row = rowOf(delivery);
-    if (this.webhook.ordering !== 'row' || row === null) return;
-    this.#blockedRows.set(row, { head: delivery.id, uncommitted: this.#blockedRows.get(row)?.uncommitted ?? 0 });
-  }
-
-  /** One more (or, with -1, one less) parked behind the row's head without being committed. */
-  countBehind(delivery: Delivery, by: 1 | -1): void {
-    const blocked = this.#blockedRows.get(rowOf(delivery) ?? '');
-    if (blocked) blocked.uncommitted += by;
-  }
-
-  /** What a commit left of a row: its head now, or none. */
-  setHead(delivery: RowHead['delivery'], head: string | null): void {
-    const row = rowOf(delivery);
-    if (row === null) return;
-    const blocked = this.#blockedRows.get(row);
-    if (head !== null) this.#blockedRows.set(row, { head, uncommitted: blocked?.uncommitted ?? 0 });
-    else if (blocked && blocked.uncommitted === 0) this.#blockedRows.delete(row);
   }
 }
 
@@ -234,10 +204,6 @@ export function payloadSizeOf({ change }: Delivery): number {
 /** Batches of one webhook follow each other, which keeps the order of every row. */
 function inFlightMax({ batchMax, maxInFlight }: Webhook): number {
   return batchMax > 1 ? 1 : maxInFlight;
-}
-
-function rowOf({ change }: { change: { sourceId: number | null; rowKey: string | null } }): string | null {
-  return change.rowKey === null ? null : `${change.sourceId}:${change.rowKey}`;
 }
 
 function byChange(a: Delivery, b: Delivery): number {

@@ -38,7 +38,7 @@ export class Queues {
       if (!queue || !parked) continue;
       queue.backlogged ||= parked.unattempted;
       queue.dueAt = performance.now();
-      for (const { delivery, head } of parked.heads) queue.setHead(delivery, head);
+      for (const { delivery, head } of parked.heads) queue.blockedRows.setHead(delivery, head);
     }
     const ids = new Set(webhooks.map(({ id }) => id));
     const deleted = [...this.#queues.values()].filter(
@@ -58,13 +58,13 @@ export class Queues {
       if (attempt !== null || wait === 'behind' || wait === 'done') queue.letGo(delivery.id);
       if (wait === 'done') continue;
       queue.uncommittedParks -= 1;
-      if (wait === 'behind') queue.countBehind(delivery, -1);
+      if (wait === 'behind') queue.blockedRows.countBehind(delivery, -1);
       else if (wait !== 'never' && !queue.readBack.has(delivery.id))
         queue.dueAt = Math.min(queue.dueAt ?? Infinity, now + wait);
     }
     for (const { delivery, head, released } of heads) {
       const queue = this.#queues.get(delivery.webhookId);
-      queue?.setHead(delivery, head);
+      queue?.blockedRows.setHead(delivery, head);
       if (queue && released) queue.dueAt = now;
     }
   }

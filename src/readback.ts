@@ -60,8 +60,10 @@ export class ReadBack {
     queue.dueReading = false;
     queue.replaysDue = replaysDue;
     queue.dueAt = nextInMs !== null ? now + nextInMs : sawAll ? null : now;
-    // what was never attempted is always due: without more, events may come in directly again, behind these
+    // what was never attempted is always due: without more, events may come in directly again, behind these; at once, or
+    // when those are back too that are on their way to the table
     if (sawAll && !moreDue) queue.backlogged = false;
+    else if (queue.backlogged && !moreDue) queue.joining ??= [];
     const taken = withOneBatchOfReplays(deliveries, queue);
     queue.replaysDue ||= taken.length < deliveries.length;
     for (const delivery of taken) {
@@ -73,6 +75,9 @@ export class ReadBack {
       else if (verdict === 'pass_over') this.#options.drop(queue, ticket);
       else this.#options.skip(queue, ticket, verdict.code, verdict.error);
     }
+    if (queue.backlogged || !queue.joining) return;
+    for (const ticket of queue.joining) queue.push(ticket);
+    queue.joining = null;
   }
 }
 

@@ -1,0 +1,153 @@
+// How a webhook that fell behind gets back to being delivered directly, without anything overtaking.
+
+import { describe, expect, test } from 'vitest';
+import type { Delivery, Webhook } from '../src/model.ts';
+import type { Due, DueQuery } from '../src/parked.ts';
+import { Parking } from '../src/parking.ts';
+import { type Ticket, WebhookQueue } from '../src/queue.ts';
+import { ReadBack } from '../src/readback.ts';
+
+const webhook = {
+  id: 'webhook',
+  tenantId: 'acme',
+  isActive: true,
+  maxInFlight: 2,
+  ratePerSecond: null,
+  batchMax: 1,
+  ordering: 'none',
+} as Webhook;
+
+function ticket(id: number, { data = '{}' } = {}): Ticket {
+  const change = { id: String(id), tenantId: 'acme', sourceId: 1, rowKey: `row ${id}`, data, previous: null };
+  const delivery = { id: `delivery ${id}`, webhookId: webhook.id, ordinal: 0, batchId: null, attempt: 0, change };
+  return { delivery: delivery as unknown as Delivery, settle: () => {}, queuedAt: performance.now() };
+}
+
+const due = (...tickets: Ticket[]): Due => ({
+  webhookId: webhook.id,
+  deliveries: tickets.map(({ delivery }) => delivery),
+  moreDue: false,
+  replaysDue: false,
+  nextInMs: null,
+});
+
+/** A queue that has fallen behind, and the table, which answers what it is told to. */
+function scene() {
+  const queue = new WebhookQueue(webhook);
+  const parking = new Parking(() => {});
+  const asked: DueQuery[] = [];
+  let answer: (query: DueQuery) => Due | Promise<Due> = () => due();
+  const readBack = new ReadBack({
+    readDue: async ([query]) => {
+      asked.push(query as DueQuery);
+      return [await answer(query as DueQuery)];
+    },
+    isProbing: () => false,
+    judge: () => 'send',
+    drop: () => {},
+    skip: () => {},
+  });
+  return {
+    queue,
+    asked,
+    park: (...tickets: Ticket[]) => {
+      for (const one of tickets) parking.park(queue, one);
+    },
+    commit: (count: number) => {
+      queue.uncommittedParks -= count;
+      queue.dueAt = performance.now();
+    },
+    read: (how: typeof answer) => {
+      answer = how;
+      return readBack.read([queue]);
+    },
+    /** As the dispatcher does it. */
+    offer: (one: Ticket) => {
+      if (queue.joining) queue.joining.push(one);
+      else if (queue.backlogged) parking.park(queue, one);
+      else queue.push(one);
+    },
+    started: () => {
+      const ids: string[] = [];
+      for (;;) {
+        const [next] = queue.take(performance.now(), () => {});
+        if (!next) return ids;
+        ids.push(next.delivery.change.id);
+      }
+    },
+    parkAll: () => parking.parkAll(queue),
+  };
+}
+
+describe('a queue that fell behind', () => {
+  test('goes on directly when the table held all of it, and nothing was on its way there', async () => {
+    const { queue, park, commit, read, offer, started } = scene();
+    const parked = ticket(1);
+    park(parked);
+    commit(1);
+    await read(() => due(parked));
+    expect(queue.backlogged).toBe(false);
+    offer(ticket(2));
+    expect(started()).toEqual(['1', '2']);
+  });
+
+  test('stays behind while more is due than came back', async () => {
+    const { queue, park, commit, read } = scene();
+    park(ticket(1), ticket(2));
+    commit(2);
+    await read(() => ({ ...due(ticket(1)), moreDue: true, nextInMs: 0 }));
+    expect([queue.backlogged, queue.joining]).toEqual([true, null]);
+  });
+
+  test('under a load that never pauses, lets new ones wait for the last of the parked ones, and keeps the order', async () => {
+    const { queue, park, commit, read, offer, started } = scene();
+    const [first, second, third] = [ticket(1), ticket(2), ticket(3)];
+    park(first, second);
+    commit(1);
+    // while we read, the second is on its way, and a third comes
+    await read(() => {
+      offer(third);
+      return due(first);
+    });
+    expect(queue.backlogged).toBe(true);
+    const parksBefore = queue.parksSeen;
+    offer(ticket(4));
+    expect(queue.parksSeen).toBe(parksBefore);
+    expect(started()).toEqual(['1']);
+
+    // not before all of them are in the table
+    expect(queue.isDue(performance.now())).toBe(false);
+    commit(2);
+    expect(queue.isDue(performance.now())).toBe(true);
+    await read(() => due(second, third));
+    expect([queue.backlogged, queue.joining]).toEqual([false, null]);
+    offer(ticket(5));
+    expect(started()).toEqual(['2', '3', '4', '5']);
+  });
+
+  test('parks what waited for that too, when it takes too long', async () => {
+    const { queue, park, commit, read, offer, parkAll, started } = scene();
+    park(ticket(1), ticket(2));
+    commit(1);
+    await read(() => due(ticket(1)));
+    offer(ticket(3));
+    expect(queue.heldSince).toBeLessThan(Infinity);
+    parkAll();
+    expect([queue.backlogged, queue.joining, queue.length]).toEqual([true, null, 0]);
+    expect(queue.uncommittedParks).toBe(2);
+    expect(started()).toEqual([]);
+  });
+});
+
+describe('what is read back', () => {
+  test('is one at first, then some more than can start, and few where they are large', async () => {
+    const { queue, asked, park, commit, read } = scene();
+    park(ticket(1));
+    commit(1);
+    await read(() => ({ ...due(ticket(1)), moreDue: true, nextInMs: 0 }));
+    await read(() => ({ ...due(ticket(2, { data: 'x'.repeat(3 * 1024 * 1024) })), moreDue: true, nextInMs: 0 }));
+    await read(() => due());
+    expect(asked.map(({ limit }) => limit)).toEqual([1, 8, 2]);
+    expect(queue.length).toBe(2);
+  });
+});
