@@ -282,8 +282,9 @@ begin
     -- webhooks in each statement after it.
     v_wanted := '(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at is not null) and w.event_types && %s limit 1)';
   end if;
-  select string_agg(format('exists (select from %s as i where %s)', image,
-                           format(v_wanted, 'i.tenant', quote_literal(p_possible || v_wildcards) || '::text[]')), ' or ')
+  -- one IF for each image: an expression of both would set both up, also where the first one decides
+  select string_agg(format('if exists (select from %s as i where %s) then null;', image,
+                           format(v_wanted, 'i.tenant', quote_literal(p_possible || v_wildcards) || '::text[]')), E'\n    els')
     into v_early
     from unnest(p_images) as image;
   select string_agg(format('%L, f.k%s', name, position), ', ' order by position)
@@ -291,8 +292,8 @@ begin
     from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
   -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row. pg_column_size comes
   -- first, since row_to_json fails at 1 GB; no type prints shorter than an eighth of what it takes.
-  return format($sql$if not (%1$s) then
-      return null;
+  return format($sql$%1$s
+    else return null;
     end if;
     insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)
     select %2$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
