@@ -388,6 +388,17 @@ describe('the delivered body', () => {
       ].map(digest),
     );
   }, 90_000);
+
+  test('says so when the row was too large: its key alone, and "truncated": true', async () => {
+    receiver.clear();
+    await database.query("select rowhook.watch('large')");
+    await database.query("insert into large values (2, 'acme', repeat('x', 1048576)); update large set body = 'short'");
+    expect(await middles(2)).toEqual(['"data":{"id" : 2},"truncated":true', '"data":{"id" : 2},"truncated":true']);
+    await database.query("update large set body = 'shorter'");
+    expect((await middles(3))[2]).toBe(
+      '"data":{"id":2,"tenant_id":"acme","body":"shorter"},"previous":{"body":"short"}',
+    );
+  });
 });
 
 /** Of texts too large to be shown. */

@@ -487,6 +487,25 @@ describe("reconcile() as the daemon's role, which owns no table", () => {
     ).toEqual(['public.cats', 'public.parted_too_2']);
   });
 
+  test('what it finds in order stays so, whatever the settings of the session', async () => {
+    await database.query(`
+      create table "Quoted" (id int, "It's \\ %" text, d date default '2030-01-31', tenant_id text, total int generated always as (id * 2) stored, primary key (id, d));
+      select rowhook.watch('"Quoted"', derived => '{"It''s \\\\ %":{"a\\\\b":"x"}}'); select rowhook.reconcile()`);
+    for (const settings of [
+      'set quote_all_identifiers = on',
+      'set standard_conforming_strings = off; set escape_string_warning = off',
+      "set search_path = ''; set datestyle = 'SQL, DMY'; set row_security = off",
+      'set plan_cache_mode = force_generic_plan; set jit_above_cost = 0',
+    ]) {
+      const lines = await onSession(async (session) => {
+        await session.query(settings);
+        return (await session.query('select * from rowhook.reconcile()')).rows;
+      });
+      expect(lines, settings).toEqual([]);
+    }
+    await database.query('drop table "Quoted"');
+  });
+
   test('a table that is locked is told, and holds up no other', async () => {
     await database.query(`
       create table a_parted (id int primary key, tenant_id text) partition by list (id);

@@ -430,6 +430,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
+-- what is written must not depend on who writes it, or it would be written again each time
+set quote_all_identifiers = off
 as $$
 declare
   v_source rowhook.webhook_sources;
