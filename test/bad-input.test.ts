@@ -32,7 +32,7 @@ async function everything(inside: TestDatabase): Promise<unknown> {
   const rows = await inside.query<Record<string, unknown>>(`
     select (select count(*)::int from pg_class) as relations, (select count(*)::int from pg_proc) as functions,
            (select count(*)::int from pg_trigger) as triggers, (select count(*)::int from pg_namespace) as schemas,
-           (select count(*)::int from pg_roles) as roles`);
+           (select count(*)::int from pg_roles where rolname in ('rowhook_owner', 'rowhook_app', 'rowhook_daemon')) as roles`);
   if (!(await inside.query("select to_regnamespace('rowhook') as there"))[0]?.there) return rows;
   return [
     ...rows,
