@@ -40,6 +40,11 @@ export class Breakers {
     return stateOf(this.#health.get(webhookId), now);
   }
 
+  /** Its last attempt failed. */
+  isFailing(webhookId: string): boolean {
+    return this.#health.has(webhookId);
+  }
+
   /** Breakers that are not closed. */
   get openCount(): number {
     let count = 0;

@@ -146,7 +146,7 @@ export class Dispatcher {
       return;
     }
     this.#flights
-      .launch(queue, tickets)
+      .launch(queue, tickets, this.#turns.isSuspect(queue))
       .then((landing) => this.#land(queue, tickets, landing))
       .catch(this.#options.onError);
   }
@@ -207,7 +207,7 @@ export class Dispatcher {
       if (queue.length > 0) this.#turns.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
     }
-    for (const ticket of this.#flights.longerThan(HOLD_MS)) {
+    for (const ticket of this.#flights.hold(HOLD_MS, (queue) => this.#turns.isSuspect(queue))) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
       // of a webhook that was deleted nothing is kept
       if (!queue) ticket.settle();

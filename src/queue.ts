@@ -27,6 +27,8 @@ export class WebhookQueue {
   backlogged = false;
   /** New events that wait here until the last of the parked ones are back; null: they do not. */
   joining: Ticket[] | null = null;
+  /** Attempts that have been under way for long; see flights.ts. */
+  held = 0;
   /** Parked entries that the recorder has not committed yet. */
   uncommittedParks = 0;
   /** Counts parks, so that a read can tell whether one came in between. */

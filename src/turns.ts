@@ -36,11 +36,17 @@ export class Turns {
     }
   }
 
-  /** The breaker, the webhook's limits, the tenant's. What waits for the tenant is told when one of its attempts ends. */
+  /** It hangs, or its last attempt failed. */
+  isSuspect(queue: WebhookQueue): boolean {
+    return queue.held > 0 || this.#breakers.isFailing(queue.webhook.id);
+  }
+
+  /** The breaker, its share of the slots, the webhook's limits, the tenant's. What waits for the tenant is told when one of its attempts ends. */
   hasRoom(queue: WebhookQueue): boolean {
     const { webhook, limiter } = queue;
     const state = this.#breakers.state(webhook.id, this.#now());
     if (state === 'open' || (state === 'probing' && limiter.inFlight > 0)) return false;
+    if (!this.#flights.hasSlotFor(queue, this.isSuspect(queue))) return false;
     const now = performance.now();
     return limiter.mayStart(now) && this.#tenants.mayStart(webhook, queue, now);
   }
