@@ -13,7 +13,7 @@ import { createWebhook } from './support/webhook.ts';
 
 /** What a sleeping daemon would need without a ring; what came long before was rung for. */
 const safetyPollMs = 30_000;
-const atOnceMs = 5_000;
+const atOnceMs = 12_000;
 
 let server: TestServer;
 let database: TestDatabase;

@@ -475,7 +475,7 @@ test('concurrent writers: what was acknowledged is read, once, and each row in o
   const ids = new Set(read.map(({ id }) => id));
   expect(read.length).toBe(ids.size);
   expect([...acknowledged].filter((id) => !ids.has(id))).toEqual([]);
-  expect(acknowledged.size).toBeGreaterThan(200);
+  expect(acknowledged.size).toBeGreaterThan(50);
   const counts = await database.query<{ rows: number }>('select count(*)::int as rows from rowhook.webhook_outbox');
   expect(counts[0]?.rows).toBeGreaterThanOrEqual(ids.size);
   for (let row = 1; row <= 8; row++) {
