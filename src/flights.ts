@@ -47,6 +47,7 @@ interface Flight {
 
 export class Flights {
   readonly #options: FlightOptions;
+  readonly #share: number;
   readonly #tenants: TenantLimits<WebhookQueue>;
   /** In the order of their start. */
   readonly #flying = new Map<Ticket, Flight>();
@@ -58,6 +59,7 @@ export class Flights {
 
   constructor(options: FlightOptions, tenants: TenantLimits<WebhookQueue>) {
     this.#options = options;
+    this.#share = Math.ceil(SHARE * options.maxInFlight);
     this.#tenants = tenants;
   }
 
@@ -65,16 +67,16 @@ export class Flights {
     return this.#slots;
   }
 
+  /** There is a slot for somebody. */
   get hasSlot(): boolean {
-    return this.#slots < this.#options.maxInFlight && this.#bytes < BODY_BYTES_MAX;
+    if (this.#slots >= this.#options.maxInFlight || this.#bytes >= BODY_BYTES_MAX) return false;
+    return this.#slots - this.#held < this.#share && this.#bytes - this.#heldBytes < SHARE * BODY_BYTES_MAX;
   }
 
-  /** There is a slot for this webhook. */
+  /** There is one for this webhook. */
   hasSlotFor({ limiter }: WebhookQueue, isSuspect: boolean): boolean {
-    const share = Math.ceil(SHARE * this.#options.maxInFlight);
-    if (!this.hasSlot || (isSuspect && this.#suspects >= share)) return false;
-    if (this.#slots >= share && limiter.inFlight > 0) return false;
-    return this.#slots - this.#held < share && this.#bytes - this.#heldBytes < SHARE * BODY_BYTES_MAX;
+    if (!this.hasSlot || (isSuspect && this.#suspects >= this.#share)) return false;
+    return this.#slots < this.#share || limiter.inFlight === 0;
   }
 
   /** One request: a delivery, or a batch of them. */

@@ -143,7 +143,7 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     const receiver = await startCounter();
     onTestFinished(() => receiver.close());
     await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: maxInFlight });
-    const events = 20_000;
+    const events = 12_000;
     await database.query(
       `select count(rowhook.emit('a.b', to_json(n), 'acme')) from generate_series(1, ${events}) as n`,
     );
