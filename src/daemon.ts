@@ -1,4 +1,5 @@
 /** The daemon: one session after another until it is stopped. */
+import { randomUUID } from 'node:crypto';
 import type { Settings } from './config.ts';
 import { withClient } from './db.ts';
 import { UserError } from './errors.ts';
@@ -19,13 +20,14 @@ export interface Daemon {
   stop(): Promise<void>;
   /** Of /healthz, /readyz and /metrics; null: they are switched off. */
   httpPort: number | null;
-  /** Resolves when the daemon has ended, by itself or by stop(). */
+  /** Resolves when the daemon has ended; rejects with a sentence when it cannot go on, since the schema was migrated under it. */
   closed: Promise<void>;
 }
 
 /** Starts a daemon, or says in a sentence why it cannot run on this database. */
 export async function startDaemon(settings: Settings, log: Logger = createLogger(settings.logLevel)): Promise<Daemon> {
-  await checkDatabase(settings);
+  const version = await checkDatabase(settings);
+  const owner = randomUUID();
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
@@ -45,13 +47,15 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
     let pauseMs = PAUSE_MS_MIN;
     while (!stopping) {
       const startedAt = performance.now();
-      session = new Session(settings, log, metrics, session);
+      session = new Session(owner, version, settings, log, metrics);
       try {
         await session.run();
       } catch (error) {
         log.error({ err: error }, 'the session ended: its state is dropped and read again');
       }
       if (stopping) break;
+      // what the next version's schema holds is not ours to touch
+      if (session.wasMigrated) await checkDatabase(settings);
       pauseMs = performance.now() - startedAt > PAUSE_MS_MAX ? PAUSE_MS_MIN : Math.min(pauseMs * 2, PAUSE_MS_MAX);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, pauseMs);
@@ -61,9 +65,12 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
         };
       });
     }
+  })().finally(async () => {
     await http?.close();
     log.info('rowhook stopped');
-  })();
+  });
+  // whoever waits for it is told; nobody has to
+  closed.catch(() => {});
 
   return {
     closed,
@@ -77,8 +84,9 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
   };
 }
 
-async function checkDatabase(settings: Settings): Promise<void> {
-  await withClient(settings.databaseUrl, 'rowhook', async (client) => {
+/** Returns the version of the schema, which is the one that this rowhook was made for. */
+async function checkDatabase(settings: Settings): Promise<number> {
+  return withClient(settings.databaseUrl, 'rowhook', async (client) => {
     const { rows } = await client.query(
       "select pg_is_in_recovery() as standby, current_setting('server_version_num')::int as version, current_setting('server_version') as name",
     );
@@ -104,6 +112,7 @@ async function checkDatabase(settings: Settings): Promise<void> {
       );
     }
     await checkEnvironment(client, settings.environment);
+    return wanted;
   });
 }
 

@@ -69,7 +69,7 @@ function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: 
 /** The webhooks of these lanes that fail. */
 export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promise<Map<string, Health>> {
   const { rows } = await pool.query(
-    `select webhook_id, failures, openings, (extract(epoch from failing_since) * 1000)::float8 as "failingSince",
+    `select webhook_id, lane, failures, openings, (extract(epoch from failing_since) * 1000)::float8 as "failingSince",
             (extract(epoch from open_until) * 1000)::float8 as "openUntil"
        from rowhook.webhook_health where lane = any ($1::smallint[])`,
     [lanes],
@@ -229,14 +229,18 @@ function toDelivery(row: DueRow): Delivery {
   };
 }
 
-/** Deliveries of these lanes that were begun after a position was written: what a new owner must not begin again. */
-export async function findBegun(pool: pg.Pool, lanes: readonly number[], since: string): Promise<Set<string>> {
+/** Deliveries of these lanes that were begun after a position was written: what a new owner must not begin again. By lane. */
+export async function findBegun(
+  pool: pg.Pool,
+  lanes: readonly number[],
+  since: string,
+): Promise<Map<number, Set<string>>> {
   // a minute of margin, for what the clocks of two statements may differ
-  const { rows } = await pool.query({
-    text: `select delivery_id from rowhook.webhook_logs
+  const { rows } = await pool.query<[number, string]>({
+    text: `select lane, delivery_id from rowhook.webhook_logs
             where attempted_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
             union
-           select delivery_id from rowhook.webhook_deliveries
+           select lane, delivery_id from rowhook.webhook_deliveries
             where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
               -- a replay takes nothing that is still to be read, and may be large
               and not replayed`,
@@ -244,5 +248,7 @@ export async function findBegun(pool: pg.Pool, lanes: readonly number[], since: 
     rowMode: 'array' as const,
     ...PATIENT,
   });
-  return new Set(rows.map(([id]) => id));
+  const begun = new Map(lanes.map((lane) => [lane, new Set<string>()]));
+  for (const [lane, id] of rows) begun.get(lane)?.add(id);
+  return begun;
 }

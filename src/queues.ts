@@ -25,6 +25,10 @@ export class Queues {
     return queue;
   }
 
+  ofLanes(lanes: readonly number[]): WebhookQueue[] {
+    return [...this.#queues.values()].filter(({ webhook }) => lanes.includes(webhook.lane));
+  }
+
   delete(queue: WebhookQueue): void {
     this.#queues.delete(queue.webhook.id);
   }

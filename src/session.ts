@@ -13,10 +13,11 @@ import type { Settings } from './config.ts';
 import { connect, endpointsOf, openPool, QUERY_MS_MAX } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { Dispatcher } from './dispatch.ts';
+import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
 import { type Lane, RENEW_MS } from './lanes.ts';
 import { Lease, within } from './lease.ts';
-import { type Bell, listen } from './listen.ts';
+import { type Bell, listen, type Ring } from './listen.ts';
 import { type Logger, logAttempt } from './log.ts';
 import { Maintenance } from './maintain.ts';
 import { judge } from './match.ts';
@@ -41,27 +42,31 @@ const STUCK_MS = 60_000;
 const POOL_MAX = 4;
 
 export class Session {
+  readonly #schemaVersion: number;
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #lease: Lease;
-  readonly #predecessor: string | null;
   readonly #pool: pg.Pool;
   readonly #windows = new OpenWindows();
   readonly #sender: Sender;
   #databaseEndpoints: Awaited<ReturnType<typeof endpointsOf>> = [];
+  /** Epoch of each lane that is held. */
+  readonly #epochs = new Map<number, string>();
+  readonly #breakers: Breakers;
   #dispatcher: Dispatcher | undefined;
+  #intake: Intake | undefined;
   #stream: Stream | undefined;
   #recorder: Recorder | undefined;
+  #handover: Handover | undefined;
   #bell: Bell | undefined;
-  #breakers: Breakers | undefined;
   readonly #stopping = new AbortController();
   #fail: (error: Error) => void = () => {};
   readonly #failed: Promise<never>;
 
-  /** `predecessor` is the session of this process before this one: its lanes need not be waited for. */
-  constructor(settings: Settings, log: Logger, metrics: Metrics, predecessor: Session | undefined) {
-    this.#predecessor = predecessor ? predecessor.#lease.owner : null;
+  /** `owner` is a uuid, the same for all sessions of a daemon: lanes of an earlier one need not be waited for. */
+  constructor(owner: string, schemaVersion: number, settings: Settings, log: Logger, metrics: Metrics) {
+    this.#schemaVersion = schemaVersion;
     this.#settings = settings;
     this.#log = log;
     this.#metrics = metrics;
@@ -74,7 +79,8 @@ export class Session {
       max: POOL_MAX,
       onError: (error) => this.#fail(error),
     });
-    this.#lease = new Lease(this.#pool, log);
+    this.#lease = new Lease(owner, this.#pool, log);
+    this.#breakers = new Breakers({ failures: settings.disableAfterFailures, days: settings.disableAfterDays });
     this.#sender = createSender(settings, { closed: () => this.#databaseEndpoints });
   }
 
@@ -84,13 +90,19 @@ export class Session {
     this.#stream?.stop();
   }
 
+  /** The schema is not the one any more that this rowhook was made for. */
+  get wasMigrated(): boolean {
+    const { schemaVersion } = this.#lease;
+    return schemaVersion !== undefined && schemaVersion !== this.#schemaVersion;
+  }
+
   get vitals(): Vitals {
     const oldest = this.#windows.oldestOccurredAt;
     return {
-      lanes: this.#lease.held,
+      lanes: this.#lease.held.length,
       inFlight: this.#dispatcher?.inFlight ?? 0,
       pending: this.#dispatcher?.pending.count ?? 0,
-      breakersOpen: this.#breakers?.openCount ?? 0,
+      breakersOpen: this.#breakers.openCount,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
     };
   }
@@ -108,7 +120,7 @@ export class Session {
   /** Why nothing is delivered from here; null: it is, or another daemon does it. */
   get readyProblem(): string | null {
     if (this.#lease.standingBy) return null;
-    if (this.#lease.held === 0) return 'it is starting, or the database does not answer';
+    if (this.#lease.held.length === 0) return 'it is starting, or the database does not answer';
     if (!this.#lease.isValid) return 'the leases could not be renewed: the database does not answer';
     return this.healthProblem;
   }
@@ -118,32 +130,29 @@ export class Session {
     let reader: pg.Client | undefined;
     const timers: NodeJS.Timeout[] = [];
     try {
-      const lanes = await Promise.race([this.#lease.take(this.#predecessor, this.#stopping.signal), this.#failed]);
-      if (this.#stopping.signal.aborted) return;
-      timers.push(setInterval(() => void this.#lease.renew().catch(this.#fail), RENEW_MS));
+      const lanes = await Promise.race([this.#lease.begin(this.#stopping.signal), this.#failed]);
+      if (this.#stopping.signal.aborted || this.wasMigrated) return;
+      timers.push(setInterval(() => void this.#renew().catch(this.#fail), RENEW_MS));
       timers.push(setInterval(() => this.#recorder?.tick(), RENEW_MS / 4));
       const maintenance = new Maintenance(this.#pool, this.#settings.retentionDays, this.#log);
       await maintenance.prepare();
-      timers.push(setInterval(() => void maintenance.run(), maintenance.everyMs));
+      // one daemon does it: the one with the first lane
+      const maintain = () => void (this.#lease.held.includes(0) && maintenance.run());
+      timers.push(setInterval(maintain, maintenance.everyMs));
       reader = await connect(this.#settings.databaseUrl, 'rowhook reader', QUERY_MS_MAX);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
       await reader.query(READER_SETTINGS);
       this.#databaseEndpoints = await endpointsOf(reader);
-      const intake = await this.#assemble(lanes);
-      const stream = new Stream(reader, lanes, {
-        wake: this.#settings.wake,
-        pending: () => this.#dispatcher?.pending ?? { count: 0, size: 0 },
-        take: (of, window) => intake.take(of, window),
-        onCaughtUp: () => intake.forgetBegun(),
-      });
-      this.#stream = stream;
+      const stream = this.#assemble(reader);
+      await this.#receive(lanes);
       if (this.#settings.wake === 'notify') {
-        this.#bell = await listen(this.#settings.databaseUrl, () => stream.ring(), this.#fail);
+        const onRing = (ring: Ring) => (ring === 'lanes' ? void this.#renew().catch(this.#fail) : stream.ring());
+        this.#bell = await listen(this.#settings.databaseUrl, onRing, this.#fail);
       }
       if (this.#stopping.signal.aborted) stream.stop();
       // a table whose lock it waits for must not keep deliveries waiting
-      void maintenance.run();
+      maintain();
       await Promise.race([stream.run(), this.#failed]);
       await Promise.race([this.#drain(), this.#failed]);
     } finally {
@@ -153,23 +162,21 @@ export class Session {
       await this.#sender.close();
       reader?.removeAllListeners('end');
       // a connection that does not answer must not keep the next session from starting
-      await this.#lease.giveBack();
+      await this.#lease.end();
       await within(CLOSE_MS, Promise.all([this.#bell?.close(), reader?.end(), this.#pool.end()]));
     }
   }
 
   /** Everything between the reader and the recorder. */
-  async #assemble(lanes: readonly Lane[]): Promise<Intake> {
-    const numbers = lanes.map(({ lane }) => lane);
+  #assemble(reader: pg.Client): Stream {
     const recorder = new Recorder({
       pool: this.#pool,
       owner: this.#lease.owner,
-      epochs: new Map(lanes.map(({ lane, epoch }) => [lane, epoch])),
+      epochs: this.#epochs,
       onCommitted: (entries, heads) => this.#dispatcher?.committed(entries, heads),
       positions: () => this.#windows.done,
       onError: this.#fail,
     });
-    this.#recorder = recorder;
     const options = {
       maxInFlight: this.#settings.maxInFlight,
       send: (request: Request) => this.#sender.send(request),
@@ -185,14 +192,46 @@ export class Session {
       onDisable: (webhook: Webhook, reason: string) => void this.#disable(webhook, reason).catch(this.#fail),
       onError: this.#fail,
     };
-    const { disableAfterFailures: failures, disableAfterDays: days } = this.#settings;
+    const dispatcher = new Dispatcher(options, this.#breakers);
+    const intake = new Intake(this.#pool, dispatcher, this.#windows);
+    const stream = new Stream(reader, {
+      wake: this.#settings.wake,
+      pending: () => dispatcher.pending,
+      take: (of, window) => intake.take(of, window),
+      onCaughtUp: (lanes) => intake.forgetBegun(lanes),
+    });
+    this.#handover = new Handover({
+      stream,
+      dispatcher,
+      recorder,
+      windows: this.#windows,
+      lease: this.#lease,
+      epochs: this.#epochs,
+      receive: (lanes) => this.#receive(lanes),
+    });
+    this.#recorder = recorder;
+    this.#dispatcher = dispatcher;
+    this.#intake = intake;
+    this.#stream = stream;
+    return stream;
+  }
+
+  /** Goes on where earlier owners of these lanes ended. */
+  async #receive(lanes: readonly Lane[]): Promise<void> {
+    for (const { lane, epoch } of lanes) this.#epochs.set(lane, epoch);
+    const numbers = lanes.map(({ lane }) => lane);
     const health = await readHealth(this.#pool, numbers);
-    this.#breakers = new Breakers(health, { failures, days });
-    this.#dispatcher = new Dispatcher(options, this.#breakers);
-    const intake = new Intake(this.#pool, this.#dispatcher, this.#windows);
+    this.#breakers.load(health);
     const since = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0] as string;
-    await intake.begin(numbers, since, new Set(health.keys()));
-    return intake;
+    await this.#intake?.begin(numbers, since, new Set(health.keys()));
+    this.#stream?.join(lanes);
+  }
+
+  /** Says that we are here, and sees to our fair share. */
+  async #renew(): Promise<void> {
+    await this.#lease.renew();
+    if (this.wasMigrated) this.stop();
+    else await this.#handover?.rebalance();
   }
 
   async #disable(webhook: Webhook, reason: string): Promise<void> {
@@ -200,8 +239,11 @@ export class Session {
     await this.#pool.query('select rowhook._disable_webhook($1, $2)', [webhook.id, reason]);
   }
 
+  /** Each lane is given back as soon as its attempts have ended. */
   async #drain(): Promise<void> {
-    await this.#dispatcher?.drain(DRAIN_MS);
+    if (this.#stopping.signal.aborted) await this.#lease.leave();
+    await this.#handover?.giveAll(DRAIN_MS);
+    this.#dispatcher?.stop();
     await this.#recorder?.flush();
   }
 }

@@ -2,7 +2,7 @@
 import type { Position } from './model.ts';
 
 interface OpenWindow {
-  lanes: readonly number[];
+  lanes: number[];
   after: Position;
   pending: number;
   /** When its first event happened; undefined: it has none. */
@@ -39,6 +39,12 @@ export class OpenWindows {
       window.pending -= 1;
       if (window.pending === 0) this.#advance();
     };
+  }
+
+  /** These lanes are given back: their positions are another's now. */
+  forget(lanes: readonly number[]): void {
+    for (const lane of lanes) this.#done.delete(lane);
+    for (const window of this.#open) window.lanes = window.lanes.filter((lane) => !lanes.includes(lane));
   }
 
   #advance(): void {
