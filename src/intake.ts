@@ -2,9 +2,9 @@
 import type pg from 'pg';
 import { Configurations } from './configurations.ts';
 import type { Dispatcher } from './dispatch.ts';
+import { findBegun, findFailing, findWaiting, findWaitingOf } from './leftovers.ts';
 import { match } from './match.ts';
 import type { Change, TenantConfiguration, Window } from './model.ts';
-import { findBegun, findFailing, findWaiting, findWaitingOf } from './parked.ts';
 import type { OpenWindows } from './windows.ts';
 
 export class Intake {

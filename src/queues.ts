@@ -1,6 +1,7 @@
 /** The queues of all webhooks that have something in memory or in the table. */
+
+import type { Waiting } from './leftovers.ts';
 import type { Entry, RowHead, TenantConfiguration, Webhook } from './model.ts';
-import type { Waiting } from './parked.ts';
 import { WebhookQueue } from './queue.ts';
 
 export class Queues {

@@ -48,7 +48,11 @@ test('a success forgets every failure, and says so only when there was one', () 
   expect(breakers.state('w', 30_000)).toBe('probing');
   expect(breakers.succeeded('w')).toBeNull();
   expect(breakers.state('w', 30_000)).toBe('closed');
-  expect(breakers.failed({ id: 'w', lane: 3 }, 40_000).health).toMatchObject({ failures: 1, failingSince: 40_000, openings: 0 });
+  expect(breakers.failed({ id: 'w', lane: 3 }, 40_000).health).toMatchObject({
+    failures: 1,
+    failingSince: 40_000,
+    openings: 0,
+  });
 });
 
 test('what is known of a webhook goes with its lane', () => {
