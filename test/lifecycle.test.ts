@@ -38,7 +38,7 @@ async function expectNothingLeft(): Promise<void> {
 
 const twice = () => receiver.requests - receiver.received.size;
 
-test('stopping and starting again under load repeats nothing and loses nothing', { timeout: 60_000 }, async () => {
+test('stopping and starting again under load repeats nothing and loses nothing', { timeout: 180_000 }, async () => {
   const load = await Load.start(database, { writers: 3, pauseMs: 2 });
   for (let round = 0; round < 8; round++) {
     daemon = await startTestDaemon(database, { maxInFlight: 32 });
@@ -58,7 +58,7 @@ test('stopping and starting again under load repeats nothing and loses nothing',
   expect(twice()).toBe(0);
 });
 
-test('stopping at any moment of its start leaves nothing behind', { timeout: 60_000 }, async () => {
+test('stopping at any moment of its start leaves nothing behind', { timeout: 180_000 }, async () => {
   await daemon?.stop();
   const before = receiver.requests;
   let written = 0;
@@ -155,7 +155,7 @@ test('an attempt that hangs does not keep a stop waiting for ever, and is made a
   }
 });
 
-test('a daemon whose PostgreSQL is away can still be stopped, and exits 0', { timeout: 60_000 }, async () => {
+test('a daemon whose PostgreSQL is away can still be stopped, and exits 0', { timeout: 180_000 }, async () => {
   const server = await startServer();
   try {
     const child = startDaemonProcess(server.database.daemonUrl);
