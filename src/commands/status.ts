@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { ageText } from '../age.ts';
+import type { LaneLag } from '../lag.ts';
 import { type Cell, type Out, printPairs, printTable } from '../table.ts';
+import { events } from './replay.ts';
 import { readStatus, type Status, type WebhookStatus } from './status-read.ts';
 
 export interface StatusOptions {
@@ -60,32 +62,31 @@ function print(now: Status, limit: number, out: Out): void {
 }
 
 function behindText({ lanes }: Status): string {
-  const events = lanes.reduce((sum, lane) => sum + lane.events, 0);
+  const count = lanes.reduce((sum, lane) => sum + lane.events, 0);
   const oldest = Math.max(0, ...lanes.map(({ oldestSeconds }) => oldestSeconds ?? 0));
   const more = lanes.some((lane) => lane.more) ? 'more than ' : '';
-  return events === 0 ? '0 events' : `${more}${events} events, ${ageText(oldest)}`;
+  return count === 0 ? '0 events' : `${more}${events(count)}, ${ageText(oldest)}`;
 }
 
-/** Lanes that look alike share a line. */
+/** Lanes of one owner share a line, those that lag another. */
 function printLanes({ lanes }: Status, out: Out): void {
   if (lanes.length === 0) return;
-  const groups = Map.groupBy(lanes, ({ owner, events, positionAgeSeconds }) =>
-    JSON.stringify([owner, events > 0, ageText(positionAgeSeconds)]),
-  );
+  const groups = Map.groupBy(lanes, ({ owner, events }) => JSON.stringify([owner, events > 0]));
   out.print();
   printTable(
     out,
     ['lanes', 'owner', 'lease ends in', 'events behind', 'seconds behind', 'position of'],
     [...groups.values()].map((group) => {
-      const [first] = group as [Status['lanes'][number]];
-      const oldest = Math.max(0, ...group.map(({ oldestSeconds }) => oldestSeconds ?? 0));
+      const [{ owner } = { owner: null }] = group;
+      const most = (of: (lane: LaneLag) => number | null) => Math.max(0, ...group.map((lane) => of(lane) ?? 0));
+      const events = group.reduce((sum, lane) => sum + lane.events, 0);
       return [
         ranges(group.map(({ lane }) => lane)),
-        first.owner ?? ({ text: 'nobody', style: 'red' } as const),
-        first.leaseSeconds === null ? '' : ageText(first.leaseSeconds),
-        group.reduce((sum, { events }) => sum + events, 0),
-        Math.round(oldest),
-        `${ageText(first.positionAgeSeconds)} ago`,
+        owner ?? ({ text: 'nobody', style: 'red' } as const),
+        owner === null ? '' : ageText(most(({ leaseSeconds }) => leaseSeconds)),
+        group.some(({ more }) => more) && events > 0 ? `more than ${events}` : events,
+        Math.round(most(({ oldestSeconds }) => oldestSeconds)),
+        `${ageText(most(({ positionAgeSeconds }) => positionAgeSeconds))} ago`,
       ];
     }),
   );
