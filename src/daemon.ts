@@ -1,4 +1,5 @@
 /** The daemon: one session after another until it is stopped. */
+import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
 import { withClient } from './db.ts';
 import { UserError } from './errors.ts';
@@ -12,6 +13,7 @@ import { Session } from './session.ts';
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 3_000;
 
+const NOBODY = { owner: undefined, standingBy: false };
 const NO_VITALS = { lanes: 0, inFlight: 0, pending: 0, breakersOpen: 0, oldestUndeliveredSeconds: 0 };
 
 export interface Daemon {
@@ -23,22 +25,32 @@ export interface Daemon {
   closed: Promise<void>;
 }
 
-/** Starts a daemon, or says in a sentence why it cannot run on this database. */
-export async function startDaemon(settings: Settings, log: Logger = createLogger(settings.logLevel)): Promise<Daemon> {
+/**
+ * Starts a daemon, or says in a sentence why it cannot run on this database. It is unhealthy when nothing has flowed for
+ * `stuckMs`.
+ */
+export async function startDaemon(
+  settings: Settings,
+  log: Logger = createLogger(settings.logLevel),
+  stuckMs = STUCK_MS,
+): Promise<Daemon> {
   await checkDatabase(settings);
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
-  const metrics = new Metrics(() => session?.vitals ?? NO_VITALS);
+  const backlog = new BacklogWatcher(settings.databaseUrl, log, stuckMs);
+  const metrics = new Metrics({ labels: settings.metricsLabels, vitals: () => session?.vitals ?? NO_VITALS, backlog });
+  const healthProblem = () => session?.healthProblem ?? backlog.problem(session?.responsible ?? NOBODY);
   const starting = 'it is starting, or the database does not answer';
   const http =
     settings.httpPort === 0
       ? null
       : await serve(settings.httpPort, {
-          healthProblem: () => session?.healthProblem ?? null,
-          readyProblem: () => (session ? session.readyProblem : starting),
+          healthProblem,
+          readyProblem: () => (session ? session.readyProblem : starting) ?? healthProblem(),
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
         });
+  backlog.start();
   log.info({ wake: settings.wake, max_in_flight: settings.maxInFlight }, 'rowhook started');
 
   const closed = (async () => {
@@ -61,7 +73,7 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
         };
       });
     }
-    await http?.close();
+    await Promise.all([http?.close(), backlog.close()]);
     log.info('rowhook stopped');
   })();
 

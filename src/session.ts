@@ -8,6 +8,7 @@
  *          windows.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
  */
 import type pg from 'pg';
+import { type Responsible, STUCK_MS } from './backlog.ts';
 import { Breakers } from './breaker.ts';
 import type { Settings } from './config.ts';
 import { connect, endpointsOf, openPool, QUERY_MS_MAX } from './db.ts';
@@ -25,6 +26,7 @@ import type { Attempt, Entry, Request, Webhook } from './model.ts';
 import { type DueQuery, readDue, readHealth } from './parked.ts';
 import { READER_SETTINGS } from './read.ts';
 import { Recorder } from './record.ts';
+import { timeRoundTrips } from './round-trips.ts';
 import { Stream } from './stream.ts';
 import { OpenWindows } from './windows.ts';
 
@@ -33,9 +35,6 @@ const DRAIN_MS = 10_000;
 
 /** How long closing connections may take. */
 const CLOSE_MS = 2_000;
-
-/** A loop that is late by this much, or a window that is open for so long, is stuck. */
-const STUCK_MS = 60_000;
 
 /** Connections beside the reader's and the listener's: recording, configurations, parked deliveries, leases. */
 const POOL_MAX = 4;
@@ -74,6 +73,7 @@ export class Session {
       max: POOL_MAX,
       onError: (error) => this.#fail(error),
     });
+    this.#pool.on('connect', (client) => this.#timeRoundTrips(client));
     this.#lease = new Lease(this.#pool, log);
     this.#sender = createSender(settings, { closed: () => this.#databaseEndpoints });
   }
@@ -93,6 +93,11 @@ export class Session {
       breakersOpen: this.#breakers?.openCount ?? 0,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
     };
+  }
+
+  /** Whose lanes it answers for. */
+  get responsible(): Responsible {
+    return { owner: this.#lease.owner, standingBy: this.#lease.standingBy };
   }
 
   /** Why a restart of the process may help; null: it would not. */
@@ -126,6 +131,7 @@ export class Session {
       await maintenance.prepare();
       timers.push(setInterval(() => void maintenance.run(), maintenance.everyMs));
       reader = await connect(this.#settings.databaseUrl, 'rowhook reader', QUERY_MS_MAX);
+      this.#timeRoundTrips(reader);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
       await reader.query(READER_SETTINGS);
@@ -193,6 +199,10 @@ export class Session {
     const since = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0] as string;
     await intake.begin(numbers, since, new Set(health.keys()));
     return intake;
+  }
+
+  #timeRoundTrips(client: pg.ClientBase): void {
+    timeRoundTrips(client, (seconds) => this.#metrics.roundTrip(seconds));
   }
 
   async #disable(webhook: Webhook, reason: string): Promise<void> {
