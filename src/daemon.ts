@@ -21,6 +21,8 @@ export interface Daemon {
   stop(): Promise<void>;
   /** Of /healthz, /readyz and /metrics; null: they are switched off. */
   httpPort: number | null;
+  /** Why a restart may help, in a sentence; null: nothing is wrong. */
+  healthProblem: () => string | null;
   /** Resolves when the daemon has ended, by itself or by stop(). */
   closed: Promise<void>;
 }
@@ -80,6 +82,7 @@ export async function startDaemon(
   return {
     closed,
     httpPort: http?.port ?? null,
+    healthProblem,
     stop() {
       stopping = true;
       session?.stop();
