@@ -8,6 +8,7 @@ import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
 import { serve } from './serve.ts';
 import { Session } from './session.ts';
+import { startTracing } from './tracing.ts';
 
 /** Pause before the next session; doubled while sessions end at once. */
 const PAUSE_MS_MIN = 100;
@@ -41,7 +42,12 @@ export async function startDaemon(
   let stopping = false;
   let wake = () => {};
   const backlog = new BacklogWatcher(settings.databaseUrl, log, stuckMs);
-  const metrics = new Metrics({ labels: settings.metricsLabels, vitals: () => session?.vitals ?? NO_VITALS, backlog });
+  const metrics = new Metrics({
+    labels: settings.metricsLabels,
+    maxInFlight: settings.maxInFlight,
+    vitals: () => session?.vitals ?? NO_VITALS,
+    backlog,
+  });
   const healthProblem = () => session?.healthProblem ?? backlog.problem(session?.responsible ?? NOBODY);
   const starting = 'it is starting, or the database does not answer';
   const http =
@@ -52,6 +58,7 @@ export async function startDaemon(
           readyProblem: () => (session ? session.readyProblem : starting) ?? healthProblem(),
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
         });
+  const tracing = await startTracing(log);
   backlog.start();
   log.info({ wake: settings.wake, max_in_flight: settings.maxInFlight }, 'rowhook started');
 
@@ -59,7 +66,7 @@ export async function startDaemon(
     let pauseMs = PAUSE_MS_MIN;
     while (!stopping) {
       const startedAt = performance.now();
-      session = new Session(settings, log, metrics, session);
+      session = new Session(settings, log, metrics, tracing, session);
       try {
         await session.run();
       } catch (error) {
@@ -75,7 +82,7 @@ export async function startDaemon(
         };
       });
     }
-    await Promise.all([http?.close(), backlog.close()]);
+    await Promise.all([http?.close(), backlog.close(), tracing?.close()]);
     log.info('rowhook stopped');
   })();
 

@@ -29,6 +29,7 @@ export interface Vitals {
 
 export interface MetricsOptions {
   labels: MetricsLabels;
+  maxInFlight: number;
   vitals(): Vitals;
   backlog: Pick<BacklogWatcher, 'oldestSeconds' | 'parked'>;
 }
@@ -40,7 +41,7 @@ export class Metrics {
   readonly #latency: Histogram;
   readonly #roundTrips: Histogram;
 
-  constructor({ labels, vitals, backlog }: MetricsOptions) {
+  constructor({ labels, maxInFlight, vitals, backlog }: MetricsOptions) {
     this.#labels = labels;
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
@@ -80,6 +81,7 @@ export class Metrics {
       });
     gauge('rowhook_lanes_held', 'Lanes (of 16) that this daemon owns; 0: it stands by.', ({ lanes }) => lanes);
     gauge('rowhook_in_flight', 'Attempts under way, or not recorded yet.', ({ inFlight }) => inFlight);
+    gauge('rowhook_in_flight_limit', 'ROWHOOK_MAX_IN_FLIGHT of this daemon.', () => maxInFlight);
     gauge('rowhook_pending', 'Deliveries in memory that a position waits for.', ({ pending }) => pending);
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
     gauge(

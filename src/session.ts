@@ -22,12 +22,13 @@ import { type Logger, logAttempt } from './log.ts';
 import { Maintenance } from './maintain.ts';
 import { judge } from './match.ts';
 import type { Metrics, Vitals } from './metrics.ts';
-import type { Attempt, Entry, Request, Webhook } from './model.ts';
+import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
 import { type DueQuery, readDue, readHealth } from './parked.ts';
 import { READER_SETTINGS } from './read.ts';
 import { Recorder } from './record.ts';
 import { timeRoundTrips } from './round-trips.ts';
 import { Stream } from './stream.ts';
+import type { Tracing } from './tracing.ts';
 import { OpenWindows } from './windows.ts';
 
 /** How long attempts in flight may go on after a stop. */
@@ -43,6 +44,7 @@ export class Session {
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #metrics: Metrics;
+  readonly #tracing: Tracing | undefined;
   readonly #lease: Lease;
   readonly #predecessor: string | null;
   readonly #pool: pg.Pool;
@@ -59,7 +61,14 @@ export class Session {
   readonly #failed: Promise<never>;
 
   /** `predecessor` is the session of this process before this one: its lanes need not be waited for. */
-  constructor(settings: Settings, log: Logger, metrics: Metrics, predecessor: Session | undefined) {
+  constructor(
+    settings: Settings,
+    log: Logger,
+    metrics: Metrics,
+    tracing: Tracing | undefined,
+    predecessor: Session | undefined,
+  ) {
+    this.#tracing = tracing;
     this.#predecessor = predecessor ? predecessor.#lease.owner : null;
     this.#settings = settings;
     this.#log = log;
@@ -178,7 +187,7 @@ export class Session {
     this.#recorder = recorder;
     const options = {
       maxInFlight: this.#settings.maxInFlight,
-      send: (request: Request) => this.#sender.send(request),
+      send: (request: Request) => this.#send(request),
       record: (entry: Entry) => recorder.add(entry),
       readDue: (queries: readonly DueQuery[]) => readDue(this.#pool, queries),
       judge,
@@ -199,6 +208,10 @@ export class Session {
     const since = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0] as string;
     await intake.begin(numbers, since, new Set(health.keys()));
     return intake;
+  }
+
+  #send(request: Request): Promise<Outcome> {
+    return this.#tracing?.send(request, (traced) => this.#sender.send(traced)) ?? this.#sender.send(request);
   }
 
   #timeRoundTrips(client: pg.ClientBase): void {

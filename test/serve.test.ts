@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Settings } from '../src/config.ts';
@@ -8,6 +7,7 @@ import { startEmbedded } from '../src/embedded.ts';
 import { migrate } from '../src/migrate.ts';
 import { daemonSettings, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
+import { freePort } from './support/port.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
 import { waitUntil } from './support/wait.ts';
 
@@ -23,14 +23,6 @@ afterAll(async () => {
   await receiver.close();
   await database.drop();
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function get(port: number | null, path: string): Promise<{ status: number; text: string }> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`);
