@@ -6,6 +6,7 @@
  */
 
 import { UserError } from './errors.ts';
+import type { MetricsLabels } from './metrics.ts';
 import { boolean, cidrs, databaseUrl, environment, oneOf, SERVICE_LINK_VALUE, wholeNumber } from './values.ts';
 
 export interface Settings {
@@ -14,6 +15,7 @@ export interface Settings {
   maxInFlight: number;
   wake: 'notify' | 'poll';
   httpPort: number;
+  metricsLabels: MetricsLabels;
   allowHttp: boolean;
   allowCidrs: string[];
   denyCidrs: string[];
@@ -74,6 +76,14 @@ export const SETTINGS: readonly AnySetting[] = [
     fallback: '9464',
     parse: wholeNumber(0, 65_535),
     help: 'port of /healthz, /readyz and /metrics; 0 turns them off',
+  },
+  {
+    name: 'metricsLabels',
+    env: 'ROWHOOK_METRICS_LABELS',
+    flag: '--metrics-labels <which>',
+    fallback: 'none',
+    parse: oneOf(['none', 'tenant', 'webhook']),
+    help: 'whom rowhook_deliveries_total names: none, tenant, or webhook (tenant and webhook id): one series for each, for ever',
   },
   {
     name: 'allowHttp',

@@ -1,5 +1,6 @@
 /** The daemon: one session after another until it is stopped. */
 import { randomUUID } from 'node:crypto';
+import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
 import { withClient } from './db.ts';
 import { UserError } from './errors.ts';
@@ -8,11 +9,13 @@ import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
 import { serve } from './serve.ts';
 import { Session } from './session.ts';
+import { startTracing } from './tracing.ts';
 
 /** Pause before the next session; doubled while sessions end at once. */
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 3_000;
 
+const NOBODY = { owner: undefined, standingBy: false };
 const NO_VITALS = { lanes: 0, inFlight: 0, pending: 0, breakersOpen: 0, oldestUndeliveredSeconds: 0 };
 
 export interface Daemon {
@@ -20,34 +23,52 @@ export interface Daemon {
   stop(): Promise<void>;
   /** Of /healthz, /readyz and /metrics; null: they are switched off. */
   httpPort: number | null;
+  /** Why a restart may help, in a sentence; null: nothing is wrong. */
+  healthProblem: () => string | null;
   /** Resolves when the daemon has ended; rejects with a sentence when it cannot go on, since the schema was migrated under it. */
   closed: Promise<void>;
 }
 
-/** Starts a daemon, or says in a sentence why it cannot run on this database. */
-export async function startDaemon(settings: Settings, log: Logger = createLogger(settings.logLevel)): Promise<Daemon> {
-  const version = await checkDatabase(settings);
+/**
+ * Starts a daemon, or says in a sentence why it cannot run on this database. It is unhealthy when nothing has flowed for
+ * `stuckMs`.
+ */
+export async function startDaemon(
+  settings: Settings,
+  log: Logger = createLogger(settings.logLevel),
+  stuckMs = STUCK_MS,
+): Promise<Daemon> {
+  const schemaVersion = await checkDatabase(settings);
   const owner = randomUUID();
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
-  const metrics = new Metrics(() => session?.vitals ?? NO_VITALS);
+  const backlog = new BacklogWatcher(settings.databaseUrl, log, stuckMs);
+  const metrics = new Metrics({
+    labels: settings.metricsLabels,
+    maxInFlight: settings.maxInFlight,
+    vitals: () => session?.vitals ?? NO_VITALS,
+    backlog,
+  });
+  const healthProblem = () => session?.healthProblem ?? backlog.problem(session?.responsible ?? NOBODY);
   const starting = 'it is starting, or the database does not answer';
   const http =
     settings.httpPort === 0
       ? null
       : await serve(settings.httpPort, {
-          healthProblem: () => session?.healthProblem ?? null,
-          readyProblem: () => (session ? session.readyProblem : starting),
+          healthProblem,
+          readyProblem: () => (session ? session.readyProblem : starting) ?? healthProblem(),
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
         });
+  const tracing = await startTracing(log);
+  backlog.start();
   log.info({ wake: settings.wake, max_in_flight: settings.maxInFlight }, 'rowhook started');
 
   const closed = (async () => {
     let pauseMs = PAUSE_MS_MIN;
     while (!stopping) {
       const startedAt = performance.now();
-      session = new Session(owner, version, settings, log, metrics);
+      session = new Session({ owner, schemaVersion, settings, log, metrics, tracing });
       try {
         await session.run();
       } catch (error) {
@@ -66,7 +87,7 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
       });
     }
   })().finally(async () => {
-    await http?.close();
+    await Promise.all([http?.close(), backlog.close(), tracing?.close()]);
     log.info('rowhook stopped');
   });
   // whoever waits for it is told; nobody has to
@@ -75,6 +96,7 @@ export async function startDaemon(settings: Settings, log: Logger = createLogger
   return {
     closed,
     httpPort: http?.port ?? null,
+    healthProblem,
     stop() {
       stopping = true;
       session?.stop();

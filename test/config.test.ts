@@ -23,6 +23,7 @@ describe('readSettings', () => {
       maxInFlight: 256,
       wake: 'notify',
       httpPort: 9464,
+      metricsLabels: 'none',
       allowHttp: false,
       allowCidrs: [],
       denyCidrs: [],

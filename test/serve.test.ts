@@ -1,11 +1,13 @@
-import { createServer } from 'node:net';
+import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Settings } from '../src/config.ts';
 import { startDaemon } from '../src/daemon.ts';
 import { startEmbedded } from '../src/embedded.ts';
 import { migrate } from '../src/migrate.ts';
 import { daemonSettings, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
+import { freePort } from './support/port.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
 import { waitUntil } from './support/wait.ts';
 
@@ -21,14 +23,6 @@ afterAll(async () => {
   await receiver.close();
   await database.drop();
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function get(port: number | null, path: string): Promise<{ status: number; text: string }> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`);
@@ -108,4 +102,89 @@ test('while the database is away it is alive and not ready, and ready again when
   } finally {
     await server.stop('kill');
   }
+});
+
+/** A tenant with one webhook to the receiver, and the daemon that delivers to it, which thinks itself stuck after 1 s. */
+async function deliveringTo(path: string, more: Partial<Settings> = {}) {
+  const tenant = randomUUID();
+  const [webhook] = await database.query<{ id: string }>(
+    "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ($1, $2, $3, '{*}') returning id",
+    [tenant, path, receiver.url(path)],
+  );
+  const settings = daemonSettings(database.daemonUrl, { httpPort: await freePort(), ...more });
+  const daemon = await startDaemon(settings, undefined, 1_000);
+  await waitUntil('it is ready', async () => (await get(daemon.httpPort, '/readyz')).status === 200);
+  return {
+    tenant,
+    webhookId: webhook?.id as string,
+    daemon,
+    write: () => database.query("insert into clients (organization_id, name) values ($1, 'n')", [tenant]),
+    /** Once both answer with this status: what they say. */
+    both: (status: number) =>
+      waitUntil(`both are ${status}`, async () => {
+        const answers = await Promise.all(['/healthz', '/readyz'].map((path) => get(daemon.httpPort, path)));
+        return answers.every((answer) => answer.status === status) && answers.map(({ text }) => text);
+      }),
+  };
+}
+
+test('it is neither alive nor ready while an undelivered event grows old and no position moves, and a standby is', async () => {
+  const { daemon, write, both } = await deliveringTo('/stuck');
+  const standby = await startDaemon(
+    daemonSettings(database.daemonUrl, { httpPort: await freePort() }),
+    undefined,
+    1_000,
+  );
+  const blocker = new pg.Client(database.url);
+  await blocker.connect();
+  await blocker.query('begin; lock table rowhook.webhook_logs in access exclusive mode');
+  await write();
+  const [why] = await both(503);
+  expect(why).toMatch(
+    /^nothing flows: the oldest undelivered event is \d+ s old, and the positions of 16 lanes do not move\n$/,
+  );
+  expect((await get(standby.httpPort, '/healthz')).status).toBe(200);
+  const oldest = async (port: number | null) =>
+    sample((await get(port, '/metrics')).text, 'rowhook_oldest_undelivered_seconds');
+  expect(await oldest(daemon.httpPort)).toBeGreaterThan(1);
+  await waitUntil('the standby tells its age, too', async () => (await oldest(standby.httpPort)) > 1);
+  await blocker.query('rollback');
+  await blocker.end();
+  await both(200);
+  await Promise.all([standby.stop(), daemon.stop()]);
+});
+
+test('nor while one session after the other fails', async () => {
+  const { daemon, write, both } = await deliveringTo('/crashing');
+  await database.query('revoke insert on rowhook.webhook_logs from rowhook_daemon');
+  try {
+    await write();
+    expect((await both(503))[0]).toContain('nothing flows');
+  } finally {
+    await database.query('grant insert on rowhook.webhook_logs to rowhook_daemon');
+  }
+  await both(200);
+  await daemon.stop();
+});
+
+test('it tells what is parked and its round trips, and names tenants and webhooks only when asked to', async () => {
+  const { daemon, tenant, webhookId, write } = await deliveringTo('/refuses', { metricsLabels: 'webhook' });
+  receiver.respond('/refuses', { status: 500 });
+  await write();
+  const failed = `rowhook_deliveries_total{outcome="failed",code="http_error",tenant="${tenant}",webhook="${webhookId}"}`;
+  const scrape = async () => (await get(daemon.httpPort, '/metrics')).text;
+  await waitUntil('the attempt is counted', async () => sample(await scrape(), failed) === 1);
+  expect(sample(await scrape(), 'rowhook_database_round_trip_seconds_count')).toBeGreaterThan(0);
+  await daemon.stop();
+
+  const next = await startTestDaemon(database, { httpPort: await freePort() });
+  const parked = (text: string, state: string) => sample(text, `rowhook_parked_deliveries{state="${state}"}`);
+  const text = await waitUntil('the parked one is counted', async () => {
+    const scraped = (await get(next.httpPort, '/metrics')).text;
+    return parked(scraped, 'waiting') === 1 && scraped;
+  });
+  expect(parked(text, 'failed')).toBe(0);
+  expect(text).not.toContain(tenant);
+  expect(text).not.toContain(webhookId);
+  await next.stop();
 });

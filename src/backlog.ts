@@ -1,0 +1,156 @@
+/**
+ * What the database says of undelivered events, asked on a connection of its own: whatever the session believes of itself, and
+ * also while sessions fail one after the other, or none begins. So a daemon is never healthy while nothing flows.
+ *
+ * An event counts until the position that is written in the database has passed it: by then it is delivered or parked.
+ */
+import type pg from 'pg';
+import { openPool } from './db.ts';
+import type { Logger } from './log.ts';
+
+/** How often the positions are looked at, and how long an answer may take. */
+const LOOK_EVERY_MS = 5_000;
+const LOOK_MS_MAX = 10_000;
+
+/** Counting reads an index of all that is parked: 0.1 s for a million. */
+const COUNT_EVERY_MS = 60_000;
+
+/** An event that is older than this, in a lane whose position has not moved for as long, is stuck. */
+export const STUCK_MS = 60_000;
+
+/** Deliveries in webhook_deliveries, by state. */
+export interface Parked {
+  waiting: number;
+  failed: number;
+}
+
+/** One lane at one look. */
+interface Lane {
+  lane: number;
+  /** Null: nobody, or its lease ran out. */
+  owner: string | null;
+  position: string;
+  /** Seconds since its oldest undelivered event happened; null: it has none. */
+  age: number | null;
+}
+
+/** Which lanes are ours to answer for: our session's, and those that nobody holds unless we stand by for them. */
+export interface Responsible {
+  owner: string | undefined;
+  standingBy: boolean;
+}
+
+// Lanes at the same position are looked up together, by the same index as READ's windows. Inside a large window, what is
+// left of it is older than all that comes after it.
+const LOOK = `
+  select p.lanes, p.owners, p.position, extract(epoch from clock_timestamp() - min(o.occurred_at))::float8 as age
+    from (select array_agg(lane) as lanes,
+                 array_agg(case when lease_expires_at >= clock_timestamp() then owner::text end) as owners,
+                 concat_ws('/', from_snapshot, to_snapshot, done_id) as position,
+                 min(from_snapshot::text)::pg_snapshot as s1, min(to_snapshot::text)::pg_snapshot as s2, min(done_id) as done_id
+            from rowhook.webhook_lanes group by concat_ws('/', from_snapshot, to_snapshot, done_id)) as p
+    left join lateral (
+      (select occurred_at from rowhook.webhook_outbox
+        where p.done_id is null and xid >= pg_snapshot_xmax(p.s1) and lane = any (p.lanes) order by xid, id limit 1)
+      union all
+      (select occurred_at from rowhook.webhook_outbox
+        where p.done_id is null and xid = any (array(select pg_snapshot_xip(p.s1))) and lane = any (p.lanes) order by xid, id limit 1)
+      union all
+      (select occurred_at from rowhook.webhook_outbox
+        where id > p.done_id and lane = any (p.lanes) and not pg_visible_in_snapshot(xid, p.s1) order by id limit 1)) as o on true
+   group by p.lanes, p.owners, p.position`;
+
+const COUNT = 'select state, count(*)::int as count from rowhook.webhook_deliveries group by state';
+
+export class BacklogWatcher {
+  readonly #pool: pg.Pool;
+  readonly #log: Logger;
+  readonly #stuckMs: number;
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #lanes: Lane[] = [];
+  /** Since when, by performance.now(), each lane has been at its position. */
+  readonly #since = new Map<number, { position: string; at: number }>();
+  #lookedAt = -Infinity;
+  #countedAt = -Infinity;
+  #parked: Parked | undefined;
+  #failing = false;
+
+  constructor(databaseUrl: string, log: Logger, stuckMs = STUCK_MS) {
+    this.#pool = openPool(databaseUrl, { applicationName: 'rowhook watcher', max: 1 });
+    this.#log = log;
+    this.#stuckMs = stuckMs;
+  }
+
+  /** Looks now, and every few seconds from now on, until close(). */
+  start(): void {
+    this.#timer = setInterval(() => void this.look(), Math.min(LOOK_EVERY_MS, this.#stuckMs / 2));
+    void this.look();
+  }
+
+  /** Seconds since the oldest undelivered event of all lanes happened; 0: there is none; undefined: not known yet. */
+  get oldestSeconds(): number | undefined {
+    if (this.#lookedAt === -Infinity) return undefined;
+    const oldest = Math.max(0, ...this.#lanes.map(({ age }) => age ?? 0));
+    return oldest === 0 ? 0 : oldest + (performance.now() - this.#lookedAt) / 1_000;
+  }
+
+  /** Undefined: not known yet. */
+  get parked(): Parked | undefined {
+    return this.#parked;
+  }
+
+  /** What does not flow, in a sentence; null: nothing is known to be stuck. */
+  problem({ owner, standingBy }: Responsible): string | null {
+    const now = performance.now();
+    // while the database does not answer, nothing is known, and a restart would not help
+    if (now - this.#lookedAt > this.#stuckMs) return null;
+    const stuck = this.#lanes.filter(
+      (lane) =>
+        (lane.owner === null ? !standingBy : lane.owner === owner) &&
+        (lane.age ?? 0) * 1_000 > this.#stuckMs &&
+        now - (this.#since.get(lane.lane)?.at ?? now) > this.#stuckMs,
+    );
+    if (stuck.length === 0) return null;
+    const seconds = Math.round(Math.max(...stuck.map(({ age }) => age ?? 0)));
+    return `nothing flows: the oldest undelivered event is ${seconds} s old, and the positions of ${stuck.length} lanes do not move`;
+  }
+
+  /** One look, unless one is under way. Never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look()
+      .then(() => {
+        this.#failing = false;
+      })
+      .catch((error: Error) => {
+        if (!this.#failing) this.#log.warn({ err: error }, 'the backlog could not be looked at');
+        this.#failing = true;
+      })
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    return this.#looking;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looking;
+    await this.#pool.end();
+  }
+
+  async #look(): Promise<void> {
+    const { rows } = await this.#pool.query({ text: LOOK, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
+    const now = performance.now();
+    this.#lanes = rows.flatMap(({ lanes, owners, position, age }) =>
+      (lanes as number[]).map((lane, i) => ({ lane, owner: owners[i] as string | null, position, age })),
+    );
+    for (const { lane, position } of this.#lanes)
+      if (this.#since.get(lane)?.position !== position) this.#since.set(lane, { position, at: now });
+    this.#lookedAt = now;
+    if (now - this.#countedAt < COUNT_EVERY_MS) return;
+    this.#countedAt = now;
+    const counted = await this.#pool.query({ text: COUNT, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
+    const of = (state: string): number => counted.rows.find((row) => row.state === state)?.count ?? 0;
+    this.#parked = { waiting: of('waiting'), failed: of('failed') };
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Traces over OTLP/HTTP: the one file that imports OpenTelemetry. One span for each request, and one trace for each delivery:
+ * its id is the delivery's, less the dashes, so all attempts are found together, whenever and by whichever daemon they were
+ * made, and from a row of webhook_logs as well. The endpoint, its headers, the service's name and the sampler are read from
+ * OpenTelemetry's own variables.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DiagLogLevel, diag, type Span, SpanKind, SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
+  BatchSpanProcessor,
+  RandomIdGenerator,
+  type Sampler,
+  TraceIdRatioBasedSampler,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace';
+import type { Logger } from './log.ts';
+import type { Outcome, Request } from './model.ts';
+import type { Tracing } from './tracing.ts';
+import { VERSION } from './version.ts';
+
+/** Spans that wait for their export; above that they are dropped, as deliveries go first. */
+const QUEUE_MAX = 8_192;
+
+/** A collector that does not answer must not hold up the end of the daemon. */
+const CLOSE_MS_MAX = 3_000;
+
+/** A root span takes the trace id that was set last; spans are made synchronously. */
+class DeliveryIds extends RandomIdGenerator {
+  next = '';
+  override generateTraceId = () => this.next;
+}
+
+export class OtlpTracing implements Tracing {
+  readonly #provider: TracerProvider;
+  readonly #tracer: Tracer;
+  readonly #ids = new DeliveryIds();
+  readonly #warn: (message: string) => void;
+
+  constructor(log: Logger, env: NodeJS.ProcessEnv) {
+    this.#warn = (message) => log.warn({ component: 'opentelemetry' }, message);
+    diag.setLogger(
+      { error: this.#warn, warn: this.#warn, info: () => {}, debug: () => {}, verbose: () => {} },
+      { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
+    );
+    const named = resourceFromAttributes({ 'service.name': 'rowhook', 'service.version': VERSION });
+    this.#provider = new TracerProvider({
+      resource: defaultResource()
+        .merge(named)
+        .merge(detectResources({ detectors: [envDetector] })),
+      sampler: samplerOf(env),
+      idGenerator: this.#ids,
+      spanProcessors: [
+        new BatchSpanProcessor({
+          exporter: new OTLPTraceExporter(),
+          maxQueueSize: QUEUE_MAX,
+        }),
+      ],
+    });
+    this.#tracer = this.#provider.getTracer('rowhook', VERSION);
+  }
+
+  async send(request: Request, send: (request: Request) => Promise<Outcome>): Promise<Outcome> {
+    const span = this.#start(request);
+    const { traceId, spanId, traceFlags } = span.spanContext();
+    const traceparent = `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
+    const outcome = await send({ ...request, headers: { ...request.headers, traceparent } });
+    if (outcome.response) span.setAttribute('http.response.status_code', outcome.response.status);
+    if (outcome.remoteIp) span.setAttribute('network.peer.address', outcome.remoteIp);
+    if (outcome.status !== 'success') {
+      span.setAttribute('error.type', outcome.code);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: outcome.error ?? outcome.code });
+    }
+    span.end();
+    return outcome;
+  }
+
+  async close(): Promise<void> {
+    const ended = this.#provider
+      .shutdown()
+      .catch((error: Error) => this.#warn(`the last spans are lost: ${error.message}`));
+    await Promise.race([ended, sleep(CLOSE_MS_MAX, undefined, { ref: false })]);
+  }
+
+  /** Of the URL only the host: its path and query may hold a secret. */
+  #start({ method, url, headers, body }: Request): Span {
+    const deliveryId = headers['X-Webhook-Delivery'] as string;
+    const eventType = headers['X-Webhook-Event'] as string;
+    const { hostname, port, protocol } = new URL(url);
+    this.#ids.next = deliveryId.replaceAll('-', '');
+    return this.#tracer.startSpan(`deliver ${eventType}`, {
+      kind: SpanKind.CLIENT,
+      root: true,
+      attributes: {
+        'http.request.method': method,
+        'http.request.body.size': body.length,
+        'server.address': hostname,
+        'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+        'rowhook.event.id': headers['webhook-id'] as string,
+        'rowhook.event.type': eventType,
+        'rowhook.delivery.id': deliveryId,
+      },
+    });
+  }
+}
+
+/** All of our spans begin a trace, so what a sampler would do about parents does not matter. */
+function samplerOf({ OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG }: NodeJS.ProcessEnv): Sampler {
+  switch (OTEL_TRACES_SAMPLER?.replace('parentbased_', '')) {
+    case 'always_off':
+      return new AlwaysOffSampler();
+    case 'traceidratio':
+      return new TraceIdRatioBasedSampler(Number(OTEL_TRACES_SAMPLER_ARG || 1));
+    default:
+      return new AlwaysOnSampler();
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * Traces, for those who collect them: off unless OpenTelemetry's own variable says where they go. Its packages take 0.5 s to
+ * load and 40 MB of memory, so they are loaded only then.
+ */
+import type { Logger } from './log.ts';
+import type { Outcome, Request } from './model.ts';
+
+export interface Tracing {
+  /** Sends a request under a span of its own, whose `traceparent` goes with it. */
+  send(request: Request, send: (request: Request) => Promise<Outcome>): Promise<Outcome>;
+  /** Exports what is left, for a few seconds at most. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** Undefined: nobody asked for traces. */
+export async function startTracing(log: Logger, env: NodeJS.ProcessEnv = process.env): Promise<Tracing | undefined> {
+  const endpoint = env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT || env.OTEL_EXPORTER_OTLP_ENDPOINT;
+  const isOff = env.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || env.OTEL_TRACES_EXPORTER === 'none';
+  if (!endpoint || isOff) return undefined;
+  const protocol = env.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL || env.OTEL_EXPORTER_OTLP_PROTOCOL || 'http/json';
+  if (protocol !== 'http/json')
+    log.warn({ protocol }, 'traces are sent as http/json, which every collector takes on its HTTP port (4318)');
+  const { OtlpTracing } = await import('./otlp.ts');
+  return new OtlpTracing(log, env);
+}

@@ -1,0 +1,171 @@
+// deploy/prometheus, deploy/grafana and docs/runbook.md, held to a scrape of a daemon that has delivered.
+
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { startTestDaemon } from './support/daemon.ts';
+import { createDatabase, type TestDatabase } from './support/database.ts';
+import { freePort } from './support/port.ts';
+import { startReceiver } from './support/receiver.ts';
+import { hasTool, runTool } from './support/tool.ts';
+import { waitUntil } from './support/wait.ts';
+
+const root = join(import.meta.dirname, '..');
+const prometheus = join(root, 'deploy/prometheus');
+
+interface Rule {
+  alert: string;
+  expr: string;
+  annotations: { runbook: string };
+}
+
+let database: TestDatabase;
+let scratch: string;
+/** A scrape as it is, and of each metric the labels of its samples. */
+let scrape: string;
+let samples: Map<string, Record<string, string>[]>;
+let rules: Rule[];
+/** Of every panel of the dashboard. */
+let dashboard: string[];
+
+const labelsOf = (text: string) =>
+  Object.fromEntries([...text.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value as string]));
+
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'rowhook-prometheus-'));
+  database = await createDatabase({ crm: true });
+  const receiver = await startReceiver();
+  const tenant = '11111111-1111-4111-8111-111111111111';
+  await database.query(
+    "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ($1, 'all', $2, '{*}')",
+    [tenant, receiver.url('/')],
+  );
+  const daemon = await startTestDaemon(database, { httpPort: await freePort() });
+  await database.query("insert into clients (organization_id, name) values ($1, 'a')", [tenant]);
+  await receiver.waitFor(1);
+  const get = async () => (await fetch(`http://127.0.0.1:${daemon.httpPort}/metrics`)).text();
+  scrape = await waitUntil('it has measured everything', async () => {
+    const text = await get();
+    return /outcome="success",code="delivered"\} 1\n/.test(text) && !/ (Nan|NaN)\n/.test(text) && text;
+  });
+  await daemon.stop();
+  await receiver.close();
+  samples = new Map();
+  for (const [, name, labels = ''] of scrape.matchAll(/^(\w+)(?:\{(.*)\})? /gm))
+    samples.set(name as string, [...(samples.get(name as string) ?? []), labelsOf(labels)]);
+  // Prometheus itself says of each target whether it answers
+  samples.set('up', [{}]);
+
+  rules = parse(await readFile(join(prometheus, 'rowhook.rules.yml'), 'utf8')).groups[0].rules;
+  const { panels } = JSON.parse(await readFile(join(root, 'deploy/grafana/rowhook.json'), 'utf8'));
+  dashboard = panels.flatMap(({ targets }: { targets: { expr: string }[] }) => targets.map(({ expr }) => expr));
+});
+
+afterAll(async () => {
+  await database.drop();
+  await rm(scratch, { recursive: true });
+});
+
+/** Metric names in an expression, with the labels that it asks for. */
+function selectorsOf(expression: string): { name: string; labels: Record<string, string> }[] {
+  return [...expression.matchAll(/\b((?:rowhook|nodejs|process)_\w+|up)\b(?:\{([^}]*)\})?/g)].map(
+    ([, name, labels = '']) => ({ name: name as string, labels: labelsOf(labels) }),
+  );
+}
+
+/** Those that no series of the scrape answers to; job and instance come from Prometheus. */
+function unknownSelectors(expressions: readonly string[]): string[] {
+  return expressions.filter((expression) =>
+    selectorsOf(expression).some(({ name, labels: { job, instance, ...wanted } }) => {
+      const candidates = samples.get(name) ?? [];
+      return !candidates.some((labels) => Object.entries(wanted).every(([key, value]) => labels[key] === value));
+    }),
+  );
+}
+
+test('every series that an alert, its test or a panel names is in a real scrape', async () => {
+  const tests: { input_series: { series: string }[] }[] = parse(
+    await readFile(join(prometheus, 'rowhook.test.yml'), 'utf8'),
+  ).tests;
+  const series = tests.flatMap(({ input_series }) => input_series.map((input) => input.series));
+  const expressions = [...rules.map(({ expr }) => expr), ...dashboard, ...series];
+  expect(expressions.filter((expression) => selectorsOf(expression).length === 0)).toEqual([]);
+  expect(unknownSelectors(expressions)).toEqual([]);
+  expect(unknownSelectors(['rate(rowhook_deliverys_total[5m])', 'up{a="b"}'])).toHaveLength(2);
+});
+
+test('the metrics are those that the runbook and the README promise, and name no tenant', () => {
+  for (const name of [
+    'rowhook_deliveries_total',
+    'rowhook_delivery_latency_seconds_bucket',
+    'rowhook_oldest_undelivered_seconds',
+    'rowhook_lanes_held',
+    'rowhook_parked_deliveries',
+    'rowhook_breakers_open',
+    'rowhook_in_flight',
+    'rowhook_database_round_trip_seconds_count',
+    'nodejs_eventloop_lag_p99_seconds',
+    'process_resident_memory_bytes',
+  ])
+    expect(samples.has(name), name).toBe(true);
+  expect(scrape).not.toMatch(/tenant|webhook="|http:\/\//);
+});
+
+describe('the runbook', () => {
+  let runbook: string;
+
+  beforeAll(async () => {
+    runbook = await readFile(join(root, 'docs/runbook.md'), 'utf8');
+  });
+
+  test('has an entry for every alert, and none for others', () => {
+    const entries = [...runbook.matchAll(/^## (.*)$/gm)].map(([, title]) => title);
+    expect(entries).toEqual(rules.map(({ alert }) => alert));
+    for (const { alert, annotations } of rules)
+      expect(annotations.runbook).toBe(`docs/runbook.md#${alert.toLowerCase()}`);
+    for (const entry of runbook.split(/^## /m).slice(1)) {
+      expect(entry).toMatch(/\*\*Causes?:\*\*/);
+      expect(entry).toMatch(/^ {4}\S/m);
+    }
+  });
+
+  test('holds queries that work', async () => {
+    const queries = [...runbook.matchAll(/^ {4}psql "\$DATABASE_URL" -c "(.*)"$/gm)].map(([, sql]) => sql as string);
+    expect(queries.length).toBeGreaterThan(10);
+    for (const sql of queries) await database.query(sql);
+  });
+});
+
+describe.skipIf(!hasTool('promtool', '--version'))('promtool', () => {
+  test('takes the rules, and every expression of the dashboard', async () => {
+    expect(await runTool('promtool', ['check', 'rules', join(prometheus, 'rowhook.rules.yml')])).toMatchObject({
+      code: 0,
+    });
+    const file = join(scratch, 'dashboard.yml');
+    const asRules = dashboard.map((expr, i) => ({
+      record: `panel_${i}`,
+      expr: expr.replaceAll('$__rate_interval', '5m').replaceAll('$job', 'rowhook'),
+    }));
+    // JSON is YAML
+    await writeFile(file, JSON.stringify({ groups: [{ name: 'dashboard', rules: asRules }] }));
+    const { code, output } = await runTool('promtool', ['check', 'rules', file]);
+    expect(code, output).toBe(0);
+  });
+
+  test('sees each alert fire when it must, and keep quiet when it must not', async () => {
+    const file = join(prometheus, 'rowhook.test.yml');
+    const { code, output } = await runTool('promtool', ['test', 'rules', file]);
+    expect(code, output).toBe(0);
+    const names: string[] = parse(await readFile(file, 'utf8')).tests.map(({ name }: { name: string }) => name);
+    expect(names).toEqual(rules.flatMap(({ alert }) => [`${alert} fires`, `${alert} keeps quiet`]));
+  });
+
+  test('finds nothing to say of the names of our metrics', async () => {
+    const ours = scrape.split('\n').filter((line) => /^(# (HELP|TYPE) )?rowhook_/.test(line));
+    const file = join(scratch, 'metrics');
+    await writeFile(file, `${ours.join('\n')}\n`);
+    expect(await runTool('sh', ['-c', `promtool check metrics < ${file}`])).toEqual({ code: 0, output: '' });
+  });
+});
