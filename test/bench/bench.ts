@@ -3,18 +3,29 @@
 import { existsSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
+import { bulk, clients } from './clients.ts';
 import { drainBacklog, drainFiltered, drainMany, drainOne, drainWebhooks } from './drain.ts';
+import { failing } from './failing.ts';
 import type { Figure } from './figure.ts';
+import { growth } from './growth.ts';
 import { machine, worstSteal } from './host.ts';
+import { idle } from './idle.ts';
+import { latency } from './latency.ts';
 import { Stage } from './stage.ts';
 import { table } from './table.ts';
 
 const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   drain: drainOne,
   many: drainMany,
-  filter: drainFiltered,
+  latency,
+  clients,
+  bulk,
   backlog: drainBacklog,
   webhooks: drainWebhooks,
+  filter: drainFiltered,
+  failing,
+  idle,
+  growth,
 };
 
 const HELP = `Usage: npm run bench -- [options]
@@ -41,7 +52,13 @@ const names = values.only.split(',');
 const unknown = names.filter((name) => !MEASUREMENTS[name]);
 const scale = Number(values.scale);
 const rounds = Number(values.rounds ?? (scale < 0.1 ? 1 : 3));
-if (values.help || unknown.length > 0 || !(scale > 0 && scale <= 1) || !(rounds >= 1) || !['15', '18'].includes(values.pg)) {
+if (
+  values.help ||
+  unknown.length > 0 ||
+  !(scale > 0 && scale <= 1) ||
+  !(rounds >= 1) ||
+  !['15', '18'].includes(values.pg)
+) {
   if (unknown.length > 0) console.error(`There is no measurement ${unknown.join(', ')}.`);
   console.error(HELP);
   process.exit(values.help ? 0 : 2);
@@ -65,7 +82,13 @@ try {
 } finally {
   await stage.close(failed);
 }
-const result = { at: new Date().toISOString(), machine: { ...machine(), postgres: stage.server.major, data: tmpdir() }, scale, rounds, figures };
+const result = {
+  at: new Date().toISOString(),
+  machine: { ...machine(), postgres: stage.server.major, data: tmpdir() },
+  scale,
+  rounds,
+  figures,
+};
 console.log(table(result));
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
 

@@ -1,7 +1,7 @@
 // Drain: events that were captured before are delivered, signed and logged, as fast as it goes.
 
 import { Child } from './child.ts';
-import { figureOf, type Figure, inTurns, median, rateOf, stated } from './figure.ts';
+import { type Figure, figureOf, inTurns, median, rateOf, stated } from './figure.ts';
 import { quietly, treeCpuMs } from './host.ts';
 import type { Marks } from './receiver.ts';
 import type { Database, Stage } from './stage.ts';
@@ -40,7 +40,10 @@ export interface Drained {
 }
 
 /** Tenants with webhooks, all of them to the receiver. */
-export async function createWebhooks(database: Database, { tenants = 1, webhooksPerTenant = 1, filter }: Drain): Promise<void> {
+export async function createWebhooks(
+  database: Database,
+  { tenants = 1, webhooksPerTenant = 1, filter }: Drain,
+): Promise<void> {
   await database.query(
     `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, max_in_flight, filter)
      select ${tenantOf('t')}, 'webhook ' || w, '${database.stage.origin}/hook', '{deal.created}', ${CONNECTIONS}, ${filter ? `'${filter}'` : 'null'}
@@ -50,7 +53,10 @@ export async function createWebhooks(database: Database, { tenants = 1, webhooks
 
 const tenantOf = (number: string) => `('00000000-0000-4000-8000-' || lpad((${number} + 1)::text, 12, '0'))`;
 
-export async function captureEvents(database: Database, { events, tenants = 1, titleLength = 20 }: Drain): Promise<void> {
+export async function captureEvents(
+  database: Database,
+  { events, tenants = 1, titleLength = 20 }: Drain,
+): Promise<void> {
   for (let first = 0; first < events; first += STATEMENT_ROWS) {
     const last = Math.min(events, first + STATEMENT_ROWS) - 1;
     await database.query(
@@ -68,19 +74,18 @@ export function drain(stage: Stage, what: Drain): Promise<Drained> {
     const { events, webhooksPerTenant = 1, daemons = 1 } = what;
     const deliveries = events * webhooksPerTenant;
     const wal = () => database.value<string>("select pg_current_wal_lsn() - '0/0'").then(Number);
-    const server = Number(await database.value("select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"));
     await createWebhooks(database, what);
     const walBefore = await wal();
     await captureEvents(database, what);
     await database.query('checkpoint');
     const walCaptured = await wal();
     await stage.receiver.ask('reset', { every: Math.max(1, Math.floor(deliveries / 200)) });
-    const serverBefore = treeCpuMs(server);
+    const serverBefore = stage.serverCpuMs();
     const startedAt = Number(process.hrtime.bigint()) / 1e6;
     const running = Array.from({ length: daemons }, () => database.startDaemon());
     const marks = await stage.received(deliveries);
     await database.settled();
-    const serverCpuMs = treeCpuMs(server) - serverBefore;
+    const serverCpuMs = stage.serverCpuMs() - serverBefore;
     const deliverWal = (await wal()) - walCaptured;
     const logged = Number(await database.value("select count(*) from rowhook.webhook_logs where status = 'success'"));
     const { requests } = await stage.receiver.ask<Marks>('marks');
@@ -101,7 +106,7 @@ export function drain(stage: Stage, what: Drain): Promise<Drained> {
 }
 
 /** The request that a drain sends, taken from the receiver. */
-function floodOf(stage: Stage, { sample }: Marks, requests: number): Flood {
+export function floodOf(stage: Stage, { sample }: Marks, requests: number): Flood {
   const [head = '', body = ''] = sample.split('\r\n\r\n');
   const own = ['host', 'connection', 'content-length'];
   const headers = head
@@ -138,23 +143,42 @@ export async function drainOne(stage: Stage): Promise<Figure[]> {
   const drains: Drained[] = [];
   const pairs = await inTurns(
     stage.options.rounds,
-    async () => (alone.push(await quietly(() => undiciAlone(stage, like, events))), (alone.at(-1) as Alone).rate),
-    async () => (drains.push(await quietly(() => drain(stage, { events }))), (drains.at(-1) as Drained).rate),
+    async () => {
+      alone.push(await quietly(() => undiciAlone(stage, like, events)));
+      return (alone.at(-1) as Alone).rate;
+    },
+    async () => {
+      drains.push(await quietly(() => drain(stage, { events })));
+      return (drains.at(-1) as Drained).rate;
+    },
   );
   const each = (of: (drained: Drained) => number) => median(drains.map((drained) => of(drained) / drained.deliveries));
   const us = (ms: number) => `${(ms * 1000).toFixed(0)} us`;
   const detail = `CPU of a delivery: daemon ${us(each((d) => d.daemonCpuMs))} (undici alone ${us(median(alone.map(({ cpuMs }) => cpuMs / events)))}), PostgreSQL ${us(each((d) => d.serverCpuMs))}, receiver ${us(each((d) => d.marks.cpuMs))}`;
   return [
     figureOf('drain to one endpoint', 'deliveries/s', pairs, { least: 0.7 }, detail),
-    stated('memory of the daemon while it drains', 'MB', Math.max(...drains.map(({ daemonMb }) => daemonMb)), { most: 200 }),
+    stated('memory of the daemon while it drains', 'MB', Math.max(...drains.map(({ daemonMb }) => daemonMb)), {
+      most: 200,
+    }),
     stated('PostgreSQL CPU of a delivered event, without capture', 'us', 1000 * each((d) => d.serverCpuMs)),
-    stated('WAL of a delivered event', 'bytes', each((d) => d.captureWal + d.deliverWal), null,
-      `capture ${each((d) => d.captureWal).toFixed(0)}, with the app's own row; delivery ${each((d) => d.deliverWal).toFixed(0)}`),
+    stated(
+      'WAL of a delivered event',
+      'bytes',
+      each((d) => d.captureWal + d.deliverWal),
+      null,
+      `capture ${each((d) => d.captureWal).toFixed(0)}, with the app's own row; delivery ${each((d) => d.deliverWal).toFixed(0)}`,
+    ),
   ];
 }
 
 /** One way to drain against another, per delivery. */
-async function compare(stage: Stage, what: string, baseline: Drain, value: Drain, least: number): Promise<{ figure: Figure; drains: Drained[]; baselines: Drained[] }> {
+async function compare(
+  stage: Stage,
+  what: string,
+  baseline: Drain,
+  value: Drain,
+  least: number,
+): Promise<{ figure: Figure; drains: Drained[]; baselines: Drained[] }> {
   const drains: Drained[] = [];
   const baselines: Drained[] = [];
   const run = async (of: Drain, into: Drained[]) => {
@@ -162,15 +186,30 @@ async function compare(stage: Stage, what: string, baseline: Drain, value: Drain
     into.push(drained);
     return drained.rate;
   };
-  const pairs = await inTurns(stage.options.rounds, () => run(baseline, baselines), () => run(value, drains));
+  const pairs = await inTurns(
+    stage.options.rounds,
+    () => run(baseline, baselines),
+    () => run(value, drains),
+  );
   return { figure: figureOf(what, 'deliveries/s', pairs, { least }), drains, baselines };
 }
 
 export async function drainMany(stage: Stage): Promise<Figure[]> {
   const events = stage.size(200_000);
-  const tenants = await compare(stage, 'drain to 100 webhooks of 100 tenants, against one', { events }, { events, tenants: 100 }, 0.9);
-  const fan = await compare(stage, 'fan-out of each event to 20 webhooks, against one', { events },
-    { events: Math.ceil(events / 20), webhooksPerTenant: 20 }, 0.9);
+  const tenants = await compare(
+    stage,
+    'drain to 100 webhooks of 100 tenants, against one',
+    { events },
+    { events, tenants: 100 },
+    0.9,
+  );
+  const fan = await compare(
+    stage,
+    'fan-out of each event to 20 webhooks, against one',
+    { events },
+    { events: Math.ceil(events / 20), webhooksPerTenant: 20 },
+    0.9,
+  );
   return [tenants.figure, fan.figure];
 }
 
@@ -178,7 +217,13 @@ const FILTER = '{"data.stage":"new","data.value":{"$gte":0},"data.title":{"$cont
 
 export async function drainFiltered(stage: Stage): Promise<Figure[]> {
   const events = stage.size(100_000);
-  const { figure } = await compare(stage, 'a filter of three conditions on the webhook, against none', { events }, { events, filter: FILTER }, 0.7);
+  const { figure } = await compare(
+    stage,
+    'a filter of three conditions on the webhook, against none',
+    { events },
+    { events, filter: FILTER },
+    0.7,
+  );
   return [figure];
 }
 
@@ -190,8 +235,19 @@ export async function drainBacklog(stage: Stage): Promise<Figure[]> {
   const after = await quietly(() => drain(stage, { events: small }));
   const pair = { baseline: median([before.rate, after.rate]), value: drained.rate };
   return [
-    figureOf(`backlog of ${large.toLocaleString('en')} events, against ${small.toLocaleString('en')}`, 'deliveries/s', [pair], { least: 0.95 }),
-    stated('memory of the daemon with that backlog', 'MB', drained.daemonMb, { most: 200 }, `${before.daemonMb.toFixed(0)} MB with the small one`),
+    figureOf(
+      `backlog of ${large.toLocaleString('en')} events, against ${small.toLocaleString('en')}`,
+      'deliveries/s',
+      [pair],
+      { least: 0.95 },
+    ),
+    stated(
+      'memory of the daemon with that backlog',
+      'MB',
+      drained.daemonMb,
+      { most: 200 },
+      `${before.daemonMb.toFixed(0)} MB with the small one`,
+    ),
   ];
 }
 
@@ -208,7 +264,15 @@ export async function drainWebhooks(stage: Stage): Promise<Figure[]> {
   const firstMs = median(drains.map((drained) => drained.firstMs));
   return [
     figure,
-    stated('memory of the daemon with those webhooks', 'MB', Math.max(...drains.map(({ daemonMb }) => daemonMb)), { most: 300 }),
-    stated('from its start to its first requests with those webhooks', 'ms', firstMs, { most: 2000 }, `${median(baselines.map((drained) => drained.firstMs)).toFixed(0)} ms with 10`),
+    stated('memory of the daemon with those webhooks', 'MB', Math.max(...drains.map(({ daemonMb }) => daemonMb)), {
+      most: 300,
+    }),
+    stated(
+      'from its start to its first requests with those webhooks',
+      'ms',
+      firstMs,
+      { most: 2000 },
+      `${median(baselines.map((drained) => drained.firstMs)).toFixed(0)} ms with 10`,
+    ),
   ];
 }

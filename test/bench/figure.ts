@@ -13,6 +13,9 @@ export interface Figure {
   ratio: number;
   /** What the ratio should be at least or at most; null: it is stated. */
   reach: { least: number } | { most: number } | null;
+  /** Of a point in a series: where it stands, and the memory of the daemon there. */
+  x?: number;
+  mb?: number;
   /** What else was seen. */
   detail?: string;
   /** Share of CPU that neighbours took, in the worst of the measurements that count. */
@@ -34,14 +37,24 @@ export interface Pair {
 }
 
 /** A baseline and its figure in turns, so that a machine that changes its pace changes both. */
-export async function inTurns(rounds: number, baseline: () => Promise<number>, value: () => Promise<number>): Promise<Pair[]> {
+export async function inTurns(
+  rounds: number,
+  baseline: () => Promise<number>,
+  value: () => Promise<number>,
+): Promise<Pair[]> {
   const pairs: Pair[] = [];
   for (let round = 0; round < rounds; round++) pairs.push({ baseline: await baseline(), value: await value() });
   return pairs;
 }
 
 /** The figure of several rounds. */
-export function figureOf(what: string, unit: string, pairs: readonly Pair[], reach: Figure['reach'], detail?: string): Figure {
+export function figureOf(
+  what: string,
+  unit: string,
+  pairs: readonly Pair[],
+  reach: Figure['reach'],
+  detail?: string,
+): Figure {
   return {
     what,
     unit,
@@ -53,7 +66,13 @@ export function figureOf(what: string, unit: string, pairs: readonly Pair[], rea
   };
 }
 
-export function stated(what: string, unit: string, value: number, reach: Figure['reach'] = null, detail?: string): Figure {
+export function stated(
+  what: string,
+  unit: string,
+  value: number,
+  reach: Figure['reach'] = null,
+  detail?: string,
+): Figure {
   return { what, unit, value, baseline: null, ratio: value, reach, ...(detail === undefined ? {} : { detail }) };
 }
 
@@ -66,6 +85,7 @@ export function isReached({ ratio, reach }: Figure): boolean | null {
 export function rateOf({ times, every }: Marks): number {
   const first = Math.floor(times.length / 10);
   const [from, to] = [times[first], times.at(-1)];
-  if (from === undefined || to === undefined || to <= from) throw new Error(`${times.length} marks are too few for a rate`);
+  if (from === undefined || to === undefined || to <= from)
+    throw new Error(`${times.length} marks are too few for a rate`);
   return ((times.length - 1 - first) * every * 1000) / (to - from);
 }

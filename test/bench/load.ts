@@ -17,7 +17,9 @@ const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 const ERROR = 0x45;
 
 function message(type: string, ...parts: (string | number[])[]): Buffer {
-  const body = Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(`${part}\0`) : Buffer.from(part))));
+  const body = Buffer.concat(
+    parts.map((part) => (typeof part === 'string' ? Buffer.from(`${part}\0`) : Buffer.from(part))),
+  );
   const head = Buffer.alloc(5);
   head.write(type, 'latin1');
   head.writeInt32BE(body.length + 4, 1);

@@ -60,7 +60,7 @@ function serve(socket: Socket): void {
     while (data.length > 0) {
       const end = data.indexOf(HEAD_END);
       const at = end < 0 ? -1 : data.indexOf(LENGTH);
-      const length = at < 0 || at > end ? 0 : Number.parseInt(data.latin1Slice(at + 16, at + 26), 10);
+      const length = at < 0 || at > end ? 0 : Number.parseInt(data.toString('latin1', at + 16, at + 26), 10);
       const size = end + 4 + length;
       if (end < 0 || size > data.length) {
         rest = data;

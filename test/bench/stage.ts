@@ -11,7 +11,7 @@ import pg from 'pg';
 import { type Embedded, startEmbedded } from '../../src/embedded.ts';
 import { migrate } from '../../src/migrate.ts';
 import { Child } from './child.ts';
-import { memoryMb } from './host.ts';
+import { memoryMb, treeCpuMs } from './host.ts';
 import type { Marks } from './receiver.ts';
 
 const DAEMON = 'bench_daemon';
@@ -19,7 +19,12 @@ const TEMPLATE = 'bench_template';
 const PROGRAM = join(import.meta.dirname, '../../bin/rowhook.ts');
 
 /** No flush of a disk is measured but where it says so: what is left is what rowhook costs. */
-const SETTINGS = { shared_buffers: '512MB', max_wal_size: '2GB', checkpoint_timeout: '30min', autovacuum_naptime: '5s' };
+const SETTINGS = {
+  shared_buffers: '512MB',
+  max_wal_size: '2GB',
+  checkpoint_timeout: '30min',
+  autovacuum_naptime: '5s',
+};
 
 export interface Options {
   major: 15 | 18;
@@ -69,6 +74,11 @@ export class Stage {
     return new Stage(options, server, password, receiver, await receiver.ask<number>('listen'));
   }
 
+  /** Milliseconds on a CPU of PostgreSQL, all of its processes. */
+  serverCpuMs(): number {
+    return treeCpuMs(Number.parseInt(readFileSync(join(this.server.dataDir, 'postmaster.pid'), 'utf8'), 10));
+  }
+
   /** A size at this scale, `least` at least. */
   size(full: number, least = 2_000): number {
     return Math.max(Math.min(full, least), Math.round(full * this.options.scale));
@@ -85,7 +95,12 @@ export class Stage {
     await connected(this.server.url, (client) => client.query(`create database ${name} template ${TEMPLATE}`));
     const client = new pg.Client(this.server.urlOf(name));
     await client.connect();
-    const database = new Database(this, client, this.server.urlOf(name), this.server.urlOf(name, DAEMON, this.#password));
+    const database = new Database(
+      this,
+      client,
+      this.server.urlOf(name),
+      this.server.urlOf(name, DAEMON, this.#password),
+    );
     try {
       return await work(database);
     } finally {
@@ -105,7 +120,10 @@ export class Stage {
       ROWHOOK_ALLOW_CIDRS: '127.0.0.0/8',
       ROWHOOK_HTTP_PORT: '0',
     };
-    const child: ChildProcess = spawn(process.execPath, [...flags, PROGRAM, 'start'], { env, stdio: ['ignore', log, log] });
+    const child: ChildProcess = spawn(process.execPath, [...flags, PROGRAM, 'start'], {
+      env,
+      stdio: ['ignore', log, log],
+    });
     const pid = child.pid as number;
     return {
       pid,
@@ -127,7 +145,8 @@ export class Stage {
       const count = await this.receiver.ask<number>('count');
       if (count >= requests) return this.receiver.ask<Marks>('marks');
       if (count > before) stuckSince = performance.now();
-      if (performance.now() - stuckSince > 120_000) throw new Error(`${count} of ${requests} requests came, and then none for 2 minutes`);
+      if (performance.now() - stuckSince > 120_000)
+        throw new Error(`${count} of ${requests} requests came, and then none for 2 minutes`);
       before = count;
       await sleep(everyMs);
     }

@@ -20,10 +20,10 @@ export function table({ machine, scale, rounds, figures }: Result): string {
 }
 
 function row(figure: Figure): string[] {
-  const { what, unit, value, baseline, ratio, reach, steal = 0 } = figure;
+  const { what, unit, value, baseline, ratio, reach, x, steal = 0 } = figure;
   const reached = isReached(figure);
   return [
-    what,
+    x === undefined ? what : `${what}: ${x.toLocaleString('en')}`,
     `${short(value)} ${unit}`,
     baseline === null ? '' : `${short(baseline)} ${unit}`,
     baseline === null ? '' : ratio.toFixed(2),

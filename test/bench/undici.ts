@@ -38,10 +38,19 @@ async function flood({ origin, headers, body, requests, connections }: Flood): P
   const send = () =>
     new Promise<void>((resolve, reject) => {
       const next = (error?: Error): void => {
-        if (error) return reject(error);
-        if (left-- <= 0) return resolve();
+        if (error) reject(error);
+        if (error || left-- <= 0) {
+          resolve();
+          return;
+        }
         // as the daemon does: its own object of headers, its own body, for each request
-        const one = { origin, path: '/hook', method: 'POST', headers: { ...headers }, body: Buffer.from(bytes) } as const;
+        const one = {
+          origin,
+          path: '/hook',
+          method: 'POST',
+          headers: { ...headers },
+          body: Buffer.from(bytes),
+        } as const;
         agent.dispatch(one, new Handler(next));
       };
       next();
@@ -62,7 +71,10 @@ async function relay({ url, origin, headers, body }: Flood & { url: string }): P
   };
   client.on('notification', ({ payload }) => {
     const one = { origin, path: '/hook', method: 'POST', headers: { ...headers } } as const;
-    agent.dispatch({ ...one, body: Buffer.from(body.replace(/"title":"[^"]*"/, `"title":"#${payload}"`)) }, new Handler(done));
+    agent.dispatch(
+      { ...one, body: Buffer.from(body.replace(/"title":"[^"]*"/, `"title":"#${payload}"`)) },
+      new Handler(done),
+    );
   });
   await client.query('listen bench');
 }
