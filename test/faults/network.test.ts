@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, type TestContext, test } from 'vitest';
-import { Scene } from '../support/account.ts';
+import { Scene, type SceneOptions } from '../support/account.ts';
 import { createDatabase } from '../support/database.ts';
 import { type Direction, startProxy, type Proxy as TcpProxy } from '../support/proxy.ts';
 
@@ -14,25 +14,29 @@ const ways: [string, Direction[]][] = [
   ['both ways', ['out', 'in']],
 ];
 
-async function sceneBehindProxy(onTestFinished: Finished) {
+/** What passes byte by byte costs this process a system call for each. */
+const gently = { pauseMs: 200 };
+
+async function sceneBehindProxy(onTestFinished: Finished, load: Pick<SceneOptions, 'pauseMs'> = {}) {
   const database = await createDatabase();
   onTestFinished(() => database.drop());
   const url = new URL(database.daemonUrl);
   const proxy = await startProxy({ host: url.hostname, port: Number(url.port) });
   onTestFinished(() => proxy.close());
   url.port = String(proxy.port);
-  const scene = await Scene.start(database);
+  const scene = await Scene.start(database, load);
   onTestFinished(() => scene.close());
   const daemon = scene.daemon({ DATABASE_URL: url.href });
   await scene.newRows();
   return { scene, proxy, daemon };
 }
 
-async function receiverBehindProxy(onTestFinished: Finished) {
+async function receiverBehindProxy(onTestFinished: Finished, load: Pick<SceneOptions, 'pauseMs'> = {}) {
   const database = await createDatabase();
   onTestFinished(() => database.drop());
   let proxy: TcpProxy | undefined;
   const scene = await Scene.start(database, {
+    ...load,
     webhook: { timeout_ms: 1_000 },
     via: async (url) => {
       proxy = await startProxy({ host: '127.0.0.1', port: Number(new URL(url).port) });
@@ -76,9 +80,9 @@ describe.concurrent('between daemon and database the network', () => {
     ['passes a byte at a time', { sliceBytes: 1 }],
   ] as const) {
     test(name, async ({ onTestFinished }) => {
-      const { scene, proxy, daemon } = await sceneBehindProxy(onTestFinished);
+      const { scene, proxy, daemon } = await sceneBehindProxy(onTestFinished, gently);
       proxy.slow(pace);
-      await scene.newRows(200);
+      await scene.newRows(100);
       await sleep(5_000);
       proxy.heal();
       await scene.healed();
@@ -111,9 +115,9 @@ describe.concurrent('between daemon and receiver the network', () => {
   });
 
   test('passes a byte at a time', async ({ onTestFinished }) => {
-    const { scene, proxy } = await receiverBehindProxy(onTestFinished);
+    const { scene, proxy } = await receiverBehindProxy(onTestFinished, gently);
     proxy.slow({ sliceBytes: 1 });
-    await scene.newRows(200);
+    await scene.newRows(100);
     proxy.heal();
     await scene.healed();
     await scene.settle("the receiver's network passes a byte at a time", { crashes: 0 });

@@ -20,8 +20,10 @@ const CONNECTIONS_MAX = 6;
 const SETTLE_MS = 120_000;
 
 export interface SceneOptions {
-  /** Columns of its webhook, besides tenant and URL. */
+  /** Columns of its webhooks, besides tenant and URL. */
   webhook?: Record<string, unknown>;
+  /** Each with a webhook: acme, and as many more. */
+  tenants?: number;
   writers?: number;
   pauseMs?: number;
   /** Wraps the receiver's address, to put a proxy before it. */
@@ -57,14 +59,13 @@ export class Scene {
   readonly load: Load;
   /** Ids of rows, as often as they came. */
   readonly arrived: Map<number, number>;
-  readonly webhookId: string;
   /** From each healing to the first delivery of something new. */
   readonly seconds: number[] = [];
   readonly #daemons: DaemonProcess[] = [];
 
-  private constructor(fields: Pick<Scene, 'database' | 'receiver' | 'load' | 'arrived' | 'webhookId'>) {
-    [this.database, this.receiver, this.load] = [fields.database, fields.receiver, fields.load];
-    [this.arrived, this.webhookId] = [fields.arrived, fields.webhookId];
+  private constructor(fields: Pick<Scene, 'database' | 'receiver' | 'load' | 'arrived'>) {
+    [this.database, this.receiver] = [fields.database, fields.receiver];
+    [this.load, this.arrived] = [fields.load, fields.arrived];
   }
 
   static async start(database: TestDatabase, options: SceneOptions = {}): Promise<Scene> {
@@ -76,18 +77,27 @@ export class Scene {
         arrived.set(id, (arrived.get(id) ?? 0) + 1);
       },
     });
-    const { id: webhookId } = await createWebhook(database, {
-      tenant_id: 'acme',
-      url: options.via ? await options.via(receiver.url) : receiver.url,
-      max_in_flight: MAX_IN_FLIGHT,
-      // a fault that looks like the receiver's is tried again soon, and often enough
-      retry_strategy: 'linear',
-      retry_delay_seconds: 1,
-      retry_attempts: 20,
-      ...options.webhook,
-    });
+    const { tenants = 1 } = options;
+    const url = options.via ? await options.via(receiver.url) : receiver.url;
+    for (let tenant = 0; tenant < tenants; tenant++) {
+      await createWebhook(database, {
+        tenant_id: tenant === 0 ? 'acme' : `acme${tenant}`,
+        url,
+        max_in_flight: MAX_IN_FLIGHT,
+        // a fault that looks like the receiver's is tried again soon, and often enough
+        retry_strategy: 'linear',
+        retry_delay_seconds: 1,
+        retry_attempts: 20,
+        ...options.webhook,
+      });
+    }
     const load = await Load.start(database, options);
-    return new Scene({ database, receiver, load, arrived, webhookId });
+    if (tenants > 1) {
+      await database.query(
+        `alter table items alter tenant_id set default concat('acme', nullif(floor(random() * ${tenants})::int, 0))`,
+      );
+    }
+    return new Scene({ database, receiver, load, arrived });
   }
 
   /** One more daemon, ended with the scene. */
@@ -163,7 +173,9 @@ export class Scene {
       async () => (await this.#count(CONNECTIONS)) <= daemons * CONNECTIONS_MAX,
     );
     await tidy('nothing is prepared', async () => (await this.#count(PREPARED)) === 0);
-    for (const daemon of this.#daemons.filter(({ process }) => process.exitCode === null && !process.killed)) {
+    for (const daemon of this.#daemons.filter(
+      ({ process }) => process.exitCode === null && process.signalCode === null,
+    )) {
       // keep-alive sockets close after 4 s
       await tidy(`the daemon keeps at most ${CONNECTIONS_MAX} sockets`, async () => {
         const open = await tcpSocketsOf(daemon.pid);

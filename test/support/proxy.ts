@@ -47,7 +47,8 @@ export async function startProxy(target: { host: string; port: number }): Promis
         const bytesMax = pace.sliceBytes ?? chunk.length;
         for (let at = 0; at < chunk.length; at += bytesMax) {
           if (pace.latencyMs) await sleep(pace.latencyMs);
-          else if (at > 0) await nextTurn();
+          // each a packet of its own, but others want to pass as well
+          else if (at % 64 === 63) await nextTurn();
           if (!to.write(chunk.subarray(at, at + bytesMax))) await Promise.race([once(to, 'drain'), once(to, 'close')]);
         }
       }
