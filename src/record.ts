@@ -65,7 +65,7 @@ export class Recorder {
       this.#schedule();
   }
 
-  /** Writes the last positions of lanes that are given back, after all that was added before. */
+  /** Writes the last positions of lanes that are given back. Everything of these lanes has committed. */
   writeLast(positions: readonly [number, Position][]): Promise<void> {
     return new Promise((written) => {
       this.#last.push({ positions, written });
@@ -107,8 +107,7 @@ export class Recorder {
     do {
       const entries = this.#entries.splice(0, BATCH_MAX);
       const positionsDue = performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS;
-      // what was added before them is written before or with them
-      const last = this.#entries.length === 0 ? this.#last.splice(0) : [];
+      const last = this.#last.splice(0);
       const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
       if (entries.length === 0 && moved.length === 0) return;
       const heads = await this.#persist(entries, moved);
