@@ -19,6 +19,16 @@ const ALL_LANES = 'update rowhook.webhook_lanes set';
 
 let database: TestDatabase;
 
+/** A daemon on another machine owns all lanes. */
+async function elsewhere(of: TestDatabase): Promise<void> {
+  await of.query(
+    `insert into rowhook.webhook_daemons (id, name, lease_expires_at)
+     values ('00000000-0000-4000-8000-000000000000', 'elsewhere:1', now() + interval '1 hour')
+     on conflict (id) do update set lease_expires_at = excluded.lease_expires_at`,
+  );
+  await of.query(`${ALL_LANES} owner = '00000000-0000-4000-8000-000000000000', position_at = now()`);
+}
+
 beforeAll(async () => {
   database = await createDatabase({ crm: true });
 });
@@ -27,9 +37,7 @@ afterAll(() => database.drop());
 
 // a daemon that is somewhere else
 beforeEach(async () => {
-  await database.query(
-    `${ALL_LANES} owner = gen_random_uuid(), owner_name = 'elsewhere:1', lease_expires_at = now() + interval '1 hour', position_at = now()`,
-  );
+  await elsewhere(database);
 });
 
 /** What the doctor finds, without what is fine. */
@@ -122,7 +130,7 @@ describe('a healthy installation has no findings', () => {
 
 describe('the command', () => {
   test('tells what, why and how to mend it, and exits 1 when something keeps events back', async () => {
-    await database.query(`${ALL_LANES} owner = null, owner_name = null, lease_expires_at = null`);
+    await database.query(`${ALL_LANES} owner = null`);
     const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: database.url } });
     expect(stdout).toMatch(/\n✗ daemons +no daemon delivers\n +Events are captured and kept.*\n +rowhook start\n/);
     expect(stdout).toMatch(/\n1 error that keeps events back, 0 warnings\.\n$/);
@@ -131,9 +139,7 @@ describe('the command', () => {
 
   test('exits 0 when there are only warnings', async () => {
     const empty = await createDatabase();
-    await empty.query(
-      `${ALL_LANES} owner = gen_random_uuid(), owner_name = 'x:1', lease_expires_at = now() + interval '1 hour'`,
-    );
+    await elsewhere(empty);
     const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: empty.url } });
     expect(stdout).toMatch(/\n! triggers +no table is watched\n/);
     expect(stdout).toMatch(/\n0 errors, 1 warning\.\n$/);
@@ -339,9 +345,9 @@ describe('muted', () => {
 
 describe('daemons', () => {
   test('nobody owns the lanes, or some of them', async () => {
-    await database.query(`${ALL_LANES} lease_expires_at = now() - interval '1 s' where lane < 4`);
+    await database.query(`${ALL_LANES} owner = gen_random_uuid() where lane < 4`);
     expect(await findingOf('daemons')).toMatchObject({ kind: 'error', what: 'no daemon owns 4 of 16 lanes' });
-    await database.query(`${ALL_LANES} lease_expires_at = now() - interval '1 s'`);
+    await database.query("update rowhook.webhook_daemons set lease_expires_at = now() - interval '1 s'");
     expect(await findingOf('daemons')).toMatchObject({ what: 'no daemon delivers', mend: 'rowhook start' });
   });
 
