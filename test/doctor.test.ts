@@ -354,7 +354,7 @@ describe('daemons', () => {
     await database.query(`${ALL_LANES} position_at = now() - interval '2 minutes'`);
     expect(await findingOf('daemons')).toMatchObject({
       kind: 'error',
-      what: '1 lanes stand still: their oldest event waits for 3 min, and no position has moved since',
+      what: 'lanes 5 stand still: the oldest event waits for 3 min, and their positions do not move',
     });
     await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
   });

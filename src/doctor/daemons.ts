@@ -27,7 +27,7 @@ export async function daemons(examination: Examination): Promise<Remark[]> {
     const oldest = Math.max(...stuck.map(({ oldestSeconds }) => oldestSeconds ?? 0));
     remarks.push({
       kind: 'error',
-      what: `${stuck.length} lanes stand still: their oldest event waits for ${ageText(oldest)}, and no position has moved since`,
+      what: `lanes ${stuck.map(({ lane }) => lane).join(', ')} stand still: the oldest event waits for ${ageText(oldest)}, and their positions do not move`,
       why: 'The daemon holds the lanes and reads nothing, so nobody else can.',
       mend: `look into the log of ${owners.join(', ')}, then restart it: another daemon takes over within 10 s`,
     });
