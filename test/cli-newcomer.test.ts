@@ -1,12 +1,11 @@
 // The newcomer's path: README's chapter "Attach it to your own database", every command and statement of it, in its order.
 
 import { readFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type CliResult, type RunningCli, rowhook, startRowhook } from './support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
+import { freePort } from './support/port.ts';
 import { waitUntil } from './support/wait.ts';
 
 const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8');
@@ -133,11 +132,3 @@ test('install, watch, first webhook, see it arrive, see it fail, see why, replay
   expect((await run(next(/ doctor$/))).stdout).not.toMatch(/^✗/m);
   expect(steps).toEqual([]);
 }, 120_000);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  const { port: free } = server.address() as AddressInfo;
-  await new Promise((closed) => server.close(closed));
-  return free;
-}
