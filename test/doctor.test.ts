@@ -14,6 +14,7 @@ import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
 import { hasPgBouncer, startPgBouncer } from './support/pgbouncer.ts';
 import { startServer } from './support/server.ts';
+import { waitUntil } from './support/wait.ts';
 
 const ALL_LANES = 'update rowhook.webhook_lanes set';
 
@@ -351,6 +352,26 @@ describe('daemons', () => {
     expect(await findingOf('daemons')).toMatchObject({ what: 'no daemon delivers', mend: 'rowhook start' });
   });
 
+  test('lanes that are being handed over are waited for, those that nobody takes are told', async () => {
+    await database.query(
+      "insert into rowhook.webhook_daemons (id, name, expires_at) values (gen_random_uuid(), 'here:1', now() + interval '1 hour')",
+    );
+    await database.query(`${ALL_LANES} lease_expires_at = now() - interval '1 s' where lane < 4`);
+    expect(await findingOf('daemons', { limits: { handoverMs: 1 } })).toMatchObject({
+      what: 'no daemon owns 4 of 16 lanes',
+    });
+    const found = findings({ limits: { handoverMs: 20_000 } });
+    await waitUntil('it waits', async () => {
+      const looking = await database.query(
+        "select from pg_stat_activity where datname = current_database() and state = 'idle' and query like '%webhook_daemons where expires_at%' and pid <> pg_backend_pid()",
+      );
+      return looking.length > 0;
+    });
+    await database.query(`${ALL_LANES} lease_expires_at = now() + interval '1 hour'`);
+    expect(await found).toEqual([]);
+    await database.query('delete from rowhook.webhook_daemons');
+  });
+
   test('lanes that stand still while events wait', async () => {
     await database.query(
       `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, occurred_at) values (5, 't', '{a.b}', now() - interval '3 minutes')`,
@@ -360,7 +381,7 @@ describe('daemons', () => {
     await database.query(`${ALL_LANES} position_at = now() - interval '2 minutes'`);
     expect(await findingOf('daemons')).toMatchObject({
       kind: 'error',
-      what: '1 lanes stand still: their oldest event waits for 3 min, and no position has moved since',
+      what: 'lanes 5 stand still: the oldest event waits for 3 min, and their positions do not move',
     });
     await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
   });

@@ -9,8 +9,9 @@ export async function ring({ client, limits }: Examination): Promise<Remark[]> {
   const slots = await readSlots(client);
   const pinned = slots.filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > limits.slotSeconds);
   if (pinned.length === 0) {
-    const oldest = Math.max(0, ...slots.map(({ oldestSeconds }) => oldestSeconds ?? 0));
-    return [fine(`no outbox slot is pinned, the oldest event is ${ageText(oldest)} old`)];
+    const ages = slots.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
+    const oldest = ages.length === 0 ? 'the outbox is empty' : `the oldest row is ${ageText(Math.max(...ages))} old`;
+    return [fine(`no outbox slot is pinned, ${oldest}`)];
   }
   return Promise.all(pinned.map((slot) => pinnedRemark(client, slot)));
 }
