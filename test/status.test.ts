@@ -188,7 +188,7 @@ test('what a role may not see is told, and the rest is shown', async () => {
     const { code, stdout, stderr } = await rowhook(['status'], { env: { DATABASE_URL: url } });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^database /);
-    expect(stdout).toMatch(/\nnot shown: lanes: permission denied for table webhook_lanes; connect as /);
+    expect(stdout).toMatch(/\nnot shown: lanes: permission denied for view webhook_lane_owners; connect as /);
   } finally {
     await database.query(`drop role ${role}`);
   }

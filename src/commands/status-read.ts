@@ -126,9 +126,9 @@ async function readEnvironment(client: pg.Client): Promise<string | null> {
 async function readDaemons(client: pg.Client): Promise<DaemonStatus[]> {
   const { rows } = await client.query<DaemonStatus>(
     `select d.name, d.started_at as "startedAt",
-            (select count(*)::int from rowhook.webhook_lanes l where l.owner = d.id and l.lease_expires_at > clock_timestamp()) as lanes
+            (select count(*)::int from rowhook.webhook_lane_owners l where l.owner = d.id) as lanes
        from rowhook.webhook_daemons d
-      where d.expires_at > clock_timestamp()
+      where d.lease_expires_at > clock_timestamp()
       order by d.started_at`,
   );
   return rows;

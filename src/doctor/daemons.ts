@@ -44,7 +44,9 @@ async function settledLanes({ client, limits }: Examination): Promise<LaneLag[]>
   for (;;) {
     const lanes = await readLag(client);
     if (lanes.every(({ owner }) => owner !== null) || performance.now() > until) return lanes;
-    const { rowCount } = await client.query('select from rowhook.webhook_daemons where expires_at > clock_timestamp()');
+    const { rowCount } = await client.query(
+      'select from rowhook.webhook_daemons where lease_expires_at > clock_timestamp()',
+    );
     if (!rowCount) return lanes;
     await sleep(LOOK_AGAIN_MS);
   }

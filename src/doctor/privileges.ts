@@ -13,6 +13,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
     webhook_health: 'select, insert, update, delete',
     webhook_incarnations: 'select, insert',
     webhook_installation: 'select, update',
+    webhook_lane_owners: 'select',
     webhook_lanes: 'select, update',
     webhook_logs: 'select, insert',
     webhook_outbox: 'select',
