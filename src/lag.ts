@@ -1,5 +1,5 @@
 /**
- * How far behind the lanes are: what has committed and no position covers yet. Positions are written once a second, so a daemon
+ * How far behind the lanes are: what has committed and no position covers yet. Positions are written once a second, every 5 s under load, so a daemon
  * at work shows what it delivered within the last second as well.
  */
 import type pg from 'pg';

@@ -58,6 +58,7 @@ export class Pipeline {
       epochs: this.#epochs,
       onCommitted: (entries, heads) => this.dispatcher.committed(entries, heads),
       positions: () => this.windows.done,
+      isIdle: () => this.dispatcher.pending.count === 0,
       onRefused: (error) => log.error({ err: error }, 'the database refuses to record: it is tried again in a second'),
       onError: fail,
     });

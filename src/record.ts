@@ -13,8 +13,11 @@ import { recordDeliveries, recordHealth, recordLogs, recordPositions } from './r
 /** Entries of one batch. */
 const BATCH_MAX = 500;
 
-/** How often positions are written: what a crash may make us look through again. */
-const POSITION_EVERY_MS = 1_000;
+/**
+ * How often positions are written: what a crash may make us look through again. Less often under load: beside a transaction that
+ * stays open, each write leaves 16 row versions that every later batch steps over: 14,400 of them make a batch 1.2 ms slower.
+ */
+const POSITION_EVERY_MS = { idle: 1_000, busy: 5_000 };
 
 /** How soon a batch is tried again that the database has refused. */
 const REFUSED_PAUSE_MS = 1_000;
@@ -33,6 +36,8 @@ export interface RecorderOptions {
   onCommitted(entries: readonly Entry[], heads: readonly RowHead[]): void;
   /** The positions that may be written now: everything before them is committed. */
   positions(): ReadonlyMap<number, Position>;
+  /** Nothing waits to be delivered or recorded. */
+  isIdle(): boolean;
   /** A batch was refused, and is tried again. */
   onRefused?(error: Error): void;
   onError(error: Error): void;
@@ -61,8 +66,7 @@ export class Recorder {
 
   /** Called now and then, so that positions move on when no batch comes by. */
   tick(): void {
-    if (performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS && this.#movedPositions().length > 0)
-      this.#schedule();
+    if (this.#arePositionsDue && this.#movedPositions().length > 0) this.#schedule();
   }
 
   /** Writes the last positions of lanes that are given back. Everything of these lanes has committed. */
@@ -106,7 +110,7 @@ export class Recorder {
     await new Promise(setImmediate);
     do {
       const entries = this.#entries.splice(0, BATCH_MAX);
-      const positionsDue = performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS;
+      const positionsDue = this.#arePositionsDue;
       const last = this.#last.splice(0);
       const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
       if (entries.length === 0 && moved.length === 0) return;
@@ -117,6 +121,11 @@ export class Recorder {
       for (const { written } of last) written();
       this.#options.onCommitted(entries, heads);
     } while (this.#hasWork);
+  }
+
+  get #arePositionsDue(): boolean {
+    const everyMs = this.#options.isIdle() ? POSITION_EVERY_MS.idle : POSITION_EVERY_MS.busy;
+    return performance.now() - this.#positionsWrittenAt >= everyMs;
   }
 
   get #hasWork(): boolean {

@@ -41,7 +41,7 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     onTestFinished,
   }) => {
     const database = await ownDatabase(onTestFinished);
-    const receiver = await startCounter();
+    const receiver = await startCounter({ answerAfterMs: 20 });
     onTestFinished(() => receiver.close());
     await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: maxInFlight });
     const events = 12_000;
@@ -50,7 +50,7 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     );
     const env = { ROWHOOK_MAX_IN_FLIGHT: String(maxInFlight) };
     const first = startDaemonProcess(database.daemonUrl, env);
-    // the position is written once a second
+    // the position is written every 5 s under load
     await waitUntil('it has written a position inside of the window', async () => {
       const inside = await database.query('select from rowhook.webhook_lanes where done_id > 1000');
       return inside.length > 0;
