@@ -1,6 +1,6 @@
 /**
- * How far behind the lanes are: what has committed and no position covers yet. Positions are written once a second, every 5 s under load, so a daemon
- * at work shows what it delivered within the last second as well.
+ * How far behind the lanes are: what has committed and no position covers yet. Positions are written once a second, every 2 s
+ * under load, so a daemon at work shows what it delivered within the last seconds as well.
  */
 import type pg from 'pg';
 import { groupByPosition, type Lane } from './lanes.ts';

@@ -41,16 +41,16 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     onTestFinished,
   }) => {
     const database = await ownDatabase(onTestFinished);
-    const receiver = await startCounter({ answerAfterMs: 20 });
+    const receiver = await startCounter();
     onTestFinished(() => receiver.close());
     await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: maxInFlight });
-    const events = 12_000;
+    const events = 24_000;
     await database.query(
       `select count(rowhook.emit('a.b', to_json(n), 'acme')) from generate_series(1, ${events}) as n`,
     );
     const env = { ROWHOOK_MAX_IN_FLIGHT: String(maxInFlight) };
     const first = startDaemonProcess(database.daemonUrl, env);
-    // the position is written every 5 s under load
+    // the position is written every 2 s under load
     await waitUntil('it has written a position inside of the window', async () => {
       const inside = await database.query('select from rowhook.webhook_lanes where done_id > 1000');
       return inside.length > 0;
