@@ -3,8 +3,10 @@ import { Command, CommanderError } from 'commander';
 import { UserError } from '../src/errors.ts';
 import { VERSION } from '../src/version.ts';
 import { EXIT_CODES } from './action.ts';
+import { addCompletionCommand } from './completion.ts';
 import { addDatabaseCommands } from './database.ts';
 import { addHistoryCommands } from './history.ts';
+import { addOperateCommands } from './operate.ts';
 import { addReceiverCommands } from './receiver.ts';
 import { addWebhookCommands } from './webhook.ts';
 
@@ -23,7 +25,10 @@ const program = new Command('rowhook')
 addDatabaseCommands(program);
 addWebhookCommands(program);
 addHistoryCommands(program);
+addOperateCommands(program);
 addReceiverCommands(program);
+program.commandsGroup('In your shell:');
+addCompletionCommand(program);
 
 // "rowhook logs | head" closes our stdout: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

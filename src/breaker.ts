@@ -8,7 +8,7 @@
  * While it is open its events are parked, not lost, and nobody waits for its timeouts.
  */
 
-import type { Health } from './model.ts';
+import type { Health, Webhook } from './model.ts';
 
 const FAILURES_TO_OPEN = 10;
 const OPEN_MS_MIN = 30_000;
@@ -28,12 +28,21 @@ function stateOf(health: Health | undefined, now: number): BreakerState {
 
 /** The webhooks that fail, of the lanes that are ours. */
 export class Breakers {
-  readonly #health: Map<string, Health>;
+  readonly #health = new Map<string, Health>();
   readonly #policy: DisablePolicy;
 
-  constructor(health: Map<string, Health>, policy: DisablePolicy) {
-    this.#health = health;
+  constructor(policy: DisablePolicy) {
     this.#policy = policy;
+  }
+
+  /** The webhooks that fail, of lanes that come to us. */
+  load(health: ReadonlyMap<string, Health>): void {
+    for (const [webhookId, one] of health) this.#health.set(webhookId, one);
+  }
+
+  /** Lanes go. */
+  forgetLanes(lanes: readonly number[]): void {
+    for (const [webhookId, { lane }] of this.#health) if (lanes.includes(lane)) this.#health.delete(webhookId);
   }
 
   state(webhookId: string, now: number): BreakerState {
@@ -62,9 +71,9 @@ export class Breakers {
   }
 
   /** Its health after one more failed attempt, and why it is to be disabled, if it is. */
-  failed(webhookId: string, now: number): { health: Health; disable: string | null } {
-    const health = afterFailure(this.#health.get(webhookId), now);
-    this.#health.set(webhookId, health);
+  failed({ id, lane }: Pick<Webhook, 'id' | 'lane'>, now: number): { health: Health; disable: string | null } {
+    const health = afterFailure(this.#health.get(id), lane, now);
+    this.#health.set(id, health);
     const disable = shouldDisable(health, this.#policy, now)
       ? `${health.failures} attempts failed since ${new Date(health.failingSince).toISOString()}, none succeeded`
       : null;
@@ -73,16 +82,17 @@ export class Breakers {
 }
 
 /** The health after one more failed attempt. */
-export function afterFailure(health: Health | undefined, now: number): Health {
+export function afterFailure(health: Health | undefined, lane: number, now: number): Health {
   const failures = (health?.failures ?? 0) + 1;
   const failingSince = health?.failingSince ?? now;
   const openings = health?.openings ?? 0;
   const state = stateOf(health, now);
   // what was in flight when it opened says nothing new
-  if (state === 'open') return { failures, failingSince, openings, openUntil: health?.openUntil ?? null };
-  if (state === 'closed' && failures < FAILURES_TO_OPEN) return { failures, failingSince, openings, openUntil: null };
+  if (state === 'open') return { lane, failures, failingSince, openings, openUntil: health?.openUntil ?? null };
+  if (state === 'closed' && failures < FAILURES_TO_OPEN)
+    return { lane, failures, failingSince, openings, openUntil: null };
   const openMs = Math.min(OPEN_MS_MIN * 2 ** openings, OPEN_MS_MAX);
-  return { failures, failingSince, openings: openings + 1, openUntil: now + openMs };
+  return { lane, failures, failingSince, openings: openings + 1, openUntil: now + openMs };
 }
 
 /** Both a count and a duration: neither a burst within a short outage nor one failure a week disables a webhook. */

@@ -21,6 +21,11 @@ export class Configurations {
     this.#tenants.delete(tenantId);
   }
 
+  /** Of lanes that come to us, configurations may be from before somebody else had them. */
+  clear(): void {
+    this.#tenants.clear();
+  }
+
   /** The configurations of these tenants, one query for all that are not here. */
   async of(tenantIds: Iterable<string>): Promise<Map<string, TenantConfiguration>> {
     const found = new Map<string, TenantConfiguration>();
@@ -50,7 +55,7 @@ export class Configurations {
 async function load(pool: pg.Pool | pg.Client, tenantIds: readonly string[]): Promise<TenantConfiguration[]> {
   const { rows } = await pool.query(
     `select t.tenant_id, k.name as tenant_name, k.slug as tenant_slug, k.max_in_flight as tenant_max_in_flight,
-            k.rate_limit_per_second::float8 as tenant_rate, w.*
+            k.rate_limit_per_second::float8 as tenant_rate, rowhook._lane(t.tenant_id) as lane, w.*
        from unnest($1::text[]) as t (tenant_id)
        left join rowhook.webhook_tenants k on k.id = t.tenant_id
        left join lateral (
@@ -88,6 +93,7 @@ async function load(pool: pg.Pool | pg.Client, tenantIds: readonly string[]): Pr
 interface WebhookRow {
   id: string;
   tenant_id: string;
+  lane: number;
   name: string;
   url: string;
   http_method: Webhook['httpMethod'];
@@ -119,6 +125,7 @@ function toWebhook(row: WebhookRow): Webhook {
   return {
     id: row.id,
     tenantId: row.tenant_id,
+    lane: row.lane,
     name: row.name,
     url: row.url,
     httpMethod: row.http_method,

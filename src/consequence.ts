@@ -35,7 +35,7 @@ export function consequenceOf(
   const attempt = Math.max(...deliveries.map((delivery) => delivery.attempt)) + 1;
   const wait = retryInMs(webhook.retry, attempt, failed, now, random) ?? 'never';
   if (hasMoved) return { wait, health: undefined, disable: null };
-  const { health, disable } = breakers.failed(webhook.id, now);
+  const { health, disable } = breakers.failed(webhook, now);
   return { wait, health, disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable };
 }
 

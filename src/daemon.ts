@@ -1,10 +1,12 @@
 /** The daemon: one session after another until it is stopped. */
+import { randomUUID } from 'node:crypto';
 import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
 import { withClient } from './db.ts';
 import { UserError } from './errors.ts';
+import { healthProblem, readyProblem } from './health.ts';
 import { createLogger, type Logger } from './log.ts';
-import { Metrics } from './metrics.ts';
+import { Metrics, type Vitals } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
 import { serve } from './serve.ts';
 import { Session } from './session.ts';
@@ -14,8 +16,16 @@ import { startTracing } from './tracing.ts';
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 3_000;
 
-const NOBODY = { owner: undefined, standingBy: false };
-const NO_VITALS = { lanes: 0, inFlight: 0, pending: 0, breakersOpen: 0, oldestUndeliveredSeconds: 0 };
+const NO_VITALS: Vitals = {
+  lanes: 0,
+  standingBy: false,
+  leaseIsValid: false,
+  lateMs: 0,
+  inFlight: 0,
+  pending: 0,
+  breakersOpen: 0,
+  oldestUndeliveredSeconds: 0,
+};
 
 export interface Daemon {
   /** Ends in order; the same promise however often it is called. */
@@ -24,7 +34,7 @@ export interface Daemon {
   httpPort: number | null;
   /** Why a restart may help, in a sentence; null: nothing is wrong. */
   healthProblem: () => string | null;
-  /** Resolves when the daemon has ended, by itself or by stop(). */
+  /** Resolves when the daemon has ended; rejects with a sentence when it cannot go on, since the schema was migrated under it. */
   closed: Promise<void>;
 }
 
@@ -37,25 +47,25 @@ export async function startDaemon(
   log: Logger = createLogger(settings.logLevel),
   stuckMs = STUCK_MS,
 ): Promise<Daemon> {
-  await checkDatabase(settings);
+  const version = await checkDatabase(settings);
+  const owner = randomUUID();
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
-  const backlog = new BacklogWatcher(settings.databaseUrl, log, stuckMs);
+  const backlog = new BacklogWatcher(owner, settings.databaseUrl, log, stuckMs);
+  const vitals = () => session?.vitals ?? NO_VITALS;
   const metrics = new Metrics({
     labels: settings.metricsLabels,
     maxInFlight: settings.maxInFlight,
-    vitals: () => session?.vitals ?? NO_VITALS,
+    vitals,
     backlog,
   });
-  const healthProblem = () => session?.healthProblem ?? backlog.problem(session?.responsible ?? NOBODY);
-  const starting = 'it is starting, or the database does not answer';
   const http =
     settings.httpPort === 0
       ? null
       : await serve(settings.httpPort, {
-          healthProblem,
-          readyProblem: () => (session ? session.readyProblem : starting) ?? healthProblem(),
+          healthProblem: () => healthProblem(vitals(), backlog),
+          readyProblem: () => readyProblem(vitals(), backlog),
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
         });
   const tracing = await startTracing(log);
@@ -66,13 +76,15 @@ export async function startDaemon(
     let pauseMs = PAUSE_MS_MIN;
     while (!stopping) {
       const startedAt = performance.now();
-      session = new Session(settings, log, metrics, tracing, session);
+      session = new Session(owner, version, settings, { log, metrics, tracing });
       try {
         await session.run();
       } catch (error) {
         log.error({ err: error }, 'the session ended: its state is dropped and read again');
       }
       if (stopping) break;
+      // what the next version's schema holds is not ours to touch
+      if (session.wasMigrated) await checkDatabase(settings);
       pauseMs = performance.now() - startedAt > PAUSE_MS_MAX ? PAUSE_MS_MIN : Math.min(pauseMs * 2, PAUSE_MS_MAX);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, pauseMs);
@@ -82,14 +94,17 @@ export async function startDaemon(
         };
       });
     }
+  })().finally(async () => {
     await Promise.all([http?.close(), backlog.close(), tracing?.close()]);
     log.info('rowhook stopped');
-  })();
+  });
+  // whoever waits for it is told; nobody has to
+  closed.catch(() => {});
 
   return {
     closed,
     httpPort: http?.port ?? null,
-    healthProblem,
+    healthProblem: () => healthProblem(vitals(), backlog),
     stop() {
       stopping = true;
       session?.stop();
@@ -99,8 +114,9 @@ export async function startDaemon(
   };
 }
 
-async function checkDatabase(settings: Settings): Promise<void> {
-  await withClient(settings.databaseUrl, 'rowhook', async (client) => {
+/** Returns the version of the schema, which is the one that this rowhook was made for. */
+async function checkDatabase(settings: Settings): Promise<number> {
+  return withClient(settings.databaseUrl, 'rowhook', async (client) => {
     const { rows } = await client.query(
       "select pg_is_in_recovery() as standby, current_setting('server_version_num')::int as version, current_setting('server_version') as name",
     );
@@ -126,6 +142,7 @@ async function checkDatabase(settings: Settings): Promise<void> {
       );
     }
     await checkEnvironment(client, settings.environment);
+    return wanted;
   });
 }
 

@@ -8,14 +8,15 @@
 import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
 import { type FlightOptions, Flights, type Landing } from './flights.ts';
+import type { Waiting } from './leftovers.ts';
 import type { Matched } from './match.ts';
 import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
-import type { Waiting } from './parked.ts';
 import { Parking } from './parking.ts';
 import { Pending } from './pending.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
 import { READ_BACK_WEBHOOKS_MAX, ReadBack, type ReadBackOptions } from './readback.ts';
+import { Standstill } from './standstill.ts';
 import { TenantLimits } from './tenant-limits.ts';
 import { Turns } from './turns.ts';
 
@@ -37,6 +38,7 @@ export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 
 
 export class Dispatcher {
   readonly pending = new Pending();
+  readonly standstill: Standstill;
   readonly #options: DispatcherOptions;
   readonly #queues = new Queues();
   readonly #tenants = new TenantLimits<WebhookQueue>();
@@ -61,6 +63,15 @@ export class Dispatcher {
     });
     this.#flights = new Flights(options, this.#tenants);
     this.#turns = new Turns(this.#flights, breakers, this.#tenants, options.now);
+    this.standstill = new Standstill({
+      queues: this.#queues,
+      turns: this.#turns,
+      flights: this.#flights,
+      pending: this.pending,
+      parking: this.#parking,
+      breakers,
+      parkAll: (queue) => this.#parkAll(queue),
+    });
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -104,20 +115,14 @@ export class Dispatcher {
 
   /** The recorder has committed these; `heads` are the rows with ordering 'row' that they touched. */
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
-    for (const { attempt, settle } of entries) {
-      settle();
-      if (attempt && attempt.outcome.status !== 'skipped') this.#flights.committed();
+    for (const entry of entries) {
+      const { attempt, delivery } = entry;
+      entry.settle();
+      this.#parking.committed(entry);
+      if (attempt && attempt.outcome.status !== 'skipped') this.#flights.committed(delivery.change.lane);
     }
     this.#queues.committed(entries, heads);
     this.#pump();
-  }
-
-  /** Starts nothing more and waits for what is in flight, `deadlineMs` at most. */
-  async drain(deadlineMs: number): Promise<void> {
-    this.stop();
-    const until = performance.now() + deadlineMs;
-    while (this.#flights.slots > 0 && performance.now() < until)
-      await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
   stop(): void {

@@ -52,6 +52,7 @@ export class Flights {
   /** In the order of their start. */
   readonly #flying = new Map<Ticket, Flight>();
   #slots = 0;
+  readonly #slotsByLane = new Map<number, number>();
   #bytes = 0;
   #held = 0;
   #heldBytes = 0;
@@ -65,6 +66,11 @@ export class Flights {
 
   get slots(): number {
     return this.#slots;
+  }
+
+  /** Slots that deliveries of this lane take. */
+  slotsOf(lane: number): number {
+    return this.#slotsByLane.get(lane) ?? 0;
   }
 
   /** There is a slot for somebody. */
@@ -85,7 +91,7 @@ export class Flights {
     const startedAt = performance.now();
     const deliveries = tickets.map(({ delivery }) => delivery);
     const { request, loggedHeaders } = prepare(deliveries, webhook, this.#options.now());
-    this.#slots += tickets.length;
+    this.#countSlots(webhook.lane, tickets.length);
     for (const ticket of tickets) {
       const flight = { startedAt, queue, bytes: request.body.length / tickets.length, isHeld: false, isSuspect };
       this.#flying.set(ticket, flight);
@@ -100,9 +106,16 @@ export class Flights {
     return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };
   }
 
-  /** One delivery's log row has committed. */
-  committed(): void {
-    this.#slots -= 1;
+  /** The log row of a delivery of this lane has committed. */
+  committed(lane: number): void {
+    this.#countSlots(lane, -1);
+  }
+
+  /** Lanes with an attempt that has been under way for long. */
+  get heldLanes(): ReadonlySet<number> {
+    const lanes = new Set<number>();
+    for (const { isHeld, queue } of this.#flying.values()) if (isHeld) lanes.add(queue.webhook.lane);
+    return lanes;
   }
 
   /** What has been under way for this long: it is held from now on. */
@@ -124,6 +137,11 @@ export class Flights {
       if (flight.isSuspect) this.#suspects += 1;
     }
     return held;
+  }
+
+  #countSlots(lane: number, more: number): void {
+    this.#slots += more;
+    this.#slotsByLane.set(lane, this.slotsOf(lane) + more);
   }
 
   #end(ticket: Ticket): void {

@@ -2,9 +2,9 @@
 import type pg from 'pg';
 import { Configurations } from './configurations.ts';
 import type { Dispatcher } from './dispatch.ts';
+import { findBegun, findFailing, findWaiting, findWaitingOf } from './leftovers.ts';
 import { match } from './match.ts';
 import type { Change, TenantConfiguration, Window } from './model.ts';
-import { findBegun, findFailing, findWaiting, findWaitingOf } from './parked.ts';
 import type { OpenWindows } from './windows.ts';
 
 export class Intake {
@@ -14,8 +14,8 @@ export class Intake {
   readonly #windows: OpenWindows;
   /** Newest first. */
   #incarnations: { startsAt: bigint; incarnation: string }[] = [];
-  /** Deliveries that an owner before us began: they are not begun again. */
-  #begun = new Set<string>();
+  /** Deliveries that an owner before us began: they are not begun again. By lane. */
+  readonly #begun = new Map<number, ReadonlySet<string>>();
 
   constructor(pool: pg.Pool, dispatcher: Dispatcher, windows: OpenWindows) {
     this.#pool = pool;
@@ -30,15 +30,16 @@ export class Intake {
       'select starts_at_id, incarnation from rowhook.webhook_incarnations order by starts_at_id desc',
     );
     this.#incarnations = rows.map((row) => ({ startsAt: BigInt(row.starts_at_id), incarnation: row.incarnation }));
-    this.#begun = await findBegun(this.#pool, lanes, since);
+    this.#configurations.clear();
+    for (const [lane, begun] of await findBegun(this.#pool, lanes, since)) this.#begun.set(lane, begun);
     const waiting = await findWaiting(this.#pool, lanes);
     const configurations = await this.#configurations.of([...waiting.values()].map(({ tenantId }) => tenantId));
     for (const configuration of configurations.values()) this.#dispatcher.update(configuration, waiting, failing);
   }
 
-  /** Everything from before we took over has been taken. */
-  forgetBegun(): void {
-    this.#begun.clear();
+  /** Everything of these lanes from before we took over has been taken. */
+  forgetBegun(lanes: readonly number[]): void {
+    if (this.#begun.size > 0) for (const lane of lanes) this.#begun.delete(lane);
   }
 
   async take(lanes: readonly number[], { changes, after }: Window): Promise<void> {
@@ -48,7 +49,7 @@ export class Intake {
       .flatMap((change) =>
         match(change, configurations.get(change.tenantId) as TenantConfiguration, this.#incarnationOf(change)),
       )
-      .filter(({ delivery }) => !this.#begun.has(delivery.id));
+      .filter(({ delivery }) => !this.#begun.get(delivery.change.lane)?.has(delivery.id));
     const settle = this.#windows.open(lanes, after, matched.length, matched[0]?.delivery.change.occurredAt);
     for (const one of matched) this.#dispatcher.offer(one, settle);
   }

@@ -1,13 +1,16 @@
 /**
  * Lanes: which daemon reads which tenants. PostgreSQL is the only coordinator, and its clock the only one that counts.
  *
- * A lease is taken for LEASE_MS and renewed three times as often. Taking a lane counts its epoch up, and everything that its
- * owner writes is fenced by that epoch (record.ts): a paused process that wakes up after its lease changes nothing.
+ * Every daemon says every RENEW_MS that it is there, and holds its fair share of the lanes: 16 by the number of daemons, the
+ * first ones by id one more where that leaves a rest. All see the same list, so the shares add up to 16 without a word
+ * between them. A lease is taken for LEASE_MS and renewed three times as often. Taking a lane counts its epoch up, and
+ * everything that its owner writes is fenced by that epoch (record.ts): a paused process that wakes up after its lease
+ * changes nothing.
  */
 import type pg from 'pg';
 import type { Position } from './model.ts';
 
-/** A dead daemon's lanes are free after this long; a standby looks every RENEW_MS. Together under 10 s. */
+/** A dead daemon's lanes are free after this long; the others look every RENEW_MS. Together under 10 s. */
 export const LEASE_MS = 6_000;
 export const RENEW_MS = 2_000;
 
@@ -17,54 +20,90 @@ export interface Lane {
   position: Position;
 }
 
+export interface Renewal {
+  /** The lanes that are still its own. */
+  lanes: number[];
+  /** How many it should hold. */
+  share: number;
+  /** Milliseconds since 1970 on the database's clock. */
+  nowMs: number;
+  schemaVersion: number;
+}
+
+/** Says that this daemon is there, unless it is about to go, and renews its leases. */
+export async function renewLanes(
+  client: pg.ClientBase | pg.Pool,
+  owner: string,
+  ownerName: string,
+  isLeaving: boolean,
+): Promise<Renewal> {
+  const { rows } = await client.query(
+    `with gone as (
+       delete from rowhook.webhook_daemons where id <> $1 and expires_at < clock_timestamp() - interval '1 minute'),
+     here as (
+       insert into rowhook.webhook_daemons (id, name, expires_at)
+       select $1, $2, clock_timestamp() + make_interval(secs => $3) where not $4
+       on conflict (id) do update set expires_at = excluded.expires_at),
+     renewed as (
+       update rowhook.webhook_lanes set lease_expires_at = clock_timestamp() + make_interval(secs => $3)
+        where owner = $1 and lease_expires_at > clock_timestamp() returning lane),
+     daemons as (
+       select 1 + count(*)::int as count, (count(*) filter (where id < $1))::int as before
+         from rowhook.webhook_daemons where id <> $1 and expires_at > clock_timestamp()),
+     lanes as (select count(*)::int as count from rowhook.webhook_lanes)
+     select array(select lane::int from renewed) as lanes,
+            lanes.count / daemons.count + (daemons.before < lanes.count % daemons.count)::int as share,
+            (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs", rowhook.schema_version() as "schemaVersion"
+       from daemons, lanes`,
+    [owner, ownerName, LEASE_MS / 1000, isLeaving],
+  );
+  return rows[0];
+}
+
 /**
- * Takes all lanes when nobody holds one of them, and none else: of two daemons that start at the same moment one gets
- * everything, and the other stands by for everything. `predecessor` is the owner that this process was before: it is gone.
+ * Takes up to `count` lanes that nobody holds. Those of this owner that are not `mine` are free too: an earlier session of the
+ * process held them, which is gone. A lane whose row is locked is left for the next time.
  */
 export async function takeLanes(
   client: pg.ClientBase | pg.Pool,
   owner: string,
   ownerName: string,
-  predecessor: string | null = null,
+  mine: readonly number[],
+  count: number,
 ): Promise<Lane[]> {
   const { rows } = await client.query(
-    `with seen as (
-       select lane, owner is null or owner = $4 or lease_expires_at < clock_timestamp() as free
-         from rowhook.webhook_lanes
-        where not exists (select from rowhook.webhook_lanes where owner <> coalesce($4, $1) and lease_expires_at >= clock_timestamp())
-        order by lane for update)
+    `with free as (
+       select lane from rowhook.webhook_lanes
+        where lane <> all ($4::smallint[]) and (owner is null or owner = $1 or lease_expires_at < clock_timestamp())
+        order by lane limit $5 for update skip locked)
      update rowhook.webhook_lanes l
         set owner = $1, owner_name = $2, epoch = l.epoch + 1, lease_expires_at = clock_timestamp() + make_interval(secs => $3)
-       from seen
-      where l.lane = seen.lane and (select bool_and(free) from seen)
+       from free where l.lane = free.lane
   returning l.lane, l.epoch::text, l.from_snapshot::text as "from", l.to_snapshot::text as "to", l.done_id::text as "lastId",
             l.position_at::text as at, l.sequence_value::text as "sequenceValue"`,
-    [owner, ownerName, LEASE_MS / 1000, predecessor],
+    [owner, ownerName, LEASE_MS / 1000, mine, count],
   );
   return rows.map(({ lane, epoch, ...position }) => ({ lane, epoch, position }));
 }
 
-/** Renews this owner's leases and returns the lanes that are still its own, and the database's time. */
-export async function renewLanes(
+/** Frees these lanes, and rings for whoever is to take them. */
+export async function freeLanes(
   client: pg.ClientBase | pg.Pool,
   owner: string,
-): Promise<{ held: number; nowMs: number }> {
-  const { rows } = await client.query(
-    `with renewed as (
-       update rowhook.webhook_lanes set lease_expires_at = clock_timestamp() + make_interval(secs => $2)
-        where owner = $1 and lease_expires_at > clock_timestamp() returning lane)
-     select count(*)::int as held, (extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms from renewed`,
-    [owner, LEASE_MS / 1000],
+  lanes: readonly number[],
+): Promise<void> {
+  await client.query(
+    `with freed as (
+       update rowhook.webhook_lanes set owner = null, owner_name = null, lease_expires_at = null
+        where owner = $1 and lane = any ($2::smallint[]) returning lane)
+     select pg_notify('rowhook', 'lanes') from freed limit 1`,
+    [owner, lanes],
   );
-  return { held: rows[0].held, nowMs: rows[0].now_ms };
 }
 
-/** Gives all lanes back, so that another daemon can take them at once. */
-export async function giveLanesBack(client: pg.ClientBase | pg.Pool, owner: string): Promise<void> {
-  await client.query(
-    'update rowhook.webhook_lanes set owner = null, owner_name = null, lease_expires_at = null where owner = $1',
-    [owner],
-  );
+/** This daemon does not count any more: the shares of the others grow. */
+export async function leave(client: pg.ClientBase | pg.Pool, owner: string): Promise<void> {
+  await client.query('delete from rowhook.webhook_daemons where id = $1', [owner]);
 }
 
 /** Lanes at the same position are read by one statement. */

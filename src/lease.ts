@@ -1,10 +1,9 @@
-/** The lanes that this session holds: taking them, standing by for them, renewing them, and the database's clock on the way. */
-import { randomUUID } from 'node:crypto';
+/** The lanes that this daemon holds: taking them, standing by for them, renewing them, and the database's clock on the way. */
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { PATIENT } from './db.ts';
-import { giveLanesBack, type Lane, LEASE_MS, RENEW_MS, renewLanes, takeLanes } from './lanes.ts';
+import { freeLanes, type Lane, LEASE_MS, leave, RENEW_MS, type Renewal, renewLanes, takeLanes } from './lanes.ts';
 import type { Logger } from './log.ts';
 import { LanesLost } from './record.ts';
 
@@ -15,25 +14,40 @@ const MARGIN_MS = 1_000;
 const GIVE_BACK_MS = 2_000;
 
 export class Lease {
-  readonly owner = randomUUID();
+  readonly owner: string;
+  readonly #name = `${hostname()}:${process.pid}`;
   readonly #pool: pg.Pool;
   readonly #log: Logger;
-  #held = 0;
+  readonly #held = new Set<number>();
+  #share = 0;
+  #schemaVersion: number | undefined;
   #standingBy = false;
+  #isLeaving = false;
   #until = 0;
   #clockOffsetMs = 0;
 
-  constructor(pool: pg.Pool, log: Logger) {
+  /** `owner` is one uuid for all sessions of a daemon. */
+  constructor(owner: string, pool: pg.Pool, log: Logger) {
+    this.owner = owner;
     this.#pool = pool;
     this.#log = log;
   }
 
-  /** Lanes that are held. */
-  get held(): number {
-    return this.#held;
+  get held(): readonly number[] {
+    return [...this.#held];
   }
 
-  /** Another daemon holds the lanes. */
+  /** Lanes above the fair share; negative: lanes that it should hold too. */
+  get surplus(): number {
+    return this.#held.size - this.#share;
+  }
+
+  /** Of the database, when it was last seen. */
+  get schemaVersion(): number | undefined {
+    return this.#schemaVersion;
+  }
+
+  /** Other daemons hold the lanes. */
   get standingBy(): boolean {
     return this.#standingBy;
   }
@@ -48,8 +62,8 @@ export class Lease {
     return performance.timeOrigin + performance.now() + this.#clockOffsetMs;
   }
 
-  /** Stands by until there are lanes to take; none when it is aborted. `predecessor` was this process's owner before: it is gone. */
-  async take(predecessor: string | null, signal: AbortSignal): Promise<Lane[]> {
+  /** Stands by until there are lanes to take; none when it is aborted. */
+  async begin(signal: AbortSignal): Promise<Lane[]> {
     const { rows } = await this.#pool.query({ text: 'select rowhook._notice_restore() as noticed', ...PATIENT });
     if (rows[0].noticed) {
       this.#log.warn(
@@ -58,36 +72,59 @@ export class Lease {
       );
     }
     while (!signal.aborted) {
-      const askedAt = performance.now();
-      const lanes = await takeLanes(this.#pool, this.owner, `${hostname()}:${process.pid}`, predecessor);
+      await this.renew();
+      const lanes = await this.take();
       if (lanes.length > 0) {
-        this.#until = askedAt + LEASE_MS - MARGIN_MS;
-        this.#held = lanes.length;
         this.#standingBy = false;
-        await this.renew();
-        this.#log.info({ lanes: lanes.length }, 'took lanes');
         return lanes;
       }
-      if (!this.#standingBy) this.#log.info('standing by: another daemon holds the lanes');
+      if (!this.#standingBy) this.#log.info('standing by: other daemons hold the lanes');
       this.#standingBy = true;
       await sleep(RENEW_MS, undefined, { signal }).catch(() => {});
     }
     return [];
   }
 
-  /** Throws when a lane was lost, or the database does not answer in time. */
+  /** Says that we are here. Throws when a lane was lost, or the database does not answer in time. */
   async renew(): Promise<void> {
-    const askedAt = performance.now();
-    const renewed = await within(LEASE_MS, renewLanes(this.#pool, this.owner));
-    if (renewed === undefined || renewed.held < this.#held) throw new LanesLost();
+    const [askedAt, before] = [performance.now(), this.held];
+    const renewed = await within<Renewal>(LEASE_MS, renewLanes(this.#pool, this.owner, this.#name, this.#isLeaving));
+    // what was given back meanwhile is not lost
+    const lost = before.some((lane) => this.#held.has(lane) && !renewed?.lanes.includes(lane));
+    if (renewed === undefined || lost) throw new LanesLost();
     this.#until = askedAt + LEASE_MS - MARGIN_MS;
     this.#clockOffsetMs = renewed.nowMs - (performance.timeOrigin + (askedAt + performance.now()) / 2);
+    this.#share = renewed.share;
+    this.#schemaVersion = renewed.schemaVersion;
   }
 
-  /** So that another daemon can take them at once. */
-  async giveBack(): Promise<void> {
-    this.#held = 0;
-    await within(GIVE_BACK_MS, giveLanesBack(this.#pool, this.owner));
+  /** Takes what is free of the lanes that are missing for the fair share. */
+  async take(): Promise<Lane[]> {
+    if (this.surplus >= 0) return [];
+    const lanes = await takeLanes(this.#pool, this.owner, this.#name, this.held, -this.surplus);
+    for (const { lane } of lanes) this.#held.add(lane);
+    if (lanes.length > 0) this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'took lanes');
+    return lanes;
+  }
+
+  /** So that another daemon can take them at once. Everything of them is recorded. */
+  async give(lanes: readonly number[]): Promise<void> {
+    for (const lane of lanes) this.#held.delete(lane);
+    await freeLanes(this.#pool, this.owner, lanes);
+    this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'gave lanes');
+  }
+
+  /** Before an orderly end: the others may take our share. */
+  async leave(): Promise<void> {
+    this.#isLeaving = true;
+    await leave(this.#pool, this.owner);
+  }
+
+  /** Gives back whatever is left, if the database answers. */
+  async end(): Promise<void> {
+    const lanes = this.held;
+    this.#held.clear();
+    if (lanes.length > 0) await within(GIVE_BACK_MS, freeLanes(this.#pool, this.owner, lanes));
   }
 }
 

@@ -11,11 +11,18 @@ const CHANNEL = 'rowhook';
 const HEARTBEAT_MS = 5_000;
 const RETRY_MS = 500;
 
+/** What a notification says: nothing in particular, look into the outbox; or lanes are free (lanes.ts). */
+export type Ring = '' | 'lanes';
+
 export interface Bell {
   close(): Promise<void>;
 }
 
-export async function listen(databaseUrl: string, onRing: () => void, onError: (error: Error) => void): Promise<Bell> {
+export async function listen(
+  databaseUrl: string,
+  onRing: (ring: Ring) => void,
+  onError: (error: Error) => void,
+): Promise<Bell> {
   let closed = false;
   const subscriber = pgListen.default(
     {
@@ -40,9 +47,9 @@ export async function listen(databaseUrl: string, onRing: () => void, onError: (
     closed = true;
     return subscriber.close().catch(() => {});
   };
-  subscriber.notifications.on(CHANNEL, onRing);
+  subscriber.notifications.on(CHANNEL, (payload) => onRing(payload === 'lanes' ? 'lanes' : ''));
   // whatever was missed while it was away; a reconnection that was under way ends in a connection even after close()
-  subscriber.events.on('connected', () => (closed ? void close() : onRing()));
+  subscriber.events.on('connected', () => (closed ? void close() : onRing('')));
   subscriber.events.on('error', onError);
   try {
     await subscriber.connect();

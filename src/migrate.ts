@@ -42,7 +42,11 @@ export async function schemaVersion(client: pg.ClientBase): Promise<number> {
 
 /** Applies what is missing. Replicas that start together wait for each other. */
 export async function migrate(client: pg.Client, log: (line: string) => void = () => {}): Promise<MigrateReport> {
-  await client.query('select pg_advisory_lock($1)', [ADVISORY_LOCK]);
+  const { rows } = await client.query('select pg_try_advisory_lock($1) as locked', [ADVISORY_LOCK]);
+  if (!rows[0].locked) {
+    log('waiting: another rowhook migrates this database');
+    await client.query('select pg_advisory_lock($1)', [ADVISORY_LOCK]);
+  }
   try {
     return await applyMissing(client, log);
   } finally {
@@ -73,13 +77,18 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
     await record(client, files);
     // after `record`: before it the schema's list may not exist
     await client.query("select set_config('search_path', 'rowhook', false)");
-    for (const { fileName } of await runMigrations({ client }, folder)) {
-      log(`applied ${fileName}`);
-      applied.push(fileName);
-    }
+    // its log is the only place that tells of a file as soon as it is applied
+    const logger = (message: string) => {
+      const file = files[Number(/^Finished migration: (\d+) /.exec(message)?.[1])];
+      if (file) log(`applied ${file.fileName}`);
+    };
+    applied.push(...(await runMigrations({ client }, folder, { logger })).map(({ fileName }) => fileName));
   } catch (error) {
     // postgres-migrations rolled the failed file back; an installation that never got whole goes as a whole
-    if (before === 0) await takeBack(client, rolesBefore);
+    if (before === 0) {
+      await takeBack(client, rolesBefore);
+      log('took all of it back');
+    }
     throw error;
   } finally {
     await client.query("select set_config('search_path', $1, false)", [searchPath]);

@@ -39,6 +39,8 @@ export interface Change {
 export interface Webhook {
   id: string;
   tenantId: string;
+  /** Of its tenant. */
+  lane: number;
   name: string;
   url: string;
   httpMethod: 'POST' | 'PUT' | 'PATCH';
@@ -201,6 +203,8 @@ export interface RowHead {
 
 /** One row of webhook_health; a healthy webhook has none. Times in milliseconds since 1970, database clock. */
 export interface Health {
+  /** Of the webhook's tenant. */
+  lane: number;
   /** Failed attempts since the last success. */
   failures: number;
   failingSince: number;

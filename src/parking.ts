@@ -4,9 +4,20 @@ import type { Ticket, WebhookQueue } from './queue.ts';
 
 export class Parking {
   readonly #add: (entry: Entry) => void;
+  readonly #uncommitted = new Map<number, number>();
 
   constructor(add: (entry: Entry) => void) {
     this.#add = add;
+  }
+
+  /** How many entries of this lane the recorder has not committed yet. */
+  uncommittedOf(lane: number): number {
+    return this.#uncommitted.get(lane) ?? 0;
+  }
+
+  committed({ delivery }: Entry): void {
+    const { lane } = delivery.change;
+    this.#uncommitted.set(lane, this.uncommittedOf(lane) - 1);
   }
 
   record(
@@ -20,6 +31,8 @@ export class Parking {
       queue.uncommittedParks += 1;
       queue.parksSeen += 1;
     }
+    const { lane } = delivery.change;
+    this.#uncommitted.set(lane, this.uncommittedOf(lane) + 1);
     const ordered = queue.webhook.ordering === 'row' && delivery.change.rowKey !== null;
     this.#add({ delivery, attempt, wait, ordered, health, settle });
   }

@@ -6,11 +6,19 @@ export class Pending {
   count = 0;
   /** Characters of their payloads. */
   size = 0;
+  readonly #byLane = new Map<number, number>();
+
+  /** How many of them are of this lane. */
+  ofLane(lane: number): number {
+    return this.#byLane.get(lane) ?? 0;
+  }
 
   ticket(delivery: Delivery, settle: () => void): Ticket {
     const size = payloadSizeOf(delivery);
     this.count += 1;
     this.size += size;
+    const { lane } = delivery.change;
+    this.#byLane.set(lane, this.ofLane(lane) + 1);
     let settled = false;
     return {
       delivery,
@@ -20,6 +28,7 @@ export class Pending {
         settled = true;
         this.count -= 1;
         this.size -= size;
+        this.#byLane.set(lane, this.ofLane(lane) - 1);
         settle();
       },
     };

@@ -1,6 +1,7 @@
 /** The queues of all webhooks that have something in memory or in the table. */
+
+import type { Waiting } from './leftovers.ts';
 import type { Entry, RowHead, TenantConfiguration, Webhook } from './model.ts';
-import type { Waiting } from './parked.ts';
 import { WebhookQueue } from './queue.ts';
 
 export class Queues {
@@ -23,6 +24,10 @@ export class Queues {
     // an older window never brings an older configuration: both come from one cache
     if (queue.webhook !== webhook) queue.configure(webhook);
     return queue;
+  }
+
+  ofLanes(lanes: readonly number[]): WebhookQueue[] {
+    return [...this.#queues.values()].filter(({ webhook }) => lanes.includes(webhook.lane));
   }
 
   delete(queue: WebhookQueue): void {

@@ -38,6 +38,8 @@ export class Recorder {
   #writing: Promise<void> | undefined;
   #positionsWrittenAt = performance.now();
   #written = new Map<number, Position>();
+  /** Of lanes that are given back. */
+  #last: { positions: readonly [number, Position][]; written: () => void }[] = [];
   #stopped = false;
 
   constructor(options: RecorderOptions) {
@@ -54,6 +56,14 @@ export class Recorder {
   tick(): void {
     if (performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS && this.#movedPositions().length > 0)
       this.#schedule();
+  }
+
+  /** Writes the last positions of lanes that are given back, after all that was added before. */
+  writeLast(positions: readonly [number, Position][]): Promise<void> {
+    return new Promise((written) => {
+      this.#last.push({ positions, written });
+      this.#schedule();
+    });
   }
 
   /** Writes what is left, positions too. */
@@ -79,7 +89,7 @@ export class Recorder {
       .finally(() => {
         this.#writing = undefined;
         // what came in while the last batch was being wound up
-        if (this.#entries.length > 0) this.#schedule();
+        if (this.#hasWork) this.#schedule();
       });
   }
 
@@ -89,14 +99,21 @@ export class Recorder {
     do {
       const entries = this.#entries.splice(0, BATCH_MAX);
       const positionsDue = performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS;
-      const moved = positionsDue ? this.#movedPositions() : [];
+      // what was added before them is written before or with them
+      const last = this.#entries.length === 0 ? this.#last.splice(0) : [];
+      const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
       if (entries.length === 0 && moved.length === 0) return;
       const heads = await this.#commit(entries, moved);
       for (const [lane, position] of moved) this.#written.set(lane, position);
       for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
       if (positionsDue) this.#positionsWrittenAt = performance.now();
+      for (const { written } of last) written();
       this.#options.onCommitted(entries, heads);
-    } while (this.#entries.length > 0 && !this.#stopped);
+    } while (this.#hasWork);
+  }
+
+  get #hasWork(): boolean {
+    return !this.#stopped && (this.#entries.length > 0 || this.#last.length > 0);
   }
 
   #movedPositions(): [number, Position][] {

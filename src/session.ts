@@ -8,25 +8,25 @@
  *          windows.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
  */
 import type pg from 'pg';
-import { type Responsible, STUCK_MS } from './backlog.ts';
 import { Breakers } from './breaker.ts';
 import type { Settings } from './config.ts';
 import { connect, endpointsOf, openPool, QUERY_MS_MAX } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { Dispatcher } from './dispatch.ts';
+import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
 import { type Lane, RENEW_MS } from './lanes.ts';
 import { Lease, within } from './lease.ts';
-import { type Bell, listen } from './listen.ts';
+import { readHealth } from './leftovers.ts';
+import { type Bell, listen, type Ring } from './listen.ts';
 import { type Logger, logAttempt } from './log.ts';
 import { Maintenance } from './maintain.ts';
 import { judge } from './match.ts';
 import type { Metrics, Vitals } from './metrics.ts';
-import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
-import { type DueQuery, readDue, readHealth } from './parked.ts';
+import type { Attempt, Entry, Request, Webhook } from './model.ts';
+import { type DueQuery, readDue } from './parked.ts';
 import { READER_SETTINGS } from './read.ts';
 import { Recorder } from './record.ts';
-import { timeRoundTrips } from './round-trips.ts';
 import { Stream } from './stream.ts';
 import type { Tracing } from './tracing.ts';
 import { OpenWindows } from './windows.ts';
@@ -40,36 +40,39 @@ const CLOSE_MS = 2_000;
 /** Connections beside the reader's and the listener's: recording, configurations, parked deliveries, leases. */
 const POOL_MAX = 4;
 
+/** Who is told of what it does. */
+export interface Observers {
+  log: Logger;
+  metrics: Metrics;
+  tracing: Tracing | undefined;
+}
+
 export class Session {
+  readonly #schemaVersion: number;
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #metrics: Metrics;
-  readonly #tracing: Tracing | undefined;
   readonly #lease: Lease;
-  readonly #predecessor: string | null;
   readonly #pool: pg.Pool;
   readonly #windows = new OpenWindows();
   readonly #sender: Sender;
   #databaseEndpoints: Awaited<ReturnType<typeof endpointsOf>> = [];
+  /** Epoch of each lane that is held. */
+  readonly #epochs = new Map<number, string>();
+  readonly #breakers: Breakers;
   #dispatcher: Dispatcher | undefined;
+  #intake: Intake | undefined;
   #stream: Stream | undefined;
   #recorder: Recorder | undefined;
+  #handover: Handover | undefined;
   #bell: Bell | undefined;
-  #breakers: Breakers | undefined;
   readonly #stopping = new AbortController();
   #fail: (error: Error) => void = () => {};
   readonly #failed: Promise<never>;
 
-  /** `predecessor` is the session of this process before this one: its lanes need not be waited for. */
-  constructor(
-    settings: Settings,
-    log: Logger,
-    metrics: Metrics,
-    tracing: Tracing | undefined,
-    predecessor: Session | undefined,
-  ) {
-    this.#tracing = tracing;
-    this.#predecessor = predecessor ? predecessor.#lease.owner : null;
+  /** `owner` is a uuid, the same for all sessions of a daemon: lanes of an earlier one need not be waited for. */
+  constructor(owner: string, schemaVersion: number, settings: Settings, { log, metrics, tracing }: Observers) {
+    this.#schemaVersion = schemaVersion;
     this.#settings = settings;
     this.#log = log;
     this.#metrics = metrics;
@@ -82,9 +85,11 @@ export class Session {
       max: POOL_MAX,
       onError: (error) => this.#fail(error),
     });
-    this.#pool.on('connect', (client) => this.#timeRoundTrips(client));
-    this.#lease = new Lease(this.#pool, log);
-    this.#sender = createSender(settings, { closed: () => this.#databaseEndpoints });
+    this.#pool.on('connect', (client) => metrics.timeRoundTrips(client));
+    this.#lease = new Lease(owner, this.#pool, log);
+    this.#breakers = new Breakers({ failures: settings.disableAfterFailures, days: settings.disableAfterDays });
+    const sender = createSender(settings, { closed: () => this.#databaseEndpoints });
+    this.#sender = tracing?.around(sender) ?? sender;
   }
 
   /** Ends the session in order: no more reading, attempts in flight may end, what they did is recorded, lanes go back. */
@@ -93,38 +98,24 @@ export class Session {
     this.#stream?.stop();
   }
 
+  /** The schema is not the one any more that this rowhook was made for. */
+  get wasMigrated(): boolean {
+    const { schemaVersion } = this.#lease;
+    return schemaVersion !== undefined && schemaVersion !== this.#schemaVersion;
+  }
+
   get vitals(): Vitals {
     const oldest = this.#windows.oldestOccurredAt;
     return {
-      lanes: this.#lease.held,
+      lanes: this.#lease.held.length,
+      standingBy: this.#lease.standingBy,
+      leaseIsValid: this.#lease.isValid,
+      lateMs: this.#stream?.lateMs ?? 0,
       inFlight: this.#dispatcher?.inFlight ?? 0,
       pending: this.#dispatcher?.pending.count ?? 0,
-      breakersOpen: this.#breakers?.openCount ?? 0,
+      breakersOpen: this.#breakers.openCount,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
     };
-  }
-
-  /** Whose lanes it answers for. */
-  get responsible(): Responsible {
-    return { owner: this.#lease.owner, standingBy: this.#lease.standingBy };
-  }
-
-  /** Why a restart of the process may help; null: it would not. */
-  get healthProblem(): string | null {
-    if ((this.#stream?.lateMs ?? 0) > STUCK_MS)
-      return `the loop has not turned for ${Math.round((this.#stream as Stream).lateMs)} ms`;
-    // what does not finish is parked after a second, so an old window means that nothing is recorded
-    if (this.#windows.oldestOpenMs > STUCK_MS)
-      return `an event has been undelivered for ${Math.round(this.#windows.oldestOpenMs)} ms, without being parked`;
-    return null;
-  }
-
-  /** Why nothing is delivered from here; null: it is, or another daemon does it. */
-  get readyProblem(): string | null {
-    if (this.#lease.standingBy) return null;
-    if (this.#lease.held === 0) return 'it is starting, or the database does not answer';
-    if (!this.#lease.isValid) return 'the leases could not be renewed: the database does not answer';
-    return this.healthProblem;
   }
 
   /** Resolves after stop(); rejects when the database or the lanes are lost. */
@@ -132,33 +123,30 @@ export class Session {
     let reader: pg.Client | undefined;
     const timers: NodeJS.Timeout[] = [];
     try {
-      const lanes = await Promise.race([this.#lease.take(this.#predecessor, this.#stopping.signal), this.#failed]);
-      if (this.#stopping.signal.aborted) return;
-      timers.push(setInterval(() => void this.#lease.renew().catch(this.#fail), RENEW_MS));
+      const lanes = await Promise.race([this.#lease.begin(this.#stopping.signal), this.#failed]);
+      if (this.#stopping.signal.aborted || this.wasMigrated) return;
+      timers.push(setInterval(() => void this.#renew().catch(this.#fail), RENEW_MS));
       timers.push(setInterval(() => this.#recorder?.tick(), RENEW_MS / 4));
       const maintenance = new Maintenance(this.#pool, this.#settings.retentionDays, this.#log);
       await maintenance.prepare();
-      timers.push(setInterval(() => void maintenance.run(), maintenance.everyMs));
+      // one daemon does it: the one with the first lane
+      const maintain = () => void (this.#lease.held.includes(0) && maintenance.run());
+      timers.push(setInterval(maintain, maintenance.everyMs));
       reader = await connect(this.#settings.databaseUrl, 'rowhook reader', QUERY_MS_MAX);
-      this.#timeRoundTrips(reader);
+      this.#metrics.timeRoundTrips(reader);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
       await reader.query(READER_SETTINGS);
       this.#databaseEndpoints = await endpointsOf(reader);
-      const intake = await this.#assemble(lanes);
-      const stream = new Stream(reader, lanes, {
-        wake: this.#settings.wake,
-        pending: () => this.#dispatcher?.pending ?? { count: 0, size: 0 },
-        take: (of, window) => intake.take(of, window),
-        onCaughtUp: () => intake.forgetBegun(),
-      });
-      this.#stream = stream;
+      const stream = this.#assemble(reader);
+      await this.#receive(lanes);
       if (this.#settings.wake === 'notify') {
-        this.#bell = await listen(this.#settings.databaseUrl, () => stream.ring(), this.#fail);
+        const onRing = (ring: Ring) => (ring === 'lanes' ? void this.#renew().catch(this.#fail) : stream.ring());
+        this.#bell = await listen(this.#settings.databaseUrl, onRing, this.#fail);
       }
       if (this.#stopping.signal.aborted) stream.stop();
       // a table whose lock it waits for must not keep deliveries waiting
-      void maintenance.run();
+      maintain();
       await Promise.race([stream.run(), this.#failed]);
       await Promise.race([this.#drain(), this.#failed]);
     } finally {
@@ -168,26 +156,24 @@ export class Session {
       await this.#sender.close();
       reader?.removeAllListeners('end');
       // a connection that does not answer must not keep the next session from starting
-      await this.#lease.giveBack();
+      await this.#lease.end();
       await within(CLOSE_MS, Promise.all([this.#bell?.close(), reader?.end(), this.#pool.end()]));
     }
   }
 
   /** Everything between the reader and the recorder. */
-  async #assemble(lanes: readonly Lane[]): Promise<Intake> {
-    const numbers = lanes.map(({ lane }) => lane);
+  #assemble(reader: pg.Client): Stream {
     const recorder = new Recorder({
       pool: this.#pool,
       owner: this.#lease.owner,
-      epochs: new Map(lanes.map(({ lane, epoch }) => [lane, epoch])),
+      epochs: this.#epochs,
       onCommitted: (entries, heads) => this.#dispatcher?.committed(entries, heads),
       positions: () => this.#windows.done,
       onError: this.#fail,
     });
-    this.#recorder = recorder;
     const options = {
       maxInFlight: this.#settings.maxInFlight,
-      send: (request: Request) => this.#send(request),
+      send: (request: Request) => this.#sender.send(request),
       record: (entry: Entry) => recorder.add(entry),
       readDue: (queries: readonly DueQuery[]) => readDue(this.#pool, queries),
       judge,
@@ -200,22 +186,46 @@ export class Session {
       onDisable: (webhook: Webhook, reason: string) => void this.#disable(webhook, reason).catch(this.#fail),
       onError: this.#fail,
     };
-    const { disableAfterFailures: failures, disableAfterDays: days } = this.#settings;
+    const dispatcher = new Dispatcher(options, this.#breakers);
+    const intake = new Intake(this.#pool, dispatcher, this.#windows);
+    const stream = new Stream(reader, {
+      wake: this.#settings.wake,
+      pending: () => dispatcher.pending,
+      take: (of, window) => intake.take(of, window),
+      onCaughtUp: (lanes) => intake.forgetBegun(lanes),
+    });
+    this.#handover = new Handover({
+      stream,
+      dispatcher,
+      recorder,
+      windows: this.#windows,
+      lease: this.#lease,
+      epochs: this.#epochs,
+      receive: (lanes) => this.#receive(lanes),
+    });
+    this.#recorder = recorder;
+    this.#dispatcher = dispatcher;
+    this.#intake = intake;
+    this.#stream = stream;
+    return stream;
+  }
+
+  /** Goes on where earlier owners of these lanes ended. */
+  async #receive(lanes: readonly Lane[]): Promise<void> {
+    for (const { lane, epoch } of lanes) this.#epochs.set(lane, epoch);
+    const numbers = lanes.map(({ lane }) => lane);
     const health = await readHealth(this.#pool, numbers);
-    this.#breakers = new Breakers(health, { failures, days });
-    this.#dispatcher = new Dispatcher(options, this.#breakers);
-    const intake = new Intake(this.#pool, this.#dispatcher, this.#windows);
+    this.#breakers.load(health);
     const since = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0] as string;
-    await intake.begin(numbers, since, new Set(health.keys()));
-    return intake;
+    await this.#intake?.begin(numbers, since, new Set(health.keys()));
+    this.#stream?.join(lanes);
   }
 
-  #send(request: Request): Promise<Outcome> {
-    return this.#tracing?.send(request, (traced) => this.#sender.send(traced)) ?? this.#sender.send(request);
-  }
-
-  #timeRoundTrips(client: pg.ClientBase): void {
-    timeRoundTrips(client, (seconds) => this.#metrics.roundTrip(seconds));
+  /** Says that we are here, and sees to our fair share. */
+  async #renew(): Promise<void> {
+    await this.#lease.renew();
+    if (this.wasMigrated) this.stop();
+    else await this.#handover?.rebalance();
   }
 
   async #disable(webhook: Webhook, reason: string): Promise<void> {
@@ -223,8 +233,11 @@ export class Session {
     await this.#pool.query('select rowhook._disable_webhook($1, $2)', [webhook.id, reason]);
   }
 
+  /** Each lane is given back as soon as its attempts have ended. */
   async #drain(): Promise<void> {
-    await this.#dispatcher?.drain(DRAIN_MS);
+    if (this.#stopping.signal.aborted) await this.#lease.leave();
+    await this.#handover?.giveAll(DRAIN_MS);
+    this.#dispatcher?.stop();
     await this.#recorder?.flush();
   }
 }

@@ -29,27 +29,29 @@ export interface StreamOptions {
   /** Deliveries in memory, and characters of their payloads. */
   pending(): { count: number; size: number };
   take(lanes: readonly number[], window: Window): Promise<void>;
-  /** Everything that was committed when the stream began has been taken. */
-  onCaughtUp(): void;
+  /** Everything of these lanes that was committed when they joined the stream has been taken. */
+  onCaughtUp(lanes: readonly number[]): void;
 }
 
 export class Stream {
   readonly #client: pg.Client;
   readonly #doorbell: Doorbell;
   readonly #options: StreamOptions;
-  #groups: Group[];
+  #groups: Group[] = [];
   #stamps = 0;
+  /** To be done between two windows. */
+  #errands: (() => void)[] = [];
   #rang = false;
   #stopping = false;
+  #ended = false;
   #wake: () => void = () => {};
   /** performance.now() by which the loop must have turned again, but for the time that a query takes. */
   #nextTurnAt = performance.now();
 
-  constructor(client: pg.Client, lanes: readonly Lane[], options: StreamOptions) {
+  constructor(client: pg.Client, options: StreamOptions) {
     this.#client = client;
     this.#options = options;
     this.#doorbell = new Doorbell(client, options.wake);
-    this.#groups = groupByPosition(lanes).map((group) => ({ ...group, stamp: 0 }));
   }
 
   /** How long ago the loop should have turned, in milliseconds. */
@@ -68,12 +70,47 @@ export class Stream {
     this.#wake();
   }
 
+  /** Reads these lanes too. */
+  join(lanes: readonly Lane[]): void {
+    this.#betweenWindows(() => {
+      // their positions are newer than any snapshot of ours: the others come to them, and not the other way round
+      const stamp = ++this.#stamps;
+      for (const group of groupByPosition(lanes)) this.#groups.push({ ...group, stamp });
+    });
+  }
+
+  /** Reads these lanes no more, and tells how far they were read. */
+  leave(lanes: readonly number[]): Promise<Map<number, Position>> {
+    return new Promise((resolve) => {
+      this.#betweenWindows(() => {
+        const positions = new Map<number, Position>();
+        for (const group of this.#groups)
+          for (const lane of group.lanes) if (lanes.includes(lane)) positions.set(lane, group.position);
+        this.#groups = this.#groups
+          .map((group) => ({ ...group, lanes: group.lanes.filter((lane) => !positions.has(lane)) }))
+          .filter((group) => group.lanes.length > 0);
+        resolve(positions);
+      });
+    });
+  }
+
+  #betweenWindows(errand: () => void): void {
+    this.#errands.push(errand);
+    if (this.#ended) this.#runErrands();
+    else this.#wake();
+  }
+
+  #runErrands(): void {
+    for (const errand of this.#errands.splice(0)) errand();
+  }
+
   /** Reads until stop(). */
   async run(): Promise<void> {
     await this.#doorbell.setAwake();
     let pulse: Pulse = { snapshot: '', sequenceValue: '' };
     while (!this.#stopping) {
       this.#nextTurnAt = performance.now();
+      this.#runErrands();
       if (this.#rang) {
         this.#rang = false;
         await this.#doorbell.wake();
@@ -96,32 +133,35 @@ export class Stream {
       }
       await this.#pause(await this.#doorbell.rest(pulse.snapshot));
     }
+    this.#ended = true;
+    this.#runErrands();
     // another daemon may be asleep: nobody would ring for it
     if (this.#doorbell.mode !== 'awake') await this.#doorbell.setAwake();
   }
 
   /** One window of each group. Returns whether there was news, or may be more. */
   async #readAll(): Promise<boolean> {
-    const [head] = this.#groups as [Group];
+    const [head] = this.#groups;
     let more = this.#groups.length > 1;
     let changes = 0;
     for (const group of this.#groups) {
-      const joins = group !== head && isBetween(head) && isBetween(group) && head.stamp > group.stamp;
+      const joins =
+        head !== undefined && group !== head && isBetween(head) && isBetween(group) && head.stamp > group.stamp;
       if (isBetween(group)) group.stamp = joins ? head.stamp : ++this.#stamps;
-      const window = await readWindow(this.#client, group.lanes, group.position, joins ? head.position : undefined);
+      const window = await readWindow(this.#client, group.lanes, group.position, joins ? head?.position : undefined);
       await this.#options.take(group.lanes, window);
       group.position = window.after;
       changes += window.changes.length;
       more ||= window.more;
     }
     this.#groups = merge(this.#groups);
-    if (!more) this.#options.onCaughtUp();
+    if (!more) this.#options.onCaughtUp(this.#groups.flatMap(({ lanes }) => lanes));
     return more || changes > 0;
   }
 
   /** Waits for a ring or a stop, this long at most. */
   async #pause(ms: number): Promise<void> {
-    if (this.#rang || this.#stopping) return;
+    if (this.#rang || this.#stopping || this.#errands.length > 0) return;
     this.#nextTurnAt = performance.now() + ms;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
@@ -140,7 +180,8 @@ function isBetween({ position }: Group): boolean {
 
 /** Groups that have come to where the first one is join it. */
 function merge(groups: Group[]): Group[] {
-  const [head, ...others] = groups as [Group, ...Group[]];
+  const [head, ...others] = groups;
+  if (!head) return [];
   const met = (group: Group) => isBetween(group) && isBetween(head) && group.position.from === head.position.from;
   head.lanes = [...head.lanes, ...others.filter(met).flatMap(({ lanes }) => lanes)];
   return [head, ...others.filter((group) => !met(group))];

@@ -29,7 +29,10 @@ export function terminal(stream: NodeJS.WriteStream): Out {
 
 export type Cell = string | number | null | undefined | { text: string; style: Style };
 
-/** Prints rows under their headers. The widest columns give way first; ids never do, because people copy them. */
+/**
+ * Prints rows under their headers. The widest columns give way first; ids never do, because people copy them. What does not fit
+ * even so is printed as pairs, row by row.
+ */
 export function printTable(out: Out, headers: readonly string[], rows: readonly (readonly Cell[])[]): void {
   const texts = [headers, ...rows.map((row) => row.map(textOf))];
   const widths = fittingWidths(
@@ -37,6 +40,16 @@ export function printTable(out: Out, headers: readonly string[], rows: readonly 
     headers.map((header) => /\bid$/.test(header)),
     out.columns,
   );
+  if (out.columns !== undefined && widthOf(widths) > out.columns) {
+    for (const row of rows) {
+      printPairs(
+        out,
+        headers.map((header, column) => [header, row[column]]),
+      );
+      out.print();
+    }
+    return;
+  }
   const line = (cells: readonly string[], paint: (text: string, column: number) => string) =>
     cells
       .map((text, column) => paint(cut(text, widths[column] ?? 0).padEnd(widths[column] ?? 0), column))
@@ -58,7 +71,8 @@ export function printTable(out: Out, headers: readonly string[], rows: readonly 
 export function printPairs(out: Out, pairs: readonly (readonly [string, Cell])[]): void {
   const width = Math.max(...pairs.map(([name]) => name.length));
   for (const [name, cell] of pairs) {
-    out.print(`${out.paint('dim', name.padEnd(width))}${GAP}${textOf(cell)}`.trimEnd());
+    const text = typeof cell === 'object' && cell !== null ? out.paint(cell.style, textOf(cell)) : textOf(cell);
+    out.print(`${out.paint('dim', name.padEnd(width))}${GAP}${text}`.trimEnd());
   }
 }
 
@@ -79,8 +93,21 @@ function escapeControls(text: string, controls: RegExp): string {
   });
 }
 
+export interface ProgressLine {
+  draw(text: string): void;
+  /** Before anything else is printed. */
+  clear(): void;
+}
+
+/** One line of a terminal, written over again and again; nothing where there is no terminal. */
+export function progressLine(out: Out): ProgressLine {
+  const { columns } = out;
+  const draw = (text: string) => columns !== undefined && out.write(`\r\u001b[K${cut(text, columns - 1)}`);
+  return { draw, clear: () => draw('') };
+}
+
 const GAP = '  ';
-const NARROWEST = 8;
+const NARROWEST = 6;
 
 function textOf(cell: Cell): string {
   return printable(String((typeof cell === 'object' && cell !== null ? cell.text : cell) ?? ''));
@@ -94,12 +121,15 @@ function cut(text: string, width: number): string {
   return lengthOf(text) > width ? `${[...text].slice(0, width - 1).join('')}…` : text;
 }
 
+function widthOf(widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1));
+}
+
 /** Narrows the widest column that may be narrowed, down to the next widest, until the row fits or nothing gives. */
 function fittingWidths(natural: readonly number[], fixed: readonly boolean[], columns: number | undefined): number[] {
   const widths = [...natural];
   if (columns === undefined) return widths;
-  const tooWide = () => widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1)) - columns;
-  while (tooWide() > 0) {
+  while (widthOf(widths) > columns) {
     const widest = Math.max(...widths.map((width, column) => (fixed[column] ? 0 : width)));
     if (widest <= NARROWEST) break;
     const column = widths.findIndex((width, index) => width === widest && !fixed[index]);

@@ -10,6 +10,10 @@ export class Turns {
   readonly #breakers: Breakers;
   readonly #tenants: TenantLimits<WebhookQueue>;
   readonly #now: () => number;
+  /** Lanes that are about to be given back: suspects of theirs start nothing. */
+  leaving: ReadonlySet<number> = new Set();
+  /** Lanes that start nothing at all. */
+  readonly frozen = new Set<number>();
 
   constructor(flights: Flights, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, now: () => number) {
     this.#flights = flights;
@@ -46,7 +50,9 @@ export class Turns {
     const { webhook, limiter } = queue;
     const state = this.#breakers.state(webhook.id, this.#now());
     if (state === 'open' || (state === 'probing' && limiter.inFlight > 0)) return false;
-    if (!this.#flights.hasSlotFor(queue, this.isSuspect(queue))) return false;
+    const isSuspect = this.isSuspect(queue);
+    if (this.frozen.has(webhook.lane) || (isSuspect && this.leaving.has(webhook.lane))) return false;
+    if (!this.#flights.hasSlotFor(queue, isSuspect)) return false;
     const now = performance.now();
     return limiter.mayStart(now) && this.#tenants.mayStart(webhook, queue, now);
   }

@@ -2,13 +2,11 @@
 import type { Position } from './model.ts';
 
 interface OpenWindow {
-  lanes: readonly number[];
+  lanes: number[];
   after: Position;
   pending: number;
   /** When its first event happened; undefined: it has none. */
   occurredAt: number | undefined;
-  /** performance.now() */
-  openedAt: number;
 }
 
 export class OpenWindows {
@@ -25,20 +23,21 @@ export class OpenWindows {
     return this.#open[0]?.occurredAt;
   }
 
-  /** For how long the oldest open window has been open, in milliseconds. */
-  get oldestOpenMs(): number {
-    return this.#open[0] ? performance.now() - this.#open[0].openedAt : 0;
-  }
-
   /** A window of `count` deliveries was read. Returns what each of them calls once it need not be waited for. */
   open(lanes: readonly number[], after: Position, count: number, occurredAt: number | undefined): () => void {
-    const window = { lanes: [...lanes], after, pending: count, occurredAt, openedAt: performance.now() };
+    const window = { lanes: [...lanes], after, pending: count, occurredAt };
     this.#open.push(window);
     this.#advance();
     return () => {
       window.pending -= 1;
       if (window.pending === 0) this.#advance();
     };
+  }
+
+  /** These lanes are given back: their positions are another's now. */
+  forget(lanes: readonly number[]): void {
+    for (const lane of lanes) this.#done.delete(lane);
+    for (const window of this.#open) window.lanes = window.lanes.filter((lane) => !lanes.includes(lane));
   }
 
   #advance(): void {

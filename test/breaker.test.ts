@@ -7,7 +7,7 @@ const day = 86_400_000;
 
 function failTimes(times: number, now: number, health?: Health): Health {
   let last = health;
-  for (let i = 0; i < times; i++) last = afterFailure(last, now);
+  for (let i = 0; i < times; i++) last = afterFailure(last, 3, now);
   return last as Health;
 }
 
@@ -26,7 +26,7 @@ test('each failed probe doubles the pause, up to ten minutes', () => {
   const pauses: number[] = [];
   for (let i = 0; i < 7; i++) {
     const now = health.openUntil as number;
-    health = afterFailure(health, now);
+    health = afterFailure(health, 3, now);
     pauses.push((health.openUntil as number) - now);
   }
   expect(pauses).toEqual([1, 2, 4, 8, 10, 10, 10].map((minutes) => minutes * minute));
@@ -34,19 +34,33 @@ test('each failed probe doubles the pause, up to ten minutes', () => {
 
 test('a webhook is disabled only when it fails both often enough and for long enough', () => {
   const policy = { failures: 50, days: 3 };
-  const health = (failures: number) => ({ failures, failingSince: 0, openUntil: null, openings: 0 });
+  const health = (failures: number) => ({ lane: 3, failures, failingSince: 0, openUntil: null, openings: 0 });
   expect(shouldDisable(health(1_000), policy, 3 * day - 1)).toBe(false);
   expect(shouldDisable(health(49), policy, 30 * day)).toBe(false);
   expect(shouldDisable(health(50), policy, 3 * day)).toBe(true);
 });
 
 test('a success forgets every failure, and says so only when there was one', () => {
-  const breakers = new Breakers(new Map(), { failures: 50, days: 3 });
+  const breakers = new Breakers({ failures: 50, days: 3 });
   expect(breakers.succeeded('w')).toBeUndefined();
-  for (let i = 0; i < 10; i++) breakers.failed('w', 0);
+  for (let i = 0; i < 10; i++) breakers.failed({ id: 'w', lane: 3 }, 0);
   expect(breakers.state('w', 29_999)).toBe('open');
   expect(breakers.state('w', 30_000)).toBe('probing');
   expect(breakers.succeeded('w')).toBeNull();
   expect(breakers.state('w', 30_000)).toBe('closed');
-  expect(breakers.failed('w', 40_000).health).toMatchObject({ failures: 1, failingSince: 40_000, openings: 0 });
+  expect(breakers.failed({ id: 'w', lane: 3 }, 40_000).health).toMatchObject({
+    failures: 1,
+    failingSince: 40_000,
+    openings: 0,
+  });
+});
+
+test('what is known of a webhook goes with its lane', () => {
+  const breakers = new Breakers({ failures: 50, days: 3 });
+  for (let i = 0; i < 10; i++) {
+    breakers.failed({ id: 'goes', lane: 3 }, 0);
+    breakers.failed({ id: 'stays', lane: 4 }, 0);
+  }
+  breakers.forgetLanes([3]);
+  expect([breakers.state('goes', 0), breakers.state('stays', 0)]).toEqual(['closed', 'open']);
 });

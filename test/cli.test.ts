@@ -17,16 +17,21 @@ const COMMANDS = [
     'watch',
     'unwatch',
     'sources',
+    'adopt',
     'start',
     'demo',
     'webhook',
     'logs',
+    'logs show',
     'deliveries',
     'replay',
+    'status',
+    'doctor',
     'listen',
     'verify',
+    'completion',
   ],
-  ...['create', 'list', 'show', 'update', 'enable', 'disable', 'test', 'rotate-secret', 'delete'].map(
+  ...['create', 'list', 'show', 'update', 'enable', 'disable', 'test', 'explain', 'rotate-secret', 'delete'].map(
     (name) => `webhook ${name}`,
   ),
 ];
@@ -48,6 +53,12 @@ describe('help', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     for (const command of COMMANDS.filter((name) => !name.includes(' '))) expect(stdout).toMatch(`\n  ${command} `);
     expect(stdout).toContain('Exit codes: 0 done, 1 failed, 2 wrong usage.');
+  });
+
+  test('every command is among those that are tested here', async () => {
+    const { stdout } = await rowhook(['completion', 'fish']);
+    const [, places = ''] = /\n {6}case (.*)\n/.exec(stdout) ?? [];
+    expect([...places.matchAll(/' ([^']+)'/g)].map(([, command]) => command).sort()).toEqual([...COMMANDS].sort());
   });
 
   test.each(COMMANDS)('of %s shows examples and exit codes', async (command) => {
@@ -112,6 +123,8 @@ describe('a database that does not answer exits 1 with one sentence', () => {
     ['sources'],
     ['logs'],
     ['deliveries'],
+    ['status'],
+    ['doctor'],
     ['webhook', 'list'],
     ['watch', 'deals'],
     ['start'],

@@ -2,121 +2,22 @@
 //
 // These tests wait for leases to run out rather than for the processor, so they run side by side.
 
-import { describe, expect, type TestContext, test } from 'vitest';
-import { takeLanes } from '../src/lanes.ts';
-import { type Counter, startCounter } from './support/counter.ts';
-import { caughtUp, type DaemonProcess, startDaemonProcess } from './support/daemon.ts';
-import { createDatabase, type TestDatabase } from './support/database.ts';
-import { Load } from './support/load.ts';
+import { describe, expect, test } from 'vitest';
+import { startCounter } from './support/counter.ts';
+import { caughtUp, startDaemonProcess } from './support/daemon.ts';
 import { startProxy } from './support/proxy.ts';
+import {
+  expectNothingLost,
+  expectTidyConnections,
+  maxInFlight,
+  moreRequests,
+  ownDatabase,
+  secondsOf,
+  startScene,
+} from './support/scene.ts';
 import { startServer } from './support/server.ts';
 import { waitUntil } from './support/wait.ts';
 import { createWebhook } from './support/webhook.ts';
-
-const maxInFlight = 32;
-/** So that some attempts are always in flight. */
-const answerAfterMs = 25;
-
-interface Scene {
-  database: TestDatabase;
-  receiver: Counter;
-  /** Ids of rows, as often as they came. */
-  arrived: Map<number, number>;
-  load: Load;
-  daemon(env?: Record<string, string>): DaemonProcess;
-}
-
-type Finished = TestContext['onTestFinished'];
-
-async function ownDatabase(onTestFinished: Finished): Promise<TestDatabase> {
-  const database = await createDatabase();
-  onTestFinished(() => database.drop());
-  return database;
-}
-
-/** A database under load and a receiver; daemons are ended with the test. */
-async function startScene(database: TestDatabase, onTestFinished: Finished): Promise<Scene> {
-  const arrived = new Map<number, number>();
-  const receiver = await startCounter({
-    answerAfterMs,
-    onRequest: (body) => {
-      const { id } = JSON.parse(body.toString()).data;
-      arrived.set(id, (arrived.get(id) ?? 0) + 1);
-    },
-  });
-  await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: maxInFlight });
-  const load = await Load.start(database);
-  const daemons: DaemonProcess[] = [];
-  onTestFinished(async () => {
-    await load.stop();
-    for (const daemon of daemons) await daemon.kill('SIGKILL');
-    await receiver.close();
-  });
-  return {
-    database,
-    receiver,
-    arrived,
-    load,
-    daemon(env = {}) {
-      const daemon = startDaemonProcess(database.daemonUrl, { ROWHOOK_MAX_IN_FLIGHT: String(maxInFlight), ...env });
-      daemons.push(daemon);
-      return daemon;
-    },
-  };
-}
-
-/** Waits for this many more requests than there are, and says how many seconds it took. */
-async function moreRequests({ receiver }: Scene, count = 100, timeoutMs = 30_000): Promise<number> {
-  const wanted = receiver.requests + count;
-  return secondsOf(() => waitUntil(`${count} more requests`, () => receiver.requests >= wanted, { timeoutMs }));
-}
-
-async function secondsOf(work: () => Promise<unknown>): Promise<number> {
-  const startedAt = performance.now();
-  await work();
-  return (performance.now() - startedAt) / 1_000;
-}
-
-/** Ends the load: every row has arrived, and `crashes` account for what came twice. */
-async function expectNothingLost(scene: Scene, crashes: number, what: string, seconds: number[] = []): Promise<void> {
-  const { database, load, arrived, receiver } = scene;
-  const rows = await load.stop();
-  await waitUntil('every row has arrived', () => arrived.size >= rows.length, { timeoutMs: 30_000 });
-  await caughtUp(database, { timeoutMs: 30_000 });
-  expect([...arrived.keys()].toSorted((a, b) => a - b)).toEqual(rows);
-  expect(load.acknowledged.filter((id) => !arrived.has(id))).toEqual([]);
-  await waitUntil('no delivery waits', async () => {
-    const waiting = await database.query('select from rowhook.webhook_deliveries');
-    return waiting.length === 0;
-  });
-  const twice = [...arrived.values()].reduce((sum, times) => sum + times - 1, 0);
-  const took = seconds.length > 0 ? `, going on after ${seconds.map((s) => s.toFixed(1)).join(', ')} s` : '';
-  console.log(`${what}: ${twice} of ${receiver.requests} requests came twice${took}`);
-  expect(twice).toBeLessThanOrEqual(crashes * maxInFlight);
-}
-
-/** Connections of one working daemon, none of them in a forgotten transaction. */
-async function expectTidyConnections({ database }: Scene): Promise<void> {
-  const names = await waitUntil('no transaction is open', async () => {
-    const all = await database.query<{ application_name: string; state: string }>(
-      `select application_name, state from pg_stat_activity
-        where datname = current_database() and application_name like 'rowhook%'`,
-    );
-    return all.some(({ state }) => state.includes('transaction'))
-      ? undefined
-      : all.map(({ application_name }) => application_name);
-  });
-  expect(names.filter((name) => name === 'rowhook listen')).toHaveLength(1);
-  expect(names.filter((name) => name === 'rowhook reader')).toHaveLength(1);
-  expect(names.length).toBeLessThanOrEqual(6);
-  expect(await database.query('select from pg_prepared_xacts where database = current_database()')).toEqual([]);
-}
-
-async function ownerOf({ database }: Scene): Promise<string> {
-  const owners = await database.query<{ owner_name: string }>('select distinct owner_name from rowhook.webhook_lanes');
-  expect(owners).toHaveLength(1);
-  return owners[0]?.owner_name ?? '';
-}
 
 describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
   test('when the daemon is killed, again and again, and another one started', async ({ onTestFinished }) => {
@@ -232,87 +133,5 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     expect(daemon.process.exitCode).toBeNull();
     // kernels give up after 15 minutes
     expect(seconds).toBeLessThan(60);
-  });
-});
-
-describe.concurrent('a second daemon', { timeout: 120_000 }, () => {
-  test('stands by, takes over from one that is killed, and at once from one that is stopped', async ({
-    onTestFinished,
-  }) => {
-    const scene = await startScene(await ownDatabase(onTestFinished), onTestFinished);
-    const [first, second] = [scene.daemon(), scene.daemon()];
-    const standsBy = (daemon: DaemonProcess) => daemon.stdout().includes('standing by');
-    await waitUntil('one of them stands by', () => standsBy(first) || standsBy(second));
-    const [active, standby] = standsBy(second) ? [first, second] : [second, first];
-    await moreRequests(scene);
-    expect(standby.stdout()).not.toContain('took lanes');
-
-    await active.kill('SIGKILL');
-    const afterKill = await secondsOf(() => standby.tookLanes());
-    await moreRequests(scene);
-    expect(await ownerOf(scene)).toMatch(`:${standby.pid}`);
-
-    const third = scene.daemon();
-    await waitUntil('the third stands by', () => standsBy(third));
-    const stopped = standby.kill('SIGTERM');
-    const afterStop = await secondsOf(() => third.tookLanes());
-    expect(await stopped.then(() => standby.process.exitCode)).toBe(0);
-    await moreRequests(scene);
-    // a daemon that stops in order repeats nothing
-    await expectNothingLost(scene, 1, 'takeover', [afterKill, afterStop]);
-    await expectTidyConnections(scene);
-    expect(afterKill).toBeLessThan(30);
-    // it looks every 2 s, and need not wait for a lease of 6
-    expect(afterStop).toBeLessThan(20);
-  });
-
-  test('takes over from one that is paused, which changes nothing when it wakes up', async ({ onTestFinished }) => {
-    const scene = await startScene(await ownDatabase(onTestFinished), onTestFinished);
-    const zombie = scene.daemon();
-    await zombie.tookLanes();
-    const successor = scene.daemon();
-    await waitUntil('the second stands by', () => successor.stdout().includes('standing by'));
-
-    // in the middle of a transaction, where it holds the locks of its lanes
-    await waitUntil('it is paused while it records', async () => {
-      zombie.process.kill('SIGSTOP');
-      const [inside] = await scene.database.query(
-        `select from pg_stat_activity
-          where datname = current_database() and application_name = 'rowhook' and state = 'idle in transaction'`,
-      );
-      if (!inside) zombie.process.kill('SIGCONT');
-      return inside !== undefined;
-    });
-    const seconds = await secondsOf(() => successor.tookLanes());
-    await moreRequests(scene);
-    const lanes = () => scene.database.query('select lane, epoch, owner from rowhook.webhook_lanes order by lane');
-    const before = await lanes();
-
-    zombie.process.kill('SIGCONT');
-    await waitUntil('it finds that it has lost its lanes', () => zombie.stdout().includes('the session ended'));
-    await waitUntil('it stands by', () => zombie.stdout().includes('standing by'));
-    await moreRequests(scene);
-    expect(await lanes()).toEqual(before);
-    expect(zombie.stdout().split('took lanes')).toHaveLength(2);
-
-    // and it is as good a standby as any
-    await successor.kill('SIGKILL');
-    const again = await secondsOf(() => zombie.tookLanes(2));
-    await expectNothingLost(scene, 2, 'a zombie', [seconds, again]);
-    expect(Math.max(seconds, again)).toBeLessThan(30);
-  });
-
-  test('that starts in the same moment leaves all lanes to one of them', async ({ onTestFinished }) => {
-    const database = await ownDatabase(onTestFinished);
-    for (let round = 0; round < 20; round++) {
-      await database.query('update rowhook.webhook_lanes set owner = null, lease_expires_at = null');
-      const owners = Array.from({ length: 6 }, () => crypto.randomUUID());
-      const taken = await Promise.all(owners.map((owner) => takeLanes(database.pool, owner, 'racer')));
-      expect(taken.map((lanes) => lanes.length).toSorted((a, b) => b - a)).toEqual([16, 0, 0, 0, 0, 0]);
-      expect(new Set(taken.flat().map(({ epoch }) => epoch))).toEqual(new Set([String(round + 1)]));
-    }
-    // neither is a part of them taken, as long as one is held
-    await database.query("update rowhook.webhook_lanes set lease_expires_at = now() - interval '1 s' where lane <> 7");
-    expect(await takeLanes(database.pool, crypto.randomUUID(), 'too early')).toEqual([]);
   });
 });

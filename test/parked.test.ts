@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { findWaiting, readDue } from '../src/parked.ts';
+import { findWaiting } from '../src/leftovers.ts';
+import { readDue } from '../src/parked.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { createWebhook } from './support/webhook.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Out, printable, printableLines, printPairs, printTable } from '../src/table.ts';
+import { type Out, printable, printableLines, printPairs, printTable, progressLine } from '../src/table.ts';
 
 function paper(columns: number | undefined): { out: Out; lines: string[] } {
   const lines: string[] = [];
@@ -35,6 +35,13 @@ test('a table fits the terminal: wide columns give way, ids do not', () => {
   expect(lines[1]?.length).toBeLessThanOrEqual(60);
 });
 
+test('a row that does not fit even so is printed as pairs', () => {
+  const { out, lines } = paper(40);
+  const id = '1f0cdd5e-0000-4000-8000-000000000000';
+  printTable(out, ['id', 'state'], [[id, { text: 'active', style: 'green' }]]);
+  expect(lines).toEqual([`<dim>id     ${id}`, '<dim>state  <green>active', '']);
+});
+
 test('nothing is cut where there is no terminal', () => {
   const { out, lines } = paper(undefined);
   printTable(out, ['url'], [['x'.repeat(500)]]);
@@ -55,4 +62,15 @@ test('control characters are shown and not obeyed', () => {
     'a\\x1b[31mb\\x0d\\x0a\\x00\\x9b\\u{202e}\\u{2028}é 🚀',
   );
   expect(printableLines('a\n\tb\u0007')).toBe('a\n\tb\\x07');
+});
+
+test('a progress line is written over on a terminal, and is nowhere else', () => {
+  const terminal = paper(12);
+  const line = progressLine(terminal.out);
+  line.draw('1 of 100 events');
+  line.clear();
+  expect(terminal.lines).toEqual(['\r\u001b[K1 of 100 e…', '\r\u001b[K']);
+  const file = paper(undefined);
+  progressLine(file.out).draw('1 of 100');
+  expect(file.lines).toEqual([]);
 });

@@ -1,5 +1,5 @@
 -- rowhook 0005: what the daemon writes: webhook_logs (every attempt), webhook_deliveries (only what did not finish at
--- once) and webhook_lanes (who reads which part of the outbox, and how far).
+-- once), webhook_lanes (who reads which part of the outbox, and how far) and webhook_daemons (who there is).
 --
 -- The happy path writes one log row per delivery and nothing else. A delivery gets a row in webhook_deliveries when
 -- it is parked: its attempt failed, its webhook is full, slow or broken, or an attempt takes so long that the
@@ -160,7 +160,21 @@ comment on table rowhook.webhook_lanes is
 comment on column rowhook.webhook_lanes.epoch is 'Counts owners: a write with an older epoch changes nothing.';
 comment on column rowhook.webhook_lanes.position_at is 'When the position was written: attempts logged since may not be covered by it.';
 
+create table rowhook.webhook_daemons (
+  id          uuid        primary key,
+  name        text        not null,
+  started_at  timestamptz not null default now(),
+  expires_at  timestamptz not null
+) with (fillfactor = 20);
+
+comment on table rowhook.webhook_daemons is
+  'The daemons that run: each says so every 2 s, and takes its fair share of the lanes among those whose time has not expired.';
+comment on column rowhook.webhook_daemons.id is 'The owner of its lanes in webhook_lanes.';
+comment on column rowhook.webhook_daemons.name is 'Host and process.';
+comment on column rowhook.webhook_daemons.expires_at is 'It counts until then. One that stops in order deletes its row.';
+
 alter table rowhook.webhook_deliveries enable row level security, force row level security;
+alter table rowhook.webhook_daemons    enable row level security, force row level security;
 alter table rowhook.webhook_logs       enable row level security, force row level security;
 alter table rowhook.webhook_health     enable row level security, force row level security;
 alter table rowhook.webhook_lanes      enable row level security, force row level security;
@@ -177,11 +191,14 @@ create policy tenant_reads_own on rowhook.webhook_health for select to rowhook_a
   select from rowhook.webhook_configurations c where c.id = webhook_id and c.tenant_id = (select rowhook.current_tenant())));
 create policy owner_has_all    on rowhook.webhook_lanes to rowhook_owner  using (true) with check (true);
 create policy daemon_has_all   on rowhook.webhook_lanes to rowhook_daemon using (true) with check (true);
+create policy owner_has_all    on rowhook.webhook_daemons to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all   on rowhook.webhook_daemons to rowhook_daemon using (true) with check (true);
 
 grant select on rowhook.webhook_deliveries, rowhook.webhook_logs, rowhook.webhook_health to rowhook_app;
 grant select, insert, update, delete on rowhook.webhook_deliveries, rowhook.webhook_health to rowhook_daemon;
 grant select, insert on rowhook.webhook_logs to rowhook_daemon;
 grant select, update on rowhook.webhook_lanes to rowhook_daemon;
+grant select, insert, update, delete on rowhook.webhook_daemons to rowhook_daemon;
 grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
 
 -- A view of the log, not a count kept on the side: whoever may read the rows may read their sums. Ask for one tenant or

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { ageText } from '../age.ts';
 import { UserError } from '../errors.ts';
-import type { Out } from '../table.ts';
+import { type Out, progressLine } from '../table.ts';
 import { daemonRuns, theOne } from './webhook-row.ts';
 
 export interface ReplayOptions {
@@ -19,10 +20,15 @@ const ASK_EVERY_MS = 500;
 /** Queues events of a webhook again, under their old ids. The times may be relative: `2h` is two hours ago. */
 export async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
   const { since = '0s', until = '0s', only, dryRun = false } = options; // 0s ago is now
-  const { rows } = await client.query<{ count: string }>(
-    `select rowhook.replay($1::uuid, ${timeSql(since, 2)}, ${timeSql(until, 3)}, $4, $5) as count`,
-    [webhookId, since, until, only, dryRun],
-  );
+  const line = progressLine(out);
+  // 200,000 events take 5 to 7 s
+  if (!options.json) line.draw(dryRun ? 'counting …' : 'queueing …');
+  const { rows } = await client
+    .query<{ count: string }>(
+      `select rowhook.replay($1::uuid, ${timeSql(since, 2)}, ${timeSql(until, 3)}, $4, $5) as count`,
+      [webhookId, since, until, only, dryRun],
+    )
+    .finally(line.clear);
   const count = Number(rows[0]?.count);
   if (options.json) {
     out.print(JSON.stringify({ webhook_id: webhookId, [dryRun ? 'would_replay' : 'replayed']: count }));
@@ -34,7 +40,7 @@ export async function replay(client: pg.Client, webhookId: string, options: Repl
     out.print(`Queued ${events(count)} again${await filterNote(client, webhookId, only)}, behind what is new.`);
   }
   if (count === 0 || dryRun) return;
-  if (options.wait) await waitForReplay(client, webhookId, options, out);
+  if (options.wait) await waitForReplay(client, webhookId, count, options, out);
   else if (!options.json) out.print('"rowhook logs --follow" shows them.');
 }
 
@@ -53,26 +59,48 @@ export async function replayDelivery(
   );
 }
 
-/** Prints how many are left whenever that has changed, until each was attempted. */
-async function waitForReplay(client: pg.Client, id: string, { json }: ReplayOptions, out: Out): Promise<void> {
+/** Says how many are left whenever that has changed, until each was attempted. */
+async function waitForReplay(
+  client: pg.Client,
+  id: string,
+  count: number,
+  { json }: ReplayOptions,
+  out: Out,
+): Promise<void> {
+  const line = progressLine(out);
+  const begun = performance.now();
   let before = -1;
-  for (;;) {
-    const { left, failed, isActive } = await progress(client, id);
-    if (left !== before && !json) out.print(`${left} left`);
-    if (left === 0) {
-      if (json) out.print(JSON.stringify({ webhook_id: id, left, failed }));
-      else if (failed > 0) {
-        out.print(`${failed} of them failed: "rowhook deliveries --webhook ${id}" shows what is tried again.`);
+  try {
+    for (;;) {
+      const { left, failed, isActive } = await progress(client, id);
+      if (left !== before && !json) {
+        if (out.columns === undefined) out.print(`${left} left`);
+        else line.draw(progressText(count, left, (performance.now() - begun) / 1_000));
       }
-      return;
+      if (left === 0) {
+        line.clear();
+        if (json) out.print(JSON.stringify({ webhook_id: id, left, failed }));
+        else if (failed === 0) out.print('All of them were delivered.');
+        else out.print(`${failed} of them failed: "rowhook deliveries --webhook ${id}" shows what is tried again.`);
+        return;
+      }
+      before = left;
+      if (!isActive)
+        throw new UserError(`webhook ${id} is switched off: ${left} wait until "rowhook webhook enable ${id}".`);
+      if (!(await daemonRuns(client)))
+        throw new UserError(`no daemon runs on this database: ${left} wait for "rowhook start".`);
+      await sleep(ASK_EVERY_MS);
     }
-    before = left;
-    if (!isActive)
-      throw new UserError(`webhook ${id} is switched off: ${left} wait until "rowhook webhook enable ${id}".`);
-    if (!(await daemonRuns(client)))
-      throw new UserError(`no daemon runs on this database: ${left} wait for "rowhook start".`);
-    await sleep(ASK_EVERY_MS);
+  } finally {
+    line.clear();
   }
+}
+
+/** `1200 of 5000 (24 %), 30 s left`. Others may be waiting from an earlier replay, so there can be more left than were queued. Pure. */
+export function progressText(count: number, left: number, seconds: number): string {
+  const done = Math.max(0, count - left);
+  const share = `${done} of ${count} (${Math.floor((done / count) * 100)} %)`;
+  return done === 0 || left === 0 ? share : `${share}, about ${ageText((seconds / done) * left)} left`;
 }
 
 async function progress(client: pg.Client, id: string): Promise<{ left: number; failed: number; isActive: boolean }> {

@@ -1,0 +1,8 @@
+/** How long something takes or is old, for people: `12 s`, `5 min`, `3 h`, `2 d`. */
+export function ageText(seconds: number): string {
+  const rounded = Math.max(0, Math.floor(seconds));
+  if (rounded < 120) return `${rounded} s`;
+  if (rounded < 7_200) return `${Math.floor(rounded / 60)} min`;
+  if (rounded < 172_800) return `${Math.floor(rounded / 3_600)} h`;
+  return `${Math.floor(rounded / 86_400)} d`;
+}

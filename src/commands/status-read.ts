@@ -1,0 +1,156 @@
+/** What `rowhook status` shows. A part that this role may not read is left out, and named. */
+import type pg from 'pg';
+import { type LaneLag, readLag } from '../lag.ts';
+import { schemaVersion } from '../migrate.ts';
+import { readSlots, type Slot } from '../slots.ts';
+
+export interface WebhookStatus {
+  id: string;
+  tenant_id: string | null;
+  name: string | null;
+  state: 'active' | 'off' | 'disabled' | 'deleted';
+  disabledReason: string | null;
+  parked: number;
+  failed: number;
+  /** Age of the oldest event that waits. */
+  oldestSeconds: number | null;
+  /** closed: its last attempt failed; null: it is healthy. */
+  breaker: 'closed' | 'open' | 'probing' | null;
+  failures: number | null;
+  /** Until an open breaker lets an attempt through. */
+  opensAgainSeconds: number | null;
+}
+
+export interface Status {
+  at: Date;
+  database: string;
+  server: string;
+  schemaVersion: number | null;
+  environment: string | null;
+  /** Of what nobody has read, or waits for another attempt. */
+  oldestUndeliveredSeconds: number | null;
+  parked: number;
+  failed: number;
+  breakersOpen: number;
+  webhooks: { active: number; off: number; disabled: number };
+  lanes: LaneLag[];
+  /** Webhooks that something waits for or failed for, that fail, or that rowhook disabled; the worst first. */
+  troubled: WebhookStatus[];
+  slots: Slot[];
+  unseen: string[];
+}
+
+interface Totals {
+  parked: number;
+  failed: number;
+  oldestSeconds: number | null;
+  breakersOpen: number;
+  active: number;
+  off: number;
+  disabled: number;
+}
+
+const NO_TOTALS: Totals = {
+  parked: 0,
+  failed: 0,
+  oldestSeconds: null,
+  breakersOpen: 0,
+  active: 0,
+  off: 0,
+  disabled: 0,
+};
+
+/** At most `limit` + 1 troubled webhooks. */
+export async function readStatus(client: pg.Client, limit: number): Promise<Status> {
+  const unseen: string[] = [];
+  const part = async <T>(name: string, read: () => Promise<T>, otherwise: T): Promise<T> => {
+    try {
+      return await read();
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      if (code !== '42501') throw error;
+      unseen.push(`${name}: ${message}; connect as a role that rowhook_daemon or rowhook_owner is granted to`);
+      return otherwise;
+    }
+  };
+  const server = await readServer(client);
+  const version = await part('version', () => schemaVersion(client), null);
+  const environment = await part('environment', () => readEnvironment(client), null);
+  const lanes = await part('lanes', () => readLag(client), []);
+  const totals = await part('webhooks', () => readTotals(client), NO_TOTALS);
+  const troubled = await part('webhooks that fail', () => readTroubled(client, limit + 1), []);
+  const slots = await part('slots', () => readSlots(client), []);
+  const ages = [totals.oldestSeconds, ...lanes.map(({ oldestSeconds }) => oldestSeconds)].filter((age) => age !== null);
+  return {
+    ...server,
+    schemaVersion: version,
+    environment,
+    oldestUndeliveredSeconds: ages.length === 0 ? null : Math.max(...ages),
+    parked: totals.parked,
+    failed: totals.failed,
+    breakersOpen: totals.breakersOpen,
+    webhooks: { active: totals.active, off: totals.off, disabled: totals.disabled },
+    lanes,
+    troubled,
+    slots,
+    unseen,
+  };
+}
+
+async function readServer(client: pg.Client): Promise<Pick<Status, 'at' | 'database' | 'server'>> {
+  const { rows } = await client.query<Pick<Status, 'at' | 'database' | 'server'>>(
+    `select clock_timestamp() as at, current_database() as database, current_setting('server_version') as server`,
+  );
+  return rows[0] as (typeof rows)[number];
+}
+
+async function readEnvironment(client: pg.Client): Promise<string | null> {
+  const { rows } = await client.query<{ environment: string | null }>(
+    'select environment from rowhook.webhook_installation',
+  );
+  return rows[0]?.environment ?? null;
+}
+
+async function readTotals(client: pg.Client): Promise<Totals> {
+  const { rows } = await client.query<Totals>(
+    `select d.*, c.*, h.*
+       from (select count(*) filter (where state = 'waiting')::float8 as parked,
+                    count(*) filter (where state = 'failed')::float8 as failed,
+                    extract(epoch from clock_timestamp() - min(occurred_at) filter (where state = 'waiting'))::float8 as "oldestSeconds"
+               from rowhook.webhook_deliveries) as d,
+            (select count(*) filter (where is_active)::int as active,
+                    count(*) filter (where not is_active and disabled_at is null)::int as off,
+                    count(*) filter (where not is_active and disabled_at is not null)::int as disabled
+               from rowhook.webhook_configurations) as c,
+            (select count(*)::int as "breakersOpen" from rowhook.webhook_health where open_until is not null) as h`,
+  );
+  return rows[0] ?? NO_TOTALS;
+}
+
+async function readTroubled(client: pg.Client, limit: number): Promise<WebhookStatus[]> {
+  const { rows } = await client.query<WebhookStatus>(
+    `with unfinished as (
+       select webhook_id as id, count(*) filter (where state = 'waiting')::float8 as parked,
+              count(*) filter (where state = 'failed')::float8 as failed, min(occurred_at) filter (where state = 'waiting') as oldest
+         from rowhook.webhook_deliveries group by webhook_id
+     ), troubled as (
+       select id from unfinished
+       union select webhook_id from rowhook.webhook_health
+       union select id from rowhook.webhook_configurations where not is_active and disabled_at is not null
+     )
+     select t.id, c.tenant_id, c.name, c.disabled_reason as "disabledReason",
+            case when c.id is null then 'deleted' when c.is_active then 'active' when c.disabled_at is null then 'off' else 'disabled' end as state,
+            coalesce(u.parked, 0) as parked, coalesce(u.failed, 0) as failed,
+            extract(epoch from clock_timestamp() - u.oldest)::float8 as "oldestSeconds",
+            case when h.webhook_id is null then null when h.open_until is null then 'closed' when h.open_until > clock_timestamp() then 'open' else 'probing' end as breaker,
+            h.failures, greatest(extract(epoch from h.open_until - clock_timestamp()), 0)::float8 as "opensAgainSeconds"
+       from troubled t
+       left join unfinished u on u.id = t.id
+       left join rowhook.webhook_configurations c on c.id = t.id
+       left join rowhook.webhook_health h on h.webhook_id = t.id
+      order by u.failed desc nulls last, u.parked desc nulls last, t.id
+      limit $1`,
+    [limit],
+  );
+  return rows;
+}

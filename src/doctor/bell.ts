@@ -1,0 +1,55 @@
+/**
+ * Whether a notification arrives: one connection listens, another rings. A pooler that shares its connections by transaction
+ * takes LISTEN without a word and passes nothing on.
+ */
+import { randomUUID } from 'node:crypto';
+import type pg from 'pg';
+import { connect } from '../db.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+export async function bell({ databaseUrl, wake, limits }: Examination): Promise<Remark[]> {
+  const listener = await connect(databaseUrl, 'rowhook doctor');
+  const ringer = await connect(databaseUrl, 'rowhook doctor').catch(async (error) => {
+    await listener.end();
+    throw error;
+  });
+  const channel = `rowhook_doctor_${randomUUID().replaceAll('-', '')}`;
+  try {
+    const pooled = await isPooled(listener);
+    if (await isHeard(listener, ringer, channel, limits.listenMs)) {
+      return [fine(`LISTEN works${pooled ? ', through a pooler in session mode' : ''}`)];
+    }
+    // a pooler keeps the connection that listens, and may hand it to anybody
+    await Promise.all([listener.query('unlisten *'), ringer.query('unlisten *')]);
+    return [
+      {
+        kind: wake === 'notify' ? 'error' : 'warning',
+        what: `a NOTIFY did not arrive within ${limits.listenMs} ms${pooled ? ': a pooler in transaction mode stands in between' : ''}`,
+        why: 'A sleeping daemon is not woken, so events wait for up to 30 s; and what it sets for its session reaches others.',
+        mend: 'give the daemon a DATABASE_URL that leads to PostgreSQL directly, or to a pool with pool_mode = session',
+      },
+    ];
+  } finally {
+    await Promise.all([listener.end(), ringer.end()]);
+  }
+}
+
+async function isHeard(listener: pg.Client, ringer: pg.Client, channel: string, withinMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const heard = new Promise<boolean>((resolve) => {
+    listener.on('notification', (message) => message.channel === channel && resolve(true));
+    timer = setTimeout(() => resolve(false), withinMs);
+  });
+  await listener.query(`listen ${channel}`);
+  await ringer.query('select pg_notify($1, $2)', [channel, '']);
+  const answer = await heard;
+  clearTimeout(timer);
+  return answer;
+}
+
+/** A pooler makes up the process id that it tells its clients. */
+async function isPooled(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  const told = (client as { processID?: number | null }).processID;
+  return typeof told === 'number' && told !== rows[0]?.pid;
+}

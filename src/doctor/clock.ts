@@ -1,0 +1,30 @@
+/** Whether this machine and the server agree on the time. */
+import { type Examination, fine, type Remark } from './remark.ts';
+
+const SAMPLES = 3;
+
+export async function clock({ client, limits, now }: Examination): Promise<Remark[]> {
+  const samples: { aheadMs: number; withinMs: number }[] = [];
+  for (let n = 0; n < SAMPLES; n += 1) {
+    const before = now();
+    const { rows } = await client.query<{ ms: number }>(
+      'select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms',
+    );
+    const after = now();
+    samples.push({ aheadMs: (rows[0]?.ms ?? 0) - (before + after) / 2, withinMs: (after - before) / 2 });
+  }
+  // the fastest answer says it most exactly
+  const { aheadMs, withinMs } = samples.reduce((best, next) => (next.withinMs < best.withinMs ? next : best));
+  const seconds = Math.abs(aheadMs) / 1_000;
+  if (seconds <= limits.clockSeconds + withinMs / 1_000) {
+    return [fine(`the clocks of server and this machine differ by ${Math.round(Math.abs(aheadMs))} ms`)];
+  }
+  return [
+    {
+      kind: 'warning',
+      what: `the server's clock is ${seconds.toFixed(1)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this machine's`,
+      why: "Requests carry the server's time, and receivers refuse what is five minutes off theirs.",
+      mend: 'timedatectl set-ntp true   # on the machine whose clock is wrong',
+    },
+  ];
+}

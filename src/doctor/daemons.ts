@@ -1,0 +1,54 @@
+/** Whether a daemon delivers, belongs here, and makes progress. */
+import { ageText } from '../age.ts';
+import { readLag } from '../lag.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+export async function daemons(examination: Examination): Promise<Remark[]> {
+  const lanes = await readLag(examination.client);
+  const owners = [...new Set(lanes.flatMap(({ owner }) => owner ?? []))];
+  const free = lanes.filter(({ owner }) => owner === null);
+  const remarks: Remark[] = [];
+  if (free.length > 0) {
+    remarks.push({
+      kind: 'error',
+      what: owners.length === 0 ? 'no daemon delivers' : `no daemon owns ${free.length} of ${lanes.length} lanes`,
+      why: 'Events are captured and kept, and go out when one runs.',
+      mend: 'rowhook start',
+    });
+  } else {
+    remarks.push(fine(`${owners.join(', ')} ${owners.length === 1 ? 'delivers' : 'deliver'}`));
+  }
+  const { unreadSeconds } = examination.limits;
+  const stuck = lanes.filter(
+    ({ owner, oldestSeconds, positionAgeSeconds }) =>
+      owner !== null && (oldestSeconds ?? 0) > unreadSeconds && positionAgeSeconds > unreadSeconds,
+  );
+  if (stuck.length > 0) {
+    const oldest = Math.max(...stuck.map(({ oldestSeconds }) => oldestSeconds ?? 0));
+    remarks.push({
+      kind: 'error',
+      what: `${stuck.length} lanes stand still: their oldest event waits for ${ageText(oldest)}, and no position has moved since`,
+      why: 'The daemon holds the lanes and reads nothing, so nobody else can.',
+      mend: `look into the log of ${owners.join(', ')}, then restart it: another daemon takes over within 10 s`,
+    });
+  }
+  return [...remarks, ...(await environmentRemarks(examination))];
+}
+
+async function environmentRemarks({ client, environment }: Examination): Promise<Remark[]> {
+  const { rows } = await client.query<{ environment: string | null }>(
+    'select environment from rowhook.webhook_installation',
+  );
+  const recorded = rows[0]?.environment ?? null;
+  if (recorded === null || environment === undefined || recorded === environment) {
+    return [fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`)];
+  }
+  return [
+    {
+      kind: 'error',
+      what: `this database belongs to the environment "${recorded}", ROWHOOK_ENVIRONMENT is "${environment}"`,
+      why: 'Daemons with this setting refuse to start: a copy must not deliver to the customers of the original.',
+      mend: `rowhook adopt --environment ${environment} --undelivered discard   # if it is a copy that may deliver`,
+    },
+  ];
+}

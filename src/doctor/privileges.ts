@@ -1,0 +1,116 @@
+/** Whether this role may do what it came for, and whether rowhook_daemon has what a daemon needs. */
+import type pg from 'pg';
+import { printable } from '../table.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+/** As the migrations grant them; test/doctor.test.ts holds the list to that. */
+export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly<Record<string, string>>>> = {
+  table: {
+    webhook_configurations: 'select',
+    webhook_deliveries: 'select, insert, update, delete',
+    webhook_event_types: 'select',
+    webhook_health: 'select, insert, update, delete',
+    webhook_incarnations: 'select, insert',
+    webhook_installation: 'select, update',
+    webhook_lanes: 'select, update',
+    webhook_logs: 'select, insert',
+    webhook_outbox: 'select',
+    webhook_sources: 'select',
+    webhook_stats: 'select',
+    webhook_tenants: 'select',
+  },
+  sequence: {
+    doorbell: 'select, update',
+    webhook_logs_id_seq: 'usage, select',
+    webhook_outbox_id_seq: 'select',
+  },
+  function: {
+    _disable_webhook: 'execute',
+    _drop_old_logs: 'execute',
+    _make_log_partitions: 'execute',
+    _notice_restore: 'execute',
+    _recycle_slot: 'execute',
+    _ring: 'execute',
+    reconcile: 'execute',
+    schema_version: 'execute',
+  },
+};
+
+export async function privileges({ client }: Examination): Promise<Remark[]> {
+  const own = await ownRole(client);
+  // whoever may not use the schema cannot look into it
+  if (own.some(({ kind }) => kind === 'error')) return own;
+  return [...own, ...(await missingGrants(client)), ...(await mightyDaemons(client))];
+}
+
+async function ownRole(client: pg.ClientBase): Promise<Remark[]> {
+  const { rows } = await client.query<{ role: string; owner: boolean; daemon: boolean }>(
+    `select quote_ident(current_user) as role, pg_has_role('rowhook_owner', 'usage') as owner, pg_has_role('rowhook_daemon', 'usage') as daemon`,
+  );
+  const { role, owner, daemon } = rows[0] as (typeof rows)[number];
+  if (daemon) return [fine(`${printable(role)} may deliver`)];
+  if (owner) return [fine(`${printable(role)} may migrate and watch`)];
+  return [
+    {
+      kind: 'error',
+      what: printable(`${role} is a member neither of rowhook_daemon nor of rowhook_owner`),
+      why: 'A daemon with this login cannot read the outbox.',
+      mend: printable(`grant rowhook_daemon to ${role};`),
+    },
+  ];
+}
+
+async function missingGrants(client: pg.ClientBase): Promise<Remark[]> {
+  const { rows } = await client.query<{ kind: string; object: string; privilege: string }>(
+    `select n.kind, n.object, n.privilege
+       from unnest($1::text[], $2::text[], $3::text[]) as n (kind, object, privilege)
+       left join pg_class c on c.oid = to_regclass('rowhook.' || n.object) and n.kind <> 'function'
+       left join pg_proc p on p.pronamespace = 'rowhook'::regnamespace and p.proname = n.object and n.kind = 'function'
+      where not coalesce(case n.kind
+              when 'table'    then has_table_privilege('rowhook_daemon', c.oid, n.privilege)
+              when 'sequence' then has_sequence_privilege('rowhook_daemon', c.oid, n.privilege)
+              else                 has_function_privilege('rowhook_daemon', p.oid, n.privilege)
+            end, false)
+      union all
+     select 'schema', 'rowhook', 'usage' where not has_schema_privilege('rowhook_daemon', 'rowhook', 'usage')`,
+    transposed(),
+  );
+  if (rows.length === 0) return [fine('rowhook_daemon has all that a daemon needs')];
+  const lacking = rows.map(({ object, privilege }) => `${privilege} on ${object}`).join(', ');
+  return [
+    {
+      kind: 'error',
+      what: `rowhook_daemon lacks ${lacking}`,
+      why: 'The daemon fails where it needs that.',
+      mend: rows.map(grant).join(' '),
+    },
+  ];
+}
+
+function transposed(): string[][] {
+  const rows = Object.entries(NEEDED).flatMap(([kind, objects]) =>
+    Object.entries(objects).flatMap(([object, list]) => list.split(', ').map((privilege) => [kind, object, privilege])),
+  );
+  return [0, 1, 2].map((column) => rows.map((row) => row[column] ?? ''));
+}
+
+function grant({ kind, object, privilege }: { kind: string; object: string; privilege: string }): string {
+  const on = kind === 'schema' ? 'schema rowhook' : `${kind} rowhook.${object}`;
+  return `grant ${privilege} on ${on} to rowhook_daemon;`;
+}
+
+/** Who holds the daemon's password should be able to deliver, and no more. */
+async function mightyDaemons(client: pg.ClientBase): Promise<Remark[]> {
+  const { rows } = await client.query<{ role: string }>(
+    `select distinct quote_ident(r.rolname) as role
+       from pg_stat_activity a
+       join pg_roles r on r.oid = a.usesysid
+      where a.datname = current_database() and a.application_name = 'rowhook reader' and (r.rolsuper or r.rolbypassrls)`,
+  );
+  return rows.map(({ role }) => ({
+    kind: 'warning',
+    what: printable(`a daemon is logged in as ${role}, which may do anything`),
+    why: 'It opens connections to addresses that tenants choose. Its password should open no more than it needs.',
+    mend: "create role rowhook_login login password '…'; grant rowhook_daemon to rowhook_login;   -- and name it in the daemon's DATABASE_URL",
+  }));
+}

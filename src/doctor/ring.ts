@@ -1,0 +1,79 @@
+/** Slots of the outbox whose turn to be emptied has passed, and who holds them. */
+import type pg from 'pg';
+import { ageText } from '../age.ts';
+import { readSlots, type Slot } from '../slots.ts';
+import { printable } from '../table.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+export async function ring({ client, limits }: Examination): Promise<Remark[]> {
+  const slots = await readSlots(client);
+  const pinned = slots.filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > limits.slotSeconds);
+  if (pinned.length === 0) {
+    const oldest = Math.max(0, ...slots.map(({ oldestSeconds }) => oldestSeconds ?? 0));
+    return [fine(`no outbox slot is pinned, the oldest event is ${ageText(oldest)} old`)];
+  }
+  return Promise.all(pinned.map((slot) => pinnedRemark(client, slot)));
+}
+
+async function pinnedRemark(client: pg.ClientBase, { slot, oldestSeconds, bytes }: Slot): Promise<Remark> {
+  const { by, mend } = (await readerOf(client, slot)) ?? (await lockOf(client, slot)) ?? NOBODY;
+  return {
+    kind: 'warning',
+    what: `slot ${slot} of the outbox (${Math.ceil(bytes / 2 ** 20)} MiB) holds events of ${ageText(oldestSeconds ?? 0)} ago, pinned by ${by}`,
+    why: 'A slot is emptied after 7 days, once every lane has read it and nobody holds a lock on it. Until then the outbox grows.',
+    mend,
+  };
+}
+
+interface Holder {
+  by: string;
+  mend: string;
+}
+
+const NOBODY: Holder = {
+  by: 'nobody: the daemon empties it within a minute',
+  mend: 'select rowhook._recycle_slot();',
+};
+
+/** Lanes that have not read all of it. */
+async function readerOf(client: pg.ClientBase, slot: number): Promise<Holder | undefined> {
+  const { rows } = await client.query<{ lane: number; owner: string | null }>(
+    `select l.lane, case when l.lease_expires_at > clock_timestamp() then l.owner_name end as owner
+       from rowhook.webhook_lanes l
+      where exists (select from rowhook.webhook_outbox o
+                     where o.slot = $1 and o.lane = l.lane and not pg_visible_in_snapshot(o.xid, l.from_snapshot))
+      order by l.lane`,
+    [slot],
+  );
+  if (rows.length === 0) return undefined;
+  const owners = [...new Set(rows.flatMap(({ owner }) => owner ?? []))];
+  const lanes = `lanes ${rows.map(({ lane }) => lane).join(', ')}, which have not read all of it`;
+  return owners.length === 0
+    ? { by: `${lanes}: no daemon owns them`, mend: 'rowhook start' }
+    : { by: `${lanes} (${printable(owners.join(', '))})`, mend: 'rowhook status --watch   # they are to come closer' };
+}
+
+/** A prepared transaction has no process. */
+async function lockOf(client: pg.ClientBase, slot: number): Promise<Holder | undefined> {
+  const { rows } = await client.query<{ pid: number | null; who: string | null; prepared: string | null }>(
+    `select l.pid, concat_ws(' ', a.usename, '(' || nullif(a.application_name, '') || ')') as who, quote_literal(p.gid) as prepared
+       from pg_locks l
+       left join pg_stat_activity a on a.pid = l.pid
+       left join pg_locks own on l.pid is null and own.virtualtransaction = l.virtualtransaction and own.locktype = 'transactionid'
+       left join pg_prepared_xacts p on p.transaction = own.transactionid
+      where l.relation = to_regclass('rowhook.webhook_outbox_' || $1) and l.granted and l.pid is distinct from pg_backend_pid()
+        and l.database = (select oid from pg_database where datname = current_database())
+      limit 1`,
+    [slot],
+  );
+  const [lock] = rows;
+  if (!lock) return undefined;
+  if (lock.pid !== null) {
+    return {
+      by: printable(`the transaction of process ${lock.pid}, ${lock.who}`),
+      mend: `select pg_terminate_backend(${lock.pid});`,
+    };
+  }
+  const name = printable(lock.prepared ?? '…');
+  return { by: `the prepared transaction ${name}`, mend: `rollback prepared ${name};   -- or commit prepared` };
+}

@@ -1,0 +1,31 @@
+/** Whether rowhook is installed, at the version that this rowhook was built for. */
+import { builtForVersion, schemaVersion } from '../migrate.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+export async function schema({ client }: Examination): Promise<Remark[]> {
+  const { rows } = await client.query<{ found: boolean; usable: boolean; user: string }>(
+    `select to_regnamespace('rowhook') is not null as found, current_user as user,
+            coalesce(has_schema_privilege(to_regnamespace('rowhook'), 'usage'), false) as usable`,
+  );
+  const { found, usable, user } = rows[0] as (typeof rows)[number];
+  if (!found) return [outdated('the schema rowhook is not there', 'Nothing is captured, and nothing delivered.')];
+  if (!usable) {
+    return [
+      {
+        kind: 'unseen',
+        what: `${user} may not use the schema rowhook, so nothing of it could be looked at`,
+        mend: `grant rowhook_daemon to ${user};`,
+      },
+    ];
+  }
+  const [version, wanted] = [await schemaVersion(client), await builtForVersion()];
+  if (version === wanted) return [fine(`the schema rowhook is at version ${version}`)];
+  const what = `the schema rowhook is at version ${version}, this rowhook was built for ${wanted}`;
+  const why = 'Daemons of this version refuse to start on it.';
+  if (version < wanted) return [outdated(what, why)];
+  return [{ kind: 'error', what, why, mend: 'npm install rowhook@latest' }];
+}
+
+function outdated(what: string, why: string): Remark {
+  return { kind: 'error', what, why, mend: 'rowhook migrate' };
+}

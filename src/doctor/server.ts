@@ -1,0 +1,68 @@
+/** The server: its version, minors that are known to be bad, replica or not, and what rowhook does not need of it. */
+import { type Examination, fine, type Remark } from './remark.ts';
+
+interface BadMinors {
+  /** server_version_num. */
+  versions: readonly number[];
+  why: string;
+}
+
+/** Withdrawn by PostgreSQL with an update out of turn, and of consequence here. */
+const BAD_MINORS: readonly BadMinors[] = [
+  {
+    versions: [150009, 160005, 170001],
+    why: 'ALTER ROLE … SET ROLE has no effect in it, so an application may write as another role than it should; and extensions built for other minors may crash the server',
+  },
+  {
+    versions: [150016, 160012, 170008, 180002],
+    why: "substring() refuses valid long texts in it: one in a trigger or default of the application fails the application's statement",
+  },
+];
+
+/** Why this version is to be left, if it is. Pure. */
+export function badMinor(version: number): string | undefined {
+  return BAD_MINORS.find(({ versions }) => versions.includes(version))?.why;
+}
+
+export async function server({ client }: Examination): Promise<Remark[]> {
+  const { rows } = await client.query<{ number: number; name: string; standby: boolean; wal: string }>(
+    `select current_setting('server_version_num')::int as number, current_setting('server_version') as name,
+            pg_is_in_recovery() as standby, current_setting('wal_level') as wal`,
+  );
+  const { number, name, standby, wal } = rows[0] as (typeof rows)[number];
+  return versionRemarks(number, name).concat(
+    standby
+      ? {
+          kind: 'error',
+          what: 'this server is a hot standby',
+          why: 'A standby cannot tell which transactions are running, so the daemon refuses to start there.',
+          mend: 'name the primary in DATABASE_URL, or promote this server: select pg_promote();',
+        }
+      : fine('it is a primary'),
+    fine(`wal_level is ${wal}: any will do, rowhook needs no logical replication and no extension`),
+  );
+}
+
+/** Pure. */
+export function versionRemarks(version: number, name: string): Remark[] {
+  if (version < 150000) {
+    return [
+      {
+        kind: 'error',
+        what: `this server is PostgreSQL ${name}`,
+        why: 'rowhook needs 15 or later: the daemon refuses to start.',
+        mend: 'upgrade the server to a supported major version',
+      },
+    ];
+  }
+  const bad = badMinor(version);
+  if (bad === undefined) return [fine(`PostgreSQL ${name}`)];
+  return [
+    {
+      kind: 'warning',
+      what: `PostgreSQL ${name} is a minor version that was replaced out of turn`,
+      why: `${bad}.`,
+      mend: 'install the current minor version of the same major version, and restart the server',
+    },
+  ];
+}

@@ -1,0 +1,83 @@
+/** Transactions that stay open, and those that were prepared and forgotten. */
+import { ageText } from '../age.ts';
+import { printable } from '../table.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+/** Named at most; one is as bad as twenty. */
+const NAMED_MAX = 20;
+
+const WHY =
+  'Its own events go out only when it commits. Until then the daemon cannot sleep and polls, no outbox slot that it touched is emptied, and dead rows stay where they are.';
+
+interface Open {
+  pid: number;
+  user: string;
+  application: string;
+  database: string;
+  state: string;
+  seconds: number;
+}
+
+/** Other databases count where the transaction has an id: ids are the cluster's. */
+export async function longTransactions({ client, limits }: Examination): Promise<Remark[]> {
+  const { rows } = await client.query<Open>(
+    `select pid, usename as user, application_name as application, datname as database, state,
+            extract(epoch from clock_timestamp() - xact_start)::float8 as seconds
+       from pg_stat_activity
+      where backend_type = 'client backend' and pid <> pg_backend_pid()
+        and xact_start < clock_timestamp() - make_interval(secs => $1)
+        and (datname = current_database() or backend_xid is not null)
+      order by xact_start
+      limit ${NAMED_MAX}`,
+    [limits.transactionSeconds],
+  );
+  const open = rows.map(
+    ({ pid, user, application, database, state, seconds }): Remark => ({
+      kind: 'warning',
+      what: printable(
+        `a transaction of ${user} (${application || 'no application name'}, database ${database}, ${state}) is open for ${ageText(seconds)}`,
+      ),
+      why: WHY,
+      mend: `select pg_terminate_backend(${pid});`,
+    }),
+  );
+  const none = fine(`no transaction is open for more than ${ageText(limits.transactionSeconds)}`);
+  return [...(open.length > 0 ? open : [none]), ...(await unseen(client))];
+}
+
+/** What other roles do is hidden from an ordinary role. */
+async function unseen(client: Examination['client']): Promise<Remark[]> {
+  const { rows } = await client.query<{ count: number; user: string }>(
+    `select count(*)::int as count, quote_ident(current_user) as user from pg_stat_activity
+      where datname = current_database() and query = '<insufficient privilege>'`,
+  );
+  const { count = 0, user = '' } = rows[0] ?? {};
+  if (count === 0) return [];
+  return [
+    {
+      kind: 'unseen',
+      what: `transactions of ${count} connections of other roles`,
+      mend: `grant pg_read_all_stats to ${user};`,
+    },
+  ];
+}
+
+export async function preparedTransactions({ client, limits }: Examination): Promise<Remark[]> {
+  const { rows } = await client.query<{ id: string; owner: string; database: string; seconds: number; quoted: string }>(
+    `select gid as id, quote_literal(gid) as quoted, owner, database, extract(epoch from clock_timestamp() - prepared)::float8 as seconds
+       from pg_prepared_xacts
+      where prepared < clock_timestamp() - make_interval(secs => $1)
+      order by prepared
+      limit ${NAMED_MAX}`,
+    [limits.transactionSeconds],
+  );
+  if (rows.length === 0) return [fine('no prepared transaction is left over')];
+  return rows.map(({ id, quoted, owner, database, seconds }) => ({
+    kind: 'warning',
+    what: printable(
+      `the prepared transaction "${id}" of ${owner} in database ${database} waits for ${ageText(seconds)}`,
+    ),
+    why: `Nobody may be left who would end it. ${WHY}`,
+    mend: `rollback prepared ${printable(quoted)};   -- or commit prepared, in database ${printable(database)}, as its transaction manager says`,
+  }));
+}

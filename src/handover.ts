@@ -1,0 +1,118 @@
+/**
+ * Lanes that go to another daemon, while everything else goes on here. A lane is read no more, what is queued for it is
+ * parked, and when its attempts in flight have ended and everything is recorded, its position is written and it is free. So
+ * whoever takes it repeats nothing, and its tenants wait for moments.
+ *
+ * An endpoint that hangs must not stop its neighbours for that long: a lane that does not come to rest within REST_MS is
+ * read on, and tried again. Its webhooks that hang or fail start nothing more until then, so it comes to rest within one timeout.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Dispatcher } from './dispatch.ts';
+import type { Lane } from './lanes.ts';
+import { type Lease, within } from './lease.ts';
+import type { Position } from './model.ts';
+import type { Recorder } from './record.ts';
+import type { Stream } from './stream.ts';
+import type { OpenWindows } from './windows.ts';
+
+/** For how long a lane may stand still before it goes. Attempts that take longer are found beforehand: they are held. */
+const REST_MS = 1_500;
+
+/** How often it is looked whether a lane has come to rest. */
+const LOOK_MS = 10;
+
+export interface HandoverOptions {
+  stream: Stream;
+  dispatcher: Dispatcher;
+  recorder: Recorder;
+  windows: OpenWindows;
+  lease: Lease;
+  /** Epoch of each lane that is held. */
+  epochs: Map<number, string>;
+  /** Goes on where earlier owners of these lanes ended. */
+  receive(lanes: readonly Lane[]): Promise<void>;
+}
+
+export class Handover {
+  readonly #options: HandoverOptions;
+  #leaving: ReadonlySet<number> = new Set();
+  #rebalancing: Promise<void> | undefined;
+  #ending = false;
+
+  constructor(options: HandoverOptions) {
+    this.#options = options;
+  }
+
+  /** Lanes come or go, so that this daemon has its fair share. One call at a time does it, others do nothing. */
+  async rebalance(): Promise<void> {
+    if (this.#rebalancing || this.#ending) return;
+    this.#rebalancing = this.#rebalance().finally(() => {
+      this.#rebalancing = undefined;
+    });
+    await this.#rebalancing;
+  }
+
+  /** Before an end: gives back each lane as soon as its attempts have ended, `deadlineMs` at most. */
+  async giveAll(deadlineMs: number): Promise<void> {
+    this.#ending = true;
+    await within(deadlineMs, this.#rebalancing ?? Promise.resolve());
+    await this.#give(this.#options.lease.held, deadlineMs);
+  }
+
+  async #rebalance(): Promise<void> {
+    const { lease, receive } = this.#options;
+    if (lease.surplus > 0) return this.#giveSome(lease.surplus);
+    this.#slowDown([]);
+    const lanes = await lease.take();
+    if (lanes.length > 0) await receive(lanes);
+  }
+
+  /** Gives back so many lanes, those first where nothing hangs; or fewer, if the others do not come to rest now. */
+  async #giveSome(count: number): Promise<void> {
+    const { dispatcher, lease, stream, epochs } = this.#options;
+    const hanging = dispatcher.standstill.heldLanes;
+    const reluctance = (lane: number) => (hanging.has(lane) ? (this.#leaving.has(lane) ? 1 : 2) : 0);
+    const chosen = [...lease.held].sort((a, b) => reluctance(a) - reluctance(b)).slice(0, count);
+    this.#slowDown(chosen);
+    const restless = await this.#give(
+      chosen.filter((lane) => !hanging.has(lane)),
+      REST_MS,
+    );
+    dispatcher.standstill.resume([...restless.keys()]);
+    const lanes = [...restless].map(([lane, position]) => ({ lane, epoch: epochs.get(lane) as string, position }));
+    if (lanes.length > 0) stream.join(lanes);
+    // more daemons than lanes: this one stands by
+    if (lease.held.length === 0) stream.stop();
+  }
+
+  #slowDown(lanes: readonly number[]): void {
+    if (lanes.length === 0 && this.#leaving.size === 0) return;
+    this.#leaving = new Set(lanes);
+    this.#options.dispatcher.standstill.slowDown(this.#leaving);
+  }
+
+  /** Returns the lanes that did not come to rest in time, and how far they were read. */
+  async #give(lanes: readonly number[], deadlineMs: number): Promise<Map<number, Position>> {
+    const { standstill } = this.#options.dispatcher;
+    const left = await this.#options.stream.leave(lanes);
+    standstill.freeze([...left.keys()]);
+    const until = performance.now() + deadlineMs;
+    for (;;) {
+      const atRest = [...left].filter(([lane]) => standstill.isAtRest(lane));
+      if (atRest.length > 0) await this.#release(atRest);
+      for (const [lane] of atRest) left.delete(lane);
+      if (left.size === 0 || performance.now() > until) return left;
+      await sleep(LOOK_MS);
+    }
+  }
+
+  async #release(positions: readonly [number, Position][]): Promise<void> {
+    const { dispatcher, recorder, windows, lease, epochs } = this.#options;
+    const lanes = positions.map(([lane]) => lane);
+    windows.forget(lanes);
+    await recorder.writeLast(positions);
+    for (const lane of lanes) epochs.delete(lane);
+    dispatcher.standstill.forget(lanes);
+    await lease.give(lanes);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * How far behind the lanes are: what has committed and no position covers yet. Positions are written once a second, so a daemon
+ * at work shows what it delivered within the last second as well.
+ */
+import type pg from 'pg';
+import { groupByPosition, type Lane } from './lanes.ts';
+import { READER_SETTINGS } from './read.ts';
+
+/** Rows that are counted for one position: a backlog of millions must not make the question expensive. */
+const CHANGES_MAX = 100_000;
+
+export interface LaneLag {
+  lane: number;
+  /** `host:pid` of the daemon whose lease has not ended; null: nobody's. */
+  owner: string | null;
+  /** Seconds until the lease ends; null: nobody's. */
+  leaseSeconds: number | null;
+  /** Seconds since the position was written. */
+  positionAgeSeconds: number;
+  /** Events that no position covers, at least: of a large backlog only the first 100,000 changes are counted. */
+  events: number;
+  /** Age of the oldest of them; null: there is none. */
+  oldestSeconds: number | null;
+  /** There are more than were counted. */
+  more: boolean;
+}
+
+interface LaneRow extends Lane {
+  owner: string | null;
+  leaseSeconds: number | null;
+  positionAgeSeconds: number;
+}
+
+/** Reads in a transaction of its own, planned as the daemon plans its reads: else a full outbox would be scanned whole. */
+export async function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
+  await client.query('begin read only');
+  try {
+    await client.query(READER_SETTINGS.replaceAll(/\bset /g, 'set local '));
+    const lanes = await readLanes(client);
+    const lags: LaneLag[] = [];
+    for (const group of groupByPosition(lanes)) {
+      const counted = await countUnread(client, group);
+      for (const lane of lanes.filter(({ lane: number }) => group.lanes.includes(number))) {
+        const { owner, leaseSeconds, positionAgeSeconds } = lane;
+        const own = counted.byLane.get(lane.lane) ?? { events: 0, oldestSeconds: null };
+        lags.push({ lane: lane.lane, owner, leaseSeconds, positionAgeSeconds, ...own, more: counted.more });
+      }
+    }
+    return lags.sort((a, b) => a.lane - b.lane);
+  } finally {
+    await client.query('rollback');
+  }
+}
+
+async function readLanes(client: pg.ClientBase): Promise<LaneRow[]> {
+  const { rows } = await client.query(
+    `select lane, epoch::text, from_snapshot::text as "from", to_snapshot::text as "to", done_id::text as "lastId",
+            position_at::text as at, sequence_value::text as "sequenceValue",
+            case when lease_expires_at > clock_timestamp() then owner_name end as owner,
+            case when lease_expires_at > clock_timestamp() then extract(epoch from lease_expires_at - clock_timestamp())::float8 end as "leaseSeconds",
+            extract(epoch from clock_timestamp() - position_at)::float8 as "positionAgeSeconds"
+       from rowhook.webhook_lanes
+      order by lane`,
+  );
+  return rows.map(({ lane, epoch, owner, leaseSeconds, positionAgeSeconds, ...position }) => ({
+    lane,
+    epoch,
+    position,
+    owner,
+    leaseSeconds,
+    positionAgeSeconds,
+  }));
+}
+
+/** The oldest come first: the index is by transaction and id. */
+async function countUnread(
+  client: pg.ClientBase,
+  { lanes, position }: ReturnType<typeof groupByPosition>[number],
+): Promise<{ byLane: Map<number, { events: number; oldestSeconds: number }>; more: boolean }> {
+  const unread = `
+    select lane, event_types, occurred_at from rowhook.webhook_outbox
+     where lane = any ($2::smallint[]) and (done.last_id is null or id > done.last_id or not pg_visible_in_snapshot(xid, done.until))`;
+  const { rows } = await client.query<{ lane: number; events: number; changes: number; oldestSeconds: number }>(
+    `select u.lane, sum(cardinality(u.event_types))::float8 as events, count(*)::float8 as changes,
+            extract(epoch from clock_timestamp() - min(u.occurred_at))::float8 as "oldestSeconds"
+       from (select $3::pg_snapshot as until, $4::bigint as last_id) as done
+      cross join lateral (
+        (${unread} and xid >= pg_snapshot_xmax($1::pg_snapshot)
+         union all
+         ${unread} and xid = any (array(select pg_snapshot_xip($1::pg_snapshot))))
+        limit ${CHANGES_MAX}) as u
+      where u.event_types <> '{}'
+      group by u.lane`,
+    [position.from, lanes, position.to, position.lastId],
+  );
+  const byLane = new Map(rows.map(({ lane, events, oldestSeconds }) => [lane, { events, oldestSeconds }]));
+  return { byLane, more: rows.reduce((sum, { changes }) => sum + changes, 0) >= CHANGES_MAX };
+}

@@ -1,0 +1,112 @@
+/** What earlier owners of a lane, or a change of a tenant's configuration, left in the tables: read when a lane or a tenant is taken on. */
+import type pg from 'pg';
+import { PATIENT } from './db.ts';
+import type { Health, RowHead } from './model.ts';
+
+/** What waits for one webhook. */
+export interface WaitingFor {
+  tenantId: string;
+  /** Some of it was never attempted: later events keep behind it. */
+  unattempted: boolean;
+  /** With ordering 'row': the rows that a failed delivery holds back. */
+  heads: RowHead[];
+}
+
+/** By webhook id. */
+export type Waiting = Map<string, WaitingFor>;
+
+/** The webhooks of these lanes that have deliveries waiting. Hops from one to the next through the index. */
+export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Promise<Waiting> {
+  const { rows } = await pool.query(
+    `with recursive hop as (
+       select l.lane, (select d.webhook_id from rowhook.webhook_deliveries d
+                        where d.lane = l.lane and d.state = 'waiting' order by d.webhook_id limit 1) as webhook_id
+         from unnest($1::smallint[]) as l (lane)
+       union all
+       select h.lane, (select d.webhook_id from rowhook.webhook_deliveries d
+                        where d.lane = h.lane and d.state = 'waiting' and d.webhook_id > h.webhook_id
+                        order by d.webhook_id limit 1)
+         from hop h where h.webhook_id is not null
+     )
+     select w.id, w.tenant_id,
+            exists (select from rowhook.webhook_deliveries d
+                     where d.lane = h.lane and d.webhook_id = h.webhook_id and d.state = 'waiting'
+                       and not d.replayed and not d.attempted) as unattempted
+       from hop h join rowhook.webhook_configurations w on w.id = h.webhook_id`,
+    [lanes],
+  );
+  const heads = await pool.query(
+    `select distinct on (webhook_id, source_id, row_key) webhook_id, source_id, row_key, delivery_id
+       from rowhook.webhook_deliveries where lane = any ($1::smallint[]) and state = 'waiting' and ordered
+      order by webhook_id, source_id, row_key, outbox_id, ordinal`,
+    [lanes],
+  );
+  const waiting = toWaiting(rows);
+  for (const { webhook_id, source_id, row_key, delivery_id } of heads.rows) {
+    const delivery = { webhookId: webhook_id, change: { sourceId: source_id, rowKey: row_key } };
+    waiting.get(webhook_id)?.heads.push({ delivery, head: delivery_id, released: false });
+  }
+  return waiting;
+}
+
+/** The same for the webhooks of some tenants, whose configuration changed or who asked for a replay. */
+export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[]): Promise<Waiting> {
+  const { rows } = await pool.query(
+    `select w.id, w.tenant_id, false as unattempted
+       from rowhook.webhook_configurations w
+      where w.tenant_id = any ($1::text[])
+        and exists (select from rowhook.webhook_deliveries d
+                     where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting')`,
+    [tenantIds],
+  );
+  return toWaiting(rows);
+}
+
+function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: boolean }[]): Waiting {
+  return new Map(rows.map((row) => [row.id, { tenantId: row.tenant_id, unattempted: row.unattempted, heads: [] }]));
+}
+
+/** The webhooks of these lanes that fail. */
+export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promise<Map<string, Health>> {
+  const { rows } = await pool.query(
+    `select webhook_id, lane, failures, openings, (extract(epoch from failing_since) * 1000)::float8 as "failingSince",
+            (extract(epoch from open_until) * 1000)::float8 as "openUntil"
+       from rowhook.webhook_health where lane = any ($1::smallint[])`,
+    [lanes],
+  );
+  return new Map(rows.map(({ webhook_id, ...health }) => [webhook_id, health]));
+}
+
+/** Which webhooks of these tenants fail; a change of its configuration forgives a webhook. */
+export async function findFailing(pool: pg.Pool, tenantIds: readonly string[]): Promise<Set<string>> {
+  const { rows } = await pool.query(
+    `select h.webhook_id from rowhook.webhook_configurations w join rowhook.webhook_health h on h.webhook_id = w.id
+      where w.tenant_id = any ($1::text[])`,
+    [tenantIds],
+  );
+  return new Set(rows.map(({ webhook_id }) => webhook_id));
+}
+
+/** Deliveries of these lanes that were begun after a position was written: what a new owner must not begin again. By lane. */
+export async function findBegun(
+  pool: pg.Pool,
+  lanes: readonly number[],
+  since: string,
+): Promise<Map<number, Set<string>>> {
+  // a minute of margin, for what the clocks of two statements may differ
+  const { rows } = await pool.query<[number, string]>({
+    text: `select lane, delivery_id from rowhook.webhook_logs
+            where attempted_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
+            union
+           select lane, delivery_id from rowhook.webhook_deliveries
+            where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
+              -- a replay takes nothing that is still to be read, and may be large
+              and not replayed`,
+    values: [lanes, since],
+    rowMode: 'array' as const,
+    ...PATIENT,
+  });
+  const begun = new Map(lanes.map((lane) => [lane, new Set<string>()]));
+  for (const [lane, id] of rows) begun.get(lane)?.add(id);
+  return begun;
+}
