@@ -6,11 +6,15 @@
  */
 import type pg from 'pg';
 import { openPool } from './db.ts';
+import { within } from './lease.ts';
 import type { Logger } from './log.ts';
 
 /** How often the positions are looked at, and how long an answer may take. */
 const LOOK_EVERY_MS = 5_000;
 const LOOK_MS_MAX = 10_000;
+
+/** How long closing the connection may take. */
+const CLOSE_MS = 2_000;
 
 /** Counting reads an index of all that is parked: 0.3 s for a million. */
 const COUNT_EVERY_MS = 60_000;
@@ -133,8 +137,7 @@ export class BacklogWatcher {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#looking;
-    await this.#pool.end();
+    await within(CLOSE_MS, this.#pool.end());
   }
 
   async #look(): Promise<void> {
