@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/*.test.ts'],
     globalSetup: ['test/support/global.ts'],
     // A process per file: a daemon under test may be killed, and signals belong to processes.
     pool: 'forks',

@@ -38,6 +38,12 @@ interface Lane {
   age: number | null;
 }
 
+/** Which lanes are ours to answer for: our session's, and those that nobody holds unless we stand by for them. */
+export interface Responsible {
+  owner: string | undefined;
+  standingBy: boolean;
+}
+
 // Lanes at the same position are looked up together, by the same index as READ's windows. Inside a large window, what is
 // left of it is older than all that comes after it. 2 ms, with a million unread as with none.
 const LOOK = `
@@ -61,7 +67,6 @@ const LOOK = `
 const COUNT = 'select state, count(*)::int as count from rowhook.webhook_deliveries group by state';
 
 export class BacklogWatcher {
-  readonly #owner: string;
   readonly #pool: pg.Pool;
   readonly #log: Logger;
   readonly #stuckMs: number;
@@ -75,8 +80,7 @@ export class BacklogWatcher {
   #parked: Parked | undefined;
   #failing = false;
 
-  constructor(owner: string, databaseUrl: string, log: Logger, stuckMs: number) {
-    this.#owner = owner;
+  constructor(databaseUrl: string, log: Logger, stuckMs = STUCK_MS) {
     this.#pool = openPool(databaseUrl, { applicationName: 'rowhook watcher', max: 1 });
     this.#log = log;
     this.#stuckMs = stuckMs;
@@ -100,17 +104,14 @@ export class BacklogWatcher {
     return this.#parked;
   }
 
-  /**
-   * What does not flow, in a sentence; null: nothing is known to be stuck. A daemon answers for its own lanes, and for those
-   * that nobody holds, unless it stands by.
-   */
-  problem(standingBy: boolean): string | null {
+  /** What does not flow, in a sentence; null: nothing is known to be stuck. */
+  problem({ owner, standingBy }: Responsible): string | null {
     const now = performance.now();
     // while the database does not answer, nothing is known, and a restart would not help
     if (now - this.#lookedAt > this.#stuckMs) return null;
     const stuck = this.#lanes.filter(
       (lane) =>
-        (lane.owner === null ? !standingBy : lane.owner === this.#owner) &&
+        (lane.owner === null ? !standingBy : lane.owner === owner) &&
         (lane.age ?? 0) * 1_000 > this.#stuckMs &&
         now - (this.#since.get(lane.lane)?.at ?? now) > this.#stuckMs,
     );

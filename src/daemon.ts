@@ -4,9 +4,8 @@ import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
 import { withClient } from './db.ts';
 import { UserError } from './errors.ts';
-import { healthProblem, readyProblem } from './health.ts';
 import { createLogger, type Logger } from './log.ts';
-import { Metrics, type Vitals } from './metrics.ts';
+import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
 import { serve } from './serve.ts';
 import { Session } from './session.ts';
@@ -16,16 +15,8 @@ import { startTracing } from './tracing.ts';
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 3_000;
 
-const NO_VITALS: Vitals = {
-  lanes: 0,
-  standingBy: false,
-  leaseIsValid: false,
-  lateMs: 0,
-  inFlight: 0,
-  pending: 0,
-  breakersOpen: 0,
-  oldestUndeliveredSeconds: 0,
-};
+const NOBODY = { owner: undefined, standingBy: false };
+const NO_VITALS = { lanes: 0, inFlight: 0, pending: 0, breakersOpen: 0, oldestUndeliveredSeconds: 0 };
 
 export interface Daemon {
   /** Ends in order; the same promise however often it is called. */
@@ -47,25 +38,26 @@ export async function startDaemon(
   log: Logger = createLogger(settings.logLevel),
   stuckMs = STUCK_MS,
 ): Promise<Daemon> {
-  const version = await checkDatabase(settings);
+  const schemaVersion = await checkDatabase(settings);
   const owner = randomUUID();
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
-  const backlog = new BacklogWatcher(owner, settings.databaseUrl, log, stuckMs);
-  const vitals = () => session?.vitals ?? NO_VITALS;
+  const backlog = new BacklogWatcher(settings.databaseUrl, log, stuckMs);
   const metrics = new Metrics({
     labels: settings.metricsLabels,
     maxInFlight: settings.maxInFlight,
-    vitals,
+    vitals: () => session?.vitals ?? NO_VITALS,
     backlog,
   });
+  const healthProblem = () => session?.healthProblem ?? backlog.problem(session?.responsible ?? NOBODY);
+  const starting = 'it is starting, or the database does not answer';
   const http =
     settings.httpPort === 0
       ? null
       : await serve(settings.httpPort, {
-          healthProblem: () => healthProblem(vitals(), backlog),
-          readyProblem: () => readyProblem(vitals(), backlog),
+          healthProblem,
+          readyProblem: () => (session ? session.readyProblem : starting) ?? healthProblem(),
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
         });
   const tracing = await startTracing(log);
@@ -76,7 +68,7 @@ export async function startDaemon(
     let pauseMs = PAUSE_MS_MIN;
     while (!stopping) {
       const startedAt = performance.now();
-      session = new Session(owner, version, settings, { log, metrics, tracing });
+      session = new Session({ owner, schemaVersion, settings, log, metrics, tracing });
       try {
         await session.run();
       } catch (error) {
@@ -104,7 +96,7 @@ export async function startDaemon(
   return {
     closed,
     httpPort: http?.port ?? null,
-    healthProblem: () => healthProblem(vitals(), backlog),
+    healthProblem,
     stop() {
       stopping = true;
       session?.stop();

@@ -15,6 +15,15 @@ const CONNECT_TIMEOUT_MS = 10_000;
  */
 export const QUERY_MS_MAX = 60_000;
 
+/**
+ * A role may have timeouts of its own (ALTER ROLE … SET), made for an application's statements: they would end a page of a large
+ * window, and every idle connection, again and again. The daemon has its own limits, so it takes them away.
+ */
+const NO_TIMEOUTS = `
+  select set_config(name, '0', false)
+    from unnest('{statement_timeout,lock_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout}'::text[]) as name
+   where current_setting(name, true) is not null`;
+
 /** For those that may wait for locks or look at millions of rows: spread into the query. */
 export const PATIENT = { query_timeout: 600_000 };
 
@@ -29,8 +38,8 @@ export interface PoolOptions {
 }
 
 /**
- * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Statements may take
- * as long as they like, unless `queryMsMax` says otherwise.
+ * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Statements may take as
+ * long as the role's own settings say, or as `queryMsMax` says, and nothing else then.
  */
 export async function connect(databaseUrl: string, applicationName: string, queryMsMax?: number): Promise<pg.Client> {
   try {
@@ -40,6 +49,7 @@ export async function connect(databaseUrl: string, applicationName: string, quer
     });
     client.on('error', () => {});
     await client.connect();
+    if (queryMsMax !== undefined) await client.query(NO_TIMEOUTS);
     return client;
   } catch (error) {
     throw explainDatabaseError(error, databaseUrl);
@@ -48,7 +58,12 @@ export async function connect(databaseUrl: string, applicationName: string, quer
 
 /** A pool of at most `max` connections, opened as they are needed. */
 export function openPool(databaseUrl: string, { applicationName, max, onError = () => {} }: PoolOptions): pg.Pool {
-  const pool = new pg.Pool({ ...connectionConfig(databaseUrl, applicationName), max, query_timeout: QUERY_MS_MAX });
+  const pool = new pg.Pool({
+    ...connectionConfig(databaseUrl, applicationName),
+    max,
+    query_timeout: QUERY_MS_MAX,
+    onConnect: (client) => client.query(NO_TIMEOUTS),
+  });
   pool.on('error', onError);
   // The pool listens to idle clients only.
   pool.on('connect', (client) => client.on('error', onError));

@@ -2,11 +2,9 @@
  * What the daemon counts, in Prometheus form. No label names a tenant or a webhook unless the operator asks for it: both are
  * unbounded, and not everybody's to read. A URL never is one.
  */
-import type pg from 'pg';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { BacklogWatcher } from './backlog.ts';
 import type { Attempt } from './model.ts';
-import { timeRoundTrips } from './round-trips.ts';
 
 /** From a few milliseconds on a quiet system to the hours of a retry schedule. */
 const LATENCY_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 1_800, 7_200, 86_400];
@@ -21,11 +19,6 @@ export type MetricsLabels = keyof typeof EXTRA_LABELS;
 /** What is asked of the running session when a scrape comes. */
 export interface Vitals {
   lanes: number;
-  /** Other daemons hold the lanes. */
-  standingBy: boolean;
-  leaseIsValid: boolean;
-  /** How long ago the loop should have turned. */
-  lateMs: number;
   inFlight: number;
   pending: number;
   /** Webhooks whose circuit breaker is not closed. */
@@ -115,9 +108,8 @@ export class Metrics {
     if (outcome.status === 'success') this.#latency.observe(Math.max(0, now - delivery.change.occurredAt) / 1_000);
   }
 
-  /** Every statement of this connection is a round trip. */
-  timeRoundTrips(client: pg.ClientBase): void {
-    timeRoundTrips(client, (seconds) => this.#roundTrips.observe(seconds));
+  roundTrip(seconds: number): void {
+    this.#roundTrips.observe(seconds);
   }
 
   get contentType(): string {

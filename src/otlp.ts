@@ -17,7 +17,6 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import type { Sender } from './deliver.ts';
 import type { Logger } from './log.ts';
 import type { Outcome, Request } from './model.ts';
 import type { Tracing } from './tracing.ts';
@@ -64,15 +63,11 @@ export class OtlpTracing implements Tracing {
     this.#tracer = this.#provider.getTracer('rowhook', VERSION);
   }
 
-  around(sender: Sender): Sender {
-    return { ...sender, send: (request) => this.#send(request, sender) };
-  }
-
-  async #send(request: Request, sender: Sender): Promise<Outcome> {
+  async send(request: Request, send: (request: Request) => Promise<Outcome>): Promise<Outcome> {
     const span = this.#start(request);
     const { traceId, spanId, traceFlags } = span.spanContext();
     const traceparent = `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
-    const outcome = await sender.send({ ...request, headers: { ...request.headers, traceparent } });
+    const outcome = await send({ ...request, headers: { ...request.headers, traceparent } });
     if (outcome.response) span.setAttribute('http.response.status_code', outcome.response.status);
     if (outcome.remoteIp) span.setAttribute('network.peer.address', outcome.remoteIp);
     if (outcome.status !== 'success') {

@@ -5,6 +5,7 @@
  * Batches follow each other; while one is being written the next one gathers, so their size adapts to the load. A delivery
  * counts as done only once its batch has committed.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Entry, Position, RowHead } from './model.ts';
 import { recordDeliveries, recordHealth, recordLogs, recordPositions } from './record-rows.ts';
@@ -14,6 +15,9 @@ const BATCH_MAX = 500;
 
 /** How often positions are written: what a crash may make us look through again. */
 const POSITION_EVERY_MS = 1_000;
+
+/** How soon a batch is tried again that the database has refused. */
+const REFUSED_PAUSE_MS = 1_000;
 
 export class LanesLost extends Error {
   constructor() {
@@ -29,6 +33,8 @@ export interface RecorderOptions {
   onCommitted(entries: readonly Entry[], heads: readonly RowHead[]): void;
   /** The positions that may be written now: everything before them is committed. */
   positions(): ReadonlyMap<number, Position>;
+  /** A batch was refused, and is tried again. */
+  onRefused?(error: Error): void;
   onError(error: Error): void;
 }
 
@@ -41,6 +47,7 @@ export class Recorder {
   /** Of lanes that are given back. */
   #last: { positions: readonly [number, Position][]; written: () => void }[] = [];
   #stopped = false;
+  #flushing = false;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -58,7 +65,7 @@ export class Recorder {
       this.#schedule();
   }
 
-  /** Writes the last positions of lanes that are given back, after all that was added before. */
+  /** Writes the last positions of lanes that are given back. Everything of these lanes has committed. */
   writeLast(positions: readonly [number, Position][]): Promise<void> {
     return new Promise((written) => {
       this.#last.push({ positions, written });
@@ -68,6 +75,7 @@ export class Recorder {
 
   /** Writes what is left, positions too. */
   async flush(): Promise<void> {
+    this.#flushing = true;
     await this.#writing;
     this.#positionsWrittenAt = -Infinity;
     if (!this.#stopped) await this.#write();
@@ -99,11 +107,10 @@ export class Recorder {
     do {
       const entries = this.#entries.splice(0, BATCH_MAX);
       const positionsDue = performance.now() - this.#positionsWrittenAt >= POSITION_EVERY_MS;
-      // what was added before them is written before or with them
-      const last = this.#entries.length === 0 ? this.#last.splice(0) : [];
+      const last = this.#last.splice(0);
       const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
       if (entries.length === 0 && moved.length === 0) return;
-      const heads = await this.#commit(entries, moved);
+      const heads = await this.#persist(entries, moved);
       for (const [lane, position] of moved) this.#written.set(lane, position);
       for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
       if (positionsDue) this.#positionsWrittenAt = performance.now();
@@ -114,6 +121,23 @@ export class Recorder {
 
   get #hasWork(): boolean {
     return !this.#stopped && (this.#entries.length > 0 || this.#last.length > 0);
+  }
+
+  /**
+   * What the database refuses to write down has been sent all the same: the next session would send it again, and have it refused
+   * again, without an end. So the batch is kept, and the slots of its attempts stay taken, until it can be written: the log's
+   * triggers, privileges and constraints, and the disk, are the operator's to mend.
+   */
+  async #persist(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<RowHead[]> {
+    for (;;) {
+      try {
+        return await this.#commit(entries, moved);
+      } catch (error) {
+        if (this.#stopped || this.#flushing || !isRefusal(error)) throw error;
+        this.#options.onRefused?.(error as Error);
+        await sleep(REFUSED_PAUSE_MS);
+      }
+    }
   }
 
   #movedPositions(): [number, Position][] {
@@ -144,6 +168,13 @@ export class Recorder {
       throw error;
     }
   }
+}
+
+/** The server said no and goes on: nothing was written. Anything else may have been, and the connection is lost. */
+function isRefusal(error: unknown): boolean {
+  const { code = '' } = error as { code?: string };
+  // connection exceptions, shutdowns, and the timeouts that end a session
+  return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P|25P0[34])/.test(code);
 }
 
 // A process that is paused in here holds its lanes' locks, and would keep a successor waiting: the server ends it.

@@ -2,12 +2,12 @@
  * Traces, for those who collect them: off unless OpenTelemetry's own variable says where they go. Its packages take 0.5 s to
  * load and 40 MB of memory, so they are loaded only then.
  */
-import type { Sender } from './deliver.ts';
 import type { Logger } from './log.ts';
+import type { Outcome, Request } from './model.ts';
 
 export interface Tracing {
-  /** The same sender, but each request goes under a span of its own, whose `traceparent` goes with it. */
-  around(sender: Sender): Sender;
+  /** Sends a request under a span of its own, whose `traceparent` goes with it. */
+  send(request: Request, send: (request: Request) => Promise<Outcome>): Promise<Outcome>;
   /** Exports what is left, for a few seconds at most. Never rejects. */
   close(): Promise<void>;
 }

@@ -7,6 +7,8 @@ interface OpenWindow {
   pending: number;
   /** When its first event happened; undefined: it has none. */
   occurredAt: number | undefined;
+  /** performance.now() */
+  openedAt: number;
 }
 
 export class OpenWindows {
@@ -23,9 +25,14 @@ export class OpenWindows {
     return this.#open[0]?.occurredAt;
   }
 
+  /** For how long the oldest open window has been open, in milliseconds. */
+  get oldestOpenMs(): number {
+    return this.#open[0] ? performance.now() - this.#open[0].openedAt : 0;
+  }
+
   /** A window of `count` deliveries was read. Returns what each of them calls once it need not be waited for. */
   open(lanes: readonly number[], after: Position, count: number, occurredAt: number | undefined): () => void {
-    const window = { lanes: [...lanes], after, pending: count, occurredAt };
+    const window = { lanes: [...lanes], after, pending: count, occurredAt, openedAt: performance.now() };
     this.#open.push(window);
     this.#advance();
     return () => {

@@ -158,14 +158,17 @@ test('it is neither alive nor ready while an undelivered event grows old and no 
   await Promise.all([other.stop(), daemon.stop()]);
 });
 
-test('nor while one session after the other fails', async () => {
-  const { daemon, write, both } = await deliveringTo('/crashing');
-  await database.query('revoke insert on rowhook.webhook_logs from rowhook_daemon');
+test.each([
+  ['the database refuses to record', 'insert on rowhook.webhook_logs'],
+  ['one session after the other fails', 'select on rowhook.webhook_configurations'],
+])('nor while %s', async (_, privilege) => {
+  const { daemon, write, both } = await deliveringTo('/failing');
+  await database.query(`revoke ${privilege} from rowhook_daemon`);
   try {
     await write();
     expect((await both(503))[0]).toContain('nothing flows');
   } finally {
-    await database.query('grant insert on rowhook.webhook_logs to rowhook_daemon');
+    await database.query(`grant ${privilege} to rowhook_daemon`);
   }
   await both(200);
   await daemon.stop();

@@ -17,6 +17,8 @@ export interface CliOptions {
   stdin?: string;
   /** Another copy of bin/rowhook.ts. */
   program?: string;
+  /** A command that starts ours, given as its last arguments, and becomes it. */
+  through?: readonly string[];
 }
 
 /** Runs a command to its end. */
@@ -34,9 +36,10 @@ export interface RunningCli {
 /** Starts a command that goes on until it is told to stop. */
 export function startRowhook(
   args: string[],
-  { env = {}, stdin = '', program = ourProgram }: CliOptions = {},
+  { env = {}, stdin = '', program = ourProgram, through = [] }: CliOptions = {},
 ): RunningCli {
-  const child = spawn(process.execPath, [program, ...args], { env: { PATH: process.env.PATH, ...env } });
+  const [command, ...rest] = [...through, process.execPath, program, ...args] as [string, ...string[]];
+  const child = spawn(command, rest, { env: { PATH: process.env.PATH, ...env } });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { readSettings, type Settings } from '../../src/config.ts';
 import { type Daemon, startDaemon } from '../../src/daemon.ts';
-import { type RunningCli, startRowhook } from './cli.ts';
+import { type CliOptions, type RunningCli, startRowhook } from './cli.ts';
 import type { TestDatabase } from './database.ts';
 import { waitUntil } from './wait.ts';
 
@@ -29,8 +29,13 @@ export interface DaemonProcess extends RunningCli {
 }
 
 /** `rowhook start`, a process of its own; `env` may override any setting. */
-export function startDaemonProcess(databaseUrl: string, env: Record<string, string> = {}): DaemonProcess {
+export function startDaemonProcess(
+  databaseUrl: string,
+  env: Record<string, string> = {},
+  options: Pick<CliOptions, 'through'> = {},
+): DaemonProcess {
   const running = startRowhook(['start'], {
+    ...options,
     env: {
       DATABASE_URL: databaseUrl,
       ROWHOOK_ALLOW_HTTP: 'true',

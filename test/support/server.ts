@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { type Embedded, startEmbedded } from '../../src/embedded.ts';
+import { type Embedded, type EmbeddedOptions, startEmbedded } from '../../src/embedded.ts';
 import { migrate } from '../../src/migrate.ts';
 import { daemonRole, type TestDatabase } from './database.ts';
 
@@ -16,10 +16,14 @@ export interface TestServer {
 
 export const wantedMajor = process.env.ROWHOOK_TEST_PG === '15' ? 15 : 18;
 
-export async function startServer(): Promise<TestServer> {
+export async function startServer(
+  settings: Record<string, string> = {},
+  options: Pick<EmbeddedOptions, 'dataDir'> = {},
+): Promise<TestServer> {
   const embedded = await startEmbedded({
     major: wantedMajor,
-    settings: { fsync: 'off', max_connections: '100', max_prepared_transactions: '5' },
+    settings: { fsync: 'off', max_connections: '100', max_prepared_transactions: '5', ...settings },
+    ...options,
   });
   const password = randomBytes(12).toString('hex');
   const setup = new pg.Client(embedded.url);

@@ -1,0 +1,127 @@
+/**
+ * From the reader to the recorder: the stages of one session, put together.
+ *
+ *     stream.ts ──window──▶ intake.ts ──deliveries──▶ dispatch.ts ──request──▶ DELIVER ──outcome──▶ RECORD
+ *     └ READ                └ MATCH                   └ queues, turns, parking                       └ logs, positions
+ *          windows.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
+ */
+import type pg from 'pg';
+import { Breakers } from './breaker.ts';
+import type { Settings } from './config.ts';
+import { Dispatcher } from './dispatch.ts';
+import { Handover } from './handover.ts';
+import { Intake } from './intake.ts';
+import type { Lane } from './lanes.ts';
+import type { Lease } from './lease.ts';
+import { readHealth } from './leftovers.ts';
+import { type Logger, logAttempt } from './log.ts';
+import { judge } from './match.ts';
+import type { Metrics } from './metrics.ts';
+import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
+import { type DueQuery, readDue } from './parked.ts';
+import { Recorder } from './record.ts';
+import { Stream } from './stream.ts';
+import { OpenWindows } from './windows.ts';
+
+export interface PipelineOptions {
+  settings: Settings;
+  log: Logger;
+  metrics: Metrics;
+  pool: pg.Pool;
+  reader: pg.Client;
+  lease: Lease;
+  /** One attempt. */
+  send(request: Request): Promise<Outcome>;
+  /** Ends the session. */
+  fail(error: Error): void;
+}
+
+export class Pipeline {
+  readonly windows = new OpenWindows();
+  readonly breakers: Breakers;
+  readonly dispatcher: Dispatcher;
+  readonly stream: Stream;
+  readonly handover: Handover;
+  readonly recorder: Recorder;
+  readonly #options: PipelineOptions;
+  readonly #intake: Intake;
+  /** Epoch of each lane that is held. */
+  readonly #epochs = new Map<number, string>();
+
+  constructor(options: PipelineOptions) {
+    const { settings, log, metrics, pool, reader, lease, send, fail } = options;
+    this.#options = options;
+    this.breakers = new Breakers({ failures: settings.disableAfterFailures, days: settings.disableAfterDays });
+    this.recorder = new Recorder({
+      pool,
+      owner: lease.owner,
+      epochs: this.#epochs,
+      onCommitted: (entries, heads) => this.dispatcher.committed(entries, heads),
+      positions: () => this.windows.done,
+      onRefused: (error) => log.error({ err: error }, 'the database refuses to record: it is tried again in a second'),
+      onError: fail,
+    });
+    const dispatcherOptions = {
+      maxInFlight: settings.maxInFlight,
+      send,
+      record: (entry: Entry) => this.recorder.add(entry),
+      readDue: (queries: readonly DueQuery[]) => readDue(pool, queries),
+      judge,
+      now: () => lease.now(),
+      mayStart: () => lease.isValid,
+      onAttempt: (attempt: Attempt) => {
+        logAttempt(log, attempt);
+        metrics.count(attempt, lease.now());
+      },
+      onDisable: (webhook: Webhook, reason: string) => void this.#disable(webhook, reason).catch(fail),
+      onError: fail,
+    };
+    this.dispatcher = new Dispatcher(dispatcherOptions, this.breakers);
+    this.#intake = new Intake(pool, this.dispatcher, this.windows);
+    this.stream = new Stream(reader, {
+      wake: settings.wake,
+      pending: () => this.dispatcher.pending,
+      take: (lanes, window) => this.#intake.take(lanes, window),
+      onCaughtUp: (lanes) => this.#intake.forgetBegun(lanes),
+    });
+    this.handover = new Handover({
+      stream: this.stream,
+      dispatcher: this.dispatcher,
+      recorder: this.recorder,
+      windows: this.windows,
+      lease,
+      epochs: this.#epochs,
+      receive: (lanes) => this.receive(lanes),
+    });
+  }
+
+  /** Goes on where earlier owners of these lanes ended. */
+  async receive(lanes: readonly Lane[]): Promise<void> {
+    for (const { lane, epoch } of lanes) this.#epochs.set(lane, epoch);
+    const numbers = lanes.map(({ lane }) => lane);
+    const health = await readHealth(this.#options.pool, numbers);
+    this.breakers.load(health);
+    const since = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0] as string;
+    await this.#intake.begin(numbers, since, new Set(health.keys()));
+    this.stream.join(lanes);
+  }
+
+  /** Gives each lane back as soon as its attempts have ended, and records what there is; `deadlineMs` at most. */
+  async drain(deadlineMs: number): Promise<void> {
+    await this.handover.giveAll(deadlineMs);
+    this.dispatcher.stop();
+    await this.recorder.flush();
+  }
+
+  /** At once; what is not recorded does not count. */
+  stop(): void {
+    this.dispatcher.stop();
+    this.recorder.stop();
+  }
+
+  async #disable(webhook: Webhook, reason: string): Promise<void> {
+    const { log, pool } = this.#options;
+    log.warn({ tenant: webhook.tenantId, webhook: webhook.id, reason }, 'webhook disabled');
+    await pool.query('select rowhook._disable_webhook($1, $2)', [webhook.id, reason]);
+  }
+}

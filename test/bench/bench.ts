@@ -1,0 +1,101 @@
+// npm run bench: measures what docs/performance.md says, on this machine. See --help.
+
+import { existsSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { parseArgs } from 'node:util';
+import { bulk, clients } from './clients.ts';
+import { drainBacklog, drainFiltered, drainMany, drainOne, drainWebhooks } from './drain.ts';
+import { failing } from './failing.ts';
+import type { Figure } from './figure.ts';
+import { growth } from './growth.ts';
+import { machine, worstSteal } from './host.ts';
+import { idle } from './idle.ts';
+import { latency } from './latency.ts';
+import { Stage } from './stage.ts';
+import { table } from './table.ts';
+
+const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
+  drain: drainOne,
+  many: drainMany,
+  latency,
+  clients,
+  bulk,
+  backlog: drainBacklog,
+  webhooks: drainWebhooks,
+  filter: drainFiltered,
+  failing,
+  idle,
+  growth,
+};
+
+const HELP = `Usage: npm run bench -- [options]
+
+  --only <names>   some of: ${Object.keys(MEASUREMENTS).join(', ')}
+  --scale <n>      sizes, as a part of the full ones (1); 0.02 takes about a minute
+  --rounds <n>     how often a baseline and its figure take turns (3)
+  --pg <major>     18 or 15
+  --json <file>    write all figures there as well
+  --profile <dir>  write a CPU profile of every daemon there`;
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: Object.keys(MEASUREMENTS).join() },
+    scale: { type: 'string', default: '1' },
+    rounds: { type: 'string' },
+    pg: { type: 'string', default: '18' },
+    json: { type: 'string' },
+    profile: { type: 'string' },
+    help: { type: 'boolean' },
+  },
+});
+const names = values.only.split(',');
+const unknown = names.filter((name) => !MEASUREMENTS[name]);
+const scale = Number(values.scale);
+const rounds = Number(values.rounds ?? (scale < 0.1 ? 1 : 3));
+if (
+  values.help ||
+  unknown.length > 0 ||
+  !(scale > 0 && scale <= 1) ||
+  !(rounds >= 1) ||
+  !['15', '18'].includes(values.pg)
+) {
+  if (unknown.length > 0) console.error(`There is no measurement ${unknown.join(', ')}.`);
+  console.error(HELP);
+  process.exit(values.help ? 0 : 2);
+}
+
+const startedAt = performance.now();
+useMemory();
+const major = values.pg === '15' ? 15 : 18;
+const stage = await Stage.open({ major, scale, rounds, ...(values.profile ? { profiles: values.profile } : {}) });
+const figures: Figure[] = [];
+let failed = true;
+try {
+  for (const name of names) {
+    console.error(`${((performance.now() - startedAt) / 1000).toFixed(0).padStart(5)} s  ${name}`);
+    worstSteal();
+    const measured = (await MEASUREMENTS[name]?.(stage)) ?? [];
+    const steal = worstSteal();
+    figures.push(...measured.map((figure) => ({ ...figure, steal })));
+  }
+  failed = false;
+} finally {
+  await stage.close(failed);
+}
+const result = {
+  at: new Date().toISOString(),
+  machine: { ...machine(), postgres: stage.server.major, data: tmpdir() },
+  scale,
+  rounds,
+  figures,
+};
+console.log(table(result));
+if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+
+/** The data stand in memory where that is large enough, unless TMPDIR says otherwise: a shared disk is not what is measured. */
+function useMemory(): void {
+  const { TMPDIR } = process.env;
+  if (TMPDIR || !existsSync('/dev/shm')) return;
+  const { bavail, bsize } = statfsSync('/dev/shm');
+  if (bavail * bsize > 1e9 + scale * 9e9) process.env.TMPDIR = '/dev/shm';
+}

@@ -1,0 +1,228 @@
+// A database under load, a receiver and daemons, to which a fault is done; and the account at the end: every row whose commit was
+// acknowledged has arrived, nothing else has, few came twice, and nothing is left open.
+
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import type { CliOptions } from './cli.ts';
+import { type Counter, startCounter } from './counter.ts';
+import { caughtUp, type DaemonProcess, startDaemonProcess } from './daemon.ts';
+import type { TestDatabase } from './database.ts';
+import { Load } from './load.ts';
+import { waitUntil } from './wait.ts';
+import { createWebhook } from './webhook.ts';
+
+/** ROWHOOK_MAX_IN_FLIGHT of daemons in a scene: what one crash may repeat. */
+export const MAX_IN_FLIGHT = 32;
+/** So that some attempts are always in flight. */
+const ANSWER_AFTER_MS = 25;
+/** Connections of one working daemon: pool, reader, listener. */
+const CONNECTIONS_MAX = 6;
+/** After a fault, and with an hour's backlog on a busy machine. */
+const SETTLE_MS = 120_000;
+
+export interface SceneOptions {
+  /** Columns of its webhooks, besides tenant and URL. */
+  webhook?: Record<string, unknown>;
+  /** Each with a webhook: acme, and as many more. */
+  tenants?: number;
+  writers?: number;
+  pauseMs?: number;
+  /** Wraps the receiver's address, to put a proxy before it. */
+  via?(url: string): Promise<string>;
+}
+
+export interface Expected {
+  /** Times that the state of a daemon was lost, each with at most MAX_IN_FLIGHT attempts in flight. */
+  crashes: number;
+  /** Daemons that run now. */
+  daemons?: number;
+}
+
+export interface Account {
+  fault: string;
+  acknowledged: number;
+  rows: number;
+  received: number;
+  requests: number;
+  lost: number[];
+  unexpected: number[];
+  twice: number;
+  twiceMax: number;
+  /** From each healing to the first delivery of something new. */
+  seconds: number[];
+  /** What should have been closed. */
+  leaks: string[];
+}
+
+export class Scene {
+  readonly database: TestDatabase;
+  readonly receiver: Counter;
+  readonly load: Load;
+  /** Ids of rows, as often as they came. */
+  readonly arrived: Map<number, number>;
+  /** From each healing to the first delivery of something new. */
+  readonly seconds: number[] = [];
+  readonly #daemons: DaemonProcess[] = [];
+
+  private constructor(fields: Pick<Scene, 'database' | 'receiver' | 'load' | 'arrived'>) {
+    [this.database, this.receiver] = [fields.database, fields.receiver];
+    [this.load, this.arrived] = [fields.load, fields.arrived];
+  }
+
+  static async start(database: TestDatabase, options: SceneOptions = {}): Promise<Scene> {
+    const arrived = new Map<number, number>();
+    const receiver = await startCounter({
+      answerAfterMs: ANSWER_AFTER_MS,
+      onRequest: (body) => {
+        const { id } = JSON.parse(body.toString()).data;
+        arrived.set(id, (arrived.get(id) ?? 0) + 1);
+      },
+    });
+    const { tenants = 1 } = options;
+    const url = options.via ? await options.via(receiver.url) : receiver.url;
+    for (let tenant = 0; tenant < tenants; tenant++) {
+      await createWebhook(database, {
+        tenant_id: tenant === 0 ? 'acme' : `acme${tenant}`,
+        url,
+        max_in_flight: MAX_IN_FLIGHT,
+        // a fault that looks like the receiver's is tried again soon, and often enough
+        retry_strategy: 'linear',
+        retry_delay_seconds: 1,
+        retry_attempts: 20,
+        ...options.webhook,
+      });
+    }
+    const load = await Load.start(database, options);
+    if (tenants > 1) {
+      await database.query(
+        `alter table items alter tenant_id set default concat('acme', nullif(floor(random() * ${tenants})::int, 0))`,
+      );
+    }
+    return new Scene({ database, receiver, load, arrived });
+  }
+
+  /** One more daemon, ended with the scene. */
+  daemon(env: Record<string, string> = {}, options: Pick<CliOptions, 'through'> = {}): DaemonProcess {
+    const settings = { ROWHOOK_MAX_IN_FLIGHT: String(MAX_IN_FLIGHT), ...env };
+    const daemon = startDaemonProcess(this.database.daemonUrl, settings, options);
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
+  /** Waits for this many rows that have not come before, and returns the seconds that it took. */
+  async newRows(count = 100, timeoutMs = SETTLE_MS): Promise<number> {
+    const startedAt = performance.now();
+    const wanted = this.arrived.size + count;
+    await waitUntil(`${count} new rows have arrived`, () => this.arrived.size >= wanted, { timeoutMs, everyMs: 5 });
+    return (performance.now() - startedAt) / 1_000;
+  }
+
+  /** The fault has ended: notes how long the first new row takes, and waits until deliveries flow. */
+  async healed(timeoutMs?: number): Promise<number> {
+    const seconds = await this.newRows(1, timeoutMs);
+    this.seconds.push(seconds);
+    await this.newRows(100, timeoutMs);
+    return seconds;
+  }
+
+  /** Ends the load, waits until everything is settled, prints the account, and throws unless it balances. */
+  async settle(fault: string, { crashes, daemons = 1 }: Expected): Promise<Account> {
+    const rows = await this.load.stop();
+    const written = new Set(rows);
+    await waitUntil('every row has arrived', () => rows.every((id) => this.arrived.has(id)), patiently).catch(() => {});
+    await caughtUp(this.database, patiently);
+    await waitUntil('no delivery waits', async () => (await this.#count(WAITING)) === 0, patiently);
+    const { requests } = this.receiver;
+    const account: Account = {
+      fault,
+      acknowledged: this.load.acknowledged.length,
+      rows: rows.length,
+      received: this.arrived.size,
+      requests,
+      lost: [...new Set([...rows, ...this.load.acknowledged])].filter((id) => !this.arrived.has(id)),
+      unexpected: [...this.arrived.keys()].filter((id) => !written.has(id)),
+      twice: requests - this.arrived.size,
+      // what failed may have been received, and is made again by contract
+      twiceMax: crashes * MAX_IN_FLIGHT + (await this.#count(FAILED)),
+      seconds: this.seconds,
+      leaks: await this.#leaks(daemons),
+    };
+    console.log(inWords(account));
+    const problems = problemsOf(account);
+    if (problems.length > 0) throw new Error(`The account of "${fault}" does not balance: ${problems.join('; ')}.`);
+    return account;
+  }
+
+  async close(): Promise<void> {
+    await this.load.stop().catch(() => {});
+    for (const daemon of this.#daemons) await daemon.kill('SIGKILL');
+    await this.receiver.close();
+  }
+
+  async #count(sql: string): Promise<number> {
+    const [row] = await this.database.query<{ count: number }>(sql);
+    return row?.count ?? 0;
+  }
+
+  async #leaks(daemons: number): Promise<string[]> {
+    const leaks: string[] = [];
+    const tidy = (what: string, isTidy: () => Promise<boolean>) =>
+      waitUntil(what, isTidy, { timeoutMs: 30_000, everyMs: 200 }).catch(() => leaks.push(what));
+    await tidy('no transaction is open', async () => (await this.#count(OPEN_TRANSACTIONS)) === 0);
+    await tidy(
+      `at most ${daemons * CONNECTIONS_MAX} connections of ${daemons} daemons are open`,
+      async () => (await this.#count(CONNECTIONS)) <= daemons * CONNECTIONS_MAX,
+    );
+    await tidy('nothing is prepared', async () => (await this.#count(PREPARED)) === 0);
+    for (const daemon of this.#daemons.filter(
+      ({ process }) => process.exitCode === null && process.signalCode === null,
+    )) {
+      // keep-alive sockets close after 4 s
+      await tidy(`the daemon keeps at most ${CONNECTIONS_MAX} sockets`, async () => {
+        const open = await tcpSocketsOf(daemon.pid);
+        return open === undefined || open <= CONNECTIONS_MAX;
+      });
+    }
+    return leaks;
+  }
+}
+
+const patiently = { timeoutMs: SETTLE_MS, everyMs: 100 };
+
+const OURS = "from pg_stat_activity where datname = current_database() and application_name like 'rowhook%'";
+const CONNECTIONS = `select count(*)::int ${OURS}`;
+const OPEN_TRANSACTIONS = `select count(*)::int ${OURS} and state like '%transaction%' and xact_start < now() - interval '1 s'`;
+const PREPARED = 'select count(*)::int from pg_prepared_xacts where database = current_database()';
+const WAITING = "select count(*)::int from rowhook.webhook_deliveries where state = 'waiting'";
+const FAILED = "select count(*)::int from rowhook.webhook_logs where status = 'failed'";
+
+/** What does not balance; nothing, if it does. */
+export function problemsOf({ lost, unexpected, twice, twiceMax, leaks }: Account): string[] {
+  const some = (ids: number[]) => `${ids.slice(0, 10).join(', ')}${ids.length > 10 ? ' …' : ''}`;
+  return [
+    ...(lost.length > 0 ? [`${lost.length} rows have not arrived (${some(lost)})`] : []),
+    ...(unexpected.length > 0 ? [`${unexpected.length} rows arrived that nobody wrote (${some(unexpected)})`] : []),
+    ...(twice > twiceMax ? [`${twice} came again, and at most ${twiceMax} may`] : []),
+    ...leaks.map((leak) => `not so: ${leak}`),
+  ];
+}
+
+/** One line for people. */
+export function inWords(account: Account): string {
+  const { fault, acknowledged, rows, received, lost, unexpected, twice, twiceMax, seconds } = account;
+  const first = seconds.length > 0 ? `, first delivery after ${seconds.map((s) => s.toFixed(1)).join(', ')} s` : '';
+  return `${fault}: acknowledged ${acknowledged}, committed ${rows}, received ${received}, lost ${lost.length}, unexpected ${unexpected.length}, again ${twice} (at most ${twiceMax})${first}`;
+}
+
+/** TCP sockets of a process; undefined where the system does not tell. */
+async function tcpSocketsOf(pid: number): Promise<number | undefined> {
+  const tables = await Promise.all(
+    ['tcp', 'tcp6'].map((name) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '')),
+  );
+  if (tables[0] === '') return undefined;
+  const inodes = new Set(
+    tables.flatMap((table) => table.split('\n').slice(1)).map((line) => line.trim().split(/\s+/)[9]),
+  );
+  const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
+  const targets = await Promise.all(descriptors.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
+  return targets.filter((target) => inodes.has(/^socket:\[(\d+)\]$/.exec(target)?.[1] ?? '')).length;
+}

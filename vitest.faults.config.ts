@@ -1,0 +1,16 @@
+// The fault matrix, which takes a quarter of an hour: npm run test:faults
+
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/faults/*.test.ts'],
+    globalSetup: ['test/support/global.ts'],
+    pool: 'forks',
+    // they wait for timeouts rather than for the processor, and measure how long healing takes
+    maxWorkers: 1,
+    maxConcurrency: 3,
+    testTimeout: 300_000,
+    hookTimeout: 60_000,
+  },
+});
