@@ -47,7 +47,7 @@ describe.skipIf(!hasTool('systemd-analyze', '--version'))('the unit', () => {
 });
 
 test('the environment file holds settings that there are', async () => {
-  const lines = (await readFile(join(folder, 'rowhook.env'), 'utf8')).split('\n');
+  const lines = (await readFile(join(folder, 'environment'), 'utf8')).split('\n');
   const variables = lines.flatMap((line) => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? []);
   const { SETTINGS } = await import('../src/config.ts');
   const known = [...SETTINGS.map(({ env }) => env), 'OTEL_EXPORTER_OTLP_ENDPOINT'];
