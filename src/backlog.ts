@@ -49,10 +49,10 @@ export interface Responsible {
 const LOOK = `
   select p.lanes, p.owners, p.position, extract(epoch from clock_timestamp() - min(o.occurred_at))::float8 as age
     from (select array_agg(lane) as lanes,
-                 array_agg(case when lease_expires_at >= clock_timestamp() then owner::text end) as owners,
+                 array_agg(o.owner::text) as owners,
                  concat_ws('/', from_snapshot, to_snapshot, done_id) as position,
                  min(from_snapshot::text)::pg_snapshot as s1, min(to_snapshot::text)::pg_snapshot as s2, min(done_id) as done_id
-            from rowhook.webhook_lanes group by concat_ws('/', from_snapshot, to_snapshot, done_id)) as p
+            from rowhook.webhook_lanes left join rowhook.webhook_lane_owners o using (lane) group by concat_ws('/', from_snapshot, to_snapshot, done_id)) as p
     left join lateral (
       (select occurred_at from rowhook.webhook_outbox
         where p.done_id is null and xid >= pg_snapshot_xmax(p.s1) and lane = any (p.lanes) order by xid, id limit 1)

@@ -56,10 +56,10 @@ async function readLanes(client: pg.ClientBase): Promise<LaneRow[]> {
   const { rows } = await client.query(
     `select lane, epoch::text, from_snapshot::text as "from", to_snapshot::text as "to", done_id::text as "lastId",
             position_at::text as at, sequence_value::text as "sequenceValue",
-            case when lease_expires_at > clock_timestamp() then owner_name end as owner,
-            case when lease_expires_at > clock_timestamp() then extract(epoch from lease_expires_at - clock_timestamp())::float8 end as "leaseSeconds",
+            o.owner_name as owner, extract(epoch from o.lease_expires_at - clock_timestamp())::float8 as "leaseSeconds",
             extract(epoch from clock_timestamp() - position_at)::float8 as "positionAgeSeconds"
        from rowhook.webhook_lanes
+       left join rowhook.webhook_lane_owners o using (lane)
       order by lane`,
   );
   return rows.map(({ lane, epoch, owner, leaseSeconds, positionAgeSeconds, ...position }) => ({

@@ -1,9 +1,9 @@
 /**
  * Lanes: which daemon reads which tenants. PostgreSQL is the only coordinator, and its clock the only one that counts.
  *
- * Every daemon says every RENEW_MS that it is there, and holds its fair share of the lanes: 16 by the number of daemons, the
- * first ones by id one more where that leaves a rest. All see the same list, so the shares add up to 16 without a word
- * between them. A lease is taken for LEASE_MS and renewed three times as often. Taking a lane counts its epoch up, and
+ * Every daemon has a lease of LEASE_MS, which it renews three times as often, and owns its fair share of the lanes: 16 by the number
+ * of daemons, the first ones by id one more where that leaves a rest. All see the same list, so the shares add up to 16
+ * without a word between them. Taking a lane counts its epoch up, and
  * everything that its owner writes is fenced by that epoch (record.ts): a paused process that wakes up after its lease
  * changes nothing.
  */
@@ -30,58 +30,61 @@ export interface Renewal {
   schemaVersion: number;
 }
 
-/** Says that this daemon is there, unless it is about to go, and renews its leases. */
+/**
+ * Renews this daemon's lease; one that is about to go has no share. While it owns lanes, a lease that has run out, or is about to,
+ * is lost: somebody may be taking them at this moment.
+ */
 export async function renewLanes(
   client: pg.ClientBase | pg.Pool,
   owner: string,
   ownerName: string,
   isLeaving: boolean,
+  ownsLanes: boolean,
 ): Promise<Renewal> {
   const { rows } = await client.query(
     `with gone as (
-       delete from rowhook.webhook_daemons where id <> $1 and expires_at < clock_timestamp() - interval '1 minute'),
+       delete from rowhook.webhook_daemons where id <> $1 and lease_expires_at < clock_timestamp() - interval '1 minute'),
      here as (
-       insert into rowhook.webhook_daemons (id, name, expires_at)
-       select $1, $2, clock_timestamp() + make_interval(secs => $3) where not $4
-       on conflict (id) do update set expires_at = excluded.expires_at),
-     renewed as (
-       update rowhook.webhook_lanes set lease_expires_at = clock_timestamp() + make_interval(secs => $3)
-        where owner = $1 and lease_expires_at > clock_timestamp() returning lane),
+       insert into rowhook.webhook_daemons (id, name, lease_expires_at, is_leaving)
+       values ($1, $2, clock_timestamp() + make_interval(secs => $3), $4)
+       on conflict (id) do update set lease_expires_at = excluded.lease_expires_at, is_leaving = excluded.is_leaving
+        where not $5 or webhook_daemons.lease_expires_at > clock_timestamp() + interval '1 s'
+       returning id),
      daemons as (
        select 1 + count(*)::int as count, (count(*) filter (where id < $1))::int as before
-         from rowhook.webhook_daemons where id <> $1 and expires_at > clock_timestamp()),
+         from rowhook.webhook_daemons where id <> $1 and not is_leaving and lease_expires_at > clock_timestamp()),
      lanes as (select count(*)::int as count from rowhook.webhook_lanes)
-     select array(select lane::int from renewed) as lanes,
+     select array(select lane::int from rowhook.webhook_lanes where owner = (select id from here)) as lanes,
             lanes.count / daemons.count + (daemons.before < lanes.count % daemons.count)::int as share,
             (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs", rowhook.schema_version() as "schemaVersion"
        from daemons, lanes`,
-    [owner, ownerName, LEASE_MS / 1000, isLeaving],
+    [owner, ownerName, LEASE_MS / 1000, isLeaving, ownsLanes],
   );
   return rows[0];
 }
 
 /**
- * Takes up to `count` lanes that nobody holds. Those of this owner that are not `mine` are free too: an earlier session of the
- * process held them, which is gone. A lane whose row is locked is left for the next time.
+ * Takes up to `count` lanes that nobody owns. Those of this owner that are not `mine` are free too: an earlier session of the
+ * process owned them, which is gone. A lane whose row is locked is left for the next time.
  */
 export async function takeLanes(
   client: pg.ClientBase | pg.Pool,
   owner: string,
-  ownerName: string,
   mine: readonly number[],
   count: number,
 ): Promise<Lane[]> {
   const { rows } = await client.query(
     `with free as (
-       select lane from rowhook.webhook_lanes
-        where lane <> all ($4::smallint[]) and (owner is null or owner = $1 or lease_expires_at < clock_timestamp())
-        order by lane limit $5 for update skip locked)
-     update rowhook.webhook_lanes l
-        set owner = $1, owner_name = $2, epoch = l.epoch + 1, lease_expires_at = clock_timestamp() + make_interval(secs => $3)
+       select lane from rowhook.webhook_lanes l
+        where lane <> all ($2::smallint[])
+          and (owner is null or owner = $1
+               or not exists (select from rowhook.webhook_daemons d where d.id = l.owner and d.lease_expires_at > clock_timestamp()))
+        order by lane limit $3 for update of l skip locked)
+     update rowhook.webhook_lanes l set owner = $1, epoch = l.epoch + 1
        from free where l.lane = free.lane
   returning l.lane, l.epoch::text, l.from_snapshot::text as "from", l.to_snapshot::text as "to", l.done_id::text as "lastId",
             l.position_at::text as at, l.sequence_value::text as "sequenceValue"`,
-    [owner, ownerName, LEASE_MS / 1000, mine, count],
+    [owner, mine, count],
   );
   return rows.map(({ lane, epoch, ...position }) => ({ lane, epoch, position }));
 }
@@ -94,15 +97,15 @@ export async function freeLanes(
 ): Promise<void> {
   await client.query(
     `with freed as (
-       update rowhook.webhook_lanes set owner = null, owner_name = null, lease_expires_at = null
+       update rowhook.webhook_lanes set owner = null
         where owner = $1 and lane = any ($2::smallint[]) returning lane)
      select pg_notify('rowhook', 'lanes') from freed limit 1`,
     [owner, lanes],
   );
 }
 
-/** This daemon does not count any more: the shares of the others grow. */
-export async function leave(client: pg.ClientBase | pg.Pool, owner: string): Promise<void> {
+/** This daemon, which owns no lanes any more, is gone. */
+export async function forgetDaemon(client: pg.ClientBase | pg.Pool, owner: string): Promise<void> {
   await client.query('delete from rowhook.webhook_daemons where id = $1', [owner]);
 }
 

@@ -3,7 +3,16 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { PATIENT } from './db.ts';
-import { freeLanes, type Lane, LEASE_MS, leave, RENEW_MS, type Renewal, renewLanes, takeLanes } from './lanes.ts';
+import {
+  forgetDaemon,
+  freeLanes,
+  type Lane,
+  LEASE_MS,
+  RENEW_MS,
+  type Renewal,
+  renewLanes,
+  takeLanes,
+} from './lanes.ts';
 import type { Logger } from './log.ts';
 import { LanesLost } from './record.ts';
 
@@ -88,7 +97,10 @@ export class Lease {
   /** Says that we are here. Throws when a lane was lost, or the database does not answer in time. */
   async renew(): Promise<void> {
     const [askedAt, before] = [performance.now(), this.held];
-    const renewed = await within<Renewal>(LEASE_MS, renewLanes(this.#pool, this.owner, this.#name, this.#isLeaving));
+    const renewed = await within<Renewal>(
+      LEASE_MS,
+      renewLanes(this.#pool, this.owner, this.#name, this.#isLeaving, before.length > 0),
+    );
     // what was given back meanwhile is not lost
     const lost = before.some((lane) => this.#held.has(lane) && !renewed?.lanes.includes(lane));
     if (renewed === undefined || lost) throw new LanesLost();
@@ -101,7 +113,7 @@ export class Lease {
   /** Takes what is free of the lanes that are missing for the fair share. */
   async take(): Promise<Lane[]> {
     if (this.surplus >= 0) return [];
-    const lanes = await takeLanes(this.#pool, this.owner, this.#name, this.held, -this.surplus);
+    const lanes = await takeLanes(this.#pool, this.owner, this.held, -this.surplus);
     for (const { lane } of lanes) this.#held.add(lane);
     if (lanes.length > 0) this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'took lanes');
     return lanes;
@@ -114,17 +126,23 @@ export class Lease {
     this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'gave lanes');
   }
 
-  /** Before an orderly end: the others may take our share. */
+  /** Before an orderly end: our share is for the others to take. */
   async leave(): Promise<void> {
     this.#isLeaving = true;
-    await leave(this.#pool, this.owner);
+    await this.renew();
   }
 
   /** Gives back whatever is left, if the database answers. */
   async end(): Promise<void> {
     const lanes = this.held;
     this.#held.clear();
-    if (lanes.length > 0) await within(GIVE_BACK_MS, freeLanes(this.#pool, this.owner, lanes));
+    await within(
+      GIVE_BACK_MS,
+      (async () => {
+        if (lanes.length > 0) await freeLanes(this.#pool, this.owner, lanes);
+        if (this.#isLeaving) await forgetDaemon(this.#pool, this.owner);
+      })(),
+    );
   }
 }
 

@@ -88,8 +88,7 @@ class Counters {
   /** Lanes by the process that holds them. */
   async lanes(): Promise<Record<string, number>> {
     const rows = await this.database.query<{ pid: string; count: number }>(
-      `select split_part(owner_name, ':', 2) as pid, count(*)::int from rowhook.webhook_lanes
-        where lease_expires_at > clock_timestamp() group by 1`,
+      `select split_part(owner_name, ':', 2) as pid, count(*)::int from rowhook.webhook_lane_owners group by 1`,
     );
     return Object.fromEntries(rows.map(({ pid, count }) => [pid, count]));
   }
@@ -191,7 +190,7 @@ describe.concurrent('several daemons', { timeout: 240_000 }, () => {
     await waitUntil('it is paused while it records', async () => {
       zombie.process.kill('SIGSTOP');
       const [inside] = await counters.database.query(
-        `select from pg_stat_activity a join rowhook.webhook_lanes l on l.owner_name like '%:' || $1
+        `select from pg_stat_activity a join rowhook.webhook_lane_owners l on l.owner_name like '%:' || $1
           where datname = current_database() and application_name = 'rowhook' and state = 'idle in transaction'`,
         [String(zombie.pid)],
       );
@@ -285,10 +284,11 @@ describe('the lanes', () => {
   test('go to one daemon each, whoever comes in the same moment', async ({ onTestFinished }) => {
     const database = await ownDatabase(onTestFinished);
     for (let round = 0; round < 20; round++) {
-      await database.query('update rowhook.webhook_lanes set owner = null, lease_expires_at = null');
+      await database.query('update rowhook.webhook_lanes set owner = null');
       const owners = Array.from({ length: 6 }, () => crypto.randomUUID());
-      const taken = (await Promise.all(owners.map((owner) => takeLanes(database.pool, owner, 'racer', [], 16)))).flat();
-      const rest = await takeLanes(database.pool, crypto.randomUUID(), 'last', [], 16);
+      for (const owner of owners) await renewLanes(database.pool, owner, 'racer', false, false);
+      const taken = (await Promise.all(owners.map((owner) => takeLanes(database.pool, owner, [], 16)))).flat();
+      const rest = await takeLanes(database.pool, crypto.randomUUID(), [], 16);
       expect([...taken, ...rest].map(({ lane }) => lane).sort((a, b) => a - b)).toEqual([...Array(16).keys()]);
       expect(new Set([...taken, ...rest].map(({ epoch }) => epoch))).toEqual(new Set([String(round + 1)]));
     }
@@ -297,33 +297,51 @@ describe('the lanes', () => {
   test.each([1, 2, 3, 5, 16, 20])('are shared out among %i daemons without a rest', async (count) => {
     const database = await createDatabase();
     const owners = Array.from({ length: count }, () => crypto.randomUUID());
-    for (const owner of owners) await renewLanes(database.pool, owner, 'one of many', false);
+    for (const owner of owners) await renewLanes(database.pool, owner, 'one of many', false, false);
     const shares: number[] = [];
-    for (const owner of owners) shares.push((await renewLanes(database.pool, owner, 'one of many', false)).share);
+    for (const owner of owners)
+      shares.push((await renewLanes(database.pool, owner, 'one of many', false, false)).share);
     expect(shares.reduce((sum, share) => sum + share, 0)).toBe(16);
     expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1);
     // one that is about to go does not count, nor one that has not been heard of
     await database.query('delete from rowhook.webhook_daemons where id = $1', [owners[0]]);
-    expect((await renewLanes(database.pool, owners[0] as string, 'leaving', true)).lanes).toEqual([]);
+    expect((await renewLanes(database.pool, owners[0] as string, 'leaving', true, false)).lanes).toEqual([]);
     expect(await database.query('select from rowhook.webhook_daemons where id = $1', [owners[0]])).toEqual([]);
-    await database.query("update rowhook.webhook_daemons set expires_at = now() - interval '1 s'");
-    expect((await renewLanes(database.pool, crypto.randomUUID(), 'alone', false)).share).toBe(16);
+    await database.query("update rowhook.webhook_daemons set lease_expires_at = now() - interval '1 s'");
+    expect((await renewLanes(database.pool, crypto.randomUUID(), 'alone', false, false)).share).toBe(16);
     await database.drop();
+  });
+
+  test('are lost with a lease that has run out', async ({ onTestFinished }) => {
+    const database = await ownDatabase(onTestFinished);
+    const owner = crypto.randomUUID();
+    const renew = (ownsLanes: boolean) => renewLanes(database.pool, owner, 'late', false, ownsLanes);
+    await renew(false);
+    await takeLanes(database.pool, owner, [], 16);
+    expect((await renew(true)).lanes).toHaveLength(16);
+    await database.query("update rowhook.webhook_daemons set lease_expires_at = now() + interval '0.5 s'");
+    expect((await renew(true)).lanes).toEqual([]);
+    // an hour later it is still so, and whoever begins anew gets them
+    await database.query("update rowhook.webhook_daemons set lease_expires_at = now() - interval '1 hour'");
+    expect((await renew(true)).lanes).toEqual([]);
+    await renew(false);
+    expect(await takeLanes(database.pool, owner, [], 16)).toHaveLength(16);
   });
 
   test('that are held are taken from nobody, and those that are freed by anybody', async ({ onTestFinished }) => {
     const database = await ownDatabase(onTestFinished);
     const [one, other] = [crypto.randomUUID(), crypto.randomUUID()];
-    expect(await takeLanes(database.pool, one, 'one', [], 10)).toHaveLength(10);
-    expect(await takeLanes(database.pool, other, 'other', [], 16)).toHaveLength(6);
+    for (const owner of [one, other]) await renewLanes(database.pool, owner, 'one of two', false, false);
+    expect(await takeLanes(database.pool, one, [], 10)).toHaveLength(10);
+    expect(await takeLanes(database.pool, other, [], 16)).toHaveLength(6);
     // what is not its own is not freed
     await freeLanes(database.pool, other, [0, 1]);
-    expect(await takeLanes(database.pool, other, 'other', [10, 11, 12, 13, 14, 15], 16)).toEqual([]);
+    expect(await takeLanes(database.pool, other, [10, 11, 12, 13, 14, 15], 16)).toEqual([]);
     await freeLanes(database.pool, one, [0, 1]);
-    expect(
-      (await takeLanes(database.pool, other, 'other', [10, 11, 12, 13, 14, 15], 16)).map(({ lane }) => lane),
-    ).toEqual([0, 1]);
+    expect((await takeLanes(database.pool, other, [10, 11, 12, 13, 14, 15], 16)).map(({ lane }) => lane)).toEqual([
+      0, 1,
+    ]);
     // lanes that an earlier session of the same daemon held are its own
-    expect(await takeLanes(database.pool, one, 'one', [], 16)).toHaveLength(8);
+    expect(await takeLanes(database.pool, one, [], 16)).toHaveLength(8);
   });
 });

@@ -14,10 +14,21 @@ import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
 import { hasPgBouncer, startPgBouncer } from './support/pgbouncer.ts';
 import { startServer } from './support/server.ts';
+import { waitUntil } from './support/wait.ts';
 
 const ALL_LANES = 'update rowhook.webhook_lanes set';
 
 let database: TestDatabase;
+
+/** A daemon on another machine owns all lanes. */
+async function elsewhere(of: TestDatabase): Promise<void> {
+  await of.query(
+    `insert into rowhook.webhook_daemons (id, name, lease_expires_at)
+     values ('00000000-0000-4000-8000-000000000000', 'elsewhere:1', now() + interval '1 hour')
+     on conflict (id) do update set lease_expires_at = excluded.lease_expires_at`,
+  );
+  await of.query(`${ALL_LANES} owner = '00000000-0000-4000-8000-000000000000', position_at = now()`);
+}
 
 beforeAll(async () => {
   database = await createDatabase({ crm: true });
@@ -27,9 +38,7 @@ afterAll(() => database.drop());
 
 // a daemon that is somewhere else
 beforeEach(async () => {
-  await database.query(
-    `${ALL_LANES} owner = gen_random_uuid(), owner_name = 'elsewhere:1', lease_expires_at = now() + interval '1 hour', position_at = now()`,
-  );
+  await elsewhere(database);
 });
 
 /** What the doctor finds, without what is fine. */
@@ -122,7 +131,7 @@ describe('a healthy installation has no findings', () => {
 
 describe('the command', () => {
   test('tells what, why and how to mend it, and exits 1 when something keeps events back', async () => {
-    await database.query(`${ALL_LANES} owner = null, owner_name = null, lease_expires_at = null`);
+    await database.query(`${ALL_LANES} owner = null`);
     const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: database.url } });
     expect(stdout).toMatch(/\n✗ daemons +no daemon delivers\n +Events are captured and kept.*\n +rowhook start\n/);
     expect(stdout).toMatch(/\n1 error that keeps events back, 0 warnings\.\n$/);
@@ -131,9 +140,7 @@ describe('the command', () => {
 
   test('exits 0 when there are only warnings', async () => {
     const empty = await createDatabase();
-    await empty.query(
-      `${ALL_LANES} owner = gen_random_uuid(), owner_name = 'x:1', lease_expires_at = now() + interval '1 hour'`,
-    );
+    await elsewhere(empty);
     const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: empty.url } });
     expect(stdout).toMatch(/\n! triggers +no table is watched\n/);
     expect(stdout).toMatch(/\n0 errors, 1 warning\.\n$/);
@@ -339,10 +346,30 @@ describe('muted', () => {
 
 describe('daemons', () => {
   test('nobody owns the lanes, or some of them', async () => {
-    await database.query(`${ALL_LANES} lease_expires_at = now() - interval '1 s' where lane < 4`);
+    await database.query(`${ALL_LANES} owner = gen_random_uuid() where lane < 4`);
     expect(await findingOf('daemons')).toMatchObject({ kind: 'error', what: 'no daemon owns 4 of 16 lanes' });
-    await database.query(`${ALL_LANES} lease_expires_at = now() - interval '1 s'`);
+    await database.query("update rowhook.webhook_daemons set lease_expires_at = now() - interval '1 s'");
     expect(await findingOf('daemons')).toMatchObject({ what: 'no daemon delivers', mend: 'rowhook start' });
+  });
+
+  test('lanes that are being handed over are waited for, those that nobody takes are told', async () => {
+    await database.query(
+      "insert into rowhook.webhook_daemons (id, name, expires_at) values (gen_random_uuid(), 'here:1', now() + interval '1 hour')",
+    );
+    await database.query(`${ALL_LANES} lease_expires_at = now() - interval '1 s' where lane < 4`);
+    expect(await findingOf('daemons', { limits: { handoverMs: 1 } })).toMatchObject({
+      what: 'no daemon owns 4 of 16 lanes',
+    });
+    const found = findings({ limits: { handoverMs: 20_000 } });
+    await waitUntil('it waits', async () => {
+      const looking = await database.query(
+        "select from pg_stat_activity where datname = current_database() and state = 'idle' and query like '%webhook_daemons where expires_at%' and pid <> pg_backend_pid()",
+      );
+      return looking.length > 0;
+    });
+    await database.query(`${ALL_LANES} lease_expires_at = now() + interval '1 hour'`);
+    expect(await found).toEqual([]);
+    await database.query('delete from rowhook.webhook_daemons');
   });
 
   test('lanes that stand still while events wait', async () => {
@@ -354,7 +381,7 @@ describe('daemons', () => {
     await database.query(`${ALL_LANES} position_at = now() - interval '2 minutes'`);
     expect(await findingOf('daemons')).toMatchObject({
       kind: 'error',
-      what: '1 lanes stand still: their oldest event waits for 3 min, and no position has moved since',
+      what: 'lanes 5 stand still: the oldest event waits for 3 min, and their positions do not move',
     });
     await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
   });

@@ -252,7 +252,7 @@ describe('ROWHOOK_WAKE=poll', () => {
     daemon = await startTestDaemon(database, { wake: 'poll' });
     await arrives(await insert());
     const lease = async () =>
-      (await database.query<{ at: Date }>('select max(lease_expires_at) as at from rowhook.webhook_lanes'))[0]?.at;
+      (await database.query<{ at: Date }>('select max(lease_expires_at) as at from rowhook.webhook_daemons'))[0]?.at;
     const ear = await listener();
     const before = await ear.rings();
     // three renewals are longer than the silence that sends the others to sleep

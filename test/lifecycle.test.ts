@@ -119,20 +119,19 @@ test('a table that somebody has locked does not delay the start, although its tr
 
 test('with more daemons than lanes one stands by, and stops at once', async () => {
   await database.query(`
-    insert into rowhook.webhook_daemons (id, name, expires_at)
+    insert into rowhook.webhook_daemons (id, name, lease_expires_at)
     select ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, 'other', now() + interval '1 hour' from generate_series(0, 15) as n`);
   await database.query(`
-    update rowhook.webhook_lanes set owner_name = 'other', lease_expires_at = now() + interval '1 hour',
-           owner = ('00000000-0000-0000-0000-' || lpad(lane::text, 12, '0'))::uuid`);
+    update rowhook.webhook_lanes set owner = ('00000000-0000-0000-0000-' || lpad(lane::text, 12, '0'))::uuid`);
   const standby = startDaemonProcess(database.daemonUrl);
   await waitUntil('it stands by', () => standby.stdout().includes('standing by'));
   const startedAt = performance.now();
   await standby.kill('SIGTERM');
   expect(performance.now() - startedAt).toBeLessThan(8_000);
   expect(standby.process.exitCode).toBe(0);
-  expect(await database.query("select from rowhook.webhook_lanes where owner_name = 'other'")).toHaveLength(16);
+  expect(await database.query("select from rowhook.webhook_lane_owners where owner_name = 'other'")).toHaveLength(16);
   await database.query('delete from rowhook.webhook_daemons');
-  await database.query('update rowhook.webhook_lanes set owner = null, owner_name = null, lease_expires_at = null');
+  await database.query('update rowhook.webhook_lanes set owner = null');
 });
 
 test('an attempt that hangs does not keep a stop waiting for ever, and is made again', {

@@ -105,6 +105,7 @@ test.each(['owner', 'daemon'] as const)('a daemon at work, as seen by the %s', a
       troubled: [],
       unseen: [],
     });
+    expect(seen.daemons).toMatchObject([{ name: seen.lanes[0].owner, lanes: 16 }]);
     expect(seen.lanes).toHaveLength(16);
     expect(seen.lanes[0].owner).toMatch(`:${process.pid}`);
     expect(seen.slots).toHaveLength(8);
@@ -166,6 +167,7 @@ describe('webhooks that fail', () => {
     expect(now.oldest_undelivered_seconds).toBeGreaterThanOrEqual(3 * 3_600);
 
     const { stdout } = await rowhook(['status', '--limit', '1'], { env: { DATABASE_URL: database.url } });
+    expect(stdout).toMatch(/\ndaemons +none\n/);
     expect(stdout).toMatch(/\nparked +3 waiting, 2 failed for good\n/);
     expect(stdout).toMatch(/\noldest undelivered +3 h\n/);
     expect(stdout).toMatch(

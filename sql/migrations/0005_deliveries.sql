@@ -138,8 +138,6 @@ create table rowhook.webhook_lanes (
   lane              smallint    primary key,
   epoch             bigint      not null default 0,
   owner             uuid,
-  owner_name        text,
-  lease_expires_at  timestamptz,
   -- the position: everything that from_snapshot sees is done. While a large window is read in pages,
   -- to_snapshot is its end and done_id the last id that is done
   from_snapshot     pg_snapshot not null default pg_current_snapshot(),
@@ -149,29 +147,40 @@ create table rowhook.webhook_lanes (
   -- the outbox sequence's last value, read after from_snapshot was taken: larger ids were written later
   sequence_value    bigint      not null default 0,
   constraint webhook_lanes_lane_in_range        check (lane between 0 and 15),
-  constraint webhook_lanes_owner_has_lease      check ((owner is null) = (lease_expires_at is null)),
   constraint webhook_lanes_page_has_end         check ((to_snapshot is null) = (done_id is null))
 ) with (fillfactor = 20); -- updated once a second: HOT updates stay in the page
 
 insert into rowhook.webhook_lanes (lane) select generate_series(0, 15);
 
 comment on table rowhook.webhook_lanes is
-  'The 16 lanes: which daemon owns each (owner, lease), the epoch that fences its writes, and its position in the outbox.';
+  'The 16 lanes: which daemon owns each, the epoch that fences its writes, and its position in the outbox.';
+comment on column rowhook.webhook_lanes.owner is 'A row of webhook_daemons. It owns the lane for as long as its lease lasts.';
 comment on column rowhook.webhook_lanes.epoch is 'Counts owners: a write with an older epoch changes nothing.';
 comment on column rowhook.webhook_lanes.position_at is 'When the position was written: attempts logged since may not be covered by it.';
 
+-- One lease for a daemon, and not one for each lane: a transaction that stays open for a day keeps every row version that was
+-- replaced meanwhile, and whoever reads the row steps over all of them.
 create table rowhook.webhook_daemons (
-  id          uuid        primary key,
-  name        text        not null,
-  started_at  timestamptz not null default now(),
-  expires_at  timestamptz not null
+  id                uuid        primary key,
+  name              text        not null,
+  started_at        timestamptz not null default now(),
+  lease_expires_at  timestamptz not null,
+  is_leaving        boolean     not null default false
 ) with (fillfactor = 20);
 
 comment on table rowhook.webhook_daemons is
-  'The daemons that run: each says so every 2 s, and takes its fair share of the lanes among those whose time has not expired.';
+  'The daemons that run. Each renews its lease every 2 s, and owns its fair share of the lanes among those that are not leaving.';
 comment on column rowhook.webhook_daemons.id is 'The owner of its lanes in webhook_lanes.';
 comment on column rowhook.webhook_daemons.name is 'Host and process.';
-comment on column rowhook.webhook_daemons.expires_at is 'It counts until then. One that stops in order deletes its row.';
+comment on column rowhook.webhook_daemons.lease_expires_at is 'Its lanes are its own until then.';
+comment on column rowhook.webhook_daemons.is_leaving is 'It is stopping: its attempts end, and then its lanes go to the others.';
+
+create view rowhook.webhook_lane_owners with (security_invoker = true) as
+select l.lane, d.id as owner, d.name as owner_name, d.lease_expires_at
+  from rowhook.webhook_lanes l
+  join rowhook.webhook_daemons d on d.id = l.owner and d.lease_expires_at > clock_timestamp();
+
+comment on view rowhook.webhook_lane_owners is 'The lanes that a daemon owns now; a lane that is not here is free.';
 
 alter table rowhook.webhook_deliveries enable row level security, force row level security;
 alter table rowhook.webhook_daemons    enable row level security, force row level security;
@@ -199,6 +208,7 @@ grant select, insert, update, delete on rowhook.webhook_deliveries, rowhook.webh
 grant select, insert on rowhook.webhook_logs to rowhook_daemon;
 grant select, update on rowhook.webhook_lanes to rowhook_daemon;
 grant select, insert, update, delete on rowhook.webhook_daemons to rowhook_daemon;
+grant select on rowhook.webhook_lane_owners to rowhook_daemon;
 grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
 
 -- A view of the log, not a count kept on the side: whoever may read the rows may read their sums. Ask for one tenant or
@@ -391,7 +401,7 @@ begin
     from rowhook.webhook_lanes l
    where l.lane = o.lane;
   update rowhook.webhook_lanes
-     set epoch = epoch + 1, owner = null, owner_name = null, lease_expires_at = null,
+     set epoch = epoch + 1, owner = null,
          from_snapshot = v_now, to_snapshot = null, done_id = null, position_at = now(),
          sequence_value = (select last_value from rowhook.webhook_outbox_id_seq);
   return 'moved';

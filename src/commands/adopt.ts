@@ -20,17 +20,16 @@ export async function adopt(
 ): Promise<void> {
   await client.query('begin');
   try {
-    const { rows: lanes } = await client.query(
-      'select lane from rowhook.webhook_lanes where lease_expires_at > clock_timestamp() order by lane for update',
-    );
-    if (lanes.length > 0) throw new UserError('adopt: a daemon is delivering from this database. Stop it first.');
+    await client.query('select from rowhook.webhook_lanes order by lane for update');
+    const { rows: owned } = await client.query('select from rowhook.webhook_lane_owners');
+    if (owned.length > 0) throw new UserError('adopt: a daemon is delivering from this database. Stop it first.');
     let discarded = 0;
     if (undelivered === 'discard') {
       const { rowCount } = await client.query("delete from rowhook.webhook_deliveries where state = 'waiting'");
       discarded = rowCount ?? 0;
       await client.query(
         `update rowhook.webhook_lanes
-            set epoch = epoch + 1, owner = null, owner_name = null, lease_expires_at = null, from_snapshot = pg_current_snapshot(),
+            set epoch = epoch + 1, owner = null, from_snapshot = pg_current_snapshot(),
                 to_snapshot = null, done_id = null, position_at = now(),
                 sequence_value = (select last_value from rowhook.webhook_outbox_id_seq)`,
       );

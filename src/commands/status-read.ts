@@ -21,6 +21,14 @@ export interface WebhookStatus {
   opensAgainSeconds: number | null;
 }
 
+export interface DaemonStatus {
+  /** `host:pid`. */
+  name: string;
+  startedAt: Date;
+  /** How many it owns. */
+  lanes: number;
+}
+
 export interface Status {
   at: Date;
   database: string;
@@ -33,6 +41,8 @@ export interface Status {
   failed: number;
   breakersOpen: number;
   webhooks: { active: number; off: number; disabled: number };
+  /** Those that run, the oldest first. */
+  daemons: DaemonStatus[];
   lanes: LaneLag[];
   /** Webhooks that something waits for or failed for, that fail, or that rowhook disabled; the worst first. */
   troubled: WebhookStatus[];
@@ -76,6 +86,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
   const server = await readServer(client);
   const version = await part('version', () => schemaVersion(client), null);
   const environment = await part('environment', () => readEnvironment(client), null);
+  const daemons = await part('daemons', () => readDaemons(client), []);
   const lanes = await part('lanes', () => readLag(client), []);
   const totals = await part('webhooks', () => readTotals(client), NO_TOTALS);
   const troubled = await part('webhooks that fail', () => readTroubled(client, limit + 1), []);
@@ -90,6 +101,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
     failed: totals.failed,
     breakersOpen: totals.breakersOpen,
     webhooks: { active: totals.active, off: totals.off, disabled: totals.disabled },
+    daemons,
     lanes,
     troubled,
     slots,
@@ -109,6 +121,17 @@ async function readEnvironment(client: pg.Client): Promise<string | null> {
     'select environment from rowhook.webhook_installation',
   );
   return rows[0]?.environment ?? null;
+}
+
+async function readDaemons(client: pg.Client): Promise<DaemonStatus[]> {
+  const { rows } = await client.query<DaemonStatus>(
+    `select d.name, d.started_at as "startedAt",
+            (select count(*)::int from rowhook.webhook_lanes l where l.owner = d.id and l.lease_expires_at > clock_timestamp()) as lanes
+       from rowhook.webhook_daemons d
+      where d.expires_at > clock_timestamp()
+      order by d.started_at`,
+  );
+  return rows;
 }
 
 async function readTotals(client: pg.Client): Promise<Totals> {

@@ -46,6 +46,7 @@ function print(now: Status, limit: number, out: Out): void {
   printPairs(out, [
     ['database', `${now.database}, PostgreSQL ${now.server}, schema version ${now.schemaVersion ?? 'unknown'}`],
     ['environment', now.environment ?? 'none recorded'],
+    ['daemons', now.daemons.map(({ name, lanes }) => `${name} (${lanes} lanes)`).join(', ') || 'none'],
     ['behind', behindText(now)],
     ['oldest undelivered', now.oldestUndeliveredSeconds === null ? 'none' : ageText(now.oldestUndeliveredSeconds)],
     ['parked', `${now.parked} waiting, ${now.failed} failed for good`],

@@ -76,6 +76,11 @@ export async function watchPreset(client: pg.Client, preset: string, options: Wa
     ['table', 'prefix', 'status', 'detail'],
     rows.map((row) => [row.relation, row.prefix, colored(row.status), row.detail]),
   );
+  if (rows.every(({ status }) => status === 'missing')) {
+    out.print(
+      'Nothing is watched by this: name your own tables, as in "rowhook watch orders --tenant-column account_id".',
+    );
+  }
 }
 
 export async function unwatch(client: pg.Client, table: string, options: { json?: boolean }, out: Out): Promise<void> {

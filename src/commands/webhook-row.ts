@@ -25,7 +25,7 @@ export function theOne<T>(rows: readonly T[], id: string): T {
 
 /** Some daemon holds lanes, so what is queued now goes out now. */
 export async function daemonRuns(client: pg.Client): Promise<boolean> {
-  const { rowCount } = await client.query('select from rowhook.webhook_lanes where lease_expires_at > now() limit 1');
+  const { rowCount } = await client.query('select from rowhook.webhook_lane_owners limit 1');
   return rowCount === 1;
 }
 

@@ -1,6 +1,7 @@
 import type pg from 'pg';
+import { compilePolicy, urlProblem } from '../address.ts';
 import { UserError } from '../errors.ts';
-import { type Out, printPairs, printTable } from '../table.ts';
+import { type Out, printable, printPairs, printTable } from '../table.ts';
 import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
 import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
@@ -34,6 +35,17 @@ export async function createWebhook(
   out.print('\nKeep the secret now, it is not shown again. To send a signed example, valid for five minutes:\n');
   out.print(tryItCommand(webhook, Math.floor(Date.now() / 1000)));
   out.print(`\nTo send one through the daemon: rowhook webhook test ${webhook.id}`);
+  for (const problem of refusals(webhook.url)) {
+    out.print(
+      out.paint('yellow', `\nNote: a daemon with its default settings does not deliver there. ${printable(problem)}`),
+    );
+  }
+}
+
+/** What a daemon will say to a URL unless an operator opens it. Names are judged when they are resolved. Pure. */
+function refusals(url: string): string[] {
+  const judge = (allowHttp: boolean) => urlProblem(url, compilePolicy({ allowHttp, allowCidrs: [], denyCidrs: [] }));
+  return [...new Set([judge(false), judge(true)])].filter((problem) => problem !== undefined);
 }
 
 export async function updateWebhook(

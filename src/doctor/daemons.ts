@@ -1,10 +1,13 @@
 /** Whether a daemon delivers, belongs here, and makes progress. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ageText } from '../age.ts';
-import { readLag } from '../lag.ts';
+import { type LaneLag, readLag } from '../lag.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
+const LOOK_AGAIN_MS = 250;
+
 export async function daemons(examination: Examination): Promise<Remark[]> {
-  const lanes = await readLag(examination.client);
+  const lanes = await settledLanes(examination);
   const owners = [...new Set(lanes.flatMap(({ owner }) => owner ?? []))];
   const free = lanes.filter(({ owner }) => owner === null);
   const remarks: Remark[] = [];
@@ -27,12 +30,24 @@ export async function daemons(examination: Examination): Promise<Remark[]> {
     const oldest = Math.max(...stuck.map(({ oldestSeconds }) => oldestSeconds ?? 0));
     remarks.push({
       kind: 'error',
-      what: `${stuck.length} lanes stand still: their oldest event waits for ${ageText(oldest)}, and no position has moved since`,
+      what: `lanes ${stuck.map(({ lane }) => lane).join(', ')} stand still: the oldest event waits for ${ageText(oldest)}, and their positions do not move`,
       why: 'The daemon holds the lanes and reads nothing, so nobody else can.',
       mend: `look into the log of ${owners.join(', ')}, then restart it: another daemon takes over within 10 s`,
     });
   }
   return [...remarks, ...(await environmentRemarks(examination))];
+}
+
+/** A daemon that starts or stops hands lanes over, which takes a moment. */
+async function settledLanes({ client, limits }: Examination): Promise<LaneLag[]> {
+  const until = performance.now() + limits.handoverMs;
+  for (;;) {
+    const lanes = await readLag(client);
+    if (lanes.every(({ owner }) => owner !== null) || performance.now() > until) return lanes;
+    const { rowCount } = await client.query('select from rowhook.webhook_daemons where expires_at > clock_timestamp()');
+    if (!rowCount) return lanes;
+    await sleep(LOOK_AGAIN_MS);
+  }
 }
 
 async function environmentRemarks({ client, environment }: Examination): Promise<Remark[]> {

@@ -7,6 +7,7 @@ import { type Examination, fine, type Remark } from './remark.ts';
 export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly<Record<string, string>>>> = {
   table: {
     webhook_configurations: 'select',
+    webhook_daemons: 'select, insert, update, delete',
     webhook_deliveries: 'select, insert, update, delete',
     webhook_event_types: 'select',
     webhook_health: 'select, insert, update, delete',

@@ -33,6 +33,8 @@ export interface Limits {
   unreadSeconds: number;
   /** Of the oldest row of a slot: its turn to be emptied comes after 7 days. */
   slotSeconds: number;
+  /** How long a free lane may be on its way to its next owner. */
+  handoverMs: number;
   clockSeconds: number;
   /** Of the time that this database spends in statements, where it is at least captureSeconds. */
   captureShare: number;
@@ -45,6 +47,7 @@ export const LIMITS: Limits = {
   transactionSeconds: 300,
   unreadSeconds: 60,
   slotSeconds: 7 * 86_400 + 600,
+  handoverMs: 5_000,
   clockSeconds: 5,
   captureShare: 0.25,
   captureSeconds: 60,

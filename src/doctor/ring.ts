@@ -9,8 +9,9 @@ export async function ring({ client, limits }: Examination): Promise<Remark[]> {
   const slots = await readSlots(client);
   const pinned = slots.filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > limits.slotSeconds);
   if (pinned.length === 0) {
-    const oldest = Math.max(0, ...slots.map(({ oldestSeconds }) => oldestSeconds ?? 0));
-    return [fine(`no outbox slot is pinned, the oldest event is ${ageText(oldest)} old`)];
+    const ages = slots.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
+    const oldest = ages.length === 0 ? 'the outbox is empty' : `the oldest row is ${ageText(Math.max(...ages))} old`;
+    return [fine(`no outbox slot is pinned, ${oldest}`)];
   }
   return Promise.all(pinned.map((slot) => pinnedRemark(client, slot)));
 }
@@ -38,8 +39,9 @@ const NOBODY: Holder = {
 /** Lanes that have not read all of it. */
 async function readerOf(client: pg.ClientBase, slot: number): Promise<Holder | undefined> {
   const { rows } = await client.query<{ lane: number; owner: string | null }>(
-    `select l.lane, case when l.lease_expires_at > clock_timestamp() then l.owner_name end as owner
+    `select l.lane, o.owner_name as owner
        from rowhook.webhook_lanes l
+       left join rowhook.webhook_lane_owners o using (lane)
       where exists (select from rowhook.webhook_outbox o
                      where o.slot = $1 and o.lane = l.lane and not pg_visible_in_snapshot(o.xid, l.from_snapshot))
       order by l.lane`,

@@ -38,7 +38,7 @@ export async function triggers({ client }: Examination): Promise<Remark[]> {
   }
   const found = await readTriggers(client);
   const remarks = [...sources.flatMap(sourceRemarks), ...missing(found), ...silent(found)];
-  return remarks.length > 0 ? remarks : [fine(`${sources.length} tables are watched, all triggers are there`)];
+  return remarks.length > 0 ? remarks : [fine(`all triggers are there, watched tables: ${sources.length}`)];
 }
 
 async function readSources(client: pg.ClientBase): Promise<Source[]> {

@@ -113,7 +113,9 @@ export async function expectTidyConnections({ database }: Scene): Promise<void> 
 }
 
 export async function ownerOf({ database }: Scene): Promise<string> {
-  const owners = await database.query<{ owner_name: string }>('select distinct owner_name from rowhook.webhook_lanes');
+  const owners = await database.query<{ owner_name: string }>(
+    'select distinct owner_name from rowhook.webhook_lane_owners',
+  );
   expect(owners).toHaveLength(1);
   return owners[0]?.owner_name ?? '';
 }
