@@ -32,6 +32,7 @@ export function tellSystemd(
   const socket = env.NOTIFY_SOCKET;
   if (!socket) return { stopping: async () => {} };
 
+  let failed = false;
   let last = Promise.resolve();
   /** One after the other, so that they arrive in order. */
   const notify = (...state: string[]): Promise<void> => {
@@ -41,8 +42,11 @@ export function tellSystemd(
           env: { PATH: env.PATH, NOTIFY_SOCKET: socket },
           timeout: NOTIFY_MS_MAX,
         });
+        failed = false;
       } catch (error) {
-        log.warn({ err: error }, 'systemd-notify failed: under Type=notify systemd will take the daemon for hung');
+        const reason = (error as Error).message.trim();
+        if (!failed) log.warn({ reason }, 'systemd-notify failed: under Type=notify systemd takes the daemon for hung');
+        failed = true;
       }
     });
     return last;

@@ -21,7 +21,7 @@ import { timeRoundTrips } from './round-trips.ts';
 import type { Tracing } from './tracing.ts';
 
 /** How long attempts in flight may go on after a stop. */
-const DRAIN_MS = 10_000;
+export const DRAIN_MS = 10_000;
 
 /** How long closing connections may take. */
 const CLOSE_MS = 2_000;

@@ -1,9 +1,12 @@
 // deploy/prometheus, deploy/grafana and docs/runbook.md, held to a scrape of a daemon that has delivered.
 
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
@@ -67,6 +70,12 @@ afterAll(async () => {
   await database.drop();
   await rm(scratch, { recursive: true });
 });
+
+/** What Prometheus' API says to a query, or of its rules. */
+interface Answer {
+  result: unknown[];
+  groups: { rules: { name: string; state: string; health: string }[] }[];
+}
 
 /** Metric names in an expression, with the labels that it asks for. */
 function selectorsOf(expression: string): { name: string; labels: Record<string, string> }[] {
@@ -168,4 +177,75 @@ describe.skipIf(!hasTool('promtool', '--version'))('promtool', () => {
     await writeFile(file, `${ours.join('\n')}\n`);
     expect(await runTool('sh', ['-c', `promtool check metrics < ${file}`])).toEqual({ code: 0, output: '' });
   });
+});
+
+describe.skipIf(!hasTool('prometheus', '--version'))('a Prometheus that scrapes a daemon', () => {
+  test('finds nothing wrong with one that delivers, sees its breaker open, and misses it when it is gone', async () => {
+    const receiver = await startReceiver();
+    onTestFinished(() => receiver.close());
+    receiver.respond('*', { status: 500 });
+    const tenant = randomUUID();
+    await database.query(
+      "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ($1, 'failing', $2, '{*}')",
+      [tenant, receiver.url('/')],
+    );
+    const daemon = await startTestDaemon(database, { httpPort: await freePort() });
+    onTestFinished(() => daemon.stop());
+    const { alerts } = await startPrometheus(daemon.httpPort as number);
+
+    await waitUntil('it has looked, and nothing is wrong', async () => {
+      const { states, health } = await alerts();
+      return (
+        health.length > 0 && health.every((one) => one === 'ok') && states.every(([, state]) => state === 'inactive')
+      );
+    });
+    await database.query('insert into clients (organization_id, name) select $1, n from generate_series(1, 12) n', [
+      tenant,
+    ]);
+    const firing = async () => (await alerts()).states.filter(([, state]) => state === 'firing').map(([name]) => name);
+    await waitUntil('the breaker is told', async () => (await firing()).includes('RowhookBreakersOpen'));
+    await daemon.stop();
+    await waitUntil('it is missed', async () => (await firing()).includes('RowhookDown'));
+  });
+
+  /** Every second, and without waiting for an alert's `for`. */
+  async function startPrometheus(target: number) {
+    const port = await freePort();
+    const impatient = { groups: [{ name: 'rowhook', rules: rules.map(({ alert, expr }) => ({ alert, expr })) }] };
+    const config = {
+      global: { scrape_interval: '1s', evaluation_interval: '1s' },
+      rule_files: [join(scratch, 'impatient.yml')],
+      scrape_configs: [{ job_name: 'rowhook', static_configs: [{ targets: [`127.0.0.1:${target}`] }] }],
+    };
+    await writeFile(join(scratch, 'impatient.yml'), JSON.stringify(impatient));
+    await writeFile(join(scratch, 'prometheus.yml'), JSON.stringify(config));
+    const server = spawn(
+      'prometheus',
+      [
+        `--config.file=${join(scratch, 'prometheus.yml')}`,
+        `--storage.tsdb.path=${join(scratch, 'data')}`,
+        `--web.listen-address=127.0.0.1:${port}`,
+        '--log.level=error',
+      ],
+      { stdio: 'inherit' },
+    );
+    onTestFinished(async () => {
+      server.kill();
+      await once(server, 'exit');
+    });
+    const api = async (path: string) => {
+      const response = await fetch(`http://127.0.0.1:${port}/api/v1/${path}`).catch(() => null);
+      return response?.ok ? ((await response.json()) as { data: Answer }).data : null;
+    };
+    await waitUntil('it has scraped the daemon', async () => {
+      const data = await api('query?query=rowhook_lanes_held==16');
+      return data?.result.length === 1;
+    });
+    return {
+      async alerts(): Promise<{ states: [string, string][]; health: string[] }> {
+        const found = (await api('rules'))?.groups[0]?.rules ?? [];
+        return { states: found.map(({ name, state }) => [name, state]), health: found.map(({ health }) => health) };
+      },
+    };
+  }
 });

@@ -47,7 +47,7 @@ describe.skipIf(!hasTool('systemd-analyze', '--version'))('the unit', () => {
 });
 
 test('the environment file holds settings that there are', async () => {
-  const lines = (await readFile(join(folder, 'rowhook.env'), 'utf8')).split('\n');
+  const lines = (await readFile(join(folder, 'environment'), 'utf8')).split('\n');
   const variables = lines.flatMap((line) => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? []);
   const { SETTINGS } = await import('../src/config.ts');
   const known = [...SETTINGS.map(({ env }) => env), 'OTEL_EXPORTER_OTLP_ENDPOINT'];
@@ -92,6 +92,7 @@ describe.skipIf(!canNotify)('notifications', () => {
     const [socket, database] = [await startSocket(), await createDatabase()];
     onTestFinished(() => database.drop());
     const daemon = startDaemonProcess(database.daemonUrl, { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '200000' });
+    onTestFinished(() => daemon.kill('SIGKILL'));
     const count = (message: string) => socket.messages().filter((one) => one === message).length;
     await waitUntil('it has fed the watchdog thrice', () => count('WATCHDOG=1') >= 3);
     await daemon.kill('SIGTERM');
@@ -114,6 +115,20 @@ describe.skipIf(!canNotify)('notifications', () => {
     const [, after] = socket.messages().join('\n').split('STATUS=nothing flows\n');
     expect(after).toMatch(/^WATCHDOG=1 STATUS=running/);
     await serviceManager.stopping();
+  });
+
+  test('a socket that is not there is told once, and harms nothing', async () => {
+    const database = await createDatabase();
+    onTestFinished(() => database.drop());
+    const env = { NOTIFY_SOCKET: join(scratch, 'nowhere.sock'), WATCHDOG_USEC: '100000' };
+    const daemon = startDaemonProcess(database.daemonUrl, env);
+    onTestFinished(() => daemon.kill('SIGKILL'));
+    await daemon.tookLanes();
+    const warnings = () => daemon.stdout().match(/systemd-notify failed/g)?.length ?? 0;
+    await waitUntil('it is told', () => warnings() > 0);
+    daemon.process.kill('SIGTERM');
+    expect((await daemon.ended).code).toBe(0);
+    expect(warnings()).toBe(1);
   });
 
   test("another process's watchdog is not fed", async () => {
