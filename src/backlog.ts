@@ -5,7 +5,7 @@
  * An event counts until the position that is written in the database has passed it: by then it is delivered or parked.
  */
 import type pg from 'pg';
-import { openPool } from './db.ts';
+import { openPool, type Sessions } from './db.ts';
 import { within } from './lease.ts';
 import type { Logger } from './log.ts';
 
@@ -80,8 +80,8 @@ export class BacklogWatcher {
   #parked: Parked | undefined;
   #failing = false;
 
-  constructor(databaseUrl: string, log: Logger, stuckMs = STUCK_MS) {
-    this.#pool = openPool(databaseUrl, { applicationName: 'rowhook watcher', max: 1 });
+  constructor(databaseUrl: string, sessions: Sessions, log: Logger, stuckMs = STUCK_MS) {
+    this.#pool = openPool(databaseUrl, { applicationName: 'rowhook watcher', max: 1, sessions });
     this.#log = log;
     this.#stuckMs = stuckMs;
   }

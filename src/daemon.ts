@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
-import { withClient } from './db.ts';
+import { sessionsOf, withClient } from './db.ts';
 import { UserError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
 import { Metrics } from './metrics.ts';
@@ -43,7 +43,7 @@ export async function startDaemon(
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
-  const backlog = new BacklogWatcher(settings.databaseUrl, log, stuckMs);
+  const backlog = new BacklogWatcher(settings.databaseUrl, sessionsOf(settings.wake), log, stuckMs);
   const metrics = new Metrics({
     labels: settings.metricsLabels,
     maxInFlight: settings.maxInFlight,

@@ -24,6 +24,16 @@ const NO_TIMEOUTS = `
     from unnest('{statement_timeout,lock_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout}'::text[]) as name
    where current_setting(name, true) is not null`;
 
+/**
+ * Whose the server's sessions are. 'own': a connection is a session. 'lent': a pooler may stand in between that lends one for a
+ * transaction (ROWHOOK_WAKE=poll). What a transaction leaves behind there is gone in the next one, and found by strangers.
+ */
+export type Sessions = 'own' | 'lent';
+
+export function sessionsOf(wake: 'notify' | 'poll'): Sessions {
+  return wake === 'poll' ? 'lent' : 'own';
+}
+
 /** For those that may wait for locks or look at millions of rows: spread into the query. */
 export const PATIENT = { query_timeout: 600_000 };
 
@@ -33,41 +43,67 @@ const KEEP_ALIVE_AFTER_MS = 30_000;
 export interface PoolOptions {
   applicationName: string;
   max: number;
+  sessions: Sessions;
   /** Called when an idle or a checked-out connection breaks; the pool replaces it by itself. */
   onError?: (error: Error) => void;
 }
 
 /**
  * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Statements may take as
- * long as the role's own settings say, or as `queryMsMax` says, and nothing else then.
+ * long as the role's own settings say.
  */
-export async function connect(databaseUrl: string, applicationName: string, queryMsMax?: number): Promise<pg.Client> {
+export function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
+  return open(databaseUrl, connectionConfig(databaseUrl, applicationName));
+}
+
+/** The same for one of a daemon's connections: its statements may take QUERY_MS_MAX. */
+export async function connectDaemon(
+  databaseUrl: string,
+  applicationName: string,
+  sessions: Sessions,
+): Promise<pg.Client> {
+  const config = { ...connectionConfig(databaseUrl, applicationName), query_timeout: QUERY_MS_MAX };
+  const client = await open(databaseUrl, config);
+  if (sessions === 'own') await client.query(NO_TIMEOUTS);
+  else dropNames(client);
+  return client;
+}
+
+async function open(databaseUrl: string, config: pg.ClientConfig): Promise<pg.Client> {
   try {
-    const client = new pg.Client({
-      ...connectionConfig(databaseUrl, applicationName),
-      ...(queryMsMax === undefined ? {} : { query_timeout: queryMsMax }),
-    });
+    const client = new pg.Client(config);
     client.on('error', () => {});
     await client.connect();
-    if (queryMsMax !== undefined) await client.query(NO_TIMEOUTS);
     return client;
   } catch (error) {
     throw explainDatabaseError(error, databaseUrl);
   }
 }
 
-/** A pool of at most `max` connections, opened as they are needed. */
-export function openPool(databaseUrl: string, { applicationName, max, onError = () => {} }: PoolOptions): pg.Pool {
+/** A daemon's pool of at most `max` connections, opened as they are needed. */
+export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
+  const { applicationName, max, sessions, onError = () => {} } = options;
   const pool = new pg.Pool({
     ...connectionConfig(databaseUrl, applicationName),
     max,
     query_timeout: QUERY_MS_MAX,
-    onConnect: (client) => client.query(NO_TIMEOUTS),
+    onConnect: (client) => (sessions === 'own' ? client.query(NO_TIMEOUTS) : dropNames(client)),
   });
   pool.on('error', onError);
   // The pool listens to idle clients only.
   pool.on('connect', (client) => client.on('error', onError));
   return pool;
+}
+
+/** A statement that was prepared in one session is unknown in the next one, or is somebody else's: nothing is prepared by name. */
+function dropNames(client: pg.ClientBase): void {
+  const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+  const nameless = (statement: string | pg.QueryConfig, ...rest: unknown[]) => {
+    if (typeof statement === 'string') return query(statement, ...rest);
+    const { name: _, ...unnamed } = statement;
+    return query(unnamed, ...rest);
+  };
+  client.query = nameless as typeof client.query;
 }
 
 /** Connects, works, disconnects; whatever PostgreSQL refuses becomes a sentence for the terminal. */

@@ -16,7 +16,7 @@ import { parseSnapshot } from './read.ts';
 const SILENCE_MS = 1_000;
 const POLL_AWAKE_MS = 3;
 const POLL_DROWSY_MS_MAX = 250;
-/** Where nobody rings (ROWHOOK_WAKE=poll), an idle daemon polls at most so often. */
+/** Where no ring is heard (ROWHOOK_WAKE=poll, or the listener's connection is lost), an idle daemon polls at most so often. */
 const POLL_IDLE_MS = 50;
 export const SAFETY_POLL_MS = 30_000;
 
@@ -24,16 +24,19 @@ export type Mode = 'awake' | 'drowsy' | 'asleep';
 
 export class Doorbell {
   readonly #client: pg.ClientBase;
-  readonly #pollOnly: boolean;
+  readonly #hears: () => boolean;
+  readonly #silenceMs: number;
   #mode: Mode = 'awake';
   #lastNewsAt = performance.now();
   /** The transaction id that every running one must have passed before it may sleep. */
   #barrier: bigint | null = null;
   #pauseMs = POLL_AWAKE_MS;
 
-  constructor(client: pg.ClientBase, wake: 'notify' | 'poll') {
+  /** `hears`: whether a ring would be heard now. Whoever is deaf may not sleep. */
+  constructor(client: pg.ClientBase, hears: () => boolean, silenceMs = SILENCE_MS) {
     this.#client = client;
-    this.#pollOnly = wake === 'poll';
+    this.#hears = hears;
+    this.#silenceMs = silenceMs;
   }
 
   get mode(): Mode {
@@ -59,9 +62,9 @@ export class Doorbell {
   /** After a poll that found nothing: how long to wait for a ring before the next one, in milliseconds. */
   async rest(snapshot: string): Promise<number> {
     const silentMs = performance.now() - this.#lastNewsAt;
-    if (this.#pollOnly) return silentMs < SILENCE_MS ? POLL_AWAKE_MS : POLL_IDLE_MS;
+    if (!this.#hears()) return silentMs < this.#silenceMs ? POLL_AWAKE_MS : POLL_IDLE_MS;
     if (this.#mode === 'awake') {
-      if (silentMs < SILENCE_MS) return POLL_AWAKE_MS;
+      if (silentMs < this.#silenceMs) return POLL_AWAKE_MS;
       const { rows } = await this.#client.query(
         "select setval('rowhook.doorbell', 2), pg_current_xact_id()::text as xid",
       );

@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { groupByPosition, type Lane } from './lanes.ts';
-import { READER_SETTINGS } from './read.ts';
+import { asReader } from './read.ts';
 
 /** Rows that are counted for one position: a backlog of millions must not make the question expensive. */
 const CHANGES_MAX = 100_000;
@@ -31,11 +31,9 @@ interface LaneRow extends Lane {
   positionAgeSeconds: number;
 }
 
-/** Reads in a transaction of its own, planned as the daemon plans its reads: else a full outbox would be scanned whole. */
-export async function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
-  await client.query('begin read only');
-  try {
-    await client.query(READER_SETTINGS.replaceAll(/\bset /g, 'set local '));
+/** Planned as the daemon plans its reads: else a full outbox would be scanned whole. */
+export function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
+  return asReader(client, async () => {
     const lanes = await readLanes(client);
     const lags: LaneLag[] = [];
     for (const group of groupByPosition(lanes)) {
@@ -47,9 +45,7 @@ export async function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
       }
     }
     return lags.sort((a, b) => a.lane - b.lane);
-  } finally {
-    await client.query('rollback');
-  }
+  });
 }
 
 async function readLanes(client: pg.ClientBase): Promise<LaneRow[]> {

@@ -2,7 +2,8 @@
  * The bell: a connection of its own that LISTENs. A notification is a hint, it may only call `onRing`; the outbox is the truth.
  *
  * A half-open socket raises no event, so pg-listen asks for a sign of life every HEARTBEAT_MS and reconnects when none comes
- * in time. When it gives up for good ("error"), the daemon starts over.
+ * in time: after twice as long at most. Until it hears again, the daemon polls. When it gives up for good ("error"), the daemon
+ * starts over.
  */
 import pgListen from 'pg-listen';
 import { libpqMeaning } from './db.ts';
@@ -15,6 +16,8 @@ const RETRY_MS = 500;
 export type Ring = '' | 'lanes';
 
 export interface Bell {
+  /** False while the connection is lost, as far as that was noticed. */
+  readonly hears: boolean;
   close(): Promise<void>;
 }
 
@@ -24,6 +27,7 @@ export async function listen(
   onError: (error: Error) => void,
 ): Promise<Bell> {
   let closed = false;
+  let hears = false;
   const subscriber = pgListen.default(
     {
       connectionString: libpqMeaning(databaseUrl),
@@ -48,8 +52,16 @@ export async function listen(
     return subscriber.close().catch(() => {});
   };
   subscriber.notifications.on(CHANNEL, (payload) => onRing(payload === 'lanes' ? 'lanes' : ''));
+  subscriber.events.on('reconnect', () => {
+    if (hears) onRing('');
+    hears = false;
+  });
   // whatever was missed while it was away; a reconnection that was under way ends in a connection even after close()
-  subscriber.events.on('connected', () => (closed ? void close() : onRing('')));
+  subscriber.events.on('connected', () => {
+    if (closed) return void close();
+    hears = true;
+    onRing('');
+  });
   subscriber.events.on('error', onError);
   try {
     await subscriber.connect();
@@ -58,5 +70,10 @@ export async function listen(
     await close();
     throw error;
   }
-  return { close };
+  return {
+    get hears() {
+      return hears;
+    },
+    close,
+  };
 }

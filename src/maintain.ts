@@ -1,10 +1,20 @@
-/** What keeps the tables in shape: the log's partitions, the outbox's ring, triggers on new partitions. Waits for no lock. */
+/**
+ * What keeps the tables in shape: the log's partitions, the outbox's ring, triggers on new partitions. Waits for no lock.
+ *
+ * A slot of the ring that is not read whole, or that somebody's transaction holds, stays: retention never wins over an unread
+ * event. The outbox grows then, and the log says so.
+ */
 import type pg from 'pg';
 import { PATIENT } from './db.ts';
+import { LIMITS } from './doctor/remark.ts';
+import { pinnedSlots } from './doctor/ring.ts';
 import type { Logger } from './log.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
 const EVERY_MS = 60_000;
+
+/** How often it is looked, and said, whether a slot cannot be emptied. To look may mean to read all of it. */
+const PINNED_EVERY_MS = 3_600_000;
 
 interface Task {
   name: string;
@@ -30,6 +40,7 @@ export class Maintenance {
   readonly #retentionDays: number;
   readonly #log: Logger;
   #running = false;
+  #lookedForPinnedAt = -Infinity;
 
   constructor(pool: pg.Pool, retentionDays: number, log: Logger) {
     this.#pool = pool;
@@ -47,7 +58,15 @@ export class Maintenance {
     if (this.#running) return;
     this.#running = true;
     for (const task of TASKS) await this.#do(task);
+    await this.#tellPinned().catch((error) => this.#log.warn({ err: error }, 'the slots could not be looked at'));
     this.#running = false;
+  }
+
+  async #tellPinned(): Promise<void> {
+    if (performance.now() - this.#lookedForPinnedAt < PINNED_EVERY_MS) return;
+    this.#lookedForPinnedAt = performance.now();
+    for (const { what, why, mend } of await pinnedSlots(this.#pool, LIMITS.slotSeconds))
+      this.#log.warn({ why, mend }, what);
   }
 
   async #do({ name, sql }: Task): Promise<void> {

@@ -40,6 +40,7 @@ export class Metrics {
   readonly #attempts: Counter;
   readonly #latency: Histogram;
   readonly #roundTrips: Histogram;
+  readonly #unrung: Counter;
 
   constructor({ labels, maxInFlight, vitals, backlog }: MetricsOptions) {
     this.#labels = labels;
@@ -67,6 +68,11 @@ export class Metrics {
       name: 'rowhook_database_round_trip_seconds',
       help: "Seconds from a statement to its answer; its count is the number of the daemon's round trips to the database.",
       buckets: ROUND_TRIP_SECONDS,
+      registers,
+    });
+    this.#unrung = new Counter({
+      name: 'rowhook_safety_poll_events_total',
+      help: 'Changes that a sleeping daemon found by its safety poll, since no notification told of them: 0, unless notifications get lost.',
       registers,
     });
     const gauge = (name: string, help: string, value: (now: Vitals) => number | undefined) =>
@@ -110,6 +116,10 @@ export class Metrics {
 
   roundTrip(seconds: number): void {
     this.#roundTrips.observe(seconds);
+  }
+
+  foundUnrung(changes: number): void {
+    this.#unrung.inc(changes);
   }
 
   get contentType(): string {

@@ -8,6 +8,7 @@
 import type pg from 'pg';
 import { Breakers } from './breaker.ts';
 import type { Settings } from './config.ts';
+import type { Sessions } from './db.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
@@ -30,6 +31,9 @@ export interface PipelineOptions {
   pool: pg.Pool;
   reader: pg.Client;
   lease: Lease;
+  sessions: Sessions;
+  /** A ring would be heard now. */
+  hears(): boolean;
   /** One attempt. */
   send(request: Request): Promise<Outcome>;
   /** Ends the session. */
@@ -80,10 +84,12 @@ export class Pipeline {
     this.dispatcher = new Dispatcher(dispatcherOptions, this.breakers);
     this.#intake = new Intake(pool, this.dispatcher, this.windows);
     this.stream = new Stream(reader, {
-      wake: settings.wake,
+      lent: options.sessions === 'lent',
+      hears: options.hears,
       pending: () => this.dispatcher.pending,
       take: (lanes, window) => this.#intake.take(lanes, window),
       onCaughtUp: (lanes) => this.#intake.forgetBegun(lanes),
+      onUnrung: (changes) => metrics.foundUnrung(changes),
     });
     this.handover = new Handover({
       stream: this.stream,

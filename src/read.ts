@@ -40,6 +40,16 @@ const READ_MS_MAX = 20_000;
 export const READER_SETTINGS =
   "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set timezone = 'UTC'";
 
+/** Plans as the reader does for one transaction: where a session does not keep settings, or is somebody else's. */
+export async function asReader<T>(client: pg.ClientBase, read: () => Promise<T>): Promise<T> {
+  await client.query(`begin read only; ${READER_SETTINGS.replaceAll(/\bset /g, 'set local ')}`);
+  try {
+    return await read();
+  } finally {
+    await client.query('rollback');
+  }
+}
+
 /** What a poll sees: something is to be read only when one of the two moved. */
 export interface Pulse {
   snapshot: string;

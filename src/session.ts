@@ -6,7 +6,7 @@
 import type pg from 'pg';
 import { type Responsible, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
-import { connect, endpointsOf, openPool, QUERY_MS_MAX } from './db.ts';
+import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { RENEW_MS } from './lanes.ts';
 import { Lease, within } from './lease.ts';
@@ -42,6 +42,7 @@ export interface SessionOptions {
 
 export class Session {
   readonly #options: SessionOptions;
+  readonly #sessions: Sessions;
   readonly #lease: Lease;
   readonly #pool: pg.Pool;
   readonly #sender: Sender;
@@ -57,9 +58,11 @@ export class Session {
       this.#fail = reject;
     });
     this.#failed.catch(() => {});
+    this.#sessions = sessionsOf(options.settings.wake);
     this.#pool = openPool(options.settings.databaseUrl, {
       applicationName: 'rowhook',
       max: POOL_MAX,
+      sessions: this.#sessions,
       onError: (error) => this.#fail(error),
     });
     this.#pool.on('connect', (client) => this.#timeRoundTrips(client));
@@ -129,17 +132,19 @@ export class Session {
       // one daemon does it: the one with the first lane
       const maintain = () => void (this.#lease.held.includes(0) && maintenance.run());
       timers.push(setInterval(maintain, maintenance.everyMs));
-      reader = await connect(settings.databaseUrl, 'rowhook reader', QUERY_MS_MAX);
+      reader = await connectDaemon(settings.databaseUrl, 'rowhook reader', this.#sessions);
       this.#timeRoundTrips(reader);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
-      await reader.query(READER_SETTINGS);
+      if (this.#sessions === 'own') await reader.query(READER_SETTINGS);
       this.#databaseEndpoints = await endpointsOf(reader);
       const pipeline = new Pipeline({
         ...this.#options,
         pool: this.#pool,
         reader,
         lease: this.#lease,
+        sessions: this.#sessions,
+        hears: () => bell?.hears ?? false,
         send: (request) => this.#send(request),
         fail: this.#fail,
       });

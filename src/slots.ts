@@ -11,7 +11,7 @@ export interface Slot {
   bytes: number;
 }
 
-export async function readSlots(client: pg.ClientBase): Promise<Slot[]> {
+export async function readSlots(client: pg.ClientBase | pg.Pool): Promise<Slot[]> {
   const { rows } = await client.query<Slot>(
     `select n as slot,
             case n when today.slot then 'current' when (today.slot + 1) % 8 then 'next' else 'kept' end as turn,

@@ -8,7 +8,7 @@ import type pg from 'pg';
 import { Doorbell } from './doorbell.ts';
 import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
-import { type Pulse, readPulse, readWindow } from './read.ts';
+import { asReader, type Pulse, readPulse, readWindow } from './read.ts';
 
 /** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
 const READ_AHEAD_MAX = 1_000;
@@ -25,12 +25,19 @@ interface Group {
 }
 
 export interface StreamOptions {
-  wake: 'notify' | 'poll';
+  /** The session has no settings of its own (db.ts). */
+  lent: boolean;
+  /** A ring would be heard now. */
+  hears(): boolean;
+  /** Of the outbox, before it sleeps; for tests that let it sleep often. */
+  silenceMs?: number;
   /** Deliveries in memory, and characters of their payloads. */
   pending(): { count: number; size: number };
   take(lanes: readonly number[], window: Window): Promise<void>;
   /** Everything of these lanes that was committed when they joined the stream has been taken. */
   onCaughtUp(lanes: readonly number[]): void;
+  /** The safety poll found so many changes that nobody had rung for. */
+  onUnrung(changes: number): void;
 }
 
 export class Stream {
@@ -51,7 +58,7 @@ export class Stream {
   constructor(client: pg.Client, options: StreamOptions) {
     this.#client = client;
     this.#options = options;
-    this.#doorbell = new Doorbell(client, options.wake);
+    this.#doorbell = new Doorbell(client, options.hears, options.silenceMs);
   }
 
   /** How long ago the loop should have turned, in milliseconds. */
@@ -108,6 +115,7 @@ export class Stream {
   async run(): Promise<void> {
     await this.#doorbell.setAwake();
     let pulse: Pulse = { snapshot: '', sequenceValue: '' };
+    let unrung = false;
     while (!this.#stopping) {
       this.#nextTurnAt = performance.now();
       this.#runErrands();
@@ -126,12 +134,14 @@ export class Stream {
       if (written) await this.#doorbell.wake();
       if (written || pulse.snapshot !== before.snapshot || this.#groups.length > 1) {
         // what is read comes with a later snapshot than this pulse, so after news there is always one more look
-        if (await this.#readAll()) {
+        if (await this.#readAll(unrung)) {
+          unrung = false;
           pulse = { snapshot: '', sequenceValue: pulse.sequenceValue };
           continue;
         }
       }
-      await this.#pause(await this.#doorbell.rest(pulse.snapshot));
+      const waited = await this.#pause(await this.#doorbell.rest(pulse.snapshot));
+      unrung = waited && this.#doorbell.mode === 'asleep';
     }
     this.#ended = true;
     this.#runErrands();
@@ -140,7 +150,7 @@ export class Stream {
   }
 
   /** One window of each group. Returns whether there was news, or may be more. */
-  async #readAll(): Promise<boolean> {
+  async #readAll(unrung: boolean): Promise<boolean> {
     const [head] = this.#groups;
     let more = this.#groups.length > 1;
     let changes = 0;
@@ -148,26 +158,32 @@ export class Stream {
       const joins =
         head !== undefined && group !== head && isBetween(head) && isBetween(group) && head.stamp > group.stamp;
       if (isBetween(group)) group.stamp = joins ? head.stamp : ++this.#stamps;
-      const window = await readWindow(this.#client, group.lanes, group.position, joins ? head?.position : undefined);
+      const window = await this.#readWindow(group, joins ? head?.position : undefined);
       await this.#options.take(group.lanes, window);
       group.position = window.after;
       changes += window.changes.length;
       more ||= window.more;
     }
+    if (unrung) this.#options.onUnrung(changes);
     this.#groups = merge(this.#groups);
     if (!more) this.#options.onCaughtUp(this.#groups.flatMap(({ lanes }) => lanes));
     return more || changes > 0;
   }
 
-  /** Waits for a ring or a stop, this long at most. */
-  async #pause(ms: number): Promise<void> {
-    if (this.#rang || this.#stopping || this.#errands.length > 0) return;
+  #readWindow({ lanes, position }: Group, until?: Position): Promise<Window> {
+    const read = () => readWindow(this.#client, lanes, position, until);
+    return this.#options.lent ? asReader(this.#client, read) : read();
+  }
+
+  /** Waits for a ring or a stop, this long at most; false: one came. */
+  async #pause(ms: number): Promise<boolean> {
+    if (this.#rang || this.#stopping || this.#errands.length > 0) return false;
     this.#nextTurnAt = performance.now() + ms;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(true), ms);
       this.#wake = () => {
         clearTimeout(timer);
-        resolve();
+        resolve(false);
       };
     });
   }

@@ -1,11 +1,13 @@
 // When the daemon sleeps, and what wakes it. On a server of its own: an open transaction in any database of a server keeps the
 // daemon from falling asleep, since it might be one that never rang.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import type { TestDatabase } from './support/database.ts';
+import { startProxy } from './support/proxy.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
 import { startServer, type TestServer } from './support/server.ts';
 import { waitUntil } from './support/wait.ts';
@@ -180,6 +182,37 @@ describe('a silent outbox', () => {
     );
     expect(await arrives(await insert())).toBeLessThan(safetyPollMs / 2);
   });
+});
+
+describe('a listener whose packets are dropped both ways', () => {
+  test('is found out by the heartbeat, and until it is back the daemon polls', async ({ onTestFinished }) => {
+    const url = new URL(database.daemonUrl);
+    const proxy = await startProxy({ host: url.hostname, port: Number(url.port) });
+    onTestFinished(() => proxy.close());
+    url.port = String(proxy.port);
+    daemon = await startTestDaemon(database, { databaseUrl: url.href });
+    await fallsAsleep();
+    const heal = proxy.silence('rowhook listen');
+    const lost = await arrives(await insert());
+    // no new connection comes about either: it may not sleep now
+    const polled: number[] = [];
+    while (polled.length < 3) {
+      await sleep(1_500);
+      polled.push(await arrives(await insert()));
+      expect(await bell()).toBe(1);
+    }
+    heal();
+    await fallsAsleep();
+    const rung = await arrives(await insert());
+    const all = [lost, ...polled, rung].map((ms) => ms.toFixed(0));
+    console.log(
+      `a lost listener: found out after ${all[0]} ms, polling ${all.slice(1, 4).join(', ')} ms, healed ${all[4]} ms`,
+    );
+    expect(lost).toBeLessThan(15_000);
+    expect(Math.max(...polled)).toBeLessThan(5_000);
+    expect(rung).toBeLessThan(atOnceMs);
+    await daemon.stop();
+  }, 90_000);
 });
 
 describe('an awake daemon', () => {

@@ -303,7 +303,8 @@ $$;
 
 -- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that parked deliveries
 -- still need are copied to them first. Returns the slot, or null when nothing was to be done or nothing could be done
--- now: it waits for no lock and is called again soon.
+-- now: it waits for no lock and is called again soon. A slot that is not read whole just stays, and its turn passes: it
+-- takes new rows beside the old ones, and is emptied a round later. Nothing unread is ever dropped.
 create function rowhook._recycle_slot()
 returns smallint
 language plpgsql
@@ -332,17 +333,24 @@ begin
           select w.delivery_id from rowhook.webhook_deliveries w
            where not w.has_payload and w.outbox_id in (select id from rowhook.webhook_outbox_%s) for update skip locked)', v_slot, v_slot);
   begin
+    -- no more writers; but readers, who look into every slot, go on while all of this one is looked at
+    execute format('lock table only rowhook.webhook_outbox_%s in share mode nowait', v_slot);
+    execute format(
+      'select exists (select from rowhook.webhook_outbox_%s o join rowhook.webhook_lanes l on l.lane = o.lane
+                       where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot) into v_unread;
+    -- its turn may have come meanwhile: then writers wait for this lock
+    if v_unread or v_slot <> (rowhook._slot() + 1) % 8 then
+      return null;
+    end if;
     execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode nowait', v_slot);
   exception when lock_not_available then
     return null;
   end;
-  execute format(
-    'select exists (select from rowhook.webhook_outbox_%s o join rowhook.webhook_lanes l on l.lane = o.lane
-                     where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot) into v_unread;
+  -- after the last reader, who may have been a replay
   execute format(
     'select exists (select from rowhook.webhook_deliveries d
                      where not d.has_payload and d.outbox_id in (select id from rowhook.webhook_outbox_%s))', v_slot) into v_uncopied;
-  if v_unread or v_uncopied then
+  if v_uncopied then
     return null;
   end if;
   execute format('truncate only rowhook.webhook_outbox_%s', v_slot);

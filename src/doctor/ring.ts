@@ -3,21 +3,32 @@ import type pg from 'pg';
 import { ageText } from '../age.ts';
 import { readSlots, type Slot } from '../slots.ts';
 import { printable } from '../table.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { type Examination, type Finding, fine, type Remark } from './remark.ts';
 
 export async function ring({ client, limits }: Examination): Promise<Remark[]> {
-  const slots = await readSlots(client);
-  const pinned = slots.filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > limits.slotSeconds);
-  if (pinned.length === 0) {
-    const ages = slots.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
-    const oldest = ages.length === 0 ? 'the outbox is empty' : `the oldest row is ${ageText(Math.max(...ages))} old`;
-    return [fine(`no outbox slot is pinned, ${oldest}`)];
-  }
-  return Promise.all(pinned.map((slot) => pinnedRemark(client, slot)));
+  const pinned = await pinnedSlots(client, limits.slotSeconds);
+  if (pinned.length > 0) return pinned;
+  const ages = (await readSlots(client)).flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
+  const oldest = ages.length === 0 ? 'the outbox is empty' : `the oldest row is ${ageText(Math.max(...ages))} old`;
+  return [fine(`no outbox slot is pinned, ${oldest}`)];
 }
 
-async function pinnedRemark(client: pg.ClientBase, { slot, oldestSeconds, bytes }: Slot): Promise<Remark> {
-  const { by, mend } = (await readerOf(client, slot)) ?? (await lockOf(client, slot)) ?? NOBODY;
+/** The slots that hold events older than `slotSeconds`, and somebody who keeps them from being emptied. */
+export async function pinnedSlots(client: pg.ClientBase | pg.Pool, slotSeconds: number): Promise<Finding[]> {
+  const slots = await readSlots(client);
+  const old = slots.filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > slotSeconds);
+  return (await Promise.all(old.map((slot) => findingOf(client, slot, slotSeconds)))).flat();
+}
+
+async function findingOf(client: pg.ClientBase | pg.Pool, slot: Slot, slotSeconds: number): Promise<Finding[]> {
+  const holder = await readerOf(client, slot.slot, slotSeconds);
+  if (holder) return [finding(slot, holder)];
+  // its turn has passed: whoever held it does so no more, or does no harm until its turn comes again
+  if (slot.turn !== 'next') return [];
+  return [finding(slot, (await lockOf(client, slot.slot)) ?? NOBODY)];
+}
+
+function finding({ slot, oldestSeconds, bytes }: Slot, { by, mend }: Holder): Finding {
   return {
     kind: 'warning',
     what: `slot ${slot} of the outbox (${Math.ceil(bytes / 2 ** 20)} MiB) holds events of ${ageText(oldestSeconds ?? 0)} ago, pinned by ${by}`,
@@ -36,16 +47,21 @@ const NOBODY: Holder = {
   mend: 'select rowhook._recycle_slot();',
 };
 
-/** Lanes that have not read all of it. */
-async function readerOf(client: pg.ClientBase, slot: number): Promise<Holder | undefined> {
+/** Lanes that have not read all that is old in it. */
+async function readerOf(
+  client: pg.ClientBase | pg.Pool,
+  slot: number,
+  slotSeconds: number,
+): Promise<Holder | undefined> {
   const { rows } = await client.query<{ lane: number; owner: string | null }>(
     `select l.lane, o.owner_name as owner
        from rowhook.webhook_lanes l
        left join rowhook.webhook_lane_owners o using (lane)
       where exists (select from rowhook.webhook_outbox o
-                     where o.slot = $1 and o.lane = l.lane and not pg_visible_in_snapshot(o.xid, l.from_snapshot))
+                     where o.slot = $1 and o.lane = l.lane and o.occurred_at < clock_timestamp() - make_interval(secs => $2)
+                       and not pg_visible_in_snapshot(o.xid, l.from_snapshot))
       order by l.lane`,
-    [slot],
+    [slot, slotSeconds],
   );
   if (rows.length === 0) return undefined;
   const owners = [...new Set(rows.flatMap(({ owner }) => owner ?? []))];
@@ -56,7 +72,7 @@ async function readerOf(client: pg.ClientBase, slot: number): Promise<Holder | u
 }
 
 /** A prepared transaction has no process. */
-async function lockOf(client: pg.ClientBase, slot: number): Promise<Holder | undefined> {
+async function lockOf(client: pg.ClientBase | pg.Pool, slot: number): Promise<Holder | undefined> {
   const { rows } = await client.query<{ pid: number | null; who: string | null; prepared: string | null }>(
     `select l.pid, concat_ws(' ', a.usename, '(' || nullif(a.application_name, '') || ')') as who, quote_literal(p.gid) as prepared
        from pg_locks l

@@ -18,8 +18,12 @@ export interface PgBouncer {
   stop(): Promise<void>;
 }
 
-/** A pool that lends its connections to `databaseUrl` by session or by transaction. */
-export async function startPgBouncer(databaseUrl: string, mode: 'session' | 'transaction'): Promise<PgBouncer> {
+/** A pool of at most `size` connections to `databaseUrl`, lent by session or by transaction. */
+export async function startPgBouncer(
+  databaseUrl: string,
+  mode: 'session' | 'transaction',
+  size = 20,
+): Promise<PgBouncer> {
   const target = new URL(databaseUrl);
   const home = await mkdtemp(join(tmpdir(), 'rowhook-pgbouncer-'));
   // it refuses to run as root, and takes another account only if that may read its file
@@ -37,6 +41,7 @@ export async function startPgBouncer(databaseUrl: string, mode: 'session' | 'tra
       'unix_socket_dir =',
       'auth_type = any',
       `pool_mode = ${mode}`,
+      `default_pool_size = ${size}`,
     ].join('\n'),
     { mode: 0o644 },
   );

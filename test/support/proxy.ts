@@ -21,6 +21,8 @@ export interface Proxy {
   readonly connections: number;
   /** Connections open now pass nothing on any more. New ones do. */
   fallSilent(): void;
+  /** Connections that said this text first pass nothing on, old ones and new ones. Returns what lets new ones pass again. */
+  silence(text: string): () => void;
   /** No byte passes, on old connections and on new ones, until heal(). */
   cut(...directions: Direction[]): void;
   /** All pass on again, at full speed. */
@@ -36,12 +38,19 @@ export async function startProxy(target: { host: string; port: number }): Promis
   const inside = new Set<Socket>();
   const outside = new Set<Socket>();
   const silent = new WeakSet<Socket>();
+  /** The first bytes of each connection, on both of its sides: PostgreSQL's clients tell their application_name. */
+  const openings = new WeakMap<Socket, string>();
+  const silenced = new Set<string>();
   const gates = { out: new Gate(), in: new Gate() };
   let pace: Pace = {};
 
   const carry = async (from: Socket, to: Socket, direction: Direction) => {
     try {
       for await (const chunk of from.iterator({ destroyOnReturn: false })) {
+        if (direction === 'out' && !openings.has(from)) {
+          for (const side of [from, to]) openings.set(side, chunk.toString('latin1'));
+          if ([...silenced].some((text) => openings.get(from)?.includes(text))) silent.add(from).add(to);
+        }
         await gates[direction].passed();
         if (silent.has(from)) return;
         const bytesMax = pace.sliceBytes ?? chunk.length;
@@ -86,6 +95,11 @@ export async function startProxy(target: { host: string; port: number }): Promis
     },
     fallSilent: () => {
       for (const socket of all()) silent.add(socket);
+    },
+    silence: (text) => {
+      silenced.add(text);
+      for (const socket of all()) if (openings.get(socket)?.includes(text)) silent.add(socket);
+      return () => void silenced.delete(text);
     },
     cut: (...directions) => {
       for (const direction of directions) gates[direction].close();
