@@ -94,7 +94,6 @@ const result = {
 };
 console.log(table(result));
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
-
 if (values.docs) writeDocs(result);
 
 /** The data stand in memory where that is large enough, unless TMPDIR says otherwise: a shared disk is not what is measured. */

@@ -23,7 +23,7 @@ export const GROWTH: readonly Series[] = [
     xLabel: 'events waiting when the daemon starts',
     points: (stage) =>
       [10_000, 50_000, 200_000, 1_000_000, 2_000_000].map((full) => {
-        const events = stage.size(full, full / 10);
+        const events = stage.size(full, 1_000);
         return { x: events, drain: { events } };
       }),
   },
@@ -34,7 +34,7 @@ export const GROWTH: readonly Series[] = [
     xLabel: 'webhooks',
     points: (stage) =>
       [1, 10, 100, 1_000, 10_000].map((full) => {
-        const tenants = stage.size(full, Math.ceil(full / 20));
+        const tenants = stage.size(full, 1);
         return { x: tenants * 10, drain: { events: stage.size(20_000, 400), tenants, webhooksPerTenant: 10 } };
       }),
   },
