@@ -4,6 +4,7 @@ import { existsSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { bulk, clients } from './clients.ts';
+import { writeDocs } from './docs.ts';
 import { drainBacklog, drainFiltered, drainMany, drainOne, drainWebhooks } from './drain.ts';
 import { failing } from './failing.ts';
 import type { Figure } from './figure.ts';
@@ -35,6 +36,7 @@ const HELP = `Usage: npm run bench -- [options]
   --rounds <n>     how often a baseline and its figure take turns (3)
   --pg <major>     18 or 15
   --json <file>    write all figures there as well
+  --docs           write them into docs/performance.md, and its charts
   --profile <dir>  write a CPU profile of every daemon there`;
 
 const { values } = parseArgs({
@@ -44,6 +46,7 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     pg: { type: 'string', default: '18' },
     json: { type: 'string' },
+    docs: { type: 'boolean' },
     profile: { type: 'string' },
     help: { type: 'boolean' },
   },
@@ -91,6 +94,7 @@ const result = {
 };
 console.log(table(result));
 if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+if (values.docs) writeDocs(result);
 
 /** The data stand in memory where that is large enough, unless TMPDIR says otherwise: a shared disk is not what is measured. */
 function useMemory(): void {

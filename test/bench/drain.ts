@@ -35,6 +35,8 @@ export interface Drained {
   /** WAL of capture and of delivering, bytes. */
   captureWal: number;
   deliverWal: number;
+  /** Deliveries that had to wait in webhook_deliveries, which costs PostgreSQL three times as much. */
+  parked: number;
   /** From the daemon's start to its first request. */
   firstMs: number;
 }
@@ -88,6 +90,9 @@ export function drain(stage: Stage, what: Drain): Promise<Drained> {
     const serverCpuMs = stage.serverCpuMs() - serverBefore;
     const deliverWal = (await wal()) - walCaptured;
     const logged = Number(await database.value("select count(*) from rowhook.webhook_logs where status = 'success'"));
+    const parked = Number(
+      await database.value("select coalesce(pg_stat_get_tuples_inserted('rowhook.webhook_deliveries'::regclass), 0)"),
+    );
     const { requests } = await stage.receiver.ask<Marks>('marks');
     if (requests !== deliveries || logged !== deliveries)
       throw new Error(`${deliveries} deliveries: ${requests} requests came, ${logged} were logged`);
@@ -100,6 +105,7 @@ export function drain(stage: Stage, what: Drain): Promise<Drained> {
       serverCpuMs,
       captureWal: walCaptured - walBefore,
       deliverWal,
+      parked,
       firstMs: (marks.times[0] as number) - startedAt,
     };
   });
@@ -154,7 +160,7 @@ export async function drainOne(stage: Stage): Promise<Figure[]> {
   );
   const each = (of: (drained: Drained) => number) => median(drains.map((drained) => of(drained) / drained.deliveries));
   const us = (ms: number) => `${(ms * 1000).toFixed(0)} us`;
-  const detail = `CPU of a delivery: daemon ${us(each((d) => d.daemonCpuMs))} (undici alone ${us(median(alone.map(({ cpuMs }) => cpuMs / events)))}), PostgreSQL ${us(each((d) => d.serverCpuMs))}, receiver ${us(each((d) => d.marks.cpuMs))}`;
+  const detail = `CPU of a delivery: daemon ${us(each((d) => d.daemonCpuMs))} (undici alone ${us(median(alone.map(({ cpuMs }) => cpuMs / events)))}), PostgreSQL ${us(each((d) => d.serverCpuMs))}, receiver ${us(each((d) => d.marks.cpuMs))}; parked ${(100 * each((d) => d.parked)).toFixed(1)} %`;
   return [
     figureOf('drain to one endpoint', 'deliveries/s', pairs, { least: 0.7 }, detail),
     stated('memory of the daemon while it drains', 'MB', Math.max(...drains.map(({ daemonMb }) => daemonMb)), {

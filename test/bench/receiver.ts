@@ -7,8 +7,8 @@ import { answer } from './child.ts';
 /** Between these many requests the clock is read. */
 interface Reset {
   every: number;
-  /** 200, or what it answers to refuse; 'alternate' refuses every second request. */
-  status?: number | 'alternate';
+  /** Share of requests that it refuses, at random; 0 by default. */
+  refuse?: number;
   /** Notes when each numbered request came ("title":"#17"). */
   numbered?: boolean;
 }
@@ -45,8 +45,7 @@ function take(request: Buffer): string {
     const at = request.indexOf(NUMBER);
     if (at >= 0) arrivals.push([Number.parseInt(request.toString('latin1', at + 10, at + 20), 10), nowMs()]);
   }
-  const refused = settings.status === 'alternate' ? requests % 2 === 0 : (settings.status ?? 200) !== 200;
-  return refused ? NO : OK;
+  return Math.random() < (settings.refuse ?? 0) ? NO : OK;
 }
 
 function serve(socket: Socket): void {
@@ -86,9 +85,6 @@ answer({
     times = [];
     arrivals = [];
     cpuBefore = process.cpuUsage();
-  },
-  status: (status: Reset['status']) => {
-    settings = { ...settings, ...(status === undefined ? {} : { status }) };
   },
   marks: (): Marks => {
     const { user, system } = process.cpuUsage(cpuBefore);

@@ -1,0 +1,37 @@
+// npm run bench measures on any machine, however slow. What the figures are is nobody's business here.
+
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import type { Result } from './bench/table.ts';
+
+const program = join(import.meta.dirname, 'bench/bench.ts');
+const run = promisify(execFile);
+
+test.runIf(process.platform === 'linux')('a short run brings every figure', { timeout: 600_000 }, async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'rowhook-bench-test-'));
+  const json = join(directory, 'figures.json');
+  const names = 'drain,many,latency,clients,bulk,backlog,webhooks,filter,failing,idle';
+  const { stdout } = await run(process.execPath, [program, '--scale', '0.005', '--only', names, '--json', json]);
+  const { figures } = JSON.parse(await readFile(json, 'utf8')) as Result;
+  expect(figures).toHaveLength(43);
+  for (const { what, value, ratio } of figures) {
+    expect({ what, value: Number.isFinite(value), ratio: Number.isFinite(ratio) }).toEqual({
+      what,
+      value: true,
+      ratio: true,
+    });
+    expect(stdout).toContain(what);
+  }
+  await rm(directory, { recursive: true });
+});
+
+test('wrong usage says what there is', async () => {
+  await expect(run(process.execPath, [program, '--only', 'nothing'])).rejects.toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('There is no measurement nothing.'),
+  });
+});

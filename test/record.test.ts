@@ -1,0 +1,124 @@
+// What RECORD writes is what there was, to the character.
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Attempt, Delivery } from '../src/model.ts';
+import { recordLogs } from '../src/record-rows.ts';
+import { createDatabase, type TestDatabase } from './support/database.ts';
+
+const webhookId = '6b1f7c1e-95a4-4b4e-9a57-0a5fd2b5b0f1';
+const deliveryId = (n: number) => `00000000-0000-8000-8000-00000000000${n}`;
+/** Everything that separates fields, records, lines or strings anywhere on the way. */
+const odd = 'a\x1eb\x1fc\td\ne\r\\N\\.{"f",\'g\'}\u2028\x01é💥';
+
+const delivery = (n: number, text: string): Delivery => ({
+  id: deliveryId(n),
+  eventId: `evt_60f127aa_${n}_0`,
+  eventType: 'deal.updated',
+  ordinal: 0,
+  change: {
+    id: String(n),
+    lane: 3,
+    tenantId: text,
+    sourceId: null,
+    eventTypes: ['deal.updated'],
+    rowKey: null,
+    occurredAt: 0,
+    data: null,
+    previous: null,
+    truncated: false,
+    testWebhookId: null,
+  },
+  organization: `{"id":${JSON.stringify(text)},\n "name" : null}`,
+  webhookId,
+  webhookName: text,
+  payloadFormat: 'nested',
+  batchId: null,
+  attempt: 0,
+  parked: false,
+  replayed: false,
+  unfiltered: false,
+});
+
+const answered = (n: number, text: string, body: string): Attempt => ({
+  delivery: delivery(n, text),
+  attempt: 1,
+  outcome: {
+    status: 'failed',
+    code: 'http_error',
+    error: text,
+    response: { status: 500, headers: { 'x-odd': text }, body },
+    remoteIp: '::1',
+    durationMs: 7,
+  },
+  startedAt: performance.now() - 1_000,
+  requestMethod: 'PUT',
+  requestUrl: 'https://example.com/a?b=c',
+  requestHeaders: { 'x-own': text },
+  retryInMs: 60_000,
+});
+
+const unanswered: Attempt = {
+  ...answered(3, 'plain', ''),
+  outcome: { status: 'skipped', code: 'webhook_inactive', error: null, response: null, remoteIp: null, durationMs: 0 },
+  retryInMs: null,
+};
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createDatabase();
+});
+afterAll(() => database.drop());
+
+test('text of any kind, empty text and nothing at all are logged as they are', async () => {
+  const client = await database.pool.connect();
+  await recordLogs(client, [answered(1, odd, odd), answered(2, 'plain', ''), unanswered]);
+  client.release();
+  const rows = await database.query(
+    `select tenant_id, delivery_id, event_id, event_type, attempt, status, code, response_status, response_body, response_headers,
+            request_url, request_headers, host(remote_ip) as remote_ip, duration_ms, error, lane, request_method,
+            organization::text as organization, webhook_name, payload_format,
+            round(extract(epoch from clock_timestamp() - attempted_at))::int between 1 and 50 as attempted_before,
+            extract(epoch from next_attempt_at - attempted_at)::int between 60 and 110 as due_later
+       from rowhook.webhook_logs order by event_id`,
+  );
+  const expected = (n: number, text: string, body: string) => ({
+    tenant_id: text,
+    delivery_id: deliveryId(n),
+    event_id: `evt_60f127aa_${n}_0`,
+    event_type: 'deal.updated',
+    attempt: 1,
+    status: 'failed',
+    code: 'http_error',
+    response_status: 500,
+    response_body: body,
+    response_headers: { 'x-odd': text },
+    request_url: 'https://example.com/a?b=c',
+    request_headers: { 'x-own': text },
+    remote_ip: '::1',
+    duration_ms: 7,
+    error: text,
+    lane: 3,
+    request_method: 'PUT',
+    organization: `{"id":${JSON.stringify(text)},\n "name" : null}`,
+    webhook_name: text,
+    payload_format: 'nested',
+    attempted_before: true,
+    due_later: true,
+  });
+  expect(rows).toEqual([
+    expected(1, odd, odd),
+    expected(2, 'plain', ''),
+    {
+      ...expected(3, 'plain', ''),
+      status: 'skipped',
+      code: 'webhook_inactive',
+      error: null,
+      response_status: null,
+      response_body: null,
+      response_headers: null,
+      remote_ip: null,
+      duration_ms: 0,
+      due_later: null,
+    },
+  ]);
+});
