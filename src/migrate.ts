@@ -122,7 +122,14 @@ async function record(client: pg.Client, files: MigrationFile[]): Promise<void> 
         name        varchar(100)  not null unique,
         hash        varchar(40)   not null,
         executed_at timestamp     default current_timestamp
-      )`);
+      );
+      comment on table rowhook.migrations is 'Which files of sql/migrations were applied. Kept by rowhook migrate.';
+      comment on column rowhook.migrations.id is 'Number of the file; 0 stands for this table.';
+      comment on column rowhook.migrations.name is 'Name of the file without its number.';
+      comment on column rowhook.migrations.hash is 'SHA-1 of its name and text: a file that changed since is refused.';
+      comment on column rowhook.migrations.executed_at is 'When it was applied or, if a DBA applied it with psql, recorded.';
+      comment on constraint migrations_pkey on rowhook.migrations is 'A file is applied once.';
+      comment on constraint migrations_name_key on rowhook.migrations is 'A file is applied once, whatever its number.'`);
     await client.query(
       `insert into rowhook.migrations (id, name, hash)
        select * from unnest($1::int[], $2::text[], $3::text[]) on conflict (id) do nothing`,

@@ -17,6 +17,8 @@ volatile
 return 'whsec_' || encode(sha256(
   uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
 
+comment on function rowhook._new_secret() is 'A new signing secret: whsec_ and 32 random bytes in base64.';
+
 -- The fixed hash partition of tenants that each lane is. Immutable, so that it is inlined.
 create function rowhook._lane(p_tenant_id text)
 returns smallint
@@ -25,6 +27,8 @@ immutable
 strict
 parallel safe
 return (hashtext(p_tenant_id) & 15)::smallint;
+
+comment on function rowhook._lane(text) is 'The lane of a tenant, 0 to 15: a fixed hash.';
 
 create table rowhook.webhook_tenants (
   id                    text        primary key,
@@ -41,6 +45,19 @@ create table rowhook.webhook_tenants (
 
 comment on table rowhook.webhook_tenants is
   'What is known of a tenant: its name and slug (the organization of each webhook body) and its limits. A tenant needs no row here.';
+comment on column rowhook.webhook_tenants.id is 'The tenant, as tenant_id names it elsewhere. 1 to 512 bytes.';
+comment on column rowhook.webhook_tenants.name is 'Name of the organization in each webhook body.';
+comment on column rowhook.webhook_tenants.slug is 'Short name of the organization in each webhook body.';
+comment on column rowhook.webhook_tenants.max_in_flight is
+  'Most requests at a time over all webhooks of the tenant; null: no limit but those of the webhooks.';
+comment on column rowhook.webhook_tenants.rate_limit_per_second is 'Most requests a second over all webhooks of the tenant; null: no limit.';
+comment on column rowhook.webhook_tenants.created_at is 'When the row was written.';
+comment on column rowhook.webhook_tenants.updated_at is 'When the row was changed, if whoever changed it said so.';
+comment on constraint webhook_tenants_pkey on rowhook.webhook_tenants is 'One row for each tenant.';
+comment on constraint webhook_tenants_id_is_not_empty on rowhook.webhook_tenants is 'id is 1 to 512 bytes.';
+comment on constraint webhook_tenants_max_in_flight_in_range on rowhook.webhook_tenants is 'max_in_flight is 1 to 10000 requests, or null.';
+comment on constraint webhook_tenants_rate_limit_in_range on rowhook.webhook_tenants is
+  'rate_limit_per_second is above 0 and at most 100000, or null.';
 
 create table rowhook.webhook_configurations (
   id                         uuid        primary key default gen_random_uuid(),
@@ -119,6 +136,55 @@ comment on column rowhook.webhook_configurations.batch_max_events is
   'Above 1, requests carry {"id","batch":[...]} with up to so many events, sent when full or after batch_max_wait_ms.';
 comment on column rowhook.webhook_configurations.disabled_at is
   'When rowhook disabled the webhook by itself; disabled_reason says why. Setting is_active to true clears both.';
+comment on column rowhook.webhook_configurations.id is 'The webhook. Made by rowhook; never changes.';
+comment on column rowhook.webhook_configurations.tenant_id is 'Whose events it gets; never changes. Default: the tenant of the session.';
+comment on column rowhook.webhook_configurations.name is 'For people, and metadata.webhook_name of each body. 1 to 255 characters.';
+comment on column rowhook.webhook_configurations.description is 'For people; rowhook does not read it.';
+comment on column rowhook.webhook_configurations.url is
+  'Where requests go: http or https, 2048 characters at most, no user or password. Which addresses may be dialled is the daemon''s to say.';
+comment on column rowhook.webhook_configurations.http_method is 'POST, PUT or PATCH.';
+comment on column rowhook.webhook_configurations.headers is 'Further request headers, {"X-Team":"sales"}: 50 at most, 16 kB in all.';
+comment on column rowhook.webhook_configurations.auth_type is 'none, bearer, basic or api_key; auth_config holds what it needs.';
+comment on column rowhook.webhook_configurations.previous_secret is
+  'The secret before the last rotation. It signs too, until previous_secret_expires_at. Not readable for rowhook_app.';
+comment on column rowhook.webhook_configurations.previous_secret_expires_at is
+  'Until when the previous secret signs, 7 days ahead at most; null: there is none.';
+comment on column rowhook.webhook_configurations.is_active is 'false: nothing is sent to it, and unless rowhook disabled it, nothing is captured for it.';
+comment on column rowhook.webhook_configurations.retry_enabled is 'false: a delivery has one attempt.';
+comment on column rowhook.webhook_configurations.retry_strategy is
+  'exponential: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, each plus or minus 20 percent. linear: retry_delay_seconds x 1, 2, 3 ...';
+comment on column rowhook.webhook_configurations.max_in_flight is 'Most requests to it at a time, 1 to 1000.';
+comment on column rowhook.webhook_configurations.rate_limit_per_second is 'Most requests to it a second; null: no limit.';
+comment on column rowhook.webhook_configurations.ordering is
+  'none: a failed delivery is overtaken by later ones of its row. row: it holds them back.';
+comment on column rowhook.webhook_configurations.batch_max_wait_ms is 'Milliseconds that a batch waits for more events, 0 to 5000.';
+comment on column rowhook.webhook_configurations.allowed_ips is 'If set, the only networks its url may resolve to, within what the daemon allows.';
+comment on column rowhook.webhook_configurations.disabled_reason is 'Why rowhook disabled it; null: it did not.';
+comment on column rowhook.webhook_configurations.created_at is 'When it was created.';
+comment on column rowhook.webhook_configurations.updated_at is 'When it was last changed, by whomever.';
+comment on constraint webhook_configurations_pkey on rowhook.webhook_configurations is 'A webhook has one row.';
+comment on constraint webhook_configurations_tenant_id_is_not_empty on rowhook.webhook_configurations is 'tenant_id is 1 to 512 bytes.';
+comment on constraint webhook_configurations_name_is_not_empty on rowhook.webhook_configurations is 'name is 1 to 255 characters.';
+comment on constraint webhook_configurations_url_is_http on rowhook.webhook_configurations is
+  'url is an http or https URL of at most 2048 characters, without user and password.';
+comment on constraint webhook_configurations_http_method_is_known on rowhook.webhook_configurations is 'http_method is POST, PUT or PATCH.';
+comment on constraint webhook_configurations_auth_type_is_known on rowhook.webhook_configurations is 'auth_type is none, bearer, basic or api_key.';
+comment on constraint webhook_configurations_secret_is_long_enough on rowhook.webhook_configurations is 'secret is 16 to 512 bytes.';
+comment on constraint webhook_configurations_retry_attempts_in_range on rowhook.webhook_configurations is 'retry_attempts is 0 to 20.';
+comment on constraint webhook_configurations_retry_strategy_is_known on rowhook.webhook_configurations is 'retry_strategy is exponential or linear.';
+comment on constraint webhook_configurations_retry_delay_in_range on rowhook.webhook_configurations is 'retry_delay_seconds is 1 second to a day.';
+comment on constraint webhook_configurations_timeout_in_range on rowhook.webhook_configurations is 'timeout_ms is 1 to 30 seconds.';
+comment on constraint webhook_configurations_max_in_flight_in_range on rowhook.webhook_configurations is 'max_in_flight is 1 to 1000 requests.';
+comment on constraint webhook_configurations_rate_limit_in_range on rowhook.webhook_configurations is
+  'rate_limit_per_second is above 0 and at most 100000, or null.';
+comment on constraint webhook_configurations_ordering_is_known on rowhook.webhook_configurations is 'ordering is none or row.';
+comment on constraint webhook_configurations_payload_format_is_known on rowhook.webhook_configurations is 'payload_format is nested or flat.';
+comment on constraint webhook_configurations_batch_max_events_in_range on rowhook.webhook_configurations is 'batch_max_events is 1 to 100.';
+comment on constraint webhook_configurations_batch_max_wait_in_range on rowhook.webhook_configurations is 'batch_max_wait_ms is 0 to 5000.';
+comment on constraint webhook_configurations_batch_or_ordering on rowhook.webhook_configurations is
+  'Batches and ordering row exclude each other: a batch is retried whole, so it cannot hold back single rows.';
+comment on constraint webhook_configurations_allowed_ips_not_empty on rowhook.webhook_configurations is
+  'allowed_ips lists 1 to 100 networks, or is null.';
 
 -- The one probe that a captured statement pays. A webhook that rowhook disabled still captures, so that what it
 -- missed can be told and replayed; one that its tenant switched off does not.
@@ -154,6 +220,8 @@ begin
   return null;
 end
 $$;
+
+comment on function rowhook._event_types_problem(text[]) is 'Why event_types is refused, as a phrase; null when it is not.';
 
 -- An object of strings whose names are HTTP tokens, without those that rowhook or HTTP itself must own.
 create function rowhook._headers_problem(p_headers jsonb)
@@ -192,6 +260,8 @@ begin
   return null;
 end
 $$;
+
+comment on function rowhook._headers_problem(jsonb) is 'Why headers is refused, as a phrase; null when it is not.';
 
 create function rowhook._auth_problem(p_auth_type text, p_auth_config jsonb)
 returns text
@@ -234,6 +304,9 @@ begin
 end
 $$;
 
+comment on function rowhook._auth_problem(text, jsonb) is
+  'Why auth_config is refused for an auth_type, as a phrase without its values; null when it is not.';
+
 -- The first of the table's own constraints that a row breaks: its name, or that of a column that is null and must not be.
 -- PostgreSQL prints the failing row, secrets and all, to those who bypass row-level security, and into the server's log (to
 -- all others it does not). So for them the trigger asks first. Written from the catalog, because a list by hand would go
@@ -255,6 +328,9 @@ begin
               where conrelid = 'rowhook.webhook_configurations'::regclass and contype = 'c') as r));
 end
 $$;
+
+comment on function rowhook._broken_rule(rowhook.webhook_configurations) is
+  'The first column that must not be null, or check constraint, that a row breaks; null when there is none. Asked first, so that errors need not print secrets.';
 
 create function rowhook._check_configuration()
 returns trigger
@@ -324,6 +400,9 @@ begin
   return new;
 end
 $$;
+
+comment on function rowhook._check_configuration() is
+  'Trigger of webhook_configurations: refuses what could not be delivered, with a sentence, and rotates secrets.';
 
 create trigger check_configuration
   before insert or update on rowhook.webhook_configurations

@@ -25,6 +25,8 @@ language sql
 volatile
 return (floor(date_part('epoch', clock_timestamp()) / 86400)::bigint % 8)::smallint;
 
+comment on function rowhook._slot() is 'The outbox slot of this moment, 0 to 7: the day (UTC) modulo 8.';
+
 create table rowhook.webhook_outbox (
   id              bigint      not null default nextval('rowhook.webhook_outbox_id_seq'),
   xid             xid8        not null default pg_current_xact_id(),
@@ -57,6 +59,14 @@ comment on column rowhook.webhook_outbox.data is 'The row as row_to_json prints 
 comment on column rowhook.webhook_outbox.previous is 'Old values of the columns that an UPDATE changed.';
 comment on column rowhook.webhook_outbox.truncated is 'The payload was larger than the source''s max_payload_bytes: data holds the key columns only.';
 comment on column rowhook.webhook_outbox.test_webhook_id is 'A test event: for this webhook only, whether active or not.';
+comment on sequence rowhook.webhook_outbox_id_seq is 'Ids of webhook_outbox. After a restore it goes on, and a new incarnation tells the ids apart.';
+comment on column rowhook.webhook_outbox.id is
+  'Part of the event ids. Within one window of transactions its order is the order of the changes to a row.';
+comment on column rowhook.webhook_outbox.occurred_at is 'When the change was captured, within its statement: the timestamp of the body.';
+comment on column rowhook.webhook_outbox.source_id is 'The watched table, see webhook_sources; null: emit(), a test, or a change of configuration.';
+comment on column rowhook.webhook_outbox.slot is 'Which of the 8 partitions holds the row: the day (UTC) modulo 8.';
+comment on column rowhook.webhook_outbox.tenant_id is 'Whose event it is.';
+comment on constraint webhook_outbox_pkey on rowhook.webhook_outbox is 'An id is there once in each slot.';
 
 alter table rowhook.webhook_outbox enable row level security, force row level security;
 create policy owner_has_all on rowhook.webhook_outbox to rowhook_owner  using (true) with check (true);
@@ -69,6 +79,8 @@ begin
     execute format('create table rowhook.webhook_outbox_%s partition of rowhook.webhook_outbox for values in (%s)', v_slot, v_slot);
     execute format('alter table rowhook.webhook_outbox_%s enable row level security, force row level security', v_slot);
     execute format('create policy owner_has_all on rowhook.webhook_outbox_%s to rowhook_owner using (true) with check (true)', v_slot);
+    execute format('comment on table rowhook.webhook_outbox_%s is %L', v_slot,
+                   format('Slot %s of the outbox: the days whose number since 1970 (UTC) leaves %1$s when divided by 8.', v_slot));
   end loop;
 end
 $$;
@@ -94,6 +106,10 @@ insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
 values (1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8));
 comment on table rowhook.webhook_incarnations is
   'Which random incarnation is part of the event ids from starts_at_id on; a restore begins a new one.';
+comment on column rowhook.webhook_incarnations.starts_at_id is 'The first id of webhook_outbox that belongs to it.';
+comment on column rowhook.webhook_incarnations.incarnation is '8 random hexadecimal digits, part of each event id.';
+comment on column rowhook.webhook_incarnations.created_at is 'When it began.';
+comment on constraint webhook_incarnations_pkey on rowhook.webhook_incarnations is 'One incarnation begins at an id.';
 
 -- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays silent; and which
 -- cluster and timeline it ran on, so that a restore is noticed.
@@ -109,6 +125,15 @@ insert into rowhook.webhook_installation (system_identifier, timeline)
 select system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from pg_control_system();
 comment on table rowhook.webhook_installation is
   'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded; and the cluster and timeline this database ran on.';
+comment on column rowhook.webhook_installation.is_only_row is 'Always true: the table has one row.';
+comment on column rowhook.webhook_installation.environment is
+  'The ROWHOOK_ENVIRONMENT that every daemon must name; null: none was recorded yet. rowhook adopt changes it.';
+comment on column rowhook.webhook_installation.recorded_at is 'When environment was recorded.';
+comment on column rowhook.webhook_installation.system_identifier is
+  'Cluster that this database was on when a daemon last looked, see pg_control_system().';
+comment on column rowhook.webhook_installation.timeline is 'Timeline of that cluster, the first 8 digits of its WAL file names.';
+comment on constraint webhook_installation_pkey on rowhook.webhook_installation is 'With webhook_installation_is_one_row: the table has one row.';
+comment on constraint webhook_installation_is_one_row on rowhook.webhook_installation is 'is_only_row is true, so the primary key allows one row.';
 
 alter table rowhook.webhook_incarnations enable row level security, force row level security;
 alter table rowhook.webhook_installation enable row level security, force row level security;
@@ -132,6 +157,9 @@ begin atomic
    limit 1;
 end;
 
+comment on function rowhook._event_id(bigint, int) is
+  'The event id of an outbox id and the ordinal of its event type: evt_<incarnation>_<id>_<ordinal>.';
+
 -- A name-based uuid (version 8, RFC 9562) of event and webhook: known before any row of the delivery exists, and the
 -- same after a replay. envelope.ts computes the same.
 create function rowhook._delivery_id(p_event_id text, p_webhook_id uuid)
@@ -144,6 +172,8 @@ begin atomic
   select encode(set_byte(set_byte(substr(h, 1, 16), 6, (get_byte(h, 6) & 15) | 128), 8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid
     from (values (sha256(convert_to(p_event_id || ':' || p_webhook_id, 'UTF8')))) as t (h);
 end;
+
+comment on function rowhook._delivery_id(text, uuid) is 'The delivery id of an event id and a webhook: a name-based uuid (version 8).';
 
 -- Rings for the sleeping daemons. Called at the end of whatever wrote outbox rows.
 create function rowhook._ring()
@@ -158,6 +188,8 @@ begin
   end if;
 end
 $$;
+
+comment on function rowhook._ring() is 'Notifies the channel rowhook if every daemon sleeps.';
 
 -- A change of a tenant's webhooks or of the tenant itself goes into the tenant's own stream of the log.
 create function rowhook._capture_configuration()
@@ -180,6 +212,9 @@ begin
   return null;
 end
 $$;
+
+comment on function rowhook._capture_configuration() is
+  'Trigger of webhook_configurations and webhook_tenants: writes into the outbox that the configuration of these tenants changed.';
 
 create trigger capture_insert after insert on rowhook.webhook_configurations
   referencing new table as changed for each statement execute function rowhook._capture_configuration();

@@ -59,6 +59,31 @@ comment on column rowhook.webhook_deliveries.replayed is 'A replay asked for it:
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
 comment on column rowhook.webhook_deliveries.batch_id is 'The batch it was sent in; the batch is retried whole, under the same id.';
 comment on column rowhook.webhook_deliveries.has_payload is 'data and previous were copied here, because the outbox slot that held them was recycled.';
+comment on column rowhook.webhook_deliveries.delivery_id is 'Name-based uuid of event_id and webhook_id: X-Webhook-Delivery.';
+comment on column rowhook.webhook_deliveries.webhook_id is 'The webhook it goes to.';
+comment on column rowhook.webhook_deliveries.outbox_id is 'The change in webhook_outbox that holds its payload, unless has_payload.';
+comment on column rowhook.webhook_deliveries.occurred_at is 'When the change was captured.';
+comment on column rowhook.webhook_deliveries.parked_at is 'When this row was written.';
+comment on column rowhook.webhook_deliveries.source_id is 'The watched table of the change; null: none.';
+comment on column rowhook.webhook_deliveries.lane is 'Lane of the tenant, 0 to 15: its owner sends the delivery.';
+comment on column rowhook.webhook_deliveries.ordinal is 'Which of the event types of its change it is, counted from 0.';
+comment on column rowhook.webhook_deliveries.truncated is 'The payload is thin, as in webhook_outbox.';
+comment on column rowhook.webhook_deliveries.test is 'It is a test event.';
+comment on column rowhook.webhook_deliveries.state is
+  'waiting: for its next attempt. failed: its attempts ran out; kept until retention ends, or replayed.';
+comment on column rowhook.webhook_deliveries.tenant_id is 'Whose it is.';
+comment on column rowhook.webhook_deliveries.event_id is 'webhook-id of its requests.';
+comment on column rowhook.webhook_deliveries.event_type is 'What happened, such as deal.updated.';
+comment on column rowhook.webhook_deliveries.row_key is 'Primary key of the changed row as text; null: no order to keep.';
+comment on column rowhook.webhook_deliveries.last_code is 'How the last attempt ended, as webhook_logs.code; null: there was none.';
+comment on column rowhook.webhook_deliveries.webhook_name is 'The webhook''s name in the body, as of the first attempt.';
+comment on column rowhook.webhook_deliveries.payload_format is 'Format of the body as of the first attempt: nested or flat.';
+comment on column rowhook.webhook_deliveries.data is 'Copy of the payload, once its outbox slot was recycled; until then null.';
+comment on column rowhook.webhook_deliveries.previous is 'Copy of the old values, once its outbox slot was recycled; until then null.';
+comment on constraint webhook_deliveries_pkey on rowhook.webhook_deliveries is 'A delivery has one row at most.';
+comment on constraint webhook_deliveries_state_is_known on rowhook.webhook_deliveries is 'state is waiting or failed.';
+comment on constraint webhook_deliveries_waiting_has_time on rowhook.webhook_deliveries is
+  'What waits has a next_attempt_at, what has failed has none.';
 
 -- what is due next, webhook by webhook, apart from what a replay asked for; those parked together come in the order of
 -- their events
@@ -111,6 +136,28 @@ comment on column rowhook.webhook_logs.request_headers is 'The request''s header
 comment on column rowhook.webhook_logs.duration_ms is 'Milliseconds from connecting to the end of the response.';
 comment on column rowhook.webhook_logs.organization is 'What the body was made of, with webhook_name, payload_format and the event in the outbox: they make the same bytes again.';
 comment on column rowhook.webhook_logs.next_attempt_at is 'When it is tried again; null when it is not.';
+comment on sequence rowhook.webhook_logs_id_seq is 'Ids of webhook_logs.';
+comment on column rowhook.webhook_logs.id is 'Number of the attempt, over all webhooks.';
+comment on column rowhook.webhook_logs.attempted_at is 'When the attempt started, by the clock of the database.';
+comment on column rowhook.webhook_logs.tenant_id is 'Whose it is.';
+comment on column rowhook.webhook_logs.webhook_id is 'The webhook it went to; it may be deleted by now.';
+comment on column rowhook.webhook_logs.delivery_id is 'The delivery that it was an attempt of.';
+comment on column rowhook.webhook_logs.event_id is 'webhook-id of the request.';
+comment on column rowhook.webhook_logs.event_type is 'What happened, such as deal.updated.';
+comment on column rowhook.webhook_logs.attempt is 'Counts the attempts of its delivery from 1; on a skipped one, those made before.';
+comment on column rowhook.webhook_logs.status is 'success: the receiver answered 2xx. failed: it did not. skipped: nothing was sent.';
+comment on column rowhook.webhook_logs.response_status is 'HTTP status of the response; null: there was none.';
+comment on column rowhook.webhook_logs.response_headers is 'Headers of the response; null: there was none.';
+comment on column rowhook.webhook_logs.request_url is 'Where it went.';
+comment on column rowhook.webhook_logs.remote_ip is 'Address that was dialled; null: none was.';
+comment on column rowhook.webhook_logs.user_agent is 'user-agent of the request: the version of rowhook that sent it.';
+comment on column rowhook.webhook_logs.error is 'What went wrong, as a sentence; null on success.';
+comment on column rowhook.webhook_logs.lane is 'Lane of the tenant, 0 to 15.';
+comment on column rowhook.webhook_logs.request_method is 'POST, PUT or PATCH.';
+comment on column rowhook.webhook_logs.webhook_name is 'The webhook''s name in the body.';
+comment on column rowhook.webhook_logs.payload_format is 'Format of the body: nested or flat.';
+comment on constraint webhook_logs_pkey on rowhook.webhook_logs is 'The key of a partitioned table begins with the column it is partitioned by.';
+comment on constraint webhook_logs_status_is_known on rowhook.webhook_logs is 'status is success, failed or skipped.';
 
 create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
 -- finds one row by its id, and costs a write nothing: ids stand in the order of the pages
@@ -131,6 +178,11 @@ comment on table rowhook.webhook_health is
 comment on column rowhook.webhook_health.failures is 'Failed attempts since the last success.';
 comment on column rowhook.webhook_health.open_until is 'The circuit breaker is open until then, then one attempt probes; null: closed.';
 comment on column rowhook.webhook_health.openings is 'How often the breaker opened since the last success; each time it stays open twice as long.';
+comment on column rowhook.webhook_health.webhook_id is 'The webhook that fails.';
+comment on column rowhook.webhook_health.lane is 'Lane of its tenant, 0 to 15.';
+comment on column rowhook.webhook_health.failing_since is 'When the first attempt failed after the last success.';
+comment on column rowhook.webhook_health.updated_at is 'When a daemon wrote the row.';
+comment on constraint webhook_health_pkey on rowhook.webhook_health is 'A webhook has one row at most.';
 
 create index webhook_health_lane_idx on rowhook.webhook_health (lane);
 
@@ -157,6 +209,16 @@ comment on table rowhook.webhook_lanes is
 comment on column rowhook.webhook_lanes.owner is 'A row of webhook_daemons. It owns the lane for as long as its lease lasts.';
 comment on column rowhook.webhook_lanes.epoch is 'Counts owners: a write with an older epoch changes nothing.';
 comment on column rowhook.webhook_lanes.position_at is 'When the position was written: attempts logged since may not be covered by it.';
+comment on column rowhook.webhook_lanes.lane is '0 to 15: tenants are divided among them by a fixed hash.';
+comment on column rowhook.webhook_lanes.from_snapshot is 'Position: every change that this snapshot sees is delivered, parked or wanted by nobody.';
+comment on column rowhook.webhook_lanes.to_snapshot is 'End of a large window that is being read in pages; null: none is.';
+comment on column rowhook.webhook_lanes.done_id is 'Within that window, the last outbox id that is done; null: none is being read.';
+comment on column rowhook.webhook_lanes.sequence_value is
+  'Last value of webhook_outbox_id_seq, read after from_snapshot was taken: larger ids came later.';
+comment on constraint webhook_lanes_pkey on rowhook.webhook_lanes is 'One row for each lane.';
+comment on constraint webhook_lanes_lane_in_range on rowhook.webhook_lanes is 'There are 16 lanes, 0 to 15.';
+comment on constraint webhook_lanes_page_has_end on rowhook.webhook_lanes is
+  'A page within a large window has the window''s end, to_snapshot, and its own, done_id; else both are null.';
 
 -- One lease for a daemon, and not one for each lane: a transaction that stays open for a day keeps every row version that was
 -- replaced meanwhile, and whoever reads the row steps over all of them.
@@ -174,6 +236,8 @@ comment on column rowhook.webhook_daemons.id is 'The owner of its lanes in webho
 comment on column rowhook.webhook_daemons.name is 'Host and process.';
 comment on column rowhook.webhook_daemons.lease_expires_at is 'Its lanes are its own until then.';
 comment on column rowhook.webhook_daemons.is_leaving is 'It is stopping: its attempts end, and then its lanes go to the others.';
+comment on column rowhook.webhook_daemons.started_at is 'When it began this session with the database.';
+comment on constraint webhook_daemons_pkey on rowhook.webhook_daemons is 'A daemon has one row for each of its sessions.';
 
 create view rowhook.webhook_lane_owners with (security_invoker = true) as
 select l.lane, d.id as owner, d.name as owner_name, d.lease_expires_at
@@ -181,6 +245,10 @@ select l.lane, d.id as owner, d.name as owner_name, d.lease_expires_at
   join rowhook.webhook_daemons d on d.id = l.owner and d.lease_expires_at > clock_timestamp();
 
 comment on view rowhook.webhook_lane_owners is 'The lanes that a daemon owns now; a lane that is not here is free.';
+comment on column rowhook.webhook_lane_owners.lane is 'The lane, 0 to 15.';
+comment on column rowhook.webhook_lane_owners.owner is 'Id of its daemon, see webhook_daemons.';
+comment on column rowhook.webhook_lane_owners.owner_name is 'Host and process of its daemon.';
+comment on column rowhook.webhook_lane_owners.lease_expires_at is 'Until when the lane is its own, unless it renews.';
 
 alter table rowhook.webhook_deliveries enable row level security, force row level security;
 alter table rowhook.webhook_daemons    enable row level security, force row level security;
@@ -228,6 +296,15 @@ select tenant_id,
 
 comment on view rowhook.webhook_stats is
   'Per webhook and hour (UTC): attempts, successes, failures, deliveries that were skipped, and the median and 95th percentile of the durations in milliseconds.';
+comment on column rowhook.webhook_stats.tenant_id is 'Whose webhook it is.';
+comment on column rowhook.webhook_stats.webhook_id is 'The webhook.';
+comment on column rowhook.webhook_stats.hour is 'Beginning of the hour (UTC).';
+comment on column rowhook.webhook_stats.attempts is 'Requests that were sent or tried.';
+comment on column rowhook.webhook_stats.successes is 'Attempts that were answered 2xx.';
+comment on column rowhook.webhook_stats.failures is 'Attempts that were not.';
+comment on column rowhook.webhook_stats.skipped is 'Deliveries that were never sent, such as those of a disabled webhook.';
+comment on column rowhook.webhook_stats.p50_duration_ms is 'Median duration of the attempts, in milliseconds.';
+comment on column rowhook.webhook_stats.p95_duration_ms is '95th percentile of the durations, in milliseconds.';
 
 grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
 
@@ -256,6 +333,7 @@ begin
     execute format('create table rowhook.%I (like rowhook.webhook_logs including defaults including constraints)', v_name);
     execute format('alter table rowhook.%I enable row level security, force row level security', v_name);
     execute format('create policy owner_has_all on rowhook.%I to rowhook_owner using (true) with check (true)', v_name);
+    execute format('comment on table rowhook.%I is %L', v_name, format('Attempts of %s (UTC).', v_day));
     execute format('alter table rowhook.webhook_logs attach partition rowhook.%I for values from (%L) to (%L)',
                    v_name, v_day::timestamptz, (v_day + 1)::timestamptz);
     v_made := v_made + 1;
@@ -263,6 +341,9 @@ begin
   return v_made;
 end
 $$;
+
+comment on function rowhook._make_log_partitions(int) is
+  'Makes the daily partitions of webhook_logs from yesterday to so many days ahead; returns how many were missing. The daemon calls it every minute.';
 
 -- Drops the days of the log that ended more than p_retention_days ago, and failed deliveries as old as that.
 create function rowhook._drop_old_logs(p_retention_days int)
@@ -300,6 +381,9 @@ begin
   return v_dropped;
 end
 $$;
+
+comment on function rowhook._drop_old_logs(int) is
+  'Drops the partitions of webhook_logs, and failed deliveries, that are older than so many days; returns how many partitions. The daemon calls it every minute.';
 
 -- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that parked deliveries
 -- still need are copied to them first. Returns the slot, or null when nothing was to be done or nothing could be done
@@ -357,6 +441,9 @@ begin
   return v_slot;
 end
 $$;
+
+comment on function rowhook._recycle_slot() is
+  'Empties the outbox slot of tomorrow with TRUNCATE, once every lane has read it; returns it, or null. The daemon calls it every minute; it waits for no lock.';
 
 -- After a restore from a dump, or a move to another cluster, transaction ids count anew: positions and the xids in the
 -- outbox mean nothing any more, and a reader that trusted them would be silent for ever, or send everything again. What
@@ -416,6 +503,9 @@ begin
 end
 $$;
 
+comment on function rowhook._notice_restore() is
+  'Notices that this database was restored or moved to another cluster, and lets every lane go on with what was undelivered. Returns moved, new timeline, or null.';
+
 -- A deleted webhook takes its unfinished deliveries along. Its logs stay.
 create function rowhook._forget_deliveries()
 returns trigger
@@ -431,6 +521,9 @@ begin
   return null;
 end
 $$;
+
+comment on function rowhook._forget_deliveries() is
+  'Trigger of webhook_configurations: a deleted webhook takes its unfinished deliveries and its health along.';
 
 create trigger forget_deliveries after delete on rowhook.webhook_configurations
   referencing old table as deleted for each statement execute function rowhook._forget_deliveries();
@@ -454,6 +547,8 @@ begin
   return null;
 end
 $$;
+
+comment on function rowhook._forget_health() is 'Trigger of webhook_configurations: closes the breaker of a webhook that was changed or enabled.';
 
 create trigger forget_health after update on rowhook.webhook_configurations
   referencing old table as was new table as is_now for each statement execute function rowhook._forget_health();

@@ -57,6 +57,25 @@ comment on column rowhook.webhook_sources.ignore_columns is 'An UPDATE that chan
 comment on column rowhook.webhook_sources.capture is
   'subscribed: only what an active webhook of the tenant wants is written. all: every event is, for history and replay to later webhooks.';
 comment on column rowhook.webhook_sources.max_payload_bytes is 'Bytes of data and previous together; above it the event is thin: key columns only, "truncated": true.';
+comment on sequence rowhook.webhook_sources_id_seq is 'Ids of webhook_sources.';
+comment on column rowhook.webhook_sources.id is 'The source. Its capture function is rowhook._capture_<id>.';
+comment on column rowhook.webhook_sources.relation is 'The watched table.';
+comment on column rowhook.webhook_sources.prefix is 'First part of its event types: deal in deal.updated.';
+comment on column rowhook.webhook_sources.tenant_column is 'Column of the table that names the tenant of a row; null: tenant_id does.';
+comment on column rowhook.webhook_sources.tenant_id is 'The one tenant of all rows of the table; null: tenant_column names it.';
+comment on column rowhook.webhook_sources.events is 'Which of created, updated and deleted are events.';
+comment on column rowhook.webhook_sources.created_at is 'When the table was first watched.';
+comment on column rowhook.webhook_sources.updated_at is 'When watch() last changed the settings.';
+comment on constraint webhook_sources_pkey on rowhook.webhook_sources is 'A source has one row.';
+comment on constraint webhook_sources_parent_id_fkey on rowhook.webhook_sources is
+  'parent_id is another source; it becomes null when that one is gone.';
+comment on constraint webhook_sources_relation_is_unique on rowhook.webhook_sources is 'A table is watched once.';
+comment on constraint webhook_sources_prefix_is_a_name on rowhook.webhook_sources is
+  'prefix is made of letters, digits, _, - and dots between them, 80 characters at most.';
+comment on constraint webhook_sources_has_one_tenant on rowhook.webhook_sources is 'Either tenant_column or tenant_id is given.';
+comment on constraint webhook_sources_events_are_known on rowhook.webhook_sources is 'events are some of created, updated and deleted.';
+comment on constraint webhook_sources_capture_is_known on rowhook.webhook_sources is 'capture is subscribed or all.';
+comment on constraint webhook_sources_max_payload_in_range on rowhook.webhook_sources is 'max_payload_bytes is 1 KiB to 128 MiB.';
 
 alter table rowhook.webhook_sources enable row level security, force row level security;
 create policy owner_has_all on rowhook.webhook_sources to rowhook_owner using (true) with check (true);
@@ -80,6 +99,9 @@ begin atomic
     ) as p (pattern);
 end;
 
+comment on function rowhook._patterns(text[]) is
+  'The entries of event_types that want one of these events: the event itself, its prefixes with .*, and *.';
+
 -- Every event type that a source can produce.
 create function rowhook._source_event_types(p_source rowhook.webhook_sources)
 returns text[]
@@ -97,11 +119,15 @@ begin atomic
   ) as s;
 end;
 
+comment on function rowhook._source_event_types(rowhook.webhook_sources) is 'Every event type that a source can produce.';
+
 create view rowhook.webhook_event_types with (security_invoker = true) as
 select event_type, s.relation
   from rowhook.webhook_sources s
  cross join lateral unnest(rowhook._source_event_types(s)) as event_type;
 comment on view rowhook.webhook_event_types is 'The event types that watched tables produce. emit() may add any other.';
+comment on column rowhook.webhook_event_types.event_type is 'What a webhook may ask for, such as deal.updated.';
+comment on column rowhook.webhook_event_types.relation is 'The watched table that produces it.';
 grant select on rowhook.webhook_event_types to rowhook_app, rowhook_daemon;
 
 -- The columns of a table, in order.
@@ -114,6 +140,8 @@ begin atomic
     from pg_attribute
    where attrelid = p_relation and attnum > 0 and not attisdropped;
 end;
+
+comment on function rowhook._columns(oid) is 'The columns of a table, in order.';
 
 -- The columns of a table's primary key, in order; empty when it has none. A deferrable key may hold duplicates in
 -- mid-transaction, so it does not count.
@@ -129,6 +157,8 @@ begin atomic
    where i.indrelid = p_relation and i.indisprimary and i.indimmediate and k.position <= i.indnkeyatts;
 end;
 
+comment on function rowhook._key_columns(oid) is 'The columns of the primary key of a table; empty when it has none, or a deferrable one.';
+
 -- Whether a table has other columns by now. PL/pgSQL, so that it is not inlined: its plan would cost 15 us in every
 -- UPDATE, and hardly one asks.
 create function rowhook._columns_differ(p_relation oid, p_columns name[])
@@ -141,6 +171,8 @@ begin
   return rowhook._columns(p_relation) <> p_columns;
 end
 $$;
+
+comment on function rowhook._columns_differ(oid, name[]) is 'Whether a table has other columns by now than these.';
 
 -- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event types, each with its
 -- condition over the images o (old) and n (new), or null for always.
@@ -174,6 +206,9 @@ begin atomic
      ('updated', 'n.c%1$s::text = %2$L and o.c%1$s::text is distinct from %2$L')) as w (operation, condition);
 end;
 
+comment on function rowhook._capture_rules(rowhook.webhook_sources) is
+  'The event types of each kind of change to a source, with their conditions as SQL.';
+
 -- The event types of one change, as an expression; each of them once.
 create function rowhook._capture_events(p_source rowhook.webhook_sources, p_operation text)
 returns text
@@ -193,6 +228,8 @@ begin atomic
            group by event_type) as r;
 end;
 
+comment on function rowhook._capture_events(rowhook.webhook_sources, text) is 'SQL expression for the event types of one change.';
+
 -- A table with more columns than this is wide. PostgreSQL has 1,664 columns in a target list, and a pair of old and new
 -- rows takes two for each; a wide table compares its columns as one array of JSON texts, which takes longer.
 create function rowhook._columns_max()
@@ -201,6 +238,8 @@ language sql
 immutable
 parallel safe
 return 800;
+
+comment on function rowhook._columns_max() is 'A table with more columns than this has them compared as text when it is captured.';
 
 -- One image of the changed rows, as a subquery over a transition table: the row as it is stored (image) and as it prints
 -- (whole), its tenant, its columns c1, c2 ..., its key as text and, if asked for, its position. Of the nulls called
@@ -258,6 +297,9 @@ begin
 end
 $$;
 
+comment on function rowhook._capture_image(rowhook.webhook_sources, text, boolean) is
+  'SQL subquery over a transition table: the changed rows with tenant, key and columns.';
+
 -- One kind of statement in a capture function: leave at once when no tenant of these rows wants any of it, else write
 -- one outbox row per change. p_images are the images whose tenants are asked, p_possible every event type that the kind
 -- can yield, p_changes a query of (tenant_id, event_types, row_key, whole, previous, k1, k2 ...), one row per change,
@@ -308,6 +350,9 @@ begin
 end
 $$;
 
+comment on function rowhook._capture_branch(rowhook.webhook_sources, text[], text[], text) is
+  'PL/pgSQL for one kind of statement in a capture function.';
+
 -- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_branch.
 create function rowhook._capture_rows(p_source rowhook.webhook_sources, p_alias text, p_image text, p_events text)
 returns text
@@ -319,6 +364,8 @@ begin atomic
     from unnest(rowhook._key_columns((p_source).relation)) with ordinality as k (name, position)
     join unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number) on c.name = k.name;
 end;
+
+comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text) is 'SQL query for the changes of an INSERT or a DELETE.';
 
 -- The changes of an UPDATE, see _capture_branch. A changed key or tenant is a delete and a create: neither tenant sees
 -- the other's data. An image without its counterpart has no tenant, so this holds for it too.
@@ -383,6 +430,8 @@ begin
 end
 $$;
 
+comment on function rowhook._capture_pairs(rowhook.webhook_sources) is 'SQL query for the changes of an UPDATE: old and new rows paired.';
+
 -- The body of a source's capture function.
 create function rowhook._capture_body(p_source rowhook.webhook_sources)
 returns text
@@ -420,6 +469,8 @@ $body$,
     rowhook._capture_branch(p_source, array[v_new, v_old], v_any, rowhook._capture_pairs(p_source)));
 end
 $$;
+
+comment on function rowhook._capture_body(rowhook.webhook_sources) is 'The body of the capture function of a source.';
 
 -- Writes the capture function of a source, if it is not there in just this form. Owned by rowhook_owner, because this
 -- function is. Returns whether it wrote.
@@ -465,6 +516,9 @@ begin
 end
 $$;
 
+comment on function rowhook._write_capture(int) is
+  'Writes the capture function of a source, rowhook._capture_<id>, if it is not there in just this form. Returns whether it wrote.';
+
 -- The tables that carry a source's triggers: the table itself and every partition, since a statement fires the triggers of
 -- the table it names. A foreign table cannot have such triggers.
 create function rowhook._capture_relations(p_relation regclass)
@@ -476,6 +530,8 @@ begin atomic
   union
   select t.relid::regclass from pg_partition_tree(p_relation) as t join pg_class c on c.oid = t.relid where c.relkind <> 'f';
 end;
+
+comment on function rowhook._capture_relations(regclass) is 'The tables that carry the triggers of a watched table: itself and its partitions.';
 
 -- Makes the triggers of a source where they are missing and drops them where they do not belong (a detached partition).
 -- Runs as the caller, who owns the table or has the privilege TRIGGER. Returns one line for each table it touched.
@@ -524,6 +580,9 @@ begin
 end
 $$;
 
+comment on function rowhook._attach(int) is
+  'Makes the triggers of a source where they are missing, and drops them where they do not belong. Waits 2 s for the lock of a table, five times.';
+
 -- Runs one statement that locks a table. A long lock wait would queue the app's own statements behind us, so it waits
 -- 2 s (lock_timeout of the callers) and tries again, five times.
 create function rowhook._execute_with_lock(p_relation regclass, p_sql text)
@@ -549,6 +608,9 @@ begin
 end
 $$;
 
+comment on function rowhook._execute_with_lock(regclass, text) is
+  'Runs one statement that locks a table: waits 2 s, five times, so that nobody queues behind it for long.';
+
 -- Drops the triggers of a source from one table.
 create function rowhook._detach(p_relation regclass, p_source_id int)
 returns void
@@ -567,6 +629,8 @@ begin
   end loop;
 end
 $$;
+
+comment on function rowhook._detach(regclass, int) is 'Drops the triggers of a source from one table.';
 
 -- Drops a source with its triggers and its function.
 create function rowhook._remove_source(p_source_id int)
@@ -587,6 +651,8 @@ begin
 end
 $$;
 
+comment on function rowhook._remove_source(int) is 'Drops a source with its triggers and its capture function.';
+
 -- Drops a source and its function; fails while a trigger still calls it.
 create function rowhook._forget_source(p_source_id int)
 returns void
@@ -601,6 +667,8 @@ begin
   delete from rowhook.webhook_sources where id = p_source_id;
 end
 $$;
+
+comment on function rowhook._forget_source(int) is 'Drops a source and its capture function; fails while a trigger still calls it.';
 
 -- A statement on a table that inherits fires the triggers of that table, so it is a source of its own, with the settings of
 -- its parent. One that somebody watched by itself stays as it is. Returns the tables that became sources.
@@ -634,6 +702,9 @@ begin
 end
 $$;
 
+comment on function rowhook._watch_children(rowhook.webhook_sources, boolean) is
+  'Watches the tables that inherit from a watched one, with its settings.';
+
 -- A foreign table among the partitions or children of a table, if there is one. PostgreSQL cannot collect its changes, and
 -- refuses an UPDATE or DELETE that would have to.
 create function rowhook._foreign_member(p_relation regclass)
@@ -647,6 +718,8 @@ begin atomic
    where c.relkind = 'f'
    limit 1;
 end;
+
+comment on function rowhook._foreign_member(regclass) is 'A foreign table among the partitions or children of a table; null when there is none.';
 
 -- Raises what is wrong with a table or its settings, as a sentence with its remedy.
 create function rowhook._check_source(p_source rowhook.webhook_sources)
@@ -757,6 +830,9 @@ begin
   end if;
 end
 $$;
+
+comment on function rowhook._check_source(rowhook.webhook_sources) is
+  'Raises what is wrong with a table to be watched or its settings, with the remedy.';
 
 -- Watches a table: its inserts, updates and deletes become events from the next statement on. Calling it again changes
 -- the settings of the source. Run it as the table's owner, being a member of rowhook_owner.
@@ -874,6 +950,8 @@ begin atomic
       ('users', 'users',         'user',          '{created}',                 '{}')
     ) as v (preset, table_name, prefix, events, derived);
 end;
+
+comment on function rowhook._presets() is 'The tables that the presets of watch_preset() name, and their events.';
 
 -- Watches the tables of a preset that exist in a schema, and says which do not: crm (contacts, deals, clients, projects,
 -- notes), sales (opportunities, leads), inbox (conversations, messages), users, or all of them. Derived events whose

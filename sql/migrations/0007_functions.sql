@@ -40,6 +40,9 @@ begin
 end
 $$;
 
+comment on function rowhook._write_event(text, json, text, uuid) is
+  'Writes one application event, or a test for one webhook, into the outbox, and returns its id.';
+
 create function rowhook._emit_own(p_event text, p_data json, p_webhook_id uuid)
 returns bigint
 language plpgsql
@@ -56,6 +59,8 @@ begin
   return rowhook._write_event(p_event, p_data, rowhook.current_tenant(), p_webhook_id);
 end
 $$;
+
+comment on function rowhook._emit_own(text, json, uuid) is 'What emit() and test() do for a tenant: the tenant is that of the session.';
 
 -- Puts an event of the application itself (message.sent, payment.received) into the outbox, in this transaction.
 create function rowhook.emit(event text, data json, tenant_id text default rowhook.current_tenant())
@@ -143,6 +148,8 @@ begin atomic
      and a.attnum > 0 and not a.attisdropped;
 end;
 
+comment on function rowhook._sample(text) is 'A made-up row of the watched table that produces an event type, for test().';
+
 -- The organization of a body as of now, printed as envelope.ts prints it.
 create function rowhook._organization(p_tenant_id text)
 returns json
@@ -155,6 +162,8 @@ begin atomic
       where t.id = p_tenant_id and (t.name is not null or t.slug is not null)),
     '{"id":' || to_json(p_tenant_id) || '}')::json;
 end;
+
+comment on function rowhook._organization(text) is 'The organization of a tenant''s webhook bodies as of now.';
 
 -- The events in [p_since, p_until) that a webhook wants by type and that are not waiting or failed: with p_sent also those
 -- that it got. What its lane has yet to read is left out: the daemon will send it anyway. The body is made of what the
@@ -216,6 +225,9 @@ begin
 end
 $$;
 
+comment on function rowhook._replayable(uuid, timestamptz, timestamptz, boolean) is
+  'The events of a time that replay() can send to a webhook: those it never got, or also those it got.';
+
 -- Tells the owner of a tenant's lane to look for deliveries that wait.
 create function rowhook._call_lane(p_tenant_id text)
 returns void
@@ -228,6 +240,8 @@ begin
   perform rowhook._ring();
 end
 $$;
+
+comment on function rowhook._call_lane(text) is 'Tells the daemon that owns a tenant''s lane to look for deliveries that wait.';
 
 -- Queues past events of a webhook, under the webhook-id they had or would have had. They wait as rows of
 -- webhook_deliveries, so nothing of a replay is lost with the daemon, and go out behind what is new. The filter is the
@@ -292,6 +306,9 @@ begin
 end
 $$;
 
+comment on function rowhook._replay(uuid, timestamptz, timestamptz, text, boolean, text) is
+  'What replay() does, for a webhook of one tenant or, with null, of any.';
+
 create function rowhook._replay_own(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean)
 returns bigint
 language sql
@@ -300,6 +317,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 return rowhook._replay(p_webhook_id, p_since, p_until, p_only, p_dry_run, coalesce(rowhook.current_tenant(), ''));
+
+comment on function rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean) is
+  'What replay() does for a tenant: the tenant is that of the session.';
 
 create function rowhook.replay(
   webhook_id uuid,
@@ -385,6 +405,8 @@ begin
 end
 $$;
 
+comment on function rowhook._replay_delivery(uuid, text) is 'What replay_delivery() does, for a delivery of one tenant or, with null, of any.';
+
 create function rowhook._replay_delivery_own(p_delivery_id uuid)
 returns void
 language sql
@@ -393,6 +415,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 return rowhook._replay_delivery(p_delivery_id, coalesce(rowhook.current_tenant(), ''));
+
+comment on function rowhook._replay_delivery_own(uuid) is 'What replay_delivery() does for a tenant: the tenant is that of the session.';
 
 create function rowhook.replay_delivery(delivery_id uuid)
 returns void
@@ -426,6 +450,8 @@ begin atomic
     returning id)
   select count(*) > 0 from deleted;
 end;
+
+comment on function rowhook._delete_own(uuid) is 'What delete_webhook() does for a tenant: the tenant is that of the session.';
 
 -- Deletes a webhook and its unfinished deliveries; its logs stay. Tenants have no DELETE on the table, see 0003.
 create function rowhook.delete_webhook(webhook_id uuid)
@@ -477,6 +503,9 @@ begin
   end if;
 end
 $$;
+
+comment on function rowhook._disable_webhook(uuid, text) is
+  'Disables a webhook that answered 410 or has failed for days, and tells the other webhooks of its tenant.';
 
 -- A table whose rows all belong to one tenant (watch(tenant_id => ...)) is that tenant's affair.
 alter policy anyone_reads on rowhook.webhook_sources to rowhook_daemon;

@@ -16,6 +16,12 @@ create table if not exists rowhook.tenant_logins (
   constraint tenant_logins_tenant_id_is_not_empty check (tenant_id <> '' and octet_length(tenant_id) <= 512)
 );
 
+comment on table rowhook.tenant_logins is 'Which tenant each login belongs to, see current_tenant().';
+comment on column rowhook.tenant_logins.login is 'Role that the tenant connects as.';
+comment on column rowhook.tenant_logins.tenant_id is 'Its tenant.';
+comment on constraint tenant_logins_pkey on rowhook.tenant_logins is 'A login belongs to one tenant.';
+comment on constraint tenant_logins_tenant_id_is_not_empty on rowhook.tenant_logins is 'tenant_id is 1 to 512 bytes.';
+
 alter table rowhook.tenant_logins enable row level security, force row level security;
 drop policy if exists owner_has_all on rowhook.tenant_logins;
 create policy owner_has_all on rowhook.tenant_logins to rowhook_owner using (true) with check (true);
