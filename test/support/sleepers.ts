@@ -36,7 +36,7 @@ export class Sleepers {
   /** So many of them, and all lanes. */
   static async start(database: TestDatabase, count: number): Promise<Sleepers> {
     const sleepers = new Sleepers(database);
-    const lanes = await takeLanes(database.pool, randomUUID(), 'sleepers', [], 16);
+    const lanes = await takeLanes(database.pool, randomUUID(), [], 16);
     for (let n = 0; n < count; n++) await sleepers.#add(lanes.filter(({ lane }) => lane % count === n));
     return sleepers;
   }
