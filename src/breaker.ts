@@ -1,7 +1,7 @@
 /**
  * The health of one webhook: a circuit breaker, and the count that disables it in the end. Pure.
  *
- *   closed ──10 failures in a row──▶ open ──30 s, then 60 s … 10 min──▶ probing ──success──▶ closed
+ *   closed ──10 failures in a row──▶ open ──5 s, then 10 s … 10 min───▶ probing ──success──▶ closed
  *                                     ▲                                    │
  *                                     └──────────────failure───────────────┘
  *
@@ -11,7 +11,8 @@
 import type { Health, Webhook } from './model.ts';
 
 const FAILURES_TO_OPEN = 10;
-const OPEN_MS_MIN = 30_000;
+/** Ten requests break at once when a receiver is restarted: it must not cost its events half a minute. */
+const OPEN_MS_MIN = 5_000;
 const OPEN_MS_MAX = 600_000;
 
 export type BreakerState = 'closed' | 'open' | 'probing';

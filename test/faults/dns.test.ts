@@ -100,20 +100,23 @@ describe.runIf(isRoot)('a name', () => {
     };
     await measure(20);
     const alone = Math.max(...waits.splice(0));
-    // three times over they all want an address at once
-    for (let round = 0; round < 3; round++) {
+    const failures = async () => {
+      const [row] = await database.query<{ failed: number }>(
+        "select count(*)::int as failed from rowhook.webhook_logs where tenant_id = 'bad' and status = 'failed'",
+      );
+      return row?.failed ?? 0;
+    };
+    // again and again they all want an address at once, until each has failed twice
+    let failed = 0;
+    for (let round = 0; failed < 2 * silent; round++) {
       await emit('bad', round);
-      await sleep(200);
       await measure(20);
+      failed = await failures();
     }
     const beside = Math.max(...waits);
-    const [{ failed } = { failed: 0 }] = await database.query<{ failed: number }>(
-      "select count(*)::int as failed from rowhook.webhook_logs where tenant_id = 'bad' and status = 'failed'",
-    );
     console.log(
       `${silent} silent names (${failed} failed attempts meanwhile): an event for a good one takes at most ${alone.toFixed(0)} ms alone, ${beside.toFixed(0)} beside them`,
     );
-    expect(failed).toBeGreaterThan(0);
     // an attempt has 10 s
     expect(beside).toBeLessThan(5_000);
   });

@@ -148,7 +148,14 @@ export class Scene {
     };
     console.log(inWords(account));
     const problems = problemsOf(account);
-    if (problems.length > 0) throw new Error(`The account of "${fault}" does not balance: ${problems.join('; ')}.`);
+    if (problems.length > 0) {
+      const said = this.#daemons
+        .flatMap(({ stdout }) => stdout().split('\n'))
+        .filter((line) => !/"level":(10|20|30),/.test(line));
+      throw new Error(
+        `The account of "${fault}" does not balance: ${problems.join('; ')}. What the daemons said:\n${said.slice(-20).join('\n')}`,
+      );
+    }
     return account;
   }
 
