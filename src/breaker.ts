@@ -24,7 +24,8 @@ export interface DisablePolicy {
 
 function stateOf(health: Health | undefined, now: number): BreakerState {
   if (!health || health.openUntil === null) return 'closed';
-  return now < health.openUntil ? 'open' : 'probing';
+  // further away than it can be: the clock was ahead, and has been set right since
+  return now < health.openUntil && health.openUntil - now <= OPEN_MS_MAX ? 'open' : 'probing';
 }
 
 /** The webhooks that fail, of the lanes that are ours. */

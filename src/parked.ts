@@ -23,13 +23,14 @@ export interface Due {
   nextInMs: number | null;
 }
 
-/** Due or not, in order; one more than is asked for, which tells what comes after. */
+/** Due or not, in order, and one more. A first attempt waits for no minute: the clock was ahead, and has been set right. */
 const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string) => `
         select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
                source_id, attempt, lane, ordinal, truncated, test, replayed, replayed and last_code is null as unfiltered,
                d.tenant_id, event_id, event_type, row_key, organization::text as organization, webhook_name, payload_format,
                batch_id, d.data as parked_data, d.previous as parked_previous, has_payload,
-               (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 as due_in_ms
+               case when not attempted and next_attempt_at > clock_timestamp() + interval '1 minute' then 0
+                    else (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 end as due_in_ms
           from rowhook.webhook_deliveries d
          where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting' and ${replayed}
             and d.next_attempt_at < 'infinity' and d.delivery_id <> all (q.in_memory)

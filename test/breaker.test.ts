@@ -31,6 +31,13 @@ test('each failed probe doubles the pause, up to ten minutes', () => {
   expect(pauses).toEqual([10, 20, 40, 80, 160, 320, 600, 600, 600].map((seconds) => seconds * 1_000));
 });
 
+test('a clock that was an hour ahead when it opened does not keep it open for an hour', () => {
+  const breakers = new Breakers(new Map(), { failures: 50, days: 3 });
+  for (let i = 0; i < 10; i++) breakers.failed('w', 3_600_000);
+  expect(breakers.state('w', 3_600_000)).toBe('open');
+  expect(breakers.state('w', 0)).toBe('probing');
+});
+
 test('a webhook is disabled only when it fails both often enough and for long enough', () => {
   const policy = { failures: 50, days: 3 };
   const health = (failures: number) => ({ lane: 3, failures, failingSince: 0, openUntil: null, openings: 0 });
