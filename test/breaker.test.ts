@@ -32,8 +32,8 @@ test('each failed probe doubles the pause, up to ten minutes', () => {
 });
 
 test('a clock that was an hour ahead when it opened does not keep it open for an hour', () => {
-  const breakers = new Breakers(new Map(), { failures: 50, days: 3 });
-  for (let i = 0; i < 10; i++) breakers.failed('w', 3_600_000);
+  const breakers = new Breakers({ failures: 50, days: 3 });
+  for (let i = 0; i < 10; i++) breakers.failed({ id: 'w', lane: 3 }, 3_600_000);
   expect(breakers.state('w', 3_600_000)).toBe('open');
   expect(breakers.state('w', 0)).toBe('probing');
 });
