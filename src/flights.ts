@@ -8,13 +8,14 @@
  * slots is left a second later, for other webhooks, one each: 40 webhooks that hung made healthy ones wait for 18 s, now for 1 s.
  */
 import { withoutEcho } from './echo.ts';
+import { withinHeap } from './heap.ts';
 import type { Outcome, Request, Webhook } from './model.ts';
 import { prepare } from './prepare.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import type { TenantLimits } from './tenant-limits.ts';
 
 /** Bytes of bodies under way above which nothing more starts; the one that crosses it still does. */
-const BODY_BYTES_MAX = 128 * 1024 * 1024;
+const BODY_BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);
 
 /** Of slots and bytes, for suspects together, and for what is not held. */
 const SHARE = 2 / 3;

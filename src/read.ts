@@ -13,13 +13,14 @@
  */
 import type pg from 'pg';
 import { PATIENT } from './db.ts';
+import { withinHeap } from './heap.ts';
 import type { Change, Position, Window } from './model.ts';
 
 /** Rows of one window or page: enough to pay for the round trip, few enough to hold in memory. */
 const CHANGES_MAX = 500;
 
 /** Bytes of payload of one window or page; the row that crosses it still belongs to it. */
-const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
+const PAYLOAD_BYTES_MAX = withinHeap(16 * 1024 * 1024, 1 / 64);
 
 /**
  * Rows that a session asks for in one page, where it is not CHANGES_MAX. To measure a payload the server unpacks it, so a page

@@ -6,13 +6,14 @@
  */
 import type pg from 'pg';
 import { Doorbell } from './doorbell.ts';
+import { withinHeap } from './heap.ts';
 import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
 import { type Pulse, readPulse, readWindow } from './read.ts';
 
 /** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
 const READ_AHEAD_MAX = 1_000;
-const READ_AHEAD_SIZE_MAX = 32 * 1024 * 1024;
+const READ_AHEAD_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 32);
 
 /** How soon it is looked whether there is room again. */
 const FULL_PAUSE_MS = 2;

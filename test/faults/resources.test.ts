@@ -86,9 +86,9 @@ describe('too little', () => {
     onTestFinished(() => daemon.kill('SIGKILL'));
     await waitUntil(
       'all has arrived',
-      () => {
+      async () => {
         if (daemon.process.exitCode !== null || daemon.process.signalCode !== null)
-          throw new Error(`The daemon died: ${daemon.stdout().slice(-2_000)}`);
+          throw new Error(`The daemon died: ${(await daemon.ended).stderr.slice(0, 2_000)}`);
         return receiver.received.size === 7_300;
       },
       { timeoutMs: 240_000 },
