@@ -13,7 +13,7 @@ import { Dispatcher } from './dispatch.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
 import type { Lane } from './lanes.ts';
-import type { Lease } from './lease.ts';
+import { type Lease, within } from './lease.ts';
 import { readHealth } from './leftovers.ts';
 import { type Logger, logAttempt } from './log.ts';
 import { judge } from './match.ts';
@@ -23,6 +23,9 @@ import { type DueQuery, readDue } from './parked.ts';
 import { Recorder } from './record.ts';
 import { Stream } from './stream.ts';
 import { OpenWindows } from './windows.ts';
+
+/** For recording what ended just before the deadline. */
+const GIVE_MARGIN_MS = 1_000;
 
 export interface PipelineOptions {
   settings: Settings;
@@ -115,7 +118,8 @@ export class Pipeline {
 
   /** Gives each lane back as soon as its attempts have ended, and records what there is; `deadlineMs` at most. */
   async drain(deadlineMs: number): Promise<void> {
-    await this.handover.giveAll(deadlineMs);
+    // it waits for what was sent to be recorded, which the database may refuse
+    await within(deadlineMs + GIVE_MARGIN_MS, this.handover.giveAll(deadlineMs));
     this.dispatcher.stop();
     await this.recorder.flush();
   }

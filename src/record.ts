@@ -145,6 +145,9 @@ export class Recorder {
         if (this.#stopped || this.#flushing || !isRefusal(error)) throw error;
         this.#options.onRefused?.(error as Error);
         await sleep(REFUSED_PAUSE_MS);
+        // the clock has jumped to a day that the log has no partition for: not in a minute, when it is made anyway
+        if (codeOf(error) === CHECK_VIOLATION)
+          await this.#options.pool.query('select rowhook._make_log_partitions()').catch(() => {});
       }
     }
   }
@@ -179,9 +182,15 @@ export class Recorder {
   }
 }
 
+const CHECK_VIOLATION = '23514';
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string }).code ?? '';
+}
+
 /** The server said no and goes on: nothing was written. Anything else may have been, and the connection is lost. */
 function isRefusal(error: unknown): boolean {
-  const { code = '' } = error as { code?: string };
+  const code = codeOf(error);
   // connection exceptions, shutdowns, and the timeouts that end a session
   return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P|25P0[34])/.test(code);
 }

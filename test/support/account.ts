@@ -49,7 +49,7 @@ export interface Account {
   twiceMax: number;
   /** From each healing to the first delivery of something new. */
   seconds: number[];
-  /** What should have been closed. */
+  /** What should have come to rest, or been closed. */
   leaks: string[];
 }
 
@@ -128,9 +128,22 @@ export class Scene {
   async settle(fault: string, { crashes, daemons = 1 }: Expected): Promise<Account> {
     const rows = await this.load.stop();
     const written = new Set(rows);
-    await waitUntil('every row has arrived', () => rows.every((id) => this.arrived.has(id)), patiently).catch(() => {});
-    await caughtUp(this.database, patiently);
-    await waitUntil('no delivery waits', async () => (await this.#count(WAITING)) === 0, patiently);
+    const until = performance.now() + SETTLE_MS;
+    const unsettled: string[] = [];
+    const settled = async (
+      what: string,
+      wait: (options: { timeoutMs: number; everyMs: number }) => Promise<unknown>,
+    ) => {
+      const timeoutMs = Math.max(1_000, until - performance.now());
+      await wait({ timeoutMs, everyMs: 100 }).catch(() => unsettled.push(what));
+    };
+    await settled('every row has arrived', (options) =>
+      waitUntil('every row has arrived', () => rows.every((id) => this.arrived.has(id)), options),
+    );
+    await settled('the positions are past everything', (options) => caughtUp(this.database, options));
+    await settled('no delivery waits', (options) =>
+      waitUntil('no delivery waits', async () => (await this.#count(WAITING)) === 0, options),
+    );
     const { requests } = this.receiver;
     const account: Account = {
       fault,
@@ -144,7 +157,7 @@ export class Scene {
       // what failed may have been received, and is made again by contract
       twiceMax: crashes * MAX_IN_FLIGHT + (await this.#count(FAILED)),
       seconds: this.seconds,
-      leaks: await this.#leaks(daemons),
+      leaks: [...unsettled, ...(await this.#leaks(daemons))],
     };
     console.log(inWords(account));
     const problems = problemsOf(account);
@@ -192,8 +205,6 @@ export class Scene {
     return leaks;
   }
 }
-
-const patiently = { timeoutMs: SETTLE_MS, everyMs: 100 };
 
 const OURS = "from pg_stat_activity where datname = current_database() and application_name like 'rowhook%'";
 const CONNECTIONS = `select count(*)::int ${OURS}`;
