@@ -32,7 +32,7 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
 const HELP = `Usage: npm run bench -- [options]
 
   --only <names>   some of: ${Object.keys(MEASUREMENTS).join(', ')}
-  --scale <n>      sizes, as a part of the full ones (1); 0.02 takes about a minute
+  --scale <n>      sizes, as a part of the full ones (1); 0.005 takes two minutes
   --rounds <n>     how often a baseline and its figure take turns (3)
   --pg <major>     18 or 15
   --json <file>    write all figures there as well
