@@ -132,15 +132,15 @@ export class Lease {
     await this.renew();
   }
 
-  /** Gives back whatever is left, if the database answers. */
-  async end(): Promise<void> {
+  /** Gives back whatever is left, if the database answers; `forGood` when no session follows. */
+  async end(forGood: boolean): Promise<void> {
     const lanes = this.held;
     this.#held.clear();
     await within(
       GIVE_BACK_MS,
       (async () => {
         if (lanes.length > 0) await freeLanes(this.#pool, this.owner, lanes);
-        if (this.#isLeaving) await forgetDaemon(this.#pool, this.owner);
+        if (forGood) await forgetDaemon(this.#pool, this.owner);
       })(),
     );
   }

@@ -167,7 +167,7 @@ export class Session {
       await this.#sender.close();
       reader?.removeAllListeners('end');
       // a connection that does not answer must not keep the next session from starting
-      await this.#lease.end();
+      await this.#lease.end(this.#stopping.signal.aborted);
       await within(CLOSE_MS, Promise.all([bell?.close(), reader?.end(), this.#pool.end()]));
     }
   }
