@@ -23,7 +23,7 @@ import { Turns } from './turns.ts';
 /** How long a delivery may hold the position of its lane. */
 const HOLD_MS = 1_000;
 
-/** How often held deliveries, due ones, rate limits and idle queues are looked at. */
+/** How often held deliveries, due ones, rate limits and idle queues are looked at, while there are queues. */
 const TICK_MS = 50;
 
 export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 'readDue' | 'judge'> {
@@ -47,7 +47,7 @@ export class Dispatcher {
   readonly #readBack: ReadBack;
   readonly #turns: Turns;
   readonly #flights: Flights;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: DispatcherOptions, breakers: Breakers) {
@@ -72,7 +72,6 @@ export class Dispatcher {
       breakers,
       parkAll: (queue) => this.#parkAll(queue),
     });
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   get inFlight(): number {
@@ -83,6 +82,7 @@ export class Dispatcher {
   offer({ delivery, webhook, skip }: Matched, settle: () => void): void {
     const ticket = this.pending.ticket(delivery, settle);
     const queue = this.#queues.of(webhook);
+    this.#keepTicking();
     if (skip) this.#skip(queue, ticket, skip.code, skip.error);
     // somebody waits for a test, and wants to know how the endpoint is now
     else if (delivery.change.testWebhookId !== null && this.#flights.hasSlot) this.#start(queue, [ticket]);
@@ -106,6 +106,7 @@ export class Dispatcher {
       this.#turns.remove(queue);
       this.#breakers.forget(queue.webhook.id);
     }
+    this.#keepTicking();
   }
 
   /** The limits over all of a tenant's webhooks. */
@@ -204,8 +205,16 @@ export class Dispatcher {
     this.#parking.parkAll(queue);
   }
 
+  #keepTicking(): void {
+    if (!this.#stopped) this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+  }
+
   #tick(): void {
     const now = performance.now();
+    if (this.#queues.size === 0 && this.#flights.slots === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
     for (const queue of this.#queues.values()) {
       if (now - queue.heldSince > HOLD_MS + (queue.webhook.batchMax > 1 ? queue.webhook.batchWaitMs : 0))
         this.#parkAll(queue);

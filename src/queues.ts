@@ -11,6 +11,10 @@ export class Queues {
     return this.#queues.get(webhookId);
   }
 
+  get size(): number {
+    return this.#queues.size;
+  }
+
   values(): IterableIterator<WebhookQueue> {
     return this.#queues.values();
   }
