@@ -71,7 +71,7 @@ test('an open breaker parks events instead of trying them, survives a restart, a
   expect(tried).toBe(10);
   // for longer than this test may take anywhere
   await daemon.stop();
-  await database.query("update rowhook.webhook_health set open_until = now() + interval '1 h'");
+  await database.query("update rowhook.webhook_health set open_until = now() + interval '9 min'");
   daemon = await startTestDaemon(database);
 
   await insert(20);

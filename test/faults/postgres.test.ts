@@ -57,7 +57,7 @@ describe.concurrent('PostgreSQL', () => {
       ended.push(one?.name ?? '');
       await scene.healed();
     }
-    expect(new Set(ended)).toEqual(new Set(['rowhook', 'rowhook reader', 'rowhook listen']));
+    expect(new Set(ended)).toEqual(new Set(['rowhook', 'rowhook reader', 'rowhook listen', 'rowhook watcher']));
     await scene.settle('each connection terminated, 12 in all', { crashes: 12 });
     expect(daemon.process.exitCode).toBeNull();
   });

@@ -14,8 +14,8 @@ import { createWebhook } from './webhook.ts';
 export const MAX_IN_FLIGHT = 32;
 /** So that some attempts are always in flight. */
 const ANSWER_AFTER_MS = 25;
-/** Connections of one working daemon: pool, reader, listener. */
-const CONNECTIONS_MAX = 6;
+/** Connections of one working daemon: pool, reader, listener, watcher. */
+const CONNECTIONS_MAX = 7;
 /** After a fault, and with an hour's backlog on a busy machine. */
 const SETTLE_MS = 120_000;
 
