@@ -52,7 +52,9 @@ export async function renewLanes(
        returning id),
      daemons as (
        select 1 + count(*)::int as count, (count(*) filter (where id < $1))::int as before
-         from rowhook.webhook_daemons where id <> $1 and not is_leaving and lease_expires_at > clock_timestamp()),
+         from rowhook.webhook_daemons where id <> $1 and not is_leaving and lease_expires_at > clock_timestamp()
+          -- the clock was set back since; as in the view webhook_lane_owners
+          and lease_expires_at < clock_timestamp() + interval '1 minute'),
      lanes as (select count(*)::int as count from rowhook.webhook_lanes)
      select array(select lane::int from rowhook.webhook_lanes where owner = (select id from here)) as lanes,
             lanes.count / daemons.count + (daemons.before < lanes.count % daemons.count)::int as share,
@@ -77,8 +79,11 @@ export async function takeLanes(
     `with free as (
        select lane from rowhook.webhook_lanes l
         where lane <> all ($2::smallint[])
+          -- by the row's own owner: when it changed while its lock was asked for, this is looked up again, a view would not be
           and (owner is null or owner = $1
-               or not exists (select from rowhook.webhook_daemons d where d.id = l.owner and d.lease_expires_at > clock_timestamp()))
+               or not exists (select from rowhook.webhook_daemons d
+                               where d.id = l.owner
+                                 and d.lease_expires_at between clock_timestamp() and clock_timestamp() + interval '1 minute'))
         order by lane limit $3 for update of l skip locked)
      update rowhook.webhook_lanes l set owner = $1, epoch = l.epoch + 1
        from free where l.lane = free.lane
@@ -89,18 +94,18 @@ export async function takeLanes(
   return rows.map(({ lane, epoch, ...position }) => ({ lane, epoch, position }));
 }
 
-/** Frees these lanes, and rings for whoever is to take them. */
+/** Frees these lanes of this owner, or all of them, and rings for whoever is to take them. */
 export async function freeLanes(
   client: pg.ClientBase | pg.Pool,
   owner: string,
-  lanes: readonly number[],
+  lanes: readonly number[] | 'all',
 ): Promise<void> {
   await client.query(
     `with freed as (
        update rowhook.webhook_lanes set owner = null
-        where owner = $1 and lane = any ($2::smallint[]) returning lane)
+        where owner = $1 and ($2::smallint[] is null or lane = any ($2)) returning lane)
      select pg_notify('rowhook', 'lanes') from freed limit 1`,
-    [owner, lanes],
+    [owner, lanes === 'all' ? null : lanes],
   );
 }
 

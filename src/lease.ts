@@ -80,6 +80,8 @@ export class Lease {
         'the database was restored or moved: going on with what is undelivered',
       );
     }
+    // those of a session before this one: what is above our share now would stay ours, and nobody would read it
+    await freeLanes(this.#pool, this.owner, 'all');
     while (!signal.aborted) {
       await this.renew();
       const lanes = await this.take();

@@ -5,6 +5,8 @@
 import pg from 'pg';
 import { describe, expect, type TestContext, test } from 'vitest';
 import { freeLanes, renewLanes, takeLanes } from '../src/lanes.ts';
+import { Lease } from '../src/lease.ts';
+import { createLogger } from '../src/log.ts';
 import { type Counter, startCounter } from './support/counter.ts';
 import { caughtUp, type DaemonProcess, startDaemonProcess } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
@@ -327,6 +329,28 @@ describe('the lanes', () => {
     expect((await renew(true)).lanes).toEqual([]);
     await renew(false);
     expect(await takeLanes(database.pool, owner, [], 16)).toHaveLength(16);
+  });
+
+  test('that a session left behind go to whoever has a share of them', async ({ onTestFinished }) => {
+    const database = await ownDatabase(onTestFinished);
+    const [daemon, other] = [crypto.randomUUID(), crypto.randomUUID()];
+    const lease = (owner: string) => new Lease(owner, database.pool, createLogger('silent'));
+    const never = new AbortController().signal;
+    expect(await lease(daemon).begin(never)).toHaveLength(16);
+    // its session ends while the database is away, and gives nothing back; meanwhile another daemon has come
+    await renewLanes(database.pool, other, 'other', false, false);
+    expect(await lease(daemon).begin(never)).toHaveLength(8);
+    expect(await takeLanes(database.pool, other, [], 16)).toHaveLength(8);
+  });
+
+  test('are free when a lease ends in a far future, since the clock was set back', async ({ onTestFinished }) => {
+    const database = await ownDatabase(onTestFinished);
+    const [dead, other] = [crypto.randomUUID(), crypto.randomUUID()];
+    await renewLanes(database.pool, dead, 'dead', false, false);
+    await takeLanes(database.pool, dead, [], 16);
+    await database.query("update rowhook.webhook_daemons set lease_expires_at = now() + interval '1 hour'");
+    expect((await renewLanes(database.pool, other, 'other', false, false)).share).toBe(16);
+    expect(await takeLanes(database.pool, other, [], 16)).toHaveLength(16);
   });
 
   test('that are held are taken from nobody, and those that are freed by anybody', async ({ onTestFinished }) => {

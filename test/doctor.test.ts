@@ -24,7 +24,7 @@ let database: TestDatabase;
 async function elsewhere(of: TestDatabase): Promise<void> {
   await of.query(
     `insert into rowhook.webhook_daemons (id, name, lease_expires_at)
-     values ('00000000-0000-4000-8000-000000000000', 'elsewhere:1', now() + interval '1 hour')
+     values ('00000000-0000-4000-8000-000000000000', 'elsewhere:1', now() + interval '50 s')
      on conflict (id) do update set lease_expires_at = excluded.lease_expires_at`,
   );
   await of.query(`${ALL_LANES} owner = '00000000-0000-4000-8000-000000000000', position_at = now()`);

@@ -242,7 +242,9 @@ comment on constraint webhook_daemons_pkey on rowhook.webhook_daemons is 'A daem
 create view rowhook.webhook_lane_owners with (security_invoker = true) as
 select l.lane, d.id as owner, d.name as owner_name, d.lease_expires_at
   from rowhook.webhook_lanes l
-  join rowhook.webhook_daemons d on d.id = l.owner and d.lease_expires_at > clock_timestamp();
+  join rowhook.webhook_daemons d on d.id = l.owner
+   -- a lease that ends later was made before the clock was set back
+   and d.lease_expires_at between clock_timestamp() and clock_timestamp() + interval '1 minute';
 
 comment on view rowhook.webhook_lane_owners is 'The lanes that a daemon owns now; a lane that is not here is free.';
 comment on column rowhook.webhook_lane_owners.lane is 'The lane, 0 to 15.';
