@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startTestDaemon } from './support/daemon.ts';
-import { createDatabase, type TestDatabase } from './support/database.ts';
+import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
 import { startReceiver } from './support/receiver.ts';
+import { wantedMajor } from './support/server.ts';
+import { canDump, runTool } from './support/tool.ts';
 import { waitUntil } from './support/wait.ts';
 import { createWebhook } from './support/webhook.ts';
 
 const sql = join(import.meta.dirname, '../sql');
+const page = readFileSync(join(import.meta.dirname, '../docs/dba.md'), 'utf8');
 const read = (file: string) => readFileSync(join(sql, file), 'utf8');
 
 let database: TestDatabase;
@@ -102,6 +105,35 @@ test('FOR ALL TABLES publishes partitions of the log one by one, and TABLES IN S
   expect((await published('all tables')).filter((name) => /^webhook_logs_\d{8}$/.test(name)).length).toBeGreaterThan(7);
   expect(await published('all tables with (publish_via_partition_root = true)')).toContain('webhook_logs');
   expect(await published('tables in schema public')).toEqual([]);
+});
+
+describe.skipIf(!canDump(wantedMajor))('pg_dump', () => {
+  const dump = (url: string, ...args: string[]) => runTool('pg_dump', [...args, '--schema=rowhook', url]);
+
+  test('leaves out the rows of outbox and log, and keeps the sequence, as a wider pattern would not', async () => {
+    const [, pattern = ''] = /pg_dump --exclude-table-data='([^']+)'/.exec(page) ?? [];
+    const { code, output } = await dump(database.url, `--exclude-table-data=${pattern}`);
+    expect(code, output).toBe(0);
+    expect(output).not.toMatch(/^COPY rowhook\.webhook_(outbox|logs)_\d+ /m);
+    expect(output).toMatch(/^COPY rowhook\.webhook_deliveries /m);
+    expect(output).toMatch(/setval\('rowhook\.webhook_outbox_id_seq'/);
+    const wider = await dump(database.url, '--exclude-table-data=rowhook.webhook_outbox*');
+    expect(wider.output).not.toMatch(/setval\('rowhook\.webhook_outbox_id_seq'/);
+  });
+
+  test('by a member of rowhook_owner is refused, and works with --enable-row-security', async () => {
+    const role = `dumper_${database.name}`;
+    await database.query(`create role ${role} login password 'secret'; grant rowhook_owner to ${role}`);
+    const url = databaseUrl(database.url, database.name, role, 'secret');
+    try {
+      expect(await dump(url)).toMatchObject({ code: 1, output: expect.stringContaining('row-level security') });
+      await createWebhook(database, { tenant_id: 'dumped', url: 'https://example.com/dumped' });
+      const { code, output } = await dump(url, '--enable-row-security');
+      expect([code, output]).toEqual([0, expect.stringContaining('https://example.com/dumped')]);
+    } finally {
+      await database.query(`drop role ${role}`);
+    }
+  });
 });
 
 test('after a restore without the rows of the outbox, what waited is skipped as payload_lost, and not sent', async () => {
