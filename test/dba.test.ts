@@ -46,6 +46,12 @@ async function locksOf(statement: string, session = client): Promise<string[]> {
   return rows.map(({ lock }) => lock);
 }
 
+test('the page names every migration', () => {
+  const files = globSync('migrations/*.sql', { cwd: sql }).sort();
+  const named = [...page.matchAll(/^\| `(\d{4}_\w+)` \|/gm)].map(([, name]) => `migrations/${name}.sql`);
+  expect(named).toEqual(files);
+});
+
 describe('locks on tables of the application', () => {
   test('migrations take none, and uninstalling takes those of the watched tables', async () => {
     const other = await createDatabase({ bare: true });
