@@ -1,5 +1,5 @@
 /**
- * Settings come from a flag or from the environment, the flag winning. One table drives parsing, `--help` and the README.
+ * Settings come from a flag or from the environment, the flag winning. One table drives parsing, `--help` and docs/configuration.md.
  *
  * An empty value is an unset one, because Compose files and Helm charts write `ROWHOOK_X=${X:-}`. A misspelt key would
  * silently leave a default in force, so unknown `ROWHOOK_*` keys are errors, and all problems are reported at once.

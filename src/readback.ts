@@ -15,6 +15,11 @@ const READ_BACK_SIZE_MAX = 4 * 1024 * 1024;
 /** As large as batch_max_events can be: a batch must fit in whole. */
 const BATCH_EVENTS_MAX = 100;
 
+const PAYLOAD_LOST: Verdict = {
+  code: 'payload_lost',
+  error: 'its payload is gone: the outbox was emptied by hand, or restored without its data',
+};
+
 export interface ReadBackOptions {
   readDue(queries: readonly DueQuery[]): Promise<Due[]>;
   /** Its breaker lets one attempt through. */
@@ -69,8 +74,7 @@ export class ReadBack {
     for (const delivery of taken) {
       queue.takeBack(delivery);
       const ticket = { delivery, settle: () => {}, queuedAt: Infinity };
-      // what a replay queued without asking the filter is judged now
-      const verdict = delivery.unfiltered ? this.#options.judge(queue.webhook, delivery.change) : 'send';
+      const verdict = this.#verdictOn(queue.webhook, delivery);
       if (verdict === 'send') queue.push(ticket);
       else if (verdict === 'pass_over') this.#options.drop(queue, ticket);
       else this.#options.skip(queue, ticket, verdict.code, verdict.error);
@@ -78,6 +82,12 @@ export class ReadBack {
     if (queue.backlogged || !queue.joining) return;
     for (const ticket of queue.joining) queue.push(ticket);
     queue.joining = null;
+  }
+
+  /** What a replay queued without asking the filter is judged now. An event always has data, be it the JSON null. */
+  #verdictOn(webhook: Webhook, { change, unfiltered }: Delivery): Verdict {
+    if (change.data === null) return PAYLOAD_LOST;
+    return unfiltered ? this.#options.judge(webhook, change) : 'send';
   }
 }
 

@@ -12,6 +12,15 @@ export function hasTool(name: string, ...probe: string[]): boolean {
   return found;
 }
 
+/** Whether the machine's pg_dump can read this server; if not, says that what needs it is skipped. */
+export function canDump(serverMajor: number): boolean {
+  const version = spawnSync('pg_dump', ['--version'], { encoding: 'utf8' }).stdout ?? '';
+  const canRead = Number(/\d+/.exec(version)?.[0] ?? 0) >= serverMajor;
+  if (!canRead)
+    console.warn(`Skipped: what needs a pg_dump for PostgreSQL ${serverMajor}, which is not on this machine.`);
+  return canRead;
+}
+
 /** Runs it to its end and returns all that it printed, and its exit code. */
 export async function runTool(name: string, args: string[]): Promise<{ code: number; output: string }> {
   try {

@@ -1,0 +1,84 @@
+/**
+ * The parts of the pages that are written from the code, between `<!-- name: … -->` and `<!-- /name -->`. `npm run docs` writes them
+ * (node test/support/reference.ts); test/readme.test.ts compares.
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SETTINGS } from '../../src/config.ts';
+import type { RetryPolicy } from '../../src/model.ts';
+import { retryInMs } from '../../src/retry.ts';
+import { rowhook } from './cli.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+export interface Part {
+  page: string;
+  name: string;
+  text: string;
+}
+
+export const readPage = (page: string) => readFileSync(join(root, page), 'utf8');
+
+const marked = (name: string) => new RegExp(`(<!-- ${name}:[^\\n]*-->\\n)([\\s\\S]*?)(<!-- /${name} -->)`);
+
+/** What stands there now; undefined without the marks. */
+export const partOf = ({ page, name }: Part) => marked(name).exec(readPage(page))?.[2];
+
+export async function parts(): Promise<Part[]> {
+  const { stdout } = await rowhook(['--help']);
+  const page = 'docs/configuration.md';
+  return [
+    { page, name: 'settings', text: settings() },
+    { page, name: 'help', text: `\`\`\`text\n${stdout.trim()}\n\`\`\`\n` },
+    { page: 'docs/deliveries.md', name: 'retries', text: retries() },
+  ];
+}
+
+function settings(): string {
+  const rows = SETTINGS.map(({ env, flag, fallback, help }) => {
+    const value = fallback === '' ? '' : `\`${fallback}\``;
+    return `| \`${env}\` | \`${flag}\` | ${value} | ${help} |`;
+  });
+  return ['| variable | flag | default | meaning |', '|---|---|---|---|', ...rows, ''].join('\n');
+}
+
+/** From the schedules themselves: each wait, and how far chance moves it. */
+function retries(): string {
+  const rows = (['exponential', 'linear'] as const).map((strategy) => {
+    const policy: RetryPolicy = { enabled: true, retriesMax: 7, strategy, delaySeconds: 60 };
+    const waits = (random: number) =>
+      Array.from({ length: policy.retriesMax }, (_, n) => waitMs(policy, n + 1, random));
+    const spread = Math.round((waits(1)[0] as number) / ((waits(0.5)[0] as number) / 100)) - 100;
+    const total = waits(0.5).reduce((sum, ms) => sum + ms, 0);
+    return `| \`${strategy}\` | ${waits(0.5).map(duration).join(', ')} | ${spread === 0 ? 'none' : `±${spread} %`} | ${duration(total)} |`;
+  });
+  return [
+    '| `retry_strategy` | waits after the 1st, 2nd … failed attempt | chance | 7 retries last |',
+    '|---|---|---|---|',
+    ...rows,
+    '',
+    'That is with `retry_delay_seconds = 60`, which `linear` multiplies by 1, 2, 3 …; `exponential` (the default) repeats its last wait.',
+    '',
+  ].join('\n');
+}
+
+function waitMs(policy: RetryPolicy, attempt: number, random: number): number {
+  const failed = { code: 'http_error', responseStatus: 500, retryAfter: undefined } as const;
+  return retryInMs(policy, attempt, failed, 0, random) as number;
+}
+
+function duration(ms: number): string {
+  const [s, min, h] = [ms / 1_000, ms / 60_000, ms / 3_600_000];
+  if (s < 60) return `${s} s`;
+  return h < 1 ? `${min} min` : `${Math.round(h * 10) / 10} h`;
+}
+
+async function write(): Promise<void> {
+  for (const { page, name, text } of await parts()) {
+    const now = readPage(page).replace(marked(name), (_, begin, _old, end) => begin + text + end);
+    writeFileSync(join(root, page), now);
+  }
+}
+
+if (process.argv[1] === import.meta.filename) await write();
