@@ -187,7 +187,7 @@ export class Dispatcher {
   #goOn(queue: WebhookQueue, health: Health | null | undefined): void {
     // an open breaker keeps nothing in memory
     if (this.#breakers.state(queue.webhook.id, this.#options.now()) === 'open') this.#parkAll(queue);
-    else if (health === null) queue.dueAt = performance.now();
+    else if (health === null) queue.makeDue();
     this.#turns.add(queue);
     if (queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
     this.#pump();

@@ -52,7 +52,7 @@ export class Parking {
   /** Everything that is queued, in order. What was read back is in the table already. */
   parkAll(queue: WebhookQueue): void {
     for (const ticket of queue.drain()) {
-      if (queue.letGo(ticket.delivery.id)) queue.dueAt = performance.now();
+      if (queue.letGo(ticket.delivery.id)) queue.makeDue();
       else this.park(queue, ticket);
     }
   }

@@ -34,7 +34,7 @@ export class WebhookQueue {
   /** Counts parks, so that a read can tell whether one came in between. */
   parksSeen = 0;
   /** performance.now() at which the next parked delivery is due; null: none is known. */
-  dueAt: number | null = null;
+  #dueAt: number | null = null;
   dueReading = false;
   /** Characters of the largest payload lately; none is known at first. */
   payloadSize: number | null = null;
@@ -66,11 +66,26 @@ export class WebhookQueue {
     return this.#waiting.length - this.#head;
   }
 
+  get dueAt(): number | null {
+    return this.#dueAt;
+  }
+
+  /** A parked delivery is due at this time, by performance.now(), or at once. */
+  makeDue(at = performance.now()): void {
+    this.#dueAt = Math.min(this.#dueAt ?? Infinity, at);
+  }
+
+  /** What is due is read from now on. What becomes due meanwhile may not be seen by that, and is kept in mind. */
+  startReading(): void {
+    this.dueReading = true;
+    this.#dueAt = null;
+  }
+
   /** Parked deliveries are worth reading: one is due, and few are in memory. */
   isDue(now: number): boolean {
     // the last ones are still on their way to the table
     if (this.joining && this.uncommittedParks > 0) return false;
-    const due = (this.dueAt !== null && this.dueAt <= now) || (this.replaysDue && this.replayRoom > 0);
+    const due = (this.#dueAt !== null && this.#dueAt <= now) || (this.replaysDue && this.replayRoom > 0);
     return due && !this.dueReading && this.webhook.isActive && this.length < this.webhook.maxInFlight;
   }
 
@@ -79,7 +94,8 @@ export class WebhookQueue {
     return (
       this.length === 0 &&
       this.limiter.inFlight === 0 &&
-      this.dueAt === null &&
+      this.#dueAt === null &&
+      !this.dueReading &&
       !this.replaysDue &&
       !this.backlogged &&
       this.uncommittedParks === 0 &&

@@ -46,7 +46,7 @@ export class Queues {
       queue?.configure(webhook);
       if (!queue || !parked) continue;
       queue.backlogged ||= parked.unattempted;
-      queue.dueAt = performance.now();
+      queue.makeDue();
       for (const { delivery, head } of parked.heads) queue.blockedRows.setHead(delivery, head);
     }
     const ids = new Set(webhooks.map(({ id }) => id));
@@ -69,12 +69,12 @@ export class Queues {
       queue.uncommittedParks -= 1;
       if (wait === 'behind') queue.blockedRows.countBehind(delivery, -1);
       else if (wait !== 'never' && !queue.readBack.has(delivery.id))
-        queue.dueAt = Math.min(queue.dueAt ?? Infinity, now + wait);
+        queue.makeDue(now + wait);
     }
     for (const { delivery, head, released } of heads) {
       const queue = this.#queues.get(delivery.webhookId);
       queue?.blockedRows.setHead(delivery, head);
-      if (queue && released) queue.dueAt = now;
+      if (released) queue?.makeDue(now);
     }
   }
 }

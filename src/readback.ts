@@ -43,7 +43,7 @@ export class ReadBack {
    */
   async read(queues: readonly WebhookQueue[]): Promise<void> {
     const before = queues.map((queue) => ({ parks: queue.parksSeen, committed: queue.uncommittedParks === 0 }));
-    for (const queue of queues) queue.dueReading = true;
+    for (const queue of queues) queue.startReading();
     const results = await this.#options.readDue(
       queues.map((queue) => ({
         webhookId: queue.webhook.id,
@@ -64,7 +64,8 @@ export class ReadBack {
     const now = performance.now();
     queue.dueReading = false;
     queue.replaysDue = replaysDue;
-    queue.dueAt = nextInMs !== null ? now + nextInMs : sawAll ? null : now;
+    if (nextInMs !== null) queue.makeDue(now + nextInMs);
+    else if (!sawAll) queue.makeDue(now);
     // what was never attempted is always due: without more, events may come in directly again, behind these; at once, or
     // when those are back too that are on their way to the table
     if (sawAll && !moreDue) queue.backlogged = false;

@@ -55,7 +55,7 @@ function scene() {
     },
     commit: (count: number) => {
       queue.uncommittedParks -= count;
-      queue.dueAt = performance.now();
+      queue.makeDue();
     },
     read: (how: typeof answer) => {
       answer = how;
@@ -80,6 +80,21 @@ function scene() {
 }
 
 describe('a queue that fell behind', () => {
+  test('reads again what became due while it was read, and was not seen by that', async () => {
+    const { queue, park, commit, read } = scene();
+    park(ticket(1));
+    commit(1);
+    // a row's head that another delivery's end released
+    await read(() => {
+      queue.makeDue();
+      return due();
+    });
+    expect(queue.dueAt).not.toBeNull();
+    expect(queue.isIdle).toBe(false);
+    await read(() => due());
+    expect(queue.dueAt).toBeNull();
+  });
+
   test('goes on directly when the table held all of it, and nothing was on its way there', async () => {
     const { queue, park, commit, read, offer, started } = scene();
     const parked = ticket(1);

@@ -112,19 +112,24 @@ comment on column rowhook.webhook_incarnations.created_at is 'When it began.';
 comment on constraint webhook_incarnations_pkey on rowhook.webhook_incarnations is 'One incarnation begins at an id.';
 
 -- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays silent; and which
--- cluster and timeline it ran on, so that a restore is noticed.
+-- cluster and timeline it ran on and by which oids its database and this table went there, so that a restore is noticed,
+-- into the same cluster too.
 create table rowhook.webhook_installation (
   is_only_row       boolean     primary key default true,
   environment       text,
   recorded_at       timestamptz,
   system_identifier bigint      not null,
   timeline          text        not null,
+  database_oid      oid         not null,
+  table_oid         oid         not null,
   constraint webhook_installation_is_one_row check (is_only_row)
 );
-insert into rowhook.webhook_installation (system_identifier, timeline)
-select system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) from pg_control_system();
+insert into rowhook.webhook_installation (system_identifier, timeline, database_oid, table_oid)
+select c.system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), d.oid, 'rowhook.webhook_installation'::regclass
+  from pg_control_system() as c, pg_database as d
+ where d.datname = current_database();
 comment on table rowhook.webhook_installation is
-  'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded; and the cluster and timeline this database ran on.';
+  'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded; and where this database was: its cluster, timeline and oids.';
 comment on column rowhook.webhook_installation.is_only_row is 'Always true: the table has one row.';
 comment on column rowhook.webhook_installation.environment is
   'The ROWHOOK_ENVIRONMENT that every daemon must name; null: none was recorded yet. rowhook adopt changes it.';
@@ -132,6 +137,8 @@ comment on column rowhook.webhook_installation.recorded_at is 'When environment 
 comment on column rowhook.webhook_installation.system_identifier is
   'Cluster that this database was on when a daemon last looked, see pg_control_system().';
 comment on column rowhook.webhook_installation.timeline is 'Timeline of that cluster, the first 8 digits of its WAL file names.';
+comment on column rowhook.webhook_installation.database_oid is 'Oid that this database had there: a copy in the same cluster has another.';
+comment on column rowhook.webhook_installation.table_oid is 'Oid that this table had there: one restored from a dump has another.';
 comment on constraint webhook_installation_pkey on rowhook.webhook_installation is 'With webhook_installation_is_one_row: the table has one row.';
 comment on constraint webhook_installation_is_one_row on rowhook.webhook_installation is 'is_only_row is true, so the primary key allows one row.';
 

@@ -447,10 +447,36 @@ $$;
 comment on function rowhook._recycle_slot() is
   'Empties the outbox slot of tomorrow with TRUNCATE, once every lane has read it; returns it, or null. The daemon calls it every minute; it waits for no lock.';
 
+-- Begins a new incarnation: the ids of the outbox that follow may have been handed out before, or elsewhere, for other
+-- events. It starts behind the last id that surely was not: what a position, a log row or a parked delivery knows of came
+-- here with this history. So what was delivered or parked since the last position is still recognised by its id.
+create function rowhook._begin_incarnation()
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+  insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
+  select greatest(
+           (select max(starts_at_id) from rowhook.webhook_incarnations),
+           1 + (select max(sequence_value) from rowhook.webhook_lanes),
+           1 + (select max(outbox_id) from rowhook.webhook_deliveries),
+           1 + (select max(substring(event_id from '^evt_[^_]+_(\d+)_')::bigint) from rowhook.webhook_logs
+                 where attempted_at >= (select min(position_at) from rowhook.webhook_lanes) - interval '1 minute')),
+         substr(replace(gen_random_uuid()::text, '-', ''), 1, 8)
+  on conflict (starts_at_id) do update set incarnation = excluded.incarnation;
+$$;
+
+comment on function rowhook._begin_incarnation() is
+  'Begins a new incarnation of event ids behind the last id that is known to be from before. _notice_restore() and rowhook adopt call it.';
+
 -- After a restore from a dump, or a move to another cluster, transaction ids count anew: positions and the xids in the
 -- outbox mean nothing any more, and a reader that trusted them would be silent for ever, or send everything again. What
 -- was undelivered is still told by the old values among themselves. Those rows get this transaction's id, all others an id
--- from before any time, and every lane goes on from now.
+-- from before any time, and every lane goes on from now. When its position was taken stays: from there on the log says
+-- what of it was begun.
 --
 -- Another timeline of the same cluster (a promoted standby, point-in-time recovery) keeps the transaction ids, but ids of the
 -- outbox may be handed out a second time. So in both cases a new incarnation begins: event ids stay unique.
@@ -469,22 +495,23 @@ declare
   -- lists its own transaction as running, and with it the rows that are stamped with it.
   v_now      pg_snapshot := pg_current_snapshot();
   v_system   bigint := (select system_identifier from pg_control_system());
-  v_timeline text   := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
+  v_database oid    := (select oid from pg_database where datname = current_database());
+  v_table    oid    := 'rowhook.webhook_installation'::regclass;
+  v_timeline text;
   v_was      rowhook.webhook_installation;
   v_moved    boolean;
 begin
   select * into v_was from rowhook.webhook_installation for update;
-  v_moved := v_was.system_identifier <> v_system
+  v_timeline := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
+  v_moved := (v_was.system_identifier, v_was.database_oid, v_was.table_oid) <> (v_system, v_database, v_table)
     or exists (select from rowhook.webhook_lanes where pg_snapshot_xmax(from_snapshot) > pg_snapshot_xmax(v_now));
   if not v_moved and v_was.timeline = v_timeline then
     return null;
   end if;
 
-  -- From the last id that surely is from before: what was written since the restore may have taken an id that was sent.
-  insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
-  select max(sequence_value) + 1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8) from rowhook.webhook_lanes
-  on conflict (starts_at_id) do update set incarnation = excluded.incarnation;
-  update rowhook.webhook_installation set system_identifier = v_system, timeline = v_timeline;
+  perform rowhook._begin_incarnation();
+  update rowhook.webhook_installation
+     set system_identifier = v_system, timeline = v_timeline, database_oid = v_database, table_oid = v_table;
   if not v_moved then
     return 'new timeline';
   end if;
@@ -499,8 +526,8 @@ begin
    where l.lane = o.lane;
   update rowhook.webhook_lanes
      set epoch = epoch + 1, owner = null,
-         from_snapshot = v_now, to_snapshot = null, done_id = null, position_at = now(),
-         sequence_value = (select last_value from rowhook.webhook_outbox_id_seq);
+         from_snapshot = v_now, to_snapshot = null, done_id = null,
+         sequence_value = coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0);
   return 'moved';
 end
 $$;

@@ -159,20 +159,20 @@ end;
 
 comment on function rowhook._key_columns(oid) is 'The columns of the primary key of a table; empty when it has none, or a deferrable one.';
 
--- Whether a table has other columns by now. PL/pgSQL, so that it is not inlined: its plan would cost 15 us in every
--- UPDATE, and hardly one asks.
-create function rowhook._columns_differ(p_relation oid, p_columns name[])
+-- Whether the table of a source has other columns by now. PL/pgSQL, so that it is not inlined: its plan would cost 15 us in
+-- every UPDATE, and hardly one asks. By the source's id, since the table has another oid after a restore from a dump.
+create function rowhook._columns_differ(p_source_id int, p_columns name[])
 returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return rowhook._columns(p_relation) <> p_columns;
+  return rowhook._columns((select s.relation from rowhook.webhook_sources s where s.id = p_source_id)) <> p_columns;
 end
 $$;
 
-comment on function rowhook._columns_differ(oid, name[]) is 'Whether a table has other columns by now than these.';
+comment on function rowhook._columns_differ(int, name[]) is 'Whether the table of a source has other columns than these by now.';
 
 -- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event types, each with its
 -- condition over the images o (old) and n (new), or null for always.
@@ -396,7 +396,7 @@ begin
     v_changed := format('%s and (%s or (select rowhook._columns_differ(%s, %L::name[])))', v_changed,
       case when v_wide then format('exists (select from unnest(o.texts, n.texts) with ordinality as u (old, new, number) where u.old is distinct from u.new and u.number = any (%L::int[]))', v_counted)
            else (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record', string_agg('o.c' || c, ', ' order by c), string_agg('n.c' || c, ', ' order by c)) from unnest(v_counted) as c) end,
-      p_source.relation::oid, v_columns);
+      p_source.id, v_columns);
   end if;
 
   if v_wide then

@@ -47,6 +47,8 @@ export interface Account {
   unexpected: number[];
   twice: number;
   twiceMax: number;
+  /** Event ids that came with more than one row. */
+  reused: string[];
   /** From each healing to the first delivery of something new. */
   seconds: number[];
   /** What should have come to rest, or been closed. */
@@ -59,22 +61,28 @@ export class Scene {
   readonly load: Load;
   /** Ids of rows, as often as they came. */
   readonly arrived: Map<number, number>;
+  /** Event ids that came with a second row, which receivers would skip. */
+  readonly reused: Set<string>;
   /** From each healing to the first delivery of something new. */
   readonly seconds: number[] = [];
   readonly #daemons: DaemonProcess[] = [];
 
-  private constructor(fields: Pick<Scene, 'database' | 'receiver' | 'load' | 'arrived'>) {
-    [this.database, this.receiver] = [fields.database, fields.receiver];
+  private constructor(fields: Pick<Scene, 'database' | 'receiver' | 'load' | 'arrived' | 'reused'>) {
+    [this.database, this.receiver, this.reused] = [fields.database, fields.receiver, fields.reused];
     [this.load, this.arrived] = [fields.load, fields.arrived];
   }
 
   static async start(database: TestDatabase, options: SceneOptions = {}): Promise<Scene> {
     const arrived = new Map<number, number>();
+    const rowOf = new Map<string, number>();
+    const reused = new Set<string>();
     const receiver = await startCounter({
       answerAfterMs: ANSWER_AFTER_MS,
       onRequest: (body) => {
-        const { id } = JSON.parse(body.toString()).data;
-        arrived.set(id, (arrived.get(id) ?? 0) + 1);
+        const { id: event, data } = JSON.parse(body.toString());
+        arrived.set(data.id, (arrived.get(data.id) ?? 0) + 1);
+        if ((rowOf.get(event) ?? data.id) !== data.id) reused.add(event);
+        rowOf.set(event, data.id);
       },
     });
     const { tenants = 1 } = options;
@@ -97,7 +105,7 @@ export class Scene {
         `alter table items alter tenant_id set default concat('acme', nullif(floor(random() * ${tenants})::int, 0))`,
       );
     }
-    return new Scene({ database, receiver, load, arrived });
+    return new Scene({ database, receiver, load, arrived, reused });
   }
 
   /** One more daemon, ended with the scene. */
@@ -156,6 +164,7 @@ export class Scene {
       twice: requests - this.arrived.size,
       // what failed may have been received, and is made again by contract
       twiceMax: crashes * MAX_IN_FLIGHT + (await this.#count(FAILED)),
+      reused: [...this.reused],
       seconds: this.seconds,
       leaks: [...unsettled, ...(await this.#leaks(daemons))],
     };
@@ -214,12 +223,13 @@ const WAITING = "select count(*)::int from rowhook.webhook_deliveries where stat
 const FAILED = "select count(*)::int from rowhook.webhook_logs where status = 'failed'";
 
 /** What does not balance; nothing, if it does. */
-export function problemsOf({ lost, unexpected, twice, twiceMax, leaks }: Account): string[] {
-  const some = (ids: number[]) => `${ids.slice(0, 10).join(', ')}${ids.length > 10 ? ' …' : ''}`;
+export function problemsOf({ lost, unexpected, twice, twiceMax, reused, leaks }: Account): string[] {
+  const some = (ids: readonly (number | string)[]) => `${ids.slice(0, 10).join(', ')}${ids.length > 10 ? ' …' : ''}`;
   return [
     ...(lost.length > 0 ? [`${lost.length} rows have not arrived (${some(lost)})`] : []),
     ...(unexpected.length > 0 ? [`${unexpected.length} rows arrived that nobody wrote (${some(unexpected)})`] : []),
     ...(twice > twiceMax ? [`${twice} came again, and at most ${twiceMax} may`] : []),
+    ...(reused.length > 0 ? [`${reused.length} event ids came with two rows each (${some(reused)})`] : []),
     ...leaks.map((leak) => `not so: ${leak}`),
   ];
 }

@@ -31,6 +31,8 @@ export async function createDatabase(options: { crm?: boolean; bare?: boolean } 
   pool.on('error', () => {});
   // nor one that drop() meets while it closes, which the pool listens to no more
   pool.on('connect', (client) => client.on('error', () => {}));
+  // it is a copy of the template, which a daemon would notice as well
+  if (!options.bare) await pool.query('select rowhook._notice_restore()');
   return {
     name,
     url,

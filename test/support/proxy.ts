@@ -34,6 +34,7 @@ export interface Proxy {
   close(): Promise<void>;
 }
 
+/** `target` is looked at for each new connection: whoever changes it moves the service elsewhere. */
 export async function startProxy(target: { host: string; port: number }): Promise<Proxy> {
   const inside = new Set<Socket>();
   const outside = new Set<Socket>();

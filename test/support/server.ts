@@ -10,6 +10,7 @@ export interface TestServer {
   embedded: Embedded;
   /** Its one database, with rowhook. */
   database: TestDatabase;
+  daemonPassword: string;
   /** Ends the server. */
   stop(): Promise<void>;
 }
@@ -18,7 +19,7 @@ export const wantedMajor = process.env.ROWHOOK_TEST_PG === '15' ? 15 : 18;
 
 export async function startServer(
   settings: Record<string, string> = {},
-  options: Pick<EmbeddedOptions, 'dataDir'> = {},
+  options: Pick<EmbeddedOptions, 'dataDir' | 'major'> = {},
 ): Promise<TestServer> {
   const embedded = await startEmbedded({
     major: wantedMajor,
@@ -31,26 +32,43 @@ export async function startServer(
   await migrate(setup);
   await setup.query(`create role ${daemonRole} login password '${password}'; grant rowhook_daemon to ${daemonRole}`);
   await setup.end();
+  return serverOn(embedded, password);
+}
 
-  const pool = new pg.Pool({ connectionString: embedded.url, max: 10 });
+/** A server that has rowhook already, as a copy of another has. */
+export function serverOn(embedded: Embedded, daemonPassword: string): TestServer {
+  const database = openDatabase(embedded, 'postgres', daemonPassword);
+  return {
+    embedded,
+    database,
+    daemonPassword,
+    stop: async () => {
+      await database.drop();
+      await embedded.stop('immediate');
+    },
+  };
+}
+
+/** One of its databases, reached through another port if it says so. drop() closes the connections to it, no more. */
+export function openDatabase(
+  embedded: Embedded,
+  name: string,
+  daemonPassword: string,
+  port = embedded.port,
+): TestDatabase {
+  const through = (url: string) => Object.assign(new URL(url), { port: String(port) }).href;
+  const url = through(embedded.urlOf(name));
+  const pool = new pg.Pool({ connectionString: url, max: 10 });
   // The server is stopped under it, again and again.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
-  const database: TestDatabase = {
-    name: 'postgres',
-    url: embedded.url,
-    daemonUrl: embedded.urlOf('postgres', daemonRole, password),
+  return {
+    name,
+    url,
+    daemonUrl: through(embedded.urlOf(name, daemonRole, daemonPassword)),
     pool,
     query: async <Row extends pg.QueryResultRow>(sql: string, params?: unknown[]) =>
       (await pool.query<Row>(sql, params)).rows,
     drop: () => pool.end(),
-  };
-  return {
-    embedded,
-    database,
-    stop: async () => {
-      await pool.end();
-      await embedded.stop('immediate');
-    },
   };
 }
