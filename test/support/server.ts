@@ -18,7 +18,7 @@ export const wantedMajor = process.env.ROWHOOK_TEST_PG === '15' ? 15 : 18;
 
 export async function startServer(
   settings: Record<string, string> = {},
-  options: Pick<EmbeddedOptions, 'dataDir'> = {},
+  options: Pick<EmbeddedOptions, 'dataDir' | 'major'> = {},
 ): Promise<TestServer> {
   const embedded = await startEmbedded({
     major: wantedMajor,
