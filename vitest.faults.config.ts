@@ -1,10 +1,10 @@
-// The fault matrix, which takes a quarter of an hour: npm run test:faults
+// What takes long: the fault matrix, and a short run of every measurement. npm run test:faults
 
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/faults/*.test.ts'],
+    include: ['test/faults/*.test.ts', 'test/bench/*.test.ts'],
     globalSetup: ['test/support/global.ts'],
     pool: 'forks',
     // they wait for timeouts rather than for the processor, and measure how long healing takes

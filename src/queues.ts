@@ -68,8 +68,7 @@ export class Queues {
       if (wait === 'done') continue;
       queue.uncommittedParks -= 1;
       if (wait === 'behind') queue.blockedRows.countBehind(delivery, -1);
-      else if (wait !== 'never' && !queue.readBack.has(delivery.id))
-        queue.makeDue(now + wait);
+      else if (wait !== 'never' && !queue.readBack.has(delivery.id)) queue.makeDue(now + wait);
     }
     for (const { delivery, head, released } of heads) {
       const queue = this.#queues.get(delivery.webhookId);

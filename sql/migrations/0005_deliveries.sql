@@ -389,7 +389,7 @@ comment on function rowhook._drop_old_logs(int) is
 
 -- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that parked deliveries
 -- still need are copied to them first. Returns the slot, or null when nothing was to be done or nothing could be done
--- now: it waits for no lock and is called again soon. A slot that is not read whole just stays, and its turn passes: it
+-- now: it waits for no lock longer than a reader takes, and is called again soon. A slot that is not read whole just stays, and its turn passes: it
 -- takes new rows beside the old ones, and is emptied a round later. Nothing unread is ever dropped.
 create function rowhook._recycle_slot()
 returns smallint
@@ -398,6 +398,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
+-- a busy daemon reads all the time; whoever holds a slot for longer must not make it wait
+set lock_timeout = '50ms'
 as $$
 declare
   v_slot     smallint := ((rowhook._slot() + 1) % 8)::smallint;
@@ -409,7 +411,17 @@ begin
   if not v_any then
     return null;
   end if;
-  -- before the table is locked; a replay in an open transaction may hold some of these
+  -- who holds it now will hold it in the end as well: then there is no use in looking at millions of rows
+  begin
+    execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode', v_slot);
+    raise exception 'free' using errcode = 'RH001'; -- lets go of it again
+  exception
+    when lock_not_available then
+      return null;
+    when sqlstate 'RH001' then
+      null;
+  end;
+  -- a replay in an open transaction may hold some of these
   execute format(
     'update rowhook.webhook_deliveries d
         set data = o.data, previous = o.previous, has_payload = true
@@ -428,7 +440,7 @@ begin
     if v_unread or v_slot <> (rowhook._slot() + 1) % 8 then
       return null;
     end if;
-    execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode nowait', v_slot);
+    execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode', v_slot);
   exception when lock_not_available then
     return null;
   end;

@@ -21,12 +21,13 @@ export async function bell({ databaseUrl, wake, limits }: Examination): Promise<
     }
     // a pooler keeps the connection that listens, and may hand it to anybody
     await Promise.all([listener.query('unlisten *'), ringer.query('unlisten *')]);
+    if (wake === 'poll') return [fine('LISTEN does not work here, and ROWHOOK_WAKE=poll does without')];
     return [
       {
-        kind: wake === 'notify' ? 'error' : 'warning',
+        kind: 'error',
         what: `a NOTIFY did not arrive within ${limits.listenMs} ms${pooled ? ': a pooler in transaction mode stands in between' : ''}`,
         why: 'A sleeping daemon is not woken, so events wait for up to 30 s; and what it sets for its session reaches others.',
-        mend: 'give the daemon a DATABASE_URL that leads to PostgreSQL directly, or to a pool with pool_mode = session',
+        mend: 'give the daemon a DATABASE_URL that leads to PostgreSQL directly, or to a pool with pool_mode = session; or set ROWHOOK_WAKE=poll',
       },
     ];
   } finally {

@@ -70,9 +70,7 @@ export class Sleepers {
   async close(): Promise<void> {
     for (const sleeper of this.#all) await this.#end(sleeper, 'in order');
     // whoever comes next begins here
-    await this.#database.query(
-      'update rowhook.webhook_lanes set owner = null, owner_name = null, lease_expires_at = null, from_snapshot = pg_current_snapshot()',
-    );
+    await this.#database.query('update rowhook.webhook_lanes set owner = null, from_snapshot = pg_current_snapshot()');
   }
 
   async #add(lanes: readonly Lane[]): Promise<void> {

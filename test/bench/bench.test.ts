@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import type { Result } from './bench/table.ts';
+import type { Result } from './table.ts';
 
-const program = join(import.meta.dirname, 'bench/bench.ts');
+const program = join(import.meta.dirname, 'bench.ts');
 const run = promisify(execFile);
 
 test.runIf(process.platform === 'linux')('a short run brings every figure', { timeout: 600_000 }, async () => {
