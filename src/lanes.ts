@@ -79,11 +79,11 @@ export async function takeLanes(
     `with free as (
        select lane from rowhook.webhook_lanes l
         where lane <> all ($2::smallint[])
-          -- by the row's own owner: when it changed while its lock was asked for, this is looked up again, a view would not be
+          -- When somebody took the lane while its lock was asked for, this is asked again of the new owner. A scalar is, but a
+          -- NOT EXISTS or a view becomes a join, of which PostgreSQL looks at the lane's new row only: two would own it.
           and (owner is null or owner = $1
-               or not exists (select from rowhook.webhook_daemons d
-                               where d.id = l.owner
-                                 and d.lease_expires_at between clock_timestamp() and clock_timestamp() + interval '1 minute'))
+               or coalesce((select d.lease_expires_at not between clock_timestamp() and clock_timestamp() + interval '1 minute'
+                              from rowhook.webhook_daemons d where d.id = l.owner), true))
         order by lane limit $3 for update of l skip locked)
      update rowhook.webhook_lanes l set owner = $1, epoch = l.epoch + 1
        from free where l.lane = free.lane

@@ -285,7 +285,7 @@ describe.concurrent('several daemons', { timeout: 240_000 }, () => {
 describe('the lanes', () => {
   test('go to one daemon each, whoever comes in the same moment', async ({ onTestFinished }) => {
     const database = await ownDatabase(onTestFinished);
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 60; round++) {
       await database.query('update rowhook.webhook_lanes set owner = null');
       const owners = Array.from({ length: 6 }, () => crypto.randomUUID());
       for (const owner of owners) await renewLanes(database.pool, owner, 'racer', false, false);
