@@ -79,11 +79,12 @@ export async function takeLanes(
     `with free as (
        select lane from rowhook.webhook_lanes l
         where lane <> all ($2::smallint[])
-          -- When somebody took the lane while its lock was asked for, this is asked again of the new owner. A scalar is, but a
-          -- NOT EXISTS or a view becomes a join, of which PostgreSQL looks at the lane's new row only: two would own it.
+          -- by the row's own owner: when somebody took the lane while its lock was asked for, this is asked again of the new owner,
+          -- where webhook_lane_owners would still show the lane as it was, and two would own it
           and (owner is null or owner = $1
-               or coalesce((select d.lease_expires_at not between clock_timestamp() and clock_timestamp() + interval '1 minute'
-                              from rowhook.webhook_daemons d where d.id = l.owner), true))
+               or not exists (select from rowhook.webhook_daemons d
+                               where d.id = l.owner
+                                 and d.lease_expires_at between clock_timestamp() and clock_timestamp() + interval '1 minute'))
         order by lane limit $3 for update of l skip locked)
      update rowhook.webhook_lanes l set owner = $1, epoch = l.epoch + 1
        from free where l.lane = free.lane
