@@ -1,19 +1,7 @@
 // A short mixed run of all faults (test/faults), with an order that is the same every time. The long ones: npm run soak.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
-
-const program = join(import.meta.dirname, 'faults/soak.ts');
-
-async function soak(...args: string[]): Promise<{ code: number; output: string }> {
-  const child = spawn(process.execPath, [program, ...args], { env: process.env });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
-  const [code] = await once(child, 'close');
-  return { code, output };
-}
+import { soak } from './support/soak.ts';
 
 test('half a minute of faults of all kinds loses nothing and repeats little', { timeout: 400_000 }, async () => {
   const { code, output } = await soak('--minutes', '0.4', '--seed', '7');
