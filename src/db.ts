@@ -19,10 +19,14 @@ export const QUERY_MS_MAX = 60_000;
  * A role may have timeouts of its own (ALTER ROLE … SET), made for an application's statements: they would end a page of a large
  * window, and every idle connection, again and again. The daemon has its own limits, so it takes them away.
  */
-const NO_TIMEOUTS = `
+const NO_TIMEOUTS = {
+  // the first statement of a connection, which may have fallen silent by then
+  query_timeout: CONNECT_TIMEOUT_MS,
+  text: `
   select set_config(name, '0', false)
     from unnest('{statement_timeout,lock_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout}'::text[]) as name
-   where current_setting(name, true) is not null`;
+   where current_setting(name, true) is not null`,
+};
 
 /**
  * Whose the server's sessions are. 'own': a connection is a session. 'lent': a pooler may stand in between that lends one for a

@@ -120,15 +120,17 @@ export class Session {
   async run(): Promise<void> {
     const { settings, log } = this.#options;
     let reader: pg.Client | undefined;
+    let listening: Promise<Bell> | undefined;
     let bell: Bell | undefined;
+    const orFail = <T>(work: Promise<T>): Promise<T> => Promise.race([work, this.#failed]);
     const timers: NodeJS.Timeout[] = [];
     try {
-      const lanes = await Promise.race([this.#lease.begin(this.#stopping.signal), this.#failed]);
+      const lanes = await orFail(this.#lease.begin(this.#stopping.signal));
       if (this.#stopping.signal.aborted || this.wasMigrated) return;
       timers.push(setInterval(() => void this.#renew().catch(this.#fail), RENEW_MS));
       timers.push(setInterval(() => this.#pipeline?.recorder.tick(), RENEW_MS / 4));
       const maintenance = new Maintenance(this.#pool, settings.retentionDays, log);
-      await maintenance.prepare();
+      await orFail(maintenance.prepare());
       // one daemon does it: the one with the first lane
       const maintain = () => void (this.#lease.held.includes(0) && maintenance.run());
       timers.push(setInterval(maintain, maintenance.everyMs));
@@ -136,8 +138,8 @@ export class Session {
       this.#timeRoundTrips(reader);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
-      if (this.#sessions === 'own') await reader.query(READER_SETTINGS);
-      this.#databaseEndpoints = await endpointsOf(reader);
+      if (this.#sessions === 'own') await orFail(reader.query(READER_SETTINGS));
+      this.#databaseEndpoints = await orFail(endpointsOf(reader));
       const pipeline = new Pipeline({
         ...this.#options,
         pool: this.#pool,
@@ -149,26 +151,27 @@ export class Session {
         fail: this.#fail,
       });
       this.#pipeline = pipeline;
-      await pipeline.receive(lanes);
+      await orFail(pipeline.receive(lanes));
       if (settings.wake === 'notify') {
         const onRing = (ring: Ring) =>
           ring === 'lanes' ? void this.#renew().catch(this.#fail) : pipeline.stream.ring();
-        bell = await listen(settings.databaseUrl, onRing, this.#fail);
+        listening = listen(settings.databaseUrl, onRing, this.#fail);
+        bell = await orFail(listening);
       }
       if (this.#stopping.signal.aborted) pipeline.stream.stop();
       // a table whose lock it waits for must not keep deliveries waiting
       maintain();
-      await Promise.race([pipeline.stream.run(), this.#failed]);
-      if (this.#stopping.signal.aborted) await Promise.race([this.#lease.leave(), this.#failed]);
-      await Promise.race([pipeline.drain(DRAIN_MS), this.#failed]);
+      await orFail(pipeline.stream.run());
+      if (this.#stopping.signal.aborted) await orFail(this.#lease.leave());
+      await orFail(pipeline.drain(DRAIN_MS));
     } finally {
       for (const timer of timers) clearInterval(timer);
       this.#pipeline?.stop();
-      await this.#sender.close();
       reader?.removeAllListeners('end');
       // a connection that does not answer must not keep the next session from starting
+      await within(CLOSE_MS, this.#sender.close());
       await this.#lease.end(this.#stopping.signal.aborted);
-      await within(CLOSE_MS, Promise.all([bell?.close(), reader?.end(), this.#pool.end()]));
+      await within(CLOSE_MS, Promise.all([listening?.then(({ close }) => close()), reader?.end(), this.#pool.end()]));
     }
   }
 

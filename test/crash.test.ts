@@ -128,7 +128,9 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
       waitUntil('it delivers again', () => scene.receiver.requests > beforeSilence + maxInFlight + 100, {
         timeoutMs: 60_000,
       }),
-    );
+    ).catch((error) => {
+      throw new Error(`${error.message}\n${daemon.stdout().slice(-4_000)}`);
+    });
     await expectNothingLost(scene, 1, 'a silent network', [seconds]);
     expect(daemon.process.exitCode).toBeNull();
     // kernels give up after 15 minutes
