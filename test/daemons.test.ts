@@ -136,8 +136,12 @@ class Counters {
       return (await this.database.query('select from rowhook.webhook_deliveries')).length === 0;
     });
     const took = seconds.map((s) => s.toFixed(1)).join(', ');
-    console.log(`${what}: ${twice} of ${this.receiver.requests} came twice; fair shares after ${took} s`);
-    expect(twice).toBeLessThanOrEqual(twiceMax);
+    // on a machine that is too busy to renew a lease a session ends, and what was in flight is sent again
+    const lost = this.#daemons.reduce((sum, { stdout }) => sum + stdout().split('the session ended').length - 1, 0);
+    console.log(
+      `${what}: ${twice} of ${this.receiver.requests} came twice; fair shares after ${took} s; ${lost} sessions lost`,
+    );
+    expect(twice).toBeLessThanOrEqual(twiceMax + lost * maxInFlight);
   }
 }
 
@@ -207,7 +211,8 @@ describe.concurrent('several daemons', { timeout: 240_000 }, () => {
     });
     seconds.push(await counters.shared(zombie, other));
     await counters.more();
-    await counters.expectAll('a zombie', maxInFlight, seconds);
+    // its session ends, as it has lost its lanes
+    await counters.expectAll('a zombie', 0, seconds);
   });
 
   test('an endpoint that takes its time is neither asked twice nor in the way when lanes move', async ({
