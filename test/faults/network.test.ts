@@ -82,8 +82,7 @@ describe.concurrent('between daemon and database the network', () => {
     test(name, async ({ onTestFinished }) => {
       const { scene, proxy, daemon } = await sceneBehindProxy(onTestFinished, gently);
       proxy.slow(pace);
-      await scene.newRows(100);
-      await sleep(5_000);
+      await scene.newRows(300);
       proxy.heal();
       await scene.healed();
       await scene.settle(`the database's network ${name}`, { crashes: 0 });
