@@ -32,6 +32,8 @@ export class Lease {
   #schemaVersion: number | undefined;
   #standingBy = false;
   #isLeaving = false;
+  #hasEnded = false;
+  #renewals: Promise<unknown> = Promise.resolve();
   #until = 0;
   #clockOffsetMs = 0;
 
@@ -98,6 +100,14 @@ export class Lease {
 
   /** Says that we are here. Throws when a lane was lost, or the database does not answer in time. */
   async renew(): Promise<void> {
+    // one that came after the last word would list us again
+    if (this.#hasEnded) return;
+    const renewal = this.#renew();
+    this.#renewals = Promise.allSettled([this.#renewals, renewal]);
+    await renewal;
+  }
+
+  async #renew(): Promise<void> {
     const [askedAt, before] = [performance.now(), this.held];
     const renewed = await within<Renewal>(
       LEASE_MS,
@@ -138,9 +148,11 @@ export class Lease {
   async end(forGood: boolean): Promise<void> {
     const lanes = this.held;
     this.#held.clear();
+    this.#hasEnded = true;
     await within(
       GIVE_BACK_MS,
       (async () => {
+        await this.#renewals;
         if (lanes.length > 0) await freeLanes(this.#pool, this.owner, lanes);
         if (forGood) await forgetDaemon(this.#pool, this.owner);
       })(),
