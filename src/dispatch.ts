@@ -16,6 +16,7 @@ import { Pending } from './pending.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
 import { READ_BACK_WEBHOOKS_MAX, ReadBack, type ReadBackOptions } from './readback.ts';
+import { Stalls } from './stalls.ts';
 import { Standstill } from './standstill.ts';
 import { TenantLimits } from './tenant-limits.ts';
 import { Turns } from './turns.ts';
@@ -47,6 +48,7 @@ export class Dispatcher {
   readonly #readBack: ReadBack;
   readonly #turns: Turns;
   readonly #flights: Flights;
+  readonly #stalls = new Stalls(TICK_MS);
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -206,22 +208,25 @@ export class Dispatcher {
   }
 
   #keepTicking(): void {
-    if (!this.#stopped) this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+    if (this.#stopped || this.#timer) return;
+    this.#stalls.begin();
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   #tick(): void {
     const now = performance.now();
+    this.#stalls.tick(now);
+    const isHeld = (since: number) => this.#stalls.between(since, now) > HOLD_MS;
     if (this.#queues.size === 0 && this.#flights.slots === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
     for (const queue of this.#queues.values()) {
-      if (now - queue.heldSince > HOLD_MS + (queue.webhook.batchMax > 1 ? queue.webhook.batchWaitMs : 0))
-        this.#parkAll(queue);
+      if (isHeld(queue.heldSince)) this.#parkAll(queue);
       if (queue.length > 0) this.#turns.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
     }
-    for (const ticket of this.#flights.hold(HOLD_MS, (queue) => this.#turns.isSuspect(queue))) {
+    for (const ticket of this.#flights.hold(isHeld, (queue) => this.#turns.isSuspect(queue))) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
       // of a webhook that was deleted nothing is kept
       if (!queue) ticket.settle();

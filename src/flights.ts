@@ -119,12 +119,11 @@ export class Flights {
     return lanes;
   }
 
-  /** What has been under way for this long: it is held from now on. */
-  hold(ms: number, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
-    const before = performance.now() - ms;
+  /** What has been under way for long, by the time of its start: it is held from now on. */
+  hold(isLong: (startedAt: number) => boolean, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
     const held: Ticket[] = [];
     for (const [ticket, flight] of this.#flying) {
-      if (flight.startedAt > before) break;
+      if (!isLong(flight.startedAt)) break;
       held.push(ticket);
       if (flight.isHeld) continue;
       flight.isHeld = true;

@@ -105,7 +105,7 @@ export class WebhookQueue {
     );
   }
 
-  /** When the oldest ticket that a window waits for was queued; Infinity: there is none. */
+  /** Since when a window waits for the oldest ticket, not counting the time in which a batch gathers; Infinity: none does. */
   get heldSince(): number {
     let oldest = Infinity;
     for (let i = this.#head; i < this.#waiting.length && oldest === Infinity; i++) {
@@ -114,7 +114,8 @@ export class WebhookQueue {
     }
     for (const behind of this.#busyRows.values())
       for (const { queuedAt } of behind) oldest = Math.min(oldest, queuedAt);
-    return Math.min(oldest, this.joining?.[0]?.queuedAt ?? Infinity);
+    const { batchMax, batchWaitMs } = this.webhook;
+    return Math.min(oldest, this.joining?.[0]?.queuedAt ?? Infinity) + (batchMax > 1 ? batchWaitMs : 0);
   }
 
   /** How many deliveries of a replay may join: none while anything newer waits, and never more than half of the slots. */

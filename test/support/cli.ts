@@ -12,7 +12,7 @@ export interface CliResult {
 }
 
 export interface CliOptions {
-  /** Besides PATH; nothing else of the test's own environment is passed on. */
+  /** Besides PATH and where compiled modules are kept; nothing else of the test's own environment is passed on. */
   env?: Record<string, string>;
   stdin?: string;
   /** Another copy of bin/rowhook.ts. */
@@ -39,7 +39,8 @@ export function startRowhook(
   { env = {}, stdin = '', program = ourProgram, through = [] }: CliOptions = {},
 ): RunningCli {
   const [command, ...rest] = [...through, process.execPath, program, ...args] as [string, ...string[]];
-  const child = spawn(command, rest, { env: { PATH: process.env.PATH, ...env } });
+  const { PATH, NODE_COMPILE_CACHE } = process.env;
+  const child = spawn(command, rest, { env: { PATH, NODE_COMPILE_CACHE, ...env } });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
