@@ -62,7 +62,12 @@ export function explain(error: CodedError, { host, response, peerClosed, duratio
   const cause: CodedError = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
   const code = codeOf(cause, peerClosed);
   if (code === 'address_refused') return failed(code, cause.message, durationMs);
-  const sentence = response && code === 'connection_reset' ? CUT_OFF : (SENTENCES[code] ?? SENTENCES.connection_failed);
+  const sentence =
+    response && code === 'connection_reset'
+      ? CUT_OFF
+      : NO_SOCKETS.has(cause.code ?? '')
+        ? OURS
+        : (SENTENCES[code] ?? SENTENCES.connection_failed);
   return failed(code, `${host}: ${sentence} (${cause.code ?? cause.name})`, durationMs, response);
 }
 
@@ -85,4 +90,7 @@ const SENTENCES: Partial<Record<OutcomeCode, string>> = {
   tls_failed: 'its certificate or TLS was refused',
   protocol_error: 'its response is not valid HTTP/1.1',
 };
+/** The daemon's own limits, and not the receiver's fault. */
+const NO_SOCKETS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS']);
+const OURS = 'it was not asked, rowhook itself has no socket left';
 const CUT_OFF = 'it closed the connection in the middle of its response';

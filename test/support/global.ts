@@ -41,7 +41,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('daemonPassword', daemonPassword);
   return async () => {
     await embedded?.stop('immediate');
-    await rm(compiled, { recursive: true, force: true });
+    // a command that was killed may still be writing
+    await rm(compiled, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   };
 }
 
