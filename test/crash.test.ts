@@ -63,8 +63,12 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     await waitUntil('everything has arrived', () => receiver.received.size === events, { timeoutMs: 120_000 });
     await caughtUp(database);
     const twice = receiver.requests - events;
-    console.log(`kill -9 after ${before} of ${events} events of one statement: ${twice} came twice`);
-    expect(twice).toBeLessThanOrEqual(maxInFlight);
+    // a machine that stands still for longer than a lease ends sessions too
+    const lost = [first, second].flatMap((daemon) => daemon.stdout().match(/"the session ended/g) ?? []).length;
+    console.log(
+      `kill -9 after ${before} of ${events} events of one statement: ${twice} came twice, ${lost} sessions were lost besides`,
+    );
+    expect(twice).toBeLessThanOrEqual(maxInFlight * (1 + lost));
   });
 
   test('when PostgreSQL is restarted, fast and immediately', async ({ onTestFinished }) => {
