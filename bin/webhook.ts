@@ -1,7 +1,7 @@
 /** `rowhook webhook …`: names and flags. */
 import type { Command } from 'commander';
 import type { WebhookFlags } from '../src/commands/webhook-columns.ts';
-import { eventId, uuid, wholeNumber } from '../src/values.ts';
+import { eventId, webhookId, wholeNumber } from '../src/values.ts';
 import { collect, commaList, help, onDatabase, out, parsed } from './action.ts';
 
 interface JsonFlag {
@@ -182,5 +182,8 @@ function addDelete(group: Command): void {
 }
 
 function ofOne(group: Command, name: string, description: string): Command {
-  return group.command(name).description(description).argument('<id>', "the webhook's id", parsed('webhook id', uuid));
+  return group
+    .command(name)
+    .description(description)
+    .argument('<id>', "the webhook's id", parsed('webhook id', webhookId));
 }

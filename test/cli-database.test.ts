@@ -288,7 +288,7 @@ describe('webhook', () => {
     [['update', NOBODY], 2, 'webhook update: nothing to change: give a flag'],
     [[...given, '--url', 'ftp://example.com'], 2, 'webhook_configurations: the row is refused: url is http://'],
     [[...given, '--events', 'de al'], 2, "webhook_configurations.event_types: 'de al' is not an event type"],
-    [[...given, '--filter', '{'], 2, 'invalid input syntax for type json: check how it is written.'],
+    [[...given, '--filter', '{'], 2, '--filter: is not JSON: write it as '],
     [
       [...given, '--filter', '{"data.x":{"$no":1}}'],
       2,
