@@ -196,7 +196,9 @@ export async function rotateSecret(
     return;
   }
   printPairs(out, [['secret', { text: secret, style: 'bold' }]]);
-  out.print(`\nKeep it now, it is not shown again. The old secret signs too for ${options.overlap}.`);
+  out.print(
+    `\nKeep it now, it is not shown again. The old secret signs too for ${options.overlap}, but not X-Webhook-Signature.`,
+  );
 }
 
 function report(webhook: WebhookRow, what: string, options: { json?: boolean }, out: Out): void {
