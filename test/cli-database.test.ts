@@ -262,6 +262,9 @@ describe('webhook', () => {
       [id],
     );
     expect(after).toEqual({ secret: rotated?.secret, previous_secret: before?.secret });
+    const told = async (overlap: string) => (await cli('webhook', 'rotate-secret', id, '--overlap', overlap)).stdout;
+    expect(await told('1 hour')).toMatch(/The old secret signs too for 1 hour, but not X-Webhook-Signature\.\n$/);
+    expect(await told('0')).toMatch(/The old secret signs no longer\.\n$/);
   });
 
   test('delete deletes it', async () => {
