@@ -4,7 +4,7 @@ import type { DeliveriesOptions } from '../src/commands/deliveries.ts';
 import type { LogsOptions } from '../src/commands/logs.ts';
 import type { ReplayOptions } from '../src/commands/replay.ts';
 import { UserError } from '../src/errors.ts';
-import { oneOf, uuid, wholeNumber } from '../src/values.ts';
+import { deliveryId, oneOf, webhookId, wholeNumber } from '../src/values.ts';
 import { help, onDatabase, out, parsed } from './action.ts';
 
 const LIMIT_MAX = 100_000;
@@ -21,7 +21,7 @@ function addLogs(program: Command): void {
     program
       .command('logs')
       .description('print attempts, one a line, the newest last')
-      .option('--webhook <id>', 'of one webhook', parsed('--webhook', uuid))
+      .option('--webhook <id>', 'of one webhook', parsed('--webhook', webhookId))
       .option('--tenant <tenant>', 'of one tenant')
       .option(
         '--status <status>',
@@ -67,7 +67,7 @@ function addDeliveries(program: Command): void {
     program
       .command('deliveries')
       .description('list deliveries that wait for another attempt, or failed for good')
-      .option('--webhook <id>', 'of one webhook', parsed('--webhook', uuid))
+      .option('--webhook <id>', 'of one webhook', parsed('--webhook', webhookId))
       .option('--tenant <tenant>', 'of one tenant')
       .option('--state <state>', 'waiting or failed', parsed('--state', oneOf(['waiting', 'failed'])))
       .option('--limit <n>', 'most rows to print, newest first', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 100),
@@ -82,7 +82,7 @@ function addReplay(program: Command): void {
     program
       .command('replay')
       .description('deliver past events again')
-      .argument('[id]', "the webhook's id", parsed('webhook id', uuid))
+      .argument('[id]', "the webhook's id", parsed('webhook id', webhookId))
       .option('--since <time>', 'events from this time on: 2025-10-17T19:30:00Z, or 2h, 3d for that long ago')
       .option('--until <time>', 'events before this time (default: now)')
       .option(
@@ -90,7 +90,7 @@ function addReplay(program: Command): void {
         'failed: attempts ran out; missed: never delivered and not waiting; all: whatever it wants',
         'failed',
       )
-      .option('--delivery <id>', 'one delivery instead, whatever became of it', parsed('--delivery', uuid))
+      .option('--delivery <id>', 'one delivery instead, whatever became of it', parsed('--delivery', deliveryId))
       .option('--dry-run', 'count them, and queue nothing')
       .option('--wait', 'print how many are left, until each was attempted'),
     async (client, id: string | undefined, flags: ReplayOptions) => {

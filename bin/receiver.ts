@@ -17,17 +17,17 @@ function addListen(program: Command): void {
     .description('receive webhooks on this machine, verify them and print them')
     .option('--port <port>', 'where to listen; 0 takes a free one', parsed('--port', wholeNumber(0, 65_535)), 3000)
     .option('--host <address>', 'the address to listen on', '127.0.0.1')
-    .option('--secret <secret>', 'verify with this secret; repeatable, as during a rotation', collect, [])
+    .option('--secret <secret>', 'verify with this secret; repeatable, as during a rotation', collect)
     .option('--status <status>', 'the status to answer', parsed('--status', wholeNumber(200, 599)), 200)
     .option('--quiet', 'print one line each, without the body')
     .option('--json', 'print one JSON object a line, the body as text')
-    .action(async (options: ListenOptions) => {
+    .action(async (flags: Omit<ListenOptions, 'secret'> & { secret?: string[] }) => {
       const [{ listen }, { untilAskedToStop }] = await Promise.all([
         import('../src/commands/listen.ts'),
         import('../src/signals.ts'),
       ]);
       const asked = untilAskedToStop(() => process.exit(1));
-      const server = await listen(options, out);
+      const server = await listen({ secret: [], ...flags }, out);
       await asked;
       server.close().closeAllConnections();
     });

@@ -1,52 +1,11 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
-import { UserError } from '../src/errors.ts';
-import { VERSION } from '../src/version.ts';
-import { EXIT_CODES } from './action.ts';
-import { addCompletionCommand } from './completion.ts';
-import { addDatabaseCommands } from './database.ts';
-import { addHistoryCommands } from './history.ts';
-import { addOperateCommands } from './operate.ts';
-import { addReceiverCommands } from './receiver.ts';
-import { addWebhookCommands } from './webhook.ts';
+// Node first: an older one cannot even link what the program imports, and says so with a SyntaxError. So nothing may be
+// imported here before its version is known; package.json says the same in `engines`, which npm only warns of.
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 
-const program = new Command('rowhook')
-  .description('Turns a PostgreSQL database into a webhook platform: write rows, get signed webhooks.')
-  .version(VERSION, '--version', 'print the version')
-  .helpOption('--help', 'print this help')
-  .helpCommand(false)
-  // a flag belongs to the command before it: in "logs show 1 --json", to "show"
-  .enablePositionalOptions()
-  .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'rowhook: ')) })
-  .showHelpAfterError('(--help says what can be given)')
-  .addHelpText('after', `\n"rowhook <command> --help" shows a command's flags and examples.\n\n${EXIT_CODES}`);
-
-addDatabaseCommands(program);
-addWebhookCommands(program);
-addHistoryCommands(program);
-addOperateCommands(program);
-addReceiverCommands(program);
-program.commandsGroup('In your shell:');
-addCompletionCommand(program);
-
-// "rowhook logs | head" closes our stdout: that is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.exitCode = exitCodeOf(error);
-}
-
-function exitCodeOf(error: unknown): number {
-  // Commander has printed its own sentence already.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof UserError) {
-    process.stderr.write(`rowhook: ${error.message}\n`);
-    return error.exitCode;
-  }
-  const detail = error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`rowhook: this is a bug of rowhook, please report it with these lines.\n${detail}\n`);
-  return 1;
+if (major > 22 || (major === 22 && minor >= 19)) {
+  await import('./program.ts');
+} else {
+  process.stderr.write(`rowhook: Node ${process.versions.node} is too old: use Node 22.19 or later.\n`);
+  process.exitCode = 1;
 }

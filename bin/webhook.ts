@@ -1,7 +1,7 @@
 /** `rowhook webhook …`: names and flags. */
 import type { Command } from 'commander';
 import type { WebhookFlags } from '../src/commands/webhook-columns.ts';
-import { eventId, uuid, wholeNumber } from '../src/values.ts';
+import { cidrs, eventId, webhookId, wholeNumber } from '../src/values.ts';
 import { collect, commaList, help, onDatabase, out, parsed } from './action.ts';
 
 interface JsonFlag {
@@ -92,7 +92,7 @@ function optionalFlags(command: Command): Command {
     .option('--payload-format <format>', "nested (default), or flat: the row's fields on the top level")
     .option('--batch-max <n>', 'events in one request, 1 (default: no batches) to 100', number('--batch-max'))
     .option('--batch-wait-ms <ms>', 'how long a batch may wait to fill, 0 to 5000', number('--batch-wait-ms'))
-    .option('--allowed-ips <list>', 'send only to these ranges', commaList);
+    .option('--allowed-ips <list>', 'send only to these ranges', parsed('--allowed-ips', cidrs));
 }
 
 function addList(group: Command): void {
@@ -182,5 +182,8 @@ function addDelete(group: Command): void {
 }
 
 function ofOne(group: Command, name: string, description: string): Command {
-  return group.command(name).description(description).argument('<id>', "the webhook's id", parsed('webhook id', uuid));
+  return group
+    .command(name)
+    .description(description)
+    .argument('<id>', "the webhook's id", parsed('webhook id', webhookId));
 }

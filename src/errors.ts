@@ -49,7 +49,8 @@ const BY_CODE: Readonly<Record<string, Explain>> = {
   '25006': (_, database) => `${database} is read-only, as a hot standby is: connect to the primary`,
   '28000': ({ message }, database) =>
     `${database} refused the login (${message}): check the user, and whether the server wants ?sslmode=require`,
-  '28P01': ({ message }, database) => `${database} refused the login (${message}): check both in DATABASE_URL`,
+  '28P01': ({ message }, database) =>
+    `${database} refused the login (${message}): check user and password in DATABASE_URL`,
   '3D000': (_, database) => `${database} does not exist: create it, or check the name in DATABASE_URL`,
   '3F000': undefinedObject,
   '42501': ({ message }, database) => `${database}: ${message}: connect as a role that rowhook_owner is granted to`,

@@ -6,6 +6,7 @@
  *   /metrics   Prometheus
  */
 import { createServer, type Server } from 'node:http';
+import { UserError } from './errors.ts';
 
 export interface Served {
   /** What is wrong, in a sentence; null: nothing. */
@@ -57,7 +58,16 @@ export async function serve(port: number, served: Served): Promise<HttpServer> {
 
 function listening(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, port)));
     server.listen(port, resolve);
   });
+}
+
+/** A second daemon on one machine is the common case. */
+function explain(error: NodeJS.ErrnoException, port: number): Error {
+  const because = (verdict: string) =>
+    new UserError(`ROWHOOK_HTTP_PORT: port ${port} ${verdict}, or 0 for none.`, 1, { cause: error });
+  if (error.code === 'EADDRINUSE') return because('is in use: end what listens there, give another port');
+  if (error.code === 'EACCES') return because('may not be opened: give a port above 1023');
+  return error;
 }

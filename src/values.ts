@@ -61,13 +61,21 @@ export function cidrs(text: string): string[] {
   });
 }
 
-export function uuid(text: string): string {
+export function webhookId(text: string): string {
+  return uuid(text, '"rowhook webhook list" shows them');
+}
+
+export function deliveryId(text: string): string {
+  return uuid(text, '"rowhook deliveries" and "rowhook logs show" show them');
+}
+
+function uuid(text: string, remedy: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text.toLowerCase();
-  throw new Error('is not a UUID: "rowhook webhook list" shows them');
+  throw new Error(`is not a UUID: ${remedy}`);
 }
 
 /** Of an event (`evt_<incarnation>_<outbox id>_<n>`), or of an outbox row. */
 export function eventId(text: string): string {
   if (/^(evt_[^_]+_\d{1,18}_\d{1,4}|\d{1,18})$/.test(text)) return text;
-  throw new Error('is no event: give a webhook-id (evt_…) or the number of an outbox row');
+  throw new Error('is no event: give its id (evt_…), which "rowhook logs show" prints, or the number of an outbox row');
 }

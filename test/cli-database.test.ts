@@ -262,6 +262,9 @@ describe('webhook', () => {
       [id],
     );
     expect(after).toEqual({ secret: rotated?.secret, previous_secret: before?.secret });
+    const told = async (overlap: string) => (await cli('webhook', 'rotate-secret', id, '--overlap', overlap)).stdout;
+    expect(await told('1 hour')).toMatch(/The old secret signs too for 1 hour, but not X-Webhook-Signature\.\n$/);
+    expect(await told('0')).toMatch(/The old secret signs no longer\.\n$/);
   });
 
   test('delete deletes it', async () => {
@@ -288,7 +291,7 @@ describe('webhook', () => {
     [['update', NOBODY], 2, 'webhook update: nothing to change: give a flag'],
     [[...given, '--url', 'ftp://example.com'], 2, 'webhook_configurations: the row is refused: url is http://'],
     [[...given, '--events', 'de al'], 2, "webhook_configurations.event_types: 'de al' is not an event type"],
-    [[...given, '--filter', '{'], 2, 'invalid input syntax for type json: check how it is written.'],
+    [[...given, '--filter', '{'], 2, '--filter: is not JSON: write it as '],
     [
       [...given, '--filter', '{"data.x":{"$no":1}}'],
       2,

@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { hexSignature, signingKey, standardSignature } from '../src/sign.ts';
 import { rowhook, startRowhook } from './support/cli.ts';
@@ -80,6 +82,20 @@ test('--version prints the version of package.json', async () => {
   expect(await rowhook(['--version'])).toMatchObject({ code: 0, stdout: '0.1.0\n' });
 });
 
+test('an older Node ends it with a sentence, which names the version that package.json asks for', async () => {
+  const { engines } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'));
+  const [, needed] = /^>=(\d+\.\d+)\.0$/.exec(engines.node) ?? [];
+  const under = (node: string) => {
+    const pretend = `data:text/javascript,Object.defineProperty(process,'versions',{value:{node:'${node}'}})`;
+    return rowhook(['--version'], { env: { NODE_OPTIONS: `--import=${pretend}` } });
+  };
+  for (const node of ['20.20.2', '22.18.0']) {
+    const stderr = `rowhook: Node ${node} is too old: use Node ${needed} or later.\n`;
+    expect(await under(node)).toEqual({ code: 1, stdout: '', stderr });
+  }
+  for (const node of [`${needed}.0`, '24.0.0']) expect(await under(node)).toMatchObject({ code: 0, stderr: '' });
+});
+
 describe('wrong usage exits 2 with one sentence', () => {
   test.each([
     [['logz'], "rowhook: unknown command 'logz'\n(Did you mean logs?)"],
@@ -89,6 +105,11 @@ describe('wrong usage exits 2 with one sentence', () => {
     [['watch'], 'rowhook: watch: give either a table or --preset.\n'],
     [['watch', 'deals', '--preset', 'crm'], 'rowhook: watch: give either a table or --preset.\n'],
     [['webhook', 'show', '7'], 'rowhook: webhook id: "7" is not a UUID: "rowhook webhook list" shows them.\n'],
+    [
+      ['replay', '--delivery', '7'],
+      'rowhook: --delivery: "7" is not a UUID: "rowhook deliveries" and "rowhook logs show" show them.\n',
+    ],
+    [['webhook', 'explain', UUID, 'deal.won'], 'rowhook: event: "deal.won" is no event: give its id (evt_…), which "'],
     [['webhook', 'show'], "rowhook: missing required argument 'id'\n"],
     [['webhook', 'create', '--name', 'x'], "rowhook: required option '--tenant <tenant>' not specified\n"],
     [['replay', UUID], "rowhook: replay: give either a webhook's id and --since, or --delivery.\n"],

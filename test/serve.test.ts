@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Settings } from '../src/config.ts';
 import { startDaemon } from '../src/daemon.ts';
 import { startEmbedded } from '../src/embedded.ts';
+import { UserError } from '../src/errors.ts';
 import { migrate } from '../src/migrate.ts';
 import { daemonSettings, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
@@ -102,6 +103,17 @@ test('while the database is away it is alive and not ready, and ready again when
   } finally {
     await server.stop('kill');
   }
+});
+
+test('it does not start where its port is taken, and says which setting to change', async () => {
+  const first = await startTestDaemon(database, { httpPort: await freePort() });
+  const second = startTestDaemon(database, { httpPort: Number(first.httpPort) });
+  await expect(second).rejects.toThrow(
+    new UserError(
+      `ROWHOOK_HTTP_PORT: port ${first.httpPort} is in use: end what listens there, give another port, or 0 for none.`,
+    ),
+  );
+  await first.stop();
 });
 
 /** A tenant with one webhook to the receiver, and the daemon that delivers to it, which thinks itself stuck after 1 s. */

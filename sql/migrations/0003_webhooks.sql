@@ -146,7 +146,7 @@ comment on column rowhook.webhook_configurations.http_method is 'POST, PUT or PA
 comment on column rowhook.webhook_configurations.headers is 'Further request headers, {"X-Team":"sales"}: 50 at most, 16 kB in all.';
 comment on column rowhook.webhook_configurations.auth_type is 'none, bearer, basic or api_key; auth_config holds what it needs.';
 comment on column rowhook.webhook_configurations.previous_secret is
-  'The secret before the last rotation. It signs too, until previous_secret_expires_at. Not readable for rowhook_app.';
+  'The secret before the last rotation. It signs too (in webhook-signature only), until previous_secret_expires_at. Not readable for rowhook_app.';
 comment on column rowhook.webhook_configurations.previous_secret_expires_at is
   'Until when the previous secret signs, 7 days ahead at most; null: there is none.';
 comment on column rowhook.webhook_configurations.is_active is 'false: nothing is sent to it, and unless rowhook disabled it, nothing is captured for it.';

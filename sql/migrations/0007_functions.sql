@@ -76,7 +76,7 @@ begin
   if tenant_id is distinct from rowhook.current_tenant() then
     raise insufficient_privilege using
       message = 'emit: an event of another tenant is refused',
-      hint = 'The tenant of this session is the setting rowhook.tenant_id.';
+      hint = 'The tenant of this session is what rowhook.current_tenant() says.';
   end if;
   return rowhook._emit_own(event, data, null);
 end

@@ -42,7 +42,7 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
     event_types: flags.events,
     description: emptyAsNull(flags.description),
     http_method: flags.method?.toUpperCase(),
-    filter: emptyAsNull(flags.filter),
+    filter: emptyAsNull(flags.filter && validJson(flags.filter)),
     headers: flags.header && JSON.stringify(headersOf(flags.header)),
     secret: flags.secret,
     ...authOf(flags),
@@ -67,6 +67,16 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
 function validUrl(url: string): string {
   if (URL.canParse(url)) return url;
   throw new UserError('--url: is not a valid URL: write it as https://host/path.', 2);
+}
+
+/** PostgreSQL would refuse it too, and not say which flag it was. */
+function validJson(filter: string): string {
+  try {
+    JSON.parse(filter);
+    return filter;
+  } catch {
+    throw new UserError(`--filter: is not JSON: write it as '{"data.stage":"won"}', in single quotes.`, 2);
+  }
 }
 
 /** `--filter ''` takes the filter away. */

@@ -186,8 +186,8 @@ export async function rotateSecret(
   options: { overlap: string; json?: boolean },
   out: Out,
 ): Promise<void> {
-  const { rows } = await client.query<{ secret: string }>(
-    'select rowhook.rotate_secret($1::uuid, $2::interval) as secret',
+  const { rows } = await client.query<{ secret: string; overlaps: boolean }>(
+    "select rowhook.rotate_secret($1::uuid, $2::interval) as secret, $2::interval > '0' as overlaps",
     [id, options.overlap],
   );
   const secret = rows[0]?.secret ?? '';
@@ -196,7 +196,8 @@ export async function rotateSecret(
     return;
   }
   printPairs(out, [['secret', { text: secret, style: 'bold' }]]);
-  out.print(`\nKeep it now, it is not shown again. The old secret signs too for ${options.overlap}.`);
+  const old = rows[0]?.overlaps ? `signs too for ${options.overlap}, but not X-Webhook-Signature` : 'signs no longer';
+  out.print(`\nKeep it now, it is not shown again. The old secret ${old}.`);
 }
 
 function report(webhook: WebhookRow, what: string, options: { json?: boolean }, out: Out): void {

@@ -1,7 +1,7 @@
 /** What capture costs, measured where the server counts functions, else estimated. */
 import type pg from 'pg';
 import { printable } from '../table.ts';
-import { type Examination, fine, type Limits, type Remark } from './remark.ts';
+import { type Examination, fine, type Limits, type Remark, WATCH_REPLACES } from './remark.ts';
 
 /** Of a statement on one row, the dearest case: transition table and first query 14, outbox row 14, settings 6, the rest 5. */
 const ROW_US = 40;
@@ -41,7 +41,7 @@ function remark({ relation, changes, measuredSeconds, calls }: Cost, statementSe
     what,
     why: "Capture runs inside the application's own statements and makes them longer.",
     mend: printable(
-      `select rowhook.watch('${relation}', events => '{created}');   -- only what somebody wants; set track_functions = 'pl' to measure`,
+      `select rowhook.watch('${relation}', events => '{created}');   ${WATCH_REPLACES}; set track_functions = 'pl' to measure`,
     ),
   };
 }

@@ -1,7 +1,7 @@
 /** What is watched, against the triggers that are there. */
 import type pg from 'pg';
 import { printable } from '../table.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { type Examination, fine, type Remark, WATCH_REPLACES } from './remark.ts';
 
 interface Source {
   id: number;
@@ -91,7 +91,7 @@ function sourceRemarks({ relation, prefix, gone, lostColumn, foreignMember }: So
       kind: 'error',
       what: printable(`${relation} has lost its column ${lostColumn}, which names the tenant`),
       why: 'Without a tenant nothing of the table is captured.',
-      mend: `select rowhook.watch('${table}', prefix => '${prefix}', tenant_column => '…');`,
+      mend: `select rowhook.watch('${table}', prefix => '${prefix}', tenant_column => '…');   ${WATCH_REPLACES}`,
     });
   }
   if (foreignMember !== null) {
