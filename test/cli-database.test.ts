@@ -370,6 +370,10 @@ describe('what happened', () => {
 
     expect((await cli('replay', webhookId, '--since', '30m')).stdout).toMatch(/^Nothing to replay/);
     expect((await cli('replay', webhookId, '--since', '3d', '--until', '2h')).stdout).toMatch(/^Nothing to replay/);
+    expect(await cli('replay', webhookId, '--since', '1h', '--until', '2h')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--since 1h is not before --until 2h'),
+    });
     expect(await linesOf('replay', webhookId, '--since', '2h')).toEqual([{ webhook_id: webhookId, replayed: 2 }]);
     expect(await linesOf('deliveries', '--state', 'waiting')).toHaveLength(2);
   });

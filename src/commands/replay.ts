@@ -24,11 +24,17 @@ export async function replay(client: pg.Client, webhookId: string, options: Repl
   // 200,000 events take 5 to 7 s
   if (!options.json) line.draw(dryRun ? 'counting …' : 'queueing …');
   const { rows } = await client
-    .query<{ count: string }>(
-      `select rowhook.replay($1::uuid, ${timeSql(since, 2)}, ${timeSql(until, 3)}, $4, $5) as count`,
+    .query<{ count: string; empty: boolean }>(
+      `select ${timeSql(since, 2)} >= ${timeSql(until, 3)} as empty,
+              rowhook.replay($1::uuid, ${timeSql(since, 2)}, ${timeSql(until, 3)}, $4, $5) as count`,
       [webhookId, since, until, only, dryRun],
     )
     .finally(line.clear);
+  if (rows[0]?.empty)
+    throw new UserError(
+      `replay: --since ${since} is not before --until ${until}: a time like 2h means two hours ago, so the larger one comes first.`,
+      2,
+    );
   const count = Number(rows[0]?.count);
   if (options.json) {
     out.print(JSON.stringify({ webhook_id: webhookId, [dryRun ? 'would_replay' : 'replayed']: count }));
