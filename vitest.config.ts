@@ -6,8 +6,8 @@ export default defineConfig({
     globalSetup: ['test/support/global.ts'],
     // A process per file: a daemon under test may be killed, and signals belong to processes.
     pool: 'forks',
-    // more than there are processors, since much of it waits: 400 s on 2 of them instead of 480
-    maxWorkers: 3,
+    // more than there are processors, since much of it waits: 370 s on 2 of them instead of 480. CI's are often taken by neighbours
+    maxWorkers: process.env.CI ? 2 : 3,
     // A neighbour on the host can take the processors for seconds, and CI runs once. A second try is told as "retry x1".
     retry: process.env.CI ? 1 : 0,
     testTimeout: 30_000,

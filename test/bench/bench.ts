@@ -71,7 +71,13 @@ const startedAt = performance.now();
 useMemory();
 const major = values.pg === '15' ? 15 : 18;
 const stage = await Stage.open({ major, scale, rounds, ...(values.profile ? { profiles: values.profile } : {}) });
-const figures: Figure[] = [];
+const result = {
+  at: new Date().toISOString(),
+  machine: { ...machine(), postgres: stage.server.major, data: tmpdir() },
+  scale,
+  rounds,
+  figures: [] as Figure[],
+};
 let failed = true;
 try {
   for (const name of names) {
@@ -79,21 +85,15 @@ try {
     worstSteal();
     const measured = (await MEASUREMENTS[name]?.(stage)) ?? [];
     const steal = worstSteal();
-    figures.push(...measured.map((figure) => ({ ...figure, steal })));
+    result.figures.push(...measured.map((figure) => ({ ...figure, steal })));
+    // an hour of measurements is not lost with the last one
+    if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
   }
   failed = false;
 } finally {
   await stage.close(failed);
 }
-const result = {
-  at: new Date().toISOString(),
-  machine: { ...machine(), postgres: stage.server.major, data: tmpdir() },
-  scale,
-  rounds,
-  figures,
-};
 console.log(table(result));
-if (values.json) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
 if (values.docs) writeDocs(result);
 
 /** The data stand in memory where that is large enough, unless TMPDIR says otherwise: a shared disk is not what is measured. */
