@@ -10,7 +10,8 @@ export default defineConfig({
     maxWorkers: process.env.CI ? 2 : 3,
     // A neighbour on the host can take the processors for seconds, and CI runs once. A second try is told as "retry x1".
     retry: process.env.CI ? 1 : 0,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // what takes a second may take twenty while neighbours have the processors
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Settings } from '../src/config.ts';
-import { startDaemon } from '../src/daemon.ts';
+import { type Daemon, startDaemon } from '../src/daemon.ts';
 import { startEmbedded } from '../src/embedded.ts';
 import { UserError } from '../src/errors.ts';
 import { migrate } from '../src/migrate.ts';
-import { daemonSettings, startTestDaemon } from './support/daemon.ts';
+import { daemonSettings } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { freePort } from './support/port.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
@@ -14,16 +14,30 @@ import { waitUntil } from './support/wait.ts';
 
 let database: TestDatabase;
 let receiver: Receiver;
+/** Of the test that runs: one that fails leaves none to the next. */
+const daemons: Daemon[] = [];
 
 beforeAll(async () => {
   database = await createDatabase({ crm: true });
   receiver = await startReceiver();
 });
 
+afterEach(async () => {
+  await Promise.all(daemons.splice(0).map((daemon) => daemon.stop()));
+});
+
 afterAll(async () => {
   await receiver.close();
   await database.drop();
 });
+
+/** Takes any free port; unhealthy when nothing has flowed for `stuckMs`. */
+async function start(more: Partial<Settings> = {}, stuckMs?: number): Promise<Daemon> {
+  const settings = daemonSettings(database.daemonUrl, { httpPort: await freePort(), ...more });
+  const daemon = await startDaemon(settings, undefined, stuckMs);
+  daemons.push(daemon);
+  return daemon;
+}
 
 async function get(port: number | null, path: string): Promise<{ status: number; text: string }> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`);
@@ -46,7 +60,7 @@ test('a daemon is alive and ready, another one that comes is too, and each tells
     "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ($1, 'all', $2, '{*}')",
     [tenant, receiver.url('/')],
   );
-  const active = await startTestDaemon(database, { httpPort: await freePort() });
+  const active = await start();
   await waitUntil('it is ready', async () => (await get(active.httpPort, '/readyz')).status === 200);
   await database.query("insert into clients (organization_id, name) select $1, n from unnest('{a,b,c}'::text[]) n", [
     tenant,
@@ -66,7 +80,7 @@ test('a daemon is alive and ready, another one that comes is too, and each tells
   );
   expect(text).not.toContain(tenant);
 
-  const other = await startTestDaemon(database, { httpPort: await freePort() });
+  const other = await start();
   await waitUntil('the other one is ready, too', async () => (await get(other.httpPort, '/readyz')).status === 200);
   const lanesOf = async (port: number | null) => sample((await get(port, '/metrics')).text, 'rowhook_lanes_held');
   await waitUntil(
@@ -106,14 +120,13 @@ test('while the database is away it is alive and not ready, and ready again when
 });
 
 test('it does not start where its port is taken, and says which setting to change', async () => {
-  const first = await startTestDaemon(database, { httpPort: await freePort() });
-  const second = startTestDaemon(database, { httpPort: Number(first.httpPort) });
+  const first = await start();
+  const second = start({ httpPort: Number(first.httpPort) });
   await expect(second).rejects.toThrow(
     new UserError(
       `ROWHOOK_HTTP_PORT: port ${first.httpPort} is in use: end what listens there, give another port, or 0 for none.`,
     ),
   );
-  await first.stop();
 });
 
 /** A tenant with one webhook to the receiver, and the daemon that delivers to it, which thinks itself stuck after 1 s. */
@@ -123,8 +136,7 @@ async function deliveringTo(path: string, more: Partial<Settings> = {}) {
     "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ($1, $2, $3, '{*}') returning id",
     [tenant, path, receiver.url(path)],
   );
-  const settings = daemonSettings(database.daemonUrl, { httpPort: await freePort(), ...more });
-  const daemon = await startDaemon(settings, undefined, 1_000);
+  const daemon = await start(more, 1_000);
   await waitUntil('it is ready', async () => (await get(daemon.httpPort, '/readyz')).status === 200);
   return {
     tenant,
@@ -142,39 +154,40 @@ async function deliveringTo(path: string, more: Partial<Settings> = {}) {
 
 test('it is neither alive nor ready while an undelivered event grows old and no position moves', async () => {
   const { daemon, write, both } = await deliveringTo('/stuck');
-  const settings = daemonSettings(database.daemonUrl, { httpPort: await freePort() });
-  const other = await startDaemon(settings, undefined, 1_000);
+  const other = await start({}, 1_000);
   const owners = () => database.query('select distinct owner from rowhook.webhook_lanes where owner is not null');
   await waitUntil('they share the lanes', async () => (await owners()).length === 2);
 
   const blocker = new pg.Client(database.url);
   await blocker.connect();
-  await blocker.query('begin; lock table rowhook.webhook_logs in access exclusive mode');
-  await write();
-  const healths = () => Promise.all([daemon, other].map(({ httpPort }) => get(httpPort, '/healthz')));
-  const [why] = await waitUntil('the one that holds its lane is not', async () => {
-    const unhealthy = (await healths()).filter(({ status }) => status === 503);
-    return unhealthy.length > 0 && unhealthy;
-  });
-  expect(why?.text).toMatch(
-    /^nothing flows: the oldest undelivered event is \d+ s old, and the positions of \d+ lanes do not move\n$/,
-  );
-  expect((await healths()).filter(({ status }) => status === 200)).toHaveLength(1);
-  const oldest = async (port: number | null) =>
-    sample((await get(port, '/metrics')).text, 'rowhook_oldest_undelivered_seconds');
-  for (const { httpPort } of [daemon, other])
-    await waitUntil('each tells its age', async () => (await oldest(httpPort)) > 1);
-  await blocker.query('rollback');
-  await blocker.end();
+  try {
+    await blocker.query('begin; lock table rowhook.webhook_logs in access exclusive mode');
+    await write();
+    const healths = () => Promise.all([daemon, other].map(({ httpPort }) => get(httpPort, '/healthz')));
+    const [why] = await waitUntil('the one that holds its lane is not, and the other one is', async () => {
+      const all = await healths();
+      const unhealthy = all.filter(({ status, text }) => status === 503 && text.startsWith('nothing flows'));
+      return unhealthy.length === 1 && all.some(({ status }) => status === 200) && unhealthy;
+    });
+    expect(why?.text).toMatch(
+      /^nothing flows: the oldest undelivered event is \d+ s old, and the positions of \d+ lanes do not move\n$/,
+    );
+    const oldest = async (port: number | null) =>
+      sample((await get(port, '/metrics')).text, 'rowhook_oldest_undelivered_seconds');
+    for (const { httpPort } of [daemon, other])
+      await waitUntil('each tells its age', async () => (await oldest(httpPort)) > 1);
+  } finally {
+    // its transaction ends with it
+    await blocker.end();
+  }
   await both(200);
-  await Promise.all([other.stop(), daemon.stop()]);
 });
 
 test.each([
   ['the database refuses to record', 'insert on rowhook.webhook_logs'],
   ['one session after the other fails', 'select on rowhook.webhook_configurations'],
 ])('nor while %s', async (_, privilege) => {
-  const { daemon, write, both } = await deliveringTo('/failing');
+  const { write, both } = await deliveringTo('/failing');
   await database.query(`revoke ${privilege} from rowhook_daemon`);
   try {
     await write();
@@ -183,7 +196,6 @@ test.each([
     await database.query(`grant ${privilege} to rowhook_daemon`);
   }
   await both(200);
-  await daemon.stop();
 });
 
 test('it tells what is parked and its round trips, and names tenants and webhooks only when asked to', async () => {
@@ -196,7 +208,7 @@ test('it tells what is parked and its round trips, and names tenants and webhook
   expect(sample(await scrape(), 'rowhook_database_round_trip_seconds_count')).toBeGreaterThan(0);
   await daemon.stop();
 
-  const next = await startTestDaemon(database, { httpPort: await freePort() });
+  const next = await start();
   const parked = (text: string, state: string) => sample(text, `rowhook_parked_deliveries{state="${state}"}`);
   const text = await waitUntil('the parked one is counted', async () => {
     const scraped = (await get(next.httpPort, '/metrics')).text;
@@ -205,5 +217,4 @@ test('it tells what is parked and its round trips, and names tenants and webhook
   expect(parked(text, 'failed')).toBe(0);
   expect(text).not.toContain(tenant);
   expect(text).not.toContain(webhookId);
-  await next.stop();
 });

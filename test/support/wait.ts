@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export async function waitUntil<T>(
   description: string,
   condition: () => T | Promise<T>,
-  { timeoutMs = 20_000, everyMs = 20 } = {},
+  { timeoutMs = 60_000, everyMs = 20 } = {},
 ): Promise<Exclude<NonNullable<T>, false | 0 | ''>> {
   const until = performance.now() + timeoutMs;
   for (;;) {
