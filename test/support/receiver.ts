@@ -83,7 +83,7 @@ export async function startReceiver(options: { port?: number } = {}): Promise<Re
     requestsTo: (path) => requests.filter((request) => request.path === path || pathname(request) === path),
     url: (path = '/') => `http://127.0.0.1:${port}${path}`,
     respond: (path, behaviour) => behaviours.set(path, behaviour),
-    waitFor: (what, { count = typeof what === 'number' ? what : 1, timeoutMs = 20_000 } = {}) => {
+    waitFor: (what, { count = typeof what === 'number' ? what : 1, timeoutMs = 60_000 } = {}) => {
       const matches = typeof what === 'number' ? () => true : what;
       const found = requests.filter(matches).slice(0, count);
       if (found.length >= count) return Promise.resolve(found);
