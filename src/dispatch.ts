@@ -216,17 +216,17 @@ export class Dispatcher {
   #tick(): void {
     const now = performance.now();
     this.#stalls.tick(now);
-    const isHeld = (since: number) => this.#stalls.between(since, now) > HOLD_MS;
+    const before = this.#stalls.since(HOLD_MS, now);
     if (this.#queues.size === 0 && this.#flights.slots === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
     for (const queue of this.#queues.values()) {
-      if (isHeld(queue.heldSince)) this.#parkAll(queue);
+      if (queue.heldSince < before) this.#parkAll(queue);
       if (queue.length > 0) this.#turns.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
     }
-    for (const ticket of this.#flights.hold(isHeld, (queue) => this.#turns.isSuspect(queue))) {
+    for (const ticket of this.#flights.hold(before, (queue) => this.#turns.isSuspect(queue))) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
       // of a webhook that was deleted nothing is kept
       if (!queue) ticket.settle();

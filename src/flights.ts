@@ -119,11 +119,11 @@ export class Flights {
     return lanes;
   }
 
-  /** What has been under way for long, by the time of its start: it is held from now on. */
-  hold(isLong: (startedAt: number) => boolean, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
+  /** What was started before this time, by performance.now(): it is held from now on. */
+  hold(before: number, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
     const held: Ticket[] = [];
     for (const [ticket, flight] of this.#flying) {
-      if (!isLong(flight.startedAt)) break;
+      if (flight.startedAt >= before) break;
       held.push(ticket);
       if (flight.isHeld) continue;
       flight.isHeld = true;

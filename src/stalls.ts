@@ -6,13 +6,10 @@
 /** A tick may be so late without a reason to speak of. */
 const LATE_MS = 100;
 
-/** Nothing is asked about longer ago. */
-const KEPT_MS = 60_000;
-
 export class Stalls {
   readonly #everyMs: number;
   #tickedAt = performance.now();
-  /** When each ended, and how long it took. */
+  /** When each ended, and how long it took; the latest first, and those that still matter. */
   #stalls: { endedAt: number; ms: number }[] = [];
 
   /** It will be told every `everyMs` that the loop turns. */
@@ -28,13 +25,20 @@ export class Stalls {
   tick(now: number): void {
     const late = now - this.#tickedAt - this.#everyMs;
     this.#tickedAt = now;
-    if (late <= LATE_MS) return;
-    this.#stalls = this.#stalls.filter(({ endedAt }) => now - endedAt < KEPT_MS);
-    this.#stalls.push({ endedAt: now, ms: late });
+    if (late > LATE_MS) this.#stalls.unshift({ endedAt: now, ms: late });
   }
 
-  /** Milliseconds between two times by performance.now(), the second one now, without those in which the daemon stood still. */
-  between(since: number, now: number): number {
-    return this.#stalls.reduce((ms, stall) => (stall.endedAt > since ? ms - stall.ms : ms), now - since);
+  /** The time by performance.now() since which `ms` have passed until now, without those in which the daemon stood still. */
+  since(ms: number, now: number): number {
+    let [left, at] = [ms, now];
+    for (const [i, stall] of this.#stalls.entries()) {
+      if (at - stall.endedAt >= left) {
+        this.#stalls.length = i;
+        break;
+      }
+      left -= at - stall.endedAt;
+      at = stall.endedAt - stall.ms;
+    }
+    return at - left;
   }
 }

@@ -7,8 +7,8 @@ import { waitUntil } from './support/wait.ts';
 import { createWebhook } from './support/webhook.ts';
 
 // few enough to be delivered within a second also where the processors are busy
-const events = 300;
-const pausedAfter = 30;
+const events = 100;
+const pausedAfter = 20;
 /** Longer than anything may wait in memory for an endpoint, shorter than the lease. */
 const pauseMs = 2_000;
 
