@@ -16,13 +16,14 @@ import { Pending } from './pending.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
 import { READ_BACK_WEBHOOKS_MAX, ReadBack, type ReadBackOptions } from './readback.ts';
-import { Stalls } from './stalls.ts';
+import { SpareTime } from './spare-time.ts';
 import { Standstill } from './standstill.ts';
 import { TenantLimits } from './tenant-limits.ts';
 import { Turns } from './turns.ts';
 
-/** How long a delivery may hold the position of its lane. */
+/** How long a delivery may hold the position of its lane: of the time that the daemon has to spare, and by the clock. */
 const HOLD_MS = 1_000;
+const HOLD_MS_MAX = 10_000;
 
 /** How often held deliveries, due ones, rate limits and idle queues are looked at, while there are queues. */
 const TICK_MS = 50;
@@ -48,7 +49,7 @@ export class Dispatcher {
   readonly #readBack: ReadBack;
   readonly #turns: Turns;
   readonly #flights: Flights;
-  readonly #stalls = new Stalls(TICK_MS);
+  readonly #spareTime = new SpareTime(HOLD_MS, TICK_MS);
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -209,14 +210,13 @@ export class Dispatcher {
 
   #keepTicking(): void {
     if (this.#stopped || this.#timer) return;
-    this.#stalls.begin();
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   #tick(): void {
     const now = performance.now();
-    this.#stalls.tick(now);
-    const before = this.#stalls.since(HOLD_MS, now);
+    this.#spareTime.tick(now, this.#flights.areUnrecorded);
+    const before = Math.max(this.#spareTime.since, now - HOLD_MS_MAX);
     if (this.#queues.size === 0 && this.#flights.slots === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;

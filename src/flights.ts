@@ -6,6 +6,7 @@
  * held: it keeps its slot, and it makes its webhook a suspect, as a failed attempt does. Suspects together get two thirds of the
  * slots, and so do attempts that are not held yet. So when all at once everything hangs that is under way, a third of the
  * slots is left a second later, for other webhooks, one each: 40 webhooks that hung made healthy ones wait for 18 s, now for 1 s.
+ * Attempts that have ended and wait for their log row are no part of the shares: with them, a drain stood still for a commit.
  */
 import { withoutEcho } from './echo.ts';
 import { withinHeap } from './heap.ts';
@@ -74,16 +75,22 @@ export class Flights {
     return this.#slotsByLane.get(lane) ?? 0;
   }
 
+  /** The slots are taken by attempts that have ended, for the most part: it is the recorder that is slow. */
+  get areUnrecorded(): boolean {
+    return !this.hasSlot && this.#slots > 2 * this.#flying.size;
+  }
+
   /** There is a slot for somebody. */
   get hasSlot(): boolean {
     if (this.#slots >= this.#options.maxInFlight || this.#bytes >= BODY_BYTES_MAX) return false;
-    return this.#slots - this.#held < this.#share && this.#bytes - this.#heldBytes < SHARE * BODY_BYTES_MAX;
+    // not of all slots: an attempt that has ended cannot hang, and is recorded soon
+    return this.#flying.size - this.#held < this.#share && this.#bytes - this.#heldBytes < SHARE * BODY_BYTES_MAX;
   }
 
   /** There is one for this webhook. */
   hasSlotFor({ limiter }: WebhookQueue, isSuspect: boolean): boolean {
     if (!this.hasSlot || (isSuspect && this.#suspects >= this.#share)) return false;
-    return this.#slots < this.#share || limiter.inFlight === 0;
+    return this.#flying.size < this.#share || limiter.inFlight === 0;
   }
 
   /** One request: a delivery, or a batch of them. */

@@ -4,6 +4,15 @@ import { USER_AGENT } from './envelope.ts';
 import { heldByOthers } from './held.ts';
 import type { Attempt, Delivery, Entry, Health, Position, RowHead } from './model.ts';
 
+/** The owner, its lanes, and the epoch of each. */
+export type Fence = readonly [owner: string, lanes: number[], epochs: string[]];
+
+/** The lanes that are still the owner's, who keeps them until the transaction ends. */
+export const FENCE = `
+  select l.lane from rowhook.webhook_lanes l
+    join unnest($2::smallint[], $3::bigint[]) as mine (lane, epoch) using (lane, epoch)
+   where l.owner = $1 order by l.lane for share of l`;
+
 /** A column of webhook_logs: what it is made of, and how; $ stands for it, as text. */
 interface LogColumn {
   name: string;
@@ -60,15 +69,26 @@ const FIELD_END = '\x1f';
 // a row took PostgreSQL 31 us, of which 21 were json_to_recordset; so it takes 20. As one array for each column it took the
 // daemon, which is the first to be full, 10 more. OFFSET 0: a row is split once, and not for every column.
 const LOGS = `
-  insert into rowhook.webhook_logs (${LOG_COLUMNS.map(({ name }) => name).join(', ')}, user_agent)
-  select ${LOG_COLUMNS.map(({ from }, i) => from.replace('$', `field[${i + 1}]`)).join(', ')}, '${USER_AGENT}'
-    from (select string_to_array(record, chr(31), '') as field from string_to_table($1, chr(30)) as record offset 0) as r`;
+  with held as materialized (${FENCE}), logged as (
+    insert into rowhook.webhook_logs (${LOG_COLUMNS.map(({ name }) => name).join(', ')}, user_agent)
+    select ${LOG_COLUMNS.map(({ from }, i) => from.replace('$', `field[${i + 1}]`)).join(', ')}, '${USER_AGENT}'
+      from (select string_to_array(record, chr(31), '') as field from string_to_table($4, chr(30)) as record offset 0) as r
+     where (select count(*) from held) = cardinality($2::smallint[])
+  )
+  select from held`;
 
-export async function recordLogs(client: pg.ClientBase, attempts: readonly Attempt[]): Promise<void> {
+/** Returns whether all lanes are held still; if not, nothing was written. A transaction by itself, or part of a larger one. */
+export async function recordLogs(
+  client: pg.ClientBase | pg.Pool,
+  attempts: readonly Attempt[],
+  fence: Fence,
+): Promise<boolean> {
   const now = performance.now();
   // an empty field is null
   const recordOf = (attempt: Attempt) => LOG_COLUMNS.map(({ value }) => value(attempt, now)).join(FIELD_END);
-  await client.query({ name: 'rowhook_record_logs', text: LOGS, values: [attempts.map(recordOf).join(RECORD_END)] });
+  const values = [...fence, attempts.map(recordOf).join(RECORD_END)];
+  const { rowCount } = await client.query({ name: 'rowhook_record_logs', text: LOGS, values });
+  return rowCount === fence[1].length;
 }
 
 // A webhook that was deleted meanwhile leaves no orphans. What was parked together is due in order, a batch all at once.

@@ -161,9 +161,15 @@ test('endpoints that hang, crawl or fail do not change the latency of healthy on
   } while (!((ratios.at(-1) as number) < ratioMax) && ratios.length < runsMax);
   expect(Math.min(...ratios.filter(Number.isFinite))).toBeLessThan(ratioMax);
 
-  const { rows } = await withBad.database.pool.query<{ behind: string }>(
-    `select count(*) as behind from rowhook.webhook_outbox o join rowhook.webhook_lanes l using (lane)
-      where not pg_visible_in_snapshot(o.xid, l.from_snapshot) and o.occurred_at < now() - interval '5 seconds'`,
-  );
-  expect(rows[0]?.behind).toBe('0');
+  // by now the daemon has time to spare, and the hanging attempts go on for half a minute
+  await waitUntil('no position is held', async () => (await behind(withBad)) === 0, 15_000);
 });
+
+/** Events that no position covers. */
+async function behind({ database }: Side): Promise<number> {
+  const [row] = await database.query<{ count: number }>(
+    `select count(*)::int as count from rowhook.webhook_outbox o join rowhook.webhook_lanes l using (lane)
+      where not pg_visible_in_snapshot(o.xid, l.from_snapshot)`,
+  );
+  return row?.count ?? 0;
+}

@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto';
 // What RECORD writes is what there was, to the character.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Attempt, Delivery } from '../src/model.ts';
-import { recordLogs } from '../src/record-rows.ts';
+import { type Fence, recordLogs } from '../src/record-rows.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 
 const webhookId = '6b1f7c1e-95a4-4b4e-9a57-0a5fd2b5b0f1';
@@ -63,6 +64,9 @@ const unanswered: Attempt = {
   retryInMs: null,
 };
 
+/** Every lane of none is held. */
+const noLanes: Fence = [randomUUID(), [], []];
+
 let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase();
@@ -71,7 +75,8 @@ afterAll(() => database.drop());
 
 test('text of any kind, empty text and nothing at all are logged as they are', async () => {
   const client = await database.pool.connect();
-  await recordLogs(client, [answered(1, odd, odd), answered(2, 'plain', ''), unanswered]);
+  const written = await recordLogs(client, [answered(1, odd, odd), answered(2, 'plain', ''), unanswered], noLanes);
+  expect(written).toBe(true);
   client.release();
   const rows = await database.query(
     `select tenant_id, delivery_id, event_id, event_type, attempt, status, code, response_status, response_body, response_headers,
@@ -121,4 +126,18 @@ test('text of any kind, empty text and nothing at all are logged as they are', a
       due_later: null,
     },
   ]);
+});
+
+test('nothing is logged once a lane has another owner, or another epoch of the same', async () => {
+  const us = randomUUID();
+  await database.query(`update rowhook.webhook_lanes set owner = '${us}', epoch = 7 where lane in (3, 4)`);
+  const logged = () => database.query<{ count: number }>('select count(*)::int as count from rowhook.webhook_logs');
+  const before = await logged();
+  const log = (...fence: Fence) => recordLogs(database.pool, [answered(9, 'plain', '')], fence);
+  expect(await log(us, [3, 5], ['7', '7'])).toBe(false);
+  expect(await log(us, [3, 4], ['7', '6'])).toBe(false);
+  expect(await log(randomUUID(), [3], ['7'])).toBe(false);
+  expect(await logged()).toEqual(before);
+  expect(await log(us, [3, 4], ['7', '7'])).toBe(true);
+  expect(await logged()).not.toEqual(before);
 });
