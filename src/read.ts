@@ -55,32 +55,41 @@ export async function asReader<T>(client: pg.ClientBase, read: () => Promise<T>)
 export interface Pulse {
   snapshot: string;
   sequenceValue: string;
+  /** What rowhook.doorbell says. */
+  doorbell: string;
 }
 
-const COLUMNS = `id, lane, tenant_id, source_id, array_to_string(event_types, ',') as event_types, row_key,
-  floor(extract(epoch from occurred_at) * 1000)::bigint as occurred_at, data, previous, truncated, test_webhook_id,
-  coalesce(octet_length(data::text), 0) + coalesce(octet_length(previous::text), 0) as bytes`;
+const COLUMNS =
+  'id, lane, tenant_id, source_id, event_types, row_key, occurred_at, data, previous, truncated, test_webhook_id';
 
-/** The outer query cuts the rows off where their bytes cross $4; a running total needs no sort. */
+/**
+ * Rows of the outbox as they are sent, cut off where their bytes cross the most; a running total needs no sort. `rows` selects COLUMNS
+ * and has a limit, so that no expression is computed below it: there each of 16 scans would have to get it ready, and a read that finds
+ * nothing take 200 us more.
+ */
 const WITHIN_BYTES = (rows: string) => `
-  select * from (select r.*, sum(bytes) over (rows unbounded preceding) as bytes_so_far from (${rows}) as r) as t
+  select * from (
+    select r.*, sum(bytes) over (rows unbounded preceding) as bytes_so_far from (
+      select id, lane, tenant_id, source_id, array_to_string(event_types, ',') as event_types, row_key,
+             floor(extract(epoch from occurred_at) * 1000)::bigint as occurred_at, data, previous, truncated, test_webhook_id,
+             coalesce(octet_length(data::text), 0) + coalesce(octet_length(previous::text), 0) as bytes
+        from (${rows}) as o) as r) as t
    where bytes_so_far - bytes <= ${PAYLOAD_BYTES_MAX}`;
 
-// The first row carries the snapshot of the statement itself. $1 S1's xmax, $2 the transactions S1 saw running, $3 lanes.
-const READ_HOT = {
-  name: 'rowhook_read_hot',
-  query_timeout: READ_MS_MAX,
-  text: `
+// The first row carries the snapshot of the statement itself. $1 lanes, $2 S1's xmax, $3 the transactions S1 saw running
+const readHot = (branches: readonly string[]) => `
   select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id, null::int as source_id,
          clock_timestamp()::text as event_types, (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
          null::bigint as occurred_at, null::json as data, null::json as previous, null::boolean as truncated,
          null::uuid as test_webhook_id, 0 as bytes, 0 as bytes_so_far
-  union all (${WITHIN_BYTES(`
-    (select ${COLUMNS} from rowhook.webhook_outbox where xid >= $1::xid8 and lane = any ($3::smallint[])
-     union all
-     select ${COLUMNS} from rowhook.webhook_outbox where xid = any ($2::xid8[]) and lane = any ($3::smallint[]))
-    limit ${CHANGES_MAX + 1}`)})`,
-};
+  union all (${WITHIN_BYTES(`${branches.join(' union all ')} limit ${CHANGES_MAX + 1}`)})`;
+
+const LATER = `(select ${COLUMNS} from rowhook.webhook_outbox where xid >= $2::xid8 and lane = any ($1::smallint[]))`;
+const STRAGGLERS = `(select ${COLUMNS} from rowhook.webhook_outbox where xid = any ($3::xid8[]) and lane = any ($1::smallint[]))`;
+
+// Mostly S1 saw nothing running, and half of the scans need not be set up: 100 us instead of 170 where nothing is found.
+const READ_HOT = { name: 'rowhook_read_hot', query_timeout: READ_MS_MAX, text: readHot([LATER, STRAGGLERS]) };
+const READ_HOT_LATER = { name: 'rowhook_read_hot_later', query_timeout: READ_MS_MAX, text: readHot([LATER]) };
 
 // $1 S1's xmax, $2 what S1 saw running, $3 lanes, $4 S1, $5 S2: the smallest id of the window, less one
 // It looks at every row of the window once: 10 million are a matter of minutes on a slow disk.
@@ -112,7 +121,9 @@ const READ_PAGE = {
 const READ_PULSE = {
   name: 'rowhook_read_pulse',
   query_timeout: PULSE_MS_MAX,
-  text: 'select pg_current_snapshot()::text, (select last_value from rowhook.webhook_outbox_id_seq)::text',
+  text: `
+  select pg_current_snapshot()::text, (select last_value from rowhook.webhook_outbox_id_seq)::text,
+         (select last_value from rowhook.doorbell)::text`,
 };
 
 /** Text in, text out: no value of the hot path is parsed by the driver. */
@@ -120,7 +131,8 @@ const RAW = { rowMode: 'array' as const, types: { getTypeParser: () => (value: s
 
 export async function readPulse(client: pg.ClientBase): Promise<Pulse> {
   const [row] = (await client.query({ ...READ_PULSE, ...RAW })).rows as string[][];
-  return { snapshot: row?.[0] as string, sequenceValue: row?.[1] as string };
+  const [snapshot, sequenceValue, doorbell] = row as [string, string, string];
+  return { snapshot, sequenceValue, doorbell };
 }
 
 /** Reads the next window, or the next page of a large one. `until`, if given, ends the window instead of now. */
@@ -133,7 +145,10 @@ export async function readWindow(
   if (position.to !== null) return readPage(client, lanes, position);
   if (until) return startPaging(client, lanes, position, { ...until, to: null, lastId: null });
   const { xmax, running } = parseSnapshot(position.from);
-  const { rows } = await client.query({ ...READ_HOT, ...RAW, values: [xmax, running, lanes] });
+  const { rows } =
+    running.length === 0
+      ? await client.query({ ...READ_HOT_LATER, ...RAW, values: [lanes, xmax] })
+      : await client.query({ ...READ_HOT, ...RAW, values: [lanes, xmax, running] });
   const [head, ...changes] = rows as RawRow[];
   const now: Position = {
     from: head?.[2] as string,

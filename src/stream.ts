@@ -5,7 +5,7 @@
  * group reads on by itself, and a group that is behind reads its next window up to where the first one is, to join it there.
  */
 import type pg from 'pg';
-import { Doorbell } from './doorbell.ts';
+import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
 import { withinHeap } from './heap.ts';
 import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
@@ -17,6 +17,9 @@ const READ_AHEAD_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 32);
 
 /** How soon it is looked whether there is room again. */
 const FULL_PAUSE_MS = 2;
+
+type Seen = Pick<Pulse, 'snapshot' | 'sequenceValue'>;
+const NOTHING_SEEN: Seen = { snapshot: '', sequenceValue: '' };
 
 /** Lanes at the same position. `stamp` counts snapshots: a larger one was taken later. */
 interface Group {
@@ -30,8 +33,8 @@ export interface StreamOptions {
   lent: boolean;
   /** A ring would be heard now. */
   hears(): boolean;
-  /** Of the outbox, before it sleeps; for tests that let it sleep often. */
-  silenceMs?: number;
+  /** See doorbell.ts; for tests that let it sleep often. */
+  calm?: Calm;
   /** Deliveries in memory, and characters of their payloads. */
   pending(): { count: number; size: number };
   take(lanes: readonly number[], window: Window): Promise<void>;
@@ -49,7 +52,8 @@ export class Stream {
   #stamps = 0;
   /** To be done between two windows. */
   #errands: (() => void)[] = [];
-  #rang = false;
+  /** Since the last read. */
+  #rings = 0;
   #stopping = false;
   #ended = false;
   #wake: () => void = () => {};
@@ -59,7 +63,7 @@ export class Stream {
   constructor(client: pg.Client, options: StreamOptions) {
     this.#client = client;
     this.#options = options;
-    this.#doorbell = new Doorbell(client, options.hears, options.silenceMs);
+    this.#doorbell = new Doorbell(client, options.hears, options.calm);
   }
 
   /** How long ago the loop should have turned, in milliseconds. */
@@ -69,7 +73,7 @@ export class Stream {
 
   /** Somebody says that there is something to read. */
   ring(): void {
-    this.#rang = true;
+    this.#rings += 1;
     this.#wake();
   }
 
@@ -115,39 +119,57 @@ export class Stream {
   /** Reads until stop(). */
   async run(): Promise<void> {
     await this.#doorbell.setAwake();
-    let pulse: Pulse = { snapshot: '', sequenceValue: '' };
+    let seen: Seen = NOTHING_SEEN;
     let unrung = false;
     while (!this.#stopping) {
       this.#nextTurnAt = performance.now();
       this.#runErrands();
-      if (this.#rang) {
-        this.#rang = false;
-        await this.#doorbell.wake();
-      }
       const pending = this.#options.pending();
       if (pending.count >= READ_AHEAD_MAX || pending.size >= READ_AHEAD_SIZE_MAX) {
         await this.#pause(FULL_PAUSE_MS);
         continue;
       }
-      const before = pulse;
-      pulse = await readPulse(this.#client);
-      const written = pulse.sequenceValue !== before.sequenceValue;
-      if (written) await this.#doorbell.wake();
-      if (written || pulse.snapshot !== before.snapshot || this.#groups.length > 1) {
+      if (this.#rings > 0) {
+        // whoever rings has committed: there is no need to ask first
+        const rings = this.#rings;
+        this.#rings = 0;
+        unrung = false;
+        await this.#readAll(false);
+        seen = this.#seen;
+        await this.#doorbell.noteNews(rings);
+        continue;
+      }
+      const pulse = await readPulse(this.#client);
+      await this.#doorbell.heed(pulse);
+      const written = idsBetween(seen, pulse);
+      const moved = pulse.snapshot !== seen.snapshot;
+      seen = pulse;
+      if (written > 0 || moved || this.#groups.length > 1) {
         // what is read comes with a later snapshot than this pulse, so after news there is always one more look
-        if (await this.#readAll(unrung)) {
+        const news = await this.#readAll(unrung);
+        // also of lanes that are not ours: all daemons share one doorbell
+        if (written > 0) await this.#doorbell.noteNews(this.#doorbell.mode === 'awake' ? written : 1);
+        if (news) {
           unrung = false;
-          pulse = { snapshot: '', sequenceValue: pulse.sequenceValue };
+          seen = this.#seen;
           continue;
         }
       }
-      const waited = await this.#pause(await this.#doorbell.rest(pulse.snapshot));
-      unrung = waited && this.#doorbell.mode === 'asleep';
+      const restMs = await this.#doorbell.rest(pulse);
+      const waited = this.#rings === 0 && (await this.#pause(restMs));
+      unrung = waited && restMs === SAFETY_POLL_MS;
     }
     this.#ended = true;
     this.#runErrands();
     // another daemon may be asleep: nobody would ring for it
     if (this.#doorbell.mode !== 'awake') await this.#doorbell.setAwake();
+  }
+
+  /** As far as everything has been read. */
+  get #seen(): Seen {
+    const [head, ...others] = this.#groups;
+    if (!head || others.length > 0 || !isBetween(head)) return NOTHING_SEEN;
+    return { snapshot: head.position.from, sequenceValue: head.position.sequenceValue };
   }
 
   /** One window of each group. Returns whether there was news, or may be more. */
@@ -178,7 +200,7 @@ export class Stream {
 
   /** Waits for a ring or a stop, this long at most; false: one came. */
   async #pause(ms: number): Promise<boolean> {
-    if (this.#rang || this.#stopping || this.#errands.length > 0) return false;
+    if (this.#stopping || this.#errands.length > 0) return false;
     this.#nextTurnAt = performance.now() + ms;
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(true), ms);
@@ -188,6 +210,12 @@ export class Stream {
       };
     });
   }
+}
+
+/** Ids of the outbox that were taken in between; at first 1, whatever it was. */
+function idsBetween(seen: Seen, { sequenceValue }: Seen): number {
+  if (seen === NOTHING_SEEN) return 1;
+  return Number(BigInt(sequenceValue) - BigInt(seen.sequenceValue));
 }
 
 /** It is not inside a large window. */

@@ -86,6 +86,24 @@ const insert = (by: pg.Client | TestDatabase = database) => {
     .then(() => id);
 };
 
+/** Writes until somebody is awake, who stays so for half a second at least. */
+const wakes = () =>
+  waitUntil('somebody is awake', async () => {
+    await Promise.all(Array.from({ length: 8 }, () => insert()));
+    return (await bell()) === 1;
+  });
+
+/** Begins a transaction that has written while somebody was awake, and so will not ring. */
+async function beginSilently(writer: pg.Client): Promise<number> {
+  for (;;) {
+    await wakes();
+    await writer.query('begin');
+    const id = await insert(writer);
+    if ((await bell()) === 1) return id;
+    await writer.query('rollback');
+  }
+}
+
 /** Resolves to how long it took. */
 async function arrives(id: number, since = performance.now()): Promise<number> {
   await receiver.waitFor((request) => JSON.parse(request.body.toString()).data.id === id, {
@@ -128,7 +146,6 @@ describe('a silent outbox', () => {
   test('lets the daemon sleep: the reader asks nothing, only the heartbeat goes on', async () => {
     daemon = await startTestDaemon(database);
     expect(await arrives(await insert())).toBeLessThan(atOnceMs);
-    expect(await bell()).toBe(1);
     await fallsAsleep();
     const [reader, heart] = [await lastActive('rowhook reader'), await lastActive('rowhook listen')];
     await waitUntil('the heart beats', async () => (await lastActive('rowhook listen')) > heart);
@@ -140,27 +157,35 @@ describe('a silent outbox', () => {
     expect(await bell()).toBe(1);
   });
 
-  test('ends with a ring: the event arrives at once, and the doorbell says that somebody is awake', async () => {
+  test('is broken by a ring: the event arrives at once, and the daemon sleeps on', async () => {
     daemon = await startTestDaemon(database);
     await fallsAsleep();
     const ear = await listener();
     const took = await arrives(await insert());
     expect(took).toBeLessThan(atOnceMs);
-    expect(await bell()).toBe(1);
-    // the writer's, and that of the daemon for other daemons
-    expect(await ear.rings()).toBe(2);
-    console.log(`woken by a ring, an event arrived after ${took.toFixed(0)} ms`);
+    expect(await bell()).toBe(2);
+    expect(await ear.rings()).toBe(1);
+    console.log(`rung for, an event arrived after ${took.toFixed(0)} ms`);
     await ear.close();
   });
 
-  test('ends with a ring also for emit(), and for a change of a webhook', async () => {
+  test('is broken by a ring also for emit(), and for a change of a webhook', async () => {
     daemon = await startTestDaemon(database);
     await fallsAsleep();
     await database.query("select rowhook.emit('payment.received', '{\"id\":\"emitted\"}', 'acme')");
     await receiver.waitFor((request) => request.body.includes('emitted'), { timeoutMs: atOnceMs });
     await fallsAsleep();
+    const before = await lastActive('rowhook reader');
     await database.query("update rowhook.webhook_configurations set name = 'renamed'");
-    await waitUntil('the daemon is awake', async () => (await bell()) === 1, { timeoutMs: atOnceMs });
+    await waitUntil('it is read', async () => (await lastActive('rowhook reader')) > before, { timeoutMs: atOnceMs });
+  });
+
+  test('is over when the rings come close together: the doorbell says that somebody is awake', async () => {
+    daemon = await startTestDaemon(database);
+    await fallsAsleep();
+    await wakes();
+    expect(await arrives(await insert())).toBeLessThan(atOnceMs);
+    await fallsAsleep();
   });
 
   test('ends for a writer whose snapshot is from before the daemon slept', async () => {
@@ -199,9 +224,9 @@ describe('a listener whose packets are dropped both ways', () => {
     while (polled.length < 3) {
       await sleep(1_500);
       polled.push(await arrives(await insert()));
-      expect(await bell()).toBe(1);
     }
     heal();
+    await waitUntil('it listens again', async () => (await lastActive('rowhook listen')) > 0);
     await fallsAsleep();
     const rung = await arrives(await insert());
     const all = [lost, ...polled, rung].map((ms) => ms.toFixed(0));
@@ -219,12 +244,15 @@ describe('an awake daemon', () => {
   test('is rung by no writer', async () => {
     daemon = await startTestDaemon(database);
     const ear = await listener();
-    await arrives(await insert());
-    const before = await ear.rings();
-    let last = 0;
-    for (let round = 0; round < 100; round++) last = await insert();
-    await arrives(last);
-    expect((await ear.rings()) - before).toBe(0);
+    // it dozes off when a machine stands still for half a second, so some tries are given up
+    const rings: number[] = [];
+    while (rings.length < 10 && rings.at(-1) !== 0) {
+      await wakes();
+      const before = await ear.rings();
+      for (let round = 0; round < 100; round++) await insert();
+      rings.push((await ear.rings()) - before);
+    }
+    expect(rings.at(-1)).toBe(0);
     await ear.close();
   });
 });
@@ -232,17 +260,14 @@ describe('an awake daemon', () => {
 describe('a transaction that has seen the daemon awake, and never rings,', () => {
   test('is waited for before the daemon sleeps', async () => {
     daemon = await startTestDaemon(database);
-    await arrives(await insert());
     const ear = await listener();
     const writer = await client();
-    await writer.query('begin');
-    const id = await insert(writer);
+    const id = await beginSilently(writer);
     const before = await ear.rings();
     await waitUntil('the daemon is drowsy', async () => (await bell()) === 2);
-    // another one comes and goes, and lets it become drowsy again
+    // another one comes and goes
     const other = await insert();
     await arrives(other);
-    await waitUntil('the daemon is drowsy again', async () => (await bell()) === 2);
     await pollsOn();
     const rung = await ear.rings();
     await writer.query('commit');
@@ -256,10 +281,8 @@ describe('a transaction that has seen the daemon awake, and never rings,', () =>
 
   test('is waited for when it is prepared, for as long as that lasts', async () => {
     daemon = await startTestDaemon(database);
-    await arrives(await insert());
     const writer = await client();
-    await writer.query('begin');
-    const id = await insert(writer);
+    const id = await beginSilently(writer);
     await writer.query("prepare transaction 'drowsy'");
     await waitUntil('the daemon is drowsy', async () => (await bell()) === 2);
     await pollsOn();

@@ -162,7 +162,7 @@ test('endpoints that hang, crawl or fail do not change the latency of healthy on
   expect(Math.min(...ratios.filter(Number.isFinite))).toBeLessThan(ratioMax);
 
   // by now the daemon has time to spare, and the hanging attempts go on for half a minute
-  await waitUntil('no position is held', async () => (await behind(withBad)) === 0, 15_000);
+  await waitUntil('no position is held', async () => (await behind(withBad)) === 0, { timeoutMs: 15_000 });
 });
 
 /** Events that no position covers. */

@@ -94,6 +94,8 @@ export class Stage {
     const name = `bench_${randomBytes(6).toString('hex')}`;
     await connected(this.server.url, (client) => client.query(`create database ${name} template ${TEMPLATE}`));
     const client = new pg.Client(this.server.urlOf(name));
+    // it shows at the next query; else it would hide why the measurement ended
+    client.on('error', () => {});
     await client.connect();
     const database = new Database(
       this,

@@ -81,7 +81,8 @@ export class Sleepers {
     const stream = new Stream(reader, {
       lent: false,
       hears: () => bell?.hears ?? false,
-      silenceMs: 5 + Math.random() * 50,
+      // some are woken by each event, some by a few of them
+      calm: { newsCount: 1 + Math.floor(Math.random() * 3), ms: 5 + Math.random() * 50 },
       pending: () => ({ count: 0, size: 0 }),
       take: async (_, window) => this.#take(window),
       onCaughtUp: () => {},
