@@ -55,7 +55,7 @@ export function latency(stage: Stage): Promise<Figure[]> {
       await relay.ask('relay', { ...floodOf(stage, { sample } as Marks, 0), url: database.url });
       const situations = [
         { name: 'asleep', events: stage.size(30, 3), everyMs: ASLEEP_MS },
-        { name: 'awake, 10 events/s', events: stage.size(300, 20), everyMs: 100 },
+        { name: '10 events/s', events: stage.size(300, 20), everyMs: 100 },
         { name: '200 events/s', events: stage.size(4_000, 100), everyMs: 5 },
       ];
       const figures: Figure[] = [];
