@@ -19,7 +19,7 @@ export interface Calm {
   ms: number;
 }
 
-/** 32 and 64 a second: there a ring and a poll cost as much CPU, and with a flush of 2 ms the lock is held for a tenth of the time. */
+/** 32 and 64 a second: there a ring and a poll cost as much CPU, and with a flush of 2 ms the lock is held for an eighth of the time. */
 const CALM: Calm = { newsCount: 16, ms: 500 };
 const POLL_AWAKE_MS = 2;
 const POLL_DROWSY_MS_MAX = 250;

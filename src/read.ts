@@ -64,8 +64,8 @@ const COLUMNS =
 
 /**
  * Rows of the outbox as they are sent, cut off where their bytes cross the most; a running total needs no sort. `rows` selects COLUMNS
- * and has a limit, so that no expression is computed below it: there each of 16 scans would have to get it ready, and a read that finds
- * nothing take 200 us more.
+ * and has a limit, so that no expression is computed below it, where each of 16 scans would have to get it ready: a read that finds
+ * nothing takes PostgreSQL 118 us, and took 135.
  */
 const WITHIN_BYTES = (rows: string) => `
   select * from (
@@ -87,7 +87,7 @@ const readHot = (branches: readonly string[]) => `
 const LATER = `(select ${COLUMNS} from rowhook.webhook_outbox where xid >= $2::xid8 and lane = any ($1::smallint[]))`;
 const STRAGGLERS = `(select ${COLUMNS} from rowhook.webhook_outbox where xid = any ($3::xid8[]) and lane = any ($1::smallint[]))`;
 
-// Mostly S1 saw nothing running, and half of the scans need not be set up: 100 us instead of 170 where nothing is found.
+// Mostly S1 saw nothing running, and half of the scans need not be set up: 73 us instead of 118.
 const READ_HOT = { name: 'rowhook_read_hot', query_timeout: READ_MS_MAX, text: readHot([LATER, STRAGGLERS]) };
 const READ_HOT_LATER = { name: 'rowhook_read_hot_later', query_timeout: READ_MS_MAX, text: readHot([LATER]) };
 

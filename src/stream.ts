@@ -73,6 +73,8 @@ export class Stream {
 
   /** Somebody says that there is something to read. */
   ring(): void {
+    // who is awake polls soon anyway, and anybody may NOTIFY, as often as he likes
+    if (this.#doorbell.mode === 'awake') return;
     this.#rings += 1;
     this.#wake();
   }
