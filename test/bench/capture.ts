@@ -16,7 +16,7 @@ const client = new pg.Client(server.url);
 await client.connect();
 await migrate(client);
 await client.query(readFileSync(new URL('../../sql/crm.sql', import.meta.url), 'utf8'));
-await client.query("select rowhook.watch_preset('crm'); set synchronous_commit = off; set rowhook.mute = 'off'");
+await client.query("set synchronous_commit = off; set rowhook.mute = 'off'");
 const pid = (await client.query('select pg_backend_pid() as pid')).rows[0].pid;
 
 /** Nanoseconds on a CPU. */
@@ -81,7 +81,8 @@ async function report(situation: string): Promise<void> {
 
 console.log(`PostgreSQL ${server.major}, CPU microseconds     a row of ${ROWS}      a statement of one row`);
 console.log('                           INSERT UPDATE DELETE     INSERT UPDATE DELETE');
-await client.query("set rowhook.mute = 'on'");
+await report('not watched');
+await client.query("select rowhook.watch_preset('crm'); set rowhook.mute = 'on'");
 await report('muted');
 await client.query("set rowhook.mute = 'off'");
 await report('watched, no webhook');
