@@ -18,6 +18,10 @@ const DAEMON = 'bench_daemon';
 const TEMPLATE = 'bench_template';
 const PROGRAM = join(import.meta.dirname, '../../bin/rowhook.ts');
 
+/** A daemon is started as systemd starts it. */
+const UNIT = readFileSync(join(import.meta.dirname, '../../deploy/systemd/rowhook.service'), 'utf8');
+const NODE_FLAGS = /^ExecStart=\S+ ((?:--\S+ )*)/m.exec(UNIT)?.[1]?.trim().split(' ') ?? [];
+
 /** No flush of a disk is measured but where it says so: what is left is what rowhook costs. */
 const SETTINGS = {
   shared_buffers: '512MB',
@@ -114,7 +118,7 @@ export class Stage {
   startDaemon(url: string): Daemon {
     const { profiles } = this.options;
     const log = openSync(join(this.#logs, `${randomBytes(6).toString('hex')}.log`), 'w');
-    const flags = profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [];
+    const flags = [...NODE_FLAGS, ...(profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [])];
     const env = {
       PATH: process.env.PATH,
       DATABASE_URL: url,
