@@ -192,7 +192,7 @@ export class Dispatcher {
     if (this.#breakers.state(queue.webhook.id, this.#options.now()) === 'open') this.#parkAll(queue);
     else if (health === null) queue.makeDue();
     this.#turns.add(queue);
-    if (queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
+    if (queue.isManyDue && queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
     this.#pump();
   }
 

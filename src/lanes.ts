@@ -41,6 +41,7 @@ export async function renewLanes(
   isLeaving: boolean,
   ownsLanes: boolean,
 ): Promise<Renewal> {
+  // without a name: a prepared plan would keep the schema's version for ever, which is constant while it is planned
   const { rows } = await client.query(
     `with gone as (
        delete from rowhook.webhook_daemons where id <> $1 and lease_expires_at < clock_timestamp() - interval '1 minute'),

@@ -42,6 +42,8 @@ export class WebhookQueue {
   readonly readBack = new Set<string>();
   /** Those of them that a replay asked for. */
   readonly replays = new Set<string>();
+  /** More was due than was read back. */
+  moreDue = false;
   /** More of a replay is due than was read back. */
   replaysDue = false;
   #waiting: Ticket[] = [];
@@ -79,6 +81,11 @@ export class WebhookQueue {
   startReading(): void {
     this.dueReading = true;
     this.#dueAt = null;
+  }
+
+  /** The next ones are read as soon as there is room. Single retries are read by the dispatcher's tick, together with those of others. */
+  get isManyDue(): boolean {
+    return this.moreDue || this.replaysDue;
   }
 
   /** Parked deliveries are worth reading: one is due, and few are in memory. */

@@ -63,6 +63,7 @@ export class ReadBack {
   #takeBack(queue: WebhookQueue, { deliveries, moreDue, replaysDue, nextInMs }: Due, sawAll: boolean): void {
     const now = performance.now();
     queue.dueReading = false;
+    queue.moreDue = moreDue;
     queue.replaysDue = replaysDue;
     if (nextInMs !== null) queue.makeDue(now + nextInMs);
     else if (!sawAll) queue.makeDue(now);

@@ -114,13 +114,20 @@ export class Recorder {
       const last = this.#last.splice(0);
       const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
       if (entries.length === 0 && moved.length === 0) return;
-      const heads = await this.#persist(entries, moved);
+      // side by side: what only leaves its log must not wait for what failed, of which there is some in nearly every batch
+      const { logOnly, rest } = divide(entries);
+      await Promise.all([this.#settle(logOnly, []), this.#settle(rest, moved)]);
       for (const [lane, position] of moved) this.#written.set(lane, position);
-      for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
       if (positionsDue) this.#positionsWrittenAt = performance.now();
       for (const { written } of last) written();
-      this.#options.onCommitted(entries, heads);
     } while (this.#hasWork);
+  }
+
+  async #settle(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<void> {
+    if (entries.length === 0 && moved.length === 0) return;
+    const heads = await this.#persist(entries, moved);
+    for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
+    this.#options.onCommitted(entries, heads);
   }
 
   get #arePositionsDue(): boolean {
@@ -188,9 +195,17 @@ export class Recorder {
   }
 }
 
-/** It was delivered or given up at its first attempt: no row waits for it, and its webhook was and is well. */
+/** Delivered or given up at its first attempt: no row waits for it, and its webhook was and is well. */
 function leavesItsLogOnly({ attempt, delivery, wait, health }: Entry): boolean {
   return attempt !== null && wait === 'done' && !delivery.parked && health === undefined;
+}
+
+/** All entries of a delivery stay together: one that was parked and then done in the same batch leaves no row. */
+function divide(entries: readonly Entry[]): { logOnly: Entry[]; rest: Entry[] } {
+  const others = new Set(entries.filter((entry) => !leavesItsLogOnly(entry)).map(({ delivery }) => delivery.id));
+  const isRest = ({ delivery }: Entry) => others.has(delivery.id);
+  if (others.size === 0) return { logOnly: [...entries], rest: [] };
+  return { logOnly: entries.filter((entry) => !isRest(entry)), rest: entries.filter(isRest) };
 }
 
 const CHECK_VIOLATION = '23514';

@@ -26,8 +26,8 @@ export const DRAIN_MS = 10_000;
 /** How long closing connections may take. */
 const CLOSE_MS = 2_000;
 
-/** Connections beside the reader's and the listener's: recording, configurations, parked deliveries, leases. */
-const POOL_MAX = 4;
+/** Connections beside the reader's and the listener's: recording twice, configurations, parked deliveries, leases. */
+const POOL_MAX = 5;
 
 export interface SessionOptions {
   /** A uuid, the same for all sessions of a daemon: lanes of an earlier one need not be waited for. */

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 // What RECORD writes is what there was, to the character.
 
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Attempt, Delivery } from '../src/model.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Attempt, Delivery, Entry } from '../src/model.ts';
+import { Recorder } from '../src/record.ts';
 import { type Fence, recordLogs } from '../src/record-rows.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
+import { waitUntil } from './support/wait.ts';
 
 const webhookId = '6b1f7c1e-95a4-4b4e-9a57-0a5fd2b5b0f1';
 const deliveryId = (n: number) => `00000000-0000-8000-8000-00000000000${n}`;
@@ -140,4 +142,70 @@ test('nothing is logged once a lane has another owner, or another epoch of the s
   expect(await logged()).toEqual(before);
   expect(await log(us, [3, 4], ['7', '7'])).toBe(true);
   expect(await logged()).not.toEqual(before);
+});
+
+describe('a batch', () => {
+  const us = randomUUID();
+  const committed: string[] = [];
+  let recorder: Recorder;
+  beforeAll(async () => {
+    await database.query(`update rowhook.webhook_lanes set owner = '${us}', epoch = 7 where lane = 3`);
+    await database.query(
+      `insert into rowhook.webhook_configurations (id, tenant_id, name, url, event_types)
+       values ('${webhookId}', 'plain', 'w', 'https://example.com/', '{*}')`,
+    );
+    recorder = new Recorder({
+      pool: database.pool,
+      owner: us,
+      epochs: new Map([[3, '7']]),
+      positions: () => new Map(),
+      isIdle: () => false,
+      onCommitted: (entries) => committed.push(...entries.map(({ delivery }) => delivery.id)),
+      onError: (error) => expect.unreachable(error.message),
+    });
+  });
+
+  const entry = (delivery: Delivery, wait: Entry['wait'], attempt: Attempt | null): Entry => ({
+    delivery,
+    attempt,
+    wait,
+    ordered: false,
+    health: undefined,
+    settle: () => {},
+  });
+  const delivered = (of: Delivery): Attempt => ({
+    ...answered(1, 'plain', ''),
+    delivery: of,
+    outcome: { ...unanswered.outcome, status: 'success', code: 'delivered' },
+    retryInMs: null,
+  });
+  const parked = () =>
+    database
+      .query<{ id: string }>('select delivery_id as id from rowhook.webhook_deliveries order by 1')
+      .then((rows) => rows.map(({ id }) => id));
+
+  test('what was delivered does not wait for what cannot be parked', async () => {
+    const [one, other] = [delivery(4, 'plain'), delivery(5, 'plain')];
+    const blocker = await database.pool.connect();
+    await blocker.query('begin; lock table rowhook.webhook_deliveries in access exclusive mode');
+    recorder.add(entry(other, 60_000, { ...answered(5, 'plain', ''), delivery: other }));
+    recorder.add(entry(one, 'done', delivered(one)));
+    await waitUntil('the one that was delivered has committed', () => committed.includes(one.id));
+    expect(committed).not.toContain(other.id);
+    await blocker.query('rollback');
+    blocker.release();
+    await waitUntil('the other one has committed', () => committed.includes(other.id));
+    expect(await parked()).toEqual([other.id]);
+  });
+
+  test('leaves no row of what was parked and then done in it', async () => {
+    const both = delivery(6, 'plain');
+    recorder.add(entry(both, 1_000, null));
+    recorder.add(entry(both, 'done', delivered(both)));
+    await waitUntil('both have committed', () => committed.filter((id) => id === both.id).length === 2);
+    expect(await parked()).not.toContain(both.id);
+    expect(await database.query(`select status from rowhook.webhook_logs where delivery_id = '${both.id}'`)).toEqual([
+      { status: 'success' },
+    ]);
+  });
 });
