@@ -116,7 +116,10 @@ export class Recorder {
       if (entries.length === 0 && moved.length === 0) return;
       // side by side: what only leaves its log must not wait for what failed, of which there is some in nearly every batch
       const { logOnly, rest } = divide(entries);
-      await Promise.all([this.#settle(logOnly, []), this.#settle(rest, moved)]);
+      const logged = this.#settle(logOnly, []);
+      // positions change the rows that the other's fence locks, in another order: beside it, they could wait for each other
+      if (moved.length > 0) await logged;
+      await Promise.all([logged, this.#settle(rest, moved)]);
       for (const [lane, position] of moved) this.#written.set(lane, position);
       if (positionsDue) this.#positionsWrittenAt = performance.now();
       for (const { written } of last) written();
