@@ -11,7 +11,7 @@ export default defineConfig({
     // A neighbour on the host can take the processors for seconds, and CI runs once. A second try is told as "retry x1".
     retry: process.env.CI ? 1 : 0,
     // what takes a second may take twenty while neighbours have the processors
-    testTimeout: 120_000,
+    testTimeout: 300_000,
     hookTimeout: 120_000,
   },
 });

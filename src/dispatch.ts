@@ -41,9 +41,9 @@ export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 
 export class Dispatcher {
   readonly pending = new Pending();
   readonly standstill: Standstill;
+  readonly limits = new TenantLimits<WebhookQueue>();
   readonly #options: DispatcherOptions;
   readonly #queues = new Queues();
-  readonly #tenants = new TenantLimits<WebhookQueue>();
   readonly #breakers: Breakers;
   readonly #parking: Parking;
   readonly #readBack: ReadBack;
@@ -64,8 +64,8 @@ export class Dispatcher {
       drop: (queue, ticket) => this.#parking.record(queue, ticket, null, 'done'),
       skip: (queue, ticket, code, error) => this.#skip(queue, ticket, code, error),
     });
-    this.#flights = new Flights(options, this.#tenants);
-    this.#turns = new Turns(this.#flights, breakers, this.#tenants, options.now);
+    this.#flights = new Flights(options, this.limits);
+    this.#turns = new Turns(this.#flights, breakers, this.limits, options.now);
     this.standstill = new Standstill({
       queues: this.#queues,
       turns: this.#turns,
@@ -99,22 +99,20 @@ export class Dispatcher {
     }
   }
 
-  /** The tenant as it is now: what is queued goes by it. The webhooks in `waiting` have parked deliveries, those in `failing` a bad record. */
-  update(configuration: TenantConfiguration, waiting: Waiting, failing: ReadonlySet<string>): void {
-    this.limit(configuration);
-    for (const webhook of configuration.webhooks) if (!failing.has(webhook.id)) this.#breakers.forget(webhook.id);
-    for (const queue of this.#queues.update(configuration, waiting)) {
+  /** Those that have something in memory or in the table. */
+  get tenants(): Set<string> {
+    return this.#queues.tenants;
+  }
+
+  /** These tenants as they are now: what is queued goes by it. The webhooks in `waiting` have parked deliveries. */
+  update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): void {
+    for (const queue of this.#queues.update(configurations, waiting)) {
       for (const ticket of queue.drain())
         this.#skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before this was sent');
       this.#turns.remove(queue);
       this.#breakers.forget(queue.webhook.id);
     }
     this.#keepTicking();
-  }
-
-  /** The limits over all of a tenant's webhooks. */
-  limit(configuration: TenantConfiguration): void {
-    this.#tenants.configure(configuration);
   }
 
   /** The recorder has committed these; `heads` are the rows with ordering 'row' that they touched. */

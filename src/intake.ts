@@ -1,31 +1,36 @@
 /** From a window to the queues: brings configurations up to date, MATCHes, and hands every delivery to the dispatcher. */
 import type pg from 'pg';
+import type { Breakers } from './breaker.ts';
 import { Configurations } from './configurations.ts';
 import type { Dispatcher } from './dispatch.ts';
-import { findBegun, findFailing, findWaiting, findWaitingOf } from './leftovers.ts';
+import { findBegun, findStateOf, findWaiting, type Waiting } from './leftovers.ts';
 import { match } from './match.ts';
 import type { Change, TenantConfiguration, Window } from './model.ts';
 import type { OpenWindows } from './windows.ts';
+
+const NOBODY = { concerned: [], waiting: new Map() };
 
 export class Intake {
   readonly #pool: pg.Pool;
   readonly #configurations: Configurations;
   readonly #dispatcher: Dispatcher;
   readonly #windows: OpenWindows;
+  readonly #breakers: Breakers;
   /** Newest first. */
   #incarnations: { startsAt: bigint; incarnation: string }[] = [];
   /** Deliveries that an owner before us began: they are not begun again. By lane. */
   readonly #begun = new Map<number, ReadonlySet<string>>();
 
-  constructor(pool: pg.Pool, dispatcher: Dispatcher, windows: OpenWindows) {
+  constructor(pool: pg.Pool, dispatcher: Dispatcher, windows: OpenWindows, breakers: Breakers) {
     this.#pool = pool;
     this.#dispatcher = dispatcher;
     this.#windows = windows;
+    this.#breakers = breakers;
     this.#configurations = new Configurations(pool);
   }
 
   /** Takes over what earlier owners of these lanes left. `since`: when the oldest of the positions was taken. */
-  async begin(lanes: readonly number[], since: string, failing: ReadonlySet<string>): Promise<void> {
+  async begin(lanes: readonly number[], since: string): Promise<void> {
     const { rows } = await this.#pool.query(
       'select starts_at_id, incarnation from rowhook.webhook_incarnations order by starts_at_id desc',
     );
@@ -34,7 +39,8 @@ export class Intake {
     for (const [lane, begun] of await findBegun(this.#pool, lanes, since)) this.#begun.set(lane, begun);
     const waiting = await findWaiting(this.#pool, lanes);
     const configurations = await this.#configurations.of([...waiting.values()].map(({ tenantId }) => tenantId));
-    for (const configuration of configurations.values()) this.#dispatcher.update(configuration, waiting, failing);
+    this.#dispatcher.limits.configure(configurations.values());
+    this.#dispatcher.update(configurations, waiting);
   }
 
   /** Everything of these lanes from before we took over has been taken. */
@@ -59,17 +65,27 @@ export class Intake {
     const changed = new Set(
       changes.filter(({ eventTypes }) => eventTypes.length === 0).map(({ tenantId }) => tenantId),
     );
-    for (const tenantId of changed) this.#configurations.forget(tenantId);
-    const configurations = await this.#configurations.of(changes.map(({ tenantId }) => tenantId));
-    for (const configuration of configurations.values()) this.#dispatcher.limit(configuration);
-    if (changed.size > 0) {
-      const waiting = await findWaitingOf(this.#pool, [...changed]);
-      const failing = await findFailing(this.#pool, [...changed]);
-      for (const tenantId of changed) {
-        this.#dispatcher.update(configurations.get(tenantId) as TenantConfiguration, waiting, failing);
-      }
-    }
+    const { concerned, waiting } = changed.size > 0 ? await this.#forget(changed) : NOBODY;
+    const happened = changes.filter(({ eventTypes }) => eventTypes.length > 0).map(({ tenantId }) => tenantId);
+    const configurations = await this.#configurations.of([...happened, ...concerned]);
+    this.#dispatcher.limits.configure(configurations.values());
+    const now = concerned.map((tenantId) => [tenantId, configurations.get(tenantId) as TenantConfiguration] as const);
+    if (now.length > 0) this.#dispatcher.update(new Map(now), waiting);
     return configurations;
+  }
+
+  /**
+   * These tenants' configuration is not what it was. `concerned`: those for which something waits, in memory or in the table.
+   * Ten thousand may be set up at once, and what nobody needs yet is not loaded.
+   */
+  async #forget(tenantIds: ReadonlySet<string>): Promise<{ concerned: string[]; waiting: Waiting }> {
+    for (const tenantId of tenantIds) this.#configurations.forget(tenantId);
+    const { waiting, healthy } = await findStateOf(this.#pool, [...tenantIds]);
+    // a change of its configuration forgives a webhook
+    for (const webhookId of healthy) this.#breakers.forget(webhookId);
+    const busy = this.#dispatcher.tenants;
+    for (const { tenantId } of waiting.values()) busy.add(tenantId);
+    return { concerned: [...tenantIds].filter((tenantId) => busy.has(tenantId)), waiting };
   }
 
   #incarnationOf({ id }: Change): string {

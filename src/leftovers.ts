@@ -49,17 +49,23 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
   return waiting;
 }
 
-/** The same for the webhooks of some tenants, whose configuration changed or who asked for a replay. */
-export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[]): Promise<Waiting> {
+/** The webhooks of some tenants, whose configuration changed or who asked for a replay: those for which something waits, and those that do not fail. */
+export async function findStateOf(
+  pool: pg.Pool,
+  tenantIds: readonly string[],
+): Promise<{ waiting: Waiting; healthy: string[] }> {
   const { rows } = await pool.query(
-    `select w.id, w.tenant_id, false as unattempted
-       from rowhook.webhook_configurations w
-      where w.tenant_id = any ($1::text[])
-        and exists (select from rowhook.webhook_deliveries d
-                     where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting')`,
+    `select w.id, w.tenant_id, false as unattempted,
+            exists (select from rowhook.webhook_deliveries d
+                     where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting') as waits,
+            exists (select from rowhook.webhook_health h where h.webhook_id = w.id) as fails
+       from rowhook.webhook_configurations w where w.tenant_id = any ($1::text[])`,
     [tenantIds],
   );
-  return toWaiting(rows);
+  return {
+    waiting: toWaiting(rows.filter(({ waits }) => waits)),
+    healthy: rows.filter(({ fails }) => !fails).map(({ id }) => id),
+  };
 }
 
 function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: boolean }[]): Waiting {
@@ -75,16 +81,6 @@ export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promi
     [lanes],
   );
   return new Map(rows.map(({ webhook_id, ...health }) => [webhook_id, health]));
-}
-
-/** Which webhooks of these tenants fail; a change of its configuration forgives a webhook. */
-export async function findFailing(pool: pg.Pool, tenantIds: readonly string[]): Promise<Set<string>> {
-  const { rows } = await pool.query(
-    `select h.webhook_id from rowhook.webhook_configurations w join rowhook.webhook_health h on h.webhook_id = w.id
-      where w.tenant_id = any ($1::text[])`,
-    [tenantIds],
-  );
-  return new Set(rows.map(({ webhook_id }) => webhook_id));
 }
 
 /** Deliveries of these lanes that were begun after a position was written: what a new owner must not begin again. By lane. */

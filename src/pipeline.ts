@@ -85,7 +85,7 @@ export class Pipeline {
       onError: fail,
     };
     this.dispatcher = new Dispatcher(dispatcherOptions, this.breakers);
-    this.#intake = new Intake(pool, this.dispatcher, this.windows);
+    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers);
     this.stream = new Stream(reader, {
       lent: options.sessions === 'lent',
       hears: options.hears,
@@ -109,10 +109,9 @@ export class Pipeline {
   async receive(lanes: readonly Lane[]): Promise<void> {
     for (const { lane, epoch } of lanes) this.#epochs.set(lane, epoch);
     const numbers = lanes.map(({ lane }) => lane);
-    const health = await readHealth(this.#options.pool, numbers);
-    this.breakers.load(health);
+    this.breakers.load(await readHealth(this.#options.pool, numbers));
     const since = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0] as string;
-    await this.#intake.begin(numbers, since, new Set(health.keys()));
+    await this.#intake.begin(numbers, since);
     this.stream.join(lanes);
   }
 

@@ -38,8 +38,13 @@ export class Queues {
     this.#queues.delete(queue.webhook.id);
   }
 
-  /** The tenant's webhooks as they are now; those in `waiting` have parked deliveries. Returns the queues of deleted ones. */
-  update({ tenantId, webhooks }: TenantConfiguration, waiting: Waiting): WebhookQueue[] {
+  get tenants(): Set<string> {
+    return new Set([...this.#queues.values()].map(({ webhook }) => webhook.tenantId));
+  }
+
+  /** The webhooks of these tenants as they are now; those in `waiting` have parked deliveries. Returns the queues of deleted ones. */
+  update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): WebhookQueue[] {
+    const webhooks = [...configurations.values()].flatMap((configuration) => configuration.webhooks);
     for (const webhook of webhooks) {
       const parked = waiting.get(webhook.id);
       const queue = parked ? this.of(webhook) : this.#queues.get(webhook.id);
@@ -51,7 +56,7 @@ export class Queues {
     }
     const ids = new Set(webhooks.map(({ id }) => id));
     const deleted = [...this.#queues.values()].filter(
-      ({ webhook }) => webhook.tenantId === tenantId && !ids.has(webhook.id),
+      ({ webhook }) => configurations.has(webhook.tenantId) && !ids.has(webhook.id),
     );
     for (const queue of deleted) this.delete(queue);
     return deleted;

@@ -11,15 +11,18 @@ interface Tenant {
 export class TenantLimits<Q> {
   readonly #tenants = new Map<string, Tenant>();
 
-  configure({ tenantId, limits }: TenantConfiguration): void {
-    if (!limits) {
-      this.#tenants.delete(tenantId);
-      return;
+  /** These tenants as they are now. */
+  configure(configurations: Iterable<TenantConfiguration>): void {
+    for (const { tenantId, limits } of configurations) {
+      if (!limits) {
+        this.#tenants.delete(tenantId);
+        continue;
+      }
+      const tenant = this.#tenants.get(tenantId) ?? { limiter: new Limiter(Infinity, null), waiting: new Set() };
+      tenant.limiter.inFlightMax = limits.maxInFlight ?? Infinity;
+      tenant.limiter.ratePerSecond = limits.ratePerSecond;
+      this.#tenants.set(tenantId, tenant);
     }
-    const tenant = this.#tenants.get(tenantId) ?? { limiter: new Limiter(Infinity, null), waiting: new Set() };
-    tenant.limiter.inFlightMax = limits.maxInFlight ?? Infinity;
-    tenant.limiter.ratePerSecond = limits.ratePerSecond;
-    this.#tenants.set(tenantId, tenant);
   }
 
   /** If not, the queue is among those that the end of the next attempt returns. */

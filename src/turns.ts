@@ -32,6 +32,8 @@ export class Turns {
 
   /** `start` starts one request of a queue, and says whether there was one. */
   go(start: (queue: WebhookQueue) => boolean): void {
+    // asked before the first is looked for: that is behind all that were deleted since the Set was last packed, thousands at times
+    if (!this.#flights.hasSlot) return;
     for (const queue of this.#ready) {
       if (!this.#flights.hasSlot) return;
       // a Set is visited in order of insertion, also what is inserted on the way: this is the end of the line

@@ -60,7 +60,7 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     expect(before).toBeLessThan(events);
     const second = startDaemonProcess(database.daemonUrl, env);
     onTestFinished(() => second.kill('SIGKILL'));
-    await waitUntil('everything has arrived', () => receiver.received.size === events, { timeoutMs: 120_000 });
+    await waitUntil('everything has arrived', () => receiver.received.size === events, { timeoutMs: 240_000 });
     await caughtUp(database);
     const twice = receiver.requests - events;
     // a machine that stands still for longer than a lease ends sessions too

@@ -261,10 +261,10 @@ describe.concurrent('several daemons', { timeout: 240_000 }, () => {
       },
       { timeoutMs: 90_000 },
     );
-    // each event once; on a machine that is too busy to renew a lease a session ends, and what was in flight is sent again
+    // each event once; on a machine that is too busy to renew a lease a session ends, and what held one of its 256 slots is sent again
     const sessionsLost = daemons.reduce((sum, { stdout }) => sum + stdout().split('the session ended').length - 1, 0);
     expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(emitted * tenants.length);
-    expect(receiver.requests.length - emitted * tenants.length).toBeLessThanOrEqual(sessionsLost * 12 * 8);
+    expect(receiver.requests.length - emitted * tenants.length).toBeLessThanOrEqual(sessionsLost * 256);
   });
 
   test('that is older than the schema ends in order, with a sentence', async ({ onTestFinished }) => {

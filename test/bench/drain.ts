@@ -106,7 +106,7 @@ export function drain(stage: Stage, what: Drain): Promise<Drained> {
       captureWal: walCaptured - walBefore,
       deliverWal,
       parked,
-      firstMs: (marks.times[0] as number) - startedAt,
+      firstMs: marks.firstAt - startedAt,
     };
   });
 }

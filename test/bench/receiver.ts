@@ -16,7 +16,9 @@ interface Reset {
 export interface Marks {
   requests: number;
   every: number;
-  /** Milliseconds of the machine's monotonic clock at each `every` requests. */
+  /** Milliseconds of the machine's monotonic clock at the first request; 0: none came. */
+  firstAt: number;
+  /** And at each `every` requests. */
   times: number[];
   cpuMs: number;
   sample: string;
@@ -30,6 +32,7 @@ const NO = 'HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncont
 
 let settings: Reset = { every: 1000 };
 let requests = 0;
+let firstAt = 0;
 let times: number[] = [];
 let cpuBefore = process.cpuUsage();
 let sample = '';
@@ -40,7 +43,10 @@ const nowMs = () => Number(process.hrtime.bigint()) / 1e6;
 function take(request: Buffer): string {
   requests += 1;
   if (requests % settings.every === 0) times.push(nowMs());
-  if (requests === 1) sample = request.toString('latin1');
+  if (requests === 1) {
+    sample = request.toString('latin1');
+    firstAt = nowMs();
+  }
   if (settings.numbered) {
     const at = request.indexOf(NUMBER);
     if (at >= 0) arrivals.push([Number.parseInt(request.toString('latin1', at + 10, at + 20), 10), nowMs()]);
@@ -82,13 +88,14 @@ answer({
   reset: (next: Reset) => {
     settings = next;
     requests = 0;
+    firstAt = 0;
     times = [];
     arrivals = [];
     cpuBefore = process.cpuUsage();
   },
   marks: (): Marks => {
     const { user, system } = process.cpuUsage(cpuBefore);
-    return { requests, every: settings.every, times, cpuMs: (user + system) / 1000, sample };
+    return { requests, every: settings.every, firstAt, times, cpuMs: (user + system) / 1000, sample };
   },
   count: () => requests,
   arrivals: () => arrivals,

@@ -81,7 +81,7 @@ export async function expectNothingLost(
 ): Promise<void> {
   const { database, load, arrived, receiver } = scene;
   const rows = await load.stop();
-  await waitUntil('every row has arrived', () => arrived.size >= rows.length, { timeoutMs: 30_000 });
+  await waitUntil('every row has arrived', () => arrived.size >= rows.length, { timeoutMs: 90_000 });
   await caughtUp(database, { timeoutMs: 30_000 });
   expect([...arrived.keys()].toSorted((a, b) => a - b)).toEqual(rows);
   expect(load.acknowledged.filter((id) => !arrived.has(id))).toEqual([]);
