@@ -103,7 +103,7 @@ async function load(pool: pg.Pool | pg.Client, tenantIds: readonly string[]): Pr
 }
 
 /**
- * Most webhooks say the same here, and hold it in common: 0.6 kB a webhook instead of 1.1, where many tenants have some. Lists and
+ * Most webhooks say the same here, and hold it in common: 0.5 kB a webhook instead of 1.1, where many tenants have some. Lists and
  * objects come as JSON text, which is parsed for the first webhook that says so.
  */
 const SETTINGS = [
@@ -127,7 +127,16 @@ const SETTINGS = [
   'allowed_ips',
 ] as const satisfies readonly (keyof Row)[];
 
-type Identity = 'id' | 'tenantId' | 'lane' | 'name' | 'url' | 'secrets' | 'isActive' | 'disabledReason';
+type Identity =
+  | 'id'
+  | 'tenantId'
+  | 'lane'
+  | 'name'
+  | 'url'
+  | 'secret'
+  | 'previousSecret'
+  | 'isActive'
+  | 'disabledReason';
 type Settings = Omit<Webhook, Identity>;
 
 interface Row {
@@ -173,12 +182,9 @@ function identityOf(row: Row, tenantId: string): Pick<Webhook, Identity> {
     lane: row.lane,
     name: row.name,
     url: row.url,
-    secrets: [
-      { secret: row.secret, expiresAt: null },
-      ...(row.previous_secret === null
-        ? []
-        : [{ secret: row.previous_secret, expiresAt: row.previous_secret_expires_at }]),
-    ],
+    secret: row.secret,
+    previousSecret:
+      row.previous_secret === null ? null : { secret: row.previous_secret, expiresAt: row.previous_secret_expires_at },
     isActive: row.is_active,
     disabledReason: row.disabled_reason,
   };

@@ -50,8 +50,9 @@ export interface Webhook {
   headers: Readonly<Record<string, string>>;
   authType: 'none' | 'bearer' | 'basic' | 'api_key';
   authConfig: Readonly<Record<string, string>>;
-  /** Newest first; the previous one only until it expires. */
-  secrets: readonly { secret: string; expiresAt: number | null }[];
+  secret: string;
+  /** The one before a rotation, until it expires: milliseconds since 1970, database clock. */
+  previousSecret: { secret: string; expiresAt: number } | null;
   isActive: boolean;
   /** Disabled by rowhook: what it wants is logged as skipped. Null: it is not. */
   disabledReason: string | null;

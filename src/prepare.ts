@@ -43,11 +43,12 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
 
 /** Newest first; a rotated secret signs along until it expires. */
 function liveKeys(webhook: Webhook, now: number): SigningKey[] {
+  const { secret, previousSecret } = webhook;
   let all = keys.get(webhook);
   if (!all) {
-    all = webhook.secrets.map(({ secret }) => signingKey(secret));
+    all = [secret, ...(previousSecret ? [previousSecret.secret] : [])].map(signingKey);
     if (keys.size >= KEYS_MAX) keys.delete(keys.keys().next().value as Webhook);
     keys.set(webhook, all);
   }
-  return all.filter((_, i) => (webhook.secrets[i]?.expiresAt ?? Infinity) > now);
+  return previousSecret && previousSecret.expiresAt <= now ? all.slice(0, 1) : all;
 }

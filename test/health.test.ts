@@ -99,6 +99,28 @@ test('an open breaker parks events instead of trying them, survives a restart, a
   );
 });
 
+test('a change of its URL forgives a webhook that nothing waits for, and that is not in memory', async () => {
+  const broken = await webhook('/broken', { retry_enabled: false });
+  receiver.respond('/broken', { status: 500 });
+  daemon = await startTestDaemon(database);
+  await insert(10);
+  const isOpen = async () =>
+    (await database.query('select from rowhook.webhook_health where webhook_id = $1 and open_until > now()', [broken]))
+      .length === 1;
+  await waitUntil('the breaker is open', isOpen);
+  await daemon.stop();
+  await database.query("update rowhook.webhook_health set open_until = now() + interval '9 min'");
+  // it knows the webhook by its failures alone
+  daemon = await startTestDaemon(database);
+
+  await database.query('update rowhook.webhook_configurations set url = $1 where id = $2', [
+    receiver.url('/mended'),
+    broken,
+  ]);
+  await insert(1);
+  await waitUntil('the mended one got it', () => receiver.requestsTo('/mended').length === 1);
+});
+
 test('a webhook that failed for days is disabled, its tenant is told, and what it misses is logged as skipped', async () => {
   const failing = await webhook('/failing', { retry_enabled: false });
   await webhook('/watcher', { event_types: ['webhook.disabled'] });

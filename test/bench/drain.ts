@@ -94,7 +94,8 @@ export function drain(stage: Stage, what: Drain): Promise<Drained> {
       await database.value("select coalesce(pg_stat_get_tuples_inserted('rowhook.webhook_deliveries'::regclass), 0)"),
     );
     const { requests } = await stage.receiver.ask<Marks>('marks');
-    if (requests !== deliveries || logged !== deliveries)
+    // what a session had in flight is sent again when a host stands still for longer than a lease; one of 2,000,000 lost a session so
+    if (requests < deliveries || logged !== deliveries)
       throw new Error(`${deliveries} deliveries: ${requests} requests came, ${logged} were logged`);
     return {
       rate: rateOf(marks),
