@@ -42,6 +42,11 @@ export class Breakers {
     for (const [webhookId, one] of health) this.#health.set(webhookId, one);
   }
 
+  /** Ids of the webhooks whose last attempt failed. */
+  get failing(): string[] {
+    return [...this.#health.keys()];
+  }
+
   /** Lanes go. */
   forgetLanes(lanes: readonly number[]): void {
     for (const [webhookId, { lane }] of this.#health) if (lanes.includes(lane)) this.#health.delete(webhookId);

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Breakers } from './breaker.ts';
 import { Configurations } from './configurations.ts';
 import type { Dispatcher } from './dispatch.ts';
-import { findBegun, findStateOf, findWaiting, type Waiting } from './leftovers.ts';
+import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from './leftovers.ts';
 import { match } from './match.ts';
 import type { Change, TenantConfiguration, Window } from './model.ts';
 import type { OpenWindows } from './windows.ts';
@@ -80,9 +80,9 @@ export class Intake {
    */
   async #forget(tenantIds: ReadonlySet<string>): Promise<{ concerned: string[]; waiting: Waiting }> {
     for (const tenantId of tenantIds) this.#configurations.forget(tenantId);
-    const { waiting, healthy } = await findStateOf(this.#pool, [...tenantIds]);
-    // a change of its configuration forgives a webhook
-    for (const webhookId of healthy) this.#breakers.forget(webhookId);
+    const waiting = await findWaitingOf(this.#pool, [...tenantIds]);
+    const forgiven = await findForgiven(this.#pool, [...tenantIds], this.#breakers.failing);
+    for (const webhookId of forgiven) this.#breakers.forget(webhookId);
     const busy = this.#dispatcher.tenants;
     for (const { tenantId } of waiting.values()) busy.add(tenantId);
     return { concerned: [...tenantIds].filter((tenantId) => busy.has(tenantId)), waiting };

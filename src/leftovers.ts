@@ -49,23 +49,33 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
   return waiting;
 }
 
-/** The webhooks of some tenants, whose configuration changed or who asked for a replay: those for which something waits, and those that do not fail. */
-export async function findStateOf(
-  pool: pg.Pool,
-  tenantIds: readonly string[],
-): Promise<{ waiting: Waiting; healthy: string[] }> {
+/** The same for the webhooks of some tenants, whose configuration changed or who asked for a replay. */
+export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[]): Promise<Waiting> {
   const { rows } = await pool.query(
-    `select w.id, w.tenant_id, false as unattempted,
-            exists (select from rowhook.webhook_deliveries d
-                     where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting') as waits,
-            exists (select from rowhook.webhook_health h where h.webhook_id = w.id) as fails
-       from rowhook.webhook_configurations w where w.tenant_id = any ($1::text[])`,
+    `select w.id, w.tenant_id, false as unattempted
+       from rowhook.webhook_configurations w
+      where w.tenant_id = any ($1::text[])
+        and exists (select from rowhook.webhook_deliveries d
+                     where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting')`,
     [tenantIds],
   );
-  return {
-    waiting: toWaiting(rows.filter(({ waits }) => waits)),
-    healthy: rows.filter(({ fails }) => !fails).map(({ id }) => id),
-  };
+  return toWaiting(rows);
+}
+
+/** Those of these webhooks that are of these tenants and do not fail: a change of its configuration forgives a webhook. */
+export async function findForgiven(
+  pool: pg.Pool,
+  tenantIds: readonly string[],
+  webhookIds: readonly string[],
+): Promise<string[]> {
+  if (webhookIds.length === 0) return [];
+  const { rows } = await pool.query(
+    `select w.id from rowhook.webhook_configurations w
+      where w.id = any ($2::uuid[]) and w.tenant_id = any ($1::text[])
+        and not exists (select from rowhook.webhook_health h where h.webhook_id = w.id)`,
+    [tenantIds, webhookIds],
+  );
+  return rows.map(({ id }) => id);
 }
 
 function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: boolean }[]): Waiting {
