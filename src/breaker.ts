@@ -42,9 +42,9 @@ export class Breakers {
     for (const [webhookId, one] of health) this.#health.set(webhookId, one);
   }
 
-  /** Ids of the webhooks whose last attempt failed. */
-  get failing(): string[] {
-    return [...this.#health.keys()];
+  /** Ids of the webhooks of these lanes whose last attempt failed. */
+  failingOf(lanes: ReadonlySet<number>): string[] {
+    return [...this.#health].filter(([, { lane }]) => lanes.has(lane)).map(([webhookId]) => webhookId);
   }
 
   /** Lanes go. */

@@ -190,7 +190,8 @@ function identityOf(row: Row, tenantId: string): Pick<Webhook, Identity> {
   };
 }
 
-function toSettings(row: Row): Settings {
+/** Reads nothing but what is compared: else a webhook would get what another one says, perhaps another tenant's. */
+function toSettings(row: Pick<Row, (typeof SETTINGS)[number]>): Settings {
   return {
     httpMethod: row.http_method,
     eventTypes: JSON.parse(row.event_types),

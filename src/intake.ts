@@ -62,10 +62,8 @@ export class Intake {
 
   /** A change without events says that its tenant's configuration changed at this point. */
   async #configurationsOf(changes: readonly Change[]): Promise<Map<string, TenantConfiguration>> {
-    const changed = new Set(
-      changes.filter(({ eventTypes }) => eventTypes.length === 0).map(({ tenantId }) => tenantId),
-    );
-    const { concerned, waiting } = changed.size > 0 ? await this.#forget(changed) : NOBODY;
+    const changed = changes.filter(({ eventTypes }) => eventTypes.length === 0);
+    const { concerned, waiting } = changed.length > 0 ? await this.#forget(changed) : NOBODY;
     const happened = changes.filter(({ eventTypes }) => eventTypes.length > 0).map(({ tenantId }) => tenantId);
     const configurations = await this.#configurations.of([...happened, ...concerned]);
     this.#dispatcher.limits.configure(configurations.values());
@@ -78,14 +76,16 @@ export class Intake {
    * These tenants' configuration is not what it was. `concerned`: those for which something waits, in memory or in the table.
    * Ten thousand may be set up at once, and what nobody needs yet is not loaded.
    */
-  async #forget(tenantIds: ReadonlySet<string>): Promise<{ concerned: string[]; waiting: Waiting }> {
+  async #forget(changed: readonly Change[]): Promise<{ concerned: string[]; waiting: Waiting }> {
+    const tenantIds = [...new Set(changed.map(({ tenantId }) => tenantId))];
     for (const tenantId of tenantIds) this.#configurations.forget(tenantId);
-    const waiting = await findWaitingOf(this.#pool, [...tenantIds]);
-    const forgiven = await findForgiven(this.#pool, [...tenantIds], this.#breakers.failing);
+    const waiting = await findWaitingOf(this.#pool, tenantIds);
+    const failing = this.#breakers.failingOf(new Set(changed.map(({ lane }) => lane)));
+    const forgiven = await findForgiven(this.#pool, tenantIds, failing);
     for (const webhookId of forgiven) this.#breakers.forget(webhookId);
     const busy = this.#dispatcher.tenants;
     for (const { tenantId } of waiting.values()) busy.add(tenantId);
-    return { concerned: [...tenantIds].filter((tenantId) => busy.has(tenantId)), waiting };
+    return { concerned: tenantIds.filter((tenantId) => busy.has(tenantId)), waiting };
   }
 
   #incarnationOf({ id }: Change): string {

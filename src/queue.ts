@@ -119,9 +119,8 @@ export class WebhookQueue {
       // they came in order, but for those that were read back, which have no time
       oldest = (this.#waiting[i] as Ticket).queuedAt;
     }
-    if (this.#busyRows.size > 0)
-      for (const behind of this.#busyRows.values())
-        for (const { queuedAt } of behind) oldest = Math.min(oldest, queuedAt);
+    for (const behind of this.#busyRows.values())
+      for (const { queuedAt } of behind) oldest = Math.min(oldest, queuedAt);
     const { batchMax, batchWaitMs } = this.webhook;
     return Math.min(oldest, this.joining?.[0]?.queuedAt ?? Infinity) + (batchMax > 1 ? batchWaitMs : 0);
   }

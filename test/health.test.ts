@@ -43,6 +43,12 @@ const insert = (count: number) =>
     count,
   ]);
 
+const breakerOpens = (webhookId: string) =>
+  waitUntil('the breaker is open', async () => {
+    const open = 'select from rowhook.webhook_health where webhook_id = $1 and open_until > now()';
+    return (await database.query(open, [webhookId])).length === 1;
+  });
+
 /** The most requests to a path that were under way together. */
 function countConcurrency(path: string, delayMs: number): { most(): number } {
   let now = 0;
@@ -63,10 +69,7 @@ test('an open breaker parks events instead of trying them, survives a restart, a
   receiver.respond('/broken', { status: 500 });
   daemon = await startTestDaemon(database);
   await insert(10);
-  const isOpen = async () =>
-    (await database.query('select from rowhook.webhook_health where webhook_id = $1 and open_until > now()', [broken]))
-      .length === 1;
-  await waitUntil('the breaker is open', isOpen);
+  await breakerOpens(broken);
   const tried = receiver.requestsTo('/broken').length;
   expect(tried).toBe(10);
   // for longer than this test may take anywhere
@@ -101,17 +104,17 @@ test('an open breaker parks events instead of trying them, survives a restart, a
 
 test('a change of its URL forgives a webhook that nothing waits for, and that is not in memory', async () => {
   const broken = await webhook('/broken', { retry_enabled: false });
+  await webhook('/other', { tenant_id: 'other', event_types: ['*'] });
   receiver.respond('/broken', { status: 500 });
   daemon = await startTestDaemon(database);
   await insert(10);
-  const isOpen = async () =>
-    (await database.query('select from rowhook.webhook_health where webhook_id = $1 and open_until > now()', [broken]))
-      .length === 1;
-  await waitUntil('the breaker is open', isOpen);
+  await breakerOpens(broken);
   await daemon.stop();
   await database.query("update rowhook.webhook_health set open_until = now() + interval '9 min'");
-  // it knows the webhook by its failures alone
+  // it knows the webhook by its failures alone, which it has read before it delivers anything
   daemon = await startTestDaemon(database);
+  await database.query("select rowhook.emit('a.b', '{}', 'other')");
+  await waitUntil('it delivers', () => receiver.requestsTo('/other').length === 1);
 
   await database.query('update rowhook.webhook_configurations set url = $1 where id = $2', [
     receiver.url('/mended'),
