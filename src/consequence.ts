@@ -33,7 +33,7 @@ export function consequenceOf(
     retryAfter: outcome.response?.headers['retry-after'],
   };
   const attempt = Math.max(...deliveries.map((delivery) => delivery.attempt)) + 1;
-  const wait = retryInMs(webhook.retry, attempt, failed, now, random) ?? 'never';
+  const wait = retryInMs(webhook.settings.retry, attempt, failed, now, random) ?? 'never';
   if (hasMoved) return { wait, health: undefined, disable: null };
   const { health, disable } = breakers.failed(webhook, now);
   return { wait, health, disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable };
@@ -50,14 +50,13 @@ export function madeAttempt(
 ): Attempt {
   delivery.attempt += 1;
   const retryInMs = typeof wait === 'number' ? wait : null;
-  const { httpMethod: requestMethod, url: requestUrl } = webhook;
   return {
     delivery,
     attempt: delivery.attempt,
     outcome,
     startedAt,
-    requestMethod,
-    requestUrl,
+    requestMethod: webhook.settings.httpMethod,
+    requestUrl: webhook.url,
     requestHeaders,
     retryInMs,
   };
@@ -70,7 +69,7 @@ export function skippedAttempt(delivery: Delivery, webhook: Webhook, code: Outco
     attempt: delivery.attempt,
     outcome: { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 },
     startedAt: performance.now(),
-    requestMethod: webhook.httpMethod,
+    requestMethod: webhook.settings.httpMethod,
     requestUrl: webhook.url,
     requestHeaders: {},
     retryInMs: null,

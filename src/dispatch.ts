@@ -175,7 +175,7 @@ export class Dispatcher {
     if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
     tickets.forEach((ticket, i) => {
       const { delivery } = ticket;
-      if (typeof wait === 'number' && webhook.ordering === 'row') queue.blockedRows.block(delivery);
+      if (typeof wait === 'number' && webhook.settings.ordering === 'row') queue.blockedRows.block(delivery);
       queue.free(delivery);
       const attempt = madeAttempt(delivery, sentTo, outcome, startedAt, loggedHeaders, wait);
       this.#options.onAttempt(attempt);

@@ -5,7 +5,7 @@
  * cost more than everything else here.
  */
 import { hash } from 'node:crypto';
-import type { Delivery, Webhook } from './model.ts';
+import type { Delivery, Webhook, WebhookSettings } from './model.ts';
 import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
 import { VERSION } from './version.ts';
 
@@ -96,17 +96,17 @@ export function headersOf(
     'X-Webhook-Signature': hexSignature(keys[0] as SigningKey, body),
     'X-Webhook-Delivery': deliveryId,
   };
-  const auth = authHeader(webhook);
-  const sent = { ...webhook.headers, ...auth, ...own };
+  const auth = authHeader(webhook.settings);
+  const sent = { ...webhook.settings.headers, ...auth, ...own };
   const logged = { ...sent };
   for (const name of Object.keys(auth)) logged[name] = MASK;
   // a custom header that carries a credential is a secret under another name
-  for (const name of Object.keys(webhook.headers))
+  for (const name of Object.keys(webhook.settings.headers))
     if (/auth|token|secret|key|cookie|password/i.test(name)) logged[name] = MASK;
   return { sent, logged };
 }
 
-function authHeader({ authType, authConfig }: Webhook): Record<string, string> {
+function authHeader({ authType, authConfig }: WebhookSettings): Record<string, string> {
   switch (authType) {
     case 'none':
       return {};

@@ -1,7 +1,7 @@
 /** MATCH: one change and its tenant's webhooks become deliveries. Pure. */
 import { deliveryId, eventId } from './envelope.ts';
 import { compileFilter, type Filter, parseFilter } from './filter.ts';
-import type { Change, Delivery, OutcomeCode, TenantConfiguration, Verdict, Webhook } from './model.ts';
+import type { Change, Delivery, OutcomeCode, TenantConfiguration, Verdict, Webhook, WebhookSettings } from './model.ts';
 
 export interface Matched {
   delivery: Delivery;
@@ -11,7 +11,7 @@ export interface Matched {
 }
 
 /** Compiled once per configuration, and gone with it. */
-const filters = new WeakMap<Webhook, Filter | Error>();
+const filters = new WeakMap<WebhookSettings, Filter | Error>();
 const receivers = new WeakMap<TenantConfiguration, Map<string, readonly Webhook[]>>();
 
 /** The deliveries of a change, in the order of its events. `incarnation` is the one of the change's id. */
@@ -31,7 +31,7 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
         organization: configuration.organization,
         webhookId: webhook.id,
         webhookName: webhook.name,
-        payloadFormat: webhook.payloadFormat,
+        payloadFormat: webhook.settings.payloadFormat,
         batchId: null,
         attempt: 0,
         parked: false,
@@ -70,7 +70,8 @@ function receiversOf(
   let found = byType.get(eventType);
   if (!found) {
     found = configuration.webhooks.filter(
-      (webhook) => (webhook.isActive || webhook.disabledReason !== null) && wants(webhook.eventTypes, eventType),
+      (webhook) =>
+        (webhook.isActive || webhook.disabledReason !== null) && wants(webhook.settings.eventTypes, eventType),
     );
     byType.set(eventType, found);
   }
@@ -80,7 +81,7 @@ function receiversOf(
 /** What becomes of a change that the webhook wants by its type. */
 export function judge(webhook: Webhook, change: Change): Verdict {
   if (change.testWebhookId !== null) return 'send';
-  const refusal = webhook.filter === null ? null : refusalOf(webhook, webhook.filter, change);
+  const refusal = refusalOf(webhook.settings, change);
   if (refusal !== null) return typeof refusal === 'string' ? 'pass_over' : refusal;
   return webhook.isActive
     ? 'send'
@@ -93,8 +94,9 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
   if (change.testWebhookId !== null)
     return change.testWebhookId === webhook.id ? null : 'it is a test of another webhook';
   if (!webhook.isActive && webhook.disabledReason === null) return 'the webhook is switched off';
-  if (!wants(webhook.eventTypes, eventType)) return `event_types (${webhook.eventTypes.join(', ')}) leave it out`;
-  const refusal = webhook.filter === null ? null : refusalOf(webhook, webhook.filter, change);
+  const { eventTypes } = webhook.settings;
+  if (!wants(eventTypes, eventType)) return `event_types (${eventTypes.join(', ')}) leave it out`;
+  const refusal = refusalOf(webhook.settings, change);
   if (refusal !== null) return typeof refusal === 'string' ? refusal : refusal.error;
   return webhook.isActive ? null : `the webhook is disabled: ${webhook.disabledReason}`;
 }
@@ -103,8 +105,9 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
  * Null: the filter lets it pass. Text: the condition that does not hold. Only a webhook with a filter pays for reading the
  * row, and what it reads never replaces the text.
  */
-function refusalOf(webhook: Webhook, text: string, change: Change): string | NonNullable<Matched['skip']> | null {
-  const filter = filterOf(webhook, text);
+function refusalOf(settings: WebhookSettings, change: Change): string | NonNullable<Matched['skip']> | null {
+  if (settings.filter === null) return null;
+  const filter = filterOf(settings, settings.filter);
   // the table refuses bad filters, but a restore or a superuser may have put one there
   if (filter instanceof Error)
     return { code: 'filter_failed', error: `the filter cannot be applied: ${filter.message}` };
@@ -119,15 +122,15 @@ function refusalOf(webhook: Webhook, text: string, change: Change): string | Non
   return result.matched ? null : result.because;
 }
 
-function filterOf(webhook: Webhook, text: string): Filter | Error {
-  let filter = filters.get(webhook);
+function filterOf(settings: WebhookSettings, text: string): Filter | Error {
+  let filter = filters.get(settings);
   if (!filter) {
     try {
       filter = compileFilter(parseFilter(text));
     } catch (error) {
       filter = error as Error;
     }
-    filters.set(webhook, filter);
+    filters.set(settings, filter);
   }
   return filter;
 }

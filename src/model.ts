@@ -43,6 +43,17 @@ export interface Webhook {
   lane: number;
   name: string;
   url: string;
+  secret: string;
+  /** The one before a rotation, until it expires: milliseconds since 1970, database clock. */
+  previousSecret: { secret: string; expiresAt: number } | null;
+  isActive: boolean;
+  /** Disabled by rowhook: what it wants is logged as skipped. Null: it is not. */
+  disabledReason: string | null;
+  settings: WebhookSettings;
+}
+
+/** What most webhooks say alike: those that do hold it in common. */
+export interface WebhookSettings {
   httpMethod: 'POST' | 'PUT' | 'PATCH';
   eventTypes: readonly string[];
   /** JSON text of the filter, null sends everything. */
@@ -50,12 +61,6 @@ export interface Webhook {
   headers: Readonly<Record<string, string>>;
   authType: 'none' | 'bearer' | 'basic' | 'api_key';
   authConfig: Readonly<Record<string, string>>;
-  secret: string;
-  /** The one before a rotation, until it expires: milliseconds since 1970, database clock. */
-  previousSecret: { secret: string; expiresAt: number } | null;
-  isActive: boolean;
-  /** Disabled by rowhook: what it wants is logged as skipped. Null: it is not. */
-  disabledReason: string | null;
   retry: RetryPolicy;
   timeoutMs: number;
   maxInFlight: number;
@@ -156,7 +161,7 @@ export interface Attempt {
   outcome: Outcome;
   /** performance.now() when it started. */
   startedAt: number;
-  requestMethod: Webhook['httpMethod'];
+  requestMethod: WebhookSettings['httpMethod'];
   requestUrl: string;
   /** With secrets masked. */
   requestHeaders: Record<string, string>;

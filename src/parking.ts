@@ -33,7 +33,7 @@ export class Parking {
     }
     const { lane } = delivery.change;
     this.#uncommitted.set(lane, this.uncommittedOf(lane) + 1);
-    const ordered = queue.webhook.ordering === 'row' && delivery.change.rowKey !== null;
+    const ordered = queue.webhook.settings.ordering === 'row' && delivery.change.rowKey !== null;
     this.#add({ delivery, attempt, wait, ordered, health, settle });
   }
 
@@ -60,6 +60,6 @@ export class Parking {
   /** Its attempt goes on; the row is there for the next owner, should we die before it ends. */
   hold(queue: WebhookQueue, ticket: Ticket, marginMs: number): void {
     queue.readBack.add(ticket.delivery.id);
-    this.record(queue, ticket, null, queue.webhook.timeoutMs + marginMs);
+    this.record(queue, ticket, null, queue.webhook.settings.timeoutMs + marginMs);
   }
 }

@@ -24,7 +24,7 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
   const [first] = deliveries as [Delivery];
   let identity = { eventId: first.eventId, eventType: first.eventType, deliveryId: first.id };
   let text: string;
-  if (webhook.batchMax > 1 || first.batchId !== null) {
+  if (webhook.settings.batchMax > 1 || first.batchId !== null) {
     const id = first.batchId ?? batchId(deliveries);
     identity = { eventId: id, eventType: 'batch', deliveryId: deliveryId(id, webhook.id) };
     text = batchBodyOf(id, deliveries);
@@ -34,9 +34,9 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
   }
   const body = Buffer.from(text);
   const headers = headersOf(identity, webhook, liveKeys(webhook, now), body, now);
-  const { url, httpMethod: method, timeoutMs, allowedIps } = webhook;
+  const { httpMethod: method, timeoutMs, allowedIps } = webhook.settings;
   return {
-    request: { url, method, headers: headers.sent, body, timeoutMs, allowedIps },
+    request: { url: webhook.url, method, headers: headers.sent, body, timeoutMs, allowedIps },
     loggedHeaders: headers.logged,
   };
 }

@@ -10,7 +10,7 @@
  */
 import { BlockedRows, rowOf } from './blocked-rows.ts';
 import { Limiter } from './limits.ts';
-import type { Delivery, Webhook } from './model.ts';
+import type { Delivery, Webhook, WebhookSettings } from './model.ts';
 
 export interface Ticket {
   delivery: Delivery;
@@ -55,13 +55,13 @@ export class WebhookQueue {
 
   constructor(webhook: Webhook) {
     this.webhook = webhook;
-    this.limiter = new Limiter(inFlightMax(webhook), webhook.ratePerSecond);
+    this.limiter = new Limiter(inFlightMax(webhook.settings), webhook.settings.ratePerSecond);
   }
 
   configure(webhook: Webhook): void {
     this.webhook = webhook;
-    this.limiter.inFlightMax = inFlightMax(webhook);
-    this.limiter.ratePerSecond = webhook.ratePerSecond;
+    this.limiter.inFlightMax = inFlightMax(webhook.settings);
+    this.limiter.ratePerSecond = webhook.settings.ratePerSecond;
   }
 
   get length(): number {
@@ -93,7 +93,7 @@ export class WebhookQueue {
     // the last ones are still on their way to the table
     if (this.joining && this.uncommittedParks > 0) return false;
     const due = (this.#dueAt !== null && this.#dueAt <= now) || (this.replaysDue && this.replayRoom > 0);
-    return due && !this.dueReading && this.webhook.isActive && this.length < this.webhook.maxInFlight;
+    return due && !this.dueReading && this.webhook.isActive && this.length < this.webhook.settings.maxInFlight;
   }
 
   /** Nothing would be lost with it. */
@@ -121,14 +121,14 @@ export class WebhookQueue {
     }
     for (const behind of this.#busyRows.values())
       for (const { queuedAt } of behind) oldest = Math.min(oldest, queuedAt);
-    const { batchMax, batchWaitMs } = this.webhook;
+    const { batchMax, batchWaitMs } = this.webhook.settings;
     return Math.min(oldest, this.joining?.[0]?.queuedAt ?? Infinity) + (batchMax > 1 ? batchWaitMs : 0);
   }
 
   /** How many deliveries of a replay may join: none while anything newer waits, and never more than half of the slots. */
   get replayRoom(): number {
     if (this.length > 0 || this.backlogged) return 0;
-    const { batchMax, maxInFlight, ratePerSecond } = this.webhook;
+    const { batchMax, maxInFlight, ratePerSecond } = this.webhook.settings;
     const free = this.limiter.inFlightMax - this.limiter.inFlight;
     if (batchMax > 1) return free > 0 ? batchMax : 0;
     const share = ratePerSecond === null ? Math.max(1, Math.floor(maxInFlight / 2)) : 1;
@@ -155,14 +155,15 @@ export class WebhookQueue {
   /** What goes out next, in one request: a batch when the webhook asks for them, else the next ticket whose row is free. */
   take(now: number, behind: (ticket: Ticket) => void): Ticket[] {
     const first = this.#waiting[this.#head];
-    if (first && (first.delivery.batchId !== null || this.webhook.batchMax > 1)) return this.#takeBatch(first, now);
+    if (first && (first.delivery.batchId !== null || this.webhook.settings.batchMax > 1))
+      return this.#takeBatch(first, now);
     const ticket = this.#takeOne(behind);
     return ticket ? [ticket] : [];
   }
 
   /** Full, or old enough; what was read back has waited already. One that was sent before goes out as it was. */
   #takeBatch(first: Ticket, now: number): Ticket[] {
-    const { batchMax, batchWaitMs } = this.webhook;
+    const { batchMax, batchWaitMs } = this.webhook.settings;
     const { batchId } = first.delivery;
     let end = this.#head;
     while (
@@ -228,7 +229,7 @@ export function payloadSizeOf({ change }: Delivery): number {
 }
 
 /** Batches of one webhook follow each other, which keeps the order of every row. */
-function inFlightMax({ batchMax, maxInFlight }: Webhook): number {
+function inFlightMax({ batchMax, maxInFlight }: WebhookSettings): number {
   return batchMax > 1 ? 1 : maxInFlight;
 }
 

@@ -49,7 +49,7 @@ export class ReadBack {
         webhookId: queue.webhook.id,
         tenantId: queue.webhook.tenantId,
         limit: limitOf(queue, this.#options.isProbing(queue)),
-        replays: queue.webhook.batchMax > 1 && queue.replayRoom > 0 ? BATCH_EVENTS_MAX : queue.replayRoom,
+        replays: queue.webhook.settings.batchMax > 1 && queue.replayRoom > 0 ? BATCH_EVENTS_MAX : queue.replayRoom,
         inMemory: [...queue.readBack],
       })),
     );
@@ -94,7 +94,8 @@ export class ReadBack {
 }
 
 /** Of a replay for a webhook with batches: one batch, and none while something newer was read. */
-function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook: { batchMax } }: WebhookQueue): Delivery[] {
+function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook }: WebhookQueue): Delivery[] {
+  const { batchMax } = webhook.settings;
   const [live, replays] = [deliveries.filter((d) => !d.replayed), deliveries.filter((d) => d.replayed)];
   const [first] = replays;
   if (batchMax === 1 || !first) return [...live, ...replays];
@@ -103,7 +104,8 @@ function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook: { bat
   return first.batchId === null ? together.slice(0, batchMax) : together;
 }
 
-function limitOf({ webhook: { batchMax, maxInFlight }, payloadSize }: WebhookQueue, probing: boolean): number {
+function limitOf({ webhook, payloadSize }: WebhookQueue, probing: boolean): number {
+  const { batchMax, maxInFlight } = webhook.settings;
   if (batchMax > 1) return BATCH_EVENTS_MAX;
   // until one was seen, all of them may be large
   if (probing || payloadSize === null) return 1;

@@ -11,10 +11,7 @@ const webhook = {
   id: 'webhook',
   tenantId: 'acme',
   isActive: true,
-  maxInFlight: 2,
-  ratePerSecond: null,
-  batchMax: 1,
-  ordering: 'none',
+  settings: { maxInFlight: 2, ratePerSecond: null, batchMax: 1, ordering: 'none' },
 } as Webhook;
 
 function ticket(id: number, { data = '{}' } = {}): Ticket {
