@@ -5,7 +5,7 @@
  * cost more than everything else here.
  */
 import { hash } from 'node:crypto';
-import type { Delivery, Webhook, WebhookSettings } from './model.ts';
+import type { Delivery, WebhookSettings } from './model.ts';
 import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
 import { VERSION } from './version.ts';
 
@@ -78,7 +78,7 @@ export interface RequestHeaders {
 /** All headers of one attempt; `keys` newest first, `now` in milliseconds on the database's clock. */
 export function headersOf(
   { eventId, eventType, deliveryId }: Identity,
-  webhook: Webhook,
+  settings: Pick<WebhookSettings, 'headers' | 'authType' | 'authConfig'>,
   keys: readonly SigningKey[],
   body: Buffer,
   now: number,
@@ -96,17 +96,20 @@ export function headersOf(
     'X-Webhook-Signature': hexSignature(keys[0] as SigningKey, body),
     'X-Webhook-Delivery': deliveryId,
   };
-  const auth = authHeader(webhook.settings);
-  const sent = { ...webhook.settings.headers, ...auth, ...own };
+  const auth = authHeader(settings);
+  const sent = { ...settings.headers, ...auth, ...own };
   const logged = { ...sent };
   for (const name of Object.keys(auth)) logged[name] = MASK;
   // a custom header that carries a credential is a secret under another name
-  for (const name of Object.keys(webhook.settings.headers))
+  for (const name of Object.keys(settings.headers))
     if (/auth|token|secret|key|cookie|password/i.test(name)) logged[name] = MASK;
   return { sent, logged };
 }
 
-function authHeader({ authType, authConfig }: WebhookSettings): Record<string, string> {
+function authHeader({
+  authType,
+  authConfig,
+}: Pick<WebhookSettings, 'authType' | 'authConfig'>): Record<string, string> {
   switch (authType) {
     case 'none':
       return {};

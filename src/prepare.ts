@@ -33,7 +33,7 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
     text = bodyOf(first);
   }
   const body = Buffer.from(text);
-  const headers = headersOf(identity, webhook, liveKeys(webhook, now), body, now);
+  const headers = headersOf(identity, webhook.settings, liveKeys(webhook, now), body, now);
   const { httpMethod: method, timeoutMs, allowedIps } = webhook.settings;
   return {
     request: { url: webhook.url, method, headers: headers.sent, body, timeoutMs, allowedIps },

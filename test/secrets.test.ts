@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
 import { withoutEcho } from '../src/echo.ts';
 import { headersOf } from '../src/envelope.ts';
-import type { Outcome, Webhook as WebhookRow } from '../src/model.ts';
+import type { Outcome } from '../src/model.ts';
 import { signingKey } from '../src/sign.ts';
 import { type Attacker, createAttacker } from './support/attacker.ts';
 import { rowhook } from './support/cli.ts';
@@ -242,7 +242,7 @@ describe('custom headers', () => {
   const names = Object.keys(
     headersOf(
       { eventId: 'evt_a_1_0', eventType: 'a.b', deliveryId: 'd' },
-      { headers: {}, authType: 'none', authConfig: {} } as unknown as WebhookRow,
+      { headers: {}, authType: 'none', authConfig: {} },
       [signingKey('0123456789abcdef')],
       Buffer.from('{}'),
       Date.now(),
