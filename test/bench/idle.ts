@@ -28,6 +28,7 @@ export function idle(stage: Stage): Promise<Figure[]> {
     const backends = await database.query<{ pid: number }>(
       "select pid from pg_stat_activity where datname = current_database() and application_name like 'rowhook%'",
     );
+    if (backends.length === 0) throw new Error('the daemon has no session: nothing of PostgreSQL would be counted');
     const cpuMs = () => ({
       daemon: treeCpuMs(daemon.pid),
       server: backends.reduce((sum, { pid }) => sum + treeCpuMs(pid), 0),
