@@ -8,8 +8,6 @@ export default defineConfig({
     pool: 'forks',
     // more than there are processors, since much of it waits: 370 s on 2 of them instead of 480. CI's are often taken by neighbours
     maxWorkers: process.env.CI ? 2 : 3,
-    // A neighbour on the host can take the processors for seconds, and CI runs once. A second try is told as "retry x1".
-    retry: process.env.CI ? 1 : 0,
     // what takes a second may take twenty while neighbours have the processors
     testTimeout: 300_000,
     hookTimeout: 120_000,

@@ -185,6 +185,9 @@ describe.skipIf(!hasTool('promtool', '--version'))('promtool', () => {
 });
 
 describe.skipIf(!hasTool('prometheus', '--version'))('a Prometheus that scrapes a daemon', () => {
+  /** They tell how fast the machine is. One slow statement among the first few is told for five minutes, without their `for`. */
+  const ofTheMachine = new Set(['RowhookDatabaseSlow', 'RowhookEventLoopSlow', 'RowhookLatencyHigh']);
+
   test('finds nothing wrong with one that delivers, sees its breaker open, and misses it when it is gone', async () => {
     const receiver = await startReceiver();
     onTestFinished(() => receiver.close());
@@ -200,9 +203,8 @@ describe.skipIf(!hasTool('prometheus', '--version'))('a Prometheus that scrapes 
 
     await waitUntil('it has looked, and nothing is wrong', async () => {
       const { states, health } = await alerts();
-      return (
-        health.length > 0 && health.every((one) => one === 'ok') && states.every(([, state]) => state === 'inactive')
-      );
+      const wrong = states.filter(([name, state]) => state !== 'inactive' && !ofTheMachine.has(name));
+      return health.length > 0 && health.every((one) => one === 'ok') && wrong.length === 0;
     });
     await database.query('insert into clients (organization_id, name) select $1, n from generate_series(1, 12) n', [
       tenant,
@@ -215,7 +217,7 @@ describe.skipIf(!hasTool('prometheus', '--version'))('a Prometheus that scrapes 
 
   /** Every second, and without waiting for an alert's `for`. */
   async function startPrometheus(target: number) {
-    const port = await freePort();
+    const [port, data] = [await freePort(), await mkdtemp(join(scratch, 'data-'))];
     const impatient = { groups: [{ name: 'rowhook', rules: rules.map(({ alert, expr }) => ({ alert, expr })) }] };
     const config = {
       global: { scrape_interval: '1s', evaluation_interval: '1s' },
@@ -228,7 +230,7 @@ describe.skipIf(!hasTool('prometheus', '--version'))('a Prometheus that scrapes 
       'prometheus',
       [
         `--config.file=${join(scratch, 'prometheus.yml')}`,
-        `--storage.tsdb.path=${join(scratch, 'data')}`,
+        `--storage.tsdb.path=${data}`,
         `--web.listen-address=127.0.0.1:${port}`,
         '--log.level=error',
       ],
