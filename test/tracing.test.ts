@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'v
 import { type DaemonProcess, startDaemonProcess } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
+import { waitUntil } from './support/wait.ts';
 
 const tenant = '11111111-1111-4111-8111-111111111111';
 let database: TestDatabase;
@@ -135,6 +136,21 @@ test('a sampler is honoured: what is not exported still names its trace, unsampl
   // of 64 coins, all the same: once in 10^19
   expect(sampled.length).toBeGreaterThan(0);
   expect(sampled.length).toBeLessThan(64);
+});
+
+test('a URL that is none fails its own deliveries, and no others', async () => {
+  await database.query(
+    `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types)
+     values ($1, 'no url', 'https://example.com:99999/', '{clients.*}')`,
+    [tenant],
+  );
+  await startDaemon({ OTEL_EXPORTER_OTLP_ENDPOINT: (await startCollector()).url });
+  await insert(1);
+  await receiver.waitFor(1);
+  const codes = () => database.query("select code from rowhook.webhook_logs where webhook_name = 'no url'");
+  await waitUntil('its failure is logged', async () => (await codes()).length > 0);
+  expect(await codes()).toEqual([{ code: 'address_refused' }]);
+  await database.query("delete from rowhook.webhook_configurations where name = 'no url'");
 });
 
 test('a collector that is not there holds up no delivery', async () => {
