@@ -45,7 +45,7 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
       cross join lateral ((${PARKED('not d.replayed', 'q.take')}) union all (${PARKED('d.replayed', 'q.replays')})) as d
        -- row by row: the planner expects a tenth of all that waits, and would read the whole outbox (75 ms instead of 2)
        left join lateral (select o.data, o.previous from rowhook.webhook_outbox o
-                           where not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint limit 1) as o on true`,
+                           where not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint and o.tenant_id = d.tenant_id limit 1) as o on true`,
     [
       JSON.stringify(
         queries.map((q) => ({

@@ -121,7 +121,7 @@ const RELEASE = `
       from unnest($1::uuid[], $2::int[], $3::text[]) with ordinality as t (webhook_id, source_id, row_key, n)
      cross join lateral (
        select delivery_id, next_attempt_at from rowhook.webhook_deliveries d
-        where d.webhook_id = t.webhook_id and d.row_key = t.row_key and d.source_id is not distinct from t.source_id
+        where d.webhook_id = t.webhook_id and hashtext(d.row_key) = hashtext(t.row_key) and d.row_key = t.row_key and d.source_id is not distinct from t.source_id
           and d.state = 'waiting' and d.ordered
         order by d.outbox_id, d.ordinal limit 1) as d
   ), released as (

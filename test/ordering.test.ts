@@ -161,3 +161,27 @@ test("by default a failed delivery is overtaken by its row's later events", asyn
   await waitUntil('both were delivered', () => statesAt('/none', 200).length === 2);
   expect(statesAt('/none', 200)).toEqual(['a2', 'a1']);
 });
+
+test("with ordering 'row' a key of any length is kept in order, and keeps nothing else from being recorded", async () => {
+  await database.query(`
+    create table files (path text primary key, organization_id uuid not null, size int not null);
+    select rowhook.watch('files')`);
+  await webhook('/files', { ordering: 'row' });
+  receiver.respond('/files', () => ({ status: receiver.requestsTo('/files').length <= 2 ? 500 : 200 }));
+  daemon = await startTestDaemon(database);
+  // as long as the app's own index of it allows, and of what cannot be compressed
+  await database.query(
+    `insert into files select left(string_agg(md5(n::text), ''), 2690), $1, 1 from generate_series(1, 100) as n`,
+    [tenant],
+  );
+  await receiver.waitFor((request) => request.path === '/files');
+  await database.query('update files set size = 2');
+  await waitUntil(
+    'nothing is parked',
+    async () =>
+      receiver.requestsTo('/files').length >= 4 &&
+      (await database.query('select from rowhook.webhook_deliveries')).length === 0,
+  );
+  const sizes = receiver.requestsTo('/files').map(({ body }) => JSON.parse(body.toString()).data.size);
+  expect(sizes).toEqual([1, 1, 1, 2]);
+});

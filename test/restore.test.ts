@@ -3,6 +3,7 @@ import type { Daemon } from '../src/daemon.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
+import { waitUntil } from './support/wait.ts';
 
 const tenant = '11111111-1111-4111-8111-111111111111';
 let database: TestDatabase;
@@ -77,6 +78,24 @@ for (const [name, shift] of [
     for (const later of ['d', 'e', 'f']) expect(incarnationOf(later)).not.toBe(incarnationOf('c'));
   });
 }
+
+test('moved without its sequence it hands out no id again', async () => {
+  await deliverHalf();
+  await moveToAnotherCluster(0n);
+  const [{ last }] = (await database.query('select max(id)::int as last from rowhook.webhook_outbox')) as [
+    { last: number },
+  ];
+  await database.query("select setval('rowhook.webhook_outbox_id_seq', 1)");
+  daemon = await startTestDaemon(database);
+  const noticed = () => database.query('select from rowhook.webhook_installation where system_identifier <> 4711');
+  await waitUntil('it has noticed', async () => (await noticed()).length > 0);
+  await insert('f');
+  await receiver.waitFor((request) => JSON.parse(request.body.toString()).data.name === 'f');
+  const [{ id }] = (await database.query("select id::int from rowhook.webhook_outbox where data ->> 'name' = 'f'")) as [
+    { id: number },
+  ];
+  expect(id).toBeGreaterThan(last);
+});
 
 test('on another timeline of the same cluster a new incarnation begins, and nothing is sent twice', async () => {
   await deliverHalf();

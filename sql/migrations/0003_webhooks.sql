@@ -59,6 +59,24 @@ comment on constraint webhook_tenants_max_in_flight_in_range on rowhook.webhook_
 comment on constraint webhook_tenants_rate_limit_in_range on rowhook.webhook_tenants is
   'rate_limit_per_second is above 0 and at most 100000, or null.';
 
+-- The daemon is told of a tenant by its id, so nobody would tell it that the old one is gone.
+create function rowhook._keep_tenant_id()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise check_violation using
+    message = format('webhook_tenants.id: the tenant %L keeps its id, as its webhooks and events do. Delete the row, and insert one for %L.', old.id, new.id),
+    schema = 'rowhook', table = 'webhook_tenants', column = 'id';
+end
+$$;
+
+comment on function rowhook._keep_tenant_id() is 'Trigger of webhook_tenants: refuses to change an id.';
+
+create trigger keep_id before update on rowhook.webhook_tenants
+  for each row when (new.id is distinct from old.id) execute function rowhook._keep_tenant_id();
+
 create table rowhook.webhook_configurations (
   id                         uuid        primary key default gen_random_uuid(),
   tenant_id                  text        not null default rowhook.current_tenant(),

@@ -88,7 +88,8 @@ comment on constraint webhook_deliveries_waiting_has_time on rowhook.webhook_del
 -- what is due next, webhook by webhook, apart from what a replay asked for; those parked together come in the order of
 -- their events
 create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, replayed, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
-create index webhook_deliveries_ordered_idx on rowhook.webhook_deliveries (webhook_id, row_key, outbox_id, ordinal) where state = 'waiting' and ordered;
+-- the key's hash, as an index entry holds 2.7 kB: a longer key, such as bytea written out, would keep the whole batch from being recorded
+create index webhook_deliveries_ordered_idx on rowhook.webhook_deliveries (webhook_id, hashtext(row_key), outbox_id, ordinal) where state = 'waiting' and ordered;
 create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using brin (parked_at);
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
 create index webhook_deliveries_outbox_idx  on rowhook.webhook_deliveries (outbox_id) where not has_payload;
@@ -368,7 +369,7 @@ begin
       from pg_inherits i
       join pg_class c on c.oid = i.inhrelid
      where i.inhparent = 'rowhook.webhook_logs'::regclass
-       and c.relname ~ '^webhook_logs_\d{8}$'
+       and c.relname ~ '^webhook_logs_[0-9]{8}$'
        and to_date(right(c.relname, 8), 'YYYYMMDD') < current_date - p_retention_days
      order by c.relname
   loop
@@ -426,10 +427,10 @@ begin
     'update rowhook.webhook_deliveries d
         set data = o.data, previous = o.previous, has_payload = true
        from rowhook.webhook_outbox_%s o
-      where d.outbox_id = o.id
+      where d.outbox_id = o.id and d.tenant_id = o.tenant_id
         and d.delivery_id in (
           select w.delivery_id from rowhook.webhook_deliveries w
-           where not w.has_payload and w.outbox_id in (select id from rowhook.webhook_outbox_%s) for update skip locked)', v_slot, v_slot);
+           where not w.has_payload and (w.outbox_id, w.tenant_id) in (select id, tenant_id from rowhook.webhook_outbox_%s) for update skip locked)', v_slot, v_slot);
   begin
     -- no more writers; but readers, who look into every slot, go on while all of this one is looked at
     execute format('lock table only rowhook.webhook_outbox_%s in share mode nowait', v_slot);
@@ -447,7 +448,7 @@ begin
   -- after the last reader, who may have been a replay
   execute format(
     'select exists (select from rowhook.webhook_deliveries d
-                     where not d.has_payload and d.outbox_id in (select id from rowhook.webhook_outbox_%s))', v_slot) into v_uncopied;
+                     where not d.has_payload and (d.outbox_id, d.tenant_id) in (select id, tenant_id from rowhook.webhook_outbox_%s))', v_slot) into v_uncopied;
   if v_uncopied then
     return null;
   end if;
@@ -475,7 +476,7 @@ as $$
            (select max(starts_at_id) from rowhook.webhook_incarnations),
            1 + (select max(sequence_value) from rowhook.webhook_lanes),
            1 + (select max(outbox_id) from rowhook.webhook_deliveries),
-           1 + (select max(substring(event_id from '^evt_[^_]+_(\d+)_')::bigint) from rowhook.webhook_logs
+           1 + (select max(substring(event_id from '^evt_[^_]+_([0-9]+)_')::bigint) from rowhook.webhook_logs
                  where attempted_at >= (select min(position_at) from rowhook.webhook_lanes) - interval '1 minute')),
          substr(replace(gen_random_uuid()::text, '-', ''), 1, 8)
   on conflict (starts_at_id) do update set incarnation = excluded.incarnation;
@@ -527,6 +528,11 @@ begin
   if not v_moved then
     return 'new timeline';
   end if;
+
+  -- A move by logical replication brings the rows and not the sequence: ids that are known must not be handed out again.
+  perform setval('rowhook.webhook_outbox_id_seq', known.id)
+     from (select greatest((select max(id) from rowhook.webhook_outbox), (select max(starts_at_id) - 1 from rowhook.webhook_incarnations)) as id) as known
+    where known.id > coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0);
 
   perform from rowhook.webhook_lanes order by lane for update;
   update rowhook.webhook_outbox o
