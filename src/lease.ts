@@ -98,24 +98,31 @@ export class Lease {
     return [];
   }
 
-  /** Says that we are here. Throws when a lane was lost, or the database does not answer in time. */
+  /** Says that we are here. Throws when a lane was lost, or the database refuses, or does not answer in time. */
   async renew(): Promise<void> {
     // one that came after the last word would list us again
     if (this.#hasEnded) return;
     const renewal = this.#renew();
-    this.#renewals = Promise.allSettled([this.#renewals, renewal]);
+    // without their results: each would hold those of all before it, 8 MB a day
+    this.#renewals = Promise.allSettled([this.#renewals, renewal]).then(() => {});
     await renewal;
   }
 
   async #renew(): Promise<void> {
     const [askedAt, before] = [performance.now(), this.held];
+    let problem = new Error(
+      `the lease could not be renewed within ${LEASE_MS / 1_000} s: the database does not answer`,
+    );
     const renewed = await within<Renewal>(
       LEASE_MS,
-      renewLanes(this.#pool, this.owner, this.#name, this.#isLeaving, before.length > 0),
+      renewLanes(this.#pool, this.owner, this.#name, this.#isLeaving, before.length > 0).catch((error: Error) => {
+        problem = error;
+        throw error;
+      }),
     );
+    if (renewed === undefined) throw problem;
     // what was given back meanwhile is not lost
-    const lost = before.some((lane) => this.#held.has(lane) && !renewed?.lanes.includes(lane));
-    if (renewed === undefined || lost) throw new LanesLost();
+    if (before.some((lane) => this.#held.has(lane) && !renewed.lanes.includes(lane))) throw new LanesLost();
     this.#until = askedAt + LEASE_MS - MARGIN_MS;
     this.#clockOffsetMs = renewed.nowMs - (performance.timeOrigin + (askedAt + performance.now()) / 2);
     this.#share = renewed.share;

@@ -3,6 +3,7 @@
  * goes wrong with the database ends the session; the next one (daemon.ts) begins with nothing in memory and reads its
  * positions again, so that no error has a path of its own.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { type Responsible, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
@@ -22,6 +23,9 @@ import type { Tracing } from './tracing.ts';
 
 /** How long attempts in flight may go on after a stop. */
 export const DRAIN_MS = 10_000;
+
+/** Between two looks at the lanes because somebody rings. */
+const RING_PAUSE_MS = 100;
 
 /** How long closing connections may take. */
 const CLOSE_MS = 2_000;
@@ -49,6 +53,9 @@ export class Session {
   #databaseEndpoints: Awaited<ReturnType<typeof endpointsOf>> = [];
   #pipeline: Pipeline | undefined;
   readonly #stopping = new AbortController();
+  #hasEnded = false;
+  #lanesRang = false;
+  #looking: Promise<void> | undefined;
   #fail: (error: Error) => void = () => {};
   readonly #failed: Promise<never>;
 
@@ -95,7 +102,8 @@ export class Session {
 
   /** Whose lanes it answers for. */
   get responsible(): Responsible {
-    return { owner: this.#lease.owner, standingBy: this.#lease.standingBy };
+    const isSearching = this.#pipeline?.stream.isSearching ?? false;
+    return { owner: this.#lease.owner, standingBy: this.#lease.standingBy, isSearching };
   }
 
   /** Why a restart of the process may help; null: it would not. */
@@ -153,8 +161,7 @@ export class Session {
       this.#pipeline = pipeline;
       await orFail(pipeline.receive(lanes));
       if (settings.wake === 'notify') {
-        const onRing = (ring: Ring) =>
-          ring === 'lanes' ? void this.#renew().catch(this.#fail) : pipeline.stream.ring();
+        const onRing = (ring: Ring) => (ring === 'lanes' ? this.#ringLanes() : pipeline.stream.ring());
         listening = listen(settings.databaseUrl, onRing, this.#fail);
         bell = await orFail(listening);
       }
@@ -165,6 +172,7 @@ export class Session {
       if (this.#stopping.signal.aborted) await orFail(this.#lease.leave());
       await orFail(pipeline.drain(DRAIN_MS));
     } finally {
+      this.#hasEnded = true;
       for (const timer of timers) clearInterval(timer);
       this.#pipeline?.stop();
       reader?.removeAllListeners('end');
@@ -173,6 +181,22 @@ export class Session {
       await this.#lease.end(this.#stopping.signal.aborted);
       await within(CLOSE_MS, Promise.all([listening?.then(({ close }) => close()), reader?.end(), this.#pool.end()]));
     }
+  }
+
+  /** Lanes were freed, it is said. Anybody may say so, as often as he likes: it is looked at one at a time, with a pause. */
+  #ringLanes(): void {
+    this.#lanesRang = true;
+    this.#looking ??= (async () => {
+      while (this.#lanesRang && !this.#hasEnded) {
+        this.#lanesRang = false;
+        await this.#renew();
+        await sleep(RING_PAUSE_MS);
+      }
+    })()
+      .catch(this.#fail)
+      .finally(() => {
+        this.#looking = undefined;
+      });
   }
 
   /** Says that we are here, and sees to our fair share. */

@@ -353,6 +353,16 @@ describe('the lanes', () => {
     expect(await takeLanes(database.pool, other, [], 16)).toHaveLength(8);
   });
 
+  test('are lost to what it was, and not to another daemon, when the lease cannot be renewed', async ({
+    onTestFinished,
+  }) => {
+    const database = await ownDatabase(onTestFinished);
+    const lease = new Lease(crypto.randomUUID(), database.pool, createLogger('silent'));
+    await lease.begin(new AbortController().signal);
+    await database.query('alter table rowhook.webhook_daemons rename to elsewhere');
+    await expect(lease.renew()).rejects.toThrow('relation "rowhook.webhook_daemons" does not exist');
+  });
+
   test('are free when a lease ends in a far future, since the clock was set back', async ({ onTestFinished }) => {
     const database = await ownDatabase(onTestFinished);
     const [dead, other] = [crypto.randomUUID(), crypto.randomUUID()];
