@@ -42,6 +42,8 @@ interface Lane {
 export interface Responsible {
   owner: string | undefined;
   standingBy: boolean;
+  /** Our session waits for a statement that may take minutes, and a restart would begin it anew. */
+  isSearching: boolean;
 }
 
 // Lanes at the same position are looked up together, by the same index as READ's windows. Inside a large window, what is
@@ -105,10 +107,10 @@ export class BacklogWatcher {
   }
 
   /** What does not flow, in a sentence; null: nothing is known to be stuck. */
-  problem({ owner, standingBy }: Responsible): string | null {
+  problem({ owner, standingBy, isSearching }: Responsible): string | null {
     const now = performance.now();
     // while the database does not answer, nothing is known, and a restart would not help
-    if (now - this.#lookedAt > this.#stuckMs) return null;
+    if (isSearching || now - this.#lookedAt > this.#stuckMs) return null;
     const stuck = this.#lanes.filter(
       (lane) =>
         (lane.owner === null ? !standingBy : lane.owner === owner) &&

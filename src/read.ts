@@ -32,7 +32,7 @@ const PAGE_ROWS_MIN = 8;
 
 /** Without an answer after this long, the network has fallen silent. A poll takes 0.1 ms; a page of rows of 1 MiB each, 1 s. */
 const PULSE_MS_MAX = 10_000;
-const READ_MS_MAX = 20_000;
+export const READ_MS_MAX = 20_000;
 
 /**
  * How the reading session plans. After one bulk statement the statistics say that all rows share one xid, and the planner

@@ -9,7 +9,7 @@ import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
 import { withinHeap } from './heap.ts';
 import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
-import { asReader, type Pulse, readPulse, readWindow } from './read.ts';
+import { asReader, type Pulse, READ_MS_MAX, readPulse, readWindow } from './read.ts';
 
 /** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
 const READ_AHEAD_MAX = 1_000;
@@ -57,8 +57,10 @@ export class Stream {
   #stopping = false;
   #ended = false;
   #wake: () => void = () => {};
-  /** performance.now() by which the loop must have turned again, but for the time that a query takes. */
+  /** performance.now() by which the loop must have turned again. */
   #nextTurnAt = performance.now();
+  /** Since when it waits for a window, or for its beginning; by performance.now(). */
+  #readingSince: number | null = performance.now();
 
   constructor(client: pg.Client, options: StreamOptions) {
     this.#client = client;
@@ -66,9 +68,14 @@ export class Stream {
     this.#doorbell = new Doorbell(client, options.hears, options.calm);
   }
 
-  /** How long ago the loop should have turned, in milliseconds. */
+  /** How long ago the loop should have turned, in milliseconds. A window may take as long as its statement may (read.ts). */
   get lateMs(): number {
-    return Math.max(0, performance.now() - this.#nextTurnAt);
+    return this.#readingSince === null ? Math.max(0, performance.now() - this.#nextTurnAt) : 0;
+  }
+
+  /** It waits for a statement that may take minutes: what is left from before is looked up, or where a large window begins. */
+  get isSearching(): boolean {
+    return this.#readingSince !== null && performance.now() - this.#readingSince > READ_MS_MAX;
   }
 
   /** Somebody says that there is something to read. */
@@ -120,6 +127,7 @@ export class Stream {
 
   /** Reads until stop(). */
   async run(): Promise<void> {
+    this.#readingSince = null;
     await this.#doorbell.setAwake();
     let seen: Seen = NOTHING_SEEN;
     let unrung = false;
@@ -195,9 +203,15 @@ export class Stream {
     return more || changes > 0;
   }
 
-  #readWindow({ lanes, position }: Group, until?: Position): Promise<Window> {
+  async #readWindow({ lanes, position }: Group, until?: Position): Promise<Window> {
     const read = () => readWindow(this.#client, lanes, position, until);
-    return this.#options.lent ? asReader(this.#client, read) : read();
+    this.#readingSince = performance.now();
+    try {
+      return await (this.#options.lent ? asReader(this.#client, read) : read());
+    } finally {
+      this.#readingSince = null;
+      this.#nextTurnAt = performance.now();
+    }
   }
 
   /** Waits for a ring or a stop, this long at most; false: one came. */

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { renewLanes, takeLanes } from '../src/lanes.ts';
 import type { Change, Position, Window } from '../src/model.ts';
 import { parseSnapshot, READER_SETTINGS, readPulse, readWindow } from '../src/read.ts';
+import { Stream } from '../src/stream.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
+import { waitUntil } from './support/wait.ts';
 
 const ALL_LANES = Array.from({ length: 16 }, (_, lane) => lane);
 const MIB = 1024 * 1024;
@@ -564,4 +567,36 @@ describe('after one bulk statement, when the statistics say that all rows share 
     expectIndexesOnly(page.nodes, /_pkey/);
     expect(page.blocks).toBeLessThan(1_000);
   });
+});
+
+test('a window is read for as long as its statement may take: meanwhile the loop is not late, and after that it is', async () => {
+  const reader = new pg.Client(database.url);
+  await reader.connect();
+  const stream = new Stream(reader, {
+    lent: false,
+    hears: () => true,
+    pending: () => ({ count: 0, size: 0 }),
+    // never
+    take: () => new Promise(() => {}),
+    onCaughtUp: () => {},
+    onUnrung: () => {},
+  });
+  const owner = randomUUID();
+  await renewLanes(database.pool, owner, 'reader', false, false);
+  stream.join(await takeLanes(database.pool, owner, [], 16));
+  const blocker = new pg.Client(database.url);
+  await blocker.connect();
+  await blocker.query('begin; lock table rowhook.webhook_outbox in access exclusive mode');
+  void stream.run().catch(() => {});
+  await waitUntil('it waits for the lock', async () => {
+    const [row] = await database.query(
+      "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%webhook_outbox%' and pid = $1",
+      [(reader as unknown as { processID: number }).processID],
+    );
+    return row !== undefined;
+  });
+  expect(stream.lateMs).toBe(0);
+  await blocker.end();
+  await waitUntil('it is late', () => stream.lateMs > 0);
+  await reader.end();
 });
