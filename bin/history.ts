@@ -103,6 +103,14 @@ function addReplay(program: Command): void {
     const range = replaying.args.length > 0 && since !== undefined;
     if (delivery === undefined ? !range : replaying.args.length > 0 || since !== undefined)
       throw new UserError("replay: give either a webhook's id and --since, or --delivery.", 2);
+    const unheeded = ['until', 'only', 'dryRun', 'wait'].filter(
+      (flag) => replaying.getOptionValueSource(flag) === 'cli',
+    );
+    if (delivery !== undefined && unheeded.length > 0)
+      throw new UserError(
+        `replay: --delivery sends one delivery now, so ${unheeded.map((flag) => `--${flag === 'dryRun' ? 'dry-run' : flag}`).join(', ')} cannot go with it.`,
+        2,
+      );
   });
   help(
     command,

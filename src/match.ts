@@ -10,6 +10,9 @@ export interface Matched {
   skip: { code: OutcomeCode; error: string } | null;
 }
 
+/** Event types of a tenant whose receivers are kept: more are no set of types, but made up as they come. */
+const TYPES_MAX = 1_000;
+
 /** Compiled once per configuration, and gone with it. */
 const filters = new WeakMap<WebhookSettings, Filter | Error>();
 const receivers = new WeakMap<TenantConfiguration, Map<string, readonly Webhook[]>>();
@@ -73,6 +76,8 @@ function receiversOf(
       (webhook) =>
         (webhook.isActive || webhook.disabledReason !== null) && wants(webhook.settings.eventTypes, eventType),
     );
+    // emit() takes any type: one that makes up new ones all the time must not fill the memory
+    if (byType.size >= TYPES_MAX) byType.clear();
     byType.set(eventType, found);
   }
   return found;

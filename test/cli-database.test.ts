@@ -378,6 +378,16 @@ describe('what happened', () => {
     expect(await linesOf('deliveries', '--state', 'waiting')).toHaveLength(2);
   });
 
+  test('deliveries tells what waits behind an earlier one of its row', async () => {
+    await database.query(
+      `insert into rowhook.webhook_deliveries (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, lane, ordinal, state, tenant_id, event_id, event_type, organization, webhook_name, ordered)
+       values (gen_random_uuid(), $1, 9, now(), 'infinity', 3, 1, 'waiting', 'behind', 'evt_9', 'deal.updated', '{}', 'CRM', true)`,
+      [webhookId],
+    );
+    expect((await cli('deliveries', '--tenant', 'behind')).stdout).toMatch(/waiting +0 +behind its row\n$/);
+    expect(await linesOf('deliveries', '--tenant', 'behind')).toMatchObject([{ next_attempt_at: 'infinity' }]);
+  });
+
   test.each([
     [['--since', 'lately'], 'invalid input syntax for type timestamp with time zone: "lately": write it as 2025-'],
     [['--since', '1h', '--only', 'some'], "replay: only => 'some' is refused"],

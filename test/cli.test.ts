@@ -113,6 +113,10 @@ describe('wrong usage exits 2 with one sentence', () => {
     [['webhook', 'show'], "rowhook: missing required argument 'id'\n"],
     [['webhook', 'create', '--name', 'x'], "rowhook: required option '--tenant <tenant>' not specified\n"],
     [['replay', UUID], "rowhook: replay: give either a webhook's id and --since, or --delivery.\n"],
+    [
+      ['replay', '--delivery', UUID, '--dry-run', '--only', 'all'],
+      'rowhook: replay: --delivery sends one delivery now, so --only, --dry-run cannot go with it.\n',
+    ],
     [['sources'], 'rowhook: DATABASE_URL: is not set: set it, or give --database-url, such as postgres://'],
     [['listen', '--port', '65536'], 'rowhook: --port: "65536" is not a whole number from 0 to 65535.\n'],
     [['verify', '--secret', 'x', '--signature', 'v1,x'], 'rowhook: the signature is not there: give --id'],

@@ -112,9 +112,7 @@ async function deliver(
 
 /** Counted up by each session that takes lanes. */
 async function newestEpoch(database: TestDatabase): Promise<number> {
-  const [row] = await database.query<{ epoch: number }>(
-    'select max(epoch)::int as epoch from rowhook.webhook_lanes',
-  );
+  const [row] = await database.query<{ epoch: number }>('select max(epoch)::int as epoch from rowhook.webhook_lanes');
   return row?.epoch ?? 0;
 }
 

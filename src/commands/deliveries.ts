@@ -18,7 +18,8 @@ interface DeliveryRow {
   attempt: number;
   last_code: string | null;
   occurred_at: Date;
-  next_attempt_at: Date | null;
+  /** Infinity: when the delivery before it of the same row is done; null: it has failed for good. */
+  next_attempt_at: Date | number | null;
   replayed: boolean;
 }
 
@@ -37,7 +38,7 @@ export async function deliveries(client: pg.Client, options: DeliveriesOptions, 
   );
   const shown = rows.slice(0, options.limit);
   if (options.json) {
-    for (const row of shown) out.print(JSON.stringify(row));
+    for (const row of shown) out.print(JSON.stringify({ ...row, next_attempt_at: nextOf(row, 'infinity') }));
   } else if (rows.length === 0) {
     out.print('No unfinished deliveries: "rowhook logs" shows what was delivered.');
   } else {
@@ -54,10 +55,14 @@ export async function deliveries(client: pg.Client, options: DeliveriesOptions, 
           : { text: row.replayed ? 'waiting (replay)' : 'waiting', style: 'yellow' },
         row.attempt,
         row.last_code,
-        row.next_attempt_at?.toISOString(),
+        nextOf(row, 'behind its row'),
       ]),
     );
     if (rows.length > shown.length)
       out.print(out.paint('dim', `more than ${options.limit}: narrow with a flag, or raise --limit`));
   }
+}
+
+function nextOf({ next_attempt_at: at }: DeliveryRow, behind: string): string | null {
+  return at instanceof Date ? at.toISOString() : at === null ? null : behind;
 }
