@@ -70,11 +70,11 @@ export function treeCpuMs(pid: number): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   const living = [String(pid), ...pids.filter((child) => statOf(child)[1] === pid)];
   const [ended, endedInKernel] = statOf(pid).slice(13, 15);
-  return living.reduce((sum, one) => sum + threadsCpuMs(one), ((ended ?? 0) + (endedInKernel ?? 0)) * TICK_MS);
+  return living.reduce((sum, one) => sum + cpuMsOf(one), ((ended ?? 0) + (endedInKernel ?? 0)) * TICK_MS);
 }
 
-/** To the nanosecond, of all threads that live; ticks would be too coarse for processes that hardly do anything. */
-function threadsCpuMs(pid: string): number {
+/** Milliseconds on a CPU of a process itself, to the nanosecond, of all threads that live; ticks would be too coarse for one that hardly does anything. */
+export function cpuMsOf(pid: number | string): number {
   try {
     return readdirSync(`/proc/${pid}/task`)
       .map((thread) => Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e6)
@@ -82,6 +82,20 @@ function threadsCpuMs(pid: string): number {
   } catch {
     return 0; // it has ended
   }
+}
+
+/** Processes whose command line begins so, as PostgreSQL names its backends: `postgres: role database …`. */
+export function processesNamed(start: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(start);
+      } catch {
+        return false; // it has ended
+      }
+    })
+    .map(Number);
 }
 
 /** Resident memory of a process in MB: now, and the most there was. */

@@ -11,7 +11,7 @@ import pg from 'pg';
 import { type Embedded, startEmbedded } from '../../src/embedded.ts';
 import { migrate } from '../../src/migrate.ts';
 import { Child } from './child.ts';
-import { memoryMb, treeCpuMs } from './host.ts';
+import { memoryMb, processesNamed, treeCpuMs } from './host.ts';
 import type { Marks } from './receiver.ts';
 
 const DAEMON = 'bench_daemon';
@@ -27,7 +27,6 @@ const SETTINGS = {
   shared_buffers: '512MB',
   max_wal_size: '2GB',
   checkpoint_timeout: '30min',
-  autovacuum_naptime: '5s',
 };
 
 export interface Options {
@@ -196,6 +195,11 @@ export class Database {
     const daemon = this.stage.startDaemon(this.#daemonUrl);
     this.#daemons.add(daemon);
     return daemon;
+  }
+
+  /** Processes of the server that work for the daemons of this database. */
+  daemonBackends(): number[] {
+    return processesNamed(`postgres: ${DAEMON} ${new URL(this.url).pathname.slice(1)} `);
   }
 
   async stopDaemon(daemon: Daemon): Promise<void> {
