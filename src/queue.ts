@@ -50,7 +50,7 @@ export class WebhookQueue {
   #head = 0;
   /** Rows with an attempt in flight, and what waits behind each. */
   readonly #busyRows = new Map<string, Ticket[]>();
-  /** With ordering 'row'. */
+  /** With ordering 'row', or until those are done that were blocked when it was given up. */
   readonly blockedRows = new BlockedRows();
 
   constructor(webhook: Webhook) {
@@ -62,6 +62,12 @@ export class WebhookQueue {
     this.webhook = webhook;
     this.limiter.inFlightMax = inFlightMax(webhook.settings);
     this.limiter.ratePerSecond = webhook.settings.ratePerSecond;
+  }
+
+  /** Its row's deliveries go one after another. A row that is blocked drains in order, whatever its webhook asks for by now. */
+  isOrdered(delivery: Delivery): boolean {
+    if (rowOf(delivery) === null) return false;
+    return this.webhook.settings.ordering === 'row' || this.blockedRows.isBlocked(delivery);
   }
 
   get length(): number {

@@ -54,7 +54,7 @@ comment on table rowhook.webhook_deliveries is
 comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far; a replay starts again at 0.';
 comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at least once. What never was keeps later events of its webhook behind it.';
 comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it has failed for good.';
-comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row: the earliest one waiting is the head of its row.';
+comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row, or did when the row was blocked: the earliest one waiting is the head of its row.';
 comment on column rowhook.webhook_deliveries.replayed is 'A replay asked for it: it goes behind what is new. Until its first attempt (last_code is null) its webhook''s filter has not been asked.';
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
 comment on column rowhook.webhook_deliveries.batch_id is 'The batch it was sent in; the batch is retried whole, under the same id.';
