@@ -158,13 +158,33 @@ export class WebhookQueue {
     this.#waiting.push(ticket);
   }
 
-  /** What goes out next, in one request: a batch when the webhook asks for them, else the next ticket whose row is free. */
+  /**
+   * What goes out next, in one request: a batch when the webhook asks for them or it was sent in one, else the next ticket whose
+   * row is free. What its row's head blocks is handed to `behind`.
+   */
   take(now: number, behind: (ticket: Ticket) => void): Ticket[] {
-    const first = this.#waiting[this.#head];
-    if (first && (first.delivery.batchId !== null || this.webhook.settings.batchMax > 1))
-      return this.#takeBatch(first, now);
-    const ticket = this.#takeOne(behind);
-    return ticket ? [ticket] : [];
+    while (this.#head < this.#waiting.length) {
+      const ticket = this.#waiting[this.#head] as Ticket;
+      if (ticket.delivery.batchId !== null || this.webhook.settings.batchMax > 1) return this.#takeBatch(ticket, now);
+      this.#head++;
+      if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
+        this.#waiting = this.#waiting.slice(this.#head);
+        this.#head = 0;
+      }
+      const row = rowOf(ticket.delivery);
+      if (row === null) return [ticket];
+      if (this.blockedRows.holdsBack(ticket.delivery)) {
+        behind(ticket);
+        continue;
+      }
+      const inFlight = this.#busyRows.get(row);
+      if (!inFlight) {
+        this.#busyRows.set(row, []);
+        return [ticket];
+      }
+      inFlight.push(ticket);
+    }
+    return [];
   }
 
   /** Full, or old enough; what was read back has waited already. One that was sent before goes out as it was. */
@@ -182,36 +202,14 @@ export class WebhookQueue {
     const complete = batchId !== null || end - this.#head >= batchMax || first.queuedAt === Infinity;
     if (!complete && now - first.queuedAt < batchWaitMs) return [];
     const batch = this.#waiting.splice(this.#head, end - this.#head);
-    return batch;
-  }
-
-  /** The next ticket whose row is free. What its row's head blocks is handed to `behind`. */
-  #takeOne(behind: (ticket: Ticket) => void): Ticket | undefined {
-    while (this.#head < this.#waiting.length) {
-      const ticket = this.#waiting[this.#head++] as Ticket;
-      if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
-        this.#waiting = this.#waiting.slice(this.#head);
-        this.#head = 0;
-      }
-      const row = rowOf(ticket.delivery);
-      if (row === null) return ticket;
-      if (this.blockedRows.holdsBack(ticket.delivery)) {
-        behind(ticket);
-        continue;
-      }
-      const inFlight = this.#busyRows.get(row);
-      if (!inFlight) {
-        this.#busyRows.set(row, []);
-        return ticket;
-      }
-      inFlight.push(ticket);
-    }
-    return undefined;
+    // as they will be read back, should it fail: its body is the same then
+    return batch.sort((a, b) => byChange(a.delivery, b.delivery));
   }
 
   /** The attempt is over: the next one of the row may go, before all that came later. */
   free(delivery: Delivery): void {
-    const row = rowOf(delivery);
+    // a batch keeps no row busy
+    const row = delivery.batchId === null ? rowOf(delivery) : null;
     const behind = row === null ? undefined : this.#busyRows.get(row);
     if (row !== null) this.#busyRows.delete(row);
     if (behind && behind.length > 0) this.#waiting.splice(this.#head, 0, ...behind);

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
-import { startTestDaemon } from './support/daemon.ts';
+import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type ReceivedRequest, type Receiver, startReceiver } from './support/receiver.ts';
 import { verifyRequest } from './support/verify.ts';
@@ -95,6 +95,59 @@ test('a failed batch is retried whole, with the same bytes under the same id, al
   expect(same.length).toBeGreaterThanOrEqual(2);
   for (const request of same) expect(request.body.equals(first.body)).toBe(true);
   expect(eventsOf(first)).toHaveLength(7);
+});
+
+/** The requests of the first one's batch; all are the same bytes. */
+function sameAsFirst(): ReceivedRequest[] {
+  const first = receiver.requests[0] as ReceivedRequest;
+  const same = receiver.requests.filter((request) => request.headers['webhook-id'] === first.headers['webhook-id']);
+  expect(same.map(({ body }) => body.equals(first.body))).toEqual(same.map(() => true));
+  return same;
+}
+
+const parked = (count: number) =>
+  waitUntil(`${count} are parked`, async () => {
+    const rows = await database.query("select from rowhook.webhook_deliveries where state = 'waiting'");
+    return rows.length === count;
+  });
+
+test.each([
+  ['by the same daemon', false],
+  ['by another daemon', true],
+])('a failed batch is retried whole when its webhook asks for no more batches, %s', async (_, restart) => {
+  await webhook('/single', { max: 10, waitMs: 100 });
+  let isDown = true;
+  receiver.respond('/single', () => ({ status: isDown ? 503 : 200 }));
+  daemon = await startTestDaemon(database);
+  await insert(1, 10);
+  await receiver.waitFor(1);
+  await parked(10);
+  await database.query('update rowhook.webhook_configurations set batch_max_events = 1, max_in_flight = 1');
+  await caughtUp(database);
+  if (restart) await daemon.stop();
+  isDown = false;
+  if (restart) daemon = await startTestDaemon(database);
+  await insert(11, 11);
+  await parked(0);
+  expect(sameAsFirst().length).toBeGreaterThanOrEqual(2);
+  // the new one by itself
+  expect(receiver.requests.filter(({ body }) => eventsOf({ body } as ReceivedRequest) === undefined)).toHaveLength(1);
+});
+
+test('of a batch that waits, one delivery that is to be replayed takes the others along', async () => {
+  await webhook('/replay-one', { max: 10, waitMs: 100 });
+  await database.query('update rowhook.webhook_configurations set retry_delay_seconds = 600');
+  receiver.respond('/replay-one', () => ({ status: receiver.requests.length > 1 ? 200 : 503 }));
+  daemon = await startTestDaemon(database);
+  await insert(1, 3);
+  await receiver.waitFor(1);
+  await parked(3);
+  await database.query(
+    'select rowhook.replay_delivery(delivery_id) from (select delivery_id from rowhook.webhook_deliveries order by outbox_id offset 1 limit 1)',
+  );
+  await receiver.waitFor(2);
+  expect(sameAsFirst()).toHaveLength(2);
+  await parked(0);
 });
 
 test("payload_format 'flat' puts the row's fields on the top level", async () => {

@@ -162,4 +162,19 @@ describe('what is read back', () => {
     expect(asked.map(({ limit }) => limit)).toEqual([1, 8, 2]);
     expect(queue.length).toBe(2);
   });
+
+  test('goes out as the batch that it was sent in, also behind a row with an attempt in flight', () => {
+    const { queue } = scene();
+    const [busy, behind, ...batch] = [1, 1, 2, 3].map((row) => ticket(row)) as [Ticket, Ticket, Ticket, Ticket];
+    for (const { delivery } of batch) delivery.batchId = 'bat_1';
+    const take = () => queue.take(performance.now(), () => {});
+    queue.push(busy);
+    expect(take()).toEqual([busy]);
+    for (const one of [behind, ...batch]) queue.push(one);
+    expect(take()).toEqual(batch);
+    for (const { delivery } of batch) queue.free(delivery);
+    expect(take()).toEqual([]);
+    queue.free(busy.delivery);
+    expect(take()).toEqual([behind]);
+  });
 });

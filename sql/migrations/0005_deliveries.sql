@@ -93,6 +93,7 @@ create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using 
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
 create index webhook_deliveries_outbox_idx  on rowhook.webhook_deliveries (outbox_id) where not has_payload;
 create index webhook_deliveries_tenant_idx  on rowhook.webhook_deliveries (tenant_id, occurred_at);
+create index webhook_deliveries_batch_idx   on rowhook.webhook_deliveries (batch_id) where batch_id is not null;
 
 create sequence rowhook.webhook_logs_id_seq as bigint;
 
