@@ -12,6 +12,9 @@ import { BlockedRows, rowOf } from './blocked-rows.ts';
 import { Limiter } from './limits.ts';
 import type { Delivery, Webhook, WebhookSettings } from './model.ts';
 
+/** Characters of payload that a new batch carries, but for one larger event alone: its body is made, signed and kept at once. */
+const BATCH_SIZE_MAX = 4 * 1024 * 1024;
+
 export interface Ticket {
   delivery: Delivery;
   /** Called once its window need not wait for it any more. */
@@ -191,15 +194,15 @@ export class WebhookQueue {
   #takeBatch(first: Ticket, now: number): Ticket[] {
     const { batchMax, batchWaitMs } = this.webhook.settings;
     const { batchId } = first.delivery;
-    let end = this.#head;
-    while (
-      end < this.#waiting.length &&
-      this.#waiting[end]?.delivery.batchId === batchId &&
-      (batchId !== null || end - this.#head < batchMax)
-    ) {
-      end++;
+    let [end, size] = [this.#head, 0];
+    for (; end < this.#waiting.length; end++) {
+      const { delivery } = this.#waiting[end] as Ticket;
+      size += payloadSizeOf(delivery);
+      const fits = batchId !== null || end === this.#head || (end - this.#head < batchMax && size <= BATCH_SIZE_MAX);
+      if (delivery.batchId !== batchId || !fits) break;
     }
-    const complete = batchId !== null || end - this.#head >= batchMax || first.queuedAt === Infinity;
+    const isFull = end < this.#waiting.length || end - this.#head >= batchMax;
+    const complete = batchId !== null || isFull || first.queuedAt === Infinity;
     if (!complete && now - first.queuedAt < batchWaitMs) return [];
     const batch = this.#waiting.splice(this.#head, end - this.#head);
     // as they will be read back, should it fail: its body is the same then

@@ -150,6 +150,37 @@ test('of a batch that waits, one delivery that is to be replayed takes the other
   await parked(0);
 });
 
+test('a batch of large events goes out in several, of those that wait too, and each event once', async () => {
+  await webhook('/large', { max: 100, waitMs: 200 });
+  let isDown = true;
+  const delivered: ReceivedRequest[] = [];
+  receiver.respond('/large', (request) => {
+    if (!isDown) delivered.push(request);
+    return { status: isDown ? 503 : 200 };
+  });
+  daemon = await startTestDaemon(database);
+  const large = (from: number, to: number) =>
+    database.query(
+      "insert into clients (organization_id, name) select $1, 'c' || n || repeat('x', 900000) from generate_series($2::int, $3::int) n",
+      [tenant, from, to],
+    );
+  await large(1, 10);
+  await receiver.waitFor(1);
+  await parked(10);
+  await daemon.stop();
+  await large(11, 20);
+  isDown = false;
+  daemon = await startTestDaemon(database);
+  await waitUntil('all were delivered', () => delivered.flatMap(eventsOf).length === 20);
+  await parked(0);
+  const names = delivered.flatMap(eventsOf).map(({ data }) => data.name.replaceAll('x', ''));
+  expect(names.toSorted()).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
+  expect(Math.max(...receiver.requests.map(({ body }) => body.length))).toBeLessThan(4.1 * 1024 * 1024);
+  // four of them fit
+  expect(receiver.requests.map((request) => eventsOf(request).length)).toContain(4);
+  sameAsFirst();
+});
+
 test("payload_format 'flat' puts the row's fields on the top level", async () => {
   await webhook('/flat', { format: 'flat' });
   daemon = await startTestDaemon(database);
