@@ -1,7 +1,8 @@
 /**
  * With ordering 'row', a failed delivery blocks its row: it is the row's head, and the row's later deliveries are parked behind
  * it, without a time. When the head is done or has failed for good, RECORD gives the next one its time, in the same
- * transaction; so the order holds across restarts and takeovers.
+ * transaction; so the order holds across restarts and takeovers. A row that is blocked when its webhook gives that ordering up
+ * drains so too: what waits without a time would wait for ever.
  */
 import type { Delivery, RowHead } from './model.ts';
 
@@ -17,6 +18,12 @@ export class BlockedRows {
 
   get size(): number {
     return this.#rows.size;
+  }
+
+  /** It, or another one, is the failed head of its row. */
+  isBlocked(delivery: Pick<Delivery, 'change'>): boolean {
+    const row = rowOf(delivery);
+    return row !== null && this.#rows.has(row);
   }
 
   /** Its row's failed head holds it back. */

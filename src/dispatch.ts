@@ -15,7 +15,7 @@ import { Parking } from './parking.ts';
 import { Pending } from './pending.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
-import { READ_BACK_WEBHOOKS_MAX, ReadBack, type ReadBackOptions } from './readback.ts';
+import { ReadBack, type ReadBackOptions } from './readback.ts';
 import { SpareTime } from './spare-time.ts';
 import { Standstill } from './standstill.ts';
 import { TenantLimits } from './tenant-limits.ts';
@@ -235,7 +235,7 @@ export class Dispatcher {
   }
 
   #readDue(due: readonly WebhookQueue[]): void {
-    const queues = due.slice(0, READ_BACK_WEBHOOKS_MAX);
+    const queues = this.#readBack.choose(due);
     if (queues.length === 0 || this.#stopped) return;
     this.#readBack
       .read(queues)

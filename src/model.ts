@@ -189,7 +189,7 @@ export interface Entry {
    * in webhook_deliveries any more.
    */
   wait: number | 'behind' | 'never' | 'done';
-  /** Its webhook asks for ordering 'row', and its row has a key. */
+  /** Its row has a key, and its webhook asks for ordering 'row', or did when the row was blocked. */
   ordered: boolean;
   /** The webhook's health after it; null: healthy again; undefined: nothing changed. */
   health: Health | null | undefined;

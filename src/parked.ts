@@ -23,7 +23,17 @@ export interface Due {
   nextInMs: number | null;
 }
 
-/** Due or not, in order, and one more. A first attempt waits for no minute: the clock was ahead, and has been set right. */
+/** What waits for webhook q, of a replay or not, by its time. */
+const WAITING = (replayed: 'd.replayed' | 'not d.replayed') => `
+          from rowhook.webhook_deliveries d
+         where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting' and ${replayed}
+            and d.next_attempt_at < 'infinity' and d.delivery_id <> all (q.in_memory)
+         order by d.next_attempt_at, d.outbox_id, d.ordinal`;
+
+/**
+ * Due or not, in order, and one more; the batch that comes first is read whole, however few are asked for. A first attempt waits
+ * for no minute: the clock was ahead, and has been set right.
+ */
 const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string) => `
         select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
                source_id, attempt, lane, ordinal, truncated, test, replayed, replayed and last_code is null as unfiltered,
@@ -31,11 +41,10 @@ const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string) => `
                batch_id, d.data as parked_data, d.previous as parked_previous, has_payload,
                case when not attempted and next_attempt_at > clock_timestamp() + interval '1 minute' then 0
                     else (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 end as due_in_ms
-          from rowhook.webhook_deliveries d
-         where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting' and ${replayed}
-            and d.next_attempt_at < 'infinity' and d.delivery_id <> all (q.in_memory)
-         order by d.next_attempt_at, d.outbox_id, d.ordinal
-         limit ${limit} + 1`;
+          ${WAITING(replayed)}
+         limit 1 + case when ${limit} = 0 then 0 else greatest(${limit}, (
+           select count(*) from rowhook.webhook_deliveries b
+            where b.state = 'waiting' and b.batch_id = (select d.batch_id ${WAITING(replayed)} limit 1))) end`;
 
 /** The next due deliveries of each webhook, earliest first; those parked together in the order of their events. */
 export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Promise<Due[]> {
@@ -76,16 +85,23 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
 
 /** Those due, and in how many milliseconds the next one after them is. */
 function dueOf(rows: DueRow[], limit: number): { due: DueRow[]; inMs: number | null } {
-  const due = withoutCutBatch(rows.slice(0, limit), rows[limit]).filter((row) => row.due_in_ms <= 0);
+  const batch = rows[0]?.batch_id ?? null;
+  const first = batch === null ? 0 : rows.filter(({ batch_id }) => batch_id === batch).length;
+  const due = withoutPartsOfBatches(rows, limit === 0 ? 0 : Math.max(limit, first));
   const next = rows[due.length];
   return { due, inMs: next ? Math.max(0, next.due_in_ms) : null };
 }
 
-/** A batch goes out whole: of one that the limit cut nothing is taken, until it comes first. */
-function withoutCutBatch(rows: DueRow[], next: DueRow | undefined): DueRow[] {
-  if (!next?.batch_id || next.batch_id !== rows.at(-1)?.batch_id) return rows;
-  const whole = rows.filter(({ batch_id }) => batch_id !== next.batch_id);
-  return whole.length > 0 ? whole : rows;
+/**
+ * Those due of the first `limit`. A batch goes out whole: nothing is taken of one that the limit cut, or that became due row by
+ * row while it was read. Should its rows have got different times, as by hand, its parts are better than none for ever.
+ */
+function withoutPartsOfBatches(rows: DueRow[], limit: number): DueRow[] {
+  const isTaken = (row: DueRow, i: number) => i < limit && row.due_in_ms <= 0;
+  const left = new Set(rows.filter((row, i) => !isTaken(row, i)).map(({ batch_id }) => batch_id));
+  const taken = rows.filter(isTaken);
+  const whole = taken.filter(({ batch_id }) => batch_id === null || !left.has(batch_id));
+  return whole.length > 0 || (rows[0]?.due_in_ms ?? 1) > 0 ? whole : taken;
 }
 
 interface DueRow {

@@ -33,8 +33,7 @@ export class Parking {
     }
     const { lane } = delivery.change;
     this.#uncommitted.set(lane, this.uncommittedOf(lane) + 1);
-    const ordered = queue.webhook.settings.ordering === 'row' && delivery.change.rowKey !== null;
-    this.#add({ delivery, attempt, wait, ordered, health, settle });
+    this.#add({ delivery, attempt, wait, ordered: queue.isOrdered(delivery), health, settle });
   }
 
   /** Into the table, due at once; behind it nothing of this webhook overtakes. */

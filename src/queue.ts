@@ -12,6 +12,9 @@ import { BlockedRows, rowOf } from './blocked-rows.ts';
 import { Limiter } from './limits.ts';
 import type { Delivery, Webhook, WebhookSettings } from './model.ts';
 
+/** Characters of payload that a new batch carries, but for one larger event alone: its body is made, signed and kept at once. */
+const BATCH_SIZE_MAX = 4 * 1024 * 1024;
+
 export interface Ticket {
   delivery: Delivery;
   /** Called once its window need not wait for it any more. */
@@ -50,7 +53,7 @@ export class WebhookQueue {
   #head = 0;
   /** Rows with an attempt in flight, and what waits behind each. */
   readonly #busyRows = new Map<string, Ticket[]>();
-  /** With ordering 'row'. */
+  /** With ordering 'row', or until those are done that were blocked when it was given up. */
   readonly blockedRows = new BlockedRows();
 
   constructor(webhook: Webhook) {
@@ -62,6 +65,12 @@ export class WebhookQueue {
     this.webhook = webhook;
     this.limiter.inFlightMax = inFlightMax(webhook.settings);
     this.limiter.ratePerSecond = webhook.settings.ratePerSecond;
+  }
+
+  /** Its row's deliveries go one after another. A row that is blocked drains in order, whatever its webhook asks for by now. */
+  isOrdered(delivery: Delivery): boolean {
+    if (rowOf(delivery) === null) return false;
+    return this.webhook.settings.ordering === 'row' || this.blockedRows.isBlocked(delivery);
   }
 
   get length(): number {
@@ -152,43 +161,21 @@ export class WebhookQueue {
     this.#waiting.push(ticket);
   }
 
-  /** What goes out next, in one request: a batch when the webhook asks for them, else the next ticket whose row is free. */
+  /**
+   * What goes out next, in one request: a batch when the webhook asks for them or it was sent in one, else the next ticket whose
+   * row is free. What its row's head blocks is handed to `behind`.
+   */
   take(now: number, behind: (ticket: Ticket) => void): Ticket[] {
-    const first = this.#waiting[this.#head];
-    if (first && (first.delivery.batchId !== null || this.webhook.settings.batchMax > 1))
-      return this.#takeBatch(first, now);
-    const ticket = this.#takeOne(behind);
-    return ticket ? [ticket] : [];
-  }
-
-  /** Full, or old enough; what was read back has waited already. One that was sent before goes out as it was. */
-  #takeBatch(first: Ticket, now: number): Ticket[] {
-    const { batchMax, batchWaitMs } = this.webhook.settings;
-    const { batchId } = first.delivery;
-    let end = this.#head;
-    while (
-      end < this.#waiting.length &&
-      this.#waiting[end]?.delivery.batchId === batchId &&
-      (batchId !== null || end - this.#head < batchMax)
-    ) {
-      end++;
-    }
-    const complete = batchId !== null || end - this.#head >= batchMax || first.queuedAt === Infinity;
-    if (!complete && now - first.queuedAt < batchWaitMs) return [];
-    const batch = this.#waiting.splice(this.#head, end - this.#head);
-    return batch;
-  }
-
-  /** The next ticket whose row is free. What its row's head blocks is handed to `behind`. */
-  #takeOne(behind: (ticket: Ticket) => void): Ticket | undefined {
     while (this.#head < this.#waiting.length) {
-      const ticket = this.#waiting[this.#head++] as Ticket;
+      const ticket = this.#waiting[this.#head] as Ticket;
+      if (ticket.delivery.batchId !== null || this.webhook.settings.batchMax > 1) return this.#takeBatch(ticket, now);
+      this.#head++;
       if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
         this.#waiting = this.#waiting.slice(this.#head);
         this.#head = 0;
       }
       const row = rowOf(ticket.delivery);
-      if (row === null) return ticket;
+      if (row === null) return [ticket];
       if (this.blockedRows.holdsBack(ticket.delivery)) {
         behind(ticket);
         continue;
@@ -196,16 +183,36 @@ export class WebhookQueue {
       const inFlight = this.#busyRows.get(row);
       if (!inFlight) {
         this.#busyRows.set(row, []);
-        return ticket;
+        return [ticket];
       }
       inFlight.push(ticket);
     }
-    return undefined;
+    return [];
+  }
+
+  /** Full, or old enough; what was read back has waited already. One that was sent before goes out as it was. */
+  #takeBatch(first: Ticket, now: number): Ticket[] {
+    const { batchMax, batchWaitMs } = this.webhook.settings;
+    const { batchId } = first.delivery;
+    let [end, size] = [this.#head, 0];
+    for (; end < this.#waiting.length; end++) {
+      const { delivery } = this.#waiting[end] as Ticket;
+      size += payloadSizeOf(delivery);
+      const fits = batchId !== null || end === this.#head || (end - this.#head < batchMax && size <= BATCH_SIZE_MAX);
+      if (delivery.batchId !== batchId || !fits) break;
+    }
+    const isFull = end < this.#waiting.length || end - this.#head >= batchMax;
+    const complete = batchId !== null || isFull || first.queuedAt === Infinity;
+    if (!complete && now - first.queuedAt < batchWaitMs) return [];
+    const batch = this.#waiting.splice(this.#head, end - this.#head);
+    // as they will be read back, should it fail: its body is the same then
+    return batch.sort((a, b) => byChange(a.delivery, b.delivery));
   }
 
   /** The attempt is over: the next one of the row may go, before all that came later. */
   free(delivery: Delivery): void {
-    const row = rowOf(delivery);
+    // a batch keeps no row busy
+    const row = delivery.batchId === null ? rowOf(delivery) : null;
     const behind = row === null ? undefined : this.#busyRows.get(row);
     if (row !== null) this.#busyRows.delete(row);
     if (behind && behind.length > 0) this.#waiting.splice(this.#head, 0, ...behind);

@@ -1,19 +1,24 @@
 /** Brings parked deliveries that are due back into their queues. */
+import { withinHeap } from './heap.ts';
 import type { Change, Delivery, OutcomeCode, Verdict, Webhook } from './model.ts';
 import type { Due, DueQuery } from './parked.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 
-/** Webhooks whose parked deliveries are read by one statement. */
-export const READ_BACK_WEBHOOKS_MAX = 100;
+/** Webhooks whose parked deliveries are read by one statement, and characters of payload that are expected of it. */
+const STATEMENT_WEBHOOKS_MAX = 100;
+const STATEMENT_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 64);
+
+/** Characters of a payload that nobody has seen yet: what sources allow unless told otherwise. */
+const PAYLOAD_SIZE_UNSEEN = 1024 * 1024;
 
 /** Read ahead of need, per webhook, as a multiple of its max_in_flight. */
 const READ_BACK_FACTOR = 4;
 
-/** Characters of payload that are read back at once, per webhook; one delivery at least. */
-const READ_BACK_SIZE_MAX = 4 * 1024 * 1024;
-
-/** As large as batch_max_events can be: a batch must fit in whole. */
+/** The same for a webhook with batches: as many as batch_max_events can ask for. */
 const BATCH_EVENTS_MAX = 100;
+
+/** Characters of payload that are read back at once, per webhook; one delivery at least, and all of a batch that was sent before. */
+const READ_BACK_SIZE_MAX = 4 * 1024 * 1024;
 
 const PAYLOAD_LOST: Verdict = {
   code: 'payload_lost',
@@ -37,6 +42,17 @@ export class ReadBack {
     this.#options = options;
   }
 
+  /** Those of these queues that one statement reads, the longest due first: so many, and so much, as memory allows; one at least. */
+  choose(due: readonly WebhookQueue[]): WebhookQueue[] {
+    let size = 0;
+    const first = due.toSorted((a, b) => (a.dueAt ?? Number.MAX_VALUE) - (b.dueAt ?? Number.MAX_VALUE));
+    return first.slice(0, STATEMENT_WEBHOOKS_MAX).filter((queue, i) => {
+      const { limit, replays } = this.#queryOf(queue);
+      size += (limit + replays) * (queue.payloadSize ?? PAYLOAD_SIZE_UNSEEN);
+      return i === 0 || size <= STATEMENT_SIZE_MAX;
+    });
+  }
+
   /**
    * One statement for all of these queues; probing ones get one delivery, to try their endpoint with. Of a replay only so much
    * comes back as can start at once, so that nothing new ever waits behind it.
@@ -44,20 +60,23 @@ export class ReadBack {
   async read(queues: readonly WebhookQueue[]): Promise<void> {
     const before = queues.map((queue) => ({ parks: queue.parksSeen, committed: queue.uncommittedParks === 0 }));
     for (const queue of queues) queue.startReading();
-    const results = await this.#options.readDue(
-      queues.map((queue) => ({
-        webhookId: queue.webhook.id,
-        tenantId: queue.webhook.tenantId,
-        limit: limitOf(queue, this.#options.isProbing(queue)),
-        replays: queue.webhook.settings.batchMax > 1 && queue.replayRoom > 0 ? BATCH_EVENTS_MAX : queue.replayRoom,
-        inMemory: [...queue.readBack],
-      })),
-    );
+    const results = await this.#options.readDue(queues.map((queue) => this.#queryOf(queue)));
     queues.forEach((queue, i) => {
       // no park was on its way while we read, so what we saw is all
       const sawAll = before[i]?.committed === true && before[i]?.parks === queue.parksSeen;
       this.#takeBack(queue, results[i] as Due, sawAll);
     });
+  }
+
+  #queryOf(queue: WebhookQueue): DueQuery {
+    const limit = limitOf(queue, this.#options.isProbing(queue));
+    return {
+      webhookId: queue.webhook.id,
+      tenantId: queue.webhook.tenantId,
+      limit,
+      replays: Math.min(limit, queue.replayRoom),
+      inMemory: [...queue.readBack],
+    };
   }
 
   #takeBack(queue: WebhookQueue, { deliveries, moreDue, replaysDue, nextInMs }: Due, sawAll: boolean): void {
@@ -106,8 +125,8 @@ function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook }: Web
 
 function limitOf({ webhook, payloadSize }: WebhookQueue, probing: boolean): number {
   const { batchMax, maxInFlight } = webhook.settings;
-  if (batchMax > 1) return BATCH_EVENTS_MAX;
   // until one was seen, all of them may be large
   if (probing || payloadSize === null) return 1;
-  return Math.min(maxInFlight * READ_BACK_FACTOR, 1 + Math.floor(READ_BACK_SIZE_MAX / (payloadSize + 1)));
+  const most = batchMax > 1 ? BATCH_EVENTS_MAX : maxInFlight * READ_BACK_FACTOR;
+  return Math.min(most, 1 + Math.floor(READ_BACK_SIZE_MAX / (payloadSize + 1)));
 }

@@ -109,7 +109,7 @@ export class Recorder {
     // one turn of the loop, so that what finished together is written together
     await new Promise(setImmediate);
     do {
-      const entries = this.#entries.splice(0, BATCH_MAX);
+      const entries = this.#entries.splice(0, wholeBatches(this.#entries, BATCH_MAX));
       const positionsDue = this.#arePositionsDue;
       const last = this.#last.splice(0);
       const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
@@ -209,6 +209,14 @@ function divide(entries: readonly Entry[]): { logOnly: Entry[]; rest: Entry[] } 
   const isRest = ({ delivery }: Entry) => others.has(delivery.id);
   if (others.size === 0) return { logOnly: [...entries], rest: [] };
   return { logOnly: entries.filter((entry) => !isRest(entry)), rest: entries.filter(isRest) };
+}
+
+/** At least so many: a request's deliveries are written by one transaction, which gives them one time to be tried again at. */
+function wholeBatches(entries: readonly Entry[], count: number): number {
+  const batchOf = (i: number) => entries[i]?.delivery.batchId ?? null;
+  let end = count;
+  while (batchOf(end) !== null && batchOf(end) === batchOf(end - 1)) end++;
+  return end;
 }
 
 const CHECK_VIOLATION = '23514';

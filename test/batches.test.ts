@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
-import { startTestDaemon } from './support/daemon.ts';
+import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type ReceivedRequest, type Receiver, startReceiver } from './support/receiver.ts';
 import { verifyRequest } from './support/verify.ts';
@@ -95,6 +95,90 @@ test('a failed batch is retried whole, with the same bytes under the same id, al
   expect(same.length).toBeGreaterThanOrEqual(2);
   for (const request of same) expect(request.body.equals(first.body)).toBe(true);
   expect(eventsOf(first)).toHaveLength(7);
+});
+
+/** The requests of the first one's batch; all are the same bytes. */
+function sameAsFirst(): ReceivedRequest[] {
+  const first = receiver.requests[0] as ReceivedRequest;
+  const same = receiver.requests.filter((request) => request.headers['webhook-id'] === first.headers['webhook-id']);
+  expect(same.map(({ body }) => body.equals(first.body))).toEqual(same.map(() => true));
+  return same;
+}
+
+const parked = (count: number) =>
+  waitUntil(`${count} are parked`, async () => {
+    const rows = await database.query("select from rowhook.webhook_deliveries where state = 'waiting'");
+    return rows.length === count;
+  });
+
+test.each([
+  ['by the same daemon', false],
+  ['by another daemon', true],
+])('a failed batch is retried whole when its webhook asks for no more batches, %s', async (_, restart) => {
+  await webhook('/single', { max: 10, waitMs: 100 });
+  let isDown = true;
+  receiver.respond('/single', () => ({ status: isDown ? 503 : 200 }));
+  daemon = await startTestDaemon(database);
+  await insert(1, 10);
+  await receiver.waitFor(1);
+  await parked(10);
+  await database.query('update rowhook.webhook_configurations set batch_max_events = 1, max_in_flight = 1');
+  await caughtUp(database);
+  if (restart) await daemon.stop();
+  isDown = false;
+  if (restart) daemon = await startTestDaemon(database);
+  await insert(11, 11);
+  await parked(0);
+  expect(sameAsFirst().length).toBeGreaterThanOrEqual(2);
+  // the new one by itself
+  expect(receiver.requests.filter(({ body }) => eventsOf({ body } as ReceivedRequest) === undefined)).toHaveLength(1);
+});
+
+test('of a batch that waits, one delivery that is to be replayed takes the others along', async () => {
+  await webhook('/replay-one', { max: 10, waitMs: 100 });
+  await database.query('update rowhook.webhook_configurations set retry_delay_seconds = 600');
+  receiver.respond('/replay-one', () => ({ status: receiver.requests.length > 1 ? 200 : 503 }));
+  daemon = await startTestDaemon(database);
+  await insert(1, 3);
+  await receiver.waitFor(1);
+  await parked(3);
+  await database.query(
+    'select rowhook.replay_delivery(delivery_id) from (select delivery_id from rowhook.webhook_deliveries order by outbox_id offset 1 limit 1)',
+  );
+  await receiver.waitFor(2);
+  expect(sameAsFirst()).toHaveLength(2);
+  await parked(0);
+});
+
+test('a batch of large events goes out in several, of those that wait too, and each event once', async () => {
+  await webhook('/large', { max: 100, waitMs: 200 });
+  let isDown = true;
+  const delivered: ReceivedRequest[] = [];
+  receiver.respond('/large', (request) => {
+    if (!isDown) delivered.push(request);
+    return { status: isDown ? 503 : 200 };
+  });
+  daemon = await startTestDaemon(database);
+  const large = (from: number, to: number) =>
+    database.query(
+      "insert into clients (organization_id, name) select $1, 'c' || n || repeat('x', 900000) from generate_series($2::int, $3::int) n",
+      [tenant, from, to],
+    );
+  await large(1, 10);
+  await receiver.waitFor(1);
+  await parked(10);
+  await daemon.stop();
+  await large(11, 20);
+  isDown = false;
+  daemon = await startTestDaemon(database);
+  await waitUntil('all were delivered', () => delivered.flatMap(eventsOf).length === 20);
+  await parked(0);
+  const names = delivered.flatMap(eventsOf).map(({ data }) => data.name.replaceAll('x', ''));
+  expect(names.toSorted()).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
+  expect(Math.max(...receiver.requests.map(({ body }) => body.length))).toBeLessThan(4.1 * 1024 * 1024);
+  // four of them fit
+  expect(receiver.requests.map((request) => eventsOf(request).length)).toContain(4);
+  sameAsFirst();
 });
 
 test("payload_format 'flat' puts the row's fields on the top level", async () => {

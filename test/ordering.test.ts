@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
@@ -184,4 +184,108 @@ test("with ordering 'row' a key of any length is kept in order, and keeps nothin
   );
   const sizes = receiver.requestsTo('/files').map(({ body }) => JSON.parse(body.toString()).data.size);
   expect(sizes).toEqual([1, 1, 1, 2]);
+});
+
+describe("a row that is blocked when ordering 'row' is given up drains in order", () => {
+  /** a1 has failed and waits for its next attempt, a2 waits behind it; `more` is set together with ordering. */
+  async function blockedRowAfter(path: string, columns: Record<string, unknown>, more = ''): Promise<string> {
+    await webhook(path, { ordering: 'row', ...columns });
+    let isDown = true;
+    receiver.respond(path, () => ({ status: isDown ? 500 : 200 }));
+    daemon = await startTestDaemon(database);
+    const a = await client('a1');
+    await receiver.waitFor(1);
+    await rename(a, 'a2');
+    await waitUntil(
+      'a2 waits behind a1',
+      async () =>
+        (await database.query("select from rowhook.webhook_deliveries where next_attempt_at = 'infinity'")).length ===
+        1,
+    );
+    await database.query(`update rowhook.webhook_configurations set ordering = 'none' ${more}`);
+    await caughtUp(database);
+    isDown = false;
+    return a;
+  }
+
+  const namesIn = ({ body }: ReceivedRequest): string[] => {
+    const { batch, data } = JSON.parse(body.toString()) as {
+      batch?: { data: { name: string } }[];
+      data: { name: string };
+    };
+    return (batch ?? [{ data }]).map((event) => event.data.name);
+  };
+  const names = (path: string) => receiver.requestsTo(path).flatMap(namesIn);
+  const nothingWaits = () =>
+    waitUntil(
+      'nothing waits',
+      async () => (await database.query("select from rowhook.webhook_deliveries where state = 'waiting'")).length === 0,
+    );
+
+  test('with what comes later', async () => {
+    const a = await blockedRowAfter('/given-up', { retry_delay_seconds: 2 });
+    await rename(a, 'a3');
+    await nothingWaits();
+    expect(names('/given-up').filter((name, i, all) => name !== all[i - 1])).toEqual(['a1', 'a2', 'a3']);
+    // and then it is as free as any other
+    receiver.respond('/given-up', (request) => ({ status: namesIn(request).includes('a4') ? 500 : 200 }));
+    await rename(a, 'a4');
+    await rename(a, 'a5');
+    await receiver.waitFor((request) => namesIn(request).includes('a5'));
+  });
+
+  test('after a restart', async () => {
+    const a = await blockedRowAfter('/given-up-restart', { retry_delay_seconds: 3 });
+    await daemon?.stop();
+    await rename(a, 'a3');
+    daemon = await startTestDaemon(database);
+    await nothingWaits();
+    expect(names('/given-up-restart').filter((name, i, all) => name !== all[i - 1])).toEqual(['a1', 'a2', 'a3']);
+  });
+
+  test('when the one at its head runs out of attempts', async () => {
+    const a = await blockedRowAfter('/given-up-last', { retry_delay_seconds: 2, retry_attempts: 1 });
+    receiver.respond('/given-up-last', (request) => ({ status: namesIn(request).includes('a1') ? 500 : 200 }));
+    await rename(a, 'a3');
+    await nothingWaits();
+    expect(names('/given-up-last')).toEqual(['a1', 'a1', 'a2', 'a3']);
+  });
+
+  test('in batches, when the webhook asks for them now', async () => {
+    const a = await blockedRowAfter(
+      '/given-up-batches',
+      { retry_delay_seconds: 2 },
+      ', batch_max_events = 10, batch_max_wait_ms = 50',
+    );
+    await rename(a, 'a3');
+    await nothingWaits();
+    expect(names('/given-up-batches').filter((name, i, all) => name !== all[i - 1])).toEqual(['a1', 'a2', 'a3']);
+  });
+
+  test("or asked for again: ordering 'row' holds back what comes after the next failure", async () => {
+    const a = await blockedRowAfter('/given-up-back', { retry_delay_seconds: 2 });
+    await rename(a, 'a3');
+    await database.query("update rowhook.webhook_configurations set ordering = 'row'");
+    await rename(a, 'a4');
+    await nothingWaits();
+    expect(names('/given-up-back').filter((name, i, all) => name !== all[i - 1])).toEqual(['a1', 'a2', 'a3', 'a4']);
+  });
+});
+
+test("what failed before a webhook asked for ordering 'row' neither waits for ever nor keeps its row waiting", async () => {
+  await webhook('/asked-later', { retry_delay_seconds: 2 });
+  failing('/asked-later', { a1: 2, a2: 1 });
+  daemon = await startTestDaemon(database);
+  const a = await client('a1');
+  await receiver.waitFor((request) => stateOf(request) === 'a1');
+  await database.query("update rowhook.webhook_configurations set ordering = 'row'");
+  await rename(a, 'a2');
+  await receiver.waitFor((request) => stateOf(request) === 'a2');
+  await rename(a, 'a3');
+  await waitUntil('all were delivered', () => statesAt('/asked-later', 200).length === 3);
+  expect(statesAt('/asked-later', 200).sort()).toEqual(['a1', 'a2', 'a3']);
+  await waitUntil(
+    'nothing is parked',
+    async () => (await database.query('select from rowhook.webhook_deliveries')).length === 0,
+  );
 });

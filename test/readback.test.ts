@@ -1,11 +1,14 @@
 // How a webhook that fell behind gets back to being delivered directly, without anything overtaking.
 
 import { describe, expect, test } from 'vitest';
-import type { Delivery, Webhook } from '../src/model.ts';
+import { Breakers } from '../src/breaker.ts';
+import { Dispatcher } from '../src/dispatch.ts';
+import type { Delivery, TenantConfiguration, Webhook, WebhookSettings } from '../src/model.ts';
 import type { Due, DueQuery } from '../src/parked.ts';
 import { Parking } from '../src/parking.ts';
 import { type Ticket, WebhookQueue } from '../src/queue.ts';
 import { ReadBack } from '../src/readback.ts';
+import { waitUntil } from './support/wait.ts';
 
 const webhook = {
   id: 'webhook',
@@ -20,6 +23,8 @@ function ticket(id: number, { data = '{}' } = {}): Ticket {
   return { delivery: delivery as unknown as Delivery, settle: () => {}, queuedAt: performance.now() };
 }
 
+const MIB = 1024 * 1024;
+
 const due = (...tickets: Ticket[]): Due => ({
   webhookId: webhook.id,
   deliveries: tickets.map(({ delivery }) => delivery),
@@ -29,8 +34,8 @@ const due = (...tickets: Ticket[]): Due => ({
 });
 
 /** A queue that has fallen behind, and the table, which answers what it is told to. */
-function scene() {
-  const queue = new WebhookQueue(webhook);
+function scene(settings: Partial<WebhookSettings> = {}) {
+  const queue = new WebhookQueue({ ...webhook, settings: { ...webhook.settings, ...settings } });
   const parking = new Parking(() => {});
   const asked: DueQuery[] = [];
   let answer: (query: DueQuery) => Due | Promise<Due> = () => due();
@@ -157,9 +162,68 @@ describe('what is read back', () => {
     park(ticket(1));
     commit(1);
     await read(() => ({ ...due(ticket(1)), moreDue: true, nextInMs: 0 }));
-    await read(() => ({ ...due(ticket(2, { data: 'x'.repeat(3 * 1024 * 1024) })), moreDue: true, nextInMs: 0 }));
+    await read(() => ({ ...due(ticket(2, { data: 'x'.repeat(3 * MIB) })), moreDue: true, nextInMs: 0 }));
     await read(() => due());
     expect(asked.map(({ limit }) => limit)).toEqual([1, 8, 2]);
     expect(queue.length).toBe(2);
+  });
+
+  test('is as few where they are large when they go out in batches', async () => {
+    const { asked, read } = scene({ batchMax: 2, batchWaitMs: 0 });
+    await read(() => due(ticket(1)));
+    await read(() => due(ticket(2, { data: 'x'.repeat(3 * MIB) })));
+    await read(() => due());
+    expect(asked.map(({ limit }) => limit)).toEqual([1, 100, 2]);
+    expect(asked.map(({ replays }) => replays)).toEqual([1, 0, 0]);
+  });
+
+  test('is no more by one statement than many webhooks with a large one each, and every webhook has its turn', async () => {
+    const webhooks = Array.from({ length: 90 }, (_, i) => ({ ...webhook, id: `webhook ${i}` }));
+    const statements: number[] = [];
+    const read = new Set<string>();
+    const dispatcher = new Dispatcher(
+      {
+        maxInFlight: 10,
+        send: () => expect.unreachable(),
+        now: () => Date.now(),
+        record: () => {},
+        readDue: async (queries) => {
+          statements.push(queries.reduce((sum, { limit }) => sum + limit, 0));
+          return queries.map(({ webhookId }) => {
+            read.add(webhookId);
+            // there is always more of it, as far as it knows
+            return { ...due(), webhookId, moreDue: true, nextInMs: 0 };
+          });
+        },
+        judge: () => 'send',
+        mayStart: () => true,
+        onAttempt: () => {},
+        onDisable: () => {},
+        onError: (error) => expect.unreachable(error.message),
+      },
+      new Breakers({ failures: 50, days: 3 }),
+    );
+    const acme: TenantConfiguration = { tenantId: 'acme', organization: '{}', limits: null, webhooks };
+    const waiting = { tenantId: 'acme', unattempted: true, heads: [] };
+    dispatcher.update(new Map([['acme', acme]]), new Map(webhooks.map(({ id }) => [id, waiting])));
+    await waitUntil('all were read', () => read.size === webhooks.length);
+    dispatcher.stop();
+    // each may be as large as sources allow unless told otherwise: 1 MiB
+    expect(Math.max(...statements)).toBeLessThanOrEqual(32);
+  });
+
+  test('goes out as the batch that it was sent in, also behind a row with an attempt in flight', () => {
+    const { queue } = scene();
+    const [busy, behind, ...batch] = [1, 1, 2, 3].map((row) => ticket(row)) as [Ticket, Ticket, Ticket, Ticket];
+    for (const { delivery } of batch) delivery.batchId = 'bat_1';
+    const take = () => queue.take(performance.now(), () => {});
+    queue.push(busy);
+    expect(take()).toEqual([busy]);
+    for (const one of [behind, ...batch]) queue.push(one);
+    expect(take()).toEqual(batch);
+    for (const { delivery } of batch) queue.free(delivery);
+    expect(take()).toEqual([]);
+    queue.free(busy.delivery);
+    expect(take()).toEqual([behind]);
   });
 });

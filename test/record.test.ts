@@ -208,4 +208,22 @@ describe('a batch', () => {
       { status: 'success' },
     ]);
   });
+
+  test("does not divide a request's deliveries, which are tried again at one time", async () => {
+    const others = Array.from({ length: 490 }, () => ({ ...delivery(7, 'plain'), id: randomUUID() }));
+    const together = Array.from({ length: 20 }, () => ({
+      ...delivery(8, 'plain'),
+      id: randomUUID(),
+      batchId: 'bat_8',
+    }));
+    for (const one of [...others, ...together])
+      recorder.add(entry(one, 1_000, { ...answered(7, 'plain', ''), delivery: one }));
+    await waitUntil('all have committed', () => [...others, ...together].every(({ id }) => committed.includes(id)));
+    expect(
+      await database.query(
+        `select count(distinct next_attempt_at)::int as times, count(*)::int as deliveries
+           from rowhook.webhook_deliveries where batch_id = 'bat_8'`,
+      ),
+    ).toEqual([{ times: 1, deliveries: 20 }]);
+  });
 });

@@ -204,7 +204,8 @@ describe("only => 'all'", () => {
       .slice(requests)
       .map((body) => JSON.parse(body).batch as { data: { body: string } }[]);
     expect(batches.flat().map(({ data }) => data.body)).toEqual(['a', 'b', 'c', 'd']);
-    expect(batches.map(({ length }) => length)).toEqual([3, 1]);
+    // the first may go by itself: until one was read, all of them may be large
+    expect(batches.map(({ length }) => length).sort()).toEqual([1, 3]);
   });
 });
 

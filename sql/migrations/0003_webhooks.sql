@@ -151,7 +151,7 @@ comment on column rowhook.webhook_configurations.timeout_ms is
 comment on column rowhook.webhook_configurations.payload_format is
   'nested: the row under data. flat: the row''s fields on the top level beside event, for tools that cannot map nested fields.';
 comment on column rowhook.webhook_configurations.batch_max_events is
-  'Above 1, requests carry {"id","batch":[...]} with up to so many events, sent when full or after batch_max_wait_ms.';
+  'Above 1, requests carry {"id","batch":[...]} with up to so many events and about 4 MiB of payload, sent when full or after batch_max_wait_ms.';
 comment on column rowhook.webhook_configurations.disabled_at is
   'When rowhook disabled the webhook by itself; disabled_reason says why. Setting is_active to true clears both.';
 comment on column rowhook.webhook_configurations.id is 'The webhook. Made by rowhook; never changes.';

@@ -54,7 +54,7 @@ comment on table rowhook.webhook_deliveries is
 comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far; a replay starts again at 0.';
 comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at least once. What never was keeps later events of its webhook behind it.';
 comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it has failed for good.';
-comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row: the earliest one waiting is the head of its row.';
+comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row, or did when the row was blocked: the earliest one waiting is the head of its row.';
 comment on column rowhook.webhook_deliveries.replayed is 'A replay asked for it: it goes behind what is new. Until its first attempt (last_code is null) its webhook''s filter has not been asked.';
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
 comment on column rowhook.webhook_deliveries.batch_id is 'The batch it was sent in; the batch is retried whole, under the same id.';
@@ -94,6 +94,7 @@ create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using 
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
 create index webhook_deliveries_outbox_idx  on rowhook.webhook_deliveries (outbox_id) where not has_payload;
 create index webhook_deliveries_tenant_idx  on rowhook.webhook_deliveries (tenant_id, occurred_at);
+create index webhook_deliveries_batch_idx   on rowhook.webhook_deliveries (batch_id) where batch_id is not null;
 
 create sequence rowhook.webhook_logs_id_seq as bigint;
 

@@ -344,7 +344,7 @@ $$;
 comment on function rowhook.replay(uuid, timestamptz, timestamptz, text, boolean) is
   'Sends events in [since, until) to a webhook again, under the same webhook-id, behind what is new: "only" => ''failed'' (attempts ran out), ''missed'' (never delivered) or ''all''. Returns how many; dry_run only counts. Its filter is asked when they are sent.';
 
--- Sends one delivery again, now: one that failed, waits, was skipped or succeeded. p_tenant_id null: any tenant.
+-- Sends one delivery again, now: one that failed, waits (with the rest of its batch), was skipped or succeeded. p_tenant_id null: any tenant.
 create function rowhook._replay_delivery(p_delivery_id uuid, p_tenant_id text)
 returns void
 language plpgsql
@@ -355,16 +355,22 @@ declare
   v_tenant_id text;
   v_last      record;
 begin
-  update rowhook.webhook_deliveries d
-     set state = 'waiting', next_attempt_at = now(),
-         attempt  = case d.state when 'failed' then 0 else d.attempt end,
-         ordered  = d.ordered and d.state = 'waiting',
-         batch_id = case d.state when 'waiting' then d.batch_id end
-   where d.delivery_id = p_delivery_id and (p_tenant_id is null or d.tenant_id = p_tenant_id)
-     and d.next_attempt_at is distinct from 'infinity'
-  returning d.tenant_id into v_tenant_id;
+  -- a batch that waits goes out whole, so one of its deliveries takes the others along
+  with moved as (
+    update rowhook.webhook_deliveries d
+       set state = 'waiting', next_attempt_at = now(),
+           attempt  = case d.state when 'failed' then 0 else d.attempt end,
+           ordered  = d.ordered and d.state = 'waiting',
+           batch_id = case d.state when 'waiting' then d.batch_id end
+     where (d.delivery_id = p_delivery_id
+            or (d.state = 'waiting' and d.batch_id = (select b.batch_id from rowhook.webhook_deliveries b
+                                                       where b.delivery_id = p_delivery_id and b.state = 'waiting')))
+       and (p_tenant_id is null or d.tenant_id = p_tenant_id) and d.next_attempt_at is distinct from 'infinity'
+    returning d.tenant_id
+  )
+  select min(tenant_id) into v_tenant_id from moved;
 
-  if not found then
+  if v_tenant_id is null then
     if exists (select from rowhook.webhook_deliveries d
                 where d.delivery_id = p_delivery_id and (p_tenant_id is null or d.tenant_id = p_tenant_id)) then
       raise object_not_in_prerequisite_state using
@@ -434,7 +440,7 @@ end
 $$;
 
 comment on function rowhook.replay_delivery(uuid) is
-  'Sends one delivery again, now, under the same webhook-id: one that failed, waits for its next attempt, was skipped or succeeded.';
+  'Sends one delivery again, now, under the same webhook-id: one that failed, waits for its next attempt (with its whole batch), was skipped or succeeded.';
 
 create function rowhook._delete_own(p_webhook_id uuid)
 returns boolean
