@@ -639,6 +639,12 @@ begin
     foreach v_operation in array '{insert,update,delete}'::text[] loop
       continue when exists (
         select from pg_trigger t where t.tgrelid = v_relation and t.tgname = 'rowhook_' || v_operation and t.tgfoid = v_function);
+      -- CREATE TRIGGER looks at the privilege only when it holds the lock: the app's writers would wait behind us in vain
+      if not has_table_privilege(v_relation, 'trigger') then
+        raise insufficient_privilege using
+          message = format('permission denied for table %s', v_relation),
+          hint = 'Connect as its owner, or as a role that has the privilege TRIGGER on it.';
+      end if;
       perform rowhook._execute_with_lock(v_relation, format(
         'create or replace trigger %I after %s on %s referencing %s for each statement execute function %s()',
         'rowhook_' || v_operation, v_operation, v_relation,
