@@ -489,6 +489,94 @@ describe("the app's own triggers", () => {
     );
   });
 
+  // PostgreSQL keeps all that foreign keys change for one statement in the same transition tables, the row as often as it changed
+  describe('foreign keys that change a row more than once: each change once, in its order', () => {
+    const deal = (v: string | null, a: number | null, b: number | null) =>
+      `{"id":1,"tenant_id":"acme","v":${JSON.stringify(v)},"a":${a},"b":${b}}`;
+    const table = async (a: string, b: string, rest = '') => {
+      await database.query(`
+        drop table if exists users cascade;
+        create table users (id int primary key);
+        create table other (id int, tenant_id text, v text, a int ${a}, b int ${b}, primary key (id, tenant_id)) ${rest}`);
+      await database.query("select rowhook.watch('other', capture => 'all')");
+      await database.query("insert into users values (7), (8); insert into other values (1, 'acme', 'v', 7, 7)");
+      await takeChanges(database);
+    };
+    const key = 'references users on delete set null on update cascade';
+
+    test('two of them, on a table with other rows that change once', async () => {
+      await table(key, key);
+      await database.query("insert into other select n, 'acme', 'v', 7 from generate_series(2, 40) as n");
+      await takeChanges(database);
+      const changes = await captured('delete from users where id = 7');
+      expect(changes.filter((line) => line.includes('"id":1,'))).toEqual([
+        `other.updated ${deal('v', null, 7)} was {"a":7}`,
+        `other.updated ${deal('v', null, null)} was {"b":7}`,
+      ]);
+      expect(changes).toHaveLength(41);
+    });
+
+    test('the statement itself, and one of them', async () => {
+      await table(key, '');
+      expect(await captured("with u as (update other set v = 'w') update users set id = 9 where id = 7")).toEqual([
+        `other.updated ${deal('w', 7, 7)} was {"v":"v"}`,
+        `other.updated ${deal('w', 9, 7)} was {"a":7}`,
+      ]);
+    });
+
+    test('two of them, on a partitioned table, or on one of its partitions', async () => {
+      for (const [ofTable, ofPartition] of [
+        [key, ''],
+        [
+          '',
+          'alter table other_0 add foreign key (a) references users on delete set null, add foreign key (b) references users on delete set null',
+        ],
+      ] as const) {
+        await table(
+          ofTable,
+          ofTable,
+          `partition by range (id); create table other_0 partition of other default; ${ofPartition}`,
+        );
+        await database.query('delete from users where id = 7');
+        expect(lines(await takeChanges(database))).toEqual([
+          `other.updated ${deal('v', null, 7)} was {"a":7}`,
+          `other.updated ${deal('v', null, null)} was {"b":7}`,
+        ]);
+        await database.query('drop table other');
+      }
+    });
+
+    test('two of them, on columns of the key: the last event of each key tells whether it is there', async () => {
+      await database.query(`
+        drop table if exists users cascade;
+        create table users (id int primary key);
+        create table other (a int references users on update cascade, b int references users on update cascade, tenant_id text, primary key (a, b));
+        select rowhook.watch('other', capture => 'all');
+        insert into users values (7);
+        insert into other values (7, 7, 'acme')`);
+      await takeChanges(database);
+      expect(await captured('update users set id = 8')).toEqual([
+        'other.deleted {"a":7,"b":7,"tenant_id":"acme"}',
+        'other.created {"a":8,"b":7,"tenant_id":"acme"}',
+        'other.deleted {"a":8,"b":7,"tenant_id":"acme"}',
+        'other.created {"a":8,"b":8,"tenant_id":"acme"}',
+      ]);
+    });
+
+    test('two of them that came after watch(), once reconcile() has seen them', async () => {
+      await table('', '');
+      const added = 'references users on delete set null';
+      await database.query(`alter table other add foreign key (a) ${added}, add foreign key (b) ${added}`);
+      expect(await database.query('select change from rowhook.reconcile()')).toEqual([
+        { change: 'capture function rewritten: the table changed' },
+      ]);
+      expect(await captured('delete from users')).toEqual([
+        `other.updated ${deal('v', null, 7)} was {"a":7}`,
+        `other.updated ${deal('v', null, null)} was {"b":7}`,
+      ]);
+    });
+  });
+
   test('a row that a BEFORE trigger swallows on its way to another partition is deleted, and nothing is mixed up', async () => {
     await database.query(`
       create table other (id int, tenant_id text, part int, v text) partition by list (part);

@@ -487,6 +487,32 @@ describe("reconcile() as the daemon's role, which owns no table", () => {
     ).toEqual(['public.cats', 'public.parted_too_2']);
   });
 
+  test('asks for no lock on a table where it may make no triggers, so nobody waits behind it', async () => {
+    await database.query(`
+      create table a_parted (id int primary key, tenant_id text) partition by list (id);
+      select rowhook.watch('a_parted');
+      create table a_parted_1 partition of a_parted for values in (1)`);
+    const daemon = new pg.Client(database.daemonUrl);
+    await daemon.connect();
+    try {
+      await onSession(async (holder) => {
+        await holder.query("begin; insert into a_parted_1 values (1, 'acme')");
+        const { rows } = await daemon.query('select * from rowhook.reconcile()');
+        expect(rows).toEqual([
+          {
+            relation: 'public.a_parted',
+            change:
+              'triggers missing, and rowhook_test_daemon may not make them: let the owner of the table run select rowhook.reconcile()',
+          },
+        ]);
+        await holder.query('rollback');
+      });
+    } finally {
+      await daemon.end();
+      await database.query("select rowhook.unwatch('a_parted'); drop table a_parted");
+    }
+  }, 40_000);
+
   test('what it finds in order stays so, whatever the settings of the session', async () => {
     await database.query(`
       create table "Quoted" (id int, "It's \\ %" text, d date default '2030-01-31', tenant_id text, total int generated always as (id * 2) stored, primary key (id, d));

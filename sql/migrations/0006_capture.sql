@@ -21,7 +21,8 @@
 --
 -- The old and new rows of an UPDATE are paired by primary key. Where that does not name one row (there is none, it is
 -- deferrable, or other tables inherit from this one) they are paired by position, as PostgreSQL fills both transition
--- tables in step.
+-- tables in step. So are those of a statement that changed several rows of a table which foreign keys may change, as a row
+-- that two of them change stands there twice. A foreign key that comes later counts once reconcile() has seen it.
 --
 -- One limit: what a row-level AFTER trigger of the app changes is captured before the statement that fired it.
 
@@ -158,6 +159,35 @@ begin atomic
 end;
 
 comment on function rowhook._key_columns(oid) is 'The columns of the primary key of a table; empty when it has none, or a deferrable one.';
+
+-- The tables that carry a source's triggers: the table itself and every partition, since a statement fires the triggers of
+-- the table it names. A foreign table cannot have such triggers.
+create function rowhook._capture_relations(p_relation regclass)
+returns setof regclass
+language sql
+stable
+begin atomic
+  select p_relation
+  union
+  select t.relid::regclass from pg_partition_tree(p_relation) as t join pg_class c on c.oid = t.relid where c.relkind <> 'f';
+end;
+
+comment on function rowhook._capture_relations(regclass) is 'The tables that carry the triggers of a watched table: itself and its partitions.';
+
+-- Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON UPDATE CASCADE, SET NULL or SET
+-- DEFAULT. All that they change for one statement stands in the transition tables of one call, together with what that
+-- statement itself changes there: so a row may stand there more than once, each time as it was by then.
+create function rowhook._changed_by_keys(p_relation regclass)
+returns boolean
+language sql
+stable
+begin atomic
+  select exists (
+    select from pg_constraint
+     where contype = 'f' and conrelid in (select rowhook._capture_relations(p_relation)) and (confdeltype in ('n', 'd') or confupdtype in ('c', 'n', 'd')));
+end;
+
+comment on function rowhook._changed_by_keys(regclass) is 'Whether foreign keys may change the rows of a table: SET NULL, SET DEFAULT, ON UPDATE CASCADE.';
 
 -- Whether the table of a source has other columns by now. PL/pgSQL, so that it is not inlined: its plan would cost 15 us in
 -- every UPDATE, and hardly one asks. By the source's id, since the table has another oid after a restore from a dump.
@@ -333,8 +363,8 @@ comment on function rowhook._capture_image(rowhook.webhook_sources, text, int[],
 -- One kind of statement in a capture function: leave at once when no tenant of these rows wants any of it, else write
 -- one outbox row per change. p_tables are the transition tables whose tenants are asked, p_possible every event type that the
 -- kind can yield, p_changes a query of (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change, with the columns
--- of the key as k1, k2 ...; with p_pairs it has previous as well.
-create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_tables text[], p_possible text[], p_changes text, p_pairs boolean default false)
+-- of the key as k1, k2 ...; with p_pairs it has previous as well. A second query is for statements that made more than one change.
+create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_tables text[], p_possible text[], p_changes text[], p_pairs boolean default false)
 returns text
 language plpgsql
 stable
@@ -345,6 +375,7 @@ declare
   v_wanted    text   := 'true';
   v_early     text;
   v_key       text;
+  v_inserts   text[];
 begin
   if p_possible = '{}' then
     return 'return null;';
@@ -365,26 +396,32 @@ begin
   -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row. pg_column_size comes
   -- first, since row_to_json fails at 1 GB; no type prints shorter than an eighth of what it takes. Of the text itself it
   -- tells the bytes and 4 of a header: octet_length would print it once more, for each place where "fits" stands.
-  return format($sql$%1$s
+  v_inserts := array(
+    select format($sql$insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, %7$struncated)
+    select %1$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
+           case when f.fits then f.data else json_build_object(%2$s) end, %8$snot f.fits
+      from (select d.*, coalesce(pg_column_size(d.data) - 4%9$s <= %3$s, false) as fits
+              from (select e.*, case when pg_column_size(e.whole) <= %4$s then row_to_json(e.whole) end as data
+                      from (%5$s) as e
+                     where e.tenant_id is not null and e.event_types <> '{}' and %6$s
+                    offset 0) as d) as f;$sql$,
+      p_source.id, v_key, p_source.max_payload_bytes, least(p_source.max_payload_bytes * 8::bigint, 134217728), changes,
+      format(v_wanted, 'e.tenant_id', '(e.event_types || ' || quote_literal(v_wildcards) || '::text[])'),
+      case when p_pairs then 'previous, ' else '' end,
+      case when p_pairs then 'case when f.fits then f.previous end, ' else '' end,
+      case when p_pairs then ' + coalesce(pg_column_size(d.previous) - 4, 0)' else '' end)
+      from unnest(p_changes) with ordinality as u (changes, number) order by number);
+  return format($sql$%s
     else return null;
     end if;
-    insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, %8$struncated)
-    select %2$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
-           case when f.fits then f.data else json_build_object(%3$s) end, %9$snot f.fits
-      from (select d.*, coalesce(pg_column_size(d.data) - 4%10$s <= %4$s, false) as fits
-              from (select e.*, case when pg_column_size(e.whole) <= %5$s then row_to_json(e.whole) end as data
-                      from (%6$s) as e
-                     where e.tenant_id is not null and e.event_types <> '{}' and %7$s
-                    offset 0) as d) as f;$sql$,
-    v_early, p_source.id, v_key, p_source.max_payload_bytes, least(p_source.max_payload_bytes * 8::bigint, 134217728), p_changes,
-    format(v_wanted, 'e.tenant_id', '(e.event_types || ' || quote_literal(v_wildcards) || '::text[])'),
-    case when p_pairs then 'previous, ' else '' end,
-    case when p_pairs then 'case when f.fits then f.previous end, ' else '' end,
-    case when p_pairs then ' + coalesce(pg_column_size(d.previous) - 4, 0)' else '' end);
+    %s$sql$,
+    v_early,
+    case when cardinality(v_inserts) = 1 then v_inserts[1]
+         else format('if exists (select from %s offset 1) then %s else %s end if;', p_tables[1], v_inserts[2], v_inserts[1]) end);
 end
 $$;
 
-comment on function rowhook._capture_branch(rowhook.webhook_sources, text[], text[], text, boolean) is
+comment on function rowhook._capture_branch(rowhook.webhook_sources, text[], text[], text[], boolean) is
   'PL/pgSQL for one kind of statement in a capture function.';
 
 -- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_branch. Of their columns those are needed that the key
@@ -413,8 +450,9 @@ $$;
 comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text) is 'SQL query for the changes of an INSERT or a DELETE.';
 
 -- The changes of an UPDATE, see _capture_branch. A changed key or tenant is a delete and a create: neither tenant sees
--- the other's data. An image without its counterpart has no tenant, so this holds for it too.
-create function rowhook._capture_pairs(p_source rowhook.webhook_sources)
+-- the other's data. An image without its counterpart has no tenant, so this holds for it too. With p_repeated a row may stand
+-- there more than once, see _changed_by_keys: its key does not tell which image became which.
+create function rowhook._capture_pairs(p_source rowhook.webhook_sources, p_repeated boolean)
 returns text
 language plpgsql
 stable
@@ -424,8 +462,9 @@ declare
   v_columns  name[]  := rowhook._columns(p_source.relation);
   v_numbers  int[]   := array(select generate_series(1, cardinality(v_columns)));
   v_keys     name[]  := rowhook._key_columns(p_source.relation);
-  v_position boolean := v_keys = '{}' or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
-                                                  where i.inhparent = p_source.relation and not c.relispartition);
+  v_family   boolean := exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                                 where i.inhparent = p_source.relation and not c.relispartition);
+  v_position boolean := v_keys = '{}' or v_family or p_repeated;
   v_moved    text    := 'o.tenant is distinct from n.tenant';
   v_changed  text    := 'o.image operator(pg_catalog.*<>) n.image';
   v_wide     boolean := cardinality(v_columns) > rowhook._columns_max();
@@ -478,12 +517,15 @@ begin
     rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position), rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position),
     case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
     v_changed,
-    -- by position, a key that one row left may be another row's in the same statement: its create comes after its delete
-    case when v_position and v_keys <> '{}' then ' order by s.is_new' else '' end);
+    -- Among tables that inherit, a key that one row left may be another row's in the same statement: its create comes after its
+    -- delete. Else changes come in the order in which they were made, where that is not told by their keys.
+    case when v_family and v_keys <> '{}' then ' order by s.is_new, o.position'
+         when p_repeated then ' order by o.position, s.is_new'
+         else '' end);
 end
 $$;
 
-comment on function rowhook._capture_pairs(rowhook.webhook_sources) is 'SQL query for the changes of an UPDATE: old and new rows paired.';
+comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean) is 'SQL query for the changes of an UPDATE: old and new rows paired.';
 
 -- The body of a source's capture function. The look at rowhook.mute stands in it and not in a WHEN of the triggers: PostgreSQL
 -- parses a trigger's condition again in each statement, which takes 7 us.
@@ -518,10 +560,12 @@ begin
 end
 $body$,
     rowhook._capture_branch(p_source, '{rowhook_new}', v_created,
-      rowhook._capture_rows(p_source, 'n', 'rowhook_new', rowhook._capture_events(p_source, 'created'))),
+      array[rowhook._capture_rows(p_source, 'n', 'rowhook_new', rowhook._capture_events(p_source, 'created'))]),
     rowhook._capture_branch(p_source, '{rowhook_old}', v_deleted,
-      rowhook._capture_rows(p_source, 'o', 'rowhook_old', rowhook._capture_events(p_source, 'deleted'))),
-    rowhook._capture_branch(p_source, '{rowhook_new,rowhook_old}', v_any, rowhook._capture_pairs(p_source), true));
+      array[rowhook._capture_rows(p_source, 'o', 'rowhook_old', rowhook._capture_events(p_source, 'deleted'))]),
+    rowhook._capture_branch(p_source, '{rowhook_new,rowhook_old}', v_any,
+      rowhook._capture_pairs(p_source, false) || case when rowhook._changed_by_keys(p_source.relation) then array[rowhook._capture_pairs(p_source, true)] else '{}' end,
+      true));
 end
 $$;
 
@@ -574,20 +618,6 @@ $$;
 comment on function rowhook._write_capture(int) is
   'Writes the capture function of a source, rowhook._capture_<id>, if it is not there in just this form. Returns whether it wrote.';
 
--- The tables that carry a source's triggers: the table itself and every partition, since a statement fires the triggers of
--- the table it names. A foreign table cannot have such triggers.
-create function rowhook._capture_relations(p_relation regclass)
-returns setof regclass
-language sql
-stable
-begin atomic
-  select p_relation
-  union
-  select t.relid::regclass from pg_partition_tree(p_relation) as t join pg_class c on c.oid = t.relid where c.relkind <> 'f';
-end;
-
-comment on function rowhook._capture_relations(regclass) is 'The tables that carry the triggers of a watched table: itself and its partitions.';
-
 -- Makes the triggers of a source where they are missing and drops them where they do not belong (a detached partition).
 -- Runs as the caller, who owns the table or has the privilege TRIGGER. Returns one line for each table it touched.
 create function rowhook._attach(p_source_id int)
@@ -609,6 +639,12 @@ begin
     foreach v_operation in array '{insert,update,delete}'::text[] loop
       continue when exists (
         select from pg_trigger t where t.tgrelid = v_relation and t.tgname = 'rowhook_' || v_operation and t.tgfoid = v_function);
+      -- CREATE TRIGGER looks at the privilege only when it holds the lock: the app's writers would wait behind us in vain
+      if not has_table_privilege(v_relation, 'trigger') then
+        raise insufficient_privilege using
+          message = format('permission denied for table %s', v_relation),
+          hint = 'Connect as its owner, or as a role that has the privilege TRIGGER on it.';
+      end if;
       perform rowhook._execute_with_lock(v_relation, format(
         'create or replace trigger %I after %s on %s referencing %s for each statement execute function %s()',
         'rowhook_' || v_operation, v_operation, v_relation,
