@@ -8,7 +8,8 @@
 -- What the generated functions take care of, since they run inside the app's own statements:
 --   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of the caller's leaks in;
 --     the settings that change how values print (TimeZone, DateStyle, ...) are pinned too. The only code of others that
---     runs in them is a cast to json or text that somebody made for a type of his own.
+--     runs in them is a cast to json or text that somebody made for a type of his own, and the expressions of virtual
+--     generated columns; what they raise fails the app's statement.
 --   * The payload is json text made by row_to_json: jsonb would abort the app's statement on "\u0000", drop duplicate
 --     keys and reorder. An oversized payload becomes a thin event (key columns only) instead of an error.
 --   * A column that was dropped, renamed or changed since must not break the app's statements. Columns are therefore
@@ -24,7 +25,10 @@
 -- tables in step. So are those of a statement that changed several rows of a table which foreign keys may change, as a row
 -- that two of them change stands there twice. A foreign key that comes later counts once reconcile() has seen it.
 --
--- One limit: what a row-level AFTER trigger of the app changes is captured before the statement that fired it.
+-- Limits: what a row-level AFTER trigger of the app changes is captured before the statement that fired it. Statement triggers
+-- are queued anew when there is another change of their kind, so a row that one foreign key changes and another one deletes may be
+-- told as deleted first. What MERGE moves to another partition is in the transition tables of DELETE and INSERT, whose triggers
+-- fire only if it has such actions.
 
 set role rowhook_owner;
 
