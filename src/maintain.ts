@@ -31,7 +31,6 @@ const TASKS: readonly Task[] = [
   MAKE_LOG_PARTITIONS,
   { name: 'drop old logs', sql: (days) => `select rowhook._drop_old_logs(${days}) as result` },
   { name: 'recycle a slot', sql: () => 'select rowhook._recycle_slot() as result' },
-  { name: 'reconcile', sql: () => 'select relation, change from rowhook.reconcile()' },
 ];
 
 export class Maintenance {
@@ -58,6 +57,7 @@ export class Maintenance {
     if (this.#running) return;
     this.#running = true;
     for (const task of TASKS) await this.#do(task);
+    await this.#reconcile().catch((error) => this.#log.warn({ err: error }, 'what is watched could not be read'));
     await this.#tellPinned().catch((error) => this.#log.warn({ err: error }, 'the slots could not be looked at'));
     this.#running = false;
   }
@@ -67,6 +67,13 @@ export class Maintenance {
     this.#lookedForPinnedAt = performance.now();
     for (const { what, why, mend } of await pinnedSlots(this.#pool, LIMITS.slotSeconds))
       this.#log.warn({ why, mend }, what);
+  }
+
+  /** One source for each transaction, whose locks would stay until its end. What inherits comes before its parent. */
+  async #reconcile(): Promise<void> {
+    const { rows } = await this.#pool.query<{ id: number }>('select id from rowhook.webhook_sources order by id desc');
+    for (const { id } of rows)
+      await this.#do({ name: 'reconcile', sql: () => `select relation, change from rowhook.reconcile(${id})` });
   }
 
   async #do({ name, sql }: Task): Promise<void> {

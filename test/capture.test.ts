@@ -577,6 +577,22 @@ describe("the app's own triggers", () => {
     });
   });
 
+  // PostgreSQL queues the statement trigger of a kind anew when there is another change of that kind
+  test('a row that one foreign key changes and another one deletes may be told as deleted before it is as updated', async () => {
+    await database.query(`
+      drop table if exists users cascade;
+      create table users (id int primary key);
+      create table other (id int primary key, tenant_id text, author int references users on delete cascade, mention int references users on delete set null);
+      select rowhook.watch('other', capture => 'all');
+      insert into users values (1), (2); insert into other values (1, 'acme', 2, 1), (2, 'acme', null, 2)`);
+    await takeChanges(database);
+    expect(await captured('delete from users')).toEqual([
+      'other.deleted {"id":1,"tenant_id":"acme","author":2,"mention":null}',
+      'other.updated {"id":1,"tenant_id":"acme","author":2,"mention":null} was {"mention":1}',
+      'other.updated {"id":2,"tenant_id":"acme","author":null,"mention":null} was {"mention":2}',
+    ]);
+  });
+
   test('a row that a BEFORE trigger swallows on its way to another partition is deleted, and nothing is mixed up', async () => {
     await database.query(`
       create table other (id int, tenant_id text, part int, v text) partition by list (part);

@@ -85,6 +85,28 @@ describe('watch', () => {
     expect((await cli('watch', '--preset', 'crm')).stdout).toMatch(/public\.deals +deal +(watched|unchanged)/);
   });
 
+  test('a preset: each table is let go of before the next one is waited for', async () => {
+    await database.query(`
+      create schema app;
+      create table app.contacts (id int primary key, tenant_id text);
+      create table app.deals (id int primary key, tenant_id text)`);
+    const holder = await database.pool.connect();
+    try {
+      await holder.query("begin; insert into app.deals values (1, 'acme')");
+      const watching = cli('watch', '--preset', 'crm', '--schema', 'app', '--json');
+      await waitUntil('contacts is watched', async () => {
+        const made = await database.query("select from pg_trigger where tgrelid = 'app.contacts'::regclass");
+        return made.length === 3;
+      });
+      await holder.query("set local statement_timeout = '500ms'; insert into app.contacts values (1, 'acme'); commit");
+      expect((await watching).stdout.match(/"watched"/g)).toHaveLength(2);
+    } finally {
+      await holder.query('rollback');
+      holder.release();
+      await database.query('drop schema app cascade; select rowhook.reconcile()');
+    }
+  }, 40_000);
+
   test('passes on what it is given, and unwatch takes it back', async () => {
     await database.query('create table "Odd ""table" (id int primary key, account text, stage text, seen_at int)');
     const flags = [

@@ -209,7 +209,7 @@ describe('privileges', () => {
 
   test('what was revoked from rowhook_daemon, and the statement that grants it again', async () => {
     await database.query(
-      'revoke update on rowhook.webhook_lanes from rowhook_daemon; revoke execute on function rowhook.reconcile() from rowhook_daemon',
+      'revoke update on rowhook.webhook_lanes from rowhook_daemon; revoke execute on function rowhook.reconcile from rowhook_daemon',
     );
     const found = await findingOf('privileges');
     expect(found).toMatchObject({

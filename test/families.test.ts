@@ -82,6 +82,27 @@ describe.each([
     await database.query('drop table orders');
   });
 
+  // PostgreSQL gives the two images to the triggers of DELETE and INSERT, and fires those of the actions that the MERGE has
+  test('a row that MERGE moves to another partition is told as far as the MERGE has a DELETE and an INSERT', async () => {
+    await database.query(`
+      create table orders (id int, tenant_id text, region text, v text, ${key}) partition by list (region);
+      create table orders_de partition of orders for values in ('de');
+      create table orders_fr partition of orders for values in ('fr');
+      insert into orders select n, 'acme', 'de', 'a' from generate_series(1, 5) as n`);
+    const moveTo = (id: number, action: string) =>
+      `merge into orders as t using (values (${id})) as s (id) on t.id = s.id ${action}
+       when matched then update set region = 'fr'`;
+    const anInsert = "when not matched then insert values (9, 'acme', 'de', 'a')";
+    const aDelete = 'when matched and false then delete';
+    await watched('orders', '', async () => {
+      await delivers(moveTo(1, ''), []);
+      await delivers(moveTo(2, anInsert), [created(2, 'fr')]);
+      await delivers(moveTo(3, aDelete), [deleted(3, 'de', 'a')]);
+      await delivers(moveTo(4, `${anInsert} ${aDelete}`), [deleted(4, 'de', 'a'), created(4, 'fr')]);
+    });
+    await database.query('drop table orders');
+  });
+
   test('a partition that comes later is covered through the root at once, and by itself after reconcile()', async () => {
     await database.query(`
       create table orders (id int, tenant_id text, region text, v text, ${key}) partition by list (region);

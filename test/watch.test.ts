@@ -2,6 +2,8 @@
 
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createLogger } from '../src/log.ts';
+import { Maintenance } from '../src/maintain.ts';
 import { catalogOf } from './support/catalog.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { lines, takeChanges } from './support/outbox.ts';
@@ -109,13 +111,13 @@ describe('watch', () => {
     for (const id of written.filter((one) => one >= watchedFrom)) expect(eventsOf.has(String(id)), `${id}`).toBe(true);
   });
 
-  test('while a long transaction holds the table: a sentence after five tries, and nothing half done', async () => {
+  test('while a long transaction holds the table: a sentence after eight tries, and nothing half done', async () => {
     const before = await catalogOf(database);
     await onSession(async (holder) => {
       await holder.query("begin; insert into t values (1, 'acme')");
       const refused = expect(database.query("select rowhook.watch('t')")).rejects.toMatchObject({
         code: '55P03',
-        message: 'table public.t is locked by a long transaction: no lock within 5 tries of 2 s',
+        message: 'table public.t is locked by a long transaction: no lock within 8 tries of 0.8 s',
         hint: 'End that transaction (see pg_stat_activity and pg_locks), then try again. Nothing was changed.',
       });
       // the app's own statements get in between the tries
@@ -156,6 +158,84 @@ describe('watch', () => {
     expect(await catalogOf(database)).toEqual(before);
     expect(await takeChanges(database)).toEqual([]);
   });
+});
+
+/** A transaction of the app that holds one table, while rowhook waits for it, and goes on to another one meets no deadlock. */
+describe('while a transaction of the app goes from one table to another', () => {
+  const meet = async (first: string, statement: string, second: string) =>
+    onSession(async (app) => {
+      await app.query(`begin; ${first}`);
+      const changed = database.query(statement);
+      await waitUntil(
+        'it waits for its lock',
+        async () => {
+          const waiting = await app.query(
+            'select from pg_locks l join pg_database d on d.oid = l.database where d.datname = current_database() and l.relation is not null and not l.granted',
+          );
+          return waiting.rowCount === 1;
+        },
+        { everyMs: 5 },
+      );
+      await app.query(second);
+      await app.query('commit');
+      await changed;
+    });
+
+  test('neither of watch() nor of unwatch(), on a partition and the table above it', async () => {
+    await database.query(`
+      create table parts (id int primary key, tenant_id text) partition by list (id);
+      create table parts_1 partition of parts for values in (1, 2, 3, 4);
+      create table parts_5 partition of parts for values in (5)`);
+    await meet(
+      "insert into parts_1 values (1, 'acme')",
+      "select rowhook.watch('parts', capture => 'all')",
+      "insert into parts values (2, 'acme')",
+    );
+    await database.query("insert into parts values (5, 'acme')");
+    expect(lines(await takeChanges(database))).toEqual(['parts.created {"id":5,"tenant_id":"acme"}']);
+    await meet("insert into parts_1 values (3, 'acme')", "select rowhook.unwatch('parts')", 'delete from parts');
+    const root = "insert into parts values (4, 'acme')";
+    await meet(root, "select rowhook.watch('parts')", 'delete from parts_5; delete from parts');
+    await meet(root, "select rowhook.unwatch('parts')", 'delete from parts_5; delete from parts');
+    await database.query('drop table parts');
+    await takeChanges(database);
+  }, 40_000);
+
+  test('of unwatch(), on a table and one that inherits from it', async () => {
+    await database.query(`
+      create table animals (id int primary key, tenant_id text);
+      create table cats () inherits (animals);
+      select rowhook.watch('animals')`);
+    await meet("insert into animals values (1, 'acme')", "select rowhook.unwatch('animals')", 'delete from animals');
+    await database.query("select rowhook.watch('animals')");
+    await meet("insert into cats values (1, 'acme')", "select rowhook.unwatch('animals')", 'delete from animals');
+    await database.query('drop table animals cascade');
+    await takeChanges(database);
+  }, 40_000);
+
+  test('of the daemon, which takes one source at a time', async () => {
+    await database.query(`
+      create table first (id int primary key, tenant_id text) partition by list (id);
+      create table second (id int primary key, tenant_id text) partition by list (id);
+      select rowhook.watch('first'); select rowhook.watch('second');
+      create table first_1 partition of first for values in (1);
+      create table second_1 partition of second for values in (1)`);
+    const maintenance = new Maintenance(database.pool, 30, createLogger('silent'));
+    await onSession(async (app) => {
+      // the later source comes first
+      await app.query("begin; insert into first_1 values (1, 'acme')");
+      const running = maintenance.run();
+      await waitUntil('the second has its triggers, and the first is waited for', async () => {
+        const made = await app.query("select from pg_trigger where tgrelid = 'second_1'::regclass");
+        return made.rowCount === 3;
+      });
+      await app.query("set local statement_timeout = '500ms'; insert into second_1 values (1, 'acme'); commit");
+      await running;
+    });
+    expect(await database.query("select from pg_trigger where tgrelid = 'first_1'::regclass")).toHaveLength(3);
+    await database.query("select rowhook.unwatch('first'); select rowhook.unwatch('second'); drop table first, second");
+    await takeChanges(database);
+  }, 40_000);
 });
 
 describe('unwatch', () => {
@@ -547,7 +627,7 @@ describe("reconcile() as the daemon's role, which owns no table", () => {
         {
           relation: 'public.a_parted',
           change:
-            'triggers missing: table public.a_parted_1 is locked by a long transaction: no lock within 5 tries of 2 s',
+            'triggers missing: table public.a_parted_1 is locked by a long transaction: no lock within 8 tries of 0.8 s',
         },
         { relation: 'public.t', change: 'capture function rewritten: the table changed' },
       ]);

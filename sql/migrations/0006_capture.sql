@@ -8,7 +8,8 @@
 -- What the generated functions take care of, since they run inside the app's own statements:
 --   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of the caller's leaks in;
 --     the settings that change how values print (TimeZone, DateStyle, ...) are pinned too. The only code of others that
---     runs in them is a cast to json or text that somebody made for a type of his own.
+--     runs in them is a cast to json or text that somebody made for a type of his own, and the expressions of virtual
+--     generated columns; what they raise fails the app's statement.
 --   * The payload is json text made by row_to_json: jsonb would abort the app's statement on "\u0000", drop duplicate
 --     keys and reorder. An oversized payload becomes a thin event (key columns only) instead of an error.
 --   * A column that was dropped, renamed or changed since must not break the app's statements. Columns are therefore
@@ -24,7 +25,10 @@
 -- tables in step. So are those of a statement that changed several rows of a table which foreign keys may change, as a row
 -- that two of them change stands there twice. A foreign key that comes later counts once reconcile() has seen it.
 --
--- One limit: what a row-level AFTER trigger of the app changes is captured before the statement that fired it.
+-- Limits: what a row-level AFTER trigger of the app changes is captured before the statement that fired it. Statement triggers
+-- are queued anew when there is another change of their kind, so a row that one foreign key changes and another one deletes may be
+-- told as deleted first. What MERGE moves to another partition is in the transition tables of DELETE and INSERT, whose triggers
+-- fire only if it has such actions.
 
 set role rowhook_owner;
 
@@ -161,18 +165,20 @@ end;
 comment on function rowhook._key_columns(oid) is 'The columns of the primary key of a table; empty when it has none, or a deferrable one.';
 
 -- The tables that carry a source's triggers: the table itself and every partition, since a statement fires the triggers of
--- the table it names. A foreign table cannot have such triggers.
+-- the table it names. A foreign table cannot have such triggers. The root comes first, as the app's statements lock it first.
 create function rowhook._capture_relations(p_relation regclass)
 returns setof regclass
 language sql
 stable
 begin atomic
-  select p_relation
-  union
-  select t.relid::regclass from pg_partition_tree(p_relation) as t join pg_class c on c.oid = t.relid where c.relkind <> 'f';
+  select t.relid
+    from (select p_relation, 0 union all select relid, level from pg_partition_tree(p_relation) where level > 0) as t (relid, level)
+    join pg_class c on c.oid = t.relid
+   where c.relkind <> 'f'
+   order by t.level, t.relid;
 end;
 
-comment on function rowhook._capture_relations(regclass) is 'The tables that carry the triggers of a watched table: itself and its partitions.';
+comment on function rowhook._capture_relations(regclass) is 'The tables that carry the triggers of a watched table: itself and its partitions, the root first.';
 
 -- Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON UPDATE CASCADE, SET NULL or SET
 -- DEFAULT. All that they change for one statement stands in the transition tables of one call, together with what that
@@ -625,124 +631,125 @@ returns table (relation regclass, change text)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
 as $$
+#variable_conflict use_column
 declare
-  v_watched   regclass := (select s.relation from rowhook.webhook_sources s where s.id = p_source_id);
-  v_function  regproc  := to_regproc('rowhook._capture_' || p_source_id);
-  v_relation  regclass;
-  v_operation text;
-  v_touched   boolean;
+  v_watched    regclass := (select s.relation from rowhook.webhook_sources s where s.id = p_source_id);
+  v_function   regproc  := to_regproc('rowhook._capture_' || p_source_id);
+  v_relations  regclass[];
+  v_statements text[];
+  v_forbidden  regclass;
 begin
-  for v_relation in select * from rowhook._capture_relations(v_watched) loop
-    v_touched := false;
-    foreach v_operation in array '{insert,update,delete}'::text[] loop
-      continue when exists (
-        select from pg_trigger t where t.tgrelid = v_relation and t.tgname = 'rowhook_' || v_operation and t.tgfoid = v_function);
-      -- CREATE TRIGGER looks at the privilege only when it holds the lock: the app's writers would wait behind us in vain
-      if not has_table_privilege(v_relation, 'trigger') then
-        raise insufficient_privilege using
-          message = format('permission denied for table %s', v_relation),
-          hint = 'Connect as its owner, or as a role that has the privilege TRIGGER on it.';
-      end if;
-      perform rowhook._execute_with_lock(v_relation, format(
-        'create or replace trigger %I after %s on %s referencing %s for each statement execute function %s()',
-        'rowhook_' || v_operation, v_operation, v_relation,
-        case v_operation
-          when 'insert' then 'new table as rowhook_new'
-          when 'delete' then 'old table as rowhook_old'
-          else 'old table as rowhook_old new table as rowhook_new'
-        end,
-        v_function));
-      v_touched := true;
-    end loop;
-    if v_touched then
-      return query select v_relation, 'attached';
-    end if;
-  end loop;
+  select array_agg(m.relation order by m.number), array_agg(m.statements order by m.number)
+    into v_relations, v_statements
+    from (select r.relation, r.number, string_agg(format('create or replace trigger %I after %s on %s referencing %s for each statement execute function %s()',
+                                                         o.name, o.operation, r.relation, o.images, v_function), '; ' order by o.name) as statements
+            from rowhook._capture_relations(v_watched) with ordinality as r (relation, number)
+           cross join (values ('rowhook_insert', 'insert', 'new table as rowhook_new'),
+                              ('rowhook_update', 'update', 'old table as rowhook_old new table as rowhook_new'),
+                              ('rowhook_delete', 'delete', 'old table as rowhook_old')) as o (name, operation, images)
+           where not exists (select from pg_trigger t where t.tgrelid = r.relation and t.tgname = o.name and t.tgfoid = v_function)
+           group by r.relation, r.number) as m;
+  -- CREATE TRIGGER looks at the privilege only when it holds the lock: the app's writers would wait behind us in vain
+  select r into v_forbidden from unnest(v_relations) as r where not has_table_privilege(r, 'trigger') limit 1;
+  if found then
+    raise insufficient_privilege using
+      message = format('permission denied for table %s', v_forbidden),
+      hint = 'Connect as its owner, or as a role that has the privilege TRIGGER on it.';
+  end if;
+  perform rowhook._execute_with_locks(v_relations, v_statements);
+  return query select r, 'attached' from unnest(v_relations) as r;
 
-  for v_relation in
-    select distinct t.tgrelid from pg_trigger t
-     where t.tgfoid = v_function and t.tgrelid not in (select * from rowhook._capture_relations(v_watched))
-  loop
-    perform rowhook._detach(v_relation, p_source_id);
-    return query select v_relation, 'detached';
-  end loop;
+  v_relations := array(
+    select distinct t.tgrelid::regclass from pg_trigger t
+     where t.tgfoid = v_function and t.tgrelid not in (select * from rowhook._capture_relations(v_watched)));
+  perform rowhook._detach(v_relations, array[p_source_id]);
+  return query select r, 'detached' from unnest(v_relations) as r;
 end
 $$;
 
 comment on function rowhook._attach(int) is
-  'Makes the triggers of a source where they are missing, and drops them where they do not belong. Waits 2 s for the lock of a table, five times.';
+  'Makes the triggers of a source where they are missing, and drops them where they do not belong. Waits for locks as _execute_with_locks() does.';
 
--- Runs one statement that locks a table. A long lock wait would queue the app's own statements behind us, so it waits
--- 2 s (lock_timeout of the callers) and tries again, five times.
-create function rowhook._execute_with_lock(p_relation regclass, p_sql text)
+-- Runs statements that make or drop triggers, each with the table that it locks. A long wait would queue the app's own statements
+-- behind us, and whoever has waited 1 s for a lock (deadlock_timeout) looks for a deadlock and ends his own transaction if he is
+-- in one. So we wait for 0.8 s, all tables together, and then let go of those that we have, since the transaction that holds the
+-- next one may want them; and try again, eight times.
+create function rowhook._execute_with_locks(p_relations regclass[], p_statements text[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
-as $$
-begin
-  for v_try in 1 .. 5 loop
-    begin
-      execute p_sql;
-      return;
-    exception when lock_not_available then
-      if v_try = 5 then
-        raise lock_not_available using
-          message = format('table %s is locked by a long transaction: no lock within %s tries of 2 s', p_relation, v_try),
-          hint = 'End that transaction (see pg_stat_activity and pg_locks), then try again. Nothing was changed.';
-      end if;
-      perform pg_sleep(0.2 * v_try);
-    end;
-  end loop;
-end
-$$;
-
-comment on function rowhook._execute_with_lock(regclass, text) is
-  'Runs one statement that locks a table: waits 2 s, five times, so that nobody queues behind it for long.';
-
--- Drops the triggers of a source from one table.
-create function rowhook._detach(p_relation regclass, p_source_id int)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
-as $$
-declare
-  v_trigger name;
-begin
-  for v_trigger in
-    select tgname from pg_trigger where tgrelid = p_relation and tgfoid = to_regproc('rowhook._capture_' || p_source_id)
-  loop
-    perform rowhook._execute_with_lock(p_relation, format('drop trigger %I on %s', v_trigger, p_relation));
-  end loop;
-end
-$$;
-
-comment on function rowhook._detach(regclass, int) is 'Drops the triggers of a source from one table.';
-
--- Drops a source with its triggers and its function.
-create function rowhook._remove_source(p_source_id int)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
+set lock_timeout = '800ms'
 as $$
 declare
   v_relation regclass;
+  v_until    timestamptz;
 begin
-  for v_relation in
-    select distinct tgrelid from pg_trigger where tgfoid = to_regproc('rowhook._capture_' || p_source_id)
-  loop
-    perform rowhook._detach(v_relation, p_source_id);
+  for v_try in 1 .. 8 loop
+    v_until := clock_timestamp() + '0.8 s';
+    begin
+      for n in 1 .. coalesce(cardinality(p_relations), 0) loop
+        v_relation := p_relations[n];
+        perform set_config('lock_timeout', greatest(1, extract(milliseconds from v_until - clock_timestamp())::int)::text, true);
+        execute p_statements[n];
+      end loop;
+      return;
+    exception when lock_not_available then
+      if v_try = 8 then
+        raise lock_not_available using
+          message = format('table %s is locked by a long transaction: no lock within %s tries of 0.8 s', v_relation, v_try),
+          hint = 'End that transaction (see pg_stat_activity and pg_locks), then try again. Nothing was changed.';
+      end if;
+    end;
+    perform pg_sleep(0.2 * v_try);
   end loop;
-  perform rowhook._forget_source(p_source_id);
 end
 $$;
 
-comment on function rowhook._remove_source(int) is 'Drops a source with its triggers and its capture function.';
+comment on function rowhook._execute_with_locks(regclass[], text[]) is
+  'Runs statements that lock tables, all or none: waits 0.8 s for the locks, eight times, so that nobody queues behind it for long or meets a deadlock.';
+
+-- Drops the triggers of some sources from some tables.
+create function rowhook._detach(p_relations regclass[], p_source_ids int[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowhook._execute_with_locks(array_agg(d.relation order by d.number), array_agg(d.statements order by d.number))
+     from (select r.relation, r.number, string_agg(format('drop trigger %I on %s', t.tgname, r.relation), '; ' order by t.tgname) as statements
+             from unnest(p_relations) with ordinality as r (relation, number)
+             join pg_trigger t on t.tgrelid = r.relation
+            where t.tgfoid in (select to_regproc('rowhook._capture_' || id) from unnest(p_source_ids) as id)
+            group by r.relation, r.number) as d;
+end
+$$;
+
+comment on function rowhook._detach(regclass[], int[]) is 'Drops the triggers of some sources from some tables, in their order.';
+
+-- Drops sources with their triggers and their functions. Roots come before their partitions, and tables in the order of their
+-- sources, wherever they carry triggers by now.
+create function rowhook._remove_sources(p_source_ids int[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowhook._detach(
+    array(select t.tgrelid::regclass
+            from unnest(p_source_ids) with ordinality as s (id, number)
+            join pg_trigger t on t.tgfoid = to_regproc('rowhook._capture_' || s.id)
+           group by t.tgrelid
+           order by min(s.number), (select count(*) from pg_partition_ancestors(t.tgrelid)), t.tgrelid),
+    p_source_ids);
+  perform rowhook._forget_source(id) from unnest(p_source_ids) as id;
+end
+$$;
+
+comment on function rowhook._remove_sources(int[]) is 'Drops sources with their triggers and their capture functions.';
 
 -- Drops a source and its function; fails while a trigger still calls it.
 create function rowhook._forget_source(p_source_id int)
@@ -995,7 +1002,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_source rowhook.webhook_sources;
-  v_member int;
 begin
   select * into v_source from rowhook.webhook_sources s where s.relation = unwatch.target;
   if not found then
@@ -1006,16 +1012,14 @@ begin
       message = format('unwatch: %s is watched because it inherits from %s', unwatch.target, (select s.relation from rowhook.webhook_sources s where s.id = v_source.parent_id)),
       hint = 'Unwatch that table; or watch this one by itself, with its own settings.';
   end if;
-  for v_member in
+  -- the app's statements lock what inherits after its parent
+  perform rowhook._remove_sources(array(
     with recursive family as (
-      select v_source.id
+      select v_source.id, 1 as depth
       union
-      select s.id from rowhook.webhook_sources s join family f on s.parent_id = f.id
+      select s.id, f.depth + 1 from rowhook.webhook_sources s join family f on s.parent_id = f.id
     )
-    select id from family order by id desc
-  loop
-    perform rowhook._remove_source(v_member);
-  end loop;
+    select id from family order by depth, id));
   return true;
 end
 $$;
@@ -1044,10 +1048,8 @@ end;
 
 comment on function rowhook._presets() is 'The tables that the presets of watch_preset() name, and their events.';
 
--- Watches the tables of a preset that exist in a schema, and says which do not: crm (contacts, deals, clients, projects,
--- notes), sales (opportunities, leads), inbox (conversations, messages), users, or all of them. Derived events whose
--- column a table lacks are left out.
-create function rowhook.watch_preset(preset text, in_schema text default 'public')
+-- Watches one table of the presets, where it exists. Derived events whose column it lacks are left out.
+create function rowhook._watch_preset_table(p_table_name text, p_schema text)
 returns table (relation text, prefix text, status text, detail text)
 language plpgsql
 volatile
@@ -1056,36 +1058,63 @@ as $$
 #variable_conflict use_column
 declare
   v_entry  record;
-  v_target regclass;
+  v_target regclass := to_regclass(format('%I.%I', p_schema, p_table_name));
   v_before rowhook.webhook_sources;
   v_source rowhook.webhook_sources;
 begin
-  if not exists (select from rowhook._presets() as p where watch_preset.preset in (p.preset, 'all')) then
+  select p.* into strict v_entry from rowhook._presets() as p where p.table_name = p_table_name;
+  if v_target is null then
+    return query select format('%I.%I', p_schema, p_table_name), v_entry.prefix, 'missing', 'there is no such table';
+    return;
+  end if;
+  select * into v_before from rowhook.webhook_sources s where s.relation = v_target;
+  v_source := rowhook.watch(v_target, v_entry.prefix, events => v_entry.events, derived => (
+    select coalesce(jsonb_object_agg(d.key, d.value), '{}') from jsonb_each(v_entry.derived) as d
+     where exists (select from pg_attribute a where a.attrelid = v_target and a.attname = d.key and not a.attisdropped)));
+  return query select v_target::text, v_entry.prefix,
+    case when to_jsonb(v_source) - 'updated_at' = to_jsonb(v_before) - 'updated_at' then 'unchanged' else 'watched' end,
+    array_to_string(rowhook._source_event_types(v_source), ', ');
+end
+$$;
+
+comment on function rowhook._watch_preset_table(text, text) is 'Watches one table of the presets, if it exists.';
+
+-- The tables of a preset, or of all; raises when there is no such preset.
+create function rowhook._preset_tables(p_preset text)
+returns setof text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query select p.table_name from rowhook._presets() as p where p_preset in (p.preset, 'all');
+  if not found then
     raise invalid_parameter_value using
-      message = format('watch_preset: there is no preset %L', watch_preset.preset),
+      message = format('watch_preset: there is no preset %L', p_preset),
       hint = 'The presets are crm, sales, inbox, users and all.';
   end if;
-  for v_entry in select p.* from rowhook._presets() as p where watch_preset.preset in (p.preset, 'all') loop
-    v_target := to_regclass(format('%I.%I', watch_preset.in_schema, v_entry.table_name));
-    if v_target is null then
-      return query select format('%I.%I', watch_preset.in_schema, v_entry.table_name), v_entry.prefix, 'missing', 'there is no such table';
-      continue;
-    end if;
-    select * into v_before from rowhook.webhook_sources s where s.relation = v_target;
-    v_source := rowhook.watch(v_target, v_entry.prefix, events => v_entry.events, derived => (
-      select coalesce(jsonb_object_agg(d.key, d.value), '{}') from jsonb_each(v_entry.derived) as d
-       where exists (select from pg_attribute a where a.attrelid = v_target and a.attname = d.key and not a.attisdropped)));
-    return query select v_target::text, v_entry.prefix,
-      case when to_jsonb(v_source) - 'updated_at' = to_jsonb(v_before) - 'updated_at' then 'unchanged' else 'watched' end,
-      array_to_string(rowhook._source_event_types(v_source), ', ');
-  end loop;
 end
+$$;
+
+comment on function rowhook._preset_tables(text) is 'The tables of a preset.';
+
+-- Watches the tables of a preset that exist in a schema, and says which do not: crm (contacts, deals, clients, projects,
+-- notes), sales (opportunities, leads), inbox (conversations, messages), users, or all of them. Each stays locked until your
+-- transaction ends: rowhook watch --preset takes one for each table.
+create function rowhook.watch_preset(preset text, in_schema text default 'public')
+returns table (relation text, prefix text, status text, detail text)
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select w.* from rowhook._preset_tables(preset) as table_name cross join lateral rowhook._watch_preset_table(table_name, in_schema) as w
 $$;
 
 -- Brings capture in line with the tables as they are now: columns added or dropped, partitions attached or detached,
 -- tables that inherit, watched tables dropped or restored from a dump. The daemon calls it; it changes what its caller may
 -- change, and says what it may not.
-create function rowhook.reconcile()
+--   only_source   one source instead of all. A lock stays until its transaction ends, so the daemon takes one source at a time.
+create function rowhook.reconcile(only_source int default null)
 returns table (relation text, change text)
 language plpgsql
 volatile
@@ -1097,7 +1126,7 @@ declare
   v_removed text;
 begin
   -- what inherits comes before its parent
-  for v_source in select * from rowhook.webhook_sources order by id desc loop
+  for v_source in select * from rowhook.webhook_sources where id = coalesce(only_source, id) order by id desc loop
     if not exists (select from pg_class where oid = v_source.relation) then
       perform rowhook._forget_source(v_source.id);
       return query select v_source.relation::text, format('forgotten: the table of %s was dropped', v_source.prefix);
@@ -1123,7 +1152,7 @@ begin
           then 'forgotten: it no longer inherits'
       end;
       if v_removed is not null then
-        perform rowhook._remove_source(v_source.id);
+        perform rowhook._remove_sources(array[v_source.id]);
         return query select v_source.relation::text, v_removed;
         continue;
       end if;
@@ -1144,11 +1173,11 @@ comment on function rowhook.watch(regclass, text, text, jsonb, text[], text, int
   'Watches a table: its inserts, updates and deletes become events. Call it again to change the settings. Run it as the owner of the table and member of rowhook_owner.';
 comment on function rowhook.unwatch(regclass) is 'Stops watching a table and leaves no trace on it. Returns whether it was watched.';
 comment on function rowhook.watch_preset(text, text) is 'Watches the tables of a preset (crm, sales, inbox, users, all) that exist, and says which do not.';
-comment on function rowhook.reconcile() is 'Brings capture in line with the tables as they are: new columns, new partitions, dropped tables. Returns what it changed or may not change.';
+comment on function rowhook.reconcile(int) is 'Brings capture in line with the tables as they are, or with that of one source: new columns, new partitions, dropped tables. Returns what it changed or may not change.';
 
 revoke execute on all functions in schema rowhook from public;
-grant execute on function rowhook.reconcile(), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),
-                          rowhook._execute_with_lock(regclass, text), rowhook._detach(regclass, int), rowhook._remove_source(int),
+grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),
+                          rowhook._execute_with_locks(regclass[], text[]), rowhook._detach(regclass[], int[]), rowhook._remove_sources(int[]),
                           rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid),
                           rowhook._foreign_member(regclass)
    to rowhook_daemon;

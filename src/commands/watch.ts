@@ -24,6 +24,13 @@ interface Source {
   capture: string;
 }
 
+interface PresetTable {
+  relation: string;
+  prefix: string;
+  status: string;
+  detail: string | null;
+}
+
 const SOURCE_COLUMNS = `
   coalesce(
     (select format('%I.%I', n.nspname, c.relname)
@@ -62,10 +69,16 @@ export async function watch(client: pg.Client, table: string, options: WatchOpti
 }
 
 export async function watchPreset(client: pg.Client, preset: string, options: WatchOptions, out: Out): Promise<void> {
-  const { rows } = await client.query<{ relation: string; prefix: string; status: string; detail: string | null }>(
-    'select relation, prefix, status, detail from rowhook.watch_preset($1, $2)',
-    [preset, options.schema ?? 'public'],
-  );
+  // as rowhook.watch_preset() does, but each table in a transaction of its own: none stays locked while the next one is waited for
+  const tables = await client.query<{ name: string }>('select name from rowhook._preset_tables($1) as name', [preset]);
+  const rows: PresetTable[] = [];
+  for (const { name } of tables.rows) {
+    const watched = await client.query<PresetTable>(
+      'select relation, prefix, status, detail from rowhook._watch_preset_table($1, $2)',
+      [name, options.schema ?? 'public'],
+    );
+    rows.push(...watched.rows);
+  }
   if (options.json) {
     for (const row of rows) out.print(JSON.stringify(row));
     return;
