@@ -174,7 +174,7 @@ describe('migrate', () => {
     expect(reports.flatMap(({ applied }) => applied).sort()).toEqual(files);
   });
 
-  test.each(['rowhook.webhook_configurations', 'rowhook.doorbell', 'rowhook.reconcile()', 'rowhook.current_tenant()'])(
+  test.each(['rowhook.webhook_configurations', 'rowhook.doorbell', 'rowhook.reconcile(integer)', 'rowhook.current_tenant()'])(
     'that fails at %s leaves nothing, not even roles, and can be repeated',
     async (identity) => {
       await admin.query(`
