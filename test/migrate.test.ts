@@ -174,30 +174,31 @@ describe('migrate', () => {
     expect(reports.flatMap(({ applied }) => applied).sort()).toEqual(files);
   });
 
-  test.each(['rowhook.webhook_configurations', 'rowhook.doorbell', 'rowhook.reconcile(integer)', 'rowhook.current_tenant()'])(
-    'that fails at %s leaves nothing, not even roles, and can be repeated',
-    async (identity) => {
-      await admin.query(`
+  test.each([
+    'rowhook.webhook_configurations',
+    'rowhook.doorbell',
+    'rowhook.reconcile(integer)',
+    'rowhook.current_tenant()',
+  ])('that fails at %s leaves nothing, not even roles, and can be repeated', async (identity) => {
+    await admin.query(`
         create function public.refuse() returns event_trigger language plpgsql as $$ begin
           if exists (select from pg_event_trigger_ddl_commands() where object_identity = '${identity}') then raise 'refused'; end if; end $$;
         create event trigger refuse on ddl_command_end execute function public.refuse()`);
-      const before = await catalog();
-      await expect(migrate(admin)).rejects.toThrow('refused');
-      expect(await catalog()).toEqual(before);
-      expect(await roles()).toEqual([]);
-      expect(
-        (
-          await admin.query(
-            'select count(*)::int as held from pg_locks where locktype = $1 and pid = pg_backend_pid()',
-            ['advisory'],
-          )
-        ).rows,
-      ).toEqual([{ held: 0 }]);
+    const before = await catalog();
+    await expect(migrate(admin)).rejects.toThrow('refused');
+    expect(await catalog()).toEqual(before);
+    expect(await roles()).toEqual([]);
+    expect(
+      (
+        await admin.query('select count(*)::int as held from pg_locks where locktype = $1 and pid = pg_backend_pid()', [
+          'advisory',
+        ])
+      ).rows,
+    ).toEqual([{ held: 0 }]);
 
-      await admin.query('drop event trigger refuse');
-      expect((await migrate(admin)).applied).toEqual(files);
-    },
-  );
+    await admin.query('drop event trigger refuse');
+    expect((await migrate(admin)).applied).toEqual(files);
+  });
 
   test('of a schema that is newer is refused', async () => {
     await migrate(admin);
