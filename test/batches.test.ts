@@ -143,7 +143,7 @@ test('of a batch that waits, one delivery that is to be replayed takes the other
   await receiver.waitFor(1);
   await parked(3);
   await database.query(
-    'select rowhook.replay_delivery(delivery_id) from (select delivery_id from rowhook.webhook_deliveries order by outbox_id offset 1 limit 1)',
+    'select rowhook.replay_delivery(delivery_id) from (select delivery_id from rowhook.webhook_deliveries order by outbox_id offset 1 limit 1) as one',
   );
   await receiver.waitFor(2);
   expect(sameAsFirst()).toHaveLength(2);
