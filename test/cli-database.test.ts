@@ -107,6 +107,22 @@ describe('watch', () => {
     }
   }, 40_000);
 
+  test('a preset of which one table cannot be watched: says so, and which others are', async () => {
+    await database.query(`
+      create schema app;
+      create table app.contacts (id int primary key, tenant_id text);
+      create table app.deals (id int primary key)`);
+    try {
+      const watched = await cli('watch', '--preset', 'crm', '--schema', 'app');
+      expect(watched.code).toBe(1);
+      expect(watched.stderr).toContain('app.deals');
+      expect(watched.stdout).toMatch(/app\.contacts +contact +watched/);
+      expect(watched.stdout).not.toContain('app.deals');
+    } finally {
+      await database.query('drop schema app cascade; select rowhook.reconcile()');
+    }
+  });
+
   test('passes on what it is given, and unwatch takes it back', async () => {
     await database.query('create table "Odd ""table" (id int primary key, account text, stage text, seen_at int)');
     const flags = [

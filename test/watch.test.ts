@@ -118,7 +118,7 @@ describe('watch', () => {
       const refused = expect(database.query("select rowhook.watch('t')")).rejects.toMatchObject({
         code: '55P03',
         message: 'table public.t is locked by a long transaction: no lock within 8 tries of 0.8 s',
-        hint: 'End that transaction (see pg_stat_activity and pg_locks), then try again. Nothing was changed.',
+        hint: 'End that transaction (see pg_stat_activity and pg_locks), then try again. The table is as it was.',
       });
       // the app's own statements get in between the tries
       await onSession(async (session) => {

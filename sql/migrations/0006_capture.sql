@@ -699,7 +699,7 @@ begin
       if v_try = 8 then
         raise lock_not_available using
           message = format('table %s is locked by a long transaction: no lock within %s tries of 0.8 s', v_relation, v_try),
-          hint = 'End that transaction (see pg_stat_activity and pg_locks), then try again. Nothing was changed.';
+          hint = 'End that transaction (see pg_stat_activity and pg_locks), then try again. The table is as it was.';
       end if;
     end;
     perform pg_sleep(0.2 * v_try);

@@ -72,13 +72,21 @@ export async function watchPreset(client: pg.Client, preset: string, options: Wa
   // as rowhook.watch_preset() does, but each table in a transaction of its own: none stays locked while the next one is waited for
   const tables = await client.query<{ name: string }>('select name from rowhook._preset_tables($1) as name', [preset]);
   const rows: PresetTable[] = [];
-  for (const { name } of tables.rows) {
-    const watched = await client.query<PresetTable>(
-      'select relation, prefix, status, detail from rowhook._watch_preset_table($1, $2)',
-      [name, options.schema ?? 'public'],
-    );
-    rows.push(...watched.rows);
+  try {
+    for (const { name } of tables.rows) {
+      const watched = await client.query<PresetTable>(
+        'select relation, prefix, status, detail from rowhook._watch_preset_table($1, $2)',
+        [name, options.schema ?? 'public'],
+      );
+      rows.push(...watched.rows);
+    }
+  } finally {
+    // should one fail, those before it are watched all the same
+    if (rows.length > 0) printPreset(rows, options, out);
   }
+}
+
+function printPreset(rows: readonly PresetTable[], options: WatchOptions, out: Out): void {
   if (options.json) {
     for (const row of rows) out.print(JSON.stringify(row));
     return;
