@@ -48,6 +48,8 @@ export interface PoolOptions {
   applicationName: string;
   max: number;
   sessions: Sessions;
+  /** Statements for each session that is its own. */
+  settings?: string;
   /** Called when an idle or a checked-out connection breaks; the pool replaces it by itself. */
   onError?: (error: Error) => void;
 }
@@ -86,12 +88,16 @@ async function open(databaseUrl: string, config: pg.ClientConfig): Promise<pg.Cl
 
 /** A daemon's pool of at most `max` connections, opened as they are needed. */
 export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
-  const { applicationName, max, sessions, onError = () => {} } = options;
+  const { applicationName, max, sessions, settings, onError = () => {} } = options;
   const pool = new pg.Pool({
     ...connectionConfig(databaseUrl, applicationName),
     max,
     query_timeout: QUERY_MS_MAX,
-    onConnect: (client) => (sessions === 'own' ? client.query(NO_TIMEOUTS) : dropNames(client)),
+    onConnect: async (client) => {
+      if (sessions === 'lent') return dropNames(client);
+      await client.query(NO_TIMEOUTS);
+      if (settings) await client.query(settings);
+    },
   });
   pool.on('error', onError);
   // The pool listens to idle clients only.

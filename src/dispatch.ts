@@ -8,6 +8,7 @@
 import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
 import { type FlightOptions, Flights, type Landing } from './flights.ts';
+import { everyMs } from './lateness.ts';
 import type { Waiting } from './leftovers.ts';
 import type { Matched } from './match.ts';
 import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
@@ -33,6 +34,8 @@ export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 
   /** False once the lease may have run out: nothing may be started then. */
   mayStart(): boolean;
   onAttempt(attempt: Attempt): void;
+  /** By how many seconds a tick was late. */
+  onLate(seconds: number): void;
   /** The webhook is to be disabled, for this reason. */
   onDisable(webhook: Webhook, reason: string): void;
   onError(error: Error): void;
@@ -208,7 +211,7 @@ export class Dispatcher {
 
   #keepTicking(): void {
     if (this.#stopped || this.#timer) return;
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#timer = everyMs(TICK_MS, this.#options.onLate, () => this.#tick());
   }
 
   #tick(): void {
@@ -237,12 +240,10 @@ export class Dispatcher {
   #readDue(due: readonly WebhookQueue[]): void {
     const queues = this.#readBack.choose(due);
     if (queues.length === 0 || this.#stopped) return;
-    this.#readBack
-      .read(queues)
-      .then(() => {
-        for (const queue of queues) this.#turns.add(queue);
-        this.#pump();
-      })
-      .catch(this.#options.onError);
+    const goOn = () => {
+      for (const queue of queues) this.#turns.add(queue);
+      this.#pump();
+    };
+    this.#readBack.read(queues).then(goOn).catch(this.#options.onError);
   }
 }

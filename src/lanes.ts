@@ -41,9 +41,11 @@ export async function renewLanes(
   isLeaving: boolean,
   ownsLanes: boolean,
 ): Promise<Renewal> {
-  // without a name: a prepared plan would keep the schema's version for ever, which is constant while it is planned
-  const { rows } = await client.query(
-    `with gone as (
+  // with a name: to plan it anew every 2 s is most of what a sleeping daemon costs PostgreSQL. schema_version() is stable, so a
+  // prepared plan sees it replaced
+  const { rows } = await client.query({
+    name: 'rowhook_renew',
+    text: `with gone as (
        delete from rowhook.webhook_daemons where id <> $1 and lease_expires_at < clock_timestamp() - interval '1 minute'),
      here as (
        insert into rowhook.webhook_daemons (id, name, lease_expires_at, is_leaving)
@@ -61,8 +63,8 @@ export async function renewLanes(
             lanes.count / daemons.count + (daemons.before < lanes.count % daemons.count)::int as share,
             (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs", rowhook.schema_version() as "schemaVersion"
        from daemons, lanes`,
-    [owner, ownerName, LEASE_MS / 1000, isLeaving, ownsLanes],
-  );
+    values: [owner, ownerName, LEASE_MS / 1000, isLeaving, ownsLanes],
+  });
   return rows[0];
 }
 

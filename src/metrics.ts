@@ -12,6 +12,18 @@ const LATENCY_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 /** A poll takes 0.1 ms, a batch of 500 some 20 ms. */
 const ROUND_TRIP_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10];
 
+/** From what nobody notices to what makes leases run out. */
+const LAG_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/**
+ * prom-client measures the loop's lag by a timer that wakes an idle process 10 times a second or more, a third of what it costs asleep.
+ * We measure it by timers that run anyway (lateness.ts), and mostly while there is work.
+ */
+const OF_NO_USE = ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map(
+  (figure) => `nodejs_eventloop_lag${figure}_seconds`,
+);
+const NEVER_MS = 2 ** 31 - 1;
+
 /** What rowhook_deliveries_total says besides outcome and code. */
 const EXTRA_LABELS = { none: [], tenant: ['tenant'], webhook: ['tenant', 'webhook'] } as const;
 export type MetricsLabels = keyof typeof EXTRA_LABELS;
@@ -40,13 +52,14 @@ export class Metrics {
   readonly #attempts: Counter;
   readonly #latency: Histogram;
   readonly #roundTrips: Histogram;
+  readonly #lag: Histogram;
   readonly #unrung: Counter;
 
   constructor({ labels, maxInFlight, vitals, backlog }: MetricsOptions) {
     this.#labels = labels;
     const registers = [this.#registry];
-    // its own 10 ms would wake an idle process a hundred times a second
-    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 100 });
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS });
+    for (const name of OF_NO_USE) this.#registry.removeSingleMetric(name);
     this.#attempts = new Counter({
       name: 'rowhook_deliveries_total',
       help: 'Attempts, and deliveries that were skipped, by outcome (success, failed, skipped) and code.',
@@ -69,6 +82,12 @@ export class Metrics {
       name: 'rowhook_database_round_trip_seconds',
       help: "Seconds from a statement to its answer; its count is the number of the daemon's round trips to the database.",
       buckets: ROUND_TRIP_SECONDS,
+      registers,
+    });
+    this.#lag = new Histogram({
+      name: 'rowhook_event_loop_lag_seconds',
+      help: 'Seconds by which timers were late: 20 a second while there is work, else one every two seconds.',
+      buckets: LAG_SECONDS,
       registers,
     });
     this.#unrung = new Counter({
@@ -117,6 +136,10 @@ export class Metrics {
 
   roundTrip(seconds: number): void {
     this.#roundTrips.observe(seconds);
+  }
+
+  timerWasLate(seconds: number): void {
+    this.#lag.observe(seconds);
   }
 
   foundUnrung(changes: number): void {

@@ -44,7 +44,7 @@ export interface PipelineOptions {
 }
 
 export class Pipeline {
-  readonly windows = new OpenWindows();
+  readonly windows = new OpenWindows(() => this.recorder.positionsMoved());
   readonly breakers: Breakers;
   readonly dispatcher: Dispatcher;
   readonly stream: Stream;
@@ -81,6 +81,7 @@ export class Pipeline {
         logAttempt(log, attempt);
         metrics.count(attempt, lease.now());
       },
+      onLate: (seconds: number) => metrics.timerWasLate(seconds),
       onDisable: (webhook: Webhook, reason: string) => void this.#disable(webhook, reason).catch(fail),
       onError: fail,
     };

@@ -19,6 +19,9 @@ const BATCH_MAX = 500;
  */
 const POSITION_EVERY_MS = { idle: 1_000, busy: 2_000 };
 
+/** How soon it is looked whether positions that have moved were written with a batch, or are due by themselves. */
+const POSITION_LOOK_MS = 500;
+
 /** How soon a batch is tried again that the database has refused. */
 const REFUSED_PAUSE_MS = 1_000;
 
@@ -53,6 +56,7 @@ export class Recorder {
   #last: { positions: readonly [number, Position][]; written: () => void }[] = [];
   #stopped = false;
   #flushing = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -64,9 +68,15 @@ export class Recorder {
     this.#schedule();
   }
 
-  /** Called now and then, so that positions move on when no batch comes by. */
-  tick(): void {
-    if (this.#arePositionsDue && this.#movedPositions().length > 0) this.#schedule();
+  /** Positions have moved: they are written when they are due, also when no batch comes by. Else no timer wakes the process. */
+  positionsMoved(): void {
+    if (this.#stopped) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#movedPositions().length === 0) return;
+      if (this.#arePositionsDue) this.#schedule();
+      this.positionsMoved();
+    }, POSITION_LOOK_MS);
   }
 
   /** Writes the last positions of lanes that are given back. Everything of these lanes has committed. */
@@ -88,6 +98,7 @@ export class Recorder {
   /** Drops what is left: after an error nothing of it counts. */
   stop(): void {
     this.#stopped = true;
+    clearTimeout(this.#timer);
     this.#entries = [];
   }
 

@@ -10,6 +10,7 @@ import type { Settings } from './config.ts';
 import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { RENEW_MS } from './lanes.ts';
+import { everyMs } from './lateness.ts';
 import { Lease, within } from './lease.ts';
 import { type Bell, listen, type Ring } from './listen.ts';
 import type { Logger } from './log.ts';
@@ -135,8 +136,8 @@ export class Session {
     try {
       const lanes = await orFail(this.#lease.begin(this.#stopping.signal));
       if (this.#stopping.signal.aborted || this.wasMigrated) return;
-      timers.push(setInterval(() => void this.#renew().catch(this.#fail), RENEW_MS));
-      timers.push(setInterval(() => this.#pipeline?.recorder.tick(), RENEW_MS / 4));
+      const onLate = (seconds: number) => this.#options.metrics.timerWasLate(seconds);
+      timers.push(everyMs(RENEW_MS, onLate, () => void this.#renew().catch(this.#fail)));
       const maintenance = new Maintenance(this.#pool, settings.retentionDays, log);
       await orFail(maintenance.prepare());
       // one daemon does it: the one with the first lane

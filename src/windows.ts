@@ -12,8 +12,14 @@ interface OpenWindow {
 }
 
 export class OpenWindows {
+  readonly #onMoved: () => void;
   readonly #open: OpenWindow[] = [];
   readonly #done = new Map<number, Position>();
+
+  /** `onMoved`: some lane is done further than before. */
+  constructor(onMoved: () => void) {
+    this.#onMoved = onMoved;
+  }
 
   /** How far each lane is done. */
   get done(): ReadonlyMap<number, Position> {
@@ -48,9 +54,12 @@ export class OpenWindows {
   }
 
   #advance(): void {
+    let moved = false;
     while (this.#open[0]?.pending === 0) {
       const { lanes, after } = this.#open.shift() as OpenWindow;
       for (const lane of lanes) this.#done.set(lane, after);
+      moved = true;
     }
+    if (moved) this.#onMoved();
   }
 }

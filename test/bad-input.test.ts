@@ -83,7 +83,7 @@ describe.concurrent('a database', () => {
     onTestFinished(() => other.drop());
     const version = (n: number) =>
       other.query(
-        `create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return ${n}`,
+        `create or replace function rowhook.schema_version() returns int language sql stable parallel safe return ${n}`,
       );
     const start = () => rowhook(['start'], { env: { DATABASE_URL: other.daemonUrl } });
     await version(3);

@@ -278,7 +278,7 @@ describe.concurrent('several daemons', { timeout: 600_000 }, () => {
       { version: number },
     ];
     await database.query(
-      `create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return ${version + 1}`,
+      `create or replace function rowhook.schema_version() returns int language sql stable parallel safe return ${version + 1}`,
     );
     const { code, stderr } = await daemon.ended;
     expect(code).toBe(1);

@@ -120,7 +120,7 @@ test('the metrics are those that the runbook and the README promise, and name no
     'rowhook_breakers_open',
     'rowhook_in_flight',
     'rowhook_database_round_trip_seconds_count',
-    'nodejs_eventloop_lag_p99_seconds',
+    'rowhook_event_loop_lag_seconds_bucket',
     'process_resident_memory_bytes',
   ])
     expect(samples.has(name), name).toBe(true);

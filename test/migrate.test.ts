@@ -203,7 +203,7 @@ describe('migrate', () => {
   test('of a schema that is newer is refused', async () => {
     await migrate(admin);
     await admin.query(
-      'create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 99',
+      'create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 99',
     );
     const before = await catalog();
     await expect(migrate(admin)).rejects.toThrow(

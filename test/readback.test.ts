@@ -198,6 +198,7 @@ describe('what is read back', () => {
         judge: () => 'send',
         mayStart: () => true,
         onAttempt: () => {},
+        onLate: () => {},
         onDisable: () => {},
         onError: (error) => expect.unreachable(error.message),
       },

@@ -33,7 +33,7 @@ async function migrateTo(version: number): Promise<void> {
   const client = await database.pool.connect();
   await client.query('begin');
   await client.query(
-    `create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return ${version}`,
+    `create or replace function rowhook.schema_version() returns int language sql stable parallel safe return ${version}`,
   );
   await client.query('alter table rowhook.webhook_lanes add column if not exists of_the_next_version int');
   await client.query('alter table rowhook.webhook_logs add column if not exists of_the_next_version int');

@@ -236,6 +236,36 @@ describe('while a transaction of the app goes from one table to another', () => 
     await database.query("select rowhook.unwatch('first'); select rowhook.unwatch('second'); drop table first, second");
     await takeChanges(database);
   }, 40_000);
+
+  test('of the daemon, which does not ask while no catalog has changed', async () => {
+    await database.query("create table u (id int primary key, tenant_id text); select rowhook.watch('u')");
+    const maintenance = new Maintenance(database.pool, 30, createLogger('silent'));
+    /** Whether it was asked, as far as a function tells that it called. */
+    const asks = async () => {
+      const calls = async () => (await database.query<{ n: number }>('select n from asked'))[0]?.n ?? 0;
+      const before = await calls();
+      await maintenance.run();
+      return (await calls()) > before;
+    };
+    await database.query(`
+      create table asked (n int); insert into asked values (0); grant select, update on asked to rowhook_owner;
+      alter function rowhook.reconcile(int) rename to reconcile_in_truth;
+      create function rowhook.reconcile(only_source int default null) returns table (relation text, change text) language plpgsql as
+        'begin update public.asked set n = n + 1; return query select * from rowhook.reconcile_in_truth(only_source); end'`);
+    try {
+      // a session tells its counts up to 10 s late
+      await waitUntil('it asks no more', async () => !(await asks()));
+      await database.query('alter table u add more int; select pg_stat_force_next_flush()');
+      await waitUntil('it asks again', asks);
+      await waitUntil('it asks no more', async () => !(await asks()));
+    } finally {
+      await database.query(`
+        drop function rowhook.reconcile(int); drop table asked;
+        alter function rowhook.reconcile_in_truth(int) rename to reconcile;
+        select rowhook.unwatch('u'); drop table u`);
+    }
+    await takeChanges(database);
+  });
 });
 
 describe('unwatch', () => {

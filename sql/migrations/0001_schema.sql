@@ -84,7 +84,7 @@ grant execute on function rowhook.current_tenant() to rowhook_app, rowhook_daemo
 
 -- The number of the last of these files that was applied; each file ends by replacing it. The daemon compares it with
 -- what it was built for, and `rowhook migrate` finds by it what a DBA has applied with psql.
-create function rowhook.schema_version() returns int language sql immutable parallel safe return 1;
+create function rowhook.schema_version() returns int language sql stable parallel safe return 1;
 
 comment on function rowhook.schema_version() is 'The number of the last migration that was applied.';
 

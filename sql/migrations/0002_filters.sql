@@ -162,6 +162,6 @@ comment on function rowhook._filter_problem(jsonb) is
 revoke execute on function rowhook._filter_problem(jsonb) from public;
 grant execute on function rowhook._filter_problem(jsonb) to rowhook_app, rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 2;
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 2;
 
 reset role;

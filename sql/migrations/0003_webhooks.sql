@@ -504,6 +504,6 @@ grant execute on function rowhook._new_secret(), rowhook._event_types_problem(te
                           rowhook._broken_rule(rowhook.webhook_configurations)
    to rowhook_app, rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 3;
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 3;
 
 reset role;

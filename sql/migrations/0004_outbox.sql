@@ -240,6 +240,6 @@ revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook._ring(), rowhook._event_id(bigint, int), rowhook._delivery_id(text, uuid),
                           rowhook._lane(text) to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 4;
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 4;
 
 reset role;

@@ -607,6 +607,6 @@ revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook._make_log_partitions(int), rowhook._drop_old_logs(int), rowhook._recycle_slot(),
                           rowhook._notice_restore() to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 5;
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 5;
 
 reset role;

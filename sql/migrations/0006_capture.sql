@@ -1183,6 +1183,6 @@ grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), r
    to rowhook_daemon;
 grant execute on function rowhook._source_event_types(rowhook.webhook_sources) to rowhook_app, rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 6;
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 6;
 
 reset role;

@@ -526,6 +526,6 @@ grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), ro
    to rowhook_app;
 grant execute on function rowhook.schema_version(), rowhook._disable_webhook(uuid, text) to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql immutable parallel safe return 7;
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 7;
 
 reset role;
