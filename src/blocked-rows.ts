@@ -22,12 +22,15 @@ export class BlockedRows {
 
   /** It, or another one, is the failed head of its row. */
   isBlocked(delivery: Pick<Delivery, 'change'>): boolean {
+    if (this.#rows.size === 0) return false;
     const row = rowOf(delivery);
     return row !== null && this.#rows.has(row);
   }
 
   /** Its row's failed head holds it back. */
   holdsBack(delivery: Pick<Delivery, 'id' | 'change'>): boolean {
+    // mostly so, and a row's name need not be made
+    if (this.#rows.size === 0) return false;
     const row = rowOf(delivery);
     const blocked = row === null ? undefined : this.#rows.get(row);
     return blocked !== undefined && blocked.head !== delivery.id;

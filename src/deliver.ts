@@ -20,11 +20,11 @@ import {
   guardedLookup,
   literalProblem,
   type Resolve,
-  urlProblem,
 } from './address.ts';
 import { Exchange } from './exchange.ts';
 import type { Outcome, Request } from './model.ts';
 import { failed } from './outcome.ts';
+import { Targets } from './target.ts';
 
 /** Names and values of a response's headers, and of its trailers. */
 const HEADER_BYTES_MAX = 16 * 1024;
@@ -53,6 +53,7 @@ export interface SenderOptions {
 
 export function createSender(addressPolicy: AddressPolicy, options: SenderOptions = {}): Sender {
   const policy = compilePolicy(addressPolicy);
+  const targets = new Targets(policy);
   const agents = new Map<string, Agent>();
   const retired = new Set<Agent>();
   const sockets = new Set<Socket>();
@@ -81,18 +82,21 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
     return agent;
   };
 
+  const onEnd = () => {
+    inFlight -= 1;
+  };
+
   return {
-    async send(request) {
-      inFlight += 1;
+    send(request) {
       try {
-        const problem = urlProblem(request.url, policy, request.allowedIps ?? undefined);
-        if (problem) return failed('address_refused', problem, 0);
-        return await new Exchange(request).outcome(agentFor(request.allowedIps));
+        const target = targets.of(request.url, request.allowedIps);
+        if (typeof target === 'string') return Promise.resolve(failed('address_refused', target, 0));
+        const agent = agentFor(request.allowedIps);
+        inFlight += 1;
+        return new Exchange(request, target, onEnd).outcome(agent);
       } catch (error) {
         // allowed_ips with what is no range: the database lets none in, and one row must not stop the daemon
-        return failed('address_refused', (error as Error).message, 0);
-      } finally {
-        inFlight -= 1;
+        return Promise.resolve(failed('address_refused', (error as Error).message, 0));
       }
     },
     async close() {

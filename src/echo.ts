@@ -10,7 +10,7 @@ const LENGTH_MIN = 4;
 
 export function withoutEcho(outcome: Outcome, sent: Record<string, string>, logged: Record<string, string>): Outcome {
   const { response } = outcome;
-  if (!response) return outcome;
+  if (!response || sent === logged) return outcome;
   const credentials = Object.entries(sent)
     .filter(([name, value]) => logged[name] !== value)
     .flatMap(([, value]) => [value, value.replace(/^(Bearer|Basic) /, '')])

@@ -71,7 +71,7 @@ export interface Identity {
 
 export interface RequestHeaders {
   sent: Record<string, string>;
-  /** The same with secrets masked, for webhook_logs. */
+  /** The same with secrets masked, for webhook_logs; the same object where there are none. */
   logged: Record<string, string>;
 }
 
@@ -98,12 +98,11 @@ export function headersOf(
   };
   const auth = authHeader(settings);
   const sent = { ...settings.headers, ...auth, ...own };
-  const logged = { ...sent };
-  for (const name of Object.keys(auth)) logged[name] = MASK;
   // a custom header that carries a credential is a secret under another name
-  for (const name of Object.keys(settings.headers))
-    if (/auth|token|secret|key|cookie|password/i.test(name)) logged[name] = MASK;
-  return { sent, logged };
+  const custom = Object.keys(settings.headers).filter((name) => /auth|token|secret|key|cookie|password/i.test(name));
+  const secrets = [...Object.keys(auth), ...custom];
+  if (secrets.length === 0) return { sent, logged: sent };
+  return { sent, logged: { ...sent, ...Object.fromEntries(secrets.map((name) => [name, MASK])) } };
 }
 
 function authHeader({

@@ -8,39 +8,42 @@ import type { Dispatcher } from 'undici';
 import type { Outcome, Request } from './model.ts';
 import { explain, failed, judge, type Response } from './outcome.ts';
 import { ResponseBody } from './response-body.ts';
+import type { Target } from './target.ts';
 
 /** All that one response may put on the wire: headers, interim responses, body with its framing. */
 const RESPONSE_BYTES_MAX = 256 * 1024;
 /** Interim (1xx) responses before the real one. */
 const INTERIM_RESPONSES_MAX = 10;
 
+/** Of a request of undici, and of a socket: the exchange that it serves now. A WeakMap would cost each collection of garbage. */
+const EXCHANGE = Symbol('exchange');
+interface Serving {
+  [EXCHANGE]?: Exchange | null;
+}
+
 // undici tells the socket of a request nowhere else.
 let launching: Exchange | undefined;
-const exchanges = new WeakMap<object, Exchange>();
-/** The exchange that a socket serves now. */
-const occupants = new WeakMap<Socket, Exchange>();
-const watched = new WeakSet<Socket>();
 
 channel('undici:request:create').subscribe((message) => {
-  if (launching) exchanges.set((message as { request: object }).request, launching);
+  if (launching) (message as { request: Serving }).request[EXCHANGE] = launching;
 });
 channel('undici:client:sendHeaders').subscribe((message) => {
-  const { request, socket } = message as { request: object; socket: Socket };
-  const exchange = exchanges.get(request);
+  const { request, socket } = message as { request: Serving; socket: Socket & Serving };
+  const exchange = request[EXCHANGE];
   if (!exchange) return;
-  if (!watched.has(socket)) socket.on('readable', () => occupants.get(socket)?.checkBytes());
-  watched.add(socket);
-  occupants.set(socket, exchange);
+  if (socket[EXCHANGE] === undefined) socket.on('readable', () => socket[EXCHANGE]?.checkBytes());
+  socket[EXCHANGE] = exchange;
   exchange.onSocket(socket);
 });
 
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #request: Request;
   readonly #startedAt = performance.now();
-  readonly #url: URL;
+  readonly #target: Target;
+  readonly #onEnd: () => void;
   readonly #body = new ResponseBody();
   #controller: Dispatcher.DispatchController | undefined;
-  #socket: Socket | undefined;
+  #socket: (Socket & Serving) | undefined;
   #remoteIp: string | null = null;
   #bytesBefore = 0;
   #head: Omit<Response, 'body'> | undefined;
@@ -49,14 +52,16 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #resolve: (outcome: Outcome) => void = () => {};
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(request: Request) {
+  /** `onEnd` is called when there is an outcome. */
+  constructor(request: Request, target: Target, onEnd: () => void) {
     this.#request = request;
-    this.#url = new URL(request.url);
+    this.#target = target;
+    this.#onEnd = onEnd;
   }
 
   outcome(agent: Dispatcher): Promise<Outcome> {
     const { method, headers, body, timeoutMs } = this.#request;
-    const { origin, pathname, search } = this.#url;
+    const { origin, path } = this.#target;
     return new Promise((resolve) => {
       this.#resolve = resolve;
       this.#deadline = setTimeout(() => {
@@ -66,7 +71,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       }, timeoutMs);
       launching = this;
       try {
-        agent.dispatch({ origin, path: pathname + search, method, headers, body }, this);
+        agent.dispatch({ origin, path, method, headers, body }, this);
       } catch (error) {
         // undici refuses some requests by throwing, such as a malformed header
         this.#fail(error as Error);
@@ -76,7 +81,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     });
   }
 
-  onSocket(socket: Socket): void {
+  onSocket(socket: Socket & Serving): void {
     this.#socket = socket;
     this.#bytesBefore = socket.bytesRead;
     // a socket that was closed meanwhile has forgotten it
@@ -128,7 +133,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #refuse(what: string): void {
-    this.#end(failed('protocol_error', `${this.#url.host}: it sent ${what}`, this.#ms));
+    this.#end(failed('protocol_error', `${this.#target.host}: it sent ${what}`, this.#ms));
     this.#abort();
   }
 
@@ -136,7 +141,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#done) return;
     const socket = this.#socket;
     const peerClosed = !socket || socket.readableEnded || socket.bytesRead === this.#bytesBefore;
-    this.#end(explain(error, { host: this.#url.host, response: this.#response, peerClosed, durationMs: this.#ms }));
+    this.#end(explain(error, { host: this.#target.host, response: this.#response, peerClosed, durationMs: this.#ms }));
   }
 
   /** The first call counts. */
@@ -144,7 +149,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#done) return;
     this.#done = true;
     clearTimeout(this.#deadline);
-    if (this.#socket) occupants.delete(this.#socket);
+    if (this.#socket) this.#socket[EXCHANGE] = null;
+    this.#onEnd();
     this.#resolve({ ...outcome, remoteIp: this.#remoteIp });
   }
 

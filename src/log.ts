@@ -26,6 +26,7 @@ function brief(error: Error & Record<string, unknown>): Record<string, unknown> 
 /** Always the same fields in the same order, so that a line can be read by eye and by machine. */
 export function logAttempt(log: Logger, { delivery, attempt, outcome, retryInMs }: Attempt): void {
   const level = outcome.status === 'success' ? 'debug' : 'warn';
+  if (!log.isLevelEnabled(level)) return;
   log[level](
     {
       tenant: delivery.change.tenantId,

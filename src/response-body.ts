@@ -12,10 +12,14 @@ const CHARACTERS_MAX = 5_000;
 /** No character of UTF-8 is longer. */
 const KEPT_BYTES_MAX = CHARACTERS_MAX * 4;
 
+/** Keeps no state between two texts; to make one takes as long as to decode a short text. */
+const UTF8 = new TextDecoder();
+const EMPTY = Buffer.alloc(0);
+
 export class ResponseBody {
   #bytes = 0;
   #chunks = 0;
-  #kept = Buffer.alloc(0);
+  #kept: Buffer = EMPTY;
 
   /** Returns false when there is no use in reading on. */
   add(chunk: Buffer): boolean {
@@ -33,7 +37,7 @@ export class ResponseBody {
   /** As text that PostgreSQL can store, cut between characters. */
   text(): string {
     const bytes = this.#kept.subarray(0, Math.min(this.#bytes, KEPT_BYTES_MAX));
-    const text = new TextDecoder().decode(bytes).replaceAll('\0', '\ufffd');
+    const text = UTF8.decode(bytes).replaceAll('\0', '\ufffd');
     if (text.length <= CHARACTERS_MAX && this.#bytes <= KEPT_BYTES_MAX) return text;
     return `${text.slice(0, CHARACTERS_MAX - 1).replace(/[\ud800-\udbff]$/, '')}…`;
   }

@@ -476,7 +476,7 @@ describe('nowhere else', () => {
       request_headers: Record<string, string>;
       response_body: string;
       response_headers: Record<string, string>;
-    }>("select * from rowhook.webhook_logs where request_url like '%/echo' limit 1");
+    }>("select * from rowhook.webhook_logs where request_url like '%/echo' and event_type = 'clients.created' limit 1");
     expect(echo?.request_headers.authorization).toBe('••••••');
     expect(echo?.response_headers['x-echo']).toBe('••••••');
     expect(JSON.parse(echo?.response_body ?? '')).toMatchObject({
