@@ -4,8 +4,10 @@
  * Lanes at the same position are read together. Lanes that come from different owners begin at different positions: each
  * group reads on by itself, and a group that is behind reads its next window up to where the first one is, to join it there.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
+import { type Group, isBetween, merge } from './groups.ts';
 import { withinHeap } from './heap.ts';
 import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
@@ -20,13 +22,6 @@ const FULL_PAUSE_MS = 2;
 
 type Seen = Pick<Pulse, 'snapshot' | 'sequenceValue'>;
 const NOTHING_SEEN: Seen = { snapshot: '', sequenceValue: '' };
-
-/** Lanes at the same position. `stamp` counts snapshots: a larger one was taken later. */
-interface Group {
-  lanes: number[];
-  position: Position;
-  stamp: number;
-}
 
 export interface StreamOptions {
   /** The session has no settings of its own (db.ts). */
@@ -198,6 +193,8 @@ export class Stream {
       more ||= window.more;
     }
     if (unrung) this.#options.onUnrung(changes);
+    // undici writes its requests in the next turn of the loop: the poll that follows goes behind them
+    if (changes > 0) await nextTurn();
     this.#groups = merge(this.#groups);
     if (!more) this.#options.onCaughtUp(this.#groups.flatMap(({ lanes }) => lanes));
     return more || changes > 0;
@@ -232,18 +229,4 @@ export class Stream {
 function idsBetween(seen: Seen, { sequenceValue }: Seen): number {
   if (seen === NOTHING_SEEN) return 1;
   return Number(BigInt(sequenceValue) - BigInt(seen.sequenceValue));
-}
-
-/** It is not inside a large window. */
-function isBetween({ position }: Group): boolean {
-  return position.to === null;
-}
-
-/** Groups that have come to where the first one is join it. */
-function merge(groups: Group[]): Group[] {
-  const [head, ...others] = groups;
-  if (!head) return [];
-  const met = (group: Group) => isBetween(group) && isBetween(head) && group.position.from === head.position.from;
-  head.lanes = [...head.lanes, ...others.filter(met).flatMap(({ lanes }) => lanes)];
-  return [head, ...others.filter((group) => !met(group))];
 }

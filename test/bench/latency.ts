@@ -64,10 +64,8 @@ export function latency(stage: Stage): Promise<Figure[]> {
         const baseline: number[] = [];
         const value: number[] = [];
         for (const _ of rounds) {
-          // a notification needs no sleep: it does not matter to it how long ago the last one was
-          baseline.push(
-            ...(await quietly(() => latencies(database, writer, NOTIFY, Math.max(events, 20), Math.min(everyMs, 100)))),
-          );
+          // at the same pace: what has slept for seconds finds the processor's caches cold, the baseline's processes too
+          baseline.push(...(await quietly(() => latencies(database, writer, NOTIFY, events, everyMs))));
           value.push(...(await quietly(() => latencies(database, writer, INSERT, events, everyMs))));
         }
         for (const [label, share, most] of [
