@@ -10,7 +10,7 @@ import { within } from './lease.ts';
 import type { Logger } from './log.ts';
 
 /** How often the positions are looked at, and how long an answer may take. */
-const LOOK_EVERY_MS = 5_000;
+const LOOK_EVERY_MS = 10_000;
 const LOOK_MS_MAX = 10_000;
 
 /** How long closing the connection may take. */

@@ -61,9 +61,8 @@ export class Dispatcher {
     this.#breakers = breakers;
     this.#parking = new Parking(options.record);
     this.#readBack = new ReadBack({
-      readDue: options.readDue,
+      ...options,
       isProbing: ({ webhook }) => breakers.state(webhook.id, options.now()) === 'probing',
-      judge: options.judge,
       drop: (queue, ticket) => this.#parking.record(queue, ticket, null, 'done'),
       skip: (queue, ticket, code, error) => this.#skip(queue, ticket, code, error),
     });
@@ -233,7 +232,9 @@ export class Dispatcher {
       if (!queue) ticket.settle();
       else if (!queue.readBack.has(ticket.delivery.id)) this.#parking.hold(queue, ticket, HOLD_MS);
     }
-    this.#readDue([...this.#queues.values()].filter((queue) => queue.isDue(now) && this.#turns.hasRoom(queue)));
+    const parked = [...this.#queues.values()].filter(({ hasParked }) => hasParked);
+    this.#readBack.divideAmong(parked.length);
+    this.#readDue(parked.filter((queue) => queue.isDue(now) && this.#turns.hasRoom(queue)));
     this.#pump();
   }
 

@@ -92,6 +92,11 @@ export class WebhookQueue {
     this.#dueAt = null;
   }
 
+  /** Some of its deliveries are in the table. */
+  get hasParked(): boolean {
+    return this.#dueAt !== null || this.dueReading || this.isManyDue || this.readBack.size > 0;
+  }
+
   /** The next ones are read as soon as there is room. Single retries are read by the dispatcher's tick, together with those of others. */
   get isManyDue(): boolean {
     return this.moreDue || this.replaysDue;
@@ -99,8 +104,7 @@ export class WebhookQueue {
 
   /** Parked deliveries are worth reading: one is due, and few are in memory. */
   isDue(now: number): boolean {
-    // the last ones are still on their way to the table
-    if (this.joining && this.uncommittedParks > 0) return false;
+    if (this.joining && this.uncommittedParks > 0) return false; // the last ones are still on their way to the table
     const due = (this.#dueAt !== null && this.#dueAt <= now) || (this.replaysDue && this.replayRoom > 0);
     return due && !this.dueReading && this.webhook.isActive && this.length < this.webhook.settings.maxInFlight;
   }

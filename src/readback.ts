@@ -14,6 +14,12 @@ const PAYLOAD_SIZE_UNSEEN = 1024 * 1024;
 /** Read ahead of need, per webhook, as a multiple of its max_in_flight. */
 const READ_BACK_FACTOR = 4;
 
+/**
+ * Deliveries read back, of all webhooks together: those that have parked ones share them, and each gets one at least,
+ * or a batch. Else 10,000 webhooks that recover together, as after an outage of ours, would bring 320,000, a gigabyte.
+ */
+const READ_BACK_MAX = 8_192;
+
 /** The same for a webhook with batches: as many as batch_max_events can ask for. */
 const BATCH_EVENTS_MAX = 100;
 
@@ -37,9 +43,15 @@ export interface ReadBackOptions {
 
 export class ReadBack {
   readonly #options: ReadBackOptions;
+  #share = READ_BACK_MAX;
 
   constructor(options: ReadBackOptions) {
     this.#options = options;
+  }
+
+  /** So many queues have parked deliveries. */
+  divideAmong(queues: number): void {
+    this.#share = Math.max(1, Math.floor(READ_BACK_MAX / Math.max(1, queues)));
   }
 
   /** Those of these queues that one statement reads, the longest due first: so many, and so much, as memory allows; one at least. */
@@ -69,7 +81,8 @@ export class ReadBack {
   }
 
   #queryOf(queue: WebhookQueue): DueQuery {
-    const limit = limitOf(queue, this.#options.isProbing(queue));
+    const share = Math.max(this.#share, queue.webhook.settings.batchMax);
+    const limit = Math.min(limitOf(queue, this.#options.isProbing(queue)), share);
     return {
       webhookId: queue.webhook.id,
       tenantId: queue.webhook.tenantId,

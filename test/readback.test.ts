@@ -78,6 +78,7 @@ function scene(settings: Partial<WebhookSettings> = {}) {
       }
     },
     parkAll: () => parking.parkAll(queue),
+    divideAmong: (queues: number) => readBack.divideAmong(queues),
   };
 }
 
@@ -166,6 +167,19 @@ describe('what is read back', () => {
     await read(() => due());
     expect(asked.map(({ limit }) => limit)).toEqual([1, 8, 2]);
     expect(queue.length).toBe(2);
+  });
+
+  test.each([
+    ['single deliveries', {}, [8, 4, 1]],
+    ['batches', { batchMax: 20, batchWaitMs: 0 }, [100, 20, 20]],
+  ] as const)('is shared by all webhooks that have some: %s', async (_, settings, limits) => {
+    const { asked, read, divideAmong } = scene(settings);
+    await read(() => due(ticket(1)));
+    for (const queues of [1, 2_000, 100_000]) {
+      divideAmong(queues);
+      await read(() => due());
+    }
+    expect(asked.slice(1).map(({ limit }) => limit)).toEqual(limits);
   });
 
   test('is as few where they are large when they go out in batches', async () => {
