@@ -25,7 +25,8 @@ export class Targets {
 
   /** The target, or why nothing is sent there. Throws when one of `allowedIps` is no range. */
   of(url: string, allowedIps: readonly string[] | null): Target | string {
-    const key = allowedIps === null ? url : `${allowedIps.join()} ${url}`;
+    // no range holds a blank, so nobody's URL can stand for another's ranges and URL
+    const key = `${allowedIps?.join() ?? ''} ${url}`;
     let target = this.#known.get(key);
     if (target === undefined) {
       target = this.#look(url, allowedIps);
