@@ -5,6 +5,7 @@
  * cost more than everything else here.
  */
 import { hash } from 'node:crypto';
+import { flatFields } from './flat.ts';
 import type { Delivery, WebhookSettings } from './model.ts';
 import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
 import { VERSION } from './version.ts';
@@ -38,19 +39,11 @@ export function bodyOf(delivery: Delivery): string {
   const marks = `${change.truncated ? ',"truncated":true' : ''}${change.testWebhookId === null ? '' : ',"test":true'}`;
   const metadata = `{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(webhookName)},"delivery_id":"${id}"}`;
   if (delivery.payloadFormat === 'flat') {
-    return `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}","webhook_organization":${organization}${fieldsOf(
+    return `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}","webhook_organization":${organization}${flatFields(
       change.data ?? 'null',
     )}${previous}${marks},"webhook_metadata":${metadata}}`;
   }
   return `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},"data":${change.data ?? 'null'}${previous}${marks},"metadata":${metadata}}`;
-}
-
-/** The fields of an object, to be spliced into another; anything else stays under `data`. */
-function fieldsOf(json: string): string {
-  const text = json.trim();
-  if (!text.startsWith('{')) return `,"data":${text}`;
-  const fields = text.slice(1, -1).trim();
-  return fields === '' ? '' : `,${fields}`;
 }
 
 /** A batch's id: its deliveries decide it, so a retry of the same ones has the same. */

@@ -45,6 +45,11 @@ export function readValues(text: string, wanted: Wanted, slots: (Value | undefin
   new Reader(text, slots).value(wanted);
 }
 
+/** Names each member of an object, and says where its name begins: at the quote. */
+export function visitMembers(text: string, visit: (name: string, at: number) => void): void {
+  new Reader(text, []).members(visit);
+}
+
 class Reader {
   readonly #text: string;
   readonly #slots: (Value | undefined)[];
@@ -66,6 +71,14 @@ class Reader {
     this.#at = start;
     if (opening === '{') this.#object((name) => this.#member(wanted, name));
     else this.#array((index) => this.#member(wanted, String(index)));
+  }
+
+  members(visit: (name: string, at: number) => void): void {
+    if (this.#peek() !== '{') return;
+    this.#object((name, at) => {
+      visit(name, at);
+      this.#skip();
+    });
   }
 
   #member(wanted: Wanted, name: string): void {
@@ -94,12 +107,13 @@ class Reader {
     return word === 'null' ? null : word === 'true' ? true : word === 'false' ? false : new Decimal(word);
   }
 
-  #object(visit: (name: string) => void): void {
+  #object(visit: (name: string, at: number) => void): void {
     this.#at++;
     while (this.#peek() === '"') {
+      const at = this.#at;
       const name = this.#string();
       if (this.#peek() === ':') this.#at++;
-      visit(name);
+      visit(name, at);
       if (this.#peek() !== ',') break;
       this.#at++;
     }
@@ -120,7 +134,7 @@ class Reader {
     const opening = this.#peek();
     if (opening === '"') this.#skipString();
     else if (opening === '{' || opening === '[') this.#skipNested();
-    else while (this.#at < this.#text.length && !scalarEnd.has(this.#text.charCodeAt(this.#at))) this.#at++;
+    else while (!endsScalar(this.#text.charCodeAt(this.#at))) this.#at++;
   }
 
   #skipNested(): void {
@@ -145,7 +159,7 @@ class Reader {
       end = this.#text.indexOf('"', end + 1);
       if (end < 0) end = this.#text.length;
       slashes = 0;
-      while (this.#text[end - 1 - slashes] === '\\') slashes++;
+      while (this.#text.charCodeAt(end - 1 - slashes) === 0x5c) slashes++;
     } while (slashes % 2 === 1 && end < this.#text.length);
     this.#at = end + 1;
   }
@@ -164,7 +178,11 @@ class Reader {
 }
 
 const composite = new Composite();
-const scalarEnd = new Set([...',]} \t\r\n'].map((char) => char.charCodeAt(0)));
+
+/** A comma, a closing bracket, white space, or NaN: the end of the text. */
+function endsScalar(code: number): boolean {
+  return code === 0x2c || code === 0x7d || code === 0x5d || !(code > 0x20);
+}
 
 function forget(wanted: Wanted, slots: (Value | undefined)[]): void {
   if (wanted.slot >= 0) slots[wanted.slot] = undefined;

@@ -149,7 +149,7 @@ comment on column rowhook.webhook_configurations.retry_delay_seconds is
 comment on column rowhook.webhook_configurations.timeout_ms is
   'Milliseconds for a whole attempt, from connecting to the last byte of the response.';
 comment on column rowhook.webhook_configurations.payload_format is
-  'nested: the row under data. flat: the row''s fields on the top level beside event, for tools that cannot map nested fields.';
+  'nested: the row under data. flat: the row''s fields on the top level beside webhook_event, for tools that cannot map nested fields; one that is named like a field of rowhook gets data_ in front.';
 comment on column rowhook.webhook_configurations.batch_max_events is
   'Above 1, requests carry {"id","batch":[...]} with up to so many events and about 4 MiB of payload, sent when full or after batch_max_wait_ms.';
 comment on column rowhook.webhook_configurations.disabled_at is
