@@ -121,7 +121,10 @@ function addSwitch(group: Command, name: 'enable' | 'disable', on: boolean): voi
     ofOne(group, name, `switch a webhook ${on ? 'on' : 'off'}`),
     async (client, id: string, flags: JsonFlag) => (await webhookCommands()).switchWebhook(client, id, on, flags, out),
   );
-  help(command, [`rowhook webhook ${name} 1f0c…`]);
+  const notes = on
+    ? 'It prints how many events it missed while it was off, and the command that sends them.'
+    : 'Its events are captured for 30 days more, and the outbox keeps each for 7 days: "webhook enable" and "replay" send them.';
+  help(command, [`rowhook webhook ${name} 1f0c…`], notes);
 }
 
 function addTest(group: Command): void {
@@ -178,7 +181,11 @@ function addDelete(group: Command): void {
     ofOne(group, 'delete', 'delete a webhook and what it has not delivered yet'),
     async (client, id: string, flags: JsonFlag) => (await webhookCommands()).deleteWebhook(client, id, flags, out),
   );
-  help(command, ['rowhook webhook delete 1f0c…'], 'Its logs stay. "webhook disable" can be taken back, this cannot.');
+  help(
+    command,
+    ['rowhook webhook delete 1f0c…'],
+    'Its logs stay. "webhook disable" can be taken back, this cannot: what was waiting, or is written from now on, is not sent.',
+  );
 }
 
 function ofOne(group: Command, name: string, description: string): Command {

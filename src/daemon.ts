@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
 import { sessionsOf, withClient } from './db.ts';
+import { environmentProblem } from './environment.ts';
 import { UserError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
 import { Metrics } from './metrics.ts';
@@ -151,9 +152,6 @@ async function checkEnvironment(
   }
   const recorded =
     (await client.query('select environment from rowhook.webhook_installation')).rows[0]?.environment ?? null;
-  if (recorded !== null && recorded !== environment) {
-    throw new UserError(
-      `This database belongs to the environment "${recorded}", ROWHOOK_ENVIRONMENT is ${environment === undefined ? 'not set' : `"${environment}"`}: nothing is delivered. If this is a clone that may deliver, run "rowhook adopt".`,
-    );
-  }
+  const problem = environmentProblem(recorded, environment);
+  if (problem) throw new UserError(`${problem.what}: nothing is delivered. ${problem.mend}`);
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rowhook } from './support/cli.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
@@ -61,4 +61,44 @@ test('adopt asks what becomes of undelivered events', async () => {
   const result = await rowhook(['adopt', '--environment', 'staging'], { env: { DATABASE_URL: database.url } });
   expect(result.code).toBe(2);
   expect(result.stderr).toContain('--undelivered');
+});
+
+describe('start and the doctor agree, and the first remedy is the variable', () => {
+  const doctor = async (env: Record<string, string>) => {
+    const { stdout } = await rowhook(['doctor', '--json'], { env: { DATABASE_URL: database.url, ...env } });
+    const remarks = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, string>);
+    return remarks.filter(({ what }) => what?.includes('environment'));
+  };
+
+  test.each([
+    [null, undefined],
+    [null, 'prod'],
+    ['production', undefined],
+    ['production', 'prod'],
+    ['production', 'Production'],
+    ['production', 'production'],
+  ])('recorded %j, the variable %j', async (recorded, given) => {
+    await database.query('update rowhook.webhook_installation set environment = $1', [recorded]);
+    const starts = async (environment: string | undefined) => {
+      const daemon = await startTestDaemon(database, { environment });
+      await daemon.stop();
+    };
+    const refused = recorded !== null && recorded !== given;
+    const [remark] = await doctor(given === undefined ? {} : { ROWHOOK_ENVIRONMENT: given });
+    expect(remark?.kind).toBe(refused ? 'error' : 'fine');
+    if (!refused) return await starts(given);
+
+    await expect(starts(given)).rejects.toThrow(remark?.mend);
+    const [variable = '', name = ''] =
+      /^(\w+)=(\S+) rowhook start {3}# only in a clone /.exec(remark?.mend ?? '')?.slice(1) ?? [];
+    await starts(name);
+    expect(await doctor({ [variable]: name })).toMatchObject([{ kind: 'fine' }]);
+    // the other remedy, in a clone
+    const adopt = /rowhook (adopt .*)$/.exec(remark?.mend ?? '')?.[1]?.split(' ') ?? [];
+    expect(await rowhook(adopt, { env: { DATABASE_URL: database.url } })).toMatchObject({ code: 0 });
+    await starts(adopt[adopt.indexOf('--environment') + 1]);
+  });
 });

@@ -289,7 +289,7 @@ describe("capture => 'subscribed'", () => {
     expect(changes.every(({ tenantId }) => tenantId === 'acme')).toBe(true);
   });
 
-  test('begins with a webhook, in the same transaction, and ends when it is switched off or deleted', async () => {
+  test('begins with a webhook, in the same transaction, goes on while it is switched off, and ends when it is deleted', async () => {
     await onSession(async (session) => {
       await session.query("insert into t values (1, 'acme', 'before')");
       await session.query('begin');
@@ -303,17 +303,35 @@ describe("capture => 'subscribed'", () => {
     });
     expect(await captured('')).toEqual([
       't.updated t.v.changed {"id":1,"tenant_id":"acme","v":"same transaction","n":null,"updated_at":null} was {"v":"before"}',
+      't.updated t.v.changed {"id":1,"tenant_id":"acme","v":"off","n":null,"updated_at":null} was {"v":"same transaction"}',
       't.updated t.v.changed {"id":1,"tenant_id":"acme","v":"on","n":null,"updated_at":null} was {"v":"off"}',
     ]);
   });
 
-  test('goes on for a webhook that rowhook disabled, so that what it misses can be told', async () => {
-    await createWebhook(database, { tenant_id: 'acme', url: 'https://example.com/' });
-    await database.query(
-      "update rowhook.webhook_configurations set is_active = false, disabled_at = now(), disabled_reason = 'gone'",
-    );
-    expect(await events("insert into t values (1, 'acme')")).toEqual(['t.created']);
-  });
+  test.each([
+    ["is_active = false, disabled_at = now(), disabled_reason = 'gone'", 'by rowhook'],
+    ['is_active = false', 'by hand'],
+  ])(
+    'goes on for 30 days for a webhook that is switched off (%s), so that what it misses can be replayed',
+    async (set) => {
+      const { id } = await createWebhook(database, { tenant_id: 'acme', url: 'https://example.com/' });
+      const update = (columns: string) =>
+        database.query(`update rowhook.webhook_configurations set ${columns} where id = $1 returning disabled_at`, [
+          id,
+        ]);
+      expect(await update(set)).toEqual([{ disabled_at: expect.any(Date) }]);
+      expect(await events("insert into t values (1, 'acme')")).toEqual(['t.created']);
+      // another change while it is off does not begin the time anew
+      await update("disabled_at = now() - interval '29 days'");
+      const [off] = (await update("name = 'still off', is_active = false")) as [{ disabled_at: Date }];
+      expect(await events("insert into t values (2, 'acme')")).toEqual(['t.created']);
+      expect(off.disabled_at.getTime()).toBeLessThan(Date.now() - 28 * 86_400_000);
+      await update("disabled_at = now() - interval '30 days'");
+      expect(await events("insert into t values (3, 'acme')")).toEqual([]);
+      expect(await update('is_active = true')).toEqual([{ disabled_at: null }]);
+      expect(await events("insert into t values (4, 'acme')")).toEqual(['t.created']);
+    },
+  );
 
   test('a statement over many tenants writes those that want it', async () => {
     for (const tenant_id of ['tenant 3', 'tenant 30', 'tenant 77']) {

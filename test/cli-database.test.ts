@@ -285,10 +285,12 @@ describe('webhook', () => {
     );
     expect((await cli('webhook', 'list', '--tenant', 'switched')).stdout).toContain('disabled: gone');
     const enabled = await cli('webhook', 'enable', id);
-    expect(enabled.stdout).toContain('While it was disabled it missed 0 events.');
+    expect(enabled.stdout).toContain('While it was switched off it missed 0 events ');
     expect((await linesOf('webhook', 'show', id))[0]).toMatchObject({ is_active: true, disabled_at: null });
     await cli('webhook', 'disable', id);
-    expect((await linesOf('webhook', 'show', id))[0]).toMatchObject({ is_active: false, disabled_at: null });
+    const [off] = await linesOf('webhook', 'show', id);
+    expect(off).toMatchObject({ is_active: false, disabled_reason: null, disabled_at: expect.any(String) });
+    expect((await cli('webhook', 'list', '--tenant', 'switched')).stdout).toMatch(/off$/m);
   });
 
   test('rotate-secret prints the new one, and the old one signs on', async () => {

@@ -317,6 +317,46 @@ describe('replay', () => {
   });
 });
 
+describe('a webhook that is switched off by hand', () => {
+  const off = 'update rowhook.webhook_configurations set is_active = false where id = $1';
+  const missed = async (id: string, lost = '') => {
+    const { stdout } = await cli('webhook', 'enable', id);
+    expect(stdout).toContain('While it was switched off it missed 1 event that the outbox still has (7 days).');
+    expect(stdout.includes('was not captured for it')).toBe(lost !== '');
+    return / rowhook (replay .*)$/m.exec(stdout)?.[1]?.split(' ') ?? [];
+  };
+
+  test.each(['rowhook webhook disable', 'SQL'])(
+    'by %s: enable prints the command that sends what it missed',
+    async (by) => {
+      const { id } = await webhook({ event_types: ['clients.created'] });
+      await caughtUp(database);
+      if (by === 'SQL') await database.query(off, [id]);
+      else expect((await cli('webhook', 'disable', id)).stdout).toContain(`"rowhook webhook enable ${id}"`);
+      await database.query("insert into clients (organization_id, name) values ($1, 'meanwhile')", [tenant]);
+      await caughtUp(database);
+      expect(receiver.requests).toHaveLength(0);
+      expect((await cli(...(await missed(id)))).stdout).toMatch(/^Queued 1 event again/);
+      await receiver.waitFor(1);
+      expect(JSON.parse(receiver.requests[0]?.body.toString() ?? '').data.name).toBe('meanwhile');
+    },
+  );
+
+  test('created so, then off for more than 30 days: enable says what was lost', async () => {
+    const { id } = await webhook({ event_types: ['clients.created'], is_active: false });
+    const write = () => database.query("insert into clients (organization_id, name) values ($1, 'x')", [tenant]);
+    await write();
+    await database.query(
+      "update rowhook.webhook_configurations set disabled_at = now() - interval '31 days' where id = $1",
+      [id],
+    );
+    await write();
+    await caughtUp(database);
+    await cli(...(await missed(id, 'lost')));
+    await receiver.waitFor(1);
+  });
+});
+
 describe('a webhook that rowhook disabled', () => {
   test('tells the others, skips what it wants, and says what it missed when it is enabled', async () => {
     const { id } = await webhook({ event_types: ['notes.*'] });
@@ -344,7 +384,9 @@ describe('a webhook that rowhook disabled', () => {
 
     receiver.respond('/in', { status: 200 });
     const enabled = await cli('webhook', 'enable', id);
-    expect(enabled.stdout).toContain('While it was disabled it missed 2 events.\n');
+    expect(enabled.stdout).toContain(
+      'While it was switched off it missed 2 events that the outbox still has (7 days).\n',
+    );
     const commands = [...enabled.stdout.matchAll(/: rowhook (replay .*)\n/g)].map(([, command]) => command ?? '');
     expect(commands.map((command) => /--only (\w+)/.exec(command)?.[1])).toEqual(['missed', 'failed']);
     for (const command of commands) expect((await cli(...command.split(' '))).code).toBe(0);

@@ -153,7 +153,7 @@ comment on column rowhook.webhook_configurations.payload_format is
 comment on column rowhook.webhook_configurations.batch_max_events is
   'Above 1, requests carry {"id","batch":[...]} with up to so many events and about 4 MiB of payload, sent when full or after batch_max_wait_ms.';
 comment on column rowhook.webhook_configurations.disabled_at is
-  'When rowhook disabled the webhook by itself; disabled_reason says why. Setting is_active to true clears both.';
+  'Since when the webhook is switched off, by rowhook (disabled_reason says why) or by hand; null: it is active. Its events are captured for 30 days more.';
 comment on column rowhook.webhook_configurations.id is 'The webhook. Made by rowhook; never changes.';
 comment on column rowhook.webhook_configurations.tenant_id is 'Whose events it gets; never changes. Default: the tenant of the session.';
 comment on column rowhook.webhook_configurations.name is 'For people, and metadata.webhook_name of each body. 1 to 255 characters.';
@@ -167,7 +167,8 @@ comment on column rowhook.webhook_configurations.previous_secret is
   'The secret before the last rotation. It signs too (in webhook-signature only), until previous_secret_expires_at. Not readable for rowhook_app.';
 comment on column rowhook.webhook_configurations.previous_secret_expires_at is
   'Until when the previous secret signs, 7 days ahead at most; null: there is none.';
-comment on column rowhook.webhook_configurations.is_active is 'false: nothing is sent to it, and unless rowhook disabled it, nothing is captured for it.';
+comment on column rowhook.webhook_configurations.is_active is
+  'false: nothing is sent to it. What is captured meanwhile, for 30 days from disabled_at, can be replayed once it is true again.';
 comment on column rowhook.webhook_configurations.retry_enabled is 'false: a delivery has one attempt.';
 comment on column rowhook.webhook_configurations.retry_strategy is
   'exponential: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, each plus or minus 20 percent. linear: retry_delay_seconds x 1, 2, 3 ...';
@@ -177,7 +178,7 @@ comment on column rowhook.webhook_configurations.ordering is
   'none: a failed delivery is overtaken by later ones of its row. row: it holds them back.';
 comment on column rowhook.webhook_configurations.batch_max_wait_ms is 'Milliseconds that a batch waits for more events, 0 to 5000.';
 comment on column rowhook.webhook_configurations.allowed_ips is 'If set, the only networks its url may resolve to, within what the daemon allows.';
-comment on column rowhook.webhook_configurations.disabled_reason is 'Why rowhook disabled it; null: it did not.';
+comment on column rowhook.webhook_configurations.disabled_reason is 'Why rowhook disabled it; null: it is active, or was switched off by hand.';
 comment on column rowhook.webhook_configurations.created_at is 'When it was created.';
 comment on column rowhook.webhook_configurations.updated_at is 'When it was last changed, by whomever.';
 comment on constraint webhook_configurations_pkey on rowhook.webhook_configurations is 'A webhook has one row.';
@@ -204,11 +205,10 @@ comment on constraint webhook_configurations_batch_or_ordering on rowhook.webhoo
 comment on constraint webhook_configurations_allowed_ips_not_empty on rowhook.webhook_configurations is
   'allowed_ips lists 1 to 100 networks, or is null.';
 
--- The one probe that a captured statement pays. A webhook that rowhook disabled still captures, so that what it
--- missed can be told and replayed; one that its tenant switched off does not.
+-- The one probe that a captured statement pays. A webhook that is switched off captures for 30 days more, so that what it
+-- missed can be replayed.
 create index webhook_configurations_capture_idx
-  on rowhook.webhook_configurations (tenant_id)
-  where is_active or disabled_at is not null;
+  on rowhook.webhook_configurations (tenant_id);
 
 create index webhook_configurations_tenant_idx
   on rowhook.webhook_configurations (tenant_id, created_at);
@@ -402,12 +402,14 @@ begin
     if new.secret <> old.secret then
       new.previous_secret := case when new.previous_secret_expires_at > now() then old.secret end;
     end if;
-    -- Enabling clears what disabled it; switching it off is not a disabling.
-    if new.is_active and not old.is_active then
-      new.disabled_reason := null;
-      new.disabled_at := null;
-    end if;
     new.updated_at := now();
+  end if;
+  -- disabled_at is null while it is active, and only then, whoever switches it and however
+  if new.is_active then
+    new.disabled_reason := null;
+    new.disabled_at := null;
+  else
+    new.disabled_at := coalesce(new.disabled_at, now());
   end if;
   if new.previous_secret is null or new.previous_secret_expires_at is null then
     new.previous_secret := null;

@@ -387,9 +387,10 @@ begin
     return 'return null;';
   end if;
   if p_source.capture = 'subscribed' then
+    -- One that is switched off counts for 30 days: what it misses can be replayed, and nothing is captured for it for ever.
     -- A scalar subquery, which the planner does not turn into a join: a plan made for a bulk statement would read all
     -- webhooks in each statement after it.
-    v_wanted := '(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at is not null) and w.event_types && %s limit 1)';
+    v_wanted := '(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at > now() - interval ''30 days'') and w.event_types && %s limit 1)';
   end if;
   -- one IF for each table: an expression of both would set both up, also where the first one decides
   select string_agg(format('if exists (select from %s as i where %s) then null;', rowhook._capture_tenants(p_source, t),

@@ -142,8 +142,8 @@ async function readTotals(client: pg.Client): Promise<Totals> {
                     extract(epoch from clock_timestamp() - min(occurred_at) filter (where state = 'waiting'))::float8 as "oldestSeconds"
                from rowhook.webhook_deliveries) as d,
             (select count(*) filter (where is_active)::int as active,
-                    count(*) filter (where not is_active and disabled_at is null)::int as off,
-                    count(*) filter (where not is_active and disabled_at is not null)::int as disabled
+                    count(*) filter (where not is_active and disabled_reason is null)::int as off,
+                    count(*) filter (where not is_active and disabled_reason is not null)::int as disabled
                from rowhook.webhook_configurations) as c,
             (select count(*)::int as "breakersOpen" from rowhook.webhook_health where open_until is not null) as h`,
   );
@@ -159,10 +159,10 @@ async function readTroubled(client: pg.Client, limit: number): Promise<WebhookSt
      ), troubled as (
        select id from unfinished
        union select webhook_id from rowhook.webhook_health
-       union select id from rowhook.webhook_configurations where not is_active and disabled_at is not null
+       union select id from rowhook.webhook_configurations where not is_active and disabled_reason is not null
      )
      select t.id, c.tenant_id, c.name, c.disabled_reason as "disabledReason",
-            case when c.id is null then 'deleted' when c.is_active then 'active' when c.disabled_at is null then 'off' else 'disabled' end as state,
+            case when c.id is null then 'deleted' when c.is_active then 'active' when c.disabled_reason is null then 'off' else 'disabled' end as state,
             coalesce(u.parked, 0) as parked, coalesce(u.failed, 0) as failed,
             extract(epoch from clock_timestamp() - u.oldest)::float8 as "oldestSeconds",
             case when h.webhook_id is null then null when h.open_until is null then 'closed' when h.open_until > clock_timestamp() then 'open' else 'probing' end as breaker,

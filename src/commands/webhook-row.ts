@@ -29,11 +29,11 @@ export async function daemonRuns(client: pg.Client): Promise<boolean> {
   return rowCount === 1;
 }
 
-export function state({ is_active, disabled_at, disabled_reason }: WebhookRow): Cell {
+export function state({ is_active, disabled_reason }: WebhookRow): Cell {
   if (is_active) return { text: 'active', style: 'green' };
-  return disabled_at
-    ? { text: `disabled: ${disabled_reason ?? 'by rowhook'}`, style: 'red' }
-    : { text: 'off', style: 'dim' };
+  return disabled_reason === null
+    ? { text: 'off', style: 'dim' }
+    : { text: `disabled: ${disabled_reason}`, style: 'red' };
 }
 
 const MASK = '***';

@@ -127,7 +127,7 @@ export async function deleteWebhook(
   report(theOne(rows, id), 'deleted, and its unfinished deliveries; its logs stay', options, out);
 }
 
-/** Switching off by hand also ends the state of having been disabled by rowhook, which would go on capturing. */
+/** Switching off by hand also ends the state of having been disabled by rowhook. Capture goes on for a while in both. */
 export async function switchWebhook(
   client: pg.Client,
   id: string,
@@ -139,7 +139,7 @@ export async function switchWebhook(
   const disabledAt = before.rows[0]?.disabled_at ?? null;
   const { rows } = await client.query<WebhookRow>(
     `update rowhook.webhook_configurations
-        set is_active = $2, disabled_at = null, disabled_reason = null
+        set is_active = $2, disabled_reason = null
       where id = $1
   returning *`,
     [id, on],
@@ -147,7 +147,9 @@ export async function switchWebhook(
   const missed = on && disabledAt ? await missedSince(client, id, disabledAt) : null;
   if (options.json) out.print(JSON.stringify({ ...withoutSecrets(theOne(rows, id)), ...missed }));
   else report(theOne(rows, id), on ? 'enabled' : 'disabled', options, out);
-  if (missed && !options.json) printMissed(id, missed, out);
+  if (options.json) return;
+  if (missed) printMissed(id, missed, out);
+  else if (!on) printCaptured(theOne(rows, id), out);
 }
 
 interface Missed {
@@ -156,12 +158,28 @@ interface Missed {
   failed: number;
   /** When the first of them happened. */
   failed_since: Date | null;
+  /** What was written from then on until now was not captured. Null: all of it was. */
+  lost_since: Date | null;
+}
+
+/** How long capture goes on for a webhook that is switched off: the probe of 0006_capture.sql. */
+const CAPTURED_DAYS = 30;
+
+function capturedUntil(disabledAt: Date): Date {
+  return new Date(disabledAt.getTime() + CAPTURED_DAYS * 86_400_000);
+}
+
+function printCaptured({ id, disabled_at }: WebhookRow, out: Out): void {
+  if (disabled_at === null) return;
+  out.print(
+    `Its events are captured until ${capturedUntil(disabled_at).toISOString()}, and kept for 7 days: "rowhook webhook enable ${id}" says how to send those that it missed.`,
+  );
 }
 
 /** What was queued when a webhook was disabled had happened a little earlier. */
 const MISSED_EARLIER_MS = 60_000;
 
-/** What a webhook did not get while rowhook had disabled it: what happened since, and what had failed for good before. */
+/** What a webhook did not get while it was switched off: what happened since, and what had been given up before. */
 async function missedSince(client: pg.Client, id: string, disabledAt: Date): Promise<Missed> {
   const since = new Date(disabledAt.getTime() - MISSED_EARLIER_MS);
   const { rows } = await client.query<Missed>(
@@ -170,11 +188,17 @@ async function missedSince(client: pg.Client, id: string, disabledAt: Date): Pro
        from rowhook.webhook_deliveries where webhook_id = $1 and state = 'failed'`,
     [id, since],
   );
-  return { missed: 0, failed: 0, failed_since: null, ...rows[0], missed_since: since };
+  const captured = capturedUntil(disabledAt);
+  const lost_since = captured.getTime() < Date.now() ? captured : null;
+  return { missed: 0, failed: 0, failed_since: null, ...rows[0], missed_since: since, lost_since };
 }
 
-function printMissed(id: string, { missed_since, missed, failed, failed_since }: Missed, out: Out): void {
-  out.print(`While it was disabled it missed ${events(missed)}.`);
+function printMissed(id: string, { missed_since, missed, failed, failed_since, lost_since }: Missed, out: Out): void {
+  out.print(`While it was switched off it missed ${events(missed)} that the outbox still has (7 days).`);
+  if (lost_since) {
+    const note = `What was written from ${lost_since.toISOString()} until now was not captured for it: it had been off for ${CAPTURED_DAYS} days.`;
+    out.print(out.paint('yellow', note));
+  }
   const command = (since: Date, only: string) => `rowhook replay ${id} --since ${since.toISOString()} --only ${only}`;
   if (missed > 0) out.print(`To send what it missed: ${command(missed_since, 'missed')}`);
   if (failed > 0 && failed_since) out.print(`To send the ${failed} that failed: ${command(failed_since, 'failed')}`);

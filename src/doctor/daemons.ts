@@ -1,6 +1,7 @@
 /** Whether a daemon delivers, belongs here, and makes progress. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ageText } from '../age.ts';
+import { environmentProblem } from '../environment.ts';
 import { type LaneLag, readLag } from '../lag.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
@@ -57,15 +58,7 @@ async function environmentRemarks({ client, environment }: Examination): Promise
     'select environment from rowhook.webhook_installation',
   );
   const recorded = rows[0]?.environment ?? null;
-  if (recorded === null || environment === undefined || recorded === environment) {
-    return [fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`)];
-  }
-  return [
-    {
-      kind: 'error',
-      what: `this database belongs to the environment "${recorded}", ROWHOOK_ENVIRONMENT is "${environment}"`,
-      why: 'Daemons with this setting refuse to start: a copy must not deliver to the customers of the original.',
-      mend: `rowhook adopt --environment ${environment} --undelivered discard   # if it is a copy that may deliver`,
-    },
-  ];
+  const problem = environmentProblem(recorded, environment);
+  if (problem) return [{ kind: 'error', ...problem }];
+  return [fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`)];
 }
