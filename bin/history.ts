@@ -4,7 +4,7 @@ import type { DeliveriesOptions } from '../src/commands/deliveries.ts';
 import type { LogsOptions } from '../src/commands/logs.ts';
 import type { ReplayOptions } from '../src/commands/replay.ts';
 import { UserError } from '../src/errors.ts';
-import { deliveryId, oneOf, webhookId, wholeNumber } from '../src/values.ts';
+import { deliveryId, oneOf, time, webhookId, wholeNumber } from '../src/values.ts';
 import { help, onDatabase, out, parsed } from './action.ts';
 
 const LIMIT_MAX = 100_000;
@@ -83,8 +83,12 @@ function addReplay(program: Command): void {
       .command('replay')
       .description('deliver past events again')
       .argument('[id]', "the webhook's id", parsed('webhook id', webhookId))
-      .option('--since <time>', 'events from this time on: 2025-10-17T19:30:00Z, or 2h, 3d for that long ago')
-      .option('--until <time>', 'events before this time (default: now)')
+      .option(
+        '--since <time>',
+        'events from this time on: 2025-10-17T19:30:00Z (UTC without a zone), or 2h, 3d for that long ago',
+        parsed('--since', time),
+      )
+      .option('--until <time>', 'events before this time, written the same way (default: now)', parsed('--until', time))
       .option(
         '--only <what>',
         'failed: attempts ran out; missed: never delivered and not waiting; all: whatever it wants',

@@ -74,6 +74,29 @@ function uuid(text: string, remedy: string): string {
   throw new Error(`is not a UUID: ${remedy}`);
 }
 
+/**
+ * A time as commands take it: `2h` for that long ago, or a date with or without a time and a zone. Without a zone it is UTC,
+ * as in the logs, wherever the database or the terminal stands. Returns `2h`, or a time that names its zone.
+ */
+export function time(text: string): string {
+  const ago = /^(\d{1,9})\s*([smhd])$/.exec(text);
+  if (ago) return `${ago[1]}${ago[2]}`;
+  const parts =
+    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?) ?(Z|[+-]\d{2}(?::?\d{2})?)?)?$/i.exec(text);
+  const [, day = '', clock = '00:00', zone = 'Z'] = parts ?? [];
+  const dayIsThere = isIsoTime(`${day}T00:00Z`) && new Date(`${day}T00:00Z`).toISOString().startsWith(day);
+  const offset = zone
+    .replace(/^([+-]\d{2}):?(\d{2})?$/, (_, hours, minutes = '00') => `${hours}:${minutes}`)
+    .toUpperCase();
+  const normal = `${day}T${clock}${offset}`;
+  if (parts && dayIsThere && isIsoTime(normal)) return normal;
+  throw new Error('is not a time: write it as 2025-10-17T19:30:00Z (UTC without a zone), or 2h for two hours ago');
+}
+
+function isIsoTime(text: string): boolean {
+  return !Number.isNaN(Date.parse(text));
+}
+
 /** Of an event (`evt_<incarnation>_<outbox id>_<n>`), or of an outbox row. */
 export function eventId(text: string): string {
   if (/^(evt_[^_]+_\d{1,18}_\d{1,4}|\d{1,18})$/.test(text)) return text;

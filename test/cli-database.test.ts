@@ -408,14 +408,45 @@ describe('what happened', () => {
       /CRM +acme +deal\.updated +failed +8 +timeout\nmore than 1: /,
     );
 
-    expect((await cli('replay', webhookId, '--since', '30m')).stdout).toMatch(/^Nothing to replay/);
-    expect((await cli('replay', webhookId, '--since', '3d', '--until', '2h')).stdout).toMatch(/^Nothing to replay/);
+    expect((await cli('replay', webhookId, '--since', '30m')).stdout).toMatch(/\nNothing to replay/);
+    expect((await cli('replay', webhookId, '--since', '3d', '--until', '2h')).stdout).toMatch(/\nNothing to replay/);
     expect(await cli('replay', webhookId, '--since', '1h', '--until', '2h')).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('--since 1h is not before --until 2h'),
+      stderr: expect.stringMatching(/--since 1h \(\S+Z\) is not before --until 2h \(\S+Z\)/),
     });
-    expect(await linesOf('replay', webhookId, '--since', '2h')).toEqual([{ webhook_id: webhookId, replayed: 2 }]);
+    expect(await linesOf('replay', webhookId, '--since', '2h')).toMatchObject([{ webhook_id: webhookId, replayed: 2 }]);
     expect(await linesOf('deliveries', '--state', 'waiting')).toHaveLength(2);
+  });
+
+  test('replay reads a time without a zone as UTC, as the logs print it, in any zone, and says the range first', async () => {
+    await database.query(`alter database ${database.name} set timezone = 'Asia/Kathmandu'`);
+    try {
+      const range = (...flags: string[]) =>
+        rowhook(['replay', webhookId, '--dry-run', ...flags], {
+          env: { DATABASE_URL: database.url, TZ: 'America/New_York' },
+        });
+      const said = 'Events from 2025-10-17T19:30:00.000000Z until 2025-10-18T00:00:00.000000Z.\n';
+      expect((await range('--since', '2025-10-17T19:30', '--until', '2025-10-18')).stdout.startsWith(said)).toBe(true);
+      expect(
+        (await range('--since', '2025-10-17 21:30:00+02', '--until', '2025-10-18 05:45 +0545')).stdout.startsWith(said),
+      ).toBe(true);
+      const [json] = await linesOf(
+        'replay',
+        webhookId,
+        '--dry-run',
+        '--since',
+        '2025-10-17T19:30:00.5Z',
+        '--until',
+        '2025-10-18',
+      );
+      expect(json).toMatchObject({
+        since: '2025-10-17T19:30:00.500000Z',
+        until: '2025-10-18T00:00:00.000000Z',
+        would_replay: 0,
+      });
+    } finally {
+      await database.query(`alter database ${database.name} reset timezone`);
+    }
   });
 
   test('deliveries tells what waits behind an earlier one of its row', async () => {
@@ -429,7 +460,11 @@ describe('what happened', () => {
   });
 
   test.each([
-    [['--since', 'lately'], 'invalid input syntax for type timestamp with time zone: "lately": write it as 2025-'],
+    [
+      ['--since', 'lately'],
+      '--since: "lately" is not a time: write it as 2025-10-17T19:30:00Z (UTC without a zone), or 2h',
+    ],
+    [['--since', '1h', '--until', '2025-02-30'], '--until: "2025-02-30" is not a time'],
     [['--since', '1h', '--only', 'some'], "replay: only => 'some' is refused"],
   ])('replay refuses %j', async (flags, sentence) => {
     const result = await cli('replay', webhookId, ...flags);

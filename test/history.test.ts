@@ -268,15 +268,15 @@ describe('replay', () => {
     const { id } = await webhook({ max_in_flight: 4 });
     await caughtUp(database);
     const range = ['replay', id, '--since', '1h', '--only', 'missed'];
-    expect((await cli(...range, '--dry-run')).stdout).toBe('Would send 20 events. Nothing was queued.\n');
-    expect(await json(...range, '--dry-run')).toEqual({ webhook_id: id, would_replay: 20 });
+    expect((await cli(...range, '--dry-run')).stdout).toMatch(/Z\.\nWould send 20 events\. Nothing was queued\.\n$/);
+    expect(await json(...range, '--dry-run')).toMatchObject({ webhook_id: id, would_replay: 20 });
     const replayed = await cli(...range, '--wait');
     expect(replayed.stdout).toMatch(
-      /^Queued 20 events again, behind what is new\.\n(\d+ left\n)+0 left\n1 of them failed: "rowhook deliveries --webhook /,
+      /^Events from \S+Z until \S+Z\.\nQueued 20 events again, behind what is new\.\n(\d+ left\n)+0 left\n1 of them failed: "rowhook deliveries --webhook /,
     );
     expect(receiver.requests).toHaveLength(20);
-    expect((await cli('replay', id, '--since', '1h')).stdout).toMatch(/^Queued 1 event again/);
-    expect((await cli(...range)).stdout).toMatch(/^Nothing to replay: no missed event of that time/);
+    expect((await cli('replay', id, '--since', '1h')).stdout).toMatch(/\nQueued 1 event again/);
+    expect((await cli(...range)).stdout).toMatch(/\nNothing to replay: no missed event of that time/);
   });
 
   test('of one delivery sends it again', async () => {

@@ -17,27 +17,26 @@ export interface ReplayOptions {
 
 const ASK_EVERY_MS = 500;
 
-/** Queues events of a webhook again, under their old ids. The times may be relative: `2h` is two hours ago. */
+/** Queues events of a webhook again, under their old ids. The times are those of `time` in values.ts. */
 export async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
   const { since = '0s', until = '0s', only, dryRun = false } = options; // 0s ago is now
+  const range = await resolveRange(client, since, until);
+  if (!options.json) out.print(`Events from ${range.since} until ${range.until}.`);
   const line = progressLine(out);
   // 200,000 events take 5 to 7 s
   if (!options.json) line.draw(dryRun ? 'counting …' : 'queueing …');
   const { rows } = await client
-    .query<{ count: string; empty: boolean }>(
-      `select ${timeSql(since, 2)} >= ${timeSql(until, 3)} as empty,
-              rowhook.replay($1::uuid, ${timeSql(since, 2)}, ${timeSql(until, 3)}, $4, $5) as count`,
-      [webhookId, since, until, only, dryRun],
-    )
+    .query<{ count: string }>('select rowhook.replay($1::uuid, $2::timestamptz, $3::timestamptz, $4, $5) as count', [
+      webhookId,
+      range.since,
+      range.until,
+      only,
+      dryRun,
+    ])
     .finally(line.clear);
-  if (rows[0]?.empty)
-    throw new UserError(
-      `replay: --since ${since} is not before --until ${until}: a time like 2h means two hours ago, so the larger one comes first.`,
-      2,
-    );
   const count = Number(rows[0]?.count);
   if (options.json) {
-    out.print(JSON.stringify({ webhook_id: webhookId, [dryRun ? 'would_replay' : 'replayed']: count }));
+    out.print(JSON.stringify({ webhook_id: webhookId, ...range, [dryRun ? 'would_replay' : 'replayed']: count }));
   } else if (count === 0) {
     out.print(`Nothing to replay: no ${only === 'all' ? 'event' : `${only} event`} of that time.`);
   } else if (dryRun) {
@@ -136,7 +135,29 @@ export function events(count: number): string {
   return `${count} ${count === 1 ? 'event' : 'events'}`;
 }
 
-/** The database's clock says what "ago" is. */
+interface Range {
+  since: string;
+  until: string;
+}
+
+/** Both times in UTC. The database's clock says what "ago" is. */
+async function resolveRange(client: pg.Client, since: string, until: string): Promise<Range> {
+  const inUtc = (time: string) => `to_char((${time}) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+  const { rows } = await client.query<Range & { empty: boolean }>(
+    `select ${inUtc(timeSql(since, 1))} as since, ${inUtc(timeSql(until, 2))} as until,
+            ${timeSql(since, 1)} >= ${timeSql(until, 2)} as empty`,
+    [since, until],
+  );
+  const [{ empty, ...range }] = rows as [Range & { empty: boolean }];
+  if (empty)
+    throw new UserError(
+      `replay: --since ${since} (${range.since}) is not before --until ${until} (${range.until}): a time like 2h means two hours ago, so the larger one comes first.`,
+      2,
+    );
+  return range;
+}
+
+/** values.ts has made sure that everything else names its zone. */
 function timeSql(text: string, parameter: number): string {
-  return /^\d+\s*[smhd]$/.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;
+  return /^\d+[smhd]$/.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;
 }
