@@ -24,6 +24,7 @@ export function consequenceOf(
   now: number,
   random: number,
 ): Consequence {
+  if (outcome.status === 'skipped') return { wait: 'done', health: undefined, disable: null };
   const hasMoved = sentTo.url !== webhook.url;
   if (outcome.status === 'success')
     return { wait: 'done', health: hasMoved ? undefined : breakers.succeeded(webhook.id), disable: null };
@@ -39,7 +40,7 @@ export function consequenceOf(
   return { wait, health, disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable };
 }
 
-/** One more attempt of a delivery, which counts it. */
+/** One more attempt of a delivery, which counts it if it was made. */
 export function madeAttempt(
   delivery: Delivery,
   webhook: Webhook,
@@ -48,7 +49,7 @@ export function madeAttempt(
   requestHeaders: Record<string, string>,
   wait: Entry['wait'],
 ): Attempt {
-  delivery.attempt += 1;
+  if (outcome.status !== 'skipped') delivery.attempt += 1;
   const retryInMs = typeof wait === 'number' ? wait : null;
   return {
     delivery,

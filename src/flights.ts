@@ -10,8 +10,8 @@
  */
 import { withoutEcho } from './echo.ts';
 import { withinHeap } from './heap.ts';
-import type { Outcome, Request, Webhook } from './model.ts';
-import { prepare } from './prepare.ts';
+import type { Delivery, Outcome, Request, Webhook } from './model.ts';
+import { type Prepared, prepare } from './prepare.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import type { TenantLimits } from './tenant-limits.ts';
 
@@ -98,7 +98,9 @@ export class Flights {
     const { webhook, limiter } = queue;
     const startedAt = performance.now();
     const deliveries = tickets.map(({ delivery }) => delivery);
-    const { request, loggedHeaders } = prepare(deliveries, webhook, this.#options.now());
+    const prepared = this.#prepare(deliveries, webhook);
+    if (prepared instanceof Error) return { ...neverSent(prepared), sentTo: webhook, startedAt };
+    const { request, loggedHeaders } = prepared;
     this.#countSlots(webhook.lane, tickets.length);
     for (const ticket of tickets) {
       const flight = { startedAt, queue, bytes: request.body.length / tickets.length, isHeld: false, isSuspect };
@@ -112,6 +114,15 @@ export class Flights {
     for (const ticket of tickets) this.#end(ticket);
     limiter.end();
     return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };
+  }
+
+  /** What a row holds that nobody can have written must not end the session: the same row would end the next one. */
+  #prepare(deliveries: readonly Delivery[], webhook: Webhook): Prepared | Error {
+    try {
+      return prepare(deliveries, webhook, this.#options.now());
+    } catch (error) {
+      return error as Error;
+    }
   }
 
   /** The log row of a delivery of this lane has committed. */
@@ -162,4 +173,17 @@ export class Flights {
     this.#held -= 1;
     this.#heldBytes -= flight.bytes;
   }
+}
+
+function neverSent({ message }: Error): Pick<Landing, 'outcome' | 'loggedHeaders' | 'woken'> {
+  const error = `no request can be made of it: ${message}`;
+  const outcome = {
+    status: 'skipped',
+    code: 'unreadable',
+    error,
+    response: null,
+    remoteIp: null,
+    durationMs: 0,
+  } as const;
+  return { outcome, loggedHeaders: {}, woken: [] };
 }

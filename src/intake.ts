@@ -5,7 +5,7 @@ import { Configurations } from './configurations.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from './leftovers.ts';
 import { match } from './match.ts';
-import type { Change, TenantConfiguration, Window } from './model.ts';
+import type { Change, TenantConfiguration, Webhook, Window } from './model.ts';
 import type { OpenWindows } from './windows.ts';
 
 const NOBODY = { concerned: [], waiting: new Map() };
@@ -21,12 +21,18 @@ export class Intake {
   /** Deliveries that an owner before us began: they are not begun again. By lane. */
   readonly #begun = new Map<number, ReadonlySet<string>>();
 
-  constructor(pool: pg.Pool, dispatcher: Dispatcher, windows: OpenWindows, breakers: Breakers) {
+  constructor(
+    pool: pg.Pool,
+    dispatcher: Dispatcher,
+    windows: OpenWindows,
+    breakers: Breakers,
+    onUnusable: (webhook: Webhook) => void,
+  ) {
     this.#pool = pool;
     this.#dispatcher = dispatcher;
     this.#windows = windows;
     this.#breakers = breakers;
-    this.#configurations = new Configurations(pool);
+    this.#configurations = new Configurations(pool, onUnusable);
   }
 
   /** Takes over what earlier owners of these lanes left. `since`: when the oldest of the positions was taken. */

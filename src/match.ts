@@ -74,7 +74,8 @@ function receiversOf(
   if (!found) {
     found = configuration.webhooks.filter(
       (webhook) =>
-        (webhook.isActive || webhook.disabledReason !== null) && wants(webhook.settings.eventTypes, eventType),
+        (webhook.isActive || webhook.disabledReason !== null || webhook.unusable !== null) &&
+        wants(webhook.settings.eventTypes, eventType),
     );
     // emit() takes any type: one that makes up new ones all the time must not fill the memory
     if (byType.size >= TYPES_MAX) byType.clear();
@@ -85,6 +86,8 @@ function receiversOf(
 
 /** What becomes of a change that the webhook wants by its type. */
 export function judge(webhook: Webhook, change: Change): Verdict {
+  const obstacle = obstacleOf(webhook, change);
+  if (obstacle !== null) return obstacle;
   if (change.testWebhookId !== null) return 'send';
   const refusal = refusalOf(webhook.settings, change);
   if (refusal !== null) return typeof refusal === 'string' ? 'pass_over' : refusal;
@@ -93,11 +96,19 @@ export function judge(webhook: Webhook, change: Change): Verdict {
     : { code: 'webhook_disabled', error: `the webhook is disabled: ${webhook.disabledReason}` };
 }
 
+/** What stops an event whatever the filter says, a test too. */
+function obstacleOf({ unusable }: Webhook, { unreadable }: Change): Matched['skip'] {
+  if (unusable !== null) return { code: 'webhook_unusable', error: `the webhook's row cannot be used: ${unusable}` };
+  return unreadable === undefined ? null : { code: 'unreadable', error: `the event cannot be sent: ${unreadable}` };
+}
+
 /** Null: this event is sent to this webhook. Otherwise the first condition that stops it. */
 export function stoppedBy(webhook: Webhook, change: Change, eventType: string): string | null {
   if (change.tenantId !== webhook.tenantId) return 'it belongs to another tenant';
   if (change.testWebhookId !== null)
     return change.testWebhookId === webhook.id ? null : 'it is a test of another webhook';
+  const obstacle = obstacleOf(webhook, change);
+  if (obstacle !== null) return obstacle.error;
   if (!webhook.isActive && webhook.disabledReason === null) return 'the webhook is switched off';
   const { eventTypes } = webhook.settings;
   if (!wants(eventTypes, eventType)) return `event_types (${eventTypes.join(', ')}) leave it out`;

@@ -33,6 +33,8 @@ export interface Change {
   truncated: boolean;
   /** A test event for this webhook only. */
   testWebhookId: string | null;
+  /** It cannot be sent, as some of it cannot be read as text, and why; what cannot be read is empty. Undefined: all of it was read. */
+  unreadable?: string;
 }
 
 /** One row of webhook_configurations, ready for use. */
@@ -49,6 +51,8 @@ export interface Webhook {
   isActive: boolean;
   /** Disabled by rowhook: what it wants is logged as skipped. Null: it is not. */
   disabledReason: string | null;
+  /** Its row holds what cannot be used, and why: nothing is sent, what it wants is logged as skipped. Null: nothing is wrong. */
+  unusable: string | null;
   settings: WebhookSettings;
 }
 
@@ -138,8 +142,10 @@ export type OutcomeCode =
   | 'webhook_inactive'
   | 'webhook_disabled'
   | 'webhook_deleted'
+  | 'webhook_unusable'
   | 'filter_failed'
-  | 'payload_lost';
+  | 'payload_lost'
+  | 'unreadable';
 
 export interface Outcome {
   status: 'success' | 'failed' | 'skipped';

@@ -86,7 +86,9 @@ export class Pipeline {
       onError: fail,
     };
     this.dispatcher = new Dispatcher(dispatcherOptions, this.breakers);
-    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers);
+    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, ({ tenantId, id, unusable }) =>
+      log.error({ tenant: tenantId, webhook: id, reason: unusable }, 'a webhook cannot be used: mend its row'),
+    );
     this.stream = new Stream(reader, {
       lent: options.sessions === 'lent',
       hears: options.hears,

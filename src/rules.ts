@@ -13,7 +13,8 @@ export const RULES: Readonly<Record<string, string>> = {
   webhook_configurations_batch_max_wait_in_range: 'batch_max_wait_ms is 0 to 5000',
   webhook_configurations_batch_or_ordering: "batches and ordering 'row' exclude each other: set batch_max_events to 1",
   webhook_configurations_ordering_is_known: 'ordering is none or row',
-  webhook_configurations_rate_limit_in_range: 'rate_limit_per_second is above 0, up to 100000, or null',
+  webhook_configurations_rate_limit_in_range:
+    'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null',
   webhook_configurations_retry_attempts_in_range: 'retry_attempts is 0 to 20',
   webhook_configurations_retry_delay_in_range: 'retry_delay_seconds is 1 to 86400',
   webhook_configurations_retry_strategy_is_known: 'retry_strategy is exponential or linear',
@@ -32,5 +33,5 @@ export const RULES: Readonly<Record<string, string>> = {
 
   webhook_tenants_id_is_not_empty: 'id is 1 to 512 bytes long',
   webhook_tenants_max_in_flight_in_range: 'max_in_flight is 1 to 10000 requests',
-  webhook_tenants_rate_limit_in_range: 'rate_limit_per_second is above 0, up to 100000, or null',
+  webhook_tenants_rate_limit_in_range: 'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null',
 };

@@ -40,7 +40,7 @@ create table rowhook.webhook_tenants (
   updated_at            timestamptz not null default now(),
   constraint webhook_tenants_id_is_not_empty        check (id <> '' and octet_length(id) <= 512),
   constraint webhook_tenants_max_in_flight_in_range check (max_in_flight between 1 and 10000),
-  constraint webhook_tenants_rate_limit_in_range    check (rate_limit_per_second > 0 and rate_limit_per_second <= 100000)
+  constraint webhook_tenants_rate_limit_in_range    check (rate_limit_per_second between 0.00001 and 100000)
 );
 
 comment on table rowhook.webhook_tenants is
@@ -57,7 +57,7 @@ comment on constraint webhook_tenants_pkey on rowhook.webhook_tenants is 'One ro
 comment on constraint webhook_tenants_id_is_not_empty on rowhook.webhook_tenants is 'id is 1 to 512 bytes.';
 comment on constraint webhook_tenants_max_in_flight_in_range on rowhook.webhook_tenants is 'max_in_flight is 1 to 10000 requests, or null.';
 comment on constraint webhook_tenants_rate_limit_in_range on rowhook.webhook_tenants is
-  'rate_limit_per_second is above 0 and at most 100000, or null.';
+  'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null.';
 
 -- The daemon is told of a tenant by its id, so nobody would tell it that the old one is gone.
 create function rowhook._keep_tenant_id()
@@ -122,7 +122,7 @@ create table rowhook.webhook_configurations (
   constraint webhook_configurations_retry_delay_in_range   check (retry_delay_seconds between 1 and 86400),
   constraint webhook_configurations_timeout_in_range       check (timeout_ms between 1000 and 30000),
   constraint webhook_configurations_max_in_flight_in_range check (max_in_flight between 1 and 1000),
-  constraint webhook_configurations_rate_limit_in_range    check (rate_limit_per_second > 0 and rate_limit_per_second <= 100000),
+  constraint webhook_configurations_rate_limit_in_range    check (rate_limit_per_second between 0.00001 and 100000),
   constraint webhook_configurations_ordering_is_known      check (ordering in ('none', 'row')),
   constraint webhook_configurations_payload_format_is_known check (payload_format in ('nested', 'flat')),
   constraint webhook_configurations_batch_max_events_in_range check (batch_max_events between 1 and 100),
@@ -195,7 +195,7 @@ comment on constraint webhook_configurations_retry_delay_in_range on rowhook.web
 comment on constraint webhook_configurations_timeout_in_range on rowhook.webhook_configurations is 'timeout_ms is 1 to 30 seconds.';
 comment on constraint webhook_configurations_max_in_flight_in_range on rowhook.webhook_configurations is 'max_in_flight is 1 to 1000 requests.';
 comment on constraint webhook_configurations_rate_limit_in_range on rowhook.webhook_configurations is
-  'rate_limit_per_second is above 0 and at most 100000, or null.';
+  'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null.';
 comment on constraint webhook_configurations_ordering_is_known on rowhook.webhook_configurations is 'ordering is none or row.';
 comment on constraint webhook_configurations_payload_format_is_known on rowhook.webhook_configurations is 'payload_format is nested or flat.';
 comment on constraint webhook_configurations_batch_max_events_in_range on rowhook.webhook_configurations is 'batch_max_events is 1 to 100.';

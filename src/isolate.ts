@@ -1,0 +1,81 @@
+/**
+ * Poison in what is shared: a value of one tenant makes a statement fail that serves all of them. To do the same again would fail
+ * again, for everybody. So the statement is done by halves until the culprit is alone; what becomes of it is the caller's to say, and
+ * everybody else goes on.
+ */
+
+/** A value or a constraint: it fails again, whenever it is tried. */
+const OF_A_VALUE = /^2[23]/;
+/** A damaged row, or a limit of the server: a value's fault if it comes twice. */
+const OF_A_VALUE_IF_TWICE = /^(XX|54)/;
+
+export function codeOf(error: unknown): string {
+  return (error as { code?: string }).code ?? '';
+}
+
+/** The statement fails for what is in it. */
+export function isOfValue(error: unknown): boolean {
+  return OF_A_VALUE.test(codeOf(error));
+}
+
+/**
+ * Does the work for all items; if a value among them makes it fail, by halves, each half by itself. `refused` says what becomes of
+ * an item that fails alone. The work changes nothing where it fails. Any other error is thrown.
+ */
+export async function isolate<T, R>(
+  items: readonly T[],
+  work: (items: readonly T[]) => Promise<R[]>,
+  refused: (item: T, error: Error) => Promise<R[]>,
+): Promise<R[]> {
+  try {
+    return await twice(() => work(items));
+  } catch (error) {
+    if (!isOfValue(error) && !OF_A_VALUE_IF_TWICE.test(codeOf(error))) throw error;
+    const middle = items.length >> 1;
+    if (middle === 0) return refused(items[0] as T, error as Error);
+    const halves = [items.slice(0, middle), items.slice(middle)];
+    const results: R[] = [];
+    for (const half of halves) results.push(...(await isolate(half, work, refused)));
+    return results;
+  }
+}
+
+async function twice<R>(work: () => Promise<R>): Promise<R> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!OF_A_VALUE_IF_TWICE.test(codeOf(error))) throw error;
+    return work();
+  }
+}
+
+/** Why the database refused, as part of a sentence. Its details are left out: they hold values. */
+export function reasonOf(error: Error): string {
+  return `${error.message} (SQLSTATE ${codeOf(error)})`;
+}
+
+/** What can be read of one row, column by column; a column that cannot is null, and `problem` says why. */
+export interface Readable {
+  values: Map<string, string | null>;
+  problem: string | null;
+}
+
+/** `read` reads one column as text. */
+export async function readColumns(
+  columns: readonly string[],
+  read: (column: string) => Promise<string | null>,
+): Promise<Readable> {
+  const values = new Map<string, string | null>();
+  let problem: string | null = null;
+  for (const column of columns) {
+    await isolate(
+      [column],
+      async () => [values.set(column, await read(column))],
+      async (_, error) => {
+        problem ??= `${column} cannot be read: ${reasonOf(error)}`;
+        return [values.set(column, null)];
+      },
+    );
+  }
+  return { values, problem };
+}
