@@ -21,7 +21,7 @@ import {
   literalProblem,
   type Resolve,
 } from './address.ts';
-import { Exchange } from './exchange.ts';
+import { type Agents, Exchange } from './exchange.ts';
 import type { Outcome, Request } from './model.ts';
 import { failed } from './outcome.ts';
 import { Targets } from './target.ts';
@@ -30,8 +30,10 @@ import { Targets } from './target.ts';
 const HEADER_BYTES_MAX = 16 * 1024;
 /** A connection that takes longer is of no use: what waits for it has its own deadline of 30 s at most. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Idle sockets are closed after 4 s, or when the receiver's Keep-Alive header says, but after this at the latest. */
+/** Idle sockets are closed after 4 s, or before the end of what the receiver's Keep-Alive header says, but after this at the latest. */
 const KEEP_ALIVE_MS_MAX = 60_000;
+/** A receiver counts from when it has answered, and a request is on its way for a while. With `timeout=1` no socket is kept. */
+const KEEP_ALIVE_MARGIN_MS = 1_000;
 /** Open sockets without a request, above which all idle ones are closed. */
 const IDLE_SOCKETS_MAX = 1_000;
 /** Agents for webhooks with their own allowed_ips, each with its own sockets. */
@@ -54,32 +56,32 @@ export interface SenderOptions {
 export function createSender(addressPolicy: AddressPolicy, options: SenderOptions = {}): Sender {
   const policy = compilePolicy(addressPolicy);
   const targets = new Targets(policy);
-  const agents = new Map<string, Agent>();
-  const retired = new Set<Agent>();
+  const agents = new Map<string, AgentPair>();
+  const retired = new Set<AgentPair>();
   const sockets = new Set<Socket>();
   let inFlight = 0;
 
   /** Its requests go on, its idle sockets close. */
-  const retire = (key: string, agent: Agent) => {
+  const retire = (key: string, pair: AgentPair) => {
     agents.delete(key);
-    retired.add(agent);
-    void agent.close().finally(() => retired.delete(agent));
+    retired.add(pair);
+    void Promise.all([pair.kept.close(), pair.fresh.close()]).finally(() => retired.delete(pair));
   };
   const onConnect = (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    if (sockets.size - inFlight > IDLE_SOCKETS_MAX) for (const [key, agent] of agents) retire(key, agent);
+    if (sockets.size - inFlight > IDLE_SOCKETS_MAX) for (const [key, pair] of agents) retire(key, pair);
   };
-  const agentFor = (allowedIps: readonly string[] | null): Agent => {
+  const agentsFor = (allowedIps: readonly string[] | null): AgentPair => {
     const key = allowedIps?.join() ?? '';
-    let agent = agents.get(key);
-    if (!agent) {
+    let pair = agents.get(key);
+    if (!pair) {
       const [oldest] = agents.size < AGENTS_MAX ? [] : agents;
       if (oldest) retire(...oldest);
-      agent = createAgent(policy, allowedIps ?? undefined, options, onConnect);
-      agents.set(key, agent);
+      pair = createAgents(policy, allowedIps ?? undefined, options, onConnect);
+      agents.set(key, pair);
     }
-    return agent;
+    return pair;
   };
 
   const onEnd = () => {
@@ -91,54 +93,62 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
       try {
         const target = targets.of(request.url, request.allowedIps);
         if (typeof target === 'string') return Promise.resolve(failed('address_refused', target, 0));
-        const agent = agentFor(request.allowedIps);
+        const pair = agentsFor(request.allowedIps);
         inFlight += 1;
-        return new Exchange(request, target, onEnd).outcome(agent);
+        return new Exchange(request, target, onEnd).outcome(pair);
       } catch (error) {
         // allowed_ips with what is no range: the database lets none in, and one row must not stop the daemon
         return Promise.resolve(failed('address_refused', (error as Error).message, 0));
       }
     },
     async close() {
-      await Promise.all([...agents.values(), ...retired].map((agent) => agent.destroy()));
+      const pairs = [...agents.values(), ...retired];
+      await Promise.all(pairs.flatMap(({ kept, fresh }) => [kept.destroy(), fresh.destroy()]));
     },
   };
 }
 
-function createAgent(
+interface AgentPair extends Agents {
+  readonly kept: Agent;
+  readonly fresh: Agent;
+}
+
+function createAgents(
   policy: CompiledPolicy,
   allowedIps: readonly string[] | undefined,
   { closed = () => [], resolve }: SenderOptions,
   onConnect: (socket: Socket) => void,
-): Agent {
+): AgentPair {
   const connectorWith = (lookup: LookupFunction) =>
     // a resumed TLS session skips the check of the certificate's names, so none is kept
     buildConnector({ lookup, timeout: CONNECT_TIMEOUT_MS, maxCachedSessions: 0, allowH2: false });
   const connector = connectorWith(guardedLookup(policy, allowedIps, resolve));
 
-  return new Agent({
+  const connect: buildConnector.connector = (options, callback) => {
+    const dial = (rules: CompiledPolicy) => {
+      // Node asks `lookup` for names only
+      const problem = literalProblem(options.hostname, rules, allowedIps);
+      if (problem) return callback(new AddressRefused(problem), null);
+      const open = rules === policy ? connector : connectorWith(guardedLookup(rules, allowedIps, resolve));
+      open(options, (...result) => {
+        if (result[1]) onConnect(result[1]);
+        callback(...result);
+      });
+    };
+    const port = Number(options.port) || (options.protocol === 'https:' ? 443 : 80);
+    const endpoints = closed();
+    if (!endpoints.some((endpoint) => endpoint.port === port)) dial(policy);
+    else closedAt(port, endpoints, policy, resolve).then(dial, (error: Error) => callback(error, null));
+  };
+  const settings = {
     allowH2: false,
-    pipelining: 1,
     maxHeaderSize: HEADER_BYTES_MAX,
     keepAliveMaxTimeout: KEEP_ALIVE_MS_MAX,
+    keepAliveTimeoutThreshold: KEEP_ALIVE_MARGIN_MS,
     // one total deadline covers connecting, headers and body
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect: (options, callback) => {
-      const dial = (rules: CompiledPolicy) => {
-        // Node asks `lookup` for names only
-        const problem = literalProblem(options.hostname, rules, allowedIps);
-        if (problem) return callback(new AddressRefused(problem), null);
-        const connect = rules === policy ? connector : connectorWith(guardedLookup(rules, allowedIps, resolve));
-        connect(options, (...result) => {
-          if (result[1]) onConnect(result[1]);
-          callback(...result);
-        });
-      };
-      const port = Number(options.port) || (options.protocol === 'https:' ? 443 : 80);
-      const endpoints = closed();
-      if (!endpoints.some((endpoint) => endpoint.port === port)) dial(policy);
-      else closedAt(port, endpoints, policy, resolve).then(dial, (error: Error) => callback(error, null));
-    },
-  });
+    connect,
+  };
+  return { kept: new Agent({ ...settings, pipelining: 1 }), fresh: new Agent({ ...settings, pipelining: 0 }) };
 }

@@ -1,6 +1,12 @@
 /**
  * One request and what comes back, within bounds: a receiver is a stranger, and may send anything, at any pace, for ever.
  * undici calls the on… methods; exactly one outcome comes of it, by the deadline at the latest.
+ *
+ * The status decides as soon as the head of a response is complete. A body that breaks off, breaks the protocol or does not
+ * end changes nothing: the receiver has said what became of the event, and would only get it again. Its connection is closed.
+ *
+ * A receiver may close an idle connection while a request is on its way to it. So a request that failed on a connection that
+ * was used before, and got no byte of an answer, is sent once more at once on a new one, within the same attempt and deadline.
  */
 import { channel } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
@@ -21,6 +27,20 @@ interface Serving {
   [EXCHANGE]?: Exchange | null;
 }
 
+/** A connection that was closed by the other side, in the codes of Node and undici. */
+const CLOSED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
+/** What undici lets pass as well is RTSP/1.1, ICE/1.0, HTTP/0.9 and HTTP/2.0. */
+const STATUS_LINE = /^HTTP\/1\.[01] /;
+const STATUS_MAX = 599;
+
+export interface Agents {
+  /** Keeps connections. */
+  readonly kept: Dispatcher;
+  /** Makes a new connection for each request. */
+  readonly fresh: Dispatcher;
+}
+
 // undici tells the socket of a request nowhere else.
 let launching: Exchange | undefined;
 
@@ -31,10 +51,21 @@ channel('undici:client:sendHeaders').subscribe((message) => {
   const { request, socket } = message as { request: Serving; socket: Socket & Serving };
   const exchange = request[EXCHANGE];
   if (!exchange) return;
-  if (socket[EXCHANGE] === undefined) socket.on('readable', () => socket[EXCHANGE]?.checkBytes());
+  const isNew = socket[EXCHANGE] === undefined;
+  if (isNew) tap(socket);
   socket[EXCHANGE] = exchange;
-  exchange.onSocket(socket);
+  exchange.onSocket(socket, isNew);
 });
+
+/** Shows what is read to the exchange before undici parses it. */
+function tap(socket: Socket & Serving): void {
+  const read = socket.read.bind(socket);
+  socket.read = (size?: number) => {
+    const chunk = read(size);
+    if (chunk) socket[EXCHANGE]?.onBytes(chunk);
+    return chunk;
+  };
+}
 
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #request: Request;
@@ -42,10 +73,15 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #target: Target;
   readonly #onEnd: () => void;
   readonly #body = new ResponseBody();
+  #agents: Agents | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #socket: (Socket & Serving) | undefined;
+  /** The connection had served another request before. */
+  #isReused = false;
   #remoteIp: string | null = null;
-  #bytesBefore = 0;
+  #bytes = 0;
+  /** What was read of the response up to the end of its head. */
+  #unread = '';
   #head: Omit<Response, 'body'> | undefined;
   #interim = 0;
   #done = false;
@@ -59,31 +95,36 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#onEnd = onEnd;
   }
 
-  outcome(agent: Dispatcher): Promise<Outcome> {
-    const { method, headers, body, timeoutMs } = this.#request;
-    const { origin, path } = this.#target;
+  outcome(agents: Agents): Promise<Outcome> {
+    const { timeoutMs } = this.#request;
+    this.#agents = agents;
     return new Promise((resolve) => {
       this.#resolve = resolve;
       this.#deadline = setTimeout(() => {
-        const stage = this.#head ? 'the response did not end' : 'no response';
-        this.#end(failed('timeout', `${stage} within ${timeoutMs} ms`, this.#ms, this.#response));
+        this.#answered() || this.#end(failed('timeout', `no response within ${timeoutMs} ms`, this.#ms));
         this.#abort();
       }, timeoutMs);
-      launching = this;
-      try {
-        agent.dispatch({ origin, path, method, headers, body }, this);
-      } catch (error) {
-        // undici refuses some requests by throwing, such as a malformed header
-        this.#fail(error as Error);
-      } finally {
-        launching = undefined;
-      }
+      this.#dispatch(agents.kept);
     });
   }
 
-  onSocket(socket: Socket & Serving): void {
+  #dispatch(agent: Dispatcher): void {
+    const { method, headers, body } = this.#request;
+    const { origin, path } = this.#target;
+    launching = this;
+    try {
+      agent.dispatch({ origin, path, method, headers, body }, this);
+    } catch (error) {
+      // undici refuses some requests by throwing, such as a malformed header
+      this.#fail(error as Error);
+    } finally {
+      launching = undefined;
+    }
+  }
+
+  onSocket(socket: Socket & Serving, isNew: boolean): void {
     this.#socket = socket;
-    this.#bytesBefore = socket.bytesRead;
+    this.#isReused = !isNew;
     // a socket that was closed meanwhile has forgotten it
     this.#remoteIp = socket.remoteAddress ?? null;
   }
@@ -95,9 +136,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(_: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
-    if (status >= 200) this.#head = { status, headers: flatten(headers) };
-    else if (++this.#interim > INTERIM_RESPONSES_MAX)
-      this.#refuse(`more than ${INTERIM_RESPONSES_MAX} interim responses`);
+    const head = this.#unread.replace(/^[\r\n]+/, '');
+    const problem = statusProblem(head, status);
+    if (problem) {
+      this.#refuse(problem);
+    } else if (status >= 200) {
+      this.#unread = '';
+      this.#head = { status, headers: flatten(headers) };
+    } else {
+      this.#unread = head.slice(head.indexOf('\r\n\r\n') + 4);
+      this.#interim += 1;
+      if (this.#interim > INTERIM_RESPONSES_MAX) this.#refuse(`more than ${INTERIM_RESPONSES_MAX} interim responses`);
+    }
   }
 
   onResponseData(_: unknown, chunk: Buffer): void {
@@ -105,15 +155,17 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    if (this.#head) this.#end(judge(this.#response as Response, this.#ms));
+    this.#answered();
   }
 
   onResponseError(_: unknown, error: Error): void {
     this.#fail(error);
   }
 
-  checkBytes(): void {
-    if (!this.#socket || this.#socket.bytesRead - this.#bytesBefore <= RESPONSE_BYTES_MAX) return;
+  onBytes(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#head === undefined) this.#unread += chunk.toString('latin1');
+    if (this.#bytes <= RESPONSE_BYTES_MAX) return;
     if (this.#head) this.#cutShort();
     else this.#refuse(`more than ${RESPONSE_BYTES_MAX} bytes without a response in them`);
   }
@@ -122,13 +174,16 @@ export class Exchange implements Dispatcher.DispatchHandler {
     return Math.round(performance.now() - this.#startedAt);
   }
 
-  get #response(): Response | null {
-    return this.#head ? { ...this.#head, body: this.#body.text() } : null;
+  /** Ends by the status, if there is one. */
+  #answered(): boolean {
+    if (!this.#head) return false;
+    this.#end(judge({ ...this.#head, body: this.#body.text() }, this.#ms));
+    return true;
   }
 
   /** The status is known, and the rest would not be kept. */
   #cutShort(): void {
-    this.onResponseEnd();
+    this.#answered();
     this.#abort();
   }
 
@@ -137,11 +192,22 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#abort();
   }
 
-  #fail(error: Error): void {
-    if (this.#done) return;
-    const socket = this.#socket;
-    const peerClosed = !socket || socket.readableEnded || socket.bytesRead === this.#bytesBefore;
-    this.#end(explain(error, { host: this.#target.host, response: this.#response, peerClosed, durationMs: this.#ms }));
+  #fail(error: Error & { code?: string }): void {
+    if (this.#done || this.#answered()) return;
+    if (this.#isReused && this.#bytes === 0 && CLOSED.has(error.code ?? '')) {
+      this.#startAgain();
+    } else {
+      const peerClosed = !this.#socket || this.#socket.readableEnded || this.#bytes === 0;
+      this.#end(explain(error, { host: this.#target.host, peerClosed, durationMs: this.#ms }));
+    }
+  }
+
+  /** On a new connection, so this happens once. */
+  #startAgain(): void {
+    if (this.#socket) this.#socket[EXCHANGE] = null;
+    this.#socket = undefined;
+    this.#isReused = false;
+    this.#dispatch((this.#agents as Agents).fresh);
   }
 
   /** The first call counts. */
@@ -158,6 +224,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #abort(): void {
     this.#controller?.abort(new Error('aborted'));
   }
+}
+
+/** What is wrong with a response that begins like this, or undefined. */
+function statusProblem(head: string, status: number): string | undefined {
+  if (!STATUS_LINE.test(head)) return `a status line of ${JSON.stringify(head.slice(0, head.search(/\s/)))}`;
+  return status < 100 || status > STATUS_MAX ? `status ${status}, which HTTP does not have` : undefined;
 }
 
 function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {

@@ -181,7 +181,7 @@ export interface Request {
   method: 'POST' | 'PUT' | 'PATCH';
   headers: Record<string, string>;
   body: Buffer;
-  /** Milliseconds from now to the last byte of the response. */
+  /** Milliseconds from now to the last byte of the response; its head must be there by then. */
   timeoutMs: number;
   allowedIps: readonly string[] | null;
 }

@@ -16,20 +16,14 @@ export function judge(response: Response, durationMs: number): Outcome {
   return { status: 'failed', code, error, ...common };
 }
 
-export function failed(
-  code: OutcomeCode,
-  error: string,
-  durationMs: number,
-  response: Response | null = null,
-): Outcome {
-  return { status: 'failed', code, error, response, remoteIp: null, durationMs };
+export function failed(code: OutcomeCode, error: string, durationMs: number): Outcome {
+  return { status: 'failed', code, error, response: null, remoteIp: null, durationMs };
 }
 
 /** What is known of the connection at the moment of an error. */
 export interface Circumstances {
   /** Of the URL, with its port; the rest of it may hold secrets. */
   host: string;
-  response: Response | null;
   /** The receiver had closed its side, or nothing had come from it. */
   peerClosed: boolean;
   durationMs: number;
@@ -57,18 +51,13 @@ interface CodedError extends Error {
   readonly syscall?: string;
 }
 
-export function explain(error: CodedError, { host, response, peerClosed, durationMs }: Circumstances): Outcome {
+export function explain(error: CodedError, { host, peerClosed, durationMs }: Circumstances): Outcome {
   // several addresses, several errors: the first tells
   const cause: CodedError = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
   const code = codeOf(cause, peerClosed);
   if (code === 'address_refused') return failed(code, cause.message, durationMs);
-  const sentence =
-    response && code === 'connection_reset'
-      ? CUT_OFF
-      : NO_SOCKETS.has(cause.code ?? '')
-        ? OURS
-        : (SENTENCES[code] ?? SENTENCES.connection_failed);
-  return failed(code, `${host}: ${sentence} (${cause.code ?? cause.name})`, durationMs, response);
+  const sentence = NO_SOCKETS.has(cause.code ?? '') ? OURS : (SENTENCES[code] ?? SENTENCES.connection_failed);
+  return failed(code, `${host}: ${sentence} (${cause.code ?? cause.name})`, durationMs);
 }
 
 function codeOf({ code = '', name, syscall }: CodedError, peerClosed: boolean): OutcomeCode {
@@ -93,4 +82,3 @@ const SENTENCES: Partial<Record<OutcomeCode, string>> = {
 /** The daemon's own limits, and not the receiver's fault. */
 const NO_SOCKETS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS']);
 const OURS = 'it was not asked, rowhook itself has no socket left';
-const CUT_OFF = 'it closed the connection in the middle of its response';

@@ -139,3 +139,17 @@ test('floods inside TLS are cut off as others are', async () => {
   await waitUntil('the socket is closed', () => endless.connections[0]?.socket.destroyed);
   expect(flow?.taken).toBeLessThan(16_000_000);
 });
+
+test('a kept connection that is closed under a request: its farewell is not an answer, and the request is sent once more', async () => {
+  const closing = await startRawServer(
+    { onRequest: ({ socket, requests }) => (requests === 1 ? socket.write(EMPTY) : socket.end()) },
+    trusted,
+  );
+  cleanups.push(() => closing.close());
+  const to = sender();
+  for (let i = 0; i < 2; i++) {
+    expect(await post(to, closing.url())).toMatchObject({ code: 'delivered' });
+    for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+  }
+  expect(closing.connections.map(({ requests }) => requests)).toEqual([2, 1]);
+});

@@ -70,10 +70,6 @@ describe('a receiver that breaks off', () => {
     'when it has the request': (end) => ({ onRequest: end }),
     'in the status line': (end) => ({ onRequest: (c) => c.socket.write('HTTP/1.1 20', () => end(c)) }),
     'in the headers': (end) => ({ onRequest: (c) => c.socket.write(`${OK}x-a: b\r\nx-`, () => end(c)) }),
-    'in the body': (end) => ({ onRequest: (c) => c.socket.write(`${OK}content-length: 9\r\n\r\nhal`, () => end(c)) }),
-    'in a chunk': (end) => ({
-      onRequest: (c) => c.socket.write(`${OK}transfer-encoding: chunked\r\n\r\n9\r\nhal`, () => end(c)),
-    }),
   };
   const cases = Object.entries(stages).flatMap(([stage, answers]) =>
     methods.flatMap((method) => [
@@ -82,13 +78,11 @@ describe('a receiver that breaks off', () => {
     ]),
   );
 
-  test.each(cases)('%s: %s fails once, and is not sent again behind our back', async (stage, method, answers) => {
+  test.each(cases)('%s: %s fails once, and is not sent again on a first connection', async (_, method, answers) => {
     const broken = await server(answers);
     const outcome = await sender().send(request(broken.url(), { method }));
     expect(outcome).toMatchObject({ status: 'failed', code: 'connection_reset' });
-    expect(outcome.error).toMatch(
-      /in (the body|a chunk)$/.test(stage) ? /in the middle of its response/ : /before it had answered/,
-    );
+    expect(outcome.error).toMatch(/before it had answered/);
     expect(broken.connections).toHaveLength(1);
     expect(broken.requests.length).toBeLessThanOrEqual(1);
   });
@@ -111,11 +105,24 @@ describe('what is not HTTP/1.1', () => {
     ['noise', Buffer.from([0, 1, 2, 0xff, 0xfe, 13, 10, 13, 10])],
     ['HTTP/0.9', 'hello\n'],
     ['HTTP/3.7', 'HTTP/3.7 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['HTTP/0.9 with a status', 'HTTP/0.9 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['HTTP/1.2', 'HTTP/1.2 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['HTTP/2.0', 'HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['HTTP/2', 'HTTP/2 200\r\ncontent-length: 0\r\n\r\n'],
+    ['http/1.1', 'http/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['RTSP', 'RTSP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['RTSP/1.0 behind empty lines', '\r\n\r\nRTSP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['RTSP behind early hints', 'HTTP/1.1 103 X\r\n\r\nRTSP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'],
+    ['RTSP as early hints', `RTSP/1.1 103 X\r\n\r\n${EMPTY}`],
+    ['ICE', 'ICE/1.0 200 OK\r\ncontent-length: 0\r\n\r\n'],
     ['SSH', 'SSH-2.0-OpenSSH_9.7\r\n'],
     ['a TLS alert', Buffer.from([0x15, 3, 1, 0, 2, 2, 40])],
     ['ICY', 'ICY 200 OK\r\ncontent-length: 0\r\n\r\n'],
     ['status 000', 'HTTP/1.1 000 X\r\ncontent-length: 0\r\n\r\n'],
     ['status 099', 'HTTP/1.1 099 X\r\ncontent-length: 0\r\n\r\n'],
+    ['status 99', 'HTTP/1.1 99 X\r\ncontent-length: 0\r\n\r\n'],
+    ['status 600', 'HTTP/1.1 600 X\r\ncontent-length: 0\r\n\r\n'],
+    ['status 999', 'HTTP/1.1 999 X\r\ncontent-length: 0\r\n\r\n'],
     ['status 1000', 'HTTP/1.1 1000 X\r\ncontent-length: 0\r\n\r\n'],
     ['101 Switching Protocols', 'HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x81\x05hello'],
     ['100 Continue that nobody asked for', `HTTP/1.1 100 Continue\r\n\r\n${EMPTY}`],
@@ -130,14 +137,7 @@ describe('what is not HTTP/1.1', () => {
     ['a length that is a word', `${OK}content-length: two\r\n\r\nab`],
     ['a length of 23 digits', `${OK}content-length: 99999999999999999999999\r\n\r\nab`],
     ['a signed length', `${OK}content-length: +2\r\n\r\nab`],
-    ['a chunk size that is none', `${OK}transfer-encoding: chunked\r\n\r\nzz\r\nab\r\n`],
-    ['a chunk without its end', `${OK}transfer-encoding: chunked\r\n\r\n1\r\nabcdef`],
-    ['204 that announces a body', 'HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello'],
     ['headers of 100 kB', `${OK}${`x-a: ${'b'.repeat(1_000)}\r\n`.repeat(100)}\r\n`],
-    [
-      'trailers of 100 kB',
-      `${OK}transfer-encoding: chunked\r\n\r\n0\r\n${`x: ${'y'.repeat(999)}\r\n`.repeat(100)}\r\n`,
-    ],
   ])('%s is a protocol error, and its socket is not used again', async (_, bytes) => {
     const odd = await server({
       onRequest: ({ socket, number }, { path }) => socket.write(number === 1 ? bytes : answerTo(path)),
@@ -145,7 +145,40 @@ describe('what is not HTTP/1.1', () => {
     const to = sender();
     expect(await to.send(request(odd.url('/first')))).toMatchObject({ status: 'failed', code: 'protocol_error' });
     expect((await to.send(request(odd.url('/second')))).response?.body).toBe('/second');
-    expect(odd.connections.map(({ requests }) => requests)).toEqual([1, 1]);
+    // undici may open one more for a request that was given up, and sends nothing on it
+    expect(odd.connections.map(({ requests }) => requests).filter(Boolean)).toEqual([1, 1]);
+  });
+
+  test('a status line of another protocol is refused however it is cut into packets, and named', async () => {
+    const slow = await server({
+      onRequest: async ({ socket }) => {
+        for (const letter of 'RTSP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n') {
+          socket.write(letter);
+          await turn();
+        }
+      },
+    });
+    const outcome = await sender().send(request(slow.url()));
+    expect(brief(outcome)).toEqual(['failed', 'protocol_error', null]);
+    expect(outcome.error).toBe(`127.0.0.1:${slow.port}: it sent a status line of "RTSP/1.1"`);
+  });
+
+  test.each<[string, string, number]>([
+    ['a status line in the middle of a body', answerTo('RTSP/1.1 200 OK\r\n\r\n'), 200],
+    ['a status line without a phrase', 'HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n', 200],
+    ['empty lines before it', `\r\n\r\n${EMPTY}`, 200],
+    ['early hints and an empty line', `HTTP/1.1 103 X\r\nlink: </x>\r\n\r\n\r\n${EMPTY}`, 200],
+  ])('%s is HTTP/1.1 all the same', async (_, bytes, status) => {
+    for (const cut of [0, 1, 12, 20]) {
+      const odd = await server({
+        onRequest: async ({ socket }) => {
+          if (cut > 0) socket.write(bytes.slice(0, cut));
+          await turn();
+          socket.write(bytes.slice(cut));
+        },
+      });
+      expect(brief(await sender().send(request(odd.url())))).toEqual(['success', 'delivered', status]);
+    }
   });
 
   test.each<[string, string, number]>([
@@ -173,6 +206,63 @@ describe('what is not HTTP/1.1', () => {
   });
 });
 
+describe('a response whose head is complete', () => {
+  /** Each as the body of a status, with what follows the blank line written and then done. */
+  const bodies: Record<string, (status: string) => Answers> = {
+    'a body that 204 does not have': (status) => answering(`${status}content-length: 5\r\n\r\nhello`),
+    'a chunk size that is none': (status) => answering(`${status}transfer-encoding: chunked\r\n\r\nzz\r\nab\r\n`),
+    'a chunk without its end': (status) => answering(`${status}transfer-encoding: chunked\r\n\r\n1\r\nabcdef`),
+    'trailers of 100 kB': (status) =>
+      answering(`${status}transfer-encoding: chunked\r\n\r\n0\r\n${`x: ${'y'.repeat(999)}\r\n`.repeat(100)}\r\n`),
+    'a reset in the body': (status) => ({
+      onRequest: (c) => c.socket.write(`${status}content-length: 9\r\n\r\nhal`, () => c.socket.resetAndDestroy()),
+    }),
+    'an end in the body': (status) => ({
+      onRequest: (c) => c.socket.end(`${status}content-length: 9\r\n\r\nhal`),
+    }),
+    'an end in a chunk': (status) => ({
+      onRequest: (c) => c.socket.end(`${status}transfer-encoding: chunked\r\n\r\n9\r\nhal`),
+    }),
+    'a reset in a body without a length': (status) => ({
+      onRequest: (c) => c.socket.write(`${status}\r\nhal`, () => c.socket.resetAndDestroy()),
+    }),
+    'a body that does not end': (status) => answering(`${status}content-length: 9\r\n\r\nhal`),
+    'gzip that is none': (status) => answering(`${status}content-encoding: gzip\r\ncontent-length: 3\r\n\r\nhal`),
+  };
+  const cases = Object.entries(bodies).flatMap(([body, answers]) => [
+    [`200 with ${body}`, answers(OK), ['success', 'delivered', 200]] as const,
+    [`204 with ${body}`, answers('HTTP/1.1 204 No Content\r\n'), ['success', 'delivered', 204]] as const,
+    [`205 with ${body}`, answers('HTTP/1.1 205 Reset Content\r\n'), ['success', 'delivered', 205]] as const,
+    [`410 with ${body}`, answers('HTTP/1.1 410 Gone\r\n'), ['failed', 'gone', 410]] as const,
+    [`500 with ${body}`, answers('HTTP/1.1 500 X\r\n'), ['failed', 'http_error', 500]] as const,
+    [`304 with ${body}`, answers('HTTP/1.1 304 X\r\n'), ['failed', 'redirect_refused', 304]] as const,
+  ]);
+
+  test.each(cases)('%s: the status decides, and another request is sent elsewhere', async (name, answers, expected) => {
+    const odd = await server({
+      onRequest: (connection, asked) => {
+        if (asked.path === '/first') answers.onRequest?.(connection, asked);
+        else connection.socket.write(answerTo(asked.path));
+      },
+    });
+    const to = sender();
+    const outcome = await to.send(request(odd.url('/first'), { timeoutMs: name.includes('not end') ? 100 : 5_000 }));
+    expect(brief(outcome)).toEqual(expected);
+    expect((await to.send(request(odd.url('/second'))))?.response?.body).toBe('/second');
+    if (!name.includes('gzip')) expect(odd.connections[0]?.requests).toBe(1);
+    expect(odd.requests.map(({ path }) => path)).toEqual(['/first', '/second']);
+  });
+
+  test.each<[string, Answers]>([
+    ['breaks off in a header', { onRequest: ({ socket }) => socket.end(`${OK}x-a: b\r\nx-`) }],
+    ['does not end', { onRequest: ({ socket }) => socket.write(`${OK}x-a: b\r\n`) }],
+    ['has a broken header', answering(`${OK}x-a : b\r\n\r\n`)],
+  ])('one that %s is a failure', async (_, answers) => {
+    const odd = await server(answers);
+    expect((await sender().send(request(odd.url(), { timeoutMs: 200 }))).status).toBe('failed');
+  });
+});
+
 describe('nothing goes on for ever', () => {
   const drip = (head: string, drop: string): Answers => ({
     onRequest: ({ socket }) => {
@@ -182,38 +272,21 @@ describe('nothing goes on for ever', () => {
     },
   });
 
-  test.each<[string, Answers, RegExp, number | null]>([
-    ['a receiver that never answers', {}, /^no response within 300 ms$/, null],
-    ['a status line, letter by letter', drip('HTTP/1.1 200 ', 'x'), /^no response/, null],
-    ['a header, letter by letter', drip(`${OK}x-a: `, 'x'), /^no response/, null],
-    [
-      'a body with a length, letter by letter',
-      drip(`${OK}content-length: 999\r\n\r\n`, 'x'),
-      /^the response did not end/,
-      200,
-    ],
-    [
-      'a body in chunks',
-      drip(`${OK}transfer-encoding: chunked\r\n\r\n`, '1\r\nx\r\n'),
-      /^the response did not end/,
-      200,
-    ],
-    ['a body without a length', drip(`${OK}\r\n`, 'x'), /^the response did not end/, 200],
-    [
-      'trailers, letter by letter',
-      drip(`${OK}transfer-encoding: chunked\r\n\r\n0\r\nx: `, 'y'),
-      /^the response did not end/,
-      200,
-    ],
-  ])('%s: one deadline covers all of it, and the socket is closed', async (_, answers, error, status) => {
+  test.each<[string, Answers, unknown[]]>([
+    ['a receiver that never answers', {}, ['failed', 'timeout', null]],
+    ['a status line, letter by letter', drip('HTTP/1.1 200 ', 'x'), ['failed', 'timeout', null]],
+    ['a header, letter by letter', drip(`${OK}x-a: `, 'x'), ['failed', 'timeout', null]],
+    ['a body without a length', drip(`${OK}\r\n`, 'x'), ['success', 'delivered', 200]],
+    ['a body in chunks', drip(`${OK}transfer-encoding: chunked\r\n\r\n`, '1\r\nx\r\n'), ['success', 'delivered', 200]],
+  ])('%s: one deadline covers all of it, and the socket is closed', async (_, answers, expected) => {
     const slow = await server(answers);
     const startedAt = performance.now();
     const [outcome, timerMs] = await Promise.all([
       sender().send(request(slow.url(), { timeoutMs: 300 })),
       sleep(300).then(() => performance.now() - startedAt),
     ]);
-    expect(outcome).toMatchObject({ status: 'failed', code: 'timeout', error: expect.stringMatching(error) });
-    expect(outcome.response?.status ?? null).toBe(status);
+    expect(brief(outcome)).toEqual(expected);
+    expect(outcome.error).toBe(expected[0] === 'failed' ? 'no response within 300 ms' : null);
     expect(outcome.durationMs).toBeGreaterThanOrEqual(299);
     // as late as any timer of this process is
     expect(outcome.durationMs).toBeLessThan(timerMs + 700);
@@ -291,7 +364,7 @@ describe('nothing goes on for ever', () => {
       'endless trailers',
       `${OK}transfer-encoding: chunked\r\n\r\n0\r\n`,
       `x: ${'y'.repeat(999)}\r\n`,
-      ['failed', 'protocol_error', 200],
+      ['success', 'delivered', 200],
     ],
   ])('%s is cut off while it is read', async (_, head, chunk, expected) => {
     let flow: ReturnType<typeof flood> | undefined;
@@ -386,6 +459,108 @@ describe('sockets', () => {
       await turn();
     }
     expect(receiver.connections).toHaveLength(1);
+  });
+
+  describe('that are used again', () => {
+    /** Answers a connection's first request, and does something else with its second. */
+    const answerOnce = (second: (connection: RawConnection) => void): Answers => ({
+      onRequest: (connection, { path }) => {
+        if (connection.requests === 1) connection.socket.write(answerTo(path));
+        else second(connection);
+      },
+    });
+
+    test.each<[string, (c: RawConnection) => void]>([
+      ['is reset', ({ socket }) => socket.resetAndDestroy()],
+      ['is closed', ({ socket }) => socket.end()],
+    ])('and one %s under a request: it is sent once more, on a new one', async (_, close) => {
+      const receiver = await server(answerOnce(close));
+      const to = sender();
+      await to.send(request(receiver.url('/1')));
+      await turn();
+      expect(await to.send(request(receiver.url('/2')))).toMatchObject({ code: 'delivered', response: { body: '/2' } });
+      expect(receiver.requests.map(({ path }) => path)).toEqual(['/1', '/2', '/2']);
+      expect(receiver.connections.map(({ requests }) => requests)).toEqual([2, 1]);
+    });
+
+    test('and the new one breaks as well: it is a failure, and sent no third time', async () => {
+      const receiver = await server({
+        onRequest: ({ socket, number, requests }, { path }) => {
+          if (number + requests === 2) socket.write(answerTo(path));
+          else socket.resetAndDestroy();
+        },
+      });
+      const to = sender();
+      await to.send(request(receiver.url('/1')));
+      await turn();
+      expect(brief(await to.send(request(receiver.url('/2'))))).toEqual(['failed', 'connection_reset', null]);
+      expect(receiver.requests.map(({ path }) => path)).toEqual(['/1', '/2', '/2']);
+    });
+
+    test.each<[string, string, string]>([
+      ['a byte of an answer came', 'H', 'connection_reset'],
+      ['a head came', 'HTTP/1.1 500 X\r\ncontent-length: 9\r\n\r\n', 'http_error'],
+    ])('and %s: it is not sent once more', async (_, bytes, code) => {
+      const receiver = await server(answerOnce(({ socket }) => socket.end(bytes)));
+      const to = sender();
+      await to.send(request(receiver.url('/1')));
+      await turn();
+      expect((await to.send(request(receiver.url('/2')))).code).toBe(code);
+      expect(receiver.requests.map(({ path }) => path)).toEqual(['/1', '/2']);
+    });
+
+    test('and nobody answers: one deadline covers both connections, and silence is no reason to send again', async () => {
+      const receiver = await server({
+        onRequest: ({ socket, number, requests }, { path }) => {
+          if (number + requests === 2) socket.write(answerTo(path));
+          else if (number === 1 && path === '/2') setTimeout(() => socket.resetAndDestroy(), 150);
+        },
+      });
+      const to = sender();
+      await to.send(request(receiver.url('/1')));
+      await turn();
+      const outcome = await to.send(request(receiver.url('/2'), { timeoutMs: 300 }));
+      expect(brief(outcome)).toEqual(['failed', 'timeout', null]);
+      expect(outcome.durationMs).toBeLessThan(440);
+      expect(receiver.requests.map(({ path }) => path)).toEqual(['/1', '/2', '/2']);
+    });
+
+    test('and the name has moved inside: the new one is judged like any other', async () => {
+      const receiver = await server(answerOnce(({ socket }) => socket.resetAndDestroy()));
+      let moved = false;
+      const resolve: Resolve = (name, options, callback) =>
+        answer(moved ? '169.254.169.254' : '127.0.0.1')(name, options, callback);
+      const to = sender({ allowCidrs: ['127.0.0.1/32'] }, { resolve });
+      const send = () => to.send(request(`http://rebinding.example:${receiver.port}/`));
+      expect((await send()).code).toBe('delivered');
+      await turn();
+      moved = true;
+      expect((await send()).code).toBe('address_refused');
+    });
+  });
+
+  test.each<[string, number[]]>([
+    ['keep-alive: timeout=1', [1, 1, 1]],
+    ['keep-alive: timeout=0', [1, 1, 1]],
+    ['keep-alive: timeout=600, max=100', [3]],
+    ['connection: close', [1, 1, 1]],
+  ])('are kept no longer than the receiver says: %s', async (hint, expected) => {
+    const receiver = await server(answering(`${OK}${hint}\r\ncontent-length: 0\r\n\r\n`));
+    const to = sender();
+    for (let i = 0; i < 3; i++) {
+      await to.send(request(receiver.url()));
+      await turn();
+    }
+    expect(receiver.connections.map(({ requests }) => requests)).toEqual(expected);
+  });
+
+  test('are closed a second before a receiver would close them', async () => {
+    const receiver = await server(answering(`${OK}Keep-Alive: timeout=2\r\ncontent-length: 0\r\n\r\n`));
+    const startedAt = performance.now();
+    await sender().send(request(receiver.url()));
+    await waitUntil('it is closed', () => receiver.connections[0]?.socket.readableEnded);
+    expect(performance.now() - startedAt).toBeGreaterThan(950);
+    expect(performance.now() - startedAt).toBeLessThan(1_900);
   });
 
   test('are not shared with webhooks that have other allowed_ips', async () => {

@@ -147,7 +147,7 @@ comment on column rowhook.webhook_configurations.retry_attempts is
 comment on column rowhook.webhook_configurations.retry_delay_seconds is
   'Seconds that the linear schedule multiplies by 1, 2, 3 ...';
 comment on column rowhook.webhook_configurations.timeout_ms is
-  'Milliseconds for a whole attempt, from connecting to the last byte of the response.';
+  'Milliseconds for a whole attempt: by then status and headers of the response must have arrived, and no more of its body is read.';
 comment on column rowhook.webhook_configurations.payload_format is
   'nested: the row under data. flat: the row''s fields on the top level beside webhook_event, for tools that cannot map nested fields; one that is named like a field of rowhook gets data_ in front.';
 comment on column rowhook.webhook_configurations.batch_max_events is
