@@ -18,14 +18,26 @@ const quotedCharactersMax = 60;
 /** A filter that is none: what is wrong with it, and where. */
 export class FilterProblem extends Error {}
 
-export type Slots = (Value | undefined)[];
+/** Stands in a slot whose value a thin event does not say. */
+export const UNKNOWN = Symbol('unknown');
 
-/** The sentence of the condition that does not hold, or undefined. The sentences are made once, with the filter. */
-export type Check = (slots: Slots) => string | undefined;
+export type Slots = (Value | undefined | typeof UNKNOWN)[];
+
+/** Why an event is not let through: a condition does not hold, or it cannot be said whether it does. */
+export interface Refusal {
+  readonly isKnown: boolean;
+  readonly because: string;
+}
+
+/**
+ * The refusal of the condition that does not hold, or undefined. Refusals are made once, with the filter. As in SQL, $and is
+ * refused by one condition that is known not to hold, $or passes by one that is known to hold, and $not of what is unknown is unknown.
+ */
+export type Check = (slots: Slots) => Refusal | undefined;
 
 export class Conditions {
   readonly wanted = { data: nothingWanted(), previous: nothingWanted() };
-  #slotCount = 0;
+  slotCount = 0;
   #conditionCount = 0;
   #characterCount = 0;
 
@@ -74,8 +86,14 @@ export class Conditions {
     wanted.elements ||= operator.elements ?? false;
     const test = operator.test(operands[0] ?? null, operands);
     const shown = operands.map((each) => (each instanceof Decimal ? each.source : JSON.stringify(each))).join();
-    const because = `${here.join(' ')} ${cut(isList ? `[${shown}]` : shown)} does not hold`;
-    return (slots) => (test(slots[wanted.slot]) ? undefined : because);
+    const condition = `${here.join(' ')} ${cut(isList ? `[${shown}]` : shown)}`;
+    const refusal = doesNotHold(`${condition} does not hold`);
+    const unknown = { isKnown: false, because: condition };
+    return (slots) => {
+      const value = slots[wanted.slot];
+      if (value === UNKNOWN) return unknown;
+      return test(value) ? undefined : refusal;
+    };
   }
 
   #scalar(given: unknown, here: readonly string[]): Scalar | undefined {
@@ -96,7 +114,7 @@ export class Conditions {
       wanted.names.set(name, member);
       wanted = member;
     }
-    if (wanted.slot < 0) wanted.slot = this.#slotCount++;
+    if (wanted.slot < 0) wanted.slot = this.slotCount++;
     return wanted;
   }
 
@@ -120,20 +138,40 @@ function checkPath(path: string, where: readonly string[]): void {
 
 function all(checks: readonly Check[]): Check {
   return (slots) => {
+    let unknown: Refusal | undefined;
     for (const check of checks) {
-      const because = check(slots);
-      if (because !== undefined) return because;
+      const refusal = check(slots);
+      if (refusal?.isKnown) return refusal;
+      unknown ??= refusal;
     }
-    return undefined;
+    return unknown;
   };
 }
 
 function any(checks: readonly Check[], because: string): Check {
-  return (slots) => (checks.some((check) => check(slots) === undefined) ? undefined : because);
+  const none = doesNotHold(because);
+  return (slots) => {
+    let unknown: Refusal | undefined;
+    for (const check of checks) {
+      const refusal = check(slots);
+      if (refusal === undefined) return undefined;
+      if (!refusal.isKnown) unknown ??= refusal;
+    }
+    return unknown ?? none;
+  };
 }
 
 function not(check: Check, because: string): Check {
-  return (slots) => (check(slots) === undefined ? because : undefined);
+  const holds = doesNotHold(because);
+  return (slots) => {
+    const refusal = check(slots);
+    if (refusal === undefined) return holds;
+    return refusal.isKnown ? undefined : refusal;
+  };
+}
+
+function doesNotHold(because: string): Refusal {
+  return { isKnown: true, because };
 }
 
 function problem(where: readonly string[], verdict: string): FilterProblem {

@@ -10,18 +10,24 @@
  * `previous` holds the old values of the columns that an update changed, so {"previous.stage": {"$exists": true}} says that
  * the stage changed.
  *
+ * A thin event has the columns of the key only. Conditions on these are answered, all others are unknown, and a filter that depends
+ * on one of them is unknown as a whole.
+ *
  * No code and no patterns, and a bound on everything, because tenants write filters and the daemon runs them. The same rules
  * stand in sql/migrations/0002_filters.sql, with the same sentences; test/filters.corpus.ts keeps the two together.
  */
 import { Decimal } from './decimal.ts';
-import { Conditions, FilterProblem, type Slots } from './filter-conditions.ts';
+import { Conditions, FilterProblem, type Slots, UNKNOWN } from './filter-conditions.ts';
 import { readValues } from './json-values.ts';
 
-export type Match = { matched: true } | { matched: false; because: string };
+/** `because` names the condition that does not hold, or that is unknown, never a value of the row. */
+export type Match = { matched: true } | { matched: false; because: string } | { matched: 'unknown'; because: string };
 
 export interface Filter {
-  /** `data` and `previous` are JSON texts as PostgreSQL wrote them. `because` names the condition, never a value of the row. */
+  /** `data` and `previous` are JSON texts as PostgreSQL wrote them. */
   matches(data: string, previous: string | undefined): Match;
+  /** Of a thin event, whose `data` has some of the row's columns. What the others hold, and what they held before, is unknown. */
+  matchesThin(data: string): Match;
 }
 
 /** The filter of a JSON text, with every digit of its numbers. `JSON.parse` alone would round them. */
@@ -51,13 +57,23 @@ export function compileFilter(filter: unknown): Filter {
   const conditions = new Conditions();
   const check = conditions.compile(filter, [], undefined, 1);
   const { data: inData, previous: inPrevious } = conditions.wanted;
+  const answer = (slots: Slots): Match => {
+    const refusal = check(slots);
+    if (refusal === undefined) return { matched: true };
+    return { matched: refusal.isKnown ? false : 'unknown', because: refusal.because };
+  };
   return {
     matches(data, previous) {
       const slots: Slots = [];
       if (inData.names.size > 0) readValues(data, inData, slots);
       if (inPrevious.names.size > 0 && previous !== undefined) readValues(previous, inPrevious, slots);
-      const because = check(slots);
-      return because === undefined ? { matched: true } : { matched: false, because };
+      return answer(slots);
+    },
+    matchesThin(data) {
+      const slots: Slots = Array<typeof UNKNOWN>(conditions.slotCount).fill(UNKNOWN);
+      // reading a column makes what lies in it known, also what is not there
+      if (inData.names.size > 0) readValues(data, inData, slots);
+      return answer(slots);
     },
   };
 }

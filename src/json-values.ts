@@ -40,8 +40,8 @@ export function nothingWanted(): Wanted {
   return { names: new Map(), slot: -1, elements: false };
 }
 
-/** Puts the wanted values of `text` into their slots; what is not there stays undefined. */
-export function readValues(text: string, wanted: Wanted, slots: (Value | undefined)[]): void {
+/** Writes the wanted values of `text` into their slots; what is not there leaves its slot as it is. */
+export function readValues(text: string, wanted: Wanted, slots: unknown[]): void {
   new Reader(text, slots).value(wanted);
 }
 
@@ -52,10 +52,11 @@ export function visitMembers(text: string, visit: (name: string, at: number) => 
 
 class Reader {
   readonly #text: string;
-  readonly #slots: (Value | undefined)[];
+  /** Of a Value or undefined each, as far as this reader writes them. */
+  readonly #slots: unknown[];
   #at = 0;
 
-  constructor(text: string, slots: (Value | undefined)[]) {
+  constructor(text: string, slots: unknown[]) {
     this.#text = text;
     this.#slots = slots;
   }
@@ -184,7 +185,7 @@ function endsScalar(code: number): boolean {
   return code === 0x2c || code === 0x7d || code === 0x5d || !(code > 0x20);
 }
 
-function forget(wanted: Wanted, slots: (Value | undefined)[]): void {
+function forget(wanted: Wanted, slots: unknown[]): void {
   if (wanted.slot >= 0) slots[wanted.slot] = undefined;
   for (const member of wanted.names.values()) forget(member, slots);
 }

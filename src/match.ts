@@ -127,15 +127,15 @@ function refusalOf(settings: WebhookSettings, change: Change): string | NonNulla
   // the table refuses bad filters, but a restore or a superuser may have put one there
   if (filter instanceof Error)
     return { code: 'filter_failed', error: `the filter cannot be applied: ${filter.message}` };
-  if (change.truncated) {
-    return {
-      code: 'filter_failed',
-      error:
-        "the row was too large to be captured whole, so the filter cannot be applied: raise the source's max_payload_bytes",
-    };
-  }
-  const result = filter.matches(change.data ?? 'null', change.previous ?? undefined);
-  return result.matched ? null : result.because;
+  const data = change.data ?? 'null';
+  const result = change.truncated ? filter.matchesThin(data) : filter.matches(data, change.previous ?? undefined);
+  if (result.matched !== 'unknown') return result.matched ? null : result.because;
+  return {
+    code: 'filter_failed',
+    error:
+      `the event holds the key columns of its row only, which do not answer the filter's ${result.because}: ` +
+      "raise the source's max_payload_bytes if the row was larger, or filter by key columns",
+  };
 }
 
 function filterOf(settings: WebhookSettings, text: string): Filter | Error {

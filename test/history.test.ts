@@ -228,7 +228,9 @@ describe('webhook explain', () => {
     await caughtUp(database);
     const event = await outboxId();
     expect(await explain(other.id, event)).toContain('is not sent: it belongs to another tenant');
-    expect(await explain(filtered.id, event)).toContain('is not sent: the row was too large to be captured whole');
+    expect(await explain(filtered.id, event)).toContain(
+      `is not sent: the event holds the key columns of its row only, which do not answer the filter's "data.body" $eq "x":`,
+    );
     expect(await explain(id, event)).toContain('is sent\n  so far: success delivered');
 
     await database.query('update rowhook.webhook_configurations set is_active = false where id = $1', [id]);
@@ -241,6 +243,48 @@ describe('webhook explain', () => {
 
     await database.query('select rowhook.test($1)', [filtered.id]);
     expect(await explain(id, await outboxId())).toContain('is not sent: it is a test of another webhook');
+  });
+
+  test('a filter on a thin event: what its key columns answer is sent or passed over, explained and replayed alike', async () => {
+    const answers = {
+      sent: { 'data.id': { $exists: true } },
+      'passed over': { 'data.body': 'x', 'data.id': 'another' },
+      unknown: { 'data.id': { $exists: true }, 'data.body': 'x' },
+    };
+    const ids: Record<string, string> = {};
+    for (const [name, filter] of Object.entries(answers)) ids[name] = (await webhook({ name, filter })).id;
+    const happened = () =>
+      database.query(
+        `select webhook_name as name, status, code, error from rowhook.webhook_logs
+          where webhook_id = any ($1::uuid[]) order by webhook_name, id`,
+        [Object.values(ids)],
+      );
+    const why = expect.stringMatching(/^the event holds the key columns .* the filter's "data.body" \$eq "x": raise /);
+    const sent = { name: 'sent', status: 'success', code: 'delivered', error: null };
+    const unknown = { name: 'unknown', status: 'skipped', code: 'filter_failed', error: why };
+
+    await note('x'.repeat(5000));
+    await caughtUp(database);
+    await waitUntil('two are logged', async () => (await happened()).length >= 2);
+    expect(await happened()).toEqual([sent, unknown]);
+    expect(JSON.parse(receiver.requests[0]?.body.toString() ?? '')).toMatchObject({ truncated: true });
+
+    const event = await outboxId();
+    const [is, isNot, isUnknown] = await Promise.all(Object.values(ids).map((id) => explain(id, event)));
+    expect(is).toContain('is sent\n  so far: success delivered');
+    expect(isNot).toContain('is not sent: "data.id" $eq "another" does not hold');
+    expect(isUnknown).toContain(`is not sent: ${(await happened())[1]?.error}`);
+
+    for (const id of Object.values(ids))
+      await database.query("select rowhook.replay($1, now() - interval '1 hour', null, 'all')", [id]);
+    await waitUntil('the replay is done', async () => {
+      const waiting = await database.query(
+        'select from rowhook.webhook_deliveries where webhook_id = any ($1::uuid[])',
+        [Object.values(ids)],
+      );
+      return waiting.length === 0 && (await happened()).length >= 4;
+    });
+    expect(await happened()).toEqual([sent, sent, unknown, unknown]);
   });
 
   test('says what there is not', async () => {
