@@ -64,7 +64,7 @@ export function compilePolicy({ allowHttp, allowCidrs, denyCidrs }: AddressPolic
 /** Why an address is not dialled, or undefined. `allowedIps` are the webhook's own ranges; none of them is no limit. */
 export function addressProblem(ip: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
   const refusal = judge(ip, policy, allowedIps);
-  return refusal && `${refusal.kind} ${ip} ${refusal.reason} is refused. ${refusal.remedy}`;
+  return refusal && `${refusal.kind} ${ip} ${refusal.reason} is refused. ${remedyOf(refusal, refusal.opens?.address)}`;
 }
 
 /** The same for a URL's host: a literal, with or without brackets, or a name, which is judged when it is resolved. */
@@ -75,6 +75,18 @@ export function literalProblem(host: string, policy: CompiledPolicy, allowedIps?
 
 /** Why a URL cannot be a webhook's, or undefined. Quotes no more of it than scheme, host and port: paths hold secrets. */
 export function urlProblem(text: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
+  return placeProblem(text, policy, allowedIps) ?? httpProblem(text, policy);
+}
+
+/** Why its traffic may not go unencrypted, or undefined. */
+export function httpProblem(text: string, { allowHttp }: CompiledPolicy): string | undefined {
+  const url = URL.parse(text);
+  if (allowHttp || url?.protocol !== 'http:') return undefined;
+  return `"http://${url.host}" is refused: it is not encrypted. Use https:, or start the daemon with --allow-http (ROWHOOK_ALLOW_HTTP=true).`;
+}
+
+/** Whatever else is wrong with it. */
+export function placeProblem(text: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
   if (text.length > urlLengthMax) return `The URL is longer than ${urlLengthMax} characters. Shorten it.`;
   const url = URL.parse(text);
   if (url === null) return 'The URL is not valid. Write it as https://host/path.';
@@ -82,9 +94,6 @@ export function urlProblem(text: string, policy: CompiledPolicy, allowedIps?: re
     return `The scheme "${url.protocol}" is refused. Use https:.`;
   if (url.username !== '' || url.password !== '') {
     return 'The URL holds a user name or a password. Take them out and use auth_type "basic".';
-  }
-  if (url.protocol === 'http:' && !policy.allowHttp) {
-    return `"http://${url.host}" is refused: it is not encrypted. Use https:, or let an operator set ROWHOOK_ALLOW_HTTP.`;
   }
   if (blockedPorts.has(url.port)) return `Port ${url.port} is refused, as browsers do. Use another, such as 443.`;
   return literalProblem(url.hostname, policy, allowedIps);
@@ -105,7 +114,8 @@ export function guardedLookup(
       if (error) return callback(error, []);
       const refusal = addresses.map(({ address }) => judge(address, policy, allowedIps)).find(Boolean);
       if (refusal) {
-        const { kind, reason, remedy } = refusal;
+        const { kind, reason, opens } = refusal;
+        const remedy = remedyOf(refusal, opens?.range);
         return callback(new AddressRefused(`"${hostname}" is refused: ${kind} ${reason}. ${remedy}`), []);
       }
       const [first] = addresses;
@@ -156,6 +166,12 @@ interface Refusal {
   readonly kind: string;
   readonly reason: string;
   readonly remedy: string;
+  /** An operator can open the address alone, or the range that it is in. */
+  readonly opens?: { address: string; range: string };
+}
+
+function remedyOf({ remedy }: Refusal, cidr: string | undefined): string {
+  return cidr === undefined ? remedy : `An operator can open it: add ${cidr} to ROWHOOK_ALLOW_CIDRS.`;
 }
 
 function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[] = []): Refusal | undefined {
@@ -175,8 +191,10 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   const range = isIsatap(address) ? isatap : special.find(({ network }) => inside(network));
   if (range && (range.closed || !policy.allow.some(inside))) {
     const kind = /^(Private-Use|Unique-Local)/.test(range.name) ? 'private address' : 'special-purpose address';
-    const remedy = range.closed ? 'No setting opens it.' : 'An operator can open it with ROWHOOK_ALLOW_CIDRS.';
-    return { kind, reason: `(${range.cidr}, ${range.name})`, remedy };
+    const reason = `(${range.cidr}, ${range.name})`;
+    const own = `${address}/${address.kind() === 'ipv4' ? 32 : 128}`;
+    const opens = range.closed ? undefined : { address: own, range: range.cidr };
+    return { kind, reason, remedy: 'No setting opens it.', ...(opens && { opens }) };
   }
   if (allowedIps.length > 0 && !networksOf(allowedIps).some(inside)) {
     return {
@@ -187,7 +205,9 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   }
   // A gateway carries a NAT64 address on to the IPv4 host in its last four bytes: opened, it is judged once more as that.
   const carried = holds(nat64, address) ? judge(lastFourBytes(address), { ...policy, allow: [] }) : undefined;
-  return carried && { ...carried, remedy: 'No setting opens it inside a NAT64 address.' };
+  return (
+    carried && { kind: carried.kind, reason: carried.reason, remedy: 'No setting opens it inside a NAT64 address.' }
+  );
 }
 
 const networksByList = new WeakMap<readonly string[], readonly Network[]>();

@@ -54,13 +54,21 @@ export function madeAttempt(
   return {
     delivery,
     attempt: delivery.attempt,
-    outcome,
+    outcome: REFUSED.has(outcome.code) ? withReplay(outcome, delivery) : outcome,
     startedAt,
     requestMethod: webhook.settings.httpMethod,
     requestUrl: webhook.url,
     requestHeaders,
     retryInMs,
   };
+}
+
+/** Not tried again by itself, since it was never sent: whoever takes the reason away sends it. */
+const REFUSED: ReadonlySet<OutcomeCode> = new Set(['address_refused', 'http_refused']);
+
+function withReplay(outcome: Outcome, { webhookId, change }: Delivery): Outcome {
+  const since = new Date(change.occurredAt).toISOString().replace(/\.\d+Z$/, 'Z');
+  return { ...outcome, error: `${outcome.error} Then: rowhook replay ${webhookId} --since ${since}` };
 }
 
 /** The log row of a delivery that was wanted and is not sent. */

@@ -92,7 +92,7 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
     send(request) {
       try {
         const target = targets.of(request.url, request.allowedIps);
-        if (typeof target === 'string') return Promise.resolve(failed('address_refused', target, 0));
+        if ('code' in target) return Promise.resolve(failed(target.code, target.error, 0));
         const pair = agentsFor(request.allowedIps);
         inFlight += 1;
         return new Exchange(request, target, onEnd).outcome(pair);

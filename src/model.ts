@@ -139,6 +139,7 @@ export type OutcomeCode =
   | 'tls_failed'
   | 'protocol_error'
   | 'address_refused'
+  | 'http_refused'
   | 'webhook_inactive'
   | 'webhook_disabled'
   | 'webhook_deleted'

@@ -26,7 +26,13 @@ const DELAY_MS_MAX = 24 * HOUR_MS;
 const TOO_MANY_REQUESTS_MS_MIN = MINUTE_MS;
 
 /** Outcomes that no retry will mend. */
-const FINAL: ReadonlySet<OutcomeCode> = new Set(['gone', 'address_refused', 'webhook_inactive', 'webhook_deleted']);
+const FINAL: ReadonlySet<OutcomeCode> = new Set([
+  'gone',
+  'address_refused',
+  'http_refused',
+  'webhook_inactive',
+  'webhook_deleted',
+]);
 
 export interface FailedAttempt {
   code: OutcomeCode;

@@ -169,7 +169,7 @@ describe('public unicast only', () => {
 
   test('a refusal says what, why, and what to do', () => {
     expect(addressProblem('10.0.0.7', strict)).toBe(
-      'private address 10.0.0.7 (10.0.0.0/8, Private-Use) is refused. An operator can open it with ROWHOOK_ALLOW_CIDRS.',
+      'private address 10.0.0.7 (10.0.0.0/8, Private-Use) is refused. An operator can open it: add 10.0.0.7/32 to ROWHOOK_ALLOW_CIDRS.',
     );
     expect(addressProblem('::ffff:10.0.0.7', strict)).toContain(
       'private address ::ffff:10.0.0.7 (10.0.0.0/8, Private-Use)',
@@ -402,7 +402,7 @@ describe('at dial time', () => {
   test('the refusal of a name does not tell its address', async () => {
     const error = await dial('db.internal', 443, guardedLookup(strict, undefined, answer('10.20.30.40')));
     expect(error?.message).toBe(
-      '"db.internal" is refused: private address (10.0.0.0/8, Private-Use). An operator can open it with ROWHOOK_ALLOW_CIDRS.',
+      '"db.internal" is refused: private address (10.0.0.0/8, Private-Use). An operator can open it: add 10.0.0.0/8 to ROWHOOK_ALLOW_CIDRS.',
     );
   });
 

@@ -774,7 +774,9 @@ describe('where requests go', () => {
   test('http: needs ROWHOOK_ALLOW_HTTP', async () => {
     const receiver = await server(answering(EMPTY));
     const outcome = await sender({ allowHttp: false }).send(request(receiver.url('/secret-path')));
-    expect(outcome).toMatchObject({ code: 'address_refused', error: expect.stringContaining('ROWHOOK_ALLOW_HTTP') });
+    expect(outcome).toMatchObject({ code: 'http_refused', error: expect.stringContaining('ROWHOOK_ALLOW_HTTP=true') });
+    const both = await sender({ allowHttp: false }).send(request('http://169.254.169.254/'));
+    expect(both).toMatchObject({ code: 'address_refused', error: expect.stringContaining('No setting opens it') });
     expect(outcome.error).not.toContain('secret-path');
     expect(receiver.connections).toEqual([]);
   });

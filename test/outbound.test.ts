@@ -2,8 +2,9 @@
 
 import { createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Settings } from '../src/config.ts';
+import { readSettings, type Settings } from '../src/config.ts';
 import type { Daemon } from '../src/daemon.ts';
+import { rowhook } from './support/cli.ts';
 import { startDaemonProcess, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { flood, type RawServer, startRawServer } from './support/raw-server.ts';
@@ -70,22 +71,27 @@ describe('a refused address', () => {
   const strict = { allowCidrs: [], allowHttp: false };
 
   test.each<[string, string, Partial<Settings>, Record<string, unknown>, RegExp]>([
-    ['a private literal', 'https://10.0.0.7/x', strict, {}, /private address 10\.0\.0\.7 .*ROWHOOK_ALLOW_CIDRS\.$/],
+    [
+      'a private literal',
+      'https://10.0.0.7/x',
+      strict,
+      {},
+      /private address 10\.0\.0\.7 .*ROWHOOK_ALLOW_CIDRS\. Then: /,
+    ],
     [
       'a name that leads inside',
       'https://localhost/x',
       strict,
       {},
-      /^"localhost" is refused: .*ROWHOOK_ALLOW_CIDRS\.$/,
+      /^"localhost" is refused: .*add (127\.0\.0\.0\/8|::1\/128) to ROWHOOK_ALLOW_CIDRS\. Then: /,
     ],
     [
       'a metadata address',
       'http://169.254.169.254/latest/meta-data',
       { allowCidrs: ['0.0.0.0/0'] },
       {},
-      /No setting opens it\.$/,
+      /No setting opens it\. Then: /,
     ],
-    ['http:', 'http://example.com/x', strict, {}, /ROWHOOK_ALLOW_HTTP\.$/],
     ['a denied range', 'https://1.1.1.1/x', { ...strict, denyCidrs: ['1.1.1.0/24'] }, {}, /ROWHOOK_DENY_CIDRS/],
     ['an unlisted address', 'https://1.1.1.1/x', strict, { allowed_ips: ['2.0.0.0/8'] }, /allowed_ips/],
     ['a blocked port', 'https://example.com:25/x', strict, {}, /^Port 25 is refused/],
@@ -111,15 +117,28 @@ describe('a refused address', () => {
     },
   );
 
-  test('can be opened by the operator, and what was refused be replayed', async () => {
-    const refused = await attemptAt(receiver.url('/inside'), { allowCidrs: [] });
-    expect(refused.code).toBe('address_refused');
+  test.each<[string, string, Partial<Settings>]>([
+    ['http_refused', '127.0.0.1', { allowHttp: false }],
+    ['address_refused', '127.0.0.1', { allowCidrs: [] }],
+    ['address_refused', 'localhost', { allowCidrs: [] }],
+  ])('%s at %s: the error names the setting and the replay, and both work', async (code, host, settings) => {
+    const refused = await attemptAt(`http://${host}:${receiver.port}/inside`, settings);
+    expect(refused).toMatchObject({ code, status: 'failed', attempt: 1, next_attempt_at: null });
     expect(receiver.requests).toEqual([]);
     await daemon?.stop();
-    daemon = await startTestDaemon(database, { allowCidrs: ['127.0.0.1/32'] });
-    await database.query("select rowhook.replay($1, '-infinity')", [refused.webhook_id]);
+    const error = refused.error as string;
+    const [, cidr = '127.0.0.0/8'] = /add ([^ ]+) to ROWHOOK_ALLOW_CIDRS/.exec(error) ?? [];
+    const [, allowHttp = 'true'] = /--allow-http \(ROWHOOK_ALLOW_HTTP=([a-z]+)\)/.exec(error) ?? [];
+    const opened = readSettings(
+      {},
+      { DATABASE_URL: 'postgres://a@b/c', ROWHOOK_ALLOW_CIDRS: `${cidr},::1/128,127.0.0.0/8` },
+    );
+    daemon = await startTestDaemon(database, { allowCidrs: opened.allowCidrs, allowHttp: allowHttp === 'true' });
+    const [, command = ''] = /Then: rowhook (replay .*)$/.exec(error) ?? [];
+    const replayed = await rowhook(command.split(' '), { env: { DATABASE_URL: database.url } });
+    expect(replayed).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Queued 1 event again/m) });
     const [, delivered] = await logsOf(refused.webhook_id as string, 2);
-    expect(delivered).toMatchObject({ status: 'success', remote_ip: '127.0.0.1' });
+    expect(delivered).toMatchObject({ status: 'success', remote_ip: expect.stringMatching(/^(127\.0\.0\.1|::1)$/) });
   });
 });
 
@@ -137,7 +156,7 @@ describe('our own database', () => {
       const [log] = await logsOf(id);
       expect(log).toMatchObject({
         code: 'address_refused',
-        error: expect.stringMatching(/a service of rowhook itself.*No setting opens it\.$/),
+        error: expect.stringMatching(/a service of rowhook itself.*No setting opens it\. Then: /),
       });
     }
     expect((await logsOf(beside.id))[0]).toMatchObject({ status: 'success' });

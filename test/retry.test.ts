@@ -74,6 +74,8 @@ describe('the end', () => {
     ['protocol_error', null, true],
     ['gone', 410, false],
     ['address_refused', null, false],
+    ['http_refused', null, false],
+    ['http_refused', null, false],
   ])('%s %s is tried again: %s', (code, responseStatus, isRetried) => {
     expect(next(exponential, 1, { code, responseStatus }) !== null).toBe(isRetried);
   });

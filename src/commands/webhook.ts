@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { compilePolicy, urlProblem } from '../address.ts';
+import { compilePolicy, httpProblem, placeProblem } from '../address.ts';
 import { UserError } from '../errors.ts';
 import { type Out, printable, printPairs, printTable } from '../table.ts';
 import { requireKnownEvents } from './event-types.ts';
@@ -44,8 +44,8 @@ export async function createWebhook(
 
 /** What a daemon will say to a URL unless an operator opens it. Names are judged when they are resolved. Pure. */
 function refusals(url: string): string[] {
-  const judge = (allowHttp: boolean) => urlProblem(url, compilePolicy({ allowHttp, allowCidrs: [], denyCidrs: [] }));
-  return [...new Set([judge(false), judge(true)])].filter((problem) => problem !== undefined);
+  const policy = compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [] });
+  return [httpProblem(url, policy), placeProblem(url, policy)].filter((problem) => problem !== undefined);
 }
 
 export async function updateWebhook(
