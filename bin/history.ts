@@ -66,15 +66,15 @@ function addDeliveries(program: Command): void {
   const command = onDatabase(
     program
       .command('deliveries')
-      .description('list deliveries that wait for another attempt, or failed for good')
+      .description('list deliveries that wait for another attempt, or were given up')
       .option('--webhook <id>', 'of one webhook', parsed('--webhook', webhookId))
       .option('--tenant <tenant>', 'of one tenant')
-      .option('--state <state>', 'waiting or failed', parsed('--state', oneOf(['waiting', 'failed'])))
+      .option('--state <state>', 'waiting or given_up', parsed('--state', oneOf(['waiting', 'given_up'])))
       .option('--limit <n>', 'most rows to print, newest first', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 100),
     async (client, flags: DeliveriesOptions) =>
       (await import('../src/commands/deliveries.ts')).deliveries(client, flags, out),
   );
-  help(command, ['rowhook deliveries --state failed', 'rowhook deliveries --webhook 1f0c… --json']);
+  help(command, ['rowhook deliveries --state given_up', 'rowhook deliveries --webhook 1f0c… --json']);
 }
 
 function addReplay(program: Command): void {
@@ -91,8 +91,8 @@ function addReplay(program: Command): void {
       .option('--until <time>', 'events before this time, written the same way (default: now)', parsed('--until', time))
       .option(
         '--only <what>',
-        'failed: attempts ran out; missed: never delivered and not waiting; all: whatever it wants',
-        'failed',
+        'given_up: attempts ran out; missed: never delivered and not waiting; all: whatever it wants',
+        'given_up',
       )
       .option('--delivery <id>', 'one delivery instead, whatever became of it', parsed('--delivery', deliveryId))
       .option('--dry-run', 'count them, and queue nothing')

@@ -25,7 +25,7 @@ export const STUCK_MS = 60_000;
 /** Deliveries in webhook_deliveries, by state. */
 export interface Parked {
   waiting: number;
-  failed: number;
+  given_up: number;
 }
 
 /** One lane at one look. */
@@ -168,6 +168,6 @@ export class BacklogWatcher {
     this.#countedAt = now;
     const counted = await this.#pool.query({ text: COUNT, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
     const of = (state: string): number => counted.rows.find((row) => row.state === state)?.count ?? 0;
-    this.#parked = { waiting: of('waiting'), failed: of('failed') };
+    this.#parked = { waiting: of('waiting'), given_up: of('given_up') };
   }
 }

@@ -1,6 +1,6 @@
 /**
  * With ordering 'row', a failed delivery blocks its row: it is the row's head, and the row's later deliveries are parked behind
- * it, without a time. When the head is done or has failed for good, RECORD gives the next one its time, in the same
+ * it, without a time. When the head is done or is given up, RECORD gives the next one its time, in the same
  * transaction; so the order holds across restarts and takeovers. A row that is blocked when its webhook gives that ordering up
  * drains so too: what waits without a time would wait for ever.
  */

@@ -118,12 +118,12 @@ export class Metrics {
     );
     new Gauge({
       name: 'rowhook_parked_deliveries',
-      help: 'Deliveries in webhook_deliveries by state (waiting, failed), counted once a minute; every daemon reports the same.',
+      help: 'Deliveries in webhook_deliveries by state (waiting, given_up), counted once a minute; every daemon reports the same.',
       labelNames: ['state'],
       registers,
       collect() {
         this.set({ state: 'waiting' }, backlog.parked?.waiting ?? Number.NaN);
-        this.set({ state: 'failed' }, backlog.parked?.failed ?? Number.NaN);
+        this.set({ state: 'given_up' }, backlog.parked?.given_up ?? Number.NaN);
       },
     });
   }

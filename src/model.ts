@@ -192,7 +192,7 @@ export interface Entry {
   delivery: Delivery;
   attempt: Attempt | null;
   /**
-   * Milliseconds until it is due; behind: when its row's head is done; never: it has failed for good; done: it needs no row
+   * Milliseconds until it is due; behind: when its row's head is done; never: it is given up; done: it needs no row
    * in webhook_deliveries any more.
    */
   wait: number | 'behind' | 'never' | 'done';

@@ -100,7 +100,7 @@ const PARK = `
   select delivery_id, webhook_id, outbox_id, to_timestamp(occurred_at / 1000.0),
          case when behind then 'infinity' else case when batch_id is null then clock_timestamp() else now() end + make_interval(secs => wait_ms / 1000.0) end,
          source_id, attempt, code is not null, ordered, lane, ordinal, truncated, test,
-         case when behind or wait_ms is not null then 'waiting' else 'failed' end,
+         case when behind or wait_ms is not null then 'waiting' else 'given_up' end,
          tenant_id, event_id, event_type, row_key, code, organization, webhook_name,
          payload_format, batch_id
     from json_to_recordset($1::json) as r (

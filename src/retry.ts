@@ -42,7 +42,7 @@ export interface FailedAttempt {
 }
 
 /**
- * Milliseconds from `now` to the next attempt, or null when the delivery has failed for good.
+ * Milliseconds from `now` to the next attempt, or null when the delivery is given up.
  * `attempt` counts from 1, `random` is in [0, 1).
  */
 export function retryInMs(

@@ -396,16 +396,16 @@ describe('what happened', () => {
     await following.ended;
   });
 
-  test('deliveries lists what is unfinished, and replay takes up what failed', async () => {
+  test('deliveries lists what is unfinished, and replay takes up what was given up', async () => {
     await database.query(
       `insert into rowhook.webhook_deliveries (delivery_id, webhook_id, outbox_id, occurred_at, attempt, lane, ordinal, state, tenant_id, event_id, event_type, last_code, organization, webhook_name)
-       select gen_random_uuid(), $1, n, now() - '1 hour'::interval, 8, 3, 1, 'failed', 'acme', 'evt_' || n, 'deal.updated', 'timeout', '{}', 'CRM' from generate_series(1, 2) as n`,
+       select gen_random_uuid(), $1, n, now() - '1 hour'::interval, 8, 3, 1, 'given_up', 'acme', 'evt_' || n, 'deal.updated', 'timeout', '{}', 'CRM' from generate_series(1, 2) as n`,
       [webhookId],
     );
-    expect(await linesOf('deliveries', '--state', 'failed', '--webhook', webhookId)).toHaveLength(2);
+    expect(await linesOf('deliveries', '--state', 'given_up', '--webhook', webhookId)).toHaveLength(2);
     expect(await linesOf('deliveries', '--state', 'waiting')).toEqual([]);
     expect((await cli('deliveries', '--limit', '1')).stdout).toMatch(
-      /CRM +acme +deal\.updated +failed +8 +timeout\nmore than 1: /,
+      /CRM +acme +deal\.updated +given up +8 +timeout\nmore than 1: /,
     );
 
     expect((await cli('replay', webhookId, '--since', '30m')).stdout).toMatch(/\nNothing to replay/);

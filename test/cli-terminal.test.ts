@@ -24,7 +24,7 @@ beforeAll(async () => {
   const { id } = await createWebhook(database, { tenant_id: 'acme', url: `https://example.com/${'x'.repeat(80)}` });
   await database.query(
     `insert into rowhook.webhook_deliveries (delivery_id, webhook_id, outbox_id, occurred_at, attempt, lane, ordinal, state, tenant_id, event_id, event_type, last_code, organization, webhook_name)
-     values (gen_random_uuid(), $1, 1, now(), 8, 3, 0, 'failed', 'acme', 'evt_x_1_0', 'deal.updated', 'timeout', '{}', 'CRM')`,
+     values (gen_random_uuid(), $1, 1, now(), 8, 3, 0, 'given_up', 'acme', 'evt_x_1_0', 'deal.updated', 'timeout', '{}', 'CRM')`,
     [id],
   );
 });

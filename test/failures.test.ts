@@ -189,11 +189,11 @@ describe.concurrent('a failing endpoint', () => {
   test('is given up after retry_attempts; a replay delivers under the same webhook-id', async () => {
     const tenant = await Tenant.with({ retry_attempts: 1 }, [fails, fails]);
     await tenant.insert();
-    const [given] = await waitUntil('it has failed for good', async () => {
+    const [given] = await waitUntil('it is given up', async () => {
       const found = await tenant.deliveries();
-      return found[0]?.state === 'failed' ? found : undefined;
+      return found[0]?.state === 'given_up' ? found : undefined;
     });
-    expect(given).toMatchObject({ state: 'failed', attempt: 2, due_in_s: null });
+    expect(given).toMatchObject({ state: 'given_up', attempt: 2, due_in_s: null });
     expect((await tenant.logs()).map(({ pause_s }) => pause_s)).toEqual([expect.closeTo(1, 0), null]);
 
     await database.query("select rowhook.replay($1, now() - interval '1 hour')", [tenant.webhook.id]);
@@ -207,7 +207,7 @@ describe.concurrent('a failing endpoint', () => {
   test('is not tried again where retries are switched off', async () => {
     const tenant = await Tenant.with({ retry_enabled: false }, [fails]);
     await tenant.insert();
-    await waitUntil('it has failed for good', async () => (await tenant.deliveries())[0]?.state === 'failed');
+    await waitUntil('it is given up', async () => (await tenant.deliveries())[0]?.state === 'given_up');
     expect(tenant.requests).toHaveLength(1);
   });
 
@@ -259,7 +259,7 @@ describe.concurrent('410 Gone', () => {
     );
     expect(tenant.requests).toHaveLength(1);
     // and the one that was refused is not tried again
-    expect(await tenant.deliveries()).toMatchObject([{ state: 'failed', last_code: 'gone' }]);
+    expect(await tenant.deliveries()).toMatchObject([{ state: 'given_up', last_code: 'gone' }]);
   });
 
   test('of an address that the webhook no longer has says nothing of the new one', async () => {

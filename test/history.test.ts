@@ -8,6 +8,7 @@ import type { Daemon } from '../src/daemon.ts';
 import { type CliResult, rowhook } from './support/cli.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
+import { freePort } from './support/port.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
 import { waitUntil } from './support/wait.ts';
 import { createWebhook, type TestWebhook } from './support/webhook.ts';
@@ -320,7 +321,58 @@ describe('replay', () => {
     );
     expect(receiver.requests).toHaveLength(20);
     expect((await cli('replay', id, '--since', '1h')).stdout).toMatch(/\nQueued 1 event again/);
-    expect((await cli(...range)).stdout).toMatch(/\nNothing to replay: no missed event of that time/);
+    expect((await cli(...range)).stdout).toMatch(/\nNothing to replay: no event of that time was missed\.\n/);
+  });
+
+  test('leaves out what waits for its next attempt, says so, and names the command that sends it', async () => {
+    receiver.respond('/in', { status: 503 });
+    const { id } = await webhook({ retry_enabled: true });
+    await note('waits');
+    await logged(id, 1);
+    await waitUntil('it waits for its next attempt', async () => (await cli('deliveries')).stdout.includes('waiting'));
+
+    // an attempt fails, a delivery is given up, and until then it waits
+    expect((await cli('logs', '--status', 'failed', '--webhook', id)).stdout).toContain('http_error');
+    expect((await cli('deliveries', '--webhook', id, '--state', 'given_up')).stdout).toContain('No unfinished');
+    await caughtUp(database);
+    expect(await json('status')).toMatchObject({ waiting: 1, given_up: 0, oldest_undelivered_seconds: null });
+    await daemon?.stop();
+    daemon = await startTestDaemon(database, { httpPort: await freePort() });
+    await waitUntil('the metric has been read', async () => {
+      const metrics = await (await fetch(`http://127.0.0.1:${daemon?.httpPort}/metrics`)).text();
+      return /^rowhook_oldest_undelivered_seconds 0$/m.test(metrics);
+    });
+
+    const range = ['replay', id, '--since', '1h', '--only'];
+    const { stdout } = await cli(...range, 'given_up');
+    expect(stdout).toContain('Nothing to replay: no delivery of that time was given up.\n');
+    expect(stdout).toMatch(
+      /\nLeft out: 1 that waits for the next attempt, which comes without a replay, the first at 20/,
+    );
+    receiver.respond('/in', { status: 200 });
+    await note('delivered');
+    await receiver.waitFor(({ body }) => body.includes('delivered'));
+    await caughtUp(database);
+    const all = (await cli(...range, 'all')).stdout;
+    expect(all).toMatch(/\nQueued 1 event again, .*\nLeft out: 1 that waits for the next attempt/);
+    expect(await json(...range, 'all', '--dry-run')).toMatchObject({ waiting: 1 });
+    const [, list = '', now = ''] = /rowhook (deliveries .*)\n.*rowhook (replay --delivery .*)$/m.exec(stdout) ?? [];
+    expect((await cli(...list.split(' '))).stdout).toContain(now.split(' ').at(-1));
+    expect((await cli(...now.split(' '))).code).toBe(0);
+    await receiver.waitFor(({ body }) => body.includes('waits'), { count: 2 });
+  });
+
+  test('of what was missed: names the command for what was given up', async () => {
+    receiver.respond('/in', { status: 503 });
+    const { id } = await webhook();
+    await note('a');
+    await waitUntil('it is given up', async () => (await cli('deliveries')).stdout.includes('given up'));
+    await caughtUp(database);
+    const { stdout } = await cli('replay', id, '--since', '1h', '--only', 'missed');
+    const command = /\n1 of that time was given up\. To send it: rowhook (replay .*)\n/.exec(stdout)?.[1] ?? '';
+    receiver.respond('/in', { status: 200 });
+    expect((await cli(...command.split(' '))).stdout).toContain('Queued 1 event again');
+    await receiver.waitFor(2);
   });
 
   test('of one delivery sends it again', async () => {
@@ -380,7 +432,7 @@ describe('a webhook that is switched off by hand', () => {
       await database.query("insert into clients (organization_id, name) values ($1, 'meanwhile')", [tenant]);
       await caughtUp(database);
       expect(receiver.requests).toHaveLength(0);
-      expect((await cli(...(await missed(id)))).stdout).toMatch(/^Queued 1 event again/);
+      expect((await cli(...(await missed(id)))).stdout).toContain('\nQueued 1 event again');
       await receiver.waitFor(1);
       expect(JSON.parse(receiver.requests[0]?.body.toString() ?? '').data.name).toBe('meanwhile');
     },
@@ -432,7 +484,7 @@ describe('a webhook that rowhook disabled', () => {
       'While it was switched off it missed 2 events that the outbox still has (7 days).\n',
     );
     const commands = [...enabled.stdout.matchAll(/: rowhook (replay .*)\n/g)].map(([, command]) => command ?? '');
-    expect(commands.map((command) => /--only (\w+)/.exec(command)?.[1])).toEqual(['missed', 'failed']);
+    expect(commands.map((command) => /--only (\w+)/.exec(command)?.[1])).toEqual(['missed', 'given_up']);
     for (const command of commands) expect((await cli(...command.split(' '))).code).toBe(0);
     await receiver.waitFor(({ path }) => path === '/in', { count: 4 });
     const texts = receiver.requestsTo('/in').map(({ body }) => JSON.parse(body.toString()).data.body);

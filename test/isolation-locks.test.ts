@@ -129,10 +129,10 @@ describe('while a tenant holds in an open transaction', () => {
     });
   });
 
-  test('a replay of failed deliveries, the daemon keeps its tables in shape', async () => {
+  test('a replay of given-up deliveries, the daemon keeps its tables in shape', async () => {
     await parkedDelivery();
     await database.query(
-      "update rowhook.webhook_deliveries set state = 'failed', next_attempt_at = null where webhook_id = $1",
+      "update rowhook.webhook_deliveries set state = 'given_up', next_attempt_at = null where webhook_id = $1",
       [own],
     );
     await holder.query(`select rowhook.replay('${own}', '-infinity')`);

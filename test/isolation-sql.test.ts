@@ -55,7 +55,7 @@ beforeAll(async () => {
     `insert into rowhook.webhook_deliveries
        (delivery_id, webhook_id, outbox_id, occurred_at, attempt, attempted, lane, ordinal, state, tenant_id, event_id, event_type,
         row_key, last_code, organization, webhook_name, data, has_payload)
-     select rowhook._delivery_id(rowhook._event_id(o.id, 0), w.id), w.id, o.id, o.occurred_at, 8, true, o.lane, 0, 'failed', o.tenant_id,
+     select rowhook._delivery_id(rowhook._event_id(o.id, 0), w.id), w.id, o.id, o.occurred_at, 8, true, o.lane, 0, 'given_up', o.tenant_id,
             rowhook._event_id(o.id, 0), o.event_types[1], o.row_key, 'http_error', json_build_object('id', o.tenant_id, 'name', w.name), w.name, o.data, true
        from rowhook.webhook_outbox o join rowhook.webhook_configurations w using (tenant_id) where o.event_types <> '{}'`,
   );

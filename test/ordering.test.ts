@@ -109,7 +109,7 @@ test("with ordering 'row' the next one goes when a delivery has failed for good"
   expect(statesAt('/exhausted')).toEqual(['a1', 'a1', 'a2']);
   await waitUntil('only the failed one is left', async () => {
     const left = await database.query('select state from rowhook.webhook_deliveries');
-    return left.length === 1 && left[0]?.state === 'failed';
+    return left.length === 1 && left[0]?.state === 'given_up';
   });
 });
 

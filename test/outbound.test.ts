@@ -113,7 +113,7 @@ describe('a refused address', () => {
         [log.webhook_id],
       );
       // it is kept: opened and replayed, it goes out
-      expect(delivery).toEqual({ state: 'failed', last_code: 'address_refused' });
+      expect(delivery).toEqual({ state: 'given_up', last_code: 'address_refused' });
     },
   );
 

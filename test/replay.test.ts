@@ -67,8 +67,8 @@ const arrived = () => receiver.requests.map(({ body }) => JSON.parse(body.toStri
 const ids = () => receiver.requests.map(({ headers }) => headers['webhook-id']);
 const bodies = () => receiver.requests.map(({ body }) => body.toString());
 
-describe("only => 'failed'", () => {
-  test('sends what failed again: the same id, the same bytes, counting from one', async () => {
+describe("only => 'given_up'", () => {
+  test('sends what was given up again: the same id, the same bytes, counting from one', async () => {
     const { id } = await webhook();
     receiver.respond('/in', { status: 500 });
     await notes('a', 'b');
@@ -76,9 +76,9 @@ describe("only => 'failed'", () => {
     await database.query("update rowhook.webhook_configurations set name = 'renamed' where id = $1", [id]);
     receiver.respond('/in', { status: 200 });
 
-    expect(await replay(id, 'failed', { dryRun: true })).toBe(2);
+    expect(await replay(id, 'given_up', { dryRun: true })).toBe(2);
     expect(await unfinished(id)).toBe(0);
-    expect(await replay(id, 'failed')).toBe(2);
+    expect(await replay(id, 'given_up')).toBe(2);
     await receiver.waitFor(4);
     await nothingWaits(id);
     expect(ids().slice(2).sort()).toEqual(ids().slice(0, 2).sort());
@@ -89,7 +89,7 @@ describe("only => 'failed'", () => {
       ['success', 1],
       ['success', 1],
     ]);
-    expect(await replay(id, 'failed')).toBe(0);
+    expect(await replay(id, 'given_up')).toBe(0);
   });
 });
 
@@ -123,7 +123,7 @@ describe("only => 'missed'", () => {
     expect(own.at(-1)).toMatchObject({ status: 'success' });
   });
 
-  test('leaves out what is waiting or failed, what it does not want, and what is of another time or tenant', async () => {
+  test('leaves out what is waiting or given up, what it does not want, and what is of another time or tenant', async () => {
     receiver.respond('/in', { status: 500 });
     const { id } = await webhook({ event_types: ['notes.created'] });
     await notes('failed');
@@ -260,10 +260,10 @@ describe('a replay goes behind what is new', () => {
     });
     await caughtUp(database);
     await replay(id, 'missed');
-    await waitUntil('it has failed', async () => (await deliveries(id))[0]?.state === 'failed');
+    await waitUntil('it has failed', async () => (await deliveries(id))[0]?.state === 'given_up');
     expect((await logged(id)).map(({ attempt }) => attempt)).toEqual([1, 2]);
     expect(await replay(id, 'missed')).toBe(0);
-    expect(await replay(id, 'failed', { dryRun: true })).toBe(1);
+    expect(await replay(id, 'given_up', { dryRun: true })).toBe(1);
   });
 
   test('with ordering row, a failed one of a replay holds back what comes later of its row', async () => {
@@ -309,7 +309,7 @@ describe('one delivery by its id', () => {
     await waitUntil('it waits', async () => (await deliveries(id))[0]?.last_code === 'http_error');
     const [waiting] = await deliveries(id);
     await replayOne(waiting?.delivery_id);
-    await waitUntil('it has failed', async () => (await deliveries(id))[0]?.state === 'failed');
+    await waitUntil('it has failed', async () => (await deliveries(id))[0]?.state === 'given_up');
     receiver.respond('/in', { status: 200 });
     await replayOne(waiting?.delivery_id);
     await nothingWaits(id);

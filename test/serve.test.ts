@@ -214,7 +214,7 @@ test('it tells what is parked and its round trips, and names tenants and webhook
     const scraped = (await get(next.httpPort, '/metrics')).text;
     return parked(scraped, 'waiting') === 1 && scraped;
   });
-  expect(parked(text, 'failed')).toBe(0);
+  expect(parked(text, 'given_up')).toBe(0);
   expect(text).not.toContain(tenant);
   expect(text).not.toContain(webhookId);
 });

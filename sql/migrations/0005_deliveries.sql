@@ -11,7 +11,7 @@
 --       waiting --> delivered                           the row is deleted
 --          ^  | attempts exhausted
 --   replay |  v
---        failed                                         kept until retention ends
+--        given_up                                       kept until retention ends
 
 set role rowhook_owner;
 
@@ -44,16 +44,16 @@ create table rowhook.webhook_deliveries (
   data            json,
   previous        json,
   has_payload     boolean     not null default false,
-  constraint webhook_deliveries_state_is_known   check (state in ('waiting', 'failed')),
-  -- waiting | has a time;  failed | has none
+  constraint webhook_deliveries_state_is_known   check (state in ('waiting', 'given_up')),
+  -- waiting | has a time;  given_up | has none
   constraint webhook_deliveries_waiting_has_time check ((state = 'waiting') = (next_attempt_at is not null))
 );
 
 comment on table rowhook.webhook_deliveries is
-  'Deliveries that did not finish at once: waiting for their next attempt, or failed for good and replayable. A delivery that succeeded has no row here.';
+  'Deliveries that did not finish at once: waiting for their next attempt, or given up and replayable. A delivery that succeeded has no row here.';
 comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far; a replay starts again at 0.';
 comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at least once. What never was keeps later events of its webhook behind it.';
-comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it has failed for good.';
+comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it was given up.';
 comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row, or did when the row was blocked: the earliest one waiting is the head of its row.';
 comment on column rowhook.webhook_deliveries.replayed is 'A replay asked for it: it goes behind what is new. Until its first attempt (last_code is null) its webhook''s filter has not been asked.';
 comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
@@ -70,7 +70,7 @@ comment on column rowhook.webhook_deliveries.ordinal is 'Which of the event type
 comment on column rowhook.webhook_deliveries.truncated is 'The payload is thin, as in webhook_outbox.';
 comment on column rowhook.webhook_deliveries.test is 'It is a test event.';
 comment on column rowhook.webhook_deliveries.state is
-  'waiting: for its next attempt. failed: its attempts ran out; kept until retention ends, or replayed.';
+  'waiting: for its next attempt. given_up: its attempts ran out; kept until retention ends, or replayed.';
 comment on column rowhook.webhook_deliveries.tenant_id is 'Whose it is.';
 comment on column rowhook.webhook_deliveries.event_id is 'webhook-id of its requests.';
 comment on column rowhook.webhook_deliveries.event_type is 'What happened, such as deal.updated.';
@@ -81,9 +81,9 @@ comment on column rowhook.webhook_deliveries.payload_format is 'Format of the bo
 comment on column rowhook.webhook_deliveries.data is 'Copy of the payload, once its outbox slot was recycled; until then null.';
 comment on column rowhook.webhook_deliveries.previous is 'Copy of the old values, once its outbox slot was recycled; until then null.';
 comment on constraint webhook_deliveries_pkey on rowhook.webhook_deliveries is 'A delivery has one row at most.';
-comment on constraint webhook_deliveries_state_is_known on rowhook.webhook_deliveries is 'state is waiting or failed.';
+comment on constraint webhook_deliveries_state_is_known on rowhook.webhook_deliveries is 'state is waiting or given_up.';
 comment on constraint webhook_deliveries_waiting_has_time on rowhook.webhook_deliveries is
-  'What waits has a next_attempt_at, what has failed has none.';
+  'What waits has a next_attempt_at, what was given up has none.';
 
 -- what is due next, webhook by webhook, apart from what a replay asked for; those parked together come in the order of
 -- their events
@@ -349,7 +349,7 @@ $$;
 comment on function rowhook._make_log_partitions(int) is
   'Makes the daily partitions of webhook_logs from yesterday to so many days ahead; returns how many were missing. The daemon calls it every minute.';
 
--- Drops the days of the log that ended more than p_retention_days ago, and failed deliveries as old as that.
+-- Drops the days of the log that ended more than p_retention_days ago, and given-up deliveries as old as that.
 create function rowhook._drop_old_logs(p_retention_days int)
 returns int
 language plpgsql
@@ -380,14 +380,14 @@ begin
   delete from rowhook.webhook_deliveries
    where delivery_id in (
      select delivery_id from rowhook.webhook_deliveries
-      where state = 'failed' and occurred_at < now() - make_interval(days => p_retention_days)
+      where state = 'given_up' and occurred_at < now() - make_interval(days => p_retention_days)
         for update skip locked);
   return v_dropped;
 end
 $$;
 
 comment on function rowhook._drop_old_logs(int) is
-  'Drops the partitions of webhook_logs, and failed deliveries, that are older than so many days; returns how many partitions. The daemon calls it every minute.';
+  'Drops the partitions of webhook_logs, and given-up deliveries, that are older than so many days; returns how many partitions. The daemon calls it every minute.';
 
 -- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that parked deliveries
 -- still need are copied to them first. Returns the slot, or null when nothing was to be done or nothing could be done

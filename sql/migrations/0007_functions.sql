@@ -165,7 +165,7 @@ end;
 
 comment on function rowhook._organization(text) is 'The organization of a tenant''s webhook bodies as of now.';
 
--- The events in [p_since, p_until) that a webhook wants by type and that are not waiting or failed: with p_sent also those
+-- The events in [p_since, p_until) that a webhook wants by type and that are not waiting or given up: with p_sent also those
 -- that it got. What its lane has yet to read is left out: the daemon will send it anyway. The body is made of what the
 -- last attempt was made of, so that its bytes stay the same; of what was never sent, as of now.
 create function rowhook._replayable(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_sent boolean)
@@ -256,7 +256,7 @@ declare
   v_since     timestamptz := coalesce(p_since, '-infinity');
   v_until     timestamptz := coalesce(p_until, 'infinity');
   v_tenant_id text;
-  v_failed    bigint := 0;
+  v_given_up    bigint := 0;
   v_others    bigint := 0;
 begin
   select c.tenant_id into v_tenant_id
@@ -265,24 +265,24 @@ begin
   if not found then
     raise no_data_found using message = format('replay: there is no webhook %s', p_webhook_id);
   end if;
-  if p_only is null or p_only not in ('failed', 'missed', 'all') then
+  if p_only is null or p_only not in ('given_up', 'missed', 'all') then
     raise invalid_parameter_value using
       message = format('replay: only => %L is refused', p_only),
-      hint = 'It is ''failed'': attempts ran out; ''missed'': never delivered and not waiting; or ''all'': whatever the webhook wants of that time, delivered or not.';
+      hint = 'It is ''given_up'': its attempts ran out; ''missed'': never delivered and not waiting; or ''all'': whatever the webhook wants of that time, delivered or not.';
   end if;
 
   if p_dry_run then
     if p_only <> 'missed' then
-      select count(*) into v_failed from rowhook.webhook_deliveries d
-       where d.webhook_id = p_webhook_id and d.state = 'failed' and d.occurred_at >= v_since and d.occurred_at < v_until;
+      select count(*) into v_given_up from rowhook.webhook_deliveries d
+       where d.webhook_id = p_webhook_id and d.state = 'given_up' and d.occurred_at >= v_since and d.occurred_at < v_until;
     end if;
-    if p_only <> 'failed' then
+    if p_only <> 'given_up' then
       select count(*) into v_others from rowhook._replayable(p_webhook_id, v_since, v_until, p_only = 'all');
     end if;
-    return v_failed + v_others;
+    return v_given_up + v_others;
   end if;
 
-  if p_only <> 'failed' then
+  if p_only <> 'given_up' then
     insert into rowhook.webhook_deliveries
       (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, lane, ordinal, attempted, replayed, truncated,
        tenant_id, event_id, event_type, row_key, organization, webhook_name, payload_format)
@@ -296,13 +296,13 @@ begin
     -- their order is given up: later events of their rows have gone out already
     update rowhook.webhook_deliveries d
        set state = 'waiting', next_attempt_at = now(), attempt = 0, replayed = true, ordered = false, batch_id = null
-     where d.webhook_id = p_webhook_id and d.state = 'failed' and d.occurred_at >= v_since and d.occurred_at < v_until;
-    get diagnostics v_failed = row_count;
+     where d.webhook_id = p_webhook_id and d.state = 'given_up' and d.occurred_at >= v_since and d.occurred_at < v_until;
+    get diagnostics v_given_up = row_count;
   end if;
-  if v_failed + v_others > 0 then
+  if v_given_up + v_others > 0 then
     perform rowhook._call_lane(v_tenant_id);
   end if;
-  return v_failed + v_others;
+  return v_given_up + v_others;
 end
 $$;
 
@@ -325,7 +325,7 @@ create function rowhook.replay(
   webhook_id uuid,
   since      timestamptz,
   until      timestamptz default null,
-  "only"     text        default 'failed',
+  "only"     text        default 'given_up',
   dry_run    boolean     default false
 )
 returns bigint
@@ -342,9 +342,9 @@ end
 $$;
 
 comment on function rowhook.replay(uuid, timestamptz, timestamptz, text, boolean) is
-  'Sends events in [since, until) to a webhook again, under the same webhook-id, behind what is new: "only" => ''failed'' (attempts ran out), ''missed'' (never delivered) or ''all''. Returns how many; dry_run only counts. Its filter is asked when they are sent.';
+  'Sends events in [since, until) to a webhook again, under the same webhook-id, behind what is new: "only" => ''given_up'' (attempts ran out), ''missed'' (never delivered) or ''all''. Returns how many; dry_run only counts. Its filter is asked when they are sent.';
 
--- Sends one delivery again, now: one that failed, waits (with the rest of its batch), was skipped or succeeded. p_tenant_id null: any tenant.
+-- Sends one delivery again, now: one that was given up, waits (with the rest of its batch), was skipped or succeeded. p_tenant_id null: any tenant.
 create function rowhook._replay_delivery(p_delivery_id uuid, p_tenant_id text)
 returns void
 language plpgsql
@@ -359,7 +359,7 @@ begin
   with moved as (
     update rowhook.webhook_deliveries d
        set state = 'waiting', next_attempt_at = now(),
-           attempt  = case d.state when 'failed' then 0 else d.attempt end,
+           attempt  = case d.state when 'given_up' then 0 else d.attempt end,
            ordered  = d.ordered and d.state = 'waiting',
            batch_id = case d.state when 'waiting' then d.batch_id end
      where (d.delivery_id = p_delivery_id
@@ -440,7 +440,7 @@ end
 $$;
 
 comment on function rowhook.replay_delivery(uuid) is
-  'Sends one delivery again, now, under the same webhook-id: one that failed, waits for its next attempt (with its whole batch), was skipped or succeeded.';
+  'Sends one delivery again, now, under the same webhook-id: one that was given up, waits for its next attempt (with its whole batch), was skipped or succeeded.';
 
 create function rowhook._delete_own(p_webhook_id uuid)
 returns boolean

@@ -18,12 +18,12 @@ interface DeliveryRow {
   attempt: number;
   last_code: string | null;
   occurred_at: Date;
-  /** Infinity: when the delivery before it of the same row is done; null: it has failed for good. */
+  /** Infinity: when the delivery before it of the same row is done; null: it was given up. */
   next_attempt_at: Date | number | null;
   replayed: boolean;
 }
 
-/** What did not finish at once: waiting for its next attempt, or failed for good. */
+/** What did not finish at once: waiting for its next attempt, or given up. */
 export async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Out): Promise<void> {
   const { rows } = await client.query<DeliveryRow>(
     `select delivery_id, webhook_id, webhook_name, tenant_id, event_id, event_type, state, attempt, last_code,
@@ -50,8 +50,8 @@ export async function deliveries(client: pg.Client, options: DeliveriesOptions, 
         row.webhook_name,
         row.tenant_id,
         row.event_type,
-        row.state === 'failed'
-          ? { text: 'failed', style: 'red' }
+        row.state === 'given_up'
+          ? { text: 'given up', style: 'red' }
           : { text: row.replayed ? 'waiting (replay)' : 'waiting', style: 'yellow' },
         row.attempt,
         row.last_code,

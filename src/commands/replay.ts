@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { ageText } from '../age.ts';
 import { UserError } from '../errors.ts';
 import { type Out, progressLine } from '../table.ts';
+import { printNothing, printWaiting, readLeftOut } from './replay-left-out.ts';
 import { daemonRuns, theOne } from './webhook-row.ts';
 
 export interface ReplayOptions {
@@ -25,6 +26,7 @@ export async function replay(client: pg.Client, webhookId: string, options: Repl
   const line = progressLine(out);
   // 200,000 events take 5 to 7 s
   if (!options.json) line.draw(dryRun ? 'counting …' : 'queueing …');
+  const left = await readLeftOut(client, webhookId, range);
   const { rows } = await client
     .query<{ count: string }>('select rowhook.replay($1::uuid, $2::timestamptz, $3::timestamptz, $4, $5) as count', [
       webhookId,
@@ -36,14 +38,20 @@ export async function replay(client: pg.Client, webhookId: string, options: Repl
     .finally(line.clear);
   const count = Number(rows[0]?.count);
   if (options.json) {
-    out.print(JSON.stringify({ webhook_id: webhookId, ...range, [dryRun ? 'would_replay' : 'replayed']: count }));
+    const { waiting } = left;
+    out.print(
+      JSON.stringify({ webhook_id: webhookId, ...range, [dryRun ? 'would_replay' : 'replayed']: count, waiting }),
+    );
   } else if (count === 0) {
-    out.print(`Nothing to replay: no ${only === 'all' ? 'event' : `${only} event`} of that time.`);
+    printNothing(webhookId, only, range, left, out);
+    if (!(await daemonRuns(client)))
+      out.print('No daemon runs: an event that none has read yet is sent once "rowhook start" runs.');
   } else if (dryRun) {
     out.print(`Would send ${events(count)}${await filterNote(client, webhookId, only)}. Nothing was queued.`);
   } else {
     out.print(`Queued ${events(count)} again${await filterNote(client, webhookId, only)}, behind what is new.`);
   }
+  if (!options.json) printWaiting(webhookId, left, out);
   if (count === 0 || dryRun) return;
   if (options.wait) await waitForReplay(client, webhookId, count, options, out);
   else if (!options.json) out.print('"rowhook logs --follow" shows them.');
@@ -123,7 +131,7 @@ async function progress(client: pg.Client, id: string): Promise<{ left: number; 
 
 /** SQL counts by type and time; a filter is asked when an event is sent. */
 async function filterNote(client: pg.Client, id: string, only: string): Promise<string> {
-  if (only === 'failed') return '';
+  if (only === 'given_up') return '';
   const { rowCount } = await client.query(
     'select from rowhook.webhook_configurations where id = $1 and filter is not null',
     [id],

@@ -10,8 +10,8 @@ export interface WebhookStatus {
   name: string | null;
   state: 'active' | 'off' | 'disabled' | 'deleted';
   disabledReason: string | null;
-  parked: number;
-  failed: number;
+  waiting: number;
+  givenUp: number;
   /** Age of the oldest event that waits. */
   oldestSeconds: number | null;
   /** closed: its last attempt failed; null: it is healthy. */
@@ -35,24 +35,26 @@ export interface Status {
   server: string;
   schemaVersion: number | null;
   environment: string | null;
-  /** Of what nobody has read, or waits for another attempt. */
+  /** As rowhook_oldest_undelivered_seconds of the metrics: of what is neither delivered nor parked. */
   oldestUndeliveredSeconds: number | null;
-  parked: number;
-  failed: number;
+  /** Of what is parked: it waits for its next attempt. */
+  oldestWaitingSeconds: number | null;
+  waiting: number;
+  givenUp: number;
   breakersOpen: number;
   webhooks: { active: number; off: number; disabled: number };
   /** Those that run, the oldest first. */
   daemons: DaemonStatus[];
   lanes: LaneLag[];
-  /** Webhooks that something waits for or failed for, that fail, or that rowhook disabled; the worst first. */
+  /** Webhooks that something waits for or was given up for, that fail, or that rowhook disabled; the worst first. */
   troubled: WebhookStatus[];
   slots: Slot[];
   unseen: string[];
 }
 
 interface Totals {
-  parked: number;
-  failed: number;
+  waiting: number;
+  givenUp: number;
   oldestSeconds: number | null;
   breakersOpen: number;
   active: number;
@@ -61,8 +63,8 @@ interface Totals {
 }
 
 const NO_TOTALS: Totals = {
-  parked: 0,
-  failed: 0,
+  waiting: 0,
+  givenUp: 0,
   oldestSeconds: null,
   breakersOpen: 0,
   active: 0,
@@ -91,14 +93,15 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
   const totals = await part('webhooks', () => readTotals(client), NO_TOTALS);
   const troubled = await part('webhooks that fail', () => readTroubled(client, limit + 1), []);
   const slots = await part('slots', () => readSlots(client), []);
-  const ages = [totals.oldestSeconds, ...lanes.map(({ oldestSeconds }) => oldestSeconds)].filter((age) => age !== null);
+  const ages = lanes.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
   return {
     ...server,
     schemaVersion: version,
     environment,
     oldestUndeliveredSeconds: ages.length === 0 ? null : Math.max(...ages),
-    parked: totals.parked,
-    failed: totals.failed,
+    waiting: totals.waiting,
+    givenUp: totals.givenUp,
+    oldestWaitingSeconds: totals.oldestSeconds,
     breakersOpen: totals.breakersOpen,
     webhooks: { active: totals.active, off: totals.off, disabled: totals.disabled },
     daemons,
@@ -137,8 +140,8 @@ async function readDaemons(client: pg.Client): Promise<DaemonStatus[]> {
 async function readTotals(client: pg.Client): Promise<Totals> {
   const { rows } = await client.query<Totals>(
     `select d.*, c.*, h.*
-       from (select count(*) filter (where state = 'waiting')::float8 as parked,
-                    count(*) filter (where state = 'failed')::float8 as failed,
+       from (select count(*) filter (where state = 'waiting')::float8 as waiting,
+                    count(*) filter (where state = 'given_up')::float8 as "givenUp",
                     extract(epoch from clock_timestamp() - min(occurred_at) filter (where state = 'waiting'))::float8 as "oldestSeconds"
                from rowhook.webhook_deliveries) as d,
             (select count(*) filter (where is_active)::int as active,
@@ -153,8 +156,8 @@ async function readTotals(client: pg.Client): Promise<Totals> {
 async function readTroubled(client: pg.Client, limit: number): Promise<WebhookStatus[]> {
   const { rows } = await client.query<WebhookStatus>(
     `with unfinished as (
-       select webhook_id as id, count(*) filter (where state = 'waiting')::float8 as parked,
-              count(*) filter (where state = 'failed')::float8 as failed, min(occurred_at) filter (where state = 'waiting') as oldest
+       select webhook_id as id, count(*) filter (where state = 'waiting')::float8 as waiting,
+              count(*) filter (where state = 'given_up')::float8 as given_up, min(occurred_at) filter (where state = 'waiting') as oldest
          from rowhook.webhook_deliveries group by webhook_id
      ), troubled as (
        select id from unfinished
@@ -163,7 +166,7 @@ async function readTroubled(client: pg.Client, limit: number): Promise<WebhookSt
      )
      select t.id, c.tenant_id, c.name, c.disabled_reason as "disabledReason",
             case when c.id is null then 'deleted' when c.is_active then 'active' when c.disabled_reason is null then 'off' else 'disabled' end as state,
-            coalesce(u.parked, 0) as parked, coalesce(u.failed, 0) as failed,
+            coalesce(u.waiting, 0) as waiting, coalesce(u.given_up, 0) as "givenUp",
             extract(epoch from clock_timestamp() - u.oldest)::float8 as "oldestSeconds",
             case when h.webhook_id is null then null when h.open_until is null then 'closed' when h.open_until > clock_timestamp() then 'open' else 'probing' end as breaker,
             h.failures, greatest(extract(epoch from h.open_until - clock_timestamp()), 0)::float8 as "opensAgainSeconds"
@@ -171,7 +174,7 @@ async function readTroubled(client: pg.Client, limit: number): Promise<WebhookSt
        left join unfinished u on u.id = t.id
        left join rowhook.webhook_configurations c on c.id = t.id
        left join rowhook.webhook_health h on h.webhook_id = t.id
-      order by u.failed desc nulls last, u.parked desc nulls last, t.id
+      order by u.given_up desc nulls last, u.waiting desc nulls last, t.id
       limit $1`,
     [limit],
   );

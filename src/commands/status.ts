@@ -49,7 +49,7 @@ function print(now: Status, limit: number, out: Out): void {
     ['daemons', now.daemons.map(({ name, lanes }) => `${name} (${lanes} lanes)`).join(', ') || 'none'],
     ['behind', behindText(now)],
     ['oldest undelivered', now.oldestUndeliveredSeconds === null ? 'none' : ageText(now.oldestUndeliveredSeconds)],
-    ['parked', `${now.parked} waiting, ${now.failed} failed for good`],
+    ['deliveries', `${waitingText(now)}, ${now.givenUp} given up`],
     [
       'webhooks',
       `${now.webhooks.active} active, ${now.webhooks.off} off, ${now.webhooks.disabled} disabled by rowhook`,
@@ -60,6 +60,11 @@ function print(now: Status, limit: number, out: Out): void {
   printTroubled(now.troubled, limit, out);
   printSlots(now, out);
   for (const unseen of now.unseen) out.print(out.paint('yellow', `\nnot shown: ${unseen}`));
+}
+
+function waitingText({ waiting, oldestWaitingSeconds }: Status): string {
+  const oldest = oldestWaitingSeconds === null ? '' : ` (the oldest for ${ageText(oldestWaitingSeconds)})`;
+  return `${waiting} waiting${oldest}`;
 }
 
 function behindText({ lanes }: Status): string {
@@ -109,7 +114,7 @@ function printTroubled(troubled: readonly WebhookStatus[], limit: number, out: O
   out.print();
   printTable(
     out,
-    ['webhook id', 'tenant', 'name', 'state', 'parked', 'failed', 'oldest', 'breaker'],
+    ['webhook id', 'tenant', 'name', 'state', 'waiting', 'given up', 'oldest', 'breaker'],
     troubled
       .slice(0, limit)
       .map((row) => [
@@ -117,8 +122,8 @@ function printTroubled(troubled: readonly WebhookStatus[], limit: number, out: O
         row.tenant_id,
         row.name,
         stateOf(row),
-        row.parked,
-        row.failed > 0 ? { text: String(row.failed), style: 'red' } : 0,
+        row.waiting,
+        row.givenUp > 0 ? { text: String(row.givenUp), style: 'red' } : 0,
         row.oldestSeconds === null ? '' : ageText(row.oldestSeconds),
         breakerOf(row),
       ]),

@@ -155,9 +155,9 @@ export async function switchWebhook(
 interface Missed {
   missed_since: Date;
   missed: number;
-  failed: number;
+  given_up: number;
   /** When the first of them happened. */
-  failed_since: Date | null;
+  given_up_since: Date | null;
   /** What was written from then on until now was not captured. Null: all of it was. */
   lost_since: Date | null;
 }
@@ -184,16 +184,20 @@ async function missedSince(client: pg.Client, id: string, disabledAt: Date): Pro
   const since = new Date(disabledAt.getTime() - MISSED_EARLIER_MS);
   const { rows } = await client.query<Missed>(
     `select rowhook.replay($1, $2, "only" => 'missed', dry_run => true)::int as missed,
-            count(*)::int as failed, min(occurred_at) as failed_since
-       from rowhook.webhook_deliveries where webhook_id = $1 and state = 'failed'`,
+            count(*)::int as given_up, min(occurred_at) as given_up_since
+       from rowhook.webhook_deliveries where webhook_id = $1 and state = 'given_up'`,
     [id, since],
   );
   const captured = capturedUntil(disabledAt);
   const lost_since = captured.getTime() < Date.now() ? captured : null;
-  return { missed: 0, failed: 0, failed_since: null, ...rows[0], missed_since: since, lost_since };
+  return { missed: 0, given_up: 0, given_up_since: null, ...rows[0], missed_since: since, lost_since };
 }
 
-function printMissed(id: string, { missed_since, missed, failed, failed_since, lost_since }: Missed, out: Out): void {
+function printMissed(
+  id: string,
+  { missed_since, missed, given_up, given_up_since, lost_since }: Missed,
+  out: Out,
+): void {
   out.print(`While it was switched off it missed ${events(missed)} that the outbox still has (7 days).`);
   if (lost_since) {
     const note = `What was written from ${lost_since.toISOString()} until now was not captured for it: it had been off for ${CAPTURED_DAYS} days.`;
@@ -201,7 +205,8 @@ function printMissed(id: string, { missed_since, missed, failed, failed_since, l
   }
   const command = (since: Date, only: string) => `rowhook replay ${id} --since ${since.toISOString()} --only ${only}`;
   if (missed > 0) out.print(`To send what it missed: ${command(missed_since, 'missed')}`);
-  if (failed > 0 && failed_since) out.print(`To send the ${failed} that failed: ${command(failed_since, 'failed')}`);
+  if (given_up > 0 && given_up_since)
+    out.print(`To send the ${given_up} that had been given up: ${command(given_up_since, 'given_up')}`);
 }
 
 export async function rotateSecret(
