@@ -122,7 +122,7 @@ function addSwitch(group: Command, name: 'enable' | 'disable', on: boolean): voi
     async (client, id: string, flags: JsonFlag) => (await webhookCommands()).switchWebhook(client, id, on, flags, out),
   );
   const notes = on
-    ? 'It prints how many events it missed while it was off, and the command that sends them.'
+    ? 'It prints how many events it missed while it was off, and the command that sends them. Of a webhook that is active it\ncloses the breaker: what waits behind it is tried now.'
     : 'Its events are captured for 30 days more, and the outbox keeps each for 7 days: "webhook enable" and "replay" send them.';
   help(command, [`rowhook webhook ${name} 1f0c…`], notes);
 }

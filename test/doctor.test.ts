@@ -119,6 +119,7 @@ describe('a healthy installation has no findings', () => {
           'triggers',
           'muted',
           'daemons',
+          'webhooks',
           'slots',
         ]),
       );

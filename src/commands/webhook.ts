@@ -137,8 +137,10 @@ export async function switchWebhook(
 ): Promise<void> {
   const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
   const disabledAt = before.rows[0]?.disabled_at ?? null;
+  // whoever enables it, also one that is active, wants it tried now: its breaker closes
   const { rows } = await client.query<WebhookRow>(
-    `update rowhook.webhook_configurations
+    `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1)
+     update rowhook.webhook_configurations
         set is_active = $2, disabled_reason = null
       where id = $1
   returning *`,

@@ -11,6 +11,7 @@ import { schema } from './schema.ts';
 import { server } from './server.ts';
 import { longTransactions, preparedTransactions } from './transactions.ts';
 import { triggers } from './triggers.ts';
+import { webhooks } from './webhooks.ts';
 
 /** These ask PostgreSQL alone. */
 const OF_THE_SERVER: Readonly<Record<string, Check>> = {
@@ -25,6 +26,7 @@ const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   triggers,
   muted,
   daemons,
+  webhooks,
   slots: ring,
   'capture cost': captureCost,
 };

@@ -1,0 +1,105 @@
+/** Webhooks that rowhook disabled, whose breaker is open, or of which every attempt has failed for a while. */
+import type pg from 'pg';
+import { printable } from '../table.ts';
+import { type Examination, type Finding, fine, type Remark } from './remark.ts';
+
+/** Findings of one kind. Of 10,000 webhooks that fail nobody reads a line each. */
+const LISTED_MAX = 5;
+
+/** The first retries come after 5 s and 5 min: a webhook that got over it has succeeded since. */
+const FAILING_SECONDS = 600;
+
+interface Failing {
+  id: string;
+  name: string;
+  tenantId: string;
+  since: Date;
+  reason: string | null;
+  failures: number;
+  /** Of its kind, with those that are not listed. */
+  total: number;
+}
+
+interface Kind {
+  sql: string;
+  finding(webhook: Failing): Finding;
+  /** Of those that are not listed. */
+  more: string;
+}
+
+const HEALTH = `select c.id, c.name, c.tenant_id as "tenantId", h.failing_since as since, null as reason, h.failures
+   from rowhook.webhook_health h
+   join rowhook.webhook_configurations c on c.id = h.webhook_id
+  where c.is_active`;
+
+const KINDS: readonly Kind[] = [
+  {
+    sql: `select id, name, tenant_id as "tenantId", disabled_at as since, disabled_reason as reason, 0 as failures
+            from rowhook.webhook_configurations
+           where not is_active and disabled_reason is not null`,
+    finding: (webhook) => ({
+      kind: 'warning',
+      what: `${nameOf(webhook)} was disabled by rowhook at ${webhook.since.toISOString()}: ${printable(webhook.reason ?? '')}`,
+      why: 'Nothing is sent to it. Its events are captured for 30 days from then on, and each is kept for 7 days.',
+      mend: `rowhook webhook enable ${webhook.id}   # once its receiver is well; it prints the command that sends what it missed`,
+    }),
+    more: 'were disabled by rowhook',
+  },
+  {
+    sql: `${HEALTH} and h.open_until is not null`,
+    finding: (webhook) => ({
+      kind: 'warning',
+      what: `${nameOf(webhook)} has an open breaker: ${attemptsOf(webhook)}`,
+      why: 'Its events are parked, and one attempt probes every 10 minutes at most. Other webhooks are not affected.',
+      mend: lookAndEnable(webhook),
+    }),
+    more: 'have an open breaker',
+  },
+  {
+    sql: `${HEALTH} and h.open_until is null and h.failing_since < clock_timestamp() - make_interval(secs => ${FAILING_SECONDS})`,
+    finding: (webhook) => ({
+      kind: 'warning',
+      what: `${nameOf(webhook)} fails all the time: ${attemptsOf(webhook)}`,
+      why: 'Its deliveries wait for their next attempt, and are given up once their attempts have run out.',
+      mend: lookAndEnable(webhook),
+    }),
+    more: 'fail all the time',
+  },
+];
+
+export async function webhooks({ client }: Examination): Promise<Remark[]> {
+  const remarks: Remark[] = [];
+  for (const kind of KINDS) remarks.push(...(await remarksOf(client, kind)));
+  return remarks.length > 0 ? remarks : [fine('no webhook is disabled by rowhook, and none fails all the time')];
+}
+
+/** Those that fail for longest come first. */
+async function remarksOf(client: pg.ClientBase, { sql, finding, more }: Kind): Promise<Remark[]> {
+  const { rows } = await client.query<Failing>(
+    `select *, count(*) over ()::int as total from (${sql}) as w order by since, id limit ${LISTED_MAX}`,
+  );
+  const total = rows[0]?.total ?? 0;
+  const remarks: Remark[] = rows.map(finding);
+  if (total > rows.length) {
+    remarks.push({
+      kind: 'warning',
+      what: `${total - rows.length} more webhooks ${more}`,
+      why: `Listed are the ${LISTED_MAX} that have been so for longest.`,
+      mend: `rowhook status --limit ${total}`,
+    });
+  }
+  return remarks;
+}
+
+function nameOf({ id, name, tenantId }: Failing): string {
+  return `webhook ${id} (${printable(name)}, tenant ${printable(tenantId)})`;
+}
+
+function attemptsOf({ failures, since }: Failing): string {
+  const count = failures === 1 ? '1 attempt has' : `${failures} attempts have`;
+  return `${count} failed since ${since.toISOString()}, and none has succeeded`;
+}
+
+function lookAndEnable({ id }: Failing): string {
+  return `rowhook logs --webhook ${id} --status failed --limit 1   # says why; once its receiver is well: rowhook webhook enable ${id}`;
+}
