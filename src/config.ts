@@ -43,7 +43,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--database-url <url>',
     fallback: '',
     parse: databaseUrl,
-    help: 'the database, as a postgres:// URL that works in psql',
+    help: 'the database, as psql takes it: postgres://user@host/app, or host=… dbname=app; as a flag, others can read a password in ps',
   },
   {
     name: 'environment',

@@ -5,6 +5,9 @@
  * the broken connection then shows at the next query.
  */
 import pg from 'pg';
+import { requireBinding } from './connection/binding.ts';
+import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem } from './connection/reach.ts';
+import { firstServer, readTarget } from './connection/target.ts';
 import { explainDatabaseError } from './errors.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -41,9 +44,6 @@ export function sessionsOf(wake: 'notify' | 'poll'): Sessions {
 /** For those that may wait for locks or look at millions of rows: spread into the query. */
 export const PATIENT = { query_timeout: 600_000 };
 
-/** Finds a peer that vanished without a word, such as a failed-over primary, before the kernel's two hours. */
-const KEEP_ALIVE_AFTER_MS = 30_000;
-
 export interface PoolOptions {
   applicationName: string;
   max: number;
@@ -58,42 +58,83 @@ export interface PoolOptions {
  * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Statements may take as
  * long as the role's own settings say.
  */
-export function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
-  return open(databaseUrl, connectionConfig(databaseUrl, applicationName));
-}
-
-/** The same for one of a daemon's connections: its statements may take QUERY_MS_MAX. */
-export async function connectDaemon(
-  databaseUrl: string,
-  applicationName: string,
-  sessions: Sessions,
-): Promise<pg.Client> {
-  const config = { ...connectionConfig(databaseUrl, applicationName), query_timeout: QUERY_MS_MAX };
-  const client = await open(databaseUrl, config);
-  if (sessions === 'own') await client.query(NO_TIMEOUTS);
-  else dropNames(client);
-  return client;
-}
-
-async function open(databaseUrl: string, config: pg.ClientConfig): Promise<pg.Client> {
+export async function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
   try {
-    const client = new pg.Client(config);
-    client.on('error', () => {});
-    await client.connect();
-    return client;
+    return await reach(databaseUrl, (config) => open(config, applicationName));
   } catch (error) {
     throw explainDatabaseError(error, databaseUrl);
   }
 }
 
+/** The same for one of a daemon's connections, on the server that the others are on: its statements may take QUERY_MS_MAX. */
+export async function connectDaemon(
+  databaseUrl: string,
+  applicationName: string,
+  sessions: Sessions,
+): Promise<pg.Client> {
+  try {
+    const config = await locate(databaseUrl);
+    const client = await open({ ...config, query_timeout: QUERY_MS_MAX }, applicationName);
+    await checkSession(databaseUrl, client);
+    if (sessions === 'own') await client.query(NO_TIMEOUTS);
+    else dropNames(client);
+    return client;
+  } catch (error) {
+    forget(databaseUrl);
+    throw explainDatabaseError(error, databaseUrl);
+  }
+}
+
+async function open(config: ServerConfig, applicationName: string): Promise<pg.Client> {
+  const client = new pg.Client({ application_name: applicationName, ...config });
+  client.on('error', () => {});
+  if (config.requiresBinding) requireBinding(client);
+  try {
+    await client.connect();
+  } catch (error) {
+    // what fails on our side, such as a missing password, leaves the socket open, and the process with it
+    client.end().catch(() => {});
+    throw error;
+  }
+  return client;
+}
+
+/** How to connect to the server that the daemon's connections are on, which is looked for where none is known. */
+export async function locate(databaseUrl: string): Promise<ServerConfig> {
+  if (!pinned(databaseUrl))
+    await reach(databaseUrl, (config) => open(config, 'rowhook')).then((client) => client.end());
+  return pinnedConfig(databaseUrl);
+}
+
+function pinnedConfig(databaseUrl: string): ServerConfig {
+  const target = readTarget(databaseUrl);
+  return configOf(target, pinned(databaseUrl) ?? firstServer(target));
+}
+
+/** A server that was the primary may be back as a standby. */
+async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise<void> {
+  const problem = await sessionProblem(client, readTarget(databaseUrl).sessionAttrs);
+  if (problem === null) return;
+  forget(databaseUrl);
+  throw new Error(`the server ${problem}, which it was not before`);
+}
+
 /** A daemon's pool of at most `max` connections, opened as they are needed. */
 export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
   const { applicationName, max, sessions, settings, onError = () => {} } = options;
-  const pool = new pg.Pool({
-    ...connectionConfig(databaseUrl, applicationName),
+  class Client extends pg.Client {
+    constructor() {
+      const config = pinnedConfig(databaseUrl);
+      super({ application_name: applicationName, ...config, query_timeout: QUERY_MS_MAX });
+      if (config.requiresBinding) requireBinding(this);
+    }
+  }
+  const pool = new ServerPool(databaseUrl, {
+    Client,
     max,
-    query_timeout: QUERY_MS_MAX,
+    connectionTimeoutMillis: readTarget(databaseUrl).connectTimeoutMs,
     onConnect: async (client) => {
+      await checkSession(databaseUrl, client);
       if (sessions === 'lent') return dropNames(client);
       await client.query(NO_TIMEOUTS);
       if (settings) await client.query(settings);
@@ -104,6 +145,39 @@ export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
   pool.on('connect', (client) => client.on('error', onError));
   return pool;
 }
+
+/** A pool whose connections all go to the server that is pinned for this connection string. */
+class ServerPool extends pg.Pool {
+  readonly #databaseUrl: string;
+
+  constructor(databaseUrl: string, config: pg.PoolConfig) {
+    super(config);
+    this.#databaseUrl = databaseUrl;
+  }
+
+  override connect(): Promise<pg.PoolClient>;
+  override connect(callback: PoolCallback): void;
+  override connect(callback?: PoolCallback): Promise<pg.PoolClient> | undefined {
+    if (callback === undefined) return this.#connect();
+    this.#connect().then(
+      (client) => callback(undefined, client, client.release.bind(client)),
+      (error) => callback(error, undefined, () => {}),
+    );
+    return undefined;
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    if (!pinned(this.#databaseUrl)) await locate(this.#databaseUrl);
+    try {
+      return await super.connect();
+    } catch (error) {
+      forget(this.#databaseUrl);
+      throw error;
+    }
+  }
+}
+
+type PoolCallback = Parameters<pg.Pool['connect']>[0];
 
 /** A statement that was prepared in one session is unknown in the next one, or is somebody else's: nothing is prepared by name. */
 function dropNames(client: pg.ClientBase): void {
@@ -133,33 +207,16 @@ export async function withClient<T>(
 }
 
 /**
- * Where a database listens: as the client reached it, and as the server says, which is somewhere else behind a pooler or a
- * port mapping. A host that begins with / is a socket directory of this machine.
+ * Where a database listens: at every host of the connection string, one of which may be the primary next, as the client
+ * reached it, and as the server says, which is somewhere else behind a pooler or a port mapping. A host that begins with /
+ * is a socket directory of this machine.
  */
-export async function endpointsOf(client: pg.Client): Promise<{ host: string; port: number }[]> {
+export async function endpointsOf(client: pg.Client, databaseUrl: string): Promise<{ host: string; port: number }[]> {
   const { rows } = await client.query(
     "select host(inet_server_addr()) as host, coalesce(inet_server_port(), current_setting('port')::int) as port",
   );
   const [server] = rows;
   const reached = { host: client.host, port: client.port };
-  return server.host === null ? [reached, { host: reached.host, port: server.port }] : [reached, server];
-}
-
-function connectionConfig(databaseUrl: string, applicationName: string): pg.ClientConfig {
-  return {
-    connectionString: libpqMeaning(databaseUrl),
-    application_name: applicationName,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-  };
-}
-
-/**
- * node-postgres 8 reads sslmode=require as verify-full and says so on stderr. The URL that a managed service hands out
- * works in psql; it has to work here, and to mean the same.
- */
-export function libpqMeaning(databaseUrl: string): string {
-  const isLibpqs = /[?&]sslmode=(prefer|require|verify-ca)(&|$)/.test(databaseUrl);
-  return isLibpqs && !/[?&]uselibpqcompat=/.test(databaseUrl) ? `${databaseUrl}&uselibpqcompat=true` : databaseUrl;
+  const named = readTarget(databaseUrl).hosts.map(({ name, address, port }) => ({ host: address ?? name, port }));
+  return [...named, reached, { host: server.host ?? reached.host, port: server.port }];
 }

@@ -2,6 +2,8 @@
  * What a person at the terminal reads: a clear sentence with the remedy (subject, verdict, remedy), never a stack, never a
  * password. Anything that is not a UserError is a bug of ours and keeps its stack.
  */
+import { NoHost } from './connection/reach.ts';
+import { displayDatabase } from './connection/target.ts';
 import { RULES } from './rules.ts';
 
 /** Exit code 1: it failed. Exit code 2: it was asked for wrongly. */
@@ -73,22 +75,34 @@ const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
     /Connection terminated|not queryable/,
     (_, database) => `${database} closed the connection: look into its log, then try again`,
   ],
+  [/^The password file /, ({ message }) => message],
+  [
+    /channel binding/i,
+    ({ message }, database) => `${database}: ${message}: write channel_binding=prefer, or ask its host`,
+  ],
   [
     /client password must be/,
     (_, database) => `${database} asks for a password: put one into DATABASE_URL, or set PGPASSWORD`,
   ],
   [/does not support SSL/, (_, database) => `${database} speaks no TLS: write sslmode=disable in DATABASE_URL`],
-  [/sslmode=verify-ca requires/, () => 'DATABASE_URL: sslmode=verify-ca needs a CA: add sslrootcert=/path/to/ca.pem'],
 ];
 
 const TLS_CODE = /CERT|^UNABLE_TO_|^ERR_TLS|^ERR_SSL|^EPROTO$/;
 
 /** A UserError for what a person can put right, and the error itself for everything else. */
 export function explainDatabaseError(thrown: unknown, databaseUrl: string): Error {
+  if (!(thrown instanceof NoHost)) return explain(thrown, displayDatabase(databaseUrl));
+  const sentences = thrown.failures.map(({ at, error }) =>
+    error instanceof Error ? withoutPeriod(explain(error, at).message) : `${at} ${error}`,
+  );
+  return new UserError(`${sentences.join('; ')}.`, 1, { cause: thrown });
+}
+
+/** `database` stands for the one that was spoken to. */
+function explain(thrown: unknown, database: string): Error {
   const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as CodedError;
   if (error instanceof UserError) return error;
   const code = error.code ?? '';
-  const database = displayDatabase(databaseUrl);
   const because = (sentence: string) => new UserError(`${sentence}.`, inputIsWrong(code) ? 2 : 1, { cause: error });
 
   // PL/pgSQL's RAISE: our own functions speak in the same manner, with the remedy as the hint.
@@ -96,8 +110,8 @@ export function explainDatabaseError(thrown: unknown, databaseUrl: string): Erro
     const sentences = [error.message, error.hint].filter((text) => text !== undefined && text !== '');
     return because(sentences.map((text) => withoutPeriod(text ?? '')).join('. '));
   }
-  const explain = BY_CODE[code] ?? BY_TEXT.find(([pattern]) => code === '' && pattern.test(error.message))?.[1];
-  if (explain) return because(explain(error, database));
+  const sentence = BY_CODE[code] ?? BY_TEXT.find(([pattern]) => code === '' && pattern.test(error.message))?.[1];
+  if (sentence) return because(sentence(error, database));
   if (TLS_CODE.test(code)) {
     return because(
       `${database}: its certificate is not trusted (${error.message}): add sslrootcert=/path/to/ca.pem to DATABASE_URL`,
@@ -109,19 +123,6 @@ export function explainDatabaseError(thrown: unknown, databaseUrl: string): Erro
     return because(`${database}: ${error.message} (SQLSTATE ${code})${hint}`);
   }
   return error;
-}
-
-/** `database "app" at db.example.com:5432`: what tells two databases apart, without user or password. */
-export function displayDatabase(databaseUrl: string): string {
-  try {
-    // A URL with a user and no host (a socket directory follows as ?host=) is one to libpq and none to WHATWG.
-    const url = new URL(databaseUrl.replace('@/', '@_/'));
-    const host = url.searchParams.get('host') || url.hostname.replace(/^_$/, '') || 'localhost';
-    const name = decodeURIComponent(url.pathname.slice(1) || url.username);
-    return `database "${name}" at ${decodeURIComponent(host)}:${url.searchParams.get('port') || url.port || '5432'}`;
-  } catch {
-    return 'the database';
-  }
 }
 
 function undefinedObject({ message }: CodedError, database: string): string {

@@ -6,7 +6,7 @@
  * starts over.
  */
 import pgListen from 'pg-listen';
-import { libpqMeaning } from './db.ts';
+import { locate } from './db.ts';
 
 const CHANNEL = 'rowhook';
 const HEARTBEAT_MS = 5_000;
@@ -30,8 +30,8 @@ export async function listen(
   let hears = false;
   const subscriber = pgListen.default(
     {
-      connectionString: libpqMeaning(databaseUrl),
       application_name: 'rowhook listen',
+      ...(await locate(databaseUrl)),
       connectionTimeoutMillis: HEARTBEAT_MS,
       // what makes the heartbeat fail instead of waiting for ever
       query_timeout: HEARTBEAT_MS,

@@ -148,7 +148,7 @@ export class Session {
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
       if (this.#sessions === 'own') await orFail(reader.query(READER_SETTINGS));
-      this.#databaseEndpoints = await orFail(endpointsOf(reader));
+      this.#databaseEndpoints = await orFail(endpointsOf(reader, settings.databaseUrl));
       const pipeline = new Pipeline({
         ...this.#options,
         pool: this.#pool,

@@ -1,22 +1,13 @@
 /** Parsers of what settings and flags are given. Each throws an Error whose message is a verdict: `is not …: remedy`. */
 import { isIP } from 'node:net';
+import { readTarget } from './connection/target.ts';
 
 /** What Kubernetes gives `ROWHOOK_PORT`, or `ROWHOOK_HTTP_PORT`, when a Service has that name. */
 export const SERVICE_LINK_VALUE = /^(tcp|udp|sctp):\/\//;
 
-/** Those of libpq, without allow, which node-postgres does not know; no-verify is its own. */
-const SSL_MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify'];
-
+/** What libpq takes, as far as rowhook can do it: readTarget says what it cannot. */
 export function databaseUrl(text: string): string {
-  if (!/^postgres(ql)?:\/\//.test(text)) throw new Error('is not a URL that begins with postgres:// or postgresql://');
-  const sslMode = /[?&]sslmode=([^&]*)/.exec(text)?.[1];
-  if (sslMode !== undefined && !SSL_MODES.includes(sslMode)) {
-    throw new Error(`has sslmode=${sslMode}, which is none of ${SSL_MODES.join(', ')}`);
-  }
-  // A socket directory is given as ?host=/run/postgresql, with no host in the URL, which WHATWG refuses after a user name.
-  if (!URL.canParse(text.replace('@/', '@socket/'))) {
-    throw new Error('is not a valid URL: write special characters of the password percent-encoded, such as %23 for #');
-  }
+  readTarget(text);
   return text;
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { readSettings, SETTINGS } from '../src/config.ts';
-import { displayDatabase, UserError } from '../src/errors.ts';
+import { displayDatabase } from '../src/connection/target.ts';
+import { UserError } from '../src/errors.ts';
 
 const DATABASE_URL = 'postgres://app:hunter2@localhost:5432/app';
 
@@ -115,15 +116,47 @@ describe('readSettings', () => {
     'postgres:///app?host=/run/postgresql',
     'postgres://app@/app?host=/run/postgresql',
     'postgresql://app@[::1]:5432/app?sslmode=verify-full',
+    'postgres://app:hunter2#x@localhost/app?sslmode=allow',
+    'postgresql://h1:5432,[::1]:5433,h3/app?target_session_attrs=read-write&load_balance_hosts=random',
+    'postgres://app@localhost/app?sslmode=require&channel_binding=require&gssencmode=prefer',
+    "host=localhost,db.example.com port=5432 password='a \\\\ \\' quote' dbname = app",
   ])('takes %s for a database', (url) => {
     expect(readSettings({ databaseUrl: url }, {}).databaseUrl).toBe(url);
   });
 
   test.each([
     ['mysql://app:hunter2@localhost/app', 'postgres://'],
-    ['host=localhost password=hunter2', 'postgres://'],
+    ['hunter2', 'not of the form host=localhost dbname=app'],
+    ["host=localhost password='hunter2", 'not of the form host=localhost dbname=app'],
     ['postgres://app:hunter2#x@localhost:x/app', '%23'],
-    ['postgres://app:hunter2@localhost/app?sslmode=allow', 'sslmode=allow, which is none of disable, prefer'],
+    ['postgres://app:hunter2/x@localhost/app', '%23 for # and %2F for /'],
+    ['postgres://app:hunter2@localhost:1:2/app', 'is not a valid URL'],
+    ['postgres://app:hunter2@::1/app', 'an IPv6 address in brackets'],
+    ['postgres://app:hunter2@localhost:0/app', 'a port that is not a number from 1 to 65535'],
+    ['postgres://app:hunter2@localhost/app?host=a,b&port=1,2,3', 'has 2 hosts and 3 ports'],
+    ['postgres://app:hunter2@a,b/app?hostaddr=127.0.0.1', 'has 2 hosts and 1 addresses in hostaddr'],
+    ['postgres://app:hunter2%@localhost/app', 'has a % that begins no percent-encoded character'],
+    ['postgres://app:hunter2@localhost/app?sslmode', 'not of the form name=value'],
+    ['postgres://app:hunter2@localhost/app?sslmode=all', 'sslmode=all, which is none of disable, allow, prefer'],
+    ['postgres://app:hunter2@localhost/app?sslmode=verify-ca', 'which needs a CA: add sslrootcert=/path/to/ca.pem'],
+    ['postgres://app:hunter2@localhost/app?sslmode=require&sslrootcert=system', 'write sslmode=verify-full'],
+    ['postgres://app:hunter2@localhost/app?sslnegotiation=direct', 'write sslmode=require'],
+    ['postgres://app:hunter2@localhost/app?gssencmode=require', 'gssencmode=require, which is none of'],
+    [
+      'postgres://app:hunter2@localhost/app?target_session_attrs=master',
+      'target_session_attrs=master, which is none of',
+    ],
+    ['postgres://app:hunter2@localhost/app?connect_timeout=soon', 'connect_timeout=soon, which is not a number'],
+    [
+      'postgres://app:hunter2@localhost/app?keepalives_count=3',
+      'has "keepalives_count", which rowhook does not support',
+    ],
+    ['postgres://app:hunter2@localhost/app?require_auth=none', 'has "require_auth", which rowhook does not support'],
+    [
+      'postgres://app:hunter2@localhost/app?schema=public',
+      'has "schema", which is not a connection parameter of libpq',
+    ],
+    ['host=localhost password=hunter2 hsot=x', 'has "hsot", which is not a connection parameter of libpq'],
   ])('refuses %s without printing its password', (url, remedy) => {
     const message = problemsOf({}, { DATABASE_URL: url });
     expect(message).toContain(remedy);
@@ -147,7 +180,9 @@ test.each([
   ['postgres://app:hunter2@db.example.com/shop?sslmode=require', 'database "shop" at db.example.com:5432'],
   ['postgres://app:hunter2@[::1]:6000', 'database "app" at [::1]:6000'],
   ['postgres://app@/shop?host=/run/postgresql', 'database "shop" at /run/postgresql:5432'],
-  ['postgres:///shop?password=hunter2', 'database "shop" at localhost:5432'],
+  ['postgres:///shop?password=hunter2&port=5999', 'database "shop" at localhost:5999'],
+  ['postgres://app:hunter2@a,b:6000/shop', 'database "shop" at a:5432, b:6000'],
+  ['host=a,b port=6000 dbname=shop password=hunter2', 'database "shop" at a:6000, b:6000'],
   ['postgres://app:hunter2@a,b:x/shop', 'the database'],
 ])('%s is shown as %s', (url, shown) => {
   expect(displayDatabase(url)).toBe(shown);

@@ -353,7 +353,18 @@ describe('a primary that is lost under load', () => {
     onTestFinished(() => database.drop());
     const scene = await Scene.start(database);
     onTestFinished(() => scene.close());
-    await scene.daemon().tookLanes();
+    // one daemon knows the address that moves, and one knows both servers
+    const hosts = `${hostname}:${standby.embedded.port},${hostname}:${primary.embedded.port}`;
+    const both = standby.database.daemonUrl.replace(/@[^/]*/, `@${hosts}`);
+    const daemons = [scene.daemon(), scene.daemon({ DATABASE_URL: `${both}?target_session_attrs=read-write` })];
+    const share = (on: TestDatabase) =>
+      waitUntil('both hold their share of the lanes', async () => {
+        const [row] = await on.query<{ owners: number; lanes: number }>(
+          'select count(distinct owner)::int as owners, count(*)::int as lanes from rowhook.webhook_lane_owners',
+        );
+        return row?.owners === daemons.length && row.lanes === 16;
+      });
+    await share(primary.database);
     await scene.newRows(300);
 
     const refused = await rowhook(['start'], {
@@ -371,6 +382,7 @@ describe('a primary that is lost under load', () => {
     address.port = standby.embedded.port;
     await standby.database.query('select pg_promote()');
     await scene.healed();
+    await share(standby.database);
     await scene.settle('a standby promoted', { crashes: 1 });
   });
 });

@@ -1,0 +1,86 @@
+/** The files that libpq reads beside the connection string: where they are, the service file, and the password file. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { checkParameter } from './parameters.ts';
+import type { Given } from './parse.ts';
+
+const isWindows = process.platform === 'win32';
+
+/** A file of this user: in the home directory, on Windows in %APPDATA%\postgresql. */
+export function userFile(name: string, windowsName = name): string {
+  return isWindows ? join(process.env.APPDATA ?? '.', 'postgresql', windowsName) : join(homedir(), name);
+}
+
+/** A service file: that of this user, or else that of the machine, which libpq has compiled in and PGSYSCONFDIR names. */
+export function readService(service: string, file: string | undefined, env: NodeJS.ProcessEnv): Given {
+  const machines = env.PGSYSCONFDIR
+    ? [join(env.PGSYSCONFDIR, 'pg_service.conf')]
+    : ['/etc/postgresql-common/pg_service.conf'];
+  const files = [file ?? userFile('.pg_service.conf'), ...machines].filter((name) => name === file || existsSync(name));
+  for (const name of files) {
+    const given = serviceOf(readText(name), service, name);
+    if (given) return given;
+  }
+  const looked = files.length > 0 ? files.join(' and ') : userFile('.pg_service.conf');
+  throw new Error(`names the service "${service}", which is not in ${looked}: add it there, or set PGSERVICEFILE`);
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new Error(`names the service file ${file}, which cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+function serviceOf(text: string, service: string, file: string): Given | undefined {
+  let given: Given | undefined;
+  for (const [index, line] of text
+    .split(/\r?\n/)
+    .map((raw) => raw.trim())
+    .entries()) {
+    if (line === '' || line.startsWith('#')) continue;
+    if (line.startsWith('[')) {
+      if (given) return given;
+      if (line === `[${service}]`) given = new Map();
+    } else if (given) {
+      const at = `${file}, line ${index + 1}`;
+      const [, name = '', value = ''] = /^([^=]*)=(.*)$/.exec(line) ?? [];
+      if (name === '') throw new Error(`names the service "${service}", and ${at} is not of the form name=value`);
+      if (name === 'service')
+        throw new Error(`names the service "${service}", and ${at} names another: remove that line`);
+      checkParameter(name, value, at);
+      if (!given.has(name)) given.set(name, value); // of two, libpq takes the first
+    }
+  }
+  return given;
+}
+
+export interface PasswordFor {
+  host: string;
+  port: number;
+  database: string;
+  user: string;
+}
+
+/** The password of the first line that fits: `host:port:database:user:password`, in which * fits everything. */
+export function passwordOf(file: string | undefined, wanted: PasswordFor): string | undefined {
+  const path = file ?? userFile('.pgpass', 'pgpass.conf');
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat?.isFile()) return undefined;
+  if (!isWindows && stat.mode & 0o077) {
+    throw new Error(`The password file ${path} may be read by others, so it is not used: run "chmod 0600 ${path}"`);
+  }
+  const host = wanted.host.startsWith('/') ? [wanted.host, 'localhost'] : [wanted.host];
+  const fields = [host, [String(wanted.port)], [wanted.database], [wanted.user]];
+  for (const line of readFileSync(path, 'utf8').split(/\r?\n/)) {
+    if (line.startsWith('#')) continue;
+    // a colon or a backslash of a field stands behind a backslash; the password goes to the end of the line
+    const parts = /^((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):(.*)$/.exec(line)?.slice(1);
+    const [password, ...found] = parts?.map((part) => part.replace(/\\(.)/g, '$1')).reverse() ?? [];
+    const fits = found.reverse().every((part, index) => part === '*' || fields[index]?.includes(part));
+    if (parts && fits && password) return password;
+  }
+  return undefined;
+}

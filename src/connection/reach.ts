@@ -1,0 +1,185 @@
+/**
+ * Finds a server that will do, as libpq does: host by host, with and without TLS as sslmode says, until one has what
+ * target_session_attrs asks for.
+ *
+ * A daemon's session lives on one server: its pool, reader and listener all go where the first of them was led. So what was
+ * found is kept for each connection string, until a connection to it fails or is not what it was any more. After a
+ * failover the old primary's connections break, the session ends, and the next one looks for the primary again.
+ */
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import type pg from 'pg';
+import { passwordOf } from './files.ts';
+import type { SessionAttrs } from './parameters.ts';
+import { displayOn, type Host, readTarget, type Server, type Target } from './target.ts';
+import { encryptions, tlsOptions } from './tls.ts';
+
+/** No host of several will do. */
+export class NoHost extends Error {
+  /** Why, for each: an error of connecting, or a sentence. */
+  readonly failures: readonly Failure[];
+
+  constructor(failures: readonly Failure[]) {
+    super(failures.map(({ at, error }) => `${at}: ${error instanceof Error ? error.message : error}`).join('; '));
+    this.name = 'NoHost';
+    this.failures = failures;
+  }
+}
+
+export interface Failure {
+  readonly at: string;
+  readonly error: unknown;
+}
+
+export interface ServerConfig extends pg.ClientConfig {
+  /** See binding.ts. */
+  readonly requiresBinding: boolean;
+}
+
+type Connect = (config: ServerConfig) => Promise<pg.Client>;
+
+const found = new Map<string, Server>();
+
+/** Where the last connection of this string was led; undefined: it is to be looked for. */
+export function pinned(databaseUrl: string): Server | undefined {
+  return found.get(databaseUrl);
+}
+
+export function forget(databaseUrl: string): void {
+  found.delete(databaseUrl);
+}
+
+/** Tries everything, and leaves the server pinned that it connected to. */
+export async function reach(databaseUrl: string, connect: Connect): Promise<pg.Client> {
+  const target = readTarget(databaseUrl);
+  const failures: Failure[] = [];
+  for (const attrs of passes(target.sessionAttrs)) {
+    failures.length = 0;
+    for (const host of await addressed(target, failures)) {
+      try {
+        const { client, server } = await connectHost(target, host, connect);
+        const problem = await sessionProblem(client, attrs).catch((error: Error) => error);
+        if (problem === null) {
+          found.set(databaseUrl, server);
+          return client;
+        }
+        await client.end().catch(() => {});
+        failures.push({ at: displayOn(target.database, [host]), error: problem });
+      } catch (error) {
+        failures.push({ at: displayOn(target.database, [host]), error });
+        // the same credentials would be refused by every host, as often as they are tried
+        if (/^(28|3D)/.test(codeOf(error))) break;
+      }
+    }
+  }
+  throw failures.length === 1 && failures[0]?.error instanceof Error ? failures[0].error : new NoHost(failures);
+}
+
+/** prefer-standby looks for a standby first, and then takes what there is. */
+function passes(attrs: SessionAttrs): SessionAttrs[] {
+  return attrs === 'prefer-standby' ? ['standby', 'any'] : [attrs];
+}
+
+/**
+ * A name may stand for several servers, of which one is the primary: each of its addresses is tried. Where any will do, Node
+ * chooses among them by itself.
+ */
+async function addressed({ hosts, sessionAttrs, shuffleHosts }: Target, failures: Failure[]): Promise<Host[]> {
+  if (sessionAttrs === 'any' && !shuffleHosts) return [...hosts];
+  const all: Host[] = [];
+  for (const host of hosts) {
+    if (host.address !== undefined || host.name.startsWith('/') || isIP(host.name) !== 0) {
+      all.push(host);
+      continue;
+    }
+    try {
+      const addresses = await lookup(host.name, { all: true });
+      all.push(...addresses.map(({ address }) => ({ ...host, address })));
+    } catch (error) {
+      failures.push({ at: displayOn('', [host]), error });
+    }
+  }
+  if (!shuffleHosts) return all;
+  return all
+    .map((host) => ({ host, rank: Math.random() }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ host }) => host);
+}
+
+async function connectHost(
+  target: Target,
+  host: Host,
+  connect: Connect,
+): Promise<{ client: pg.Client; server: Server }> {
+  const failed: unknown[] = [];
+  for (const encrypted of encryptions(target.tls, host)) {
+    try {
+      return { client: await connect(configOf(target, { host, encrypted })), server: { host, encrypted } };
+    } catch (error) {
+      failed.push(error);
+      if (!mayDependOnTls(error)) break;
+    }
+  }
+  // what the server itself says explains more than that it speaks no TLS
+  throw failed.findLast((error) => isSqlState(codeOf(error))) ?? failed.at(-1);
+}
+
+/** pg_hba.conf may ask for TLS, or refuse it (28000). No other way of speaking finds a host that is not there. */
+function mayDependOnTls(error: unknown): boolean {
+  const code = codeOf(error);
+  if (isSqlState(code)) return code === '28000';
+  return (
+    !/^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|ENOENT|EACCES)$/.test(code) &&
+    !/timeout/.test(String(error))
+  );
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string } | null)?.code ?? '';
+}
+
+function isSqlState(code: string): boolean {
+  return /^[0-9A-Z]{5}$/.test(code) && code !== 'EPIPE';
+}
+
+/** What a session lacks, in words that follow the name of its server; null: nothing. */
+export async function sessionProblem(client: pg.ClientBase, attrs: SessionAttrs): Promise<string | null> {
+  if (attrs === 'any' || attrs === 'prefer-standby') return null;
+  const { rows } = await client.query({
+    text: "select pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as readonly",
+    query_timeout: 10_000,
+  } as pg.QueryConfig);
+  const [{ standby, readonly }] = rows as [{ standby: boolean; readonly: boolean }];
+  if (attrs === 'primary') return standby ? 'is a hot standby' : null;
+  if (attrs === 'standby') return standby ? null : 'is no standby';
+  if (attrs === 'read-write') return readonly ? 'is read-only' : null;
+  return readonly ? null : 'is not read-only';
+}
+
+/** The same with everything that node-postgres would otherwise look for in the environment. */
+export function configOf(target: Target, { host, encrypted }: Server): ServerConfig {
+  const { user, database, password, tls } = target;
+  const wanted = { host: host.name, port: host.port, database, user };
+  return {
+    host: host.address ?? host.name,
+    port: host.port,
+    user,
+    database,
+    password: password ?? (() => passwordFromFile(target.passfile, wanted)),
+    ssl: encrypted && tlsOptions(tls, host),
+    ...(encrypted && tls.direct && { sslnegotiation: 'direct' as const }),
+    ...(target.options && { options: target.options }),
+    ...(target.applicationName && { application_name: target.applicationName }),
+    connectionTimeoutMillis: target.connectTimeoutMs,
+    keepAlive: target.keepAlive,
+    keepAliveInitialDelayMillis: target.keepAliveAfterMs,
+    enableChannelBinding: encrypted && tls.channelBinding !== 'disable',
+    requiresBinding: tls.channelBinding === 'require',
+  };
+}
+
+function passwordFromFile(passfile: string | undefined, wanted: Parameters<typeof passwordOf>[1]): string {
+  const password = passwordOf(passfile, wanted);
+  if (password === undefined) throw new Error('client password must be given'); // errors.ts knows it
+  return password;
+}
