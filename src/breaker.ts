@@ -31,6 +31,7 @@ function stateOf(health: Health | undefined, now: number): BreakerState {
 /** The webhooks that fail, of the lanes that are ours. */
 export class Breakers {
   readonly #health = new Map<string, Health>();
+  readonly #blocked = new Set<string>();
   readonly #policy: DisablePolicy;
 
   constructor(policy: DisablePolicy) {
@@ -52,7 +53,14 @@ export class Breakers {
     for (const [webhookId, { lane }] of this.#health) if (lanes.includes(lane)) this.#health.delete(webhookId);
   }
 
+  /** What became of its attempts cannot be recorded, or can again: until then nothing starts, as if its breaker were open. */
+  block(webhookId: string, isBlocked: boolean): void {
+    if (isBlocked) this.#blocked.add(webhookId);
+    else this.#blocked.delete(webhookId);
+  }
+
   state(webhookId: string, now: number): BreakerState {
+    if (this.#blocked.has(webhookId)) return 'open';
     return stateOf(this.#health.get(webhookId), now);
   }
 

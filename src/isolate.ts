@@ -9,13 +9,25 @@ const OF_A_VALUE = /^2[23]/;
 /** A damaged row, or a limit of the server: a value's fault if it comes twice. */
 const OF_A_VALUE_IF_TWICE = /^(XX|54)/;
 
-export function codeOf(error: unknown): string {
+function codeOf(error: unknown): string {
   return (error as { code?: string }).code ?? '';
 }
 
 /** The statement fails for what is in it. */
 export function isOfValue(error: unknown): boolean {
   return OF_A_VALUE.test(codeOf(error));
+}
+
+/** The server said no and goes on: nothing was written. Anything else may have been, and the connection is lost. */
+export function isRefusal(error: unknown): boolean {
+  const code = codeOf(error);
+  // connection exceptions, shutdowns, and the timeouts that end a session
+  return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P|25P0[34])/.test(code);
+}
+
+/** It may fail for what is in it: isolate() finds out. */
+export function mayBeOfValue(error: unknown): boolean {
+  return isOfValue(error) || OF_A_VALUE_IF_TWICE.test(codeOf(error));
 }
 
 /**
@@ -30,7 +42,7 @@ export async function isolate<T, R>(
   try {
     return await twice(() => work(items));
   } catch (error) {
-    if (!isOfValue(error) && !OF_A_VALUE_IF_TWICE.test(codeOf(error))) throw error;
+    if (!mayBeOfValue(error)) throw error;
     const middle = items.length >> 1;
     if (middle === 0) return refused(items[0] as T, error as Error);
     const halves = [items.slice(0, middle), items.slice(middle)];
@@ -60,22 +72,23 @@ export interface Readable {
   problem: string | null;
 }
 
-/** `read` reads one column as text. */
+/** `columns`: each with the expression that reads it; `read` gives an expression's value as text. */
 export async function readColumns(
-  columns: readonly string[],
-  read: (column: string) => Promise<string | null>,
+  columns: readonly (readonly [column: string, expression: string])[],
+  read: (expression: string) => Promise<string | null>,
 ): Promise<Readable> {
   const values = new Map<string, string | null>();
   let problem: string | null = null;
-  for (const column of columns) {
-    await isolate(
-      [column],
-      async () => [values.set(column, await read(column))],
+  for (const [column, expression] of columns) {
+    const [value] = await isolate(
+      [expression],
+      async () => [await read(expression)],
       async (_, error) => {
         problem ??= `${column} cannot be read: ${reasonOf(error)}`;
-        return [values.set(column, null)];
+        return [null];
       },
     );
+    values.set(column, value ?? null);
   }
   return { values, problem };
 }

@@ -66,7 +66,11 @@ export class Pipeline {
       onCommitted: (entries, heads) => this.dispatcher.committed(entries, heads),
       positions: () => this.windows.done,
       isIdle: () => this.dispatcher.pending.count === 0,
-      onRefused: (error) => log.error({ err: error }, 'the database refuses to record: it is tried again in a second'),
+      onRefused: (error, webhook) => {
+        log.error({ err: error, webhook }, 'the database refuses to record: it is tried again');
+        if (webhook !== undefined) this.breakers.block(webhook, true);
+      },
+      onRecorded: (webhook) => this.breakers.block(webhook, false),
       onError: fail,
     });
     const dispatcherOptions = {
@@ -96,6 +100,7 @@ export class Pipeline {
       take: (lanes, window) => this.#intake.take(lanes, window),
       onCaughtUp: (lanes) => this.#intake.forgetBegun(lanes),
       onUnrung: (changes) => metrics.foundUnrung(changes),
+      onUnreadable: (outbox, tenant, reason) => log.error({ outbox, tenant, reason }, 'a change cannot be read'),
     });
     this.handover = new Handover({
       stream: this.stream,

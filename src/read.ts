@@ -12,15 +12,17 @@
  * late first write can turn it around.
  */
 import type pg from 'pg';
-import { PATIENT } from './db.ts';
-import { withinHeap } from './heap.ts';
 import type { Change, Position, Window } from './model.ts';
-
-/** Rows of one window or page: enough to pay for the round trip, few enough to hold in memory. */
-const CHANGES_MAX = 500;
-
-/** Bytes of payload of one window or page; the row that crosses it still belongs to it. */
-const PAYLOAD_BYTES_MAX = withinHeap(16 * 1024 * 1024, 1 / 64);
+import {
+  CHANGES_MAX,
+  FIND_FIRST,
+  PAYLOAD_BYTES_MAX,
+  RAW,
+  READ_HOT,
+  READ_HOT_LATER,
+  READ_PAGE,
+  READ_PULSE,
+} from './read-statements.ts';
 
 /**
  * Rows that a session asks for in one page, where it is not CHANGES_MAX. To measure a payload the server unpacks it, so a page
@@ -29,10 +31,6 @@ const PAYLOAD_BYTES_MAX = withinHeap(16 * 1024 * 1024, 1 / 64);
  */
 const pageRows = new WeakMap<pg.ClientBase, number>();
 const PAGE_ROWS_MIN = 8;
-
-/** Without an answer after this long, the network has fallen silent. A poll takes 0.1 ms; a page of rows of 1 MiB each, 1 s. */
-const PULSE_MS_MAX = 10_000;
-export const READ_MS_MAX = 20_000;
 
 /**
  * How the reading session plans. After one bulk statement the statistics say that all rows share one xid, and the planner
@@ -58,76 +56,6 @@ export interface Pulse {
   /** What rowhook.doorbell says. */
   doorbell: string;
 }
-
-const COLUMNS =
-  'id, lane, tenant_id, source_id, event_types, row_key, occurred_at, data, previous, truncated, test_webhook_id';
-
-/**
- * Rows of the outbox as they are sent, cut off where their bytes cross the most; a running total needs no sort. `rows` selects COLUMNS
- * and has a limit, so that no expression is computed below it, where each of 16 scans would have to get it ready: a read that finds
- * nothing takes PostgreSQL 118 us, and took 135.
- */
-const WITHIN_BYTES = (rows: string) => `
-  select * from (
-    select r.*, sum(bytes) over (rows unbounded preceding) as bytes_so_far from (
-      select id, lane, tenant_id, source_id, array_to_string(event_types, ',') as event_types, row_key,
-             floor(extract(epoch from occurred_at) * 1000)::bigint as occurred_at, data, previous, truncated, test_webhook_id,
-             coalesce(octet_length(data::text), 0) + coalesce(octet_length(previous::text), 0) as bytes
-        from (${rows}) as o) as r) as t
-   where bytes_so_far - bytes <= ${PAYLOAD_BYTES_MAX}`;
-
-// The first row carries the snapshot of the statement itself. $1 lanes, $2 S1's xmax, $3 the transactions S1 saw running
-const readHot = (branches: readonly string[]) => `
-  select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id, null::int as source_id,
-         clock_timestamp()::text as event_types, (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
-         null::bigint as occurred_at, null::json as data, null::json as previous, null::boolean as truncated,
-         null::uuid as test_webhook_id, 0 as bytes, 0 as bytes_so_far
-  union all (${WITHIN_BYTES(`${branches.join(' union all ')} limit ${CHANGES_MAX + 1}`)})`;
-
-const LATER = `(select ${COLUMNS} from rowhook.webhook_outbox where xid >= $2::xid8 and lane = any ($1::smallint[]))`;
-const STRAGGLERS = `(select ${COLUMNS} from rowhook.webhook_outbox where xid = any ($3::xid8[]) and lane = any ($1::smallint[]))`;
-
-// Mostly S1 saw nothing running, and half of the scans need not be set up: 73 us instead of 118.
-const READ_HOT = { name: 'rowhook_read_hot', query_timeout: READ_MS_MAX, text: readHot([LATER, STRAGGLERS]) };
-const READ_HOT_LATER = { name: 'rowhook_read_hot_later', query_timeout: READ_MS_MAX, text: readHot([LATER]) };
-
-// $1 S1's xmax, $2 what S1 saw running, $3 lanes, $4 S1, $5 S2: the smallest id of the window, less one
-// It looks at every row of the window once: 10 million are a matter of minutes on a slow disk.
-const FIND_FIRST = {
-  name: 'rowhook_read_first',
-  ...PATIENT,
-  text: `
-  select (min(id) - 1)::text as before from (
-    select id from rowhook.webhook_outbox
-     where xid >= $1::xid8 and lane = any ($3::smallint[]) and pg_visible_in_snapshot(xid, $5::pg_snapshot)
-    union all
-    select id from rowhook.webhook_outbox
-     where xid = any ($2::xid8[]) and lane = any ($3::smallint[]) and pg_visible_in_snapshot(xid, $5::pg_snapshot)
-       and not pg_visible_in_snapshot(xid, $4::pg_snapshot)) as w`,
-};
-
-// $1 last id, $2 S1, $3 lanes, $4 S2, $5 rows. The last column is when it was read: what is begun of a large window is looked
-// through from there on by whoever takes over, and not from the window's beginning, hours ago.
-const READ_PAGE = {
-  name: 'rowhook_read_page',
-  query_timeout: READ_MS_MAX,
-  text: `select p.*, statement_timestamp()::text as read_at from (${WITHIN_BYTES(`
-    select ${COLUMNS} from rowhook.webhook_outbox
-     where id > $1::bigint and lane = any ($3::smallint[])
-       and pg_visible_in_snapshot(xid, $4::pg_snapshot) and not pg_visible_in_snapshot(xid, $2::pg_snapshot)
-     order by id limit $5::int`)}) as p`,
-};
-
-const READ_PULSE = {
-  name: 'rowhook_read_pulse',
-  query_timeout: PULSE_MS_MAX,
-  text: `
-  select pg_current_snapshot()::text, (select last_value from rowhook.webhook_outbox_id_seq)::text,
-         (select last_value from rowhook.doorbell)::text`,
-};
-
-/** Text in, text out: no value of the hot path is parsed by the driver. */
-const RAW = { rowMode: 'array' as const, types: { getTypeParser: () => (value: string) => value } };
 
 export async function readPulse(client: pg.ClientBase): Promise<Pulse> {
   const [row] = (await client.query({ ...READ_PULSE, ...RAW })).rows as string[][];
@@ -171,6 +99,17 @@ async function startPaging(
   position: Position,
   end: Position,
 ): Promise<Window> {
+  const first = await findFirstPage(client, lanes, position, end);
+  return first === null ? { changes: [], after: end, more: false } : readPage(client, lanes, first);
+}
+
+/** Where the pages of the window from `position` to the snapshot of `end` begin; null: there is nothing in it. */
+export async function findFirstPage(
+  client: pg.ClientBase,
+  lanes: readonly number[],
+  position: Position,
+  end: Position,
+): Promise<Position | null> {
   const { xmax, running } = parseSnapshot(position.from);
   const { rows } = await client.query({
     ...FIND_FIRST,
@@ -178,8 +117,7 @@ async function startPaging(
     values: [xmax, running, lanes, position.from, end.from],
   });
   const before = (rows as (string | null)[][])[0]?.[0] ?? null;
-  if (before === null) return { changes: [], after: end, more: false };
-  return readPage(client, lanes, { ...end, from: position.from, to: end.from, lastId: before });
+  return before === null ? null : { ...end, from: position.from, to: end.from, lastId: before };
 }
 
 async function readPage(client: pg.ClientBase, lanes: readonly number[], position: Position): Promise<Window> {
@@ -222,15 +160,15 @@ export function parseSnapshot(snapshot: string): { xmin: string; xmax: string; r
   return { xmin, xmax, running: running === '' ? [] : running.split(',') };
 }
 
-type RawRow = (string | null)[];
+export type RawRow = (string | null)[];
 
-function toChange(row: RawRow): Change {
+export function toChange(row: RawRow): Change {
   return {
     id: row[0] as string,
     lane: Number(row[1]),
     tenantId: row[2] as string,
     sourceId: row[3] === null ? null : Number(row[3]),
-    eventTypes: row[4] === '' ? [] : (row[4] as string).split(','),
+    eventTypes: row[4] ? row[4].split(',') : [],
     rowKey: row[5] as string | null,
     occurredAt: Number(row[6]),
     data: row[7] as string | null,

@@ -7,8 +7,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { Charset } from './charset.ts';
+import { isolate, isRefusal, mayBeOfValue, reasonOf } from './isolate.ts';
 import type { Entry, Position, RowHead } from './model.ts';
+import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './record-batches.ts';
 import { FENCE, type Fence, recordDeliveries, recordHealth, recordLogs, recordPositions } from './record-rows.ts';
+import { Refused } from './refused.ts';
 
 /** Entries of one batch. */
 const BATCH_MAX = 500;
@@ -41,13 +45,17 @@ export interface RecorderOptions {
   positions(): ReadonlyMap<number, Position>;
   /** Nothing waits to be delivered or recorded. */
   isIdle(): boolean;
-  /** A batch was refused, and is tried again. */
-  onRefused?(error: Error): void;
+  /** A batch was refused, or what is of this webhook alone, and is tried again. */
+  onRefused?(error: Error, webhookId?: string): void;
+  /** All that was refused of this webhook alone has been recorded. */
+  onRecorded?(webhookId: string): void;
   onError(error: Error): void;
 }
 
 export class Recorder {
   readonly #options: RecorderOptions;
+  readonly #charset: Charset;
+  readonly #refused: Refused;
   #entries: Entry[] = [];
   #writing: Promise<void> | undefined;
   #positionsWrittenAt = performance.now();
@@ -60,10 +68,16 @@ export class Recorder {
 
   constructor(options: RecorderOptions) {
     this.#options = options;
+    this.#charset = new Charset(options.pool);
+    const onAgain = (entries: readonly Entry[]) => {
+      this.#entries.push(...entries);
+      this.#schedule();
+    };
+    this.#refused = new Refused(onAgain, (webhookId) => options.onRecorded?.(webhookId));
   }
 
   add(entry: Entry): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#refused.joins(entry)) return;
     this.#entries.push(entry);
     this.#schedule();
   }
@@ -99,6 +113,7 @@ export class Recorder {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    this.#refused.stop();
     this.#entries = [];
   }
 
@@ -137,11 +152,37 @@ export class Recorder {
     } while (this.#hasWork);
   }
 
-  async #settle(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<void> {
-    if (entries.length === 0 && moved.length === 0) return;
-    const heads = await this.#persist(entries, moved);
+  /** What a value among the entries makes impossible is found by halves, and everybody else's is written. */
+  async #settle(all: readonly Entry[], moved: readonly [number, Position][]): Promise<void> {
+    const entries = all.filter((entry) => !this.#refused.joins(entry));
+    let left = moved;
+    const write = async (done: readonly Entry[], written = done): Promise<[]> => {
+      const heads = await this.#persist(written, left);
+      left = [];
+      this.#committed(done, heads);
+      return [];
+    };
+    const writeLess = (group: readonly Entry[], error: Error) =>
+      isolate(
+        [group],
+        () => write(group, withoutTexts(group, reasonOf(error))),
+        async () => this.#keep(group, error),
+      );
+    if (entries.length > 0) await isolate(groupsOf(entries), (groups) => write(groups.flat()), writeLess);
+    if (left.length > 0) await write([]);
+  }
+
+  #committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
+    this.#refused.committed(entries);
     this.#options.onCommitted(entries, heads);
+  }
+
+  /** Not even the bare facts can be written: they are tried again, and meanwhile nothing more is sent to that webhook. */
+  #keep(group: readonly Entry[], error: Error): [] {
+    this.#refused.keep(group);
+    this.#options.onRefused?.(error, group[0]?.delivery.webhookId);
+    return [];
   }
 
   get #arePositionsDue(): boolean {
@@ -154,21 +195,17 @@ export class Recorder {
   }
 
   /**
-   * What the database refuses to write down has been sent all the same: the next session would send it again, and have it refused
-   * again, without an end. So the batch is kept, and the slots of its attempts stay taken, until it can be written: the log's
-   * triggers, privileges and constraints, and the disk, are the operator's to mend.
+   * What the database refuses to write down has been sent all the same: the next session would send it again, without an end. So the
+   * batch is kept, and the slots of its attempts stay taken, until the operator has mended the log's triggers or privileges, or the disk.
    */
   async #persist(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<RowHead[]> {
     for (;;) {
       try {
         return await this.#commit(entries, moved);
       } catch (error) {
-        if (this.#stopped || this.#flushing || !isRefusal(error)) throw error;
+        if (this.#stopped || this.#flushing || mayBeOfValue(error) || !isRefusal(error)) throw error;
         this.#options.onRefused?.(error as Error);
         await sleep(REFUSED_PAUSE_MS);
-        // the clock has jumped to a day that the log has no partition for: not in a minute, when it is made anyway
-        if (codeOf(error) === CHECK_VIOLATION)
-          await this.#options.pool.query('select rowhook._make_log_partitions()').catch(() => {});
       }
     }
   }
@@ -183,7 +220,7 @@ export class Recorder {
       ...new Set([...entries.map(({ delivery }) => delivery.change.lane), ...moved.map(([lane]) => lane)]),
     ];
     const fence: Fence = [owner, lanes, lanes.map((lane) => epochs.get(lane) ?? '-1')];
-    const attempts = entries.flatMap(({ attempt }) => attempt ?? []);
+    const attempts = await this.#charset.fit(entries.flatMap(({ attempt }) => attempt ?? []));
     // mostly so: a transaction of one statement commits sooner than one of four, and what was sent keeps its slot until then
     if (moved.length === 0 && entries.every(leavesItsLogOnly)) {
       if (!(await recordLogs(pool, attempts, fence))) throw new LanesLost();
@@ -202,45 +239,11 @@ export class Recorder {
       client.release();
       return heads;
     } catch (error) {
-      // the connection may be the problem: it is not used again
-      client.release(true);
+      // the connection may be the problem: it is not used again then
+      client.release(!isRefusal(error) || !(await client.query('rollback').catch(() => false)));
       throw error;
     }
   }
-}
-
-/** Delivered or given up at its first attempt: no row waits for it, and its webhook was and is well. */
-function leavesItsLogOnly({ attempt, delivery, wait, health }: Entry): boolean {
-  return attempt !== null && wait === 'done' && !delivery.parked && health === undefined;
-}
-
-/** All entries of a delivery stay together: one that was parked and then done in the same batch leaves no row. */
-function divide(entries: readonly Entry[]): { logOnly: Entry[]; rest: Entry[] } {
-  const others = new Set(entries.filter((entry) => !leavesItsLogOnly(entry)).map(({ delivery }) => delivery.id));
-  const isRest = ({ delivery }: Entry) => others.has(delivery.id);
-  if (others.size === 0) return { logOnly: [...entries], rest: [] };
-  return { logOnly: entries.filter((entry) => !isRest(entry)), rest: entries.filter(isRest) };
-}
-
-/** At least so many: a request's deliveries are written by one transaction, which gives them one time to be tried again at. */
-function wholeBatches(entries: readonly Entry[], count: number): number {
-  const batchOf = (i: number) => entries[i]?.delivery.batchId ?? null;
-  let end = count;
-  while (batchOf(end) !== null && batchOf(end) === batchOf(end - 1)) end++;
-  return end;
-}
-
-const CHECK_VIOLATION = '23514';
-
-function codeOf(error: unknown): string {
-  return (error as { code?: string }).code ?? '';
-}
-
-/** The server said no and goes on: nothing was written. Anything else may have been, and the connection is lost. */
-function isRefusal(error: unknown): boolean {
-  const code = codeOf(error);
-  // connection exceptions, shutdowns, and the timeouts that end a session
-  return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P|25P0[34])/.test(code);
 }
 
 // A process that is paused in here holds its lanes' locks, and would keep a successor waiting: the server ends it.

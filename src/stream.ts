@@ -11,7 +11,9 @@ import { type Group, isBetween, merge } from './groups.ts';
 import { withinHeap } from './heap.ts';
 import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
-import { asReader, type Pulse, READ_MS_MAX, readPulse, readWindow } from './read.ts';
+import { type Pulse, readPulse } from './read.ts';
+import { type Reading, readAnyWindow } from './read-around.ts';
+import { READ_MS_MAX } from './read-statements.ts';
 
 /** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
 const READ_AHEAD_MAX = 1_000;
@@ -23,9 +25,7 @@ const FULL_PAUSE_MS = 2;
 type Seen = Pick<Pulse, 'snapshot' | 'sequenceValue'>;
 const NOTHING_SEEN: Seen = { snapshot: '', sequenceValue: '' };
 
-export interface StreamOptions {
-  /** The session has no settings of its own (db.ts). */
-  lent: boolean;
+export interface StreamOptions extends Omit<Reading, 'client'> {
   /** A ring would be heard now. */
   hears(): boolean;
   /** See doorbell.ts; for tests that let it sleep often. */
@@ -201,10 +201,9 @@ export class Stream {
   }
 
   async #readWindow({ lanes, position }: Group, until?: Position): Promise<Window> {
-    const read = () => readWindow(this.#client, lanes, position, until);
     this.#readingSince = performance.now();
     try {
-      return await (this.#options.lent ? asReader(this.#client, read) : read());
+      return await readAnyWindow({ ...this.#options, client: this.#client }, lanes, position, until);
     } finally {
       this.#readingSince = null;
       this.#nextTurnAt = performance.now();

@@ -514,6 +514,7 @@ describe('our functions', () => {
       '_headers_problem',
       '_new_secret',
       '_patterns',
+      '_refuse_unreadable',
       '_replay_delivery_own',
       '_replay_own',
       '_sample',

@@ -130,3 +130,84 @@ async function sneakIn(database: TestDatabase, statement: string, values: unknow
     client.release();
   }
 }
+
+describe('a database of encoding', () => {
+  type Finished = Parameters<Parameters<typeof test>[2] & object>[0]['onTestFinished'];
+  const open = async (encoding: string, onTestFinished: Finished, more = {}) => {
+    const database = await createDatabase({ encoding });
+    await database.query(`
+      create table things (id int primary key, tenant_id text not null, name text);
+      select rowhook.watch('things', 'thing')`);
+    const daemon = await startTestDaemon(database, more);
+    onTestFinished(async () => {
+      await daemon.stop();
+      await database.drop();
+    });
+    return database;
+  };
+
+  test.for([
+    ['LATIN1', /^thanks \? \?\? éx+\.\.\.$/],
+    ['EUC_JP', /^thanks \? 日本 éx+…$/],
+    ['SQL_ASCII', /^thanks 🎉 日本 éx+…$/],
+  ] as const)(
+    '%s records what it cannot hold with something in its place',
+    async ([encoding, body], { onTestFinished }) => {
+      const database = await open(encoding, onTestFinished);
+      const path = `/${encoding}`;
+      // what masks a secret is no ASCII either
+      const headers = JSON.stringify({ 'X-Token': 'a secret' });
+      const { id } = await createWebhook(database, { tenant_id: 'odd', url: receiver.url(path), headers });
+      receiver.respond(path, { body: `thanks 🎉 日本 é${'x'.repeat(6_000)}`, headers: { 'x-odd': 'caf\u00e9' } });
+      await database.query("insert into things values (1, 'odd', 'a')");
+      await logsOf(database, id);
+      const [log] = await database.query<{ body: string; token: string }>(
+        "select response_body as body, request_headers ->> 'X-Token' as token from rowhook.webhook_logs",
+      );
+      expect(log).toEqual({ body: expect.stringMatching(body), token: expect.stringMatching(/^(•+|\*+)$/) });
+      expect(receiver.requestsTo(path)).toHaveLength(1);
+    },
+  );
+
+  test.for([
+    [
+      'SQL_ASCII',
+      'notify',
+      /^the event cannot be sent: data cannot be read: invalid byte sequence for encoding "UTF8": 0x81 .*22021/,
+    ],
+    [
+      'WIN1252',
+      'poll',
+      /^the event cannot be sent: data cannot be read: character with byte sequence 0x81 .* no equivalent .*22P05/,
+    ],
+  ] as const)(
+    '%s skips the row that no UTF-8 client can read, and reads on',
+    async ([encoding, wake, reason], { onTestFinished }) => {
+      const database = await open(encoding, onTestFinished, { wake });
+      const [odd, plain] = [`/odd-${wake}`, `/plain-${wake}`];
+      const { id } = await createWebhook(database, { tenant_id: 'odd', url: receiver.url(odd) });
+      await createWebhook(database, { tenant_id: 'plain', url: receiver.url(plain) });
+      await database.query(`
+      insert into things select n, 'plain', 'fine' from generate_series(1, 700) as n;
+      insert into things values (1001, 'odd', E'\\x81'), (1002, 'odd', 'fine'), (1003, 'odd', E'a\\x81b');
+      insert into rowhook.webhook_outbox (lane, tenant_id, event_types, data) values
+        (rowhook._lane(E'\\x81'), E'\\x81', '{a.b}', '{}'), (rowhook._lane('odd'), 'odd', array[E'\\x81'], '{}');
+      insert into things select n, 'plain', 'fine' from generate_series(2001, 2100) as n`);
+      await requestsAre(plain, 800);
+      await requestsAre(odd, 1);
+      const logs = await logsOf(database, id, 3);
+      expect(logs.map(({ status, code }) => `${status} ${code}`).sort()).toEqual([
+        'skipped unreadable',
+        'skipped unreadable',
+        'success delivered',
+      ]);
+      expect(logs.find(({ code }) => code === 'unreadable')?.error).toMatch(reason);
+      expect(receiver.requestsTo(plain)).toHaveLength(800);
+      for (const insert of [
+        "insert into rowhook.webhook_tenants (id) values (E'\\x81')",
+        "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ('t', E'\\x81', 'https://a.example', '{*}')",
+      ])
+        await expect(database.query(insert)).rejects.toThrow(/the row holds bytes that UTF-8 has no text for/);
+    },
+  );
+});

@@ -30,6 +30,26 @@ return (hashtext(p_tenant_id) & 15)::smallint;
 
 comment on function rowhook._lane(text) is 'The lane of a tenant, 0 to 15: a fixed hash.';
 
+-- In a database of another encoding, SQL_ASCII for one, text may hold bytes that no client of encoding UTF-8 can read: the daemon is
+-- one. What stands in configurations is read for everybody, so it is refused here. Whatever the row holds stays out of the message.
+create function rowhook._refuse_unreadable(p_table text, p_row text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform convert_to(p_row, 'UTF8');
+exception when character_not_in_repertoire or untranslatable_character then
+  raise check_violation using
+    message = format('%s: the row holds bytes that UTF-8 has no text for. Write it through a client whose client_encoding is UTF8.', p_table),
+    schema = 'rowhook', table = p_table;
+end
+$$;
+
+comment on function rowhook._refuse_unreadable(text, text) is
+  'Refuses a row of a table that holds text which no client of encoding UTF-8 can read.';
+
 create table rowhook.webhook_tenants (
   id                    text        primary key,
   name                  text,
@@ -76,6 +96,22 @@ comment on function rowhook._keep_tenant_id() is 'Trigger of webhook_tenants: re
 
 create trigger keep_id before update on rowhook.webhook_tenants
   for each row when (new.id is distinct from old.id) execute function rowhook._keep_tenant_id();
+
+create function rowhook._check_tenant()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowhook._refuse_unreadable('webhook_tenants', new::text);
+  return new;
+end
+$$;
+
+comment on function rowhook._check_tenant() is 'Trigger of webhook_tenants: refuses what the daemon could not read.';
+
+create trigger check_tenant before insert or update on rowhook.webhook_tenants
+  for each row when (getdatabaseencoding() <> 'UTF8') execute function rowhook._check_tenant();
 
 create table rowhook.webhook_configurations (
   id                         uuid        primary key default gen_random_uuid(),
@@ -358,6 +394,9 @@ as $$
 declare
   v_problem text;
 begin
+  if getdatabaseencoding() <> 'UTF8' then
+    perform rowhook._refuse_unreadable('webhook_configurations', new::text);
+  end if;
   if not row_security_active(tg_relid) then
     v_problem := rowhook._broken_rule(new);
     if starts_with(v_problem, 'webhook_configurations_') then
@@ -503,7 +542,7 @@ grant execute on function rowhook.rotate_secret(uuid, interval) to rowhook_app, 
 -- what the defaults and the trigger above call in the writer's name
 grant execute on function rowhook._new_secret(), rowhook._event_types_problem(text[]), rowhook._headers_problem(jsonb),
                           rowhook._auth_problem(text, jsonb), rowhook._filter_problem(jsonb),
-                          rowhook._broken_rule(rowhook.webhook_configurations)
+                          rowhook._broken_rule(rowhook.webhook_configurations), rowhook._refuse_unreadable(text, text)
    to rowhook_app, rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 3;

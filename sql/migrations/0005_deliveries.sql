@@ -389,6 +389,32 @@ $$;
 comment on function rowhook._drop_old_logs(int) is
   'Drops the partitions of webhook_logs, and given-up deliveries, that are older than so many days; returns how many partitions. The daemon calls it every minute.';
 
+-- Which characters, each given as UTF-8, the encoding of this database can hold.
+create function rowhook._holds(p_characters bytea[])
+returns boolean[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_character bytea;
+  v_held      boolean[] := '{}';
+begin
+  foreach v_character in array p_characters loop
+    begin
+      perform convert_from(v_character, 'UTF8');
+      v_held := v_held || true;
+    exception when untranslatable_character or character_not_in_repertoire then
+      v_held := v_held || false;
+    end;
+  end loop;
+  return v_held;
+end
+$$;
+
+comment on function rowhook._holds(bytea[]) is
+  'Which characters, each given as UTF-8, the encoding of this database can hold. The daemon replaces others before it logs them.';
+
 -- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that parked deliveries
 -- still need are copied to them first. Returns the slot, or null when nothing was to be done or nothing could be done
 -- now: it waits for no lock longer than a reader takes, and is called again soon. A slot that is not read whole just stays, and its turn passes: it
@@ -605,7 +631,7 @@ select rowhook._make_log_partitions();
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook._make_log_partitions(int), rowhook._drop_old_logs(int), rowhook._recycle_slot(),
-                          rowhook._notice_restore() to rowhook_daemon;
+                          rowhook._notice_restore(), rowhook._holds(bytea[]) to rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 5;
 

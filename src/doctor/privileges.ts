@@ -29,6 +29,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
   function: {
     _disable_webhook: 'execute',
     _drop_old_logs: 'execute',
+    _holds: 'execute',
     _make_log_partitions: 'execute',
     _notice_restore: 'execute',
     _recycle_slot: 'execute',

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
+import { migrate } from '../../src/migrate.ts';
 
 export const templates = { plain: 'rowhook_template', crm: 'rowhook_template_crm' } as const;
 /** The login of daemons under test, a member of rowhook_daemon and no more. */
@@ -18,12 +19,22 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
+export interface DatabaseOptions {
+  crm?: boolean;
+  bare?: boolean;
+  /** Not UTF8; with rowhook. */
+  encoding?: string;
+}
+
 /** A database of one's own: with rowhook, with the CRM tables watched as well (`crm`), or with neither (`bare`). */
-export async function createDatabase(options: { crm?: boolean; bare?: boolean } = {}): Promise<TestDatabase> {
+export async function createDatabase(options: DatabaseOptions = {}): Promise<TestDatabase> {
   const serverUrl = inject('serverUrl');
   const name = `rowhook_test_${randomBytes(6).toString('hex')}`;
-  const template = options.bare ? 'template0' : options.crm ? templates.crm : templates.plain;
-  await onServer(serverUrl, `create database ${name} template ${template}`);
+  const { bare, crm, encoding } = options;
+  const template = bare || encoding ? 'template0' : crm ? templates.crm : templates.plain;
+  const locale = encoding ? ` encoding '${encoding}' locale 'C'` : '';
+  await onServer(serverUrl, `create database ${name} template ${template}${locale}`);
+  if (encoding) await connected(databaseUrl(serverUrl, name), migrate);
 
   const url = databaseUrl(serverUrl, name);
   const pool = new pg.Pool({ connectionString: url, max: 20 });
@@ -32,7 +43,7 @@ export async function createDatabase(options: { crm?: boolean; bare?: boolean } 
   // nor one that drop() meets while it closes, which the pool listens to no more
   pool.on('connect', (client) => client.on('error', () => {}));
   // it is a copy of the template, which a daemon would notice as well
-  if (!options.bare) await pool.query('select rowhook._notice_restore()');
+  if (!bare) await pool.query('select rowhook._notice_restore()');
   return {
     name,
     url,
@@ -56,10 +67,14 @@ export function databaseUrl(serverUrl: string, database: string, user?: string, 
 }
 
 async function onServer(serverUrl: string, statement: string): Promise<void> {
-  const client = new pg.Client(serverUrl);
+  await connected(serverUrl, (client) => client.query(statement));
+}
+
+async function connected(url: string, use: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = new pg.Client(url);
   await client.connect();
   try {
-    await client.query(statement);
+    await use(client);
   } finally {
     await client.end();
   }

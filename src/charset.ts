@@ -1,0 +1,57 @@
+/**
+ * What the database's encoding can hold. Receivers answer in any language, and rowhook marks what it cut with '…': in a database that
+ * is not UTF8, a character that its encoding lacks would keep a whole batch from being recorded. So it is replaced.
+ */
+import type pg from 'pg';
+import type { Attempt } from './model.ts';
+
+/** These hold every character. SQL_ASCII keeps the bytes that it is given. */
+const WHOLE: ReadonlySet<string> = new Set(['UTF8', 'SQL_ASCII']);
+
+/** Rowhook's own, which have something like it in ASCII. */
+const INSTEAD: Readonly<Record<string, string>> = { '…': '...', '•': '*' };
+
+const NOT_ASCII = /[^\0-\x7f]/gu;
+
+/** Characters that are remembered. */
+const KNOWN_MAX = 65_536;
+
+export class Charset {
+  readonly #pool: pg.Pool;
+  #isWhole: boolean | undefined;
+  readonly #known = new Map<string, boolean>();
+
+  constructor(pool: pg.Pool) {
+    this.#pool = pool;
+  }
+
+  /** Attempts as they can be logged; the same ones where nothing is to be replaced. */
+  async fit(attempts: readonly Attempt[]): Promise<readonly Attempt[]> {
+    if (await this.#holdsAll()) return attempts;
+    const texts = attempts.map(({ outcome, requestHeaders }) => JSON.stringify({ outcome, requestHeaders }));
+    await this.#learn(new Set(texts.flatMap((text) => text.match(NOT_ASCII) ?? [])));
+    return attempts.map((attempt, i) => {
+      const text = texts[i] as string;
+      const fitting = text.replace(NOT_ASCII, (c) => (this.#known.get(c) ? c : (INSTEAD[c] ?? '?')));
+      return fitting === text ? attempt : { ...attempt, ...JSON.parse(fitting) };
+    });
+  }
+
+  async #holdsAll(): Promise<boolean> {
+    if (this.#isWhole === undefined) {
+      const { rows } = await this.#pool.query<{ encoding: string }>('select getdatabaseencoding() as encoding');
+      this.#isWhole = WHOLE.has(rows[0]?.encoding ?? '');
+    }
+    return this.#isWhole;
+  }
+
+  async #learn(characters: ReadonlySet<string>): Promise<void> {
+    if (this.#known.size > KNOWN_MAX) this.#known.clear();
+    const unknown = [...characters].filter((c) => !this.#known.has(c));
+    if (unknown.length === 0) return;
+    const { rows } = await this.#pool.query<{ held: boolean[] }>('select rowhook._holds($1::bytea[]) as held', [
+      unknown.map((c) => Buffer.from(c)),
+    ]);
+    unknown.forEach((c, i) => void this.#known.set(c, rows[0]?.held[i] === true));
+  }
+}
