@@ -273,7 +273,7 @@ describe('inheritance', () => {
   });
 });
 
-test('a table that was dropped is forgotten, with its partitions and children', async () => {
+test('a table that was dropped is kept by its name, and forgotten with its partitions and children', async () => {
   await database.query(`
     create table parted (id int primary key, tenant_id text) partition by list (id);
     create table parted_1 partition of parted for values in (1);
@@ -282,11 +282,17 @@ test('a table that was dropped is forgotten, with its partitions and children', 
   const before = await catalogOf(database);
   await database.query("select rowhook.watch('parted'); select rowhook.watch('parent')");
   await database.query('drop table parted; drop table parent cascade');
-  expect((await reconcile()).map((line) => line.replace(/^\d+: /, '')).sort()).toEqual([
-    'forgotten: the table of parent was dropped',
-    'forgotten: the table of parent was dropped',
-    'forgotten: the table of parted was dropped',
+  const kept = (table: string) =>
+    `${table}: its table was dropped; the source is kept for 7 days, in case it comes back: select rowhook.unwatch('${table}') forgets it now`;
+  expect(await reconcile()).toEqual([
+    'public.child: forgotten: its table was dropped',
+    kept('public.parent'),
+    kept('public.parted'),
   ]);
+  expect(await reconcile()).toEqual([]);
+  await database.query("select rowhook.unwatch('public.parent')");
+  await database.query("update rowhook.webhook_sources set lost_at = now() - interval '8 days'");
+  expect(await reconcile()).toEqual(['public.parted: forgotten: its table was dropped']);
   const left = await catalogOf(database);
   expect(left.filter((line) => !before.includes(line))).toEqual([]);
 });

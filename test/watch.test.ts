@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  await database.query('drop table if exists t cascade; select rowhook.reconcile()');
+  await database.query('select rowhook.unwatch(relation) from rowhook.webhook_sources; drop table if exists t cascade');
   await database.query('create table t (id int primary key, tenant_id text, v text, updated_at int)');
 });
 
@@ -311,7 +311,11 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
 
   const longName = 'x'.repeat(81);
   test.each<[call: string, message: string, hint: string | undefined]>([
-    ["watch('nope')", 'relation "nope" does not exist', undefined],
+    [
+      "watch('nope')",
+      'watch: there is no table nope',
+      'Check its name, and name it with its schema, for example public.deals.',
+    ],
     ['watch(null)', 'watch: there is no such table', 'Name it with its schema, for example public.deals.'],
     [
       'watch(4294967295::oid::regclass)',
@@ -481,7 +485,11 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
       'watch: max_payload_bytes NULL is refused',
       'It is 1024 to 134217728 bytes (128 MiB).',
     ],
-    ["unwatch('nope')", 'relation "nope" does not exist', undefined],
+    [
+      "unwatch('nope')",
+      'unwatch: there is no table nope',
+      'Check its name, and name it with its schema, for example public.deals.',
+    ],
     [
       "watch_preset('nope')",
       "watch_preset: there is no preset 'nope'",
@@ -578,7 +586,7 @@ describe("reconcile() as the daemon's role, which owns no table", () => {
       const owner =
         'and rowhook_test_daemon may not make them: let the owner of the table run select rowhook.reconcile()';
       expect(rows.map(({ line }) => line)).toEqual([
-        expect.stringMatching(/^\d+: forgotten: the table of doomed was dropped$/),
+        expect.stringMatching(/^public[.]doomed: its table was dropped; the source is kept for 7 days/),
         'public.animals: capture function rewritten: the table changed',
         `public.animals: triggers missing, ${owner}`,
         'public.parted_too: capture function rewritten: the table changed',

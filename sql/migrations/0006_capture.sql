@@ -35,6 +35,11 @@ set role rowhook_owner;
 create table rowhook.webhook_sources (
   id                int         generated always as identity primary key,
   relation          regclass    not null,
+  schema_name       name        not null,
+  table_name        name        not null,
+  table_owner       name        not null,
+  lost_at           timestamptz,
+  counted_from      jsonb       not null,
   parent_id         int         references rowhook.webhook_sources on delete set null,
   prefix            text        not null,
   tenant_column     name,
@@ -65,6 +70,15 @@ comment on column rowhook.webhook_sources.max_payload_bytes is 'Bytes of data an
 comment on sequence rowhook.webhook_sources_id_seq is 'Ids of webhook_sources.';
 comment on column rowhook.webhook_sources.id is 'The source. Its capture function is rowhook._capture_<id>.';
 comment on column rowhook.webhook_sources.relation is 'The watched table.';
+comment on column rowhook.webhook_sources.schema_name is
+  'Schema of the table when it was last seen. A table that takes the place of a watched one is known by its name.';
+comment on column rowhook.webhook_sources.table_name is 'Name of the table when it was last seen.';
+comment on column rowhook.webhook_sources.table_owner is
+  'Owner of the table when it was last seen. A table of another owner does not take its place by itself.';
+comment on column rowhook.webhook_sources.lost_at is
+  'When reconcile() missed the table. A source is kept for 7 days after that, in case its table comes back.';
+comment on column rowhook.webhook_sources.counted_from is
+  'What statistics said when the table was first watched. The doctor counts what capture costs from there.';
 comment on column rowhook.webhook_sources.prefix is 'First part of its event types: deal in deal.updated.';
 comment on column rowhook.webhook_sources.tenant_column is 'Column of the table that names the tenant of a row; null: tenant_id does.';
 comment on column rowhook.webhook_sources.tenant_id is 'The one tenant of all rows of the table; null: tenant_column names it.';
@@ -86,6 +100,13 @@ alter table rowhook.webhook_sources enable row level security, force row level s
 create policy owner_has_all on rowhook.webhook_sources to rowhook_owner using (true) with check (true);
 create policy anyone_reads  on rowhook.webhook_sources for select to rowhook_app, rowhook_daemon using (true);
 grant select on rowhook.webhook_sources to rowhook_app, rowhook_daemon;
+
+-- A change of a row whose tenant column is null is nobody's: no event. A sequence counts such rows, since counting in it waits for
+-- nobody. It counts those that a statement meets before one that is wanted, so it may stay behind.
+create sequence rowhook.rows_without_tenant;
+comment on sequence rowhook.rows_without_tenant is
+  'Counts changes of rows whose tenant column is null, which become no event: at least so many.';
+grant select on rowhook.rows_without_tenant to rowhook_daemon;
 
 -- The patterns of event_types that an event matches: itself, each of its prefixes with .*, and *.
 create function rowhook._patterns(p_event_types text[])
@@ -366,6 +387,18 @@ $$;
 comment on function rowhook._capture_image(rowhook.webhook_sources, text, int[], boolean) is
   'SQL subquery over a transition table: the changed rows with tenant, key and columns.';
 
+-- Whether a row of a source may have no tenant.
+create function rowhook._tenant_may_be_null(p_source rowhook.webhook_sources)
+returns boolean
+language sql
+stable
+begin atomic
+  select exists (select from pg_attribute a
+                  where a.attrelid = (p_source).relation and a.attname = (p_source).tenant_column and not a.attnotnull);
+end;
+
+comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is 'Whether a row of a source may have no tenant.';
+
 -- One kind of statement in a capture function: leave at once when no tenant of these rows wants any of it, else write
 -- one outbox row per change. p_tables are the transition tables whose tenants are asked, p_possible every event type that the
 -- kind can yield, p_changes a query of (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change, with the columns
@@ -393,10 +426,13 @@ begin
     v_wanted := '(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at > now() - interval ''30 days'') and w.event_types && %s limit 1)';
   end if;
   -- one IF for each table: an expression of both would set both up, also where the first one decides
-  select string_agg(format('if exists (select from %s as i where %s) then null;', rowhook._capture_tenants(p_source, t),
-                           format(v_wanted, 'i.tenant', quote_literal(p_possible || v_wildcards) || '::text[]')), E'\n    els')
+  -- A tenant that may be null is counted on the way, in the first table alone.
+  select string_agg(format('if exists (select from %s as i where %s) then null;', rowhook._capture_tenants(p_source, t.name),
+           format(case when t.number = 1 and rowhook._tenant_may_be_null(p_source)
+                         then 'case when i.tenant is null then nextval(''rowhook.rows_without_tenant'') < 0 else %s end' else '%s' end,
+             format(v_wanted, 'i.tenant', quote_literal(p_possible || v_wildcards) || '::text[]'))), E'\n    els' order by t.number)
     into v_early
-    from unnest(p_tables) as t;
+    from unnest(p_tables) with ordinality as t (name, number);
   select string_agg(format('%L, f.k%s', name, position), ', ' order by position)
     into v_key
     from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
@@ -655,8 +691,9 @@ begin
   select r into v_forbidden from unnest(v_relations) as r where not has_table_privilege(r, 'trigger') limit 1;
   if found then
     raise insufficient_privilege using
-      message = format('permission denied for table %s', v_forbidden),
-      hint = 'Connect as its owner, or as a role that has the privilege TRIGGER on it.';
+      message = format('watch: %I may not make triggers on table %s', current_user, v_forbidden),
+      hint = format('Connect as its owner %I, or let the owner run: grant trigger on %s to %I;',
+                    (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_forbidden), v_forbidden, current_user);
   end if;
   perform rowhook._execute_with_locks(v_relations, v_statements);
   return query select r, 'attached' from unnest(v_relations) as r;
@@ -711,6 +748,22 @@ $$;
 comment on function rowhook._execute_with_locks(regclass[], text[]) is
   'Runs statements that lock tables, all or none: waits 0.8 s for the locks, eight times, so that nobody queues behind it for long or meets a deadlock.';
 
+-- What gives the current role the rights of another one. A role that does not inherit needs more than to be a member.
+create function rowhook._grant_statement(p_role name)
+returns text
+language sql
+stable
+begin atomic
+  select case
+    when r.rolinherit and not pg_has_role(p_role, 'member') then format('grant %I to %I;', p_role, r.rolname)
+    when current_setting('server_version_num')::int >= 160000 then format('grant %I to %I with inherit true;', p_role, r.rolname)
+    else format('grant %I to %I; alter role %2$I inherit;', p_role, r.rolname)
+  end
+    from pg_roles r where r.rolname = current_user;
+end;
+
+comment on function rowhook._grant_statement(name) is 'The statement that gives the current role the rights of another one.';
+
 -- Drops the triggers of some sources from some tables.
 create function rowhook._detach(p_relations regclass[], p_source_ids int[])
 returns void
@@ -718,7 +771,22 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_forbidden pg_class;
 begin
+  -- asked before anything is locked, as in _attach()
+  select c.* into v_forbidden
+    from pg_class c
+   where c.oid = any (p_relations) and not pg_has_role(c.relowner, 'usage')
+     and exists (select from pg_trigger t join unnest(p_source_ids) as id on t.tgfoid = to_regproc('rowhook._capture_' || id) where t.tgrelid = c.oid)
+   limit 1;
+  if found then
+    raise insufficient_privilege using
+      message = format('unwatch: %I may not drop the triggers of table %s, whose owner is %I', current_user, v_forbidden.oid::regclass,
+                       pg_get_userbyid(v_forbidden.relowner)),
+      hint = format('Connect as a login that is a member of both %I and rowhook_owner, or run first: %s',
+                    pg_get_userbyid(v_forbidden.relowner), rowhook._grant_statement(pg_get_userbyid(v_forbidden.relowner)));
+  end if;
   perform rowhook._execute_with_locks(array_agg(d.relation order by d.number), array_agg(d.statements order by d.number))
      from (select r.relation, r.number, string_agg(format('drop trigger %I on %s', t.tgname, r.relation), '; ' order by t.tgname) as statements
              from unnest(p_relations) with ordinality as r (relation, number)
@@ -820,8 +888,174 @@ end;
 
 comment on function rowhook._foreign_member(regclass) is 'A foreign table among the partitions or children of a table; null when there is none.';
 
+-- A table is watched by its oid, and found again by its name: one that was dropped and made again, restored from a dump, or
+-- put in its place by renaming has another oid. Only a table that can be watched counts, and that is not watched by itself.
+-- A view of that name does not: there the rows stay in the table that was renamed.
+create function rowhook._namesake(p_source rowhook.webhook_sources)
+returns regclass
+language sql
+stable
+begin atomic
+  select c.oid
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = (p_source).schema_name and c.relname = (p_source).table_name and c.oid <> (p_source).relation
+     and c.relkind in ('r', 'p') and c.relpersistence <> 't' and not c.relispartition
+     and not exists (select from rowhook.webhook_sources s where s.relation = c.oid);
+end;
+
+comment on function rowhook._namesake(rowhook.webhook_sources) is
+  'The table that has the name of a watched one by now and is not watched; null when there is none.';
+
+-- Whether a namesake takes the place of the watched table by itself. Its owner must be the same: else whoever may create
+-- tables in that schema could have rowhook run on a table of his own.
+create function rowhook._may_take_place(p_source rowhook.webhook_sources, p_namesake regclass)
+returns boolean
+language sql
+stable
+begin atomic
+  select pg_get_userbyid(c.relowner) = (p_source).table_owner
+         and coalesce((p_source).tenant_column = any (rowhook._columns(p_namesake)), true)
+    from pg_class c where c.oid = p_namesake;
+end;
+
+comment on function rowhook._may_take_place(rowhook.webhook_sources, regclass) is
+  'Whether a table has the owner and the tenant column of the watched table whose name it has.';
+
+-- What the doctor counts from. Rows that were written before do not count, nor what other tables had captured.
+create function rowhook._counts_of(p_relation regclass)
+returns jsonb
+language sql
+stable
+begin atomic
+  select jsonb_build_object(
+    'changes', (select coalesce(sum(pg_stat_get_tuples_inserted(r) + pg_stat_get_tuples_updated(r) + pg_stat_get_tuples_deleted(r)), 0)
+                  from rowhook._capture_relations(p_relation) as r),
+    'outbox_id', coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0),
+    'active_ms', coalesce((select max(d.active_time) from pg_stat_database d where d.datname = current_database()), 0));
+end;
+
+comment on function rowhook._counts_of(regclass) is
+  'Rows that were changed in a table, outbox ids that were given out, and time in statements, as statistics have them now.';
+
+-- Keeps the name of a source's table in step with the table, while nobody else has taken that name, and notes when the table is
+-- gone. Returns what it noted.
+create function rowhook._remember_table(p_source_id int)
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_source rowhook.webhook_sources;
+  v_noted  text;
+begin
+  select * into v_source from rowhook.webhook_sources where id = p_source_id;
+  update rowhook.webhook_sources s
+     set schema_name = n.nspname, table_name = c.relname, table_owner = pg_get_userbyid(c.relowner), lost_at = null
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where s.id = p_source_id and c.oid = s.relation and rowhook._namesake(v_source) is null
+     and (s.schema_name, s.table_name, s.table_owner, s.lost_at) is distinct from (n.nspname, c.relname, pg_get_userbyid(c.relowner), null);
+  update rowhook.webhook_sources s
+     set lost_at = now()
+   where s.id = p_source_id and s.lost_at is null and not exists (select from pg_class c where c.oid = s.relation)
+  returning format('its table was dropped; the source is kept for 7 days, in case it comes back: select rowhook.unwatch(%L) forgets it now',
+                   format('%I.%I', s.schema_name, s.table_name))
+       into v_noted;
+  return v_noted;
+end
+$$;
+
+comment on function rowhook._remember_table(int) is
+  'Notes the name and the owner of the table of a source, or that it is gone. Returns what is to be reported.';
+
+-- Makes the namesake of a source's table its table.
+create function rowhook._take_place(p_source_id int)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_source   rowhook.webhook_sources;
+  v_namesake regclass;
+begin
+  select * into strict v_source from rowhook.webhook_sources where id = p_source_id for update;
+  v_namesake := rowhook._namesake(v_source);
+  if v_namesake is not null and rowhook._may_take_place(v_source, v_namesake) then
+    update rowhook.webhook_sources
+       set relation = v_namesake, lost_at = null, counted_from = rowhook._counts_of(v_namesake)
+     where id = p_source_id;
+    perform rowhook._write_capture(p_source_id);
+  end if;
+end
+$$;
+
+comment on function rowhook._take_place(int) is
+  'Makes the table that has the name of a watched table by now the table of its source, if it may take its place.';
+
+-- The statement that watches a table with the settings of a source, as far as its columns are there. A tenant column that is
+-- not there is replaced by one of the usual names, or left to be filled in.
+create function rowhook._watch_statement(p_source rowhook.webhook_sources, p_relation regclass)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_columns name[] := rowhook._columns(p_relation);
+  v_derived jsonb  := (select coalesce(jsonb_object_agg(d.key, d.value), '{}') from jsonb_each(p_source.derived) as d where d.key = any (v_columns::text[]));
+  v_ignored text[] := array(select c from unnest(p_source.ignore_columns) as c where c = 'updated_at' or c = any (v_columns::text[]));
+begin
+  return format('select rowhook.watch(%L, prefix => %L', rowhook._qualified(p_relation), p_source.prefix)
+    || case when p_source.tenant_column is null then format(', tenant_id => %L', p_source.tenant_id)
+            when p_source.tenant_column = any (v_columns) then format(', tenant_column => %L', p_source.tenant_column)
+            else format(', tenant_column => %L', coalesce(rowhook._usual_tenant_column(p_relation), '...')) end
+    || case when p_source.events <> '{created,updated,deleted}' then format(', events => %L', p_source.events) else '' end
+    || case when v_derived <> '{}' then format(', derived => %L', v_derived) else '' end
+    || case when v_ignored <> '{updated_at}' then format(', ignore_columns => %L', v_ignored) else '' end
+    || case when p_source.capture <> 'subscribed' then format(', capture => %L', p_source.capture) else '' end
+    || case when p_source.max_payload_bytes <> 1048576 then format(', max_payload_bytes => %s', p_source.max_payload_bytes) else '' end
+    || ');';
+end
+$$;
+
+comment on function rowhook._watch_statement(rowhook.webhook_sources, regclass) is
+  'The statement that watches a table with the settings of a source, as far as its columns are there.';
+
+-- The name of a table with its schema, quoted where that is needed; its number when it is gone.
+create function rowhook._qualified(p_relation oid)
+returns text
+language sql
+stable
+begin atomic
+  select coalesce((select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_relation),
+                  p_relation::text);
+end;
+
+comment on function rowhook._qualified(oid) is 'The name of a table with its schema, quoted; its number when it is gone.';
+
+create function rowhook._usual_tenant_column(p_relation oid)
+returns name
+language sql
+stable
+begin atomic
+  select u.c
+    from unnest('{organization_id,tenant_id,org_id,account_id,workspace_id}'::name[]) with ordinality as u (c, i)
+   where u.c = any (rowhook._columns(p_relation))
+   order by u.i limit 1;
+end;
+
+comment on function rowhook._usual_tenant_column(oid) is
+  'The column of a table that holds the tenant, found by its name: organization_id, tenant_id, org_id, account_id or workspace_id.';
+
 -- Raises what is wrong with a table or its settings, as a sentence with its remedy.
-create function rowhook._check_source(p_source rowhook.webhook_sources)
+create function rowhook._check_source(p_source rowhook.webhook_sources, p_by_default boolean)
 returns void
 language plpgsql
 stable
@@ -868,6 +1102,12 @@ begin
       hint = 'Detach that table, or watch the other tables one by one.';
   end if;
 
+  if p_by_default and p_source.prefix !~ '[A-Za-z0-9]' then
+    raise invalid_parameter_value using
+      message = format('watch: the name %s has no ASCII letters, of which a prefix could be made', p_source.relation),
+      hint = format('Choose a prefix, for example: %s', replace(rowhook._watch_statement(p_source, p_source.relation),
+        format('prefix => %L', p_source.prefix), 'prefix => ''deal'''));
+  end if;
   if p_source.prefix !~ c_name or length(p_source.prefix) > 80 then
     raise invalid_parameter_value using
       message = format('watch: prefix %L is refused', p_source.prefix),
@@ -930,8 +1170,206 @@ begin
 end
 $$;
 
-comment on function rowhook._check_source(rowhook.webhook_sources) is
+comment on function rowhook._check_source(rowhook.webhook_sources, boolean) is
   'Raises what is wrong with a table to be watched or its settings, with the remedy.';
+
+-- The parts of a name as SQL reads it: quoted parts as they are, others in small letters. What cannot be read so is one part.
+create function rowhook._name_parts(p_name text)
+returns name[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return parse_ident(p_name)::name[];
+exception when invalid_parameter_value then
+  return array[p_name]::name[];
+end
+$$;
+
+comment on function rowhook._name_parts(text) is 'The parts of a name as SQL reads it: schema and table.';
+
+-- How many letters are to be added, dropped or changed, or swapped with the next one, to make one word of the other.
+create function rowhook._edit_distance(p_one text, p_other text)
+returns int
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before int[];
+  v_row    int[] := array(select generate_series(0, length(p_other)));
+  v_next   int[];
+  v_same   boolean;
+begin
+  for i in 1 .. length(p_one) loop
+    v_next := array[i];
+    for j in 1 .. length(p_other) loop
+      v_same := substr(p_one, i, 1) = substr(p_other, j, 1);
+      v_next[j + 1] := least(v_row[j + 1] + 1, v_next[j] + 1, v_row[j] + case when v_same then 0 else 1 end);
+      if i > 1 and j > 1 and substr(p_one, i, 1) = substr(p_other, j - 1, 1) and substr(p_one, i - 1, 1) = substr(p_other, j, 1) then
+        v_next[j + 1] := least(v_next[j + 1], v_before[j - 1] + 1);
+      end if;
+    end loop;
+    v_before := v_row;
+    v_row := v_next;
+  end loop;
+  return v_row[length(p_other) + 1];
+end
+$$;
+
+comment on function rowhook._edit_distance(text, text) is 'How many letters differ between two words; two that are swapped count once.';
+
+-- Tables whose name is near to one, the nearest first, and of those the ones in the schemas that are looked through first.
+create function rowhook._near_names(p_name text, p_schemas name[])
+returns text[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select array(
+    select n.table_name
+      from (select format('%I.%I', s.nspname, c.relname) as table_name, s.nspname = any (p_schemas) as is_seen,
+                   lower(regexp_replace(c.relname, '[ _-]', '', 'g')) as near, lower(regexp_replace(p_name, '[ _"-]', '', 'g')) as wanted
+              from pg_class c
+              join pg_namespace s on s.oid = c.relnamespace
+             where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence <> 't'
+               and s.nspname not in ('pg_catalog', 'information_schema', 'rowhook') and s.nspname !~ '^pg_(toast|temp)'
+               and abs(length(c.relname) - length(p_name)) < 4 and has_schema_privilege(s.oid, 'usage')) as n
+     cross join lateral (select rowhook._edit_distance(n.wanted, n.near) as distance) as d
+     where d.distance <= least(2, length(n.wanted) / 3)
+     order by d.distance, n.is_seen desc, n.table_name
+     limit 3);
+$$;
+
+comment on function rowhook._near_names(text, name[]) is 'Tables whose name is near to one, the nearest first.';
+
+-- The table of a name, looked for in these schemas as PostgreSQL would; an error that offers those of a near name.
+create function rowhook._table(p_for text, p_name text, p_schemas name[])
+returns regclass
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_parts  name[] := rowhook._name_parts(p_name);
+  v_schema name   := v_parts[cardinality(v_parts) - 1];
+  v_table  name   := v_parts[cardinality(v_parts)];
+  v_found  oid;
+  v_near   text[];
+begin
+  if p_name is null then
+    raise undefined_table using
+      message = format('%s: there is no such table', p_for),
+      hint = 'Name it with its schema, for example public.deals.';
+  end if;
+  if p_name ~ '^[0-9]{1,9}$' and exists (select from pg_class where oid = p_name::oid) then
+    return p_name::oid;
+  end if;
+  select c.oid into v_found
+    from unnest(case when v_schema is null then p_schemas else array[v_schema] end) with ordinality as s (name, number)
+    join pg_namespace n on n.nspname = s.name
+    join pg_class c on c.relnamespace = n.oid and c.relname = v_table
+   order by s.number limit 1;
+  if v_found is null then
+    v_near := rowhook._near_names(v_table, coalesce(array[v_schema], p_schemas));
+    raise undefined_table using
+      message = format('%s: there is no table %s', p_for, (select string_agg(quote_ident(p), '.') from unnest(v_parts) as p)),
+      hint = case when v_near = '{}' then 'Check its name, and name it with its schema, for example public.deals.'
+                  else format('Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %3$L', array_to_string(v_near, ' or '), p_for, v_near[1]) end;
+  end if;
+  if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
+    raise insufficient_privilege using
+      message = format('%s: %I may not look into schema %I', p_for, current_user, v_schema),
+      hint = format('Let its owner run: grant usage on schema %I to %I;', v_schema, current_user);
+  end if;
+  return v_found;
+end
+$$;
+
+comment on function rowhook._table(text, text, name[]) is
+  'The table of a name, looked for in some schemas; an error that offers those of a near name. The first argument is the command that asks.';
+
+-- Another watched table that produces an event type of a source, so that a webhook cannot tell which of them an event is of.
+-- Tables that inherit from each other share their event types on purpose, and so may tables of different tenants.
+create function rowhook._shares_events(p_source rowhook.webhook_sources)
+returns table (relation regclass, event_type text)
+language sql
+stable
+begin atomic
+  with recursive above as (
+    select (p_source).relation::oid as oid
+     union
+    select i.inhparent from pg_inherits i join above a on i.inhrelid = a.oid
+  )
+  select s.relation, e.event_type
+    from rowhook.webhook_sources s
+    join pg_class c on c.oid = s.relation
+   cross join lateral (
+         select min(own) from unnest(rowhook._source_event_types(p_source)) as own
+          where own = any (rowhook._source_event_types(s))) as e (event_type)
+   where s.relation <> (p_source).relation and e.event_type is not null
+     and (s.tenant_id = (p_source).tenant_id or num_nulls(s.tenant_id, (p_source).tenant_id) > 0)
+     and not exists (
+           with recursive theirs as (
+             select s.relation::oid as oid
+              union
+             select i.inhparent from pg_inherits i join theirs t on i.inhrelid = t.oid
+           )
+           select from theirs t join above a on a.oid = t.oid)
+   order by s.id
+   limit 1;
+end;
+
+comment on function rowhook._shares_events(rowhook.webhook_sources) is
+  'Another watched table that produces an event type of a source, with that event type.';
+
+-- A prefix that no other source has: of schema and table, else with a number.
+create function rowhook._free_prefix(p_source rowhook.webhook_sources)
+returns text
+language sql
+stable
+begin atomic
+  select u.prefix
+    from (select left(regexp_replace((p_source).schema_name || '_' || (p_source).table_name, '[^A-Za-z0-9_-]+', '_', 'g'), 70), 0
+          union all
+          select left((p_source).prefix, 70) || '_' || n, n from generate_series(2, 100000) as n) as u (prefix, number)
+   where u.prefix ~ '[A-Za-z0-9]' and u.prefix <> (p_source).prefix
+     and not exists (select from rowhook.webhook_sources s where s.prefix = u.prefix)
+   order by u.number
+   limit 1;
+end;
+
+comment on function rowhook._free_prefix(rowhook.webhook_sources) is 'A prefix that no source has, made of schema and table.';
+
+-- Says when the event names of a table are another table's too, or are hardly its own.
+create function rowhook._note_prefix(p_source rowhook.webhook_sources, p_by_default boolean)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_other  record;
+  v_better rowhook.webhook_sources := p_source;
+begin
+  select * into v_other from rowhook._shares_events(p_source);
+  if found then
+    v_better.prefix := rowhook._free_prefix(p_source);
+    raise notice using
+      message = format('%s has event types that %s has too, such as %s: a webhook gets those of both', p_source.relation, v_other.relation, v_other.event_type),
+      hint = format('To tell them apart, choose a prefix: %s', rowhook._watch_statement(v_better, p_source.relation));
+  elsif p_by_default and p_source.table_name ~ '[^ -~]' then
+    raise notice using
+      message = format('%s has the prefix %s, as event types are made of ASCII letters', p_source.relation, p_source.prefix),
+      hint = format('To choose another: %s', rowhook._watch_statement(p_source, p_source.relation));
+  end if;
+end
+$$;
+
+comment on function rowhook._note_prefix(rowhook.webhook_sources, boolean) is
+  'A notice when the event types of a source are those of another one too, or its prefix lost letters of the table''s name.';
 
 -- Watches a table: its inserts, updates and deletes become events from the next statement on. Calling it again changes
 -- the settings of the source. Run it as the table's owner, being a member of rowhook_owner.
@@ -969,19 +1407,29 @@ begin
   v_source.capture           := watch.capture;
   v_source.max_payload_bytes := watch.max_payload_bytes;
   if watch.tenant_column is null and watch.tenant_id is null then
-    select u.c into v_source.tenant_column
-      from unnest('{organization_id,tenant_id,org_id,account_id,workspace_id}'::name[]) with ordinality as u (c, i)
-     where u.c = any (rowhook._columns(watch.target))
-     order by u.i limit 1;
+    v_source.tenant_column := rowhook._usual_tenant_column(watch.target);
   end if;
-  perform rowhook._check_source(v_source);
+  perform rowhook._check_source(v_source, watch.prefix is null);
 
+  select n.nspname, c.relname, pg_get_userbyid(c.relowner) into v_source.schema_name, v_source.table_name, v_source.table_owner
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = watch.target;
+  -- a source that has lost a table of this name goes on with this one
+  update rowhook.webhook_sources
+     set relation = watch.target, counted_from = rowhook._counts_of(watch.target)
+   where id = (select min(s.id) from rowhook.webhook_sources s
+                where (s.schema_name, s.table_name) = (v_source.schema_name, v_source.table_name)
+                  and not exists (select from pg_class c where c.oid = s.relation))
+     and not exists (select from pg_class c where c.oid = relation)
+     and not exists (select from rowhook.webhook_sources s where s.relation = watch.target);
   insert into rowhook.webhook_sources as s
-    (relation, prefix, tenant_column, tenant_id, events, derived, ignore_columns, capture, max_payload_bytes)
-  values (v_source.relation, v_source.prefix, v_source.tenant_column, v_source.tenant_id, v_source.events, v_source.derived,
+    (relation, schema_name, table_name, table_owner, counted_from,
+     prefix, tenant_column, tenant_id, events, derived, ignore_columns, capture, max_payload_bytes)
+  values (v_source.relation, v_source.schema_name, v_source.table_name, v_source.table_owner, rowhook._counts_of(watch.target),
+          v_source.prefix, v_source.tenant_column, v_source.tenant_id, v_source.events, v_source.derived,
           v_source.ignore_columns, v_source.capture, v_source.max_payload_bytes)
   on conflict (relation) do update
-     set parent_id = null, prefix = excluded.prefix, tenant_column = excluded.tenant_column, tenant_id = excluded.tenant_id,
+     set schema_name = excluded.schema_name, table_name = excluded.table_name, table_owner = excluded.table_owner, lost_at = null,
+         parent_id = null, prefix = excluded.prefix, tenant_column = excluded.tenant_column, tenant_id = excluded.tenant_id,
          events = excluded.events, derived = excluded.derived, ignore_columns = excluded.ignore_columns,
          capture = excluded.capture, max_payload_bytes = excluded.max_payload_bytes, updated_at = now()
   returning * into v_source;
@@ -989,9 +1437,31 @@ begin
   perform rowhook._write_capture(v_source.id);
   perform rowhook._attach(v_source.id);
   perform rowhook._watch_children(v_source, false);
+  perform rowhook._note_prefix(v_source, watch.prefix is null);
   return v_source;
 end
 $$;
+
+-- As the other watch(), by name, so that a table that is not there is answered with those of a near name. Without a search_path
+-- of its own, as the name is looked up as the caller would; nothing else in it is, since it was parsed when it was made.
+create function rowhook.watch(
+  target            text,
+  prefix            text    default null,
+  tenant_column     text    default null,
+  derived           jsonb   default '{}',
+  ignore_columns    text[]  default '{updated_at}',
+  capture           text    default 'subscribed',
+  max_payload_bytes int     default 1048576,
+  events            text[]  default '{created,updated,deleted}',
+  tenant_id         text    default null
+)
+returns rowhook.webhook_sources
+language sql
+volatile
+begin atomic
+  select rowhook.watch(rowhook._table('watch', target, current_schemas(true)), prefix, tenant_column, derived, ignore_columns, capture,
+                       max_payload_bytes, events, tenant_id);
+end;
 
 -- Stops watching a table and leaves no trace on it. Returns whether it was watched. Events already in the outbox are
 -- still delivered.
@@ -1024,6 +1494,53 @@ begin
   return true;
 end
 $$;
+
+-- Sources whose table is gone, by the name that it had. None if there is a watched table of that name.
+create function rowhook._lost_sources(p_name text, p_schemas name[])
+returns int[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_parts name[] := rowhook._name_parts(p_name);
+begin
+  return array(
+    select s.id from rowhook.webhook_sources s
+     where s.table_name = v_parts[cardinality(v_parts)]
+       and (s.schema_name = v_parts[cardinality(v_parts) - 1] or cardinality(v_parts) = 1 and s.schema_name = any (p_schemas))
+       and not exists (select from pg_class c where c.oid = s.relation)
+       and not exists (select from rowhook.webhook_sources o join pg_class c on c.oid = o.relation join pg_namespace n on n.oid = c.relnamespace
+                        where (n.nspname, c.relname) = (s.schema_name, s.table_name))
+     order by s.id);
+end
+$$;
+
+comment on function rowhook._lost_sources(text, name[]) is 'Sources whose table is gone, by the name that it had.';
+
+create function rowhook._unwatch_lost(p_source_ids int[])
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform rowhook._remove_sources(p_source_ids);
+  return true;
+end
+$$;
+
+comment on function rowhook._unwatch_lost(int[]) is 'What unwatch() does with sources whose table is gone. Returns true.';
+
+-- As the other unwatch(), by name: also of a table that is not there any more. See watch() for the search_path.
+create function rowhook.unwatch(target text)
+returns boolean
+language sql
+volatile
+begin atomic
+  select case when l.ids <> '{}' then rowhook._unwatch_lost(l.ids) else rowhook.unwatch(rowhook._table('unwatch', target, current_schemas(true))) end
+    from (select rowhook._lost_sources(target, current_schemas(true)) as ids) as l;
+end;
 
 -- The tables that presets attach to, where they exist.
 create function rowhook._presets()
@@ -1111,9 +1628,89 @@ as $$
   select w.* from rowhook._preset_tables(preset) as table_name cross join lateral rowhook._watch_preset_table(table_name, in_schema) as w
 $$;
 
--- Brings capture in line with the tables as they are now: columns added or dropped, partitions attached or detached,
--- tables that inherit, watched tables dropped or restored from a dump. The daemon calls it; it changes what its caller may
--- change, and says what it may not.
+-- Whether a source has no table to watch any more, in a word for the report; null otherwise.
+create function rowhook._is_over(p_source rowhook.webhook_sources)
+returns text
+language sql
+stable
+begin atomic
+  select case
+    when not exists (select from pg_class where oid = (p_source).relation) then
+      case when (p_source).parent_id is not null or (p_source).lost_at < now() - interval '7 days' then 'forgotten: its table was dropped'
+           when exists (select from rowhook.webhook_sources s join pg_class c on c.oid = s.relation join pg_namespace n on n.oid = c.relnamespace
+                         where (n.nspname, c.relname) = ((p_source).schema_name, (p_source).table_name))
+             then 'forgotten: its table was dropped, and the one of that name is watched by itself'
+      end
+    when exists (select from pg_partition_ancestors((p_source).relation) as a join rowhook.webhook_sources s on s.relation = a.relid where s.id <> (p_source).id)
+      then 'forgotten: it became a partition of a watched table'
+    when (p_source).parent_id is not null and not exists (
+           select from pg_inherits i join rowhook.webhook_sources s on s.relation = i.inhparent where i.inhrelid = (p_source).relation and s.id = (p_source).parent_id)
+      then 'forgotten: it no longer inherits'
+  end;
+end;
+
+comment on function rowhook._is_over(rowhook.webhook_sources) is
+  'Why a source is to be forgotten: its table was dropped, is a partition of a watched one, or does not inherit any more. Null: it is not.';
+
+-- One source: see reconcile(). What it may not do, it raises.
+create function rowhook._reconcile_table(p_source rowhook.webhook_sources)
+returns table (relation text, change text)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_source   rowhook.webhook_sources := p_source;
+  v_name     text     := format('%I.%I', p_source.schema_name, p_source.table_name);
+  v_namesake regclass := rowhook._namesake(p_source);
+  v_over     text;
+begin
+  if v_namesake is not null and rowhook._may_take_place(v_source, v_namesake) then
+    perform rowhook._take_place(v_source.id);
+    select * into strict v_source from rowhook.webhook_sources s where s.id = p_source.id;
+    return query select v_name, 'another table has this name by now: it is watched in its place';
+  end if;
+  v_over := rowhook._is_over(v_source);
+  if v_over is not null then
+    perform rowhook._remove_sources(array[v_source.id]);
+    return query select v_name, v_over;
+  elsif exists (select from pg_class where oid = v_source.relation) then
+    return query select a.relation::text, 'triggers ' || a.change from rowhook._attach(v_source.id) as a;
+    return query select c::text, format('watched: it inherits from %s', v_source.relation) from rowhook._watch_children(v_source, true) as c;
+  end if;
+end
+$$;
+
+comment on function rowhook._reconcile_table(rowhook.webhook_sources) is
+  'Brings the table and the triggers of one source in line with what is there; raises what its caller may not do.';
+
+-- What reconcile() can only report of a source.
+create function rowhook._complaints(p_source rowhook.webhook_sources)
+returns setof text
+language sql
+stable
+begin atomic
+  select format('nothing is captured: column %I is gone; watch the table again with its new tenant_column', (p_source).tenant_column)
+   where (p_source).tenant_column <> all (rowhook._columns((p_source).relation)) and exists (select from pg_class where oid = (p_source).relation)
+  union all
+  select format('PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the foreign table %s: detach that table, or unwatch this one', f.member)
+    from (select rowhook._foreign_member((p_source).relation) as member) as f where f.member is not null
+  union all
+  select format('another table has this name by now and is not watched, since %s: %s',
+                case when pg_get_userbyid(c.relowner) <> (p_source).table_owner then format('its owner is %I', pg_get_userbyid(c.relowner))
+                     else format('it has no column %I', (p_source).tenant_column) end,
+                rowhook._watch_statement(p_source, n.namesake))
+    from (select rowhook._namesake(p_source) as namesake) as n
+    join pg_class c on c.oid = n.namesake
+   where not rowhook._may_take_place(p_source, n.namesake);
+end;
+
+comment on function rowhook._complaints(rowhook.webhook_sources) is 'What keeps a source from being captured and reconcile() cannot mend.';
+
+-- Brings capture in line with the tables as they are now: columns added or dropped, partitions attached or detached, tables that
+-- inherit, watched tables dropped, replaced, or restored from a dump. The daemon calls it; it changes what its caller may
+-- change, and says what it may not. What fails for one source does not stop the others.
 --   only_source   one source instead of all. A lock stays until its transaction ends, so the daemon takes one source at a time.
 create function rowhook.reconcile(only_source int default null)
 returns table (relation text, change text)
@@ -1121,50 +1718,41 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 declare
-  v_source  rowhook.webhook_sources;
-  v_foreign regclass;
-  v_removed text;
+  v_source rowhook.webhook_sources;
+  v_name   text;
+  v_noted  text;
 begin
   -- what inherits comes before its parent
   for v_source in select * from rowhook.webhook_sources where id = coalesce(only_source, id) order by id desc loop
-    if not exists (select from pg_class where oid = v_source.relation) then
-      perform rowhook._forget_source(v_source.id);
-      return query select v_source.relation::text, format('forgotten: the table of %s was dropped', v_source.prefix);
-      continue;
-    end if;
-    if rowhook._write_capture(v_source.id) then
-      return query select v_source.relation::text, 'capture function rewritten: the table changed';
-    end if;
-    if v_source.tenant_column is not null and v_source.tenant_column <> all (rowhook._columns(v_source.relation)) then
-      return query select v_source.relation::text, format('nothing is captured: column %I is gone; watch the table again with its new tenant_column', v_source.tenant_column);
-    end if;
-    v_foreign := rowhook._foreign_member(v_source.relation);
-    if v_foreign is not null then
-      return query select v_source.relation::text,
-        format('PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the foreign table %s: detach that table, or unwatch this one', v_foreign);
-    end if;
+    v_name := format('%I.%I', v_source.schema_name, v_source.table_name);
     begin
-      v_removed := case
-        when exists (select from pg_partition_ancestors(v_source.relation) as a join rowhook.webhook_sources s on s.relation = a.relid where s.id <> v_source.id)
-          then 'forgotten: it became a partition of a watched table'
-        when v_source.parent_id is not null and not exists (
-               select from pg_inherits i join rowhook.webhook_sources s on s.relation = i.inhparent where i.inhrelid = v_source.relation and s.id = v_source.parent_id)
-          then 'forgotten: it no longer inherits'
-      end;
-      if v_removed is not null then
-        perform rowhook._remove_sources(array[v_source.id]);
-        return query select v_source.relation::text, v_removed;
-        continue;
+      if exists (select from pg_class where oid = v_source.relation) and rowhook._write_capture(v_source.id) then
+        return query select v_source.relation::text, 'capture function rewritten: the table changed';
       end if;
-      return query select a.relation::text, 'triggers ' || a.change from rowhook._attach(v_source.id) as a;
-      return query select c::text, format('watched: it inherits from %s', v_source.relation) from rowhook._watch_children(v_source, true) as c;
+      return query select v_name, c from rowhook._complaints(v_source) as c;
+    exception when others then
+      return query select v_name, format('its capture function could not be written: %s (%s)', sqlerrm, sqlstate);
+    end;
+    begin
+      return query select r.relation, r.change from rowhook._reconcile_table(v_source) as r;
+      v_noted := rowhook._remember_table(v_source.id);
+      if v_noted is not null then
+        return query select v_name, v_noted;
+      end if;
     exception
       when insufficient_privilege then
-        return query select v_source.relation::text,
-          format('triggers missing, and %s may not make them: let the owner of the table run select rowhook.reconcile()', current_user);
+        get stacked diagnostics v_noted = pg_exception_hint;
+        return query select v_name,
+          case when sqlerrm !~ '^(watch: |permission denied for function watch)' then concat_ws('. ', sqlerrm, nullif(v_noted, ''))
+               else format('%s, and %s may not make them: let the owner of the table run select rowhook.reconcile()',
+                           case when rowhook._namesake(v_source) is null then 'triggers missing'
+                                else 'another table has this name by now and lacks triggers' end, current_user) end;
       when lock_not_available then
-        return query select v_source.relation::text, 'triggers missing: ' || sqlerrm;
+        return query select v_name, 'triggers missing: ' || sqlerrm;
+      when others then
+        return query select v_name, format('it could not be brought in line: %s (%s)', sqlerrm, sqlstate);
     end;
   end loop;
 end
@@ -1172,6 +1760,10 @@ $$;
 
 comment on function rowhook.watch(regclass, text, text, jsonb, text[], text, int, text[], text) is
   'Watches a table: its inserts, updates and deletes become events. Call it again to change the settings. Run it as the owner of the table and member of rowhook_owner.';
+comment on function rowhook.watch(text, text, text, jsonb, text[], text, int, text[], text) is
+  'As watch(regclass), with the name of the table as text: a table that is not there is answered with those of a near name.';
+comment on function rowhook.unwatch(text) is
+  'As unwatch(regclass), with the name of the table as text: also of a watched table that is not there any more.';
 comment on function rowhook.unwatch(regclass) is 'Stops watching a table and leaves no trace on it. Returns whether it was watched.';
 comment on function rowhook.watch_preset(text, text) is 'Watches the tables of a preset (crm, sales, inbox, users, all) that exist, and says which do not.';
 comment on function rowhook.reconcile(int) is 'Brings capture in line with the tables as they are, or with that of one source: new columns, new partitions, dropped tables. Returns what it changed or may not change.';
@@ -1180,7 +1772,14 @@ revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),
                           rowhook._execute_with_locks(regclass[], text[]), rowhook._detach(regclass[], int[]), rowhook._remove_sources(int[]),
                           rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid),
-                          rowhook._foreign_member(regclass)
+                          rowhook._foreign_member(regclass), rowhook._namesake(rowhook.webhook_sources),
+                          rowhook._may_take_place(rowhook.webhook_sources, regclass), rowhook._remember_table(int), rowhook._take_place(int),
+                          rowhook._watch_statement(rowhook.webhook_sources, regclass), rowhook._qualified(oid), rowhook._usual_tenant_column(oid),
+                          rowhook._is_over(rowhook.webhook_sources), rowhook._reconcile_table(rowhook.webhook_sources),
+                          rowhook._complaints(rowhook.webhook_sources), rowhook._table(text, text, name[]), rowhook._name_parts(text),
+                          rowhook._near_names(text, name[]), rowhook._edit_distance(text, text), rowhook._grant_statement(name),
+                          rowhook._tenant_may_be_null(rowhook.webhook_sources), rowhook._shares_events(rowhook.webhook_sources),
+                          rowhook._free_prefix(rowhook.webhook_sources), rowhook._note_prefix(rowhook.webhook_sources, boolean)
    to rowhook_daemon;
 grant execute on function rowhook._source_event_types(rowhook.webhook_sources) to rowhook_app, rowhook_daemon;
 

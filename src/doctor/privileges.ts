@@ -23,6 +23,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
   },
   sequence: {
     doorbell: 'select, update',
+    rows_without_tenant: 'select',
     webhook_logs_id_seq: 'usage, select',
     webhook_outbox_id_seq: 'select',
   },

@@ -1,13 +1,27 @@
 /** What is watched, against the triggers that are there. */
 import type pg from 'pg';
 import { printable } from '../table.ts';
-import { type Examination, fine, type Remark, WATCH_REPLACES } from './remark.ts';
+import { type Examination, type Finding, fine, type Remark } from './remark.ts';
+
+/** What keeps a watched table from being captured as it was asked for. */
+export interface SourceProblem extends Finding {
+  /** The table, with its schema. */
+  table: string;
+}
 
 interface Source {
-  id: number;
+  /** The name that it was watched by. */
+  name: string;
+  /** What it is called now. */
   relation: string;
-  prefix: string;
   gone: boolean;
+  /** Another table, which has the name by now. */
+  namesake: string | null;
+  /** Whether reconcile() lets it take the place. */
+  mayTakePlace: boolean | null;
+  /** What watches the namesake, or the table itself, with the settings of this source. */
+  statement: string;
+  lostDerived: string[];
   /** The column that names the tenant, if the table has lost it. */
   lostColumn: string | null;
   foreignMember: string | null;
@@ -36,27 +50,39 @@ export async function triggers({ client }: Examination): Promise<Remark[]> {
       },
     ];
   }
-  const found = await readTriggers(client);
-  const remarks = [...sources.flatMap(sourceRemarks), ...missing(found), ...silent(found)];
-  return remarks.length > 0 ? remarks : [fine(`all triggers are there, watched tables: ${sources.length}`)];
+  const problems = await problemsOf(client, sources);
+  if (problems.length === 0) return [fine(`all triggers are there, watched tables: ${sources.length}`)];
+  return problems.map(({ table: _, ...remark }) => remark);
 }
 
-async function readSources(client: pg.ClientBase): Promise<Source[]> {
+/** Also for the log, `rowhook status`, `rowhook sources` and the metrics. */
+export async function sourceProblems(client: pg.ClientBase | pg.Pool): Promise<SourceProblem[]> {
+  return problemsOf(client, await readSources(client));
+}
+
+async function problemsOf(client: pg.ClientBase | pg.Pool, sources: readonly Source[]): Promise<SourceProblem[]> {
+  const found = await readTriggers(client);
+  return [...sources.flatMap(ofSource), ...missing(found), ...silent(found)];
+}
+
+async function readSources(client: pg.ClientBase | pg.Pool): Promise<Source[]> {
   const { rows } = await client.query<Source>(
-    `select s.id, s.prefix, c.oid is null as gone,
-            case when c.oid is null then s.relation::text else format('%I.%I', n.nspname, c.relname) end as relation,
+    `select format('%I.%I', s.schema_name, s.table_name) as name, rowhook._qualified(s.relation) as relation, c.oid is null as gone,
+            rowhook._qualified(n.namesake) as namesake, rowhook._may_take_place(s, n.namesake) as "mayTakePlace",
+            rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) as statement,
             case when s.tenant_column <> all (rowhook._columns(s.relation)) then s.tenant_column end as "lostColumn",
-            rowhook._foreign_member(s.relation)::text as "foreignMember"
+            array(select d from jsonb_object_keys(s.derived) as d where d <> all (rowhook._columns(s.relation)::text[])) as "lostDerived",
+            rowhook._qualified(rowhook._foreign_member(s.relation)) as "foreignMember"
        from rowhook.webhook_sources s
        left join pg_class c on c.oid = s.relation
-       left join pg_namespace n on n.oid = c.relnamespace
-      order by 4`,
+      cross join lateral (select rowhook._namesake(s) as namesake) as n
+      order by 1`,
   );
   return rows;
 }
 
 /** One row for each trigger that should be there. */
-async function readTriggers(client: pg.ClientBase): Promise<Trigger[]> {
+async function readTriggers(client: pg.ClientBase | pg.Pool): Promise<Trigger[]> {
   const { rows } = await client.query<Trigger>(
     `select format('%I.%I', n.nspname, c.relname) as relation, r.oid <> s.relation as "isMember",
             'rowhook_' || operation as name, operation, t.tgenabled as enabled
@@ -73,41 +99,77 @@ async function readTriggers(client: pg.ClientBase): Promise<Trigger[]> {
   return rows;
 }
 
-function sourceRemarks({ relation, prefix, gone, lostColumn, foreignMember }: Source): Remark[] {
+function ofSource(source: Source): SourceProblem[] {
+  if (source.namesake !== null) return [replaced(source, source.namesake)];
+  if (source.gone) return [dropped(source)];
+  return [...lostColumns(source), ...foreignMembers(source)];
+}
+
+function dropped({ name }: Source): SourceProblem {
+  const table = printable(name);
+  return {
+    table,
+    kind: 'warning',
+    what: `the watched table ${table} was dropped`,
+    why: 'Its source is kept for 7 days. A table that takes its name by then is watched with the same settings.',
+    mend: `select rowhook.unwatch(${literal(table)});`,
+  };
+}
+
+function replaced({ name, relation, gone, mayTakePlace, statement }: Source, namesake: string): SourceProblem {
+  const table = printable(name);
+  return {
+    table,
+    kind: 'error',
+    what: `${table} is another table by now, which is not watched`,
+    why: `Nothing of it becomes an event${gone ? '' : `. The one that was watched is called ${printable(relation)} now, and still is`}.`,
+    mend: mayTakePlace ? RECONCILE : `${printable(statement)}   -- as the owner of ${printable(namesake)}`,
+  };
+}
+
+function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): SourceProblem[] {
   const table = printable(relation);
-  if (gone) {
+  if (lostColumn !== null) {
     return [
       {
-        kind: 'warning',
-        what: `the watched table of ${prefix} was dropped`,
-        why: 'It is still listed as watched; a new table of that name is not.',
-        mend: RECONCILE,
+        table,
+        kind: 'error',
+        what: printable(`${relation} has lost its column ${lostColumn}, which names the tenant`),
+        why: 'Without a tenant nothing of the table is captured.',
+        mend: printable(`${statement}   -- with the column that names the tenant`),
       },
     ];
   }
-  const remarks: Remark[] = [];
-  if (lostColumn !== null) {
-    remarks.push({
-      kind: 'error',
-      what: printable(`${relation} has lost its column ${lostColumn}, which names the tenant`),
-      why: 'Without a tenant nothing of the table is captured.',
-      mend: `select rowhook.watch('${table}', prefix => '${prefix}', tenant_column => '…');   ${WATCH_REPLACES}`,
-    });
-  }
-  if (foreignMember !== null) {
-    remarks.push({
+  if (lostDerived.length === 0) return [];
+  return [
+    {
+      table,
+      kind: 'warning',
+      what: printable(`${relation} has lost ${listOf(lostDerived)}, of which events are derived`),
+      why: 'Those events come no more.',
+      mend: printable(`${statement}   -- with what they are derived from now`),
+    },
+  ];
+}
+
+function foreignMembers({ relation, foreignMember }: Source): SourceProblem[] {
+  if (foreignMember === null) return [];
+  const table = printable(relation);
+  return [
+    {
+      table,
       kind: 'error',
       what: printable(`${relation} has a foreign table under it, ${foreignMember}`),
       why: "PostgreSQL cannot collect its changes, and so refuses the application's UPDATE and DELETE on the table.",
-      mend: `alter table ${table} detach partition ${printable(foreignMember)};   -- or select rowhook.unwatch('${table}');`,
-    });
-  }
-  return remarks;
+      mend: `alter table ${table} detach partition ${printable(foreignMember)};   -- or select rowhook.unwatch(${literal(table)});`,
+    },
+  ];
 }
 
-function missing(found: readonly Trigger[]): Remark[] {
+function missing(found: readonly Trigger[]): SourceProblem[] {
   const absent = found.filter(({ enabled }) => enabled === null);
   return byRelation(absent).map(([relation, triggersOfIt]) => ({
+    table: printable(relation),
     kind: 'error',
     what: printable(
       `${triggersOfIt[0]?.isMember ? 'partition ' : ''}${relation} lacks ${listOf(triggersOfIt.map(({ name }) => name))}`,
@@ -117,9 +179,10 @@ function missing(found: readonly Trigger[]): Remark[] {
   }));
 }
 
-function silent(found: readonly Trigger[]): Remark[] {
+function silent(found: readonly Trigger[]): SourceProblem[] {
   const off = found.filter(({ enabled }) => enabled === 'D' || enabled === 'R');
   return byRelation(off).map(([relation, triggersOfIt]) => ({
+    table: printable(relation),
     kind: 'error',
     what: printable(
       `${relation}: ${listOf(triggersOfIt.map(({ name, enabled }) => `${name} is ${enabled === 'D' ? 'disabled' : 'enabled for replicas only'}`))}`,
@@ -135,4 +198,9 @@ function byRelation(found: readonly Trigger[]): [string, Trigger[]][] {
 
 function listOf(words: readonly string[]): string {
   return words.join(', ');
+}
+
+/** As SQL writes a text. */
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
 }
