@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type CliResult, type RunningCli, rowhook, startRowhook } from './support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
@@ -17,6 +18,7 @@ const steps = [...chapter.matchAll(/^ {4}((?:\w+=\S+ )*npx rowhook .*)$|```sql\n
 );
 
 const LOGIN = 'rowhook_login';
+const APP_LOGIN = 'app_login';
 let database: TestDatabase;
 let port: number;
 const running: RunningCli[] = [];
@@ -32,7 +34,8 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const { process } of running) process.kill('SIGKILL');
   await Promise.all(running.map(({ ended }) => ended));
-  await database.query(`drop owned by ${LOGIN}; drop role ${LOGIN}`).catch(() => {});
+  for (const login of [LOGIN, APP_LOGIN])
+    await database.query(`drop owned by ${login}; drop role ${login}`).catch(() => {});
   await database.drop();
 });
 
@@ -121,7 +124,14 @@ test('install, watch, first webhook, see it arrive, see it fail, see why, replay
   expect((await run(next(/ replay .* --only all --wait$/))).stdout).toMatch(/All of them were delivered\.\n$/);
   await end(daemon);
 
-  await database.query(next(/insert into rowhook\.webhook_configurations/));
+  await database.query(next(/create role app_login/).replace('…', 'secret'));
+  const app = new pg.Client(databaseUrl(database.url, database.name, APP_LOGIN, 'secret'));
+  await app.connect();
+  const results = (await app.query(next(/insert into rowhook\.webhooks/))) as unknown as pg.QueryResult[];
+  expect(results.flatMap(({ rows }) => rows)).toEqual([
+    { id: expect.any(String), secret: expect.stringMatching(/^whsec_/) },
+  ]);
+  await app.end();
   await database.query(next(/create role rowhook_login/).replace('…', 'secret'));
   const forGood = next(/^DATABASE_URL=.*ROWHOOK_ENVIRONMENT=production npx rowhook start$/);
   const login = databaseUrl(database.url, database.name, LOGIN, 'secret');
@@ -129,6 +139,7 @@ test('install, watch, first webhook, see it arrive, see it fail, see why, replay
   const { stdout: status } = await run(next(/ status$/));
   expect(status).toMatch(/^webhooks +2 active/m);
   expect(status).toMatch(/^environment +production$/m);
-  expect((await run(next(/ doctor$/))).stdout).not.toMatch(/^✗/m);
+  const doctor = next(/^ROWHOOK_ENVIRONMENT=production npx rowhook doctor$/);
+  expect((await run(doctor, { ROWHOOK_ENVIRONMENT: 'production' })).stdout).not.toMatch(/^✗/m);
   expect(steps).toEqual([]);
 }, 120_000);

@@ -148,6 +148,7 @@ const readable = [
   ['rowhook.webhook_stats', '*'],
   ['rowhook.webhook_sources', '*'],
   ['rowhook.webhook_event_types', '*'],
+  ['rowhook.webhooks', '*'],
 ] as const;
 
 describe('reading', () => {
@@ -161,7 +162,7 @@ describe('reading', () => {
   });
 
   test.each(readable)('%s shows its own rows only, however it is read', async (table, columns) => {
-    const fromTable = !/_(stats|event_types)$/.test(table);
+    const fromTable = !/(_stats|_event_types|\.webhooks)$/.test(table);
     await attack(
       `select ${columns} from ${table}`,
       `select ${columns} from ${table} as x where x::text like '%${ZEBRA.slice(0, 3)}%'`,
@@ -303,7 +304,7 @@ describe('secrets are written and never read', () => {
       insert('', '').replace('"hush-token"', '"hush-token\\u0007"'),
       `update rowhook.webhook_configurations set secret = ${secret}, timeout_ms = 1`,
       `update rowhook.webhook_configurations set auth_type = 'basic', auth_config = '{"username":"a:b","password":"hush-token"}'`,
-    ]) {
+    ].flatMap((statement) => [statement, statement.replace('webhook_configurations', 'webhooks')])) {
       const { errors, everything } = await attack(statement);
       expect([statement, errors[0]?.code]).toEqual([statement, expect.stringMatching(/^(23514|23502|42501)$/)]);
       expect([statement, everything]).toEqual([statement, expect.not.stringMatching(/hush|long-enough|Failing row/)]);
@@ -427,6 +428,7 @@ describe('writing', () => {
       'no mode of LOCK TABLE that keeps anybody from writing',
       [
         'rowhook.webhook_configurations',
+        'rowhook.webhooks',
         'rowhook.webhook_logs',
         'rowhook.webhook_deliveries',
         'rowhook.webhook_health',

@@ -537,6 +537,123 @@ grant update (name, description, url, http_method, event_types, filter, headers,
               batch_max_events, batch_max_wait_ms, allowed_ips)
    on rowhook.webhook_configurations to rowhook_app;
 
+-- The same webhooks, for applications that ask for every column: RETURNING *, SELECT *, and what ORMs make of a model. A view,
+-- because RETURNING needs SELECT on the column, and whoever has that may read the secret for ever. Here secret and auth_config read as
+-- null, and a statement that writes them returns what it wrote, this once. It runs with the rights and the policies of its caller.
+create view rowhook.webhooks with (security_invoker = true) as
+select id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
+       null::jsonb as auth_config, null::text as secret, previous_secret_expires_at,
+       is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
+       timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
+       batch_max_events, batch_max_wait_ms, allowed_ips, disabled_reason, disabled_at, created_at, updated_at
+  from rowhook.webhook_configurations;
+
+comment on view rowhook.webhooks is
+  'The webhooks of webhook_configurations for applications and ORMs: every column can be selected and returned. secret and auth_config are null, except in RETURNING of the statement that writes them.';
+
+-- The table's comments, and its defaults, except of what only rowhook fills and of the two columns that read as null.
+do $$
+declare
+  v_column record;
+begin
+  for v_column in
+    select a.attname, pg_get_expr(d.adbin, d.adrelid) as value, col_description(a.attrelid, a.attnum) as comment
+      from pg_attribute a
+      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+       and a.attname not in ('id', 'secret', 'auth_config', 'created_at', 'updated_at')
+     where a.attrelid = 'rowhook.webhook_configurations'::regclass and a.attnum > 0 and a.attname <> 'previous_secret'
+  loop
+    execute format('comment on column rowhook.webhooks.%I is %L', v_column.attname, v_column.comment);
+    if v_column.value is not null then
+      execute format('alter view rowhook.webhooks alter column %I set default %s', v_column.attname, v_column.value);
+    end if;
+  end loop;
+end
+$$;
+
+comment on column rowhook.webhooks.secret is
+  'Signing secret, as in webhook_configurations. Null when it is read. Written as null: INSERT makes a new one, UPDATE keeps what is there.';
+comment on column rowhook.webhooks.auth_config is
+  'What auth_type needs, as in webhook_configurations. Null when it is read. Written as null: INSERT takes {}, UPDATE keeps what is there.';
+
+-- Writes what a statement on the view says. ORMs write whole rows, so an UPDATE sets only what differs from the row that it found: what
+-- somebody else changed meanwhile stays, and a null secret stays what it is. What only rowhook sets (created_at, updated_at,
+-- disabled_reason, disabled_at) is ignored, since ORMs keep timestamps of their own.
+create function rowhook._write_webhook()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id      uuid  := old.id;
+  v_secret  text  := new.secret;
+  v_auth    jsonb := new.auth_config;
+  v_changed name[];
+  v_count   bigint;
+begin
+  if tg_op = 'DELETE' then
+    begin
+      perform rowhook.delete_webhook(old.id);
+      return old;
+    exception when no_data_found then
+      return null; -- somebody deleted it meanwhile
+    end;
+  end if;
+
+  if new.id is distinct from old.id or (tg_op = 'UPDATE' and new.tenant_id is distinct from old.tenant_id) then
+    raise check_violation using
+      message = case tg_op when 'INSERT' then 'webhooks.id: rowhook makes the id. Leave the column out, and read it with RETURNING.'
+                           else 'webhooks.tenant_id: a webhook stays with its tenant and keeps its id. Create another webhook instead.' end,
+      schema = 'rowhook', table = 'webhooks', column = case tg_op when 'INSERT' then 'id' else 'tenant_id' end;
+  end if;
+
+  if tg_op = 'INSERT' then
+    v_secret := coalesce(v_secret, rowhook._new_secret());
+    insert into rowhook.webhook_configurations
+      (tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type, auth_config, secret,
+       is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
+       rate_limit_per_second, ordering, payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
+    values
+      (new.tenant_id, new.name, new.description, new.url, new.http_method, new.event_types, new.filter, new.headers, new.auth_type,
+       coalesce(v_auth, '{}'), v_secret, new.is_active, new.retry_enabled, new.retry_attempts, new.retry_strategy,
+       new.retry_delay_seconds, new.timeout_ms, new.max_in_flight, new.rate_limit_per_second, new.ordering, new.payload_format,
+       new.batch_max_events, new.batch_max_wait_ms, new.allowed_ips)
+    returning id into v_id;
+  else
+    -- old.secret and old.auth_config are null
+    select array_agg(key) into v_changed
+      from jsonb_each(to_jsonb(new)) as n
+     where n.value is distinct from to_jsonb(old) -> n.key
+       and n.key <> all ('{created_at,updated_at,disabled_reason,disabled_at}');
+    if v_changed is not null then
+      execute format('update rowhook.webhook_configurations set %s where id = $2',
+                     (select string_agg(format('%1$I = ($1).%1$I', c), ', ') from unnest(v_changed) as c))
+        using new, old.id;
+      get diagnostics v_count = row_count;
+      if v_count = 0 then
+        return null; -- somebody deleted it meanwhile
+      end if;
+    end if;
+  end if;
+
+  -- as it stands now, with what this statement wrote
+  select * into new from rowhook.webhooks as w where w.id = v_id;
+  new.secret := v_secret;
+  new.auth_config := v_auth;
+  return new;
+end
+$$;
+
+comment on function rowhook._write_webhook() is
+  'Trigger of the view webhooks: writes the row of webhook_configurations with the rights of the caller, and returns a secret only to the statement that writes it.';
+
+create trigger write_webhook
+  instead of insert or update or delete on rowhook.webhooks
+  for each row execute function rowhook._write_webhook();
+
+-- LOCK TABLE on a view of the caller's rights needs the same privilege on the table below, so DELETE may be granted here.
+grant select, insert, update, delete on rowhook.webhooks to rowhook_app;
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.rotate_secret(uuid, interval) to rowhook_app, rowhook_daemon;
 -- what the defaults and the trigger above call in the writer's name
