@@ -74,7 +74,11 @@ function optionalFlags(command: Command): Command {
     .option('--description <text>', 'what it is for')
     .option('--method <method>', 'POST (default), PUT or PATCH')
     .option('--filter <json>', `conditions on the row, such as '{"data.stage":"won"}'`)
-    .option('--header <header>', "a header to send, 'Name: value'; repeatable", collect)
+    .option(
+      '--header <header>',
+      "a header to send, 'Name: value'; repeatable; content-type stays application/json",
+      collect,
+    )
     .option('--bearer <token>', 'authorization: a bearer token')
     .option('--basic <user:password>', 'authorization: user and password')
     .option('--api-key <header>', "authorization: a header, 'Name: value'")
@@ -173,7 +177,11 @@ function addRotateSecret(group: Command): void {
     async (client, id: string, flags: JsonFlag & { overlap: string }) =>
       (await webhookCommands()).rotateSecret(client, id, flags, out),
   );
-  help(command, ['rowhook webhook rotate-secret 1f0c…', "rowhook webhook rotate-secret 1f0c… --overlap '2 days'"]);
+  help(
+    command,
+    ['rowhook webhook rotate-secret 1f0c…', "rowhook webhook rotate-secret 1f0c… --overlap '2 days'"],
+    'During the overlap webhook-signature carries both signatures. X-Webhook-Signature has room for one: the new secret makes it at once.',
+  );
 }
 
 function addDelete(group: Command): void {

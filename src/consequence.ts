@@ -1,5 +1,6 @@
 /** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
 import type { Breakers } from './breaker.ts';
+import { maskedUrl } from './mask.ts';
 import type { Attempt, Delivery, Entry, Health, Outcome, OutcomeCode, Webhook } from './model.ts';
 import { type FailedAttempt, retryInMs } from './retry.ts';
 
@@ -57,7 +58,7 @@ export function madeAttempt(
     outcome: REFUSED.has(outcome.code) ? withReplay(outcome, delivery) : outcome,
     startedAt,
     requestMethod: webhook.settings.httpMethod,
-    requestUrl: webhook.url,
+    requestUrl: maskedUrl(webhook.url),
     requestHeaders,
     retryInMs,
   };
@@ -79,7 +80,7 @@ export function skippedAttempt(delivery: Delivery, webhook: Webhook, code: Outco
     outcome: { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 },
     startedAt: performance.now(),
     requestMethod: webhook.settings.httpMethod,
-    requestUrl: webhook.url,
+    requestUrl: maskedUrl(webhook.url),
     requestHeaders: {},
     retryInMs: null,
   };

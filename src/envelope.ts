@@ -6,13 +6,12 @@
  */
 import { hash } from 'node:crypto';
 import { flatFields } from './flat.ts';
+import { isHarmless, MASK } from './mask.ts';
 import type { Delivery, WebhookSettings } from './model.ts';
 import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
 import { VERSION } from './version.ts';
 
 export const USER_AGENT = `rowhook/${VERSION}`;
-
-export const MASK = '••••••';
 
 /** `evt_<incarnation>_<outbox id>_<n>`: the same on every retry, restart and replay. */
 export function eventId(incarnation: string, outboxId: string, ordinal: number): string {
@@ -91,8 +90,7 @@ export function headersOf(
   };
   const auth = authHeader(settings);
   const sent = { ...settings.headers, ...auth, ...own };
-  // a custom header that carries a credential is a secret under another name
-  const custom = Object.keys(settings.headers).filter((name) => /auth|token|secret|key|cookie|password/i.test(name));
+  const custom = Object.keys(settings.headers).filter((name) => !isHarmless(name));
   const secrets = [...Object.keys(auth), ...custom];
   if (secrets.length === 0) return { sent, logged: sent };
   return { sent, logged: { ...sent, ...Object.fromEntries(secrets.map((name) => [name, MASK])) } };

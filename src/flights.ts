@@ -110,7 +110,7 @@ export class Flights {
     }
     limiter.start(startedAt);
     const endForTenant = this.#tenants.start(webhook, startedAt);
-    const outcome = withoutEcho(await this.#options.send(request), request.headers, loggedHeaders);
+    const outcome = withoutEcho(await this.#options.send(request), request, loggedHeaders);
     for (const ticket of tickets) this.#end(ticket);
     limiter.end();
     return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };

@@ -169,6 +169,7 @@ export interface Attempt {
   /** performance.now() when it started. */
   startedAt: number;
   requestMethod: WebhookSettings['httpMethod'];
+  /** With the values of its query masked. */
   requestUrl: string;
   /** With secrets masked. */
   requestHeaders: Record<string, string>;

@@ -380,6 +380,13 @@ describe('nowhere else', () => {
       auth_config: { token: hush('gone') },
     },
     { url: `http://10.0.0.7/${hush('path')}`, secret: hush('secret-refused') },
+    {
+      url: receiver.url(`/query?token=${hush('query')}&${hush('bare')}#${hush('fragment')}`),
+      secret: hush('secret-query'),
+      headers: Object.fromEntries(
+        ['X-Pass', 'X-Credential', 'X-Session', 'X-JWT'].map((name) => [name, hush(name.toLowerCase())]),
+      ),
+    },
   ];
   const basic = Buffer.from(`u:${hush('password')}`).toString('base64');
 
@@ -388,6 +395,11 @@ describe('nowhere else', () => {
       status: 400,
       headers: { 'x-echo': headers.authorization ?? '' },
       body: JSON.stringify(headers),
+    }));
+    receiver.respond('/query', ({ headers, path }) => ({
+      status: 302,
+      headers: { location: path },
+      body: JSON.stringify({ headers, path }),
     }));
     receiver.respond('/reset', { reset: true });
     receiver.respond('/slow', { hang: true });
@@ -477,6 +489,19 @@ describe('nowhere else', () => {
       response_body: string;
       response_headers: Record<string, string>;
     }>("select * from rowhook.webhook_logs where request_url like '%/echo' and event_type = 'clients.created' limit 1");
+    const [query] = await database.query<{
+      request_url: string;
+      request_headers: object;
+      response_body: string;
+      response_headers: object;
+    }>("select * from rowhook.webhook_logs where request_url like '%/query?%' and code = 'redirect_refused' limit 1");
+    expect(query?.request_url).toBe(receiver.url('/query?token=••••••&••••••#••••••'));
+    expect(query?.request_headers).toMatchObject({ 'X-Pass': '••••••', 'X-JWT': '••••••' });
+    expect(query?.response_headers).toMatchObject({ location: '/query?token=••••••&••••••' });
+    expect(JSON.parse(query?.response_body ?? '')).toMatchObject({
+      path: '/query?token=••••••&••••••',
+      headers: { 'x-session': '••••••', 'x-credential': '••••••' },
+    });
     expect(echo?.request_headers.authorization).toBe('••••••');
     expect(echo?.response_headers['x-echo']).toBe('••••••');
     expect(JSON.parse(echo?.response_body ?? '')).toMatchObject({
@@ -499,7 +524,8 @@ describe('nowhere else', () => {
     }
     const { id } = await createWebhook(database, {
       tenant_id: TENANT,
-      url: 'https://a.example',
+      url: `https://a.example/?token=${hush('cli-query')}`,
+      headers: { 'X-Pass': hush('cli-header') },
       secret: hush('cli'),
       auth_type: 'bearer',
       auth_config: { token: hush('cli-token') },
@@ -591,13 +617,14 @@ describe('what a receiver echoes', () => {
     remoteIp: null,
     durationMs: 1,
   });
+  const url = 'https://a.example/b';
   const sent = { authorization: 'Bearer s3cret-token', 'x-a': 'visible', 'x-key': 'abc' };
   const logged = { ...sent, authorization: '••••••', 'x-key': '••••••' };
 
   test('is masked wherever it stands, with or without its scheme', () => {
     const { response } = withoutEcho(
       outcome('{"a":"Bearer s3cret-token","b":"s3cret-token","c":"visible"}', { x: 's3cret-token!' }),
-      sent,
+      { url, headers: sent },
       logged,
     );
     expect(response).toEqual({
@@ -607,10 +634,29 @@ describe('what a receiver echoes', () => {
     });
   });
 
+  test('also from the query of the URL, in the forms that it comes back in, and never the time to wait', () => {
+    const asked = 'https://a.example/b?token=ab%2Fcd%22&pause=3600';
+    const given = { authorization: `Basic ${Buffer.from('user:pass word').toString('base64')}`, 'x-pass': 'say "hi"' };
+    const hidden = { authorization: '••••••', 'x-pass': '••••••' };
+    const body = JSON.stringify({ a: asked, b: 'ab/cd"', c: 'pass word', d: 'say "hi"' });
+    const echoed = outcome(body, { location: asked, 'retry-after': '3600' });
+    const { response } = withoutEcho(echoed, { url: asked, headers: given }, hidden);
+    expect(JSON.parse(response?.body ?? '')).toEqual({
+      a: 'https://a.example/b?token=••••••&pause=••••••',
+      b: '••••••',
+      c: '••••••',
+      d: '••••••',
+    });
+    expect(response?.headers).toEqual({
+      location: 'https://a.example/b?token=••••••&pause=••••••',
+      'retry-after': '3600',
+    });
+  });
+
   test('is left alone when it is too short to be told from other text, or nothing was masked', () => {
-    expect(withoutEcho(outcome('abcabc'), sent, logged).response?.body).toBe('abcabc');
+    expect(withoutEcho(outcome('abcabc'), { url, headers: sent }, logged).response?.body).toBe('abcabc');
     const plain = outcome('visible');
-    expect(withoutEcho(plain, sent, sent)).toBe(plain);
-    expect(withoutEcho({ ...plain, response: null }, sent, logged).response).toBeNull();
+    expect(withoutEcho(plain, { url, headers: sent }, sent)).toBe(plain);
+    expect(withoutEcho({ ...plain, response: null }, { url, headers: sent }, logged).response).toBeNull();
   });
 });

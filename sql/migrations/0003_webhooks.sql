@@ -197,7 +197,7 @@ comment on column rowhook.webhook_configurations.description is 'For people; row
 comment on column rowhook.webhook_configurations.url is
   'Where requests go: http or https, 2048 characters at most, no user or password. Which addresses may be dialled is the daemon''s to say.';
 comment on column rowhook.webhook_configurations.http_method is 'POST, PUT or PATCH.';
-comment on column rowhook.webhook_configurations.headers is 'Further request headers, {"X-Team":"sales"}: 50 at most, 16 kB in all.';
+comment on column rowhook.webhook_configurations.headers is 'Further request headers, {"X-Team":"sales"}: 50 at most, 16 kB in all. content-type and others that rowhook or HTTP itself sets are refused. Values are masked in logs.';
 comment on column rowhook.webhook_configurations.auth_type is 'none, bearer, basic or api_key; auth_config holds what it needs.';
 comment on column rowhook.webhook_configurations.previous_secret is
   'The secret before the last rotation. It signs too (in webhook-signature only), until previous_secret_expires_at. Not readable for rowhook_app.';
@@ -492,7 +492,7 @@ end
 $$;
 
 comment on function rowhook.rotate_secret(uuid, interval) is
-  'Gives a webhook a new signing secret and returns it, this once. Both secrets sign until now + overlap (0 to 7 days).';
+  'Gives a webhook a new signing secret and returns it, this once. In webhook-signature both secrets sign until now + overlap (0 to 7 days); X-Webhook-Signature is made with the new one at once.';
 
 -- Tenants see and change their own rows; the policies of owner and daemon open the rest. FORCE makes the
 -- policies hold for the table's owner too.

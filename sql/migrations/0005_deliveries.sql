@@ -150,7 +150,7 @@ comment on column rowhook.webhook_logs.attempt is 'Counts the attempts of its de
 comment on column rowhook.webhook_logs.status is 'success: the receiver answered 2xx. failed: it did not. skipped: nothing was sent.';
 comment on column rowhook.webhook_logs.response_status is 'HTTP status of the response; null: there was none.';
 comment on column rowhook.webhook_logs.response_headers is 'Headers of the response; null: there was none.';
-comment on column rowhook.webhook_logs.request_url is 'Where it went.';
+comment on column rowhook.webhook_logs.request_url is 'Where it went, with the values of its query masked.';
 comment on column rowhook.webhook_logs.remote_ip is 'Address that was dialled; null: none was.';
 comment on column rowhook.webhook_logs.user_agent is 'user-agent of the request: the version of rowhook that sent it.';
 comment on column rowhook.webhook_logs.error is 'What went wrong, as a sentence; null on success.';

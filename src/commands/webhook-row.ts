@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { UserError } from '../errors.ts';
+import { maskedUrl } from '../mask.ts';
 import type { Cell } from '../table.ts';
 
 export interface WebhookRow {
@@ -38,13 +39,14 @@ export function state({ is_active, disabled_reason }: WebhookRow): Cell {
 
 const MASK = '***';
 
-/** Secrets are shown once, when they are made; headers and credentials never. */
+/** Secrets are shown once, when they are made; headers, credentials and what a URL's query says never. */
 export function withoutSecrets(row: object): Record<string, unknown> {
   const masked = ['secret', 'previous_secret'];
   const maskedValues = ['auth_config', 'headers'];
   return Object.fromEntries(
     Object.entries(row).map(([column, value]) => {
       if (masked.includes(column)) return [column, value === null ? null : MASK];
+      if (column === 'url') return [column, maskedUrl(String(value))];
       if (!maskedValues.includes(column)) return [column, value];
       return [column, Object.fromEntries(Object.keys(value ?? {}).map((key) => [key, MASK]))];
     }),

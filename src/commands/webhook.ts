@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { compilePolicy, httpProblem, placeProblem } from '../address.ts';
 import { UserError } from '../errors.ts';
+import { maskedUrl } from '../mask.ts';
 import { type Out, printable, printPairs, printTable } from '../table.ts';
 import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
@@ -93,7 +94,7 @@ export async function listWebhooks(
     printTable(
       out,
       ['id', 'tenant', 'name', 'events', 'url', 'state'],
-      shown.map((row) => [row.id, row.tenant_id, row.name, row.event_types.join(','), row.url, state(row)]),
+      shown.map((row) => [row.id, row.tenant_id, row.name, row.event_types.join(','), maskedUrl(row.url), state(row)]),
     );
     if (rows.length > shown.length)
       out.print(out.paint('dim', `more than ${options.limit}: narrow with --tenant, or raise --limit`));
