@@ -7,13 +7,23 @@
 
 import { UserError } from './errors.ts';
 import type { MetricsLabels } from './metrics.ts';
-import { boolean, cidrs, databaseUrl, environment, oneOf, SERVICE_LINK_VALUE, wholeNumber } from './values.ts';
+import {
+  boolean,
+  cidrs,
+  databaseUrl,
+  environment,
+  httpHost,
+  oneOf,
+  SERVICE_LINK_VALUE,
+  wholeNumber,
+} from './values.ts';
 
 export interface Settings {
   databaseUrl: string;
   environment: string | undefined;
   maxInFlight: number;
   wake: 'notify' | 'poll';
+  httpHost: string;
   httpPort: number;
   metricsLabels: MetricsLabels;
   allowHttp: boolean;
@@ -68,6 +78,14 @@ export const SETTINGS: readonly AnySetting[] = [
     fallback: 'notify',
     parse: oneOf(['notify', 'poll']),
     help: 'how a sleeping daemon learns of new events: notify (LISTEN) or poll (transaction poolers, two-phase commit)',
+  },
+  {
+    name: 'httpHost',
+    env: 'ROWHOOK_HTTP_HOST',
+    flag: '--http-host <address>',
+    fallback: '127.0.0.1',
+    parse: httpHost,
+    help: 'address that /healthz, /readyz and /metrics listen on; :: is all interfaces, as the container image has it',
   },
   {
     name: 'httpPort',

@@ -56,7 +56,7 @@ export async function startDaemon(
   const http =
     settings.httpPort === 0
       ? null
-      : await serve(settings.httpPort, {
+      : await serve(settings.httpHost, settings.httpPort, {
           healthProblem,
           readyProblem: () => (session ? session.readyProblem : starting) ?? healthProblem(),
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),

@@ -5,7 +5,8 @@
  *   /readyz    it delivers, or stands by to: lanes are held and their leases renewed, or others hold them
  *   /metrics   Prometheus
  */
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
+import { type Bounds, boundedServer } from './bounded-server.ts';
 import { UserError } from './errors.ts';
 
 export interface Served {
@@ -20,9 +21,12 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** Listens on all interfaces, as probes and scrapers come from outside; there is nothing to write and no secret to read. */
-export async function serve(port: number, served: Served): Promise<HttpServer> {
-  const server = createServer((request, response) => {
+/** A few probes and scrapers, each with its connection, and all of them at once. */
+const BOUNDS: Bounds = { connectionsMax: 100, requestMsMax: 5_000 };
+
+/** `host` is an address or a name of this machine; `::` is all interfaces. There is nothing to write and no secret to read. */
+export async function serve(host: string, port: number, served: Served, bounds = BOUNDS): Promise<HttpServer> {
+  const server = boundedServer(bounds, (request, response) => {
     const answer = (status: number, text: string, contentType = 'text/plain; charset=utf-8') => {
       response.writeHead(status, { 'content-type': contentType });
       response.end(text);
@@ -44,7 +48,7 @@ export async function serve(port: number, served: Served): Promise<HttpServer> {
         return answer(404, 'try /healthz, /readyz or /metrics\n');
     }
   });
-  await listening(server, port);
+  await listening(server, host, port);
   const address = server.address();
   return {
     port: typeof address === 'object' && address !== null ? address.port : port,
@@ -56,18 +60,26 @@ export async function serve(port: number, served: Served): Promise<HttpServer> {
   };
 }
 
-function listening(server: Server, port: number): Promise<void> {
+function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, port)));
-    server.listen(port, resolve);
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port)));
+    // without a host Node takes all interfaces, also on a machine that has no IPv6
+    if (host === '::') server.listen(port, resolve);
+    else server.listen(port, host, resolve);
   });
 }
 
 /** A second daemon on one machine is the common case. */
-function explain(error: NodeJS.ErrnoException, port: number): Error {
+function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
   const because = (verdict: string) =>
     new UserError(`ROWHOOK_HTTP_PORT: port ${port} ${verdict}, or 0 for none.`, 1, { cause: error });
   if (error.code === 'EADDRINUSE') return because('is in use: end what listens there, give another port');
   if (error.code === 'EACCES') return because('may not be opened: give a port above 1023');
+  if (['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'EAFNOSUPPORT', 'EINVAL'].includes(error.code ?? ''))
+    return new UserError(
+      `ROWHOOK_HTTP_HOST: "${host}" is not an address of this machine: give one that it has, 127.0.0.1, or :: for all.`,
+      1,
+      { cause: error },
+    );
   return error;
 }

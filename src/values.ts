@@ -16,6 +16,13 @@ export function environment(text: string): string {
   return text;
 }
 
+/** An IPv6 address may stand in brackets, as in a URL. */
+export function httpHost(text: string): string {
+  const host = text.replace(/^\[(.*)\]$/, '$1');
+  if (isIP(host) !== 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(host)) return host;
+  throw new Error('is not an address or a host name: use 127.0.0.1, or :: for all interfaces');
+}
+
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);

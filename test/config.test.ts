@@ -23,6 +23,7 @@ describe('readSettings', () => {
       environment: undefined,
       maxInFlight: 256,
       wake: 'notify',
+      httpHost: '127.0.0.1',
       httpPort: 9464,
       metricsLabels: 'none',
       allowHttp: false,
@@ -83,6 +84,18 @@ describe('readSettings', () => {
     };
     expect(readSettings({}, { ...env, DATABASE_URL }).httpPort).toBe(9464);
     expect(problemsOf({}, { ROWHOOK_HTTP_PORT: 'tcp://10.0.0.1:80' })).toContain('enableServiceLinks: false');
+  });
+
+  test('listens on an address or a name, and refuses what is neither', () => {
+    for (const [given, host] of [
+      ['[::1]', '::1'],
+      ['::', '::'],
+      ['db-1.example.com', 'db-1.example.com'],
+      ['0.0.0.0', '0.0.0.0'],
+    ])
+      expect(readSettings({}, { DATABASE_URL, ROWHOOK_HTTP_HOST: given }).httpHost).toBe(host);
+    for (const given of ['0.0.0.0:9464', 'http://localhost', '*'])
+      expect(problemsOf({}, { ROWHOOK_HTTP_HOST: given })).toContain('is not an address or a host name');
   });
 
   test.each(['1.5', '-1', '0x10', '1e2', '99999'])('refuses %j requests in flight', (text) => {

@@ -118,6 +118,9 @@ test('the files of the base are what the API takes', async () => {
   expect(manifests).toHaveLength(resources.length + 1);
   expect(await schemaProblems(manifests)).toEqual([]);
   expect(images).toEqual([{ name: 'rowhook', newTag: VERSION }]);
+  // a probe comes from the node, to the pod's address
+  const env = at(only(manifests, 'Deployment'), 'spec.template.spec.containers.0.env');
+  expect(env).toEqual([{ name: 'ROWHOOK_HTTP_HOST', value: '::' }]);
 });
 
 test('the check finds what is wrong', async () => {
@@ -200,6 +203,7 @@ describe.skipIf(!hasTool('helm', 'version'))('the chart', () => {
     ['replicaCount=3', 'replicaCount'],
     ['settings.DATABASE_URL=x', 'DATABASE_URL'],
     ['settings.ROWHOOK_HTTP_PORT=1', 'settings'],
+    ['settings.ROWHOOK_HTTP_HOST=1', 'settings'],
     ['terminationGracePeriodSeconds=5', 'terminationGracePeriodSeconds'],
   ])('refuses %s', async (value, named) => {
     const { code, output } = await runTool('helm', ['template', 'rowhook', chart, '--set', value]);

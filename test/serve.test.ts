@@ -1,4 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Settings } from '../src/config.ts';
@@ -6,11 +9,18 @@ import { type Daemon, startDaemon } from '../src/daemon.ts';
 import { startEmbedded } from '../src/embedded.ts';
 import { UserError } from '../src/errors.ts';
 import { migrate } from '../src/migrate.ts';
+import { type Served, serve } from '../src/serve.ts';
 import { daemonSettings } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { freePort } from './support/port.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
 import { waitUntil } from './support/wait.ts';
+
+const WELL: Served = {
+  healthProblem: () => null,
+  readyProblem: () => null,
+  metrics: async () => ({ contentType: 'text/plain', text: '' }),
+};
 
 let database: TestDatabase;
 let receiver: Receiver;
@@ -127,6 +137,56 @@ test('it does not start where its port is taken, and says which setting to chang
       `ROWHOOK_HTTP_PORT: port ${first.httpPort} is in use: end what listens there, give another port, or 0 for none.`,
     ),
   );
+});
+
+test('it listens on 127.0.0.1 alone, or where ROWHOOK_HTTP_HOST says', async () => {
+  const outside = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+  const status = async (host: string, port: number) => (await fetch(`http://${host}:${port}/healthz`)).status;
+  const own = await serve('127.0.0.1', 0, WELL);
+  const everywhere = await serve('::', 0, WELL);
+  try {
+    expect(await status('127.0.0.1', own.port)).toBe(200);
+    expect(await status('127.0.0.1', everywhere.port)).toBe(200);
+    // another address of this machine, where it has one; 127.0.0.2 is one on Linux only
+    for (const other of [outside, process.platform === 'linux' ? '127.0.0.2' : undefined].filter(
+      (host) => host !== undefined,
+    )) {
+      await expect(status(other, own.port)).rejects.toThrow();
+      expect(await status(other, everywhere.port)).toBe(200);
+    }
+  } finally {
+    await Promise.all([own.close(), everywhere.close()]);
+  }
+  await expect(serve('192.0.2.1', 0, WELL)).rejects.toThrow(
+    /^ROWHOOK_HTTP_HOST: "192\.0\.2\.1" is not an address of this machine/,
+  );
+});
+
+test('it takes so many connections and no more, a probe gets in all the same, and a slow request ends', async () => {
+  const server = await serve('127.0.0.1', 0, WELL, { connectionsMax: 5, requestMsMax: 300 });
+  const sockets = Array.from({ length: 12 }, () => connect(server.port, '127.0.0.1'));
+  const closed = sockets.map((socket) =>
+    once(
+      socket.on('error', () => {}),
+      'close',
+    ),
+  );
+  try {
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    await Promise.all(closed.slice(0, 7));
+    expect(sockets.filter((socket) => !socket.destroyed)).toHaveLength(5);
+    expect((await get(server.port, '/healthz')).status).toBe(200);
+    // one that never ends its headers, one that never ends its body, and those that say nothing
+    sockets[10]?.write('GET /healthz HTTP/1.1\r\nhost: x\r\nx: ');
+    sockets[11]?.write('GET /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n1');
+    for (const socket of sockets) socket.resume();
+    await Promise.all(closed);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await server.close();
+  }
 });
 
 /** A tenant with one webhook to the receiver, and the daemon that delivers to it, which thinks itself stuck after 1 s. */

@@ -1,11 +1,6 @@
-import {
-  createServer,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { type Bounds, boundedServer } from '../bounded-server.ts';
 import { UserError } from '../errors.ts';
 import { indentJson } from '../indent.ts';
 import { type SigningKey, signingKey, type Verdict, verify } from '../sign.ts';
@@ -23,10 +18,13 @@ export interface ListenOptions {
 /** rowhook sends at most a few MiB; a receiver for the terminal keeps no more than this in memory. */
 const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
+/** As many as a webhook may have requests in flight; an attempt ends after 30 s. */
+const BOUNDS: Bounds = { connectionsMax: 1_000, requestMsMax: 30_000 };
+
 /** A local receiver: verifies and prints each webhook, and answers what it is told to, valid or not. */
 export async function listen(options: ListenOptions, out: Out): Promise<Server> {
   const keys = options.secret.map(signingKey);
-  const server = createServer((request, response) => {
+  const server = boundedServer(BOUNDS, (request, response) => {
     receive(request, response, options.status)
       .then((body) => body && print(request, body, keys, options, out))
       .catch((error: Error) => out.print(out.paint('red', `a request broke off: ${printable(error.message)}`)));

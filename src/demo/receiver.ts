@@ -2,8 +2,9 @@
  * The demo's receiver does what a careful endpoint does: it verifies over the raw body, answers, and only then looks into
  * what it has got.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { boundedServer } from '../bounded-server.ts';
 import { type SigningKey, signingKey, type Verdict, verify } from '../sign.ts';
 
 /** One request, whatever came of it. */
@@ -69,7 +70,7 @@ export async function startDemoReceiver(onArrival: (arrival: Arrival) => void): 
     onArrival(arrival);
   };
 
-  const server = createServer((request, response) => {
+  const server = boundedServer({ connectionsMax: 100, requestMsMax: 30_000 }, (request, response) => {
     // the sender gave up before its body was complete: it will say so in webhook_logs
     receive(request, response).catch(() => response.destroy());
   });
