@@ -9,6 +9,8 @@ import { requireBinding } from './connection/binding.ts';
 import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem } from './connection/reach.ts';
 import { firstServer, readTarget } from './connection/target.ts';
 import { explainDatabaseError } from './errors.ts';
+import { forOneTransaction, type Purpose, setInherited } from './inherited.ts';
+import { makeLent } from './lent.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -17,19 +19,6 @@ const CONNECT_TIMEOUT_MS = 10_000;
  * connection: without this a statement would wait for its answer until the kernel gives up, after a quarter of an hour.
  */
 export const QUERY_MS_MAX = 60_000;
-
-/**
- * A role may have timeouts of its own (ALTER ROLE … SET), made for an application's statements: they would end a page of a large
- * window, and every idle connection, again and again. The daemon has its own limits, so it takes them away.
- */
-const NO_TIMEOUTS = {
-  // the first statement of a connection, which may have fallen silent by then
-  query_timeout: CONNECT_TIMEOUT_MS,
-  text: `
-  select set_config(name, '0', false)
-    from unnest('{statement_timeout,lock_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout}'::text[]) as name
-   where current_setting(name, true) is not null`,
-};
 
 /**
  * Whose the server's sessions are. 'own': a connection is a session. 'lent': a pooler may stand in between that lends one for a
@@ -55,12 +44,15 @@ export interface PoolOptions {
 }
 
 /**
- * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Statements may take as
- * long as the role's own settings say.
+ * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Whose the session is shows by
+ * its process: a pooler makes up the number that it tells its clients.
  */
 export async function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
   try {
-    return await reach(databaseUrl, (config) => open(config, applicationName));
+    const client = await reach(databaseUrl, (config) => open(config, applicationName));
+    const { processID = null } = client as { processID?: number | null };
+    await prepareSession(client, 'command', processID);
+    return client;
   } catch (error) {
     throw explainDatabaseError(error, databaseUrl);
   }
@@ -76,8 +68,7 @@ export async function connectDaemon(
     const config = await locate(databaseUrl);
     const client = await open({ ...config, query_timeout: QUERY_MS_MAX }, applicationName);
     await checkSession(databaseUrl, client);
-    if (sessions === 'own') await client.query(NO_TIMEOUTS);
-    else dropNames(client);
+    await prepareSession(client, 'daemon', PID_OF[sessions]);
     return client;
   } catch (error) {
     forget(databaseUrl);
@@ -119,6 +110,15 @@ async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise
   throw new Error(`the server ${problem}, which it was not before`);
 }
 
+/** Nobody's process has the number 0. */
+const PID_OF: Readonly<Record<Sessions, number | null>> = { own: null, lent: 0 };
+
+/** What the session inherits and rowhook needs otherwise is set: once, or where it is lent, in each transaction. */
+async function prepareSession(client: pg.ClientBase, purpose: Purpose, sessionPid: number | null): Promise<void> {
+  const { isOwn, settings } = await setInherited(client, purpose, sessionPid, CONNECT_TIMEOUT_MS);
+  if (!isOwn) makeLent(client, forOneTransaction(settings));
+}
+
 /** A daemon's pool of at most `max` connections, opened as they are needed. */
 export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
   const { applicationName, max, sessions, settings, onError = () => {} } = options;
@@ -135,9 +135,8 @@ export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
     connectionTimeoutMillis: readTarget(databaseUrl).connectTimeoutMs,
     onConnect: async (client) => {
       await checkSession(databaseUrl, client);
-      if (sessions === 'lent') return dropNames(client);
-      await client.query(NO_TIMEOUTS);
-      if (settings) await client.query(settings);
+      await prepareSession(client, 'daemon', PID_OF[sessions]);
+      if (settings && sessions === 'own') await client.query(settings);
     },
   });
   pool.on('error', onError);
@@ -178,17 +177,6 @@ class ServerPool extends pg.Pool {
 }
 
 type PoolCallback = Parameters<pg.Pool['connect']>[0];
-
-/** A statement that was prepared in one session is unknown in the next one, or is somebody else's: nothing is prepared by name. */
-function dropNames(client: pg.ClientBase): void {
-  const query = client.query.bind(client) as (...args: unknown[]) => unknown;
-  const nameless = (statement: string | pg.QueryConfig, ...rest: unknown[]) => {
-    if (typeof statement === 'string') return query(statement, ...rest);
-    const { name: _, ...unnamed } = statement;
-    return query(unnamed, ...rest);
-  };
-  client.query = nameless as typeof client.query;
-}
 
 /** Connects, works, disconnects; whatever PostgreSQL refuses becomes a sentence for the terminal. */
 export async function withClient<T>(

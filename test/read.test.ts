@@ -512,7 +512,7 @@ describe('after one bulk statement, when the statistics say that all rows share 
     Plans?: Plan[];
   }
 
-  /** The plan of a statement as the reading session runs it; the driver has prepared it under its name. */
+  /** The plan of a statement as the reading session runs it, once the driver has prepared it under its name. */
   async function planOf(statement: string, values: string[]): Promise<{ nodes: Plan[]; blocks: number }> {
     const { rows: found } = await reader.query(
       `explain (analyze, buffers, costs off, format json) execute ${statement} (${values.map((value) => `'${value}'`).join(', ')})`,
@@ -540,16 +540,17 @@ describe('after one bulk statement, when the statistics say that all rows share 
 
   test('the hot read goes by (xid, id), and touches few blocks when there is nothing', async () => {
     const follower = await Follower.fromNow();
-    await follower.next();
     const { xmax } = parseSnapshot(follower.position.from);
     const stragglers = Array.from({ length: 30 }, (_, n) => BigInt(xmax) - 1n - BigInt(n));
-    for (const running of ['{}', `{${stragglers.join()}}`]) {
-      const { nodes, blocks } = await (running === '{}'
+    for (const running of ['', stragglers.toReversed().join()]) {
+      // which of the two statements is prepared is up to what runs in the whole cluster, unless the snapshot is made up
+      await readWindow(reader, ALL_LANES, { ...follower.position, from: `${stragglers.at(-1)}:${xmax}:${running}` });
+      const { nodes, blocks } = await (running === ''
         ? planOf('rowhook_read_hot_later', [lanes, xmax])
-        : planOf('rowhook_read_hot', [lanes, xmax, running]));
+        : planOf('rowhook_read_hot', [lanes, xmax, `{${running}}`]));
       expectIndexesOnly(nodes, /xid_id_idx|_xid_idx/);
       // 8 slots, a few blocks each for the new ones and for each straggler
-      expect(blocks).toBeLessThan(running === '{}' ? 50 : 1_000);
+      expect(blocks).toBeLessThan(running === '' ? 50 : 1_000);
     }
   });
 

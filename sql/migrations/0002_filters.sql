@@ -23,6 +23,7 @@ immutable
 strict
 parallel safe
 set search_path = pg_catalog, pg_temp
+set row_security = on
 set jit = off
 as $$
 begin

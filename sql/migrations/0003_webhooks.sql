@@ -84,6 +84,7 @@ create function rowhook._keep_tenant_id()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   raise check_violation using
@@ -259,6 +260,7 @@ language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_type text;
@@ -284,6 +286,7 @@ language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_name  text;
@@ -323,6 +326,7 @@ language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_keys text[] := case p_auth_type
@@ -390,6 +394,7 @@ create function rowhook._check_configuration()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_problem text;
@@ -473,6 +478,7 @@ returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_secret text := rowhook._new_secret();

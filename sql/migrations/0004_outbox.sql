@@ -188,6 +188,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   if pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then

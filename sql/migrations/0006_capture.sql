@@ -223,6 +223,7 @@ returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   return rowhook._columns((select s.relation from rowhook.webhook_sources s where s.id = p_source_id)) <> p_columns;
@@ -335,6 +336,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_columns name[]  := rowhook._columns(p_source.relation);
@@ -408,6 +410,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_wildcards text[] := array(select unnest(rowhook._patterns(p_possible)) except select unnest(p_possible) order by 1);
@@ -474,6 +477,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_columns name[] := rowhook._columns(p_source.relation);
@@ -500,6 +504,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_columns  name[]  := rowhook._columns(p_source.relation);
@@ -577,6 +582,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_created text[] := array(select distinct event_type from rowhook._capture_rules(p_source) where operation = 'created' order by 1);
@@ -668,6 +674,7 @@ returns table (relation regclass, change text)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare
@@ -718,6 +725,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 set lock_timeout = '800ms'
 as $$
 declare
@@ -770,6 +778,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_forbidden pg_class;
@@ -805,6 +814,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   perform rowhook._detach(
@@ -844,6 +854,7 @@ returns setof regclass
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_child  regclass;
@@ -1060,6 +1071,7 @@ returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   c_name    constant text := '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$';
@@ -1392,6 +1404,7 @@ returns rowhook.webhook_sources
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare
@@ -1470,6 +1483,7 @@ returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_source rowhook.webhook_sources;
@@ -1572,6 +1586,7 @@ returns table (relation text, prefix text, status text, detail text)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare
@@ -1603,6 +1618,7 @@ returns setof text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   return query select p.table_name from rowhook._presets() as p where p_preset in (p.preset, 'all');
@@ -1624,6 +1640,7 @@ returns table (relation text, prefix text, status text, detail text)
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
   select w.* from rowhook._preset_tables(preset) as table_name cross join lateral rowhook._watch_preset_table(table_name, in_schema) as w
 $$;
@@ -1717,6 +1734,7 @@ returns table (relation text, change text)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare

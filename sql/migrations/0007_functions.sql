@@ -13,6 +13,7 @@ returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_id bigint;
@@ -68,6 +69,7 @@ returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   if pg_has_role(current_user, 'rowhook_owner', 'usage') then
@@ -92,6 +94,7 @@ returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_webhook record;
@@ -175,6 +178,7 @@ returns table (
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 -- nobody knows how many rows come together here, and nested loops are cheap only for few
 set enable_nestloop = off
 set jit = off
@@ -234,6 +238,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   insert into rowhook.webhook_outbox (lane, tenant_id, event_types) values (rowhook._lane(p_tenant_id), p_tenant_id, '{}');
@@ -251,6 +256,7 @@ returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_since     timestamptz := coalesce(p_since, '-infinity');
@@ -332,6 +338,7 @@ returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   if pg_has_role(current_user, 'rowhook_owner', 'usage') then
@@ -350,6 +357,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_tenant_id text;
@@ -429,6 +437,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   if pg_has_role(current_user, 'rowhook_owner', 'usage') then
@@ -465,6 +474,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_deleted boolean;
