@@ -37,6 +37,7 @@ returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   perform convert_to(p_row, 'UTF8');
@@ -102,6 +103,7 @@ create function rowhook._check_tenant()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   perform rowhook._refuse_unreadable('webhook_tenants', new::text);

@@ -395,6 +395,7 @@ returns boolean[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_character bytea;

@@ -1017,6 +1017,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_columns name[] := rowhook._columns(p_relation);
@@ -1191,6 +1192,7 @@ returns name[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   return parse_ident(p_name)::name[];
@@ -1208,6 +1210,7 @@ language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_before int[];
@@ -1239,6 +1242,7 @@ returns text[]
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
   select array(
     select n.table_name
@@ -1263,6 +1267,7 @@ returns regclass
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_parts  name[] := rowhook._name_parts(p_name);
@@ -1361,6 +1366,7 @@ returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_other  record;
@@ -1515,6 +1521,7 @@ returns int[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_parts name[] := rowhook._name_parts(p_name);
@@ -1537,6 +1544,7 @@ returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   perform rowhook._remove_sources(p_source_ids);
@@ -1675,6 +1683,7 @@ returns table (relation text, change text)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 #variable_conflict use_column
 declare
