@@ -1,6 +1,7 @@
 // Secrets: how they are made, rotated and written, and that they show up nowhere else.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
@@ -606,6 +607,92 @@ describe('nowhere else', () => {
       );
     expect([error?.constraint, error?.detail]).toEqual(['webhook_configurations_max_in_flight_in_range', undefined]);
   });
+
+  const words = [
+    ['secret', 'TOPSECRET'],
+    ['secret', `whsec_TOPSECRET`],
+    ['secret', `whsec_${'TOPSECRET'.repeat(12)}`],
+    ['secret', 'TOPSECRET'.repeat(100)],
+    ['auth_type, auth_config', 'api_key', { header_name: 'TOPSECRET bad', header_value: 'x' }],
+    ['auth_type, auth_config', 'api_key', { header_name: 'X-Key: TOPSECRET', header_value: 'TOPSECRET' }],
+    ['auth_type, auth_config', 'api_key', { header_name: 'TOPSECRET'.repeat(20), header_value: 'TOPSECRET' }],
+    ['auth_type, auth_config', 'api_key', { header_name: 'TOPSECRETé', header_value: 'TOPSECRET' }],
+    ['auth_type, auth_config', 'api_key', { header_name: 'Host', header_value: 'TOPSECRET' }],
+    ['auth_type, auth_config', 'api_key', { header_name: ['TOPSECRET'], header_value: 'TOPSECRET' }],
+    ['auth_type, auth_config', 'api_key', { TOPSECRET: 'X-Key' }],
+    ['auth_type, auth_config', 'bearer', { token: 'TOPSECRET\nmore' }],
+    ['auth_type, auth_config', 'bearer', { token: 'TOPSECRETé' }],
+    ['auth_type, auth_config', 'bearer', '"TOPSECRET"'],
+    ['auth_type, auth_config', 'basic', { username: 'TOPSECRET:x', password: 'TOPSECRET' }],
+    ['auth_type, auth_config', 'basic', { username: 'u', password: 'TOPSECRET\u0001' }],
+    ['auth_type, auth_config', 'none', { token: 'TOPSECRET' }],
+    ['auth_type, auth_config', 'unknown', { token: 'TOPSECRET' }],
+    ['auth_config, timeout_ms', { token: 'TOPSECRET' }, 1],
+    ['headers', { 'X-Key: TOPSECRET': 'x' }],
+    ['headers', { 'X-Key:TOPSECRET': 'x', 'x-key:topsecret': 'TOPSECRET' }],
+    ['headers', { 'TOPSECRET key': 'x' }],
+    ['headers', { 'X-Key': 'TOPSECRETé' }],
+    ['headers', { 'X-Key': ['TOPSECRET'] }],
+    ['headers', { 'X-Key': 'TOPSECRET', 'x-key': 'TOPSECRET' }],
+    ['headers', { Host: 'TOPSECRET' }],
+    ['headers', '"TOPSECRET"'],
+    ['headers, auth_type, auth_config', { Authorization: 'TOPSECRET' }, 'bearer', { token: 'TOPSECRET' }],
+    ['url', 'https://TOPSECRET:x@a.example/'],
+    ['url', 'https://a.example/?token=TOPSECRET x'],
+    ['url', 'TOPSECRET'],
+    ['url', `https://a.example/${'TOPSECRET'.repeat(300)}`],
+    ['secret, headers, retry_attempts', 'TOPSECRET-0123456789', { 'X-Key': 'TOPSECRET' }, 99],
+    ['secret, headers, name', 'TOPSECRET-0123456789', { 'X-Key': 'TOPSECRET' }, null],
+    ['secret, headers, ordering, batch_max_events', 'TOPSECRET-0123456789', { 'X-Key': 'TOPSECRET' }, 'row', 5],
+    ['secret, headers, allowed_ips', 'TOPSECRET-0123456789', { 'X-Key': 'TOPSECRET' }, []],
+    ['secret, headers, event_types', 'TOPSECRET-0123456789', { 'X-Key': 'TOPSECRET' }, ['no type']],
+    ['secret, headers, filter', 'TOPSECRET-0123456789', { 'X-Key': 'TOPSECRET' }, '{"a":{"$x":1}}'],
+    ['secret, headers, retry_attempts', 'TOPSECRET-0123456789', { 'X-Key': 'TOPSECRET' }, '99999999999'],
+  ] as const;
+
+  // the server's log has the error's own fields and no other: its detail, its context and the query inside a function are among them
+  test.each(['webhook_configurations', 'webhooks'])(
+    'no error about a row of %s shows the value of a secret',
+    async (table) => {
+      const superuser = new pg.Client(database.url);
+      await superuser.connect();
+      const tenant = await app.connect(TENANT);
+      try {
+        for (const client of [superuser, tenant]) {
+          const ok = `insert into rowhook.${table} (tenant_id, name, url, event_types, secret) values ($1, 'n', 'https://a.example', '{*}', $2)`;
+          await client.query(ok, [TENANT, 'TOPSECRET-of-before']);
+          for (const [columns, ...values] of words) {
+            const given = { tenant_id: TENANT, name: 'n', url: 'https://a.example', event_types: '{*}' };
+            const wrong = Object.fromEntries(columns.split(', ').map((column, index) => [column, values[index]]));
+            const row = { ...given, ...wrong };
+            const places = Object.keys(row).map((_, index) => `$${index + 1}`);
+            const sets = Object.keys(wrong).map((column, index) => `${column} = $${index + 1}`);
+            for (const [sql, parameters] of [
+              [
+                `insert into rowhook.${table} (${Object.keys(row).join()}) values (${places.join()})`,
+                Object.values(row),
+              ],
+              [`update rowhook.${table} set ${sets.join()}`, Object.values(wrong)],
+            ] as const) {
+              const error = await client.query(sql, [...parameters]).then(
+                () => undefined,
+                (thrown) => ({ ...thrown, message: thrown.message }),
+              );
+              expect([sql, values, error]).toEqual([sql, values, expect.objectContaining({ severity: 'ERROR' })]);
+              expect([sql, values, JSON.stringify(error)]).toEqual([
+                sql,
+                values,
+                expect.not.stringMatching(/topsecret/i),
+              ]);
+            }
+          }
+        }
+      } finally {
+        await superuser.end();
+        await tenant.end();
+      }
+    },
+  );
 });
 
 describe('what a receiver echoes', () => {

@@ -281,7 +281,8 @@ $$;
 
 comment on function rowhook._event_types_problem(text[]) is 'Why event_types is refused, as a phrase; null when it is not.';
 
--- An object of strings whose names are HTTP tokens, without those that rowhook or HTTP itself must own.
+-- An object of strings whose names are HTTP tokens, without those that rowhook or HTTP itself must own. A message quotes a name only
+-- when it is one: "X-Key: abc" as a name would show the value, and auth_config gives its header_name to this function, too.
 create function rowhook._headers_problem(p_headers jsonb)
 returns text
 language plpgsql
@@ -300,13 +301,9 @@ begin
   if (select count(*) from jsonb_object_keys(p_headers)) > 50 or octet_length(p_headers::text) > 16384 then
     return 'holds at most 50 headers and 16 kB';
   end if;
-  select min(key) into v_name from jsonb_object_keys(p_headers) as key group by lower(key) having count(*) > 1 limit 1;
-  if found then
-    return format('%s is there twice; names of headers know no case', quote_literal(left(v_name, 100)));
-  end if;
   for v_name, v_value in select key, value from jsonb_each(p_headers) loop
     if v_name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,100}$' then
-      return format('%s is not a header name', quote_literal(left(v_name, 100)));
+      return 'has a name that is not a header name; write 1 to 100 letters, digits and hyphens, and the value as the value';
     end if;
     if lower(v_name) = any ('{webhook-id,webhook-timestamp,webhook-signature,x-webhook-event,x-webhook-timestamp,x-webhook-signature,x-webhook-delivery,content-type,content-length,content-encoding,user-agent,host,accept-encoding,connection,keep-alive,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,transfer-encoding,upgrade,expect,http2-settings,traceparent,tracestate}'::text[]) then
       return format('%s is set by rowhook or by HTTP itself; choose another name', quote_literal(v_name));
@@ -316,6 +313,10 @@ begin
       return format('the value of %s is a string of visible ASCII characters on one line', quote_literal(v_name));
     end if;
   end loop;
+  select min(key) into v_name from jsonb_object_keys(p_headers) as key group by lower(key) having count(*) > 1 limit 1;
+  if found then
+    return format('%s is there twice; names of headers know no case', quote_literal(v_name));
+  end if;
   return null;
 end
 $$;
