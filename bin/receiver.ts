@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import type { ListenOptions } from '../src/commands/listen.ts';
 import type { VerifyOptions } from '../src/commands/verify.ts';
 import { wholeNumber } from '../src/values.ts';
-import { collect, help, out, parsed } from './action.ts';
+import { help, out, parsed } from './action.ts';
+import { SECRETS_NOTE, secretFlags } from './secrets.ts';
 
 export function addReceiverCommands(program: Command): void {
   program.commandsGroup('Receive:');
@@ -12,12 +13,16 @@ export function addReceiverCommands(program: Command): void {
 }
 
 function addListen(program: Command): void {
-  const command = program
-    .command('listen')
+  const command = secretFlags(program.command('listen'), [
+    {
+      flag: '--secret <secret>',
+      description: 'verify with this secret; repeatable, as during a rotation',
+      repeatable: true,
+    },
+  ])
     .description('receive webhooks on this machine, verify them and print them')
     .option('--port <port>', 'where to listen; 0 takes a free one', parsed('--port', wholeNumber(0, 65_535)), 3000)
     .option('--host <address>', 'the address to listen on', '127.0.0.1')
-    .option('--secret <secret>', 'verify with this secret; repeatable, as during a rotation', collect)
     .option('--status <status>', 'the status to answer', parsed('--status', wholeNumber(200, 599)), 200)
     .option('--quiet', 'print one line each, without the body')
     .option('--json', 'print one JSON object a line, the body as text')
@@ -38,15 +43,17 @@ function addListen(program: Command): void {
       'rowhook listen --status 500   # see the retries',
       'rowhook listen --json | jq -r .event',
     ],
-    'It answers --status to valid and invalid requests alike.',
+    `${SECRETS_NOTE}\nIt answers --status to valid and invalid requests alike.`,
   );
 }
 
 function addVerify(program: Command): void {
-  const command = program
-    .command('verify')
+  const command = secretFlags(
+    program.command('verify'),
+    [{ flag: '--secret <secret>', description: 'the signing secret; repeatable', repeatable: true, required: true }],
+    'the body is read from stdin',
+  )
     .description('verify a saved request, its body on stdin')
-    .requiredOption('--secret <secret>', 'the signing secret; repeatable', collect)
     .requiredOption('--signature <signature>', 'webhook-signature (v1,…), or X-Webhook-Signature (64 hex digits)')
     .option('--id <id>', 'webhook-id; not for the hex signature')
     .option('--timestamp <seconds>', 'webhook-timestamp; not for the hex signature')
@@ -65,10 +72,10 @@ function addVerify(program: Command): void {
   help(
     command,
     [
-      'rowhook verify --secret whsec_… --id evt_… --timestamp 1760729400 --signature v1,… < body.json',
+      'rowhook verify --secret-file secret.txt --id evt_… --timestamp 1760729400 --signature v1,… < body.json',
       'rowhook verify --secret whsec_… --signature 5d5e… < body.json',
     ],
-    '',
+    "A secret on the command line can be read in ps and in your shell's history: give a file.",
     'Exit codes: 0 valid, 1 not valid, 2 wrong usage.',
   );
 }

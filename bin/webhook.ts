@@ -2,11 +2,27 @@
 import type { Command } from 'commander';
 import type { WebhookFlags } from '../src/commands/webhook-columns.ts';
 import { cidrs, eventId, webhookId, wholeNumber } from '../src/values.ts';
-import { collect, commaList, help, onDatabase, out, parsed } from './action.ts';
+import { commaList, help, onDatabase, out, parsed } from './action.ts';
+import { SECRETS_NOTE, type SecretFlag, secretFlags } from './secrets.ts';
 
 interface JsonFlag {
   json?: boolean;
 }
+
+const SERVER_LOG =
+  'A server that logs the parameters of statements logs secrets too, unless this role may set log_parameter_max_length.';
+
+const SECRETS: readonly SecretFlag[] = [
+  {
+    flag: '--header <header>',
+    description: "a header to send, 'Name: value'; repeatable; content-type stays application/json",
+    repeatable: true,
+  },
+  { flag: '--bearer <token>', description: 'authorization: a bearer token' },
+  { flag: '--basic <user:password>', description: 'authorization: user and password' },
+  { flag: '--api-key <header>', description: "authorization: a header, 'Name: value'" },
+  { flag: '--secret <secret>', description: 'the signing secret (default: a random whsec_…)' },
+];
 
 const webhookCommands = () => import('../src/commands/webhook.ts');
 
@@ -41,11 +57,15 @@ function addCreate(group: Command): void {
     optionalFlags(required).option('--no-active', 'create it switched off'),
     async (client, flags: WebhookFlags & JsonFlag) => (await webhookCommands()).createWebhook(client, flags, out),
   );
-  help(command, [
-    'rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events deal.created,deal.stage.changed',
-    `rowhook webhook create --tenant acme --name Big --url https://example.com/hook --events 'deal.*' --filter '{"data.value":{"$gt":10000}}'`,
-    "rowhook webhook create --tenant acme --name Ops --url https://example.com/hook --events '*' --header 'X-Team: ops' --bearer \"$TOKEN\"",
-  ]);
+  help(
+    command,
+    [
+      'rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events deal.created,deal.stage.changed',
+      `rowhook webhook create --tenant acme --name Big --url https://example.com/hook --events 'deal.*' --filter '{"data.value":{"$gt":10000}}'`,
+      "rowhook webhook create --tenant acme --name Ops --url https://example.com/hook --events '*' --header 'X-Team: ops' --bearer-file token.txt",
+    ],
+    `${SECRETS_NOTE}\n${SERVER_LOG}`,
+  );
 }
 
 function addUpdate(group: Command): void {
@@ -62,28 +82,19 @@ function addUpdate(group: Command): void {
   help(
     command,
     ["rowhook webhook update 1f0c… --url https://example.com/new --events 'deal.*'"],
-    "An empty --description, --filter, --header, --rate-limit or --allowed-ips takes it away, as in --filter ''.",
+    `${SECRETS_NOTE}\n${SERVER_LOG}\nAn empty --description, --filter, --header, --rate-limit or --allowed-ips takes it away, as in --filter ''.`,
   );
 }
 
 /** The flags that create and update share. The ranges are the table's own rules. */
 function optionalFlags(command: Command): Command {
   const number = (flag: string) => parsed(flag, wholeNumber(0, 2 ** 31 - 1));
-  return command
+  return secretFlags(command, SECRETS)
     .option('--force', 'take events that no watched table produces, such as those that your application emits')
     .option('--description <text>', 'what it is for')
     .option('--method <method>', 'POST (default), PUT or PATCH')
     .option('--filter <json>', `conditions on the row, such as '{"data.stage":"won"}'`)
-    .option(
-      '--header <header>',
-      "a header to send, 'Name: value'; repeatable; content-type stays application/json",
-      collect,
-    )
-    .option('--bearer <token>', 'authorization: a bearer token')
-    .option('--basic <user:password>', 'authorization: user and password')
-    .option('--api-key <header>', "authorization: a header, 'Name: value'")
     .option('--no-auth', 'authorization: none')
-    .option('--secret <secret>', 'the signing secret (default: a random whsec_…)')
     .option('--retry', 'try failed deliveries again (default)')
     .option('--no-retry', 'never try again')
     .option('--retry-attempts <n>', 'how often to try again, 0 to 20', number('--retry-attempts'))

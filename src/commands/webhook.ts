@@ -5,6 +5,7 @@ import { maskedUrl } from '../mask.ts';
 import { type Out, printable, printPairs, printTable } from '../table.ts';
 import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
+import { unlogged } from './unlogged.ts';
 import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
 import { asText, state, theOne, type WebhookRow, withoutSecrets } from './webhook-row.ts';
 import { tryItCommand } from './webhook-try.ts';
@@ -17,7 +18,8 @@ export async function createWebhook(
 ): Promise<void> {
   const columns = columnsOf(options);
   await requireKnownEvents(client, options);
-  const { rows } = await client.query<WebhookRow>(
+  const { rows } = await unlogged<WebhookRow>(
+    client,
     `insert into rowhook.webhook_configurations (${columns.map(([column]) => column).join(', ')})
      values (${columns.map((_, index) => `$${index + 1}`).join(', ')})
      returning *`,
@@ -63,7 +65,8 @@ export async function updateWebhook(
     );
   }
   await requireKnownEvents(client, options);
-  const { rows } = await client.query<WebhookRow>(
+  const { rows } = await unlogged<WebhookRow>(
+    client,
     `update rowhook.webhook_configurations
         set ${columns.map(([column], index) => `${column} = $${index + 2}`).join(', ')}
       where id = $1
