@@ -70,6 +70,7 @@ const LOOK = `
 const LOOK_SETTINGS = 'set enable_seqscan = off; set enable_bitmapscan = off';
 
 const COUNT = 'select state, count(*)::int as count from rowhook.webhook_deliveries group by state';
+const LOG_DAYS = 'select rowhook._log_days_ahead() as ahead';
 
 export class BacklogWatcher {
   readonly #pool: pg.Pool;
@@ -83,6 +84,7 @@ export class BacklogWatcher {
   #lookedAt = -Infinity;
   #countedAt = -Infinity;
   #parked: Parked | undefined;
+  #logDaysAhead: number | undefined;
   #failing = false;
 
   constructor(databaseUrl: string, sessions: Sessions, log: Logger, stuckMs = STUCK_MS) {
@@ -112,6 +114,11 @@ export class BacklogWatcher {
   /** Undefined: not known yet. */
   get parked(): Parked | undefined {
     return this.#parked;
+  }
+
+  /** Days from tomorrow on that have a partition of the log; undefined: not known yet. */
+  get logDaysAhead(): number | undefined {
+    return this.#logDaysAhead;
   }
 
   /** What does not flow, in a sentence; null: nothing is known to be stuck. */
@@ -166,6 +173,8 @@ export class BacklogWatcher {
     this.#lookedAt = now;
     if (now - this.#countedAt < COUNT_EVERY_MS) return;
     this.#countedAt = now;
+    const days = await this.#pool.query({ text: LOG_DAYS, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
+    this.#logDaysAhead = days.rows[0].ahead;
     const counted = await this.#pool.query({ text: COUNT, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
     const of = (state: string): number => counted.rows.find((row) => row.state === state)?.count ?? 0;
     this.#parked = { waiting: of('waiting'), given_up: of('given_up') };

@@ -39,6 +39,7 @@ export async function isolate<T, R>(
   work: (items: readonly T[]) => Promise<R[]>,
   refused: (item: T, error: Error) => Promise<R[]>,
 ): Promise<R[]> {
+  if (items.length === 0) return [];
   try {
     return await twice(() => work(items));
   } catch (error) {
@@ -91,4 +92,13 @@ export async function readColumns(
     values.set(column, value ?? null);
   }
   return { values, problem };
+}
+
+/** What `all` reads. Where it fails for a value, what is known by each key is read by itself, and left out if it cannot be. */
+export function leavingOut<Key, Row>(
+  all: () => Promise<Row[]>,
+  keys: () => Promise<Key[]>,
+  some: (keys: readonly Key[]) => Promise<Row[]>,
+): Promise<Row[]> {
+  return isolate([null], all, async () => isolate(await keys(), some, async () => []));
 }

@@ -1,6 +1,7 @@
 /** What earlier owners of a lane, or a change of a tenant's configuration, left in the tables: read when a lane or a tenant is taken on. */
 import type pg from 'pg';
 import { PATIENT } from './db.ts';
+import { leavingOut } from './isolate.ts';
 import type { Health, RowHead } from './model.ts';
 
 /** What waits for one webhook. */
@@ -15,10 +16,9 @@ export interface WaitingFor {
 /** By webhook id. */
 export type Waiting = Map<string, WaitingFor>;
 
-/** The webhooks of these lanes that have deliveries waiting. Hops from one to the next through the index. */
-export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Promise<Waiting> {
-  const { rows } = await pool.query(
-    `with recursive hop as (
+// Hops from one webhook to the next through the index.
+const WAITING = (selected: string) => `
+     with recursive hop as (
        select l.lane, (select d.webhook_id from rowhook.webhook_deliveries d
                         where d.lane = l.lane and d.state = 'waiting' order by d.webhook_id limit 1) as webhook_id
          from unnest($1::smallint[]) as l (lane)
@@ -28,21 +28,39 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
                         order by d.webhook_id limit 1)
          from hop h where h.webhook_id is not null
      )
-     select w.id, w.tenant_id,
+     select ${selected}
+       from hop h join rowhook.webhook_configurations w on w.id = h.webhook_id`;
+const WITH_TENANT = `w.id, w.tenant_id,
             exists (select from rowhook.webhook_deliveries d
                      where d.lane = h.lane and d.webhook_id = h.webhook_id and d.state = 'waiting'
-                       and not d.replayed and not d.attempted) as unattempted
-       from hop h join rowhook.webhook_configurations w on w.id = h.webhook_id`,
-    [lanes],
-  );
-  const heads = await pool.query(
-    `select distinct on (webhook_id, source_id, row_key) webhook_id, source_id, row_key, delivery_id
+                       and not d.replayed and not d.attempted) as unattempted`;
+
+const HEADS = (selected: string) => `
+     select distinct on (webhook_id, source_id, row_key) ${selected}
        from rowhook.webhook_deliveries where lane = any ($1::smallint[]) and state = 'waiting' and ordered
-      order by webhook_id, source_id, row_key, outbox_id, ordinal`,
-    [lanes],
+      order by webhook_id, source_id, row_key, outbox_id, ordinal`;
+const HEAD = 'webhook_id, source_id, row_key, delivery_id';
+
+/** The webhooks of these lanes that have deliveries waiting. A tenant or a row's key that cannot be read is left out. */
+export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Promise<Waiting> {
+  const read = async (text: string, more: unknown[] = []) => (await pool.query(text, [lanes, ...more])).rows;
+  const idsOf = async (text: string) => (await read(text)).map(({ id }): string => id);
+  const rows = await leavingOut(
+    () => read(WAITING(WITH_TENANT)),
+    () => idsOf(WAITING('w.id')),
+    (ids) => read(`${WAITING(WITH_TENANT)} where w.id = any ($2::uuid[])`, [ids]),
+  );
+  const heads = await leavingOut(
+    () => read(HEADS(HEAD)),
+    () => idsOf(HEADS('delivery_id as id')),
+    (ids) =>
+      read(
+        `select ${HEAD} from rowhook.webhook_deliveries where lane = any ($1::smallint[]) and delivery_id = any ($2::uuid[])`,
+        [ids],
+      ),
   );
   const waiting = toWaiting(rows);
-  for (const { webhook_id, source_id, row_key, delivery_id } of heads.rows) {
+  for (const { webhook_id, source_id, row_key, delivery_id } of heads) {
     const delivery = { webhookId: webhook_id, change: { sourceId: source_id, rowKey: row_key } };
     waiting.get(webhook_id)?.heads.push({ delivery, head: delivery_id, released: false });
   }

@@ -32,7 +32,7 @@ interface Task {
   sql(retentionDays: number): string;
 }
 
-/** Without today's partition nothing can be recorded. */
+/** Where they cannot be made, webhook_logs_default takes what is recorded. */
 const MAKE_LOG_PARTITIONS: Task = {
   name: 'make log partitions',
   sql: () => 'select rowhook._make_log_partitions() as result',
@@ -41,6 +41,7 @@ const MAKE_LOG_PARTITIONS: Task = {
 const TASKS: readonly Task[] = [
   MAKE_LOG_PARTITIONS,
   { name: 'drop old logs', sql: (days) => `select rowhook._drop_old_logs(${days}) as result` },
+  { name: 'delete old rows', sql: (days) => `select rowhook._delete_old_rows(${days})::float8 as result` },
   { name: 'recycle a slot', sql: () => 'select rowhook._recycle_slot() as result' },
 ];
 

@@ -43,7 +43,7 @@ export interface MetricsOptions {
   labels: MetricsLabels;
   maxInFlight: number;
   vitals(): Vitals;
-  backlog: Pick<BacklogWatcher, 'oldestSeconds' | 'parked'>;
+  backlog: Pick<BacklogWatcher, 'oldestSeconds' | 'parked' | 'logDaysAhead'>;
 }
 
 export class Metrics {
@@ -115,6 +115,11 @@ export class Metrics {
       'Age of the oldest event of the whole database that is neither delivered nor parked; every daemon reports the same.',
       ({ oldestUndeliveredSeconds }) =>
         backlog.oldestSeconds && Math.max(backlog.oldestSeconds, oldestUndeliveredSeconds),
+    );
+    gauge(
+      'rowhook_log_partitions_ahead',
+      'Days from tomorrow on that have a partition of webhook_logs: 7, unless something forbids to make them.',
+      () => backlog.logDaysAhead,
     );
     new Gauge({
       name: 'rowhook_parked_deliveries',

@@ -1,6 +1,8 @@
 /** The parked deliveries: what waits in webhook_deliveries, read by the owner of its lane. No claims: a lane has one owner. */
 import type pg from 'pg';
+import { isolate } from './isolate.ts';
 import type { Delivery, PayloadFormat } from './model.ts';
+import { readTexts, type Texts } from './parked-texts.ts';
 
 export interface DueQuery {
   webhookId: string;
@@ -34,11 +36,10 @@ const WAITING = (replayed: 'd.replayed' | 'not d.replayed') => `
  * Due or not, in order, and one more; the batch that comes first is read whole, however few are asked for. A first attempt waits
  * for no minute: the clock was ahead, and has been set right.
  */
-const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string) => `
+const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string, texts: string) => `
         select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
                source_id, attempt, lane, ordinal, truncated, test, replayed, replayed and last_code is null as unfiltered,
-               d.tenant_id, event_id, event_type, row_key, organization::text as organization, webhook_name, payload_format,
-               batch_id, d.data as parked_data, d.previous as parked_previous, has_payload,
+               event_id, payload_format, batch_id, has_payload, ${texts}
                case when not attempted and next_attempt_at > clock_timestamp() + interval '1 minute' then 0
                     else (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 end as due_in_ms
           ${WAITING(replayed)}
@@ -46,26 +47,29 @@ const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string) => `
            select count(*) from rowhook.webhook_deliveries b
             where b.state = 'waiting' and b.batch_id = (select d.batch_id ${WAITING(replayed)} limit 1))) end`;
 
-/** The next due deliveries of each webhook, earliest first; those parked together in the order of their events. */
-export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Promise<Due[]> {
-  const { rows } = await pool.query<DueRow>(
-    `select q.webhook_id, d.*, coalesce(d.parked_data, o.data)::text as data, coalesce(d.parked_previous, o.previous)::text as previous
-       from jsonb_to_recordset($1::jsonb) as q (webhook_id uuid, tenant_id text, take int, replays int, in_memory uuid[])
-      cross join lateral ((${PARKED('not d.replayed', 'q.take')}) union all (${PARKED('d.replayed', 'q.replays')})) as d
+const FROM_QUERIES =
+  'from jsonb_to_recordset($1::jsonb) as q (webhook_id uuid, tenant_id text, take int, replays int, in_memory uuid[])';
+const BOTH = (texts: string) =>
+  `((${PARKED('not d.replayed', 'q.take', texts)}) union all (${PARKED('d.replayed', 'q.replays', texts)})) as d`;
+
+const DUE = `
+     select q.webhook_id, d.*, coalesce(d.parked_data, o.data)::text as data, coalesce(d.parked_previous, o.previous)::text as previous
+       ${FROM_QUERIES}
+      cross join lateral ${BOTH(`d.tenant_id, event_type, row_key, organization::text as organization, webhook_name,
+               d.data as parked_data, d.previous as parked_previous,`)}
        -- row by row: the planner expects a tenth of all that waits, and would read the whole outbox (75 ms instead of 2)
        left join lateral (select o.data, o.previous from rowhook.webhook_outbox o
-                           where not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint and o.tenant_id = d.tenant_id limit 1) as o on true`,
-    [
-      JSON.stringify(
-        queries.map((q) => ({
-          webhook_id: q.webhookId,
-          tenant_id: q.tenantId,
-          take: q.limit,
-          replays: q.replays,
-          in_memory: q.inMemory,
-        })),
-      ),
-    ],
+                           where not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint and o.tenant_id = d.tenant_id limit 1) as o on true`;
+
+/** The same without anything that people wrote. */
+const DUE_WITHOUT_TEXTS = `select q.webhook_id, q.tenant_id, d.* ${FROM_QUERIES} cross join lateral ${BOTH('')}`;
+
+/** The next due deliveries of each webhook, earliest first; those parked together in the order of their events. */
+export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Promise<Due[]> {
+  const rows = await isolate(
+    queries,
+    (some) => readRows<DueRow>(pool, DUE, some),
+    async (query) => readTexts(pool, await readRows<BareRow>(pool, DUE_WITHOUT_TEXTS, [query])),
   );
   return queries.map(({ webhookId, limit, replays }) => {
     const own = rows.filter((row) => row.webhook_id === webhookId);
@@ -81,6 +85,21 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
       nextInMs: times.length > 0 ? Math.min(...times) : null,
     };
   });
+}
+
+async function readRows<Row extends BareRow>(
+  pool: pg.Pool,
+  text: string,
+  queries: readonly DueQuery[],
+): Promise<Row[]> {
+  const asked = queries.map((q) => ({
+    webhook_id: q.webhookId,
+    tenant_id: q.tenantId,
+    take: q.limit,
+    replays: q.replays,
+    in_memory: q.inMemory,
+  }));
+  return (await pool.query<Row>(text, [JSON.stringify(asked)])).rows;
 }
 
 /** Those due, and in how many milliseconds the next one after them is. */
@@ -104,7 +123,8 @@ function withoutPartsOfBatches(rows: DueRow[], limit: number): DueRow[] {
   return whole.length > 0 || (rows[0]?.due_in_ms ?? 1) > 0 ? whole : taken;
 }
 
-interface DueRow {
+/** Without what people wrote. */
+export interface BareRow {
   webhook_id: string;
   delivery_id: string;
   outbox_id: string;
@@ -119,16 +139,12 @@ interface DueRow {
   unfiltered: boolean;
   tenant_id: string;
   event_id: string;
-  event_type: string;
-  row_key: string | null;
-  organization: string;
-  webhook_name: string;
   payload_format: PayloadFormat;
   batch_id: string | null;
-  data: string | null;
-  previous: string | null;
   due_in_ms: number;
 }
+
+type DueRow = BareRow & Texts;
 
 function toDelivery(row: DueRow): Delivery {
   return {
@@ -148,6 +164,7 @@ function toDelivery(row: DueRow): Delivery {
       previous: row.previous,
       truncated: row.truncated,
       testWebhookId: row.test ? row.webhook_id : null,
+      ...(row.unreadable === undefined ? {} : { unreadable: row.unreadable }),
     },
     organization: row.organization,
     webhookId: row.webhook_id,

@@ -120,8 +120,8 @@ export class ReadBack {
 
   /** What a replay queued without asking the filter is judged now. An event always has data, be it the JSON null. */
   #verdictOn(webhook: Webhook, { change, unfiltered }: Delivery): Verdict {
-    if (change.data === null) return PAYLOAD_LOST;
-    return unfiltered ? this.#options.judge(webhook, change) : 'send';
+    if (change.unreadable === undefined && change.data === null) return PAYLOAD_LOST;
+    return unfiltered || change.unreadable !== undefined ? this.#options.judge(webhook, change) : 'send';
   }
 }
 

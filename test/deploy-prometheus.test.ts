@@ -117,6 +117,7 @@ test('the metrics are those that the runbook and the README promise, and name no
     'rowhook_oldest_undelivered_seconds',
     'rowhook_lanes_held',
     'rowhook_parked_deliveries',
+    'rowhook_log_partitions_ahead',
     'rowhook_breakers_open',
     'rowhook_in_flight',
     'rowhook_database_round_trip_seconds_count',

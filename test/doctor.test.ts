@@ -121,6 +121,7 @@ describe('a healthy installation has no findings', () => {
           'daemons',
           'webhooks',
           'slots',
+          'log days',
         ]),
       );
     } finally {

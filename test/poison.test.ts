@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Settings } from '../src/config.ts';
 import type { Daemon } from '../src/daemon.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
@@ -133,11 +134,17 @@ async function sneakIn(database: TestDatabase, statement: string, values: unknow
 
 describe('a database of encoding', () => {
   type Finished = Parameters<Parameters<typeof test>[2] & object>[0]['onTestFinished'];
-  const open = async (encoding: string, onTestFinished: Finished, more = {}) => {
+  const open = async (
+    encoding: string,
+    onTestFinished: Finished,
+    more: Partial<Settings> = {},
+    prepare: (database: TestDatabase) => Promise<unknown> = async () => {},
+  ) => {
     const database = await createDatabase({ encoding });
     await database.query(`
       create table things (id int primary key, tenant_id text not null, name text);
       select rowhook.watch('things', 'thing')`);
+    await prepare(database);
     const daemon = await startTestDaemon(database, more);
     onTestFinished(async () => {
       await daemon.stop();
@@ -183,10 +190,18 @@ describe('a database of encoding', () => {
   ] as const)(
     '%s skips the row that no UTF-8 client can read, and reads on',
     async ([encoding, wake, reason], { onTestFinished }) => {
-      const database = await open(encoding, onTestFinished, { wake });
       const [odd, plain] = [`/odd-${wake}`, `/plain-${wake}`];
-      const { id } = await createWebhook(database, { tenant_id: 'odd', url: receiver.url(odd) });
-      await createWebhook(database, { tenant_id: 'plain', url: receiver.url(plain) });
+      const id = randomUUID();
+      const database = await open(encoding, onTestFinished, { wake }, async (empty) => {
+        await createWebhook(empty, { id, tenant_id: 'odd', url: receiver.url(odd) });
+        await createWebhook(empty, { tenant_id: 'plain', url: receiver.url(plain) });
+        // what an earlier version left: whoever takes the lanes reads the keys of rows that block others
+        await empty.query(`
+          insert into rowhook.webhook_deliveries (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, ordered, lane, ordinal,
+            tenant_id, event_id, event_type, row_key, organization, webhook_name)
+          select gen_random_uuid(), '${id}', 0, now(), 'infinity', true, rowhook._lane('odd'), 0, 'odd', 'evt_x_0_0', 'a.b', key, '{}', 'n'
+            from unnest(array[E'\\x81', 'fine']) as key`);
+      });
       await database.query(`
       insert into things select n, 'plain', 'fine' from generate_series(1, 700) as n;
       insert into things values (1001, 'odd', E'\\x81'), (1002, 'odd', 'fine'), (1003, 'odd', E'a\\x81b');
@@ -203,6 +218,22 @@ describe('a database of encoding', () => {
       ]);
       expect(logs.find(({ code }) => code === 'unreadable')?.error).toMatch(reason);
       expect(receiver.requestsTo(plain)).toHaveLength(800);
+
+      // all of it once more, by one statement that reads what waits for both
+      const webhooks = await database.query(
+        'select rowhook.replay(id, $1, null, $2) as count from rowhook.webhook_configurations order by count',
+        ['-infinity', 'all'],
+      );
+      expect(webhooks).toEqual([{ count: '3' }, { count: '800' }]);
+      await requestsAre(plain, 1_600);
+      const again = await logsOf(database, id, 6);
+      expect(
+        again
+          .slice(3)
+          .map(({ code }) => code)
+          .sort(),
+      ).toEqual(['delivered', 'unreadable', 'unreadable']);
+      expect(again.find(({ code }) => code === 'unreadable')?.error).toMatch(reason);
       for (const insert of [
         "insert into rowhook.webhook_tenants (id) values (E'\\x81')",
         "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ('t', E'\\x81', 'https://a.example', '{*}')",

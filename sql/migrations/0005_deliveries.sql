@@ -130,6 +130,11 @@ create table rowhook.webhook_logs (
 
 alter sequence rowhook.webhook_logs_id_seq owned by rowhook.webhook_logs.id;
 
+-- Takes what no day takes, where days cannot be made: what was sent must be recorded, whatever forbids DDL here.
+create table rowhook.webhook_logs_default partition of rowhook.webhook_logs default;
+comment on table rowhook.webhook_logs_default is
+  'Attempts of days whose partition could not be made, until it can; empty as a rule.';
+
 comment on table rowhook.webhook_logs is
   'Every attempt, one row each. Partitioned by day (UTC); days older than ROWHOOK_RETENTION_DAYS are dropped.';
 comment on column rowhook.webhook_logs.code is 'Why it ended so, from a closed list: delivered, http_error, timeout, connection_refused ...';
@@ -257,6 +262,7 @@ comment on column rowhook.webhook_lane_owners.lease_expires_at is 'Until when th
 alter table rowhook.webhook_deliveries enable row level security, force row level security;
 alter table rowhook.webhook_daemons    enable row level security, force row level security;
 alter table rowhook.webhook_logs       enable row level security, force row level security;
+alter table rowhook.webhook_logs_default enable row level security, force row level security;
 alter table rowhook.webhook_health     enable row level security, force row level security;
 alter table rowhook.webhook_lanes      enable row level security, force row level security;
 
@@ -265,6 +271,7 @@ create policy daemon_has_all   on rowhook.webhook_deliveries to rowhook_daemon u
 create policy tenant_reads_own on rowhook.webhook_deliveries for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
 create policy owner_has_all    on rowhook.webhook_logs to rowhook_owner  using (true) with check (true);
 create policy daemon_has_all   on rowhook.webhook_logs to rowhook_daemon using (true) with check (true);
+create policy owner_has_all    on rowhook.webhook_logs_default to rowhook_owner using (true) with check (true);
 create policy tenant_reads_own on rowhook.webhook_logs for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
 create policy owner_has_all    on rowhook.webhook_health to rowhook_owner  using (true) with check (true);
 create policy daemon_has_all   on rowhook.webhook_health to rowhook_daemon using (true) with check (true);
@@ -313,7 +320,11 @@ comment on column rowhook.webhook_stats.p95_duration_ms is '95th percentile of t
 grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
 
 -- Makes the log's partitions from yesterday to p_days_ahead days ahead, where they are missing. Attaching a table
--- made beforehand takes a lock that blocks no reader or writer, other than creating it as a partition.
+-- made beforehand blocks no writer of a day that is there, other than creating it as a partition.
+--
+-- It does lock webhook_logs_default, so whoever reads the whole log keeps it from being made: it waits for nobody, as it is called again in a
+-- minute, and days are made a week ahead. What was recorded by default meanwhile moves into its day, the first one of those days, one
+-- in each call. Today's stay, if they are many: recording would wait while they are moved.
 create function rowhook._make_log_partitions(p_days_ahead int default 7)
 returns int
 language plpgsql
@@ -322,24 +333,48 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 set "TimeZone" = 'UTC'
-set lock_timeout = '5s'
+set lock_timeout = '100ms'
 as $$
 declare
-  v_day  date;
-  v_name text;
-  v_made int := 0;
+  v_day     date;
+  v_name    text;
+  v_from    timestamptz;
+  v_until   timestamptz;
+  v_by_default bigint;
+  v_moves   int := 0;
+  v_made    int := 0;
 begin
   -- one daemon at a time; an advisory lock could be taken, and kept, by anybody
   perform from rowhook.webhook_installation for update;
-  for v_day in select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date loop
+  -- an array, as a query that is still open would keep the table from being emptied
+  foreach v_day in array array(
+    select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date
+     union
+    select min(attempted_at)::date from rowhook.webhook_logs_default where attempted_at < current_date
+     order by 1)
+  loop
     v_name := 'webhook_logs_' || to_char(v_day, 'YYYYMMDD');
-    continue when to_regclass('rowhook.' || v_name) is not null;
+    continue when v_day is null or to_regclass('rowhook.' || v_name) is not null;
+    v_from := v_day::timestamptz;
+    v_until := (v_day + 1)::timestamptz;
+    lock table only rowhook.webhook_logs_default in access exclusive mode;
+    select count(*) into v_by_default
+      from (select from rowhook.webhook_logs_default where attempted_at >= v_from and attempted_at < v_until limit 10001) as r;
+    continue when v_by_default > 0 and (v_moves > 0 or v_by_default > 10000 and v_day >= current_date);
     execute format('create table rowhook.%I (like rowhook.webhook_logs including defaults including constraints)', v_name);
     execute format('alter table rowhook.%I enable row level security, force row level security', v_name);
     execute format('create policy owner_has_all on rowhook.%I to rowhook_owner using (true) with check (true)', v_name);
     execute format('comment on table rowhook.%I is %L', v_name, format('Attempts of %s (UTC).', v_day));
-    execute format('alter table rowhook.webhook_logs attach partition rowhook.%I for values from (%L) to (%L)',
-                   v_name, v_day::timestamptz, (v_day + 1)::timestamptz);
+    if v_by_default > 0 then
+      execute format('insert into rowhook.%I select * from rowhook.webhook_logs_default where attempted_at >= $1 and attempted_at < $2', v_name)
+        using v_from, v_until;
+      delete from rowhook.webhook_logs_default where attempted_at >= v_from and attempted_at < v_until;
+      if not exists (select from rowhook.webhook_logs_default) then
+        truncate rowhook.webhook_logs_default;
+      end if;
+      v_moves := v_moves + 1;
+    end if;
+    execute format('alter table rowhook.webhook_logs attach partition rowhook.%I for values from (%L) to (%L)', v_name, v_from, v_until);
     v_made := v_made + 1;
   end loop;
   return v_made;
@@ -347,9 +382,24 @@ end
 $$;
 
 comment on function rowhook._make_log_partitions(int) is
-  'Makes the daily partitions of webhook_logs from yesterday to so many days ahead; returns how many were missing. The daemon calls it every minute.';
+  'Makes the daily partitions of webhook_logs from yesterday to so many days ahead, and moves into them what webhook_logs_default holds; returns how many were missing. The daemon calls it every minute.';
 
--- Drops the days of the log that ended more than p_retention_days ago, and given-up deliveries as old as that.
+-- How many days from tomorrow on have a partition each, without a gap.
+create function rowhook._log_days_ahead()
+returns int
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set "TimeZone" = 'UTC'
+begin atomic
+  select coalesce(min(n) - 1, 60)::int from generate_series(1, 60) as n
+   where to_regclass('rowhook.webhook_logs_' || to_char(current_date + n, 'YYYYMMDD')) is null;
+end;
+
+comment on function rowhook._log_days_ahead() is
+  'How many days from tomorrow on have a partition of webhook_logs, without a gap: 7 as a rule. The metrics and the doctor show it.';
+
+-- Drops the days of the log that ended more than p_retention_days ago.
 create function rowhook._drop_old_logs(p_retention_days int)
 returns int
 language plpgsql
@@ -377,17 +427,42 @@ begin
     execute format('drop table rowhook.%I', v_partition.relname);
     v_dropped := v_dropped + 1;
   end loop;
-  delete from rowhook.webhook_deliveries
-   where delivery_id in (
-     select delivery_id from rowhook.webhook_deliveries
-      where state = 'given_up' and occurred_at < now() - make_interval(days => p_retention_days)
-        for update skip locked);
   return v_dropped;
 end
 $$;
 
 comment on function rowhook._drop_old_logs(int) is
-  'Drops the partitions of webhook_logs, and given-up deliveries, that are older than so many days; returns how many partitions. The daemon calls it every minute.';
+  'Drops the partitions of webhook_logs that are older than so many days; returns how many. The daemon calls it every minute.';
+
+-- What retention ends row by row: given-up deliveries, and what the log holds by default. By itself, so that it
+-- goes on where something forbids to drop tables.
+create function rowhook._delete_old_rows(p_retention_days int)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set "TimeZone" = 'UTC'
+as $$
+declare
+  v_logs       bigint;
+  v_deliveries bigint;
+begin
+  delete from rowhook.webhook_logs_default where attempted_at < (current_date - p_retention_days)::timestamptz;
+  get diagnostics v_logs = row_count;
+  delete from rowhook.webhook_deliveries
+   where delivery_id in (
+     select delivery_id from rowhook.webhook_deliveries
+      where state = 'given_up' and occurred_at < now() - make_interval(days => p_retention_days)
+        for update skip locked);
+  get diagnostics v_deliveries = row_count;
+  return v_logs + v_deliveries;
+end
+$$;
+
+comment on function rowhook._delete_old_rows(int) is
+  'Deletes given-up deliveries, and rows of webhook_logs_default, that are older than so many days; returns how many. The daemon calls it every minute.';
 
 -- Which characters, each given as UTF-8, the encoding of this database can hold.
 create function rowhook._holds(p_characters bytea[])
@@ -631,7 +706,8 @@ create trigger forget_health after update on rowhook.webhook_configurations
 select rowhook._make_log_partitions();
 
 revoke execute on all functions in schema rowhook from public;
-grant execute on function rowhook._make_log_partitions(int), rowhook._drop_old_logs(int), rowhook._recycle_slot(),
+grant execute on function rowhook._make_log_partitions(int), rowhook._drop_old_logs(int), rowhook._delete_old_rows(int),
+                          rowhook._log_days_ahead(), rowhook._recycle_slot(),
                           rowhook._notice_restore(), rowhook._holds(bytea[]) to rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 5;

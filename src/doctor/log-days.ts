@@ -1,0 +1,44 @@
+/** The days of the log: they are made a week ahead, so what keeps them from being made shows days before it matters. */
+import { printable } from '../table.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+/** Of the seven that the daemon makes. */
+const DAYS_AHEAD_MIN = 4;
+
+export async function logDays({ client }: Examination): Promise<Remark[]> {
+  const { rows } = await client.query<{ ahead: number; byDefault: boolean; eventTriggers: string[] }>(
+    `select rowhook._log_days_ahead() as ahead,
+            pg_relation_size('rowhook.webhook_logs_default') > 0 as "byDefault",
+            array(select quote_ident(evtname) from pg_event_trigger
+                   where evtenabled <> 'D' and evtevent in ('ddl_command_start', 'ddl_command_end') order by 1) as "eventTriggers"`,
+  );
+  const { ahead, byDefault, eventTriggers } = rows[0] as (typeof rows)[number];
+  const remarks: Remark[] = [];
+  if (ahead < DAYS_AHEAD_MIN) {
+    remarks.push({
+      kind: 'warning',
+      what: `webhook_logs has partitions for ${ahead} more days`,
+      why: `The daemon makes those of the next 7 days, once a minute. Its log says why it cannot${printable(because(eventTriggers))}. Nothing is lost: what has no partition is recorded in webhook_logs_default.`,
+      mend: printable(around(eventTriggers)),
+    });
+  }
+  if (byDefault) {
+    remarks.push({
+      kind: 'warning',
+      what: 'webhook_logs_default holds attempts',
+      why: "Days had no partition when they were recorded. They move into one, a day a minute, as soon as it can be made; today's may move tomorrow.",
+      mend: printable(around(eventTriggers)),
+    });
+  }
+  return remarks.length > 0 ? remarks : [fine(`webhook_logs has partitions for ${ahead} days ahead`)];
+}
+
+function because(eventTriggers: readonly string[]): string {
+  return eventTriggers.length === 0 ? '' : `; event triggers may forbid it (${eventTriggers.join(', ')})`;
+}
+
+/** An event trigger that forbids it is left out for this one statement. */
+function around(eventTriggers: readonly string[]): string {
+  const all = (verb: string) => eventTriggers.map((name) => `alter event trigger ${name} ${verb}; `).join('');
+  return `${all('disable')}select rowhook._make_log_partitions(); ${all('enable')}`.trim();
+}
