@@ -14,6 +14,7 @@ export function addHistoryCommands(program: Command): void {
   addLogs(program);
   addDeliveries(program);
   addReplay(program);
+  addWhy(program);
 }
 
 function addLogs(program: Command): void {
@@ -124,5 +125,26 @@ function addReplay(program: Command): void {
       'rowhook replay --delivery 6ba7…',
     ],
     'A receiver sees the same webhook-id as before, so it can leave out what it has. A replay goes behind what is new and\nsurvives restarts. Events are kept for 7 days; of those that no webhook wanted, only sources with capture "all" have any.',
+  );
+}
+
+function addWhy(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('why')
+      .description('say why a change of a row did not arrive: from its table to each webhook')
+      .argument('<table>', 'the table, with its schema where that is not in the search_path')
+      .argument('<key...>', 'the value of its primary key; of a composite key one for each column, in order'),
+    async (client, table: string, key: string[], flags: { json?: boolean }) =>
+      (await import('../src/commands/why.ts')).why(client, table, key, flags, out),
+  );
+  help(
+    command,
+    [
+      'rowhook why deals 4711',
+      'rowhook why public.order_lines 4711 3 --json | jq -r \'.steps[] | select(.kind == "stops")\'',
+    ],
+    'It only reads: of the row its tenant, and whether it is there. It looks through the whole outbox, which takes about a\nsecond for a million events.',
+    'Exit codes: 0 the newest change was delivered to each webhook that it is sent to; 1 it was not; 2 wrong usage, or no such table.',
   );
 }

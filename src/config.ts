@@ -7,6 +7,7 @@
 
 import { UserError } from './errors.ts';
 import type { MetricsLabels } from './metrics.ts';
+import { nearest } from './near.ts';
 import {
   boolean,
   cidrs,
@@ -204,23 +205,4 @@ function unknownKeys(env: NodeJS.ProcessEnv): string[] {
     .filter(([key]) => key.startsWith('ROWHOOK_') && !key.startsWith('ROWHOOK_TEST_') && !known.includes(key))
     .filter(([key, value]) => !SERVICE_LINK_KEY.test(key) && !SERVICE_LINK_VALUE.test(value ?? ''))
     .map(([key]) => `${key}: is no setting of rowhook: take it away, or write ${nearest(key, known)}`);
-}
-
-function nearest(word: string, candidates: readonly string[]): string {
-  const byDistance = candidates.map((candidate) => ({ candidate, distance: editDistance(word, candidate) }));
-  return byDistance.reduce((best, next) => (next.distance < best.distance ? next : best)).candidate;
-}
-
-/** Levenshtein's, one row at a time. */
-function editDistance(left: string, right: string): number {
-  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (const [i, a] of [...left].entries()) {
-    const next = [i + 1];
-    for (const [j, b] of [...right].entries()) {
-      const replaced = (row[j] ?? 0) + (a === b ? 0 : 1);
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }

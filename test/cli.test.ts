@@ -27,6 +27,7 @@ const COMMANDS = [
     'logs show',
     'deliveries',
     'replay',
+    'why',
     'status',
     'doctor',
     'listen',

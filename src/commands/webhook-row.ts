@@ -14,6 +14,7 @@ export interface WebhookRow {
   is_active: boolean;
   disabled_at: Date | null;
   disabled_reason: string | null;
+  created_at: Date;
 }
 
 export function theOne<T>(rows: readonly T[], id: string): T {

@@ -140,7 +140,7 @@ export async function switchWebhook(
   out: Out,
 ): Promise<void> {
   const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
-  const disabledAt = before.rows[0]?.disabled_at ?? null;
+  const was = before.rows[0];
   // whoever enables it, also one that is active, wants it tried now: its breaker closes
   const { rows } = await client.query<WebhookRow>(
     `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1)
@@ -150,7 +150,7 @@ export async function switchWebhook(
   returning *`,
     [id, on],
   );
-  const missed = on && disabledAt ? await missedSince(client, id, disabledAt) : null;
+  const missed = on && was?.disabled_at ? await missedSince(client, was, was.disabled_at) : null;
   if (options.json) out.print(JSON.stringify({ ...withoutSecrets(theOne(rows, id)), ...missed }));
   else report(theOne(rows, id), on ? 'enabled' : 'disabled', options, out);
   if (options.json) return;
@@ -186,8 +186,8 @@ function printCaptured({ id, disabled_at }: WebhookRow, out: Out): void {
 const MISSED_EARLIER_MS = 60_000;
 
 /** What a webhook did not get while it was switched off: what happened since, and what had been given up before. */
-async function missedSince(client: pg.Client, id: string, disabledAt: Date): Promise<Missed> {
-  const since = new Date(disabledAt.getTime() - MISSED_EARLIER_MS);
+async function missedSince(client: pg.Client, { id, created_at }: WebhookRow, disabledAt: Date): Promise<Missed> {
+  const since = new Date(Math.max(disabledAt.getTime() - MISSED_EARLIER_MS, created_at.getTime()));
   const { rows } = await client.query<Missed>(
     `select rowhook.replay($1, $2, "only" => 'missed', dry_run => true)::int as missed,
             count(*)::int as given_up, min(occurred_at) as given_up_since

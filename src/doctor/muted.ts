@@ -9,7 +9,7 @@ export async function muted({ client }: Examination): Promise<Remark[]> {
 }
 
 /** Of the server, a database or a role: whoever logs in writes without triggers, for good. */
-async function bySetting(client: pg.ClientBase): Promise<Remark[]> {
+export async function bySetting(client: pg.ClientBase): Promise<Remark[]> {
   const { rows } = await client.query<{ whose: string | null; setting: string; name: string }>(
     `select concat_ws(' in ', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname)) as whose,
             setting, split_part(setting, '=', 1) as name
@@ -36,7 +36,7 @@ function resetFor(whose: string, name: string): string {
 }
 
 /** An apply worker fires row triggers only, and ours are statement triggers. */
-async function bySubscription(client: pg.ClientBase): Promise<Remark[]> {
+export async function bySubscription(client: pg.ClientBase): Promise<Remark[]> {
   const { rows } = await client.query<{ relation: string; subscription: string }>(
     `select format('%I.%I', n.nspname, c.relname) as relation, u.subname as subscription
        from pg_subscription_rel sr

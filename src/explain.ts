@@ -1,0 +1,76 @@
+/** Whether the events of a stored change go to a webhook as it is configured now, and what became of each. Values only. */
+import type pg from 'pg';
+import { deliveryId, eventId } from './envelope.ts';
+import { stoppedBy } from './match.ts';
+import type { Webhook } from './model.ts';
+import type { StoredChange } from './stored.ts';
+
+export interface Explanation {
+  event_id: string;
+  event_type: string;
+  sent: boolean;
+  because: string | null;
+  delivery_id: string;
+  /** What became of it so far: that it waits or was given up, else its last attempt. Null: nothing. */
+  happened: Happened | null;
+}
+
+export interface Happened {
+  /** waiting or given_up of a delivery; success, failed or skipped of an attempt. */
+  status: string;
+  code: string | null;
+  at: Date | null;
+  /** Of a delivery that waits. Null: behind an earlier one of its row, or it does not wait. */
+  next_attempt_at: Date | null;
+}
+
+export async function explainChange(client: pg.Client, webhook: Webhook, change: StoredChange): Promise<Explanation[]> {
+  const each = change.eventTypes.map((eventType, i) => {
+    const event = eventId(change.incarnation, change.id, change.firstOrdinal + i);
+    return {
+      event,
+      eventType,
+      delivery: deliveryId(event, webhook.id),
+      because: stoppedBy(webhook, change, eventType),
+    };
+  });
+  const happened = await findOut(
+    client,
+    webhook,
+    each.map(({ delivery }) => delivery),
+    change.occurredAt,
+  );
+  return each.map(({ event, eventType, delivery, because }) => ({
+    event_id: event,
+    event_type: eventType,
+    sent: because === null,
+    because,
+    delivery_id: delivery,
+    happened: happened.get(delivery) ?? null,
+  }));
+}
+
+/** A delivery that waits or was given up is told as that, with the time of its last attempt. */
+async function findOut(
+  client: pg.Client,
+  { id, tenantId }: Webhook,
+  deliveryIds: readonly string[],
+  occurredAt: number,
+): Promise<Map<string, Happened>> {
+  const { rows } = await client.query<Happened & { delivery_id: string }>(
+    `with last as (
+       select distinct on (delivery_id) delivery_id, status, code, attempted_at as at from rowhook.webhook_logs
+        where tenant_id = $1 and webhook_id = $2 and delivery_id = any ($3::uuid[])
+          and attempted_at > to_timestamp($4 / 1000.0) - interval '1 minute'
+        order by delivery_id, attempted_at desc
+     ), unfinished as (
+       select delivery_id, state, last_code, next_attempt_at from rowhook.webhook_deliveries
+        where delivery_id = any ($3::uuid[])
+     )
+     select delivery_id, coalesce(u.state, l.status) as status, coalesce(u.last_code, l.code) as code, l.at,
+            nullif(u.next_attempt_at, 'infinity') as next_attempt_at
+       from last l full join unfinished u using (delivery_id)`,
+    [tenantId, id, deliveryIds, occurredAt],
+  );
+  return new Map(rows.map(({ delivery_id, ...happened }) => [delivery_id, happened]));
+}

@@ -1,0 +1,89 @@
+/** The changes of a row that the database still holds, and what became of each of their events. */
+import type pg from 'pg';
+import type { Configurations } from '../configurations.ts';
+import { type Explanation, explainChange } from '../explain.ts';
+import { findChange, type StoredChange } from '../stored.ts';
+import type { CapturedChange, Sending } from './answer.ts';
+import type { Source } from './source.ts';
+
+/** Changes that are explained: the newest. */
+const CHANGES_MAX = 5;
+
+export interface FoundChange {
+  id: string;
+  /** Of a change that has left the outbox: a delivery of this webhook still holds a copy. */
+  webhookId: string | null;
+  /** No daemon has read it: its lane's position is before it. */
+  isUnread: boolean;
+}
+
+/** No index leads from a row to its events: the outbox is read whole, a million rows in about a second. */
+export async function findChanges(client: pg.Client, source: Source, rowKey: string): Promise<FoundChange[]> {
+  const { rows } = await client.query<FoundChange>(
+    `select distinct on (c.id) c.id::text as id, c."webhookId", c."isUnread" from (
+       select o.id, null::uuid as "webhookId", not pg_visible_in_snapshot(o.xid, l.from_snapshot) as "isUnread"
+         from rowhook.webhook_outbox o
+         join rowhook.webhook_lanes l on l.lane = o.lane
+        where o.source_id = $1 and o.row_key = $2 and o.event_types <> '{}'
+       union all
+       select d.outbox_id, d.webhook_id, false from rowhook.webhook_deliveries d
+        where d.source_id = $1 and d.row_key = $2 and d.has_payload) as c
+      order by c.id desc, c."webhookId" nulls first
+      limit ${CHANGES_MAX}`,
+    [source.id, rowKey],
+  );
+  return rows;
+}
+
+const NOBODY = '00000000-0000-0000-0000-000000000000';
+
+export async function explainChanges(
+  client: pg.Client,
+  configurations: Configurations,
+  found: readonly FoundChange[],
+): Promise<CapturedChange[]> {
+  const explained: CapturedChange[] = [];
+  for (const { id, webhookId, isUnread } of found) {
+    const change = await findChange(client, id, webhookId ?? NOBODY);
+    if (change === undefined) continue; // its slot was emptied just now
+    const webhooks = (await configurations.of([change.tenantId])).get(change.tenantId)?.webhooks ?? [];
+    const sendings: Sending[] = [];
+    for (const webhook of webhooks.filter((one) => webhookId === null || one.id === webhookId)) {
+      for (const explanation of await explainChange(client, webhook, change)) {
+        const mend = mendOf(webhook.id, explanation, change, isUnread);
+        sendings.push({
+          webhook_id: webhook.id,
+          webhook_name: webhook.name,
+          ...explanation,
+          ...(mend ? { mend } : {}),
+        });
+      }
+    }
+    explained.push({
+      outbox_id: id,
+      at: new Date(change.occurredAt),
+      tenant_id: change.tenantId,
+      event_types: [...change.eventTypes],
+      truncated: change.truncated,
+      sendings,
+    });
+  }
+  return explained;
+}
+
+function mendOf(
+  webhookId: string,
+  { sent, because, happened, delivery_id: delivery, event_type: event }: Explanation,
+  { occurredAt }: StoredChange,
+  isUnread: boolean,
+): string | undefined {
+  if (happened?.status === 'success') return undefined;
+  if (happened?.status === 'given_up' || happened?.next_attempt_at) return `rowhook replay --delivery ${delivery}`;
+  if (happened?.status === 'waiting') return `rowhook deliveries --webhook ${webhookId} --state waiting`;
+  if (because?.startsWith('the webhook is ')) return `rowhook webhook enable ${webhookId}`;
+  if (because?.startsWith('event_types '))
+    return `rowhook webhook show ${webhookId}   # event_types is to list ${event}`;
+  if (because !== null) return `rowhook webhook show ${webhookId}`;
+  if (!sent || isUnread) return undefined;
+  return `rowhook replay ${webhookId} --since ${new Date(occurredAt).toISOString()} --only missed`;
+}

@@ -1,0 +1,132 @@
+/** The row: its key as capture writes it, whether it is there, and its tenant. Nothing else of it is read. */
+import type pg from 'pg';
+import { UserError } from '../errors.ts';
+import { printable } from '../table.ts';
+import type { Source } from './source.ts';
+import type { Table } from './table.ts';
+
+export interface Row {
+  /** As webhook_outbox.row_key. */
+  rowKey: string;
+  columns: string[];
+  is: 'found' | 'gone' | 'unseen';
+  /** Null: it has none, or is not found. */
+  tenantId: string | null;
+  /** Who asks, quoted. */
+  user: string;
+}
+
+interface KeyColumn {
+  name: string;
+  quoted: string;
+  /** Domains are looked through: their checks may call anything. */
+  type: string;
+}
+
+/** Reading by the key takes a moment. Of a type whose operators are not PostgreSQL's own, the table is read whole. */
+const READ_MS_MAX = 10_000;
+
+/** As the capture functions have them: a key is compared as text. */
+const SETTINGS = `
+  set local search_path = pg_catalog, pg_temp;
+  set local statement_timeout = ${READ_MS_MAX};
+  set local timezone = 'UTC';
+  set local datestyle = 'ISO, YMD';
+  set local intervalstyle = 'postgres';
+  set local bytea_output = 'hex';
+  set local extra_float_digits = 1`;
+
+export async function readRow(
+  client: pg.Client,
+  table: Table,
+  source: Source | undefined,
+  key: readonly string[],
+): Promise<Row> {
+  const columns = await keyColumns(client, table, key);
+  await client.query('begin transaction read only');
+  try {
+    await client.query(SETTINGS);
+    const rowKey = await keyAsText(client, columns, key);
+    const names = columns.map((column) => column.name);
+    const { rows } = await client.query<{ user: string }>('select quote_ident(current_user) as user');
+    const [{ user }] = rows as [{ user: string }];
+    return { rowKey, columns: names, user, ...(await tenantOf(client, table, source, columns, key)) };
+  } finally {
+    await client.query('rollback');
+  }
+}
+
+async function keyColumns(client: pg.Client, table: Table, key: readonly string[]): Promise<KeyColumn[]> {
+  const { rows } = await client.query<KeyColumn>(
+    // rowhook._key_columns, which a daemon's login may not call
+    `with recursive k as (
+       select a.attname as name, n as position, a.atttypid as type, a.atttypmod as typmod
+         from pg_index i
+        cross join lateral unnest(i.indkey[:]) with ordinality as u (attnum, n)
+         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = u.attnum
+        where i.indrelid = $1::oid and i.indisprimary and i.indimmediate and n <= i.indnkeyatts
+       union all
+       select k.name, k.position, t.typbasetype, t.typtypmod
+         from k join pg_type t on t.oid = k.type where t.typtype = 'd'
+     )
+     select k.name, quote_ident(k.name) as quoted, format_type(k.type, k.typmod) as type
+       from k join pg_type t on t.oid = k.type
+      where t.typtype <> 'd' order by k.position`,
+    [table.oid],
+  );
+  const name = printable(table.name);
+  if (rows.length === 0) {
+    throw new UserError(
+      `why: ${name} has no primary key, or a deferrable one, so no event says which row it is of: "rowhook logs --event" shows what was sent of the table.`,
+      2,
+    );
+  }
+  if (rows.length !== key.length) {
+    const names = rows.map((column) => `<${printable(column.name)}>`).join(' ');
+    throw new UserError(
+      `why: the primary key of ${name} has ${rows.length} columns: rowhook why '${name}' ${names}`,
+      2,
+    );
+  }
+  return rows;
+}
+
+/** `7`, or `(7,acme)`. */
+async function keyAsText(client: pg.Client, columns: readonly KeyColumn[], key: readonly string[]): Promise<string> {
+  const values = columns.map(({ type }, index) => `$${index + 1}::${type}`);
+  const image = values.length === 1 ? `(${values[0]})::text` : `row(${values.join(', ')})::text`;
+  try {
+    const { rows } = await client.query<{ key: string }>(`select ${image} as key`, [...key]);
+    return rows[0]?.key ?? '';
+  } catch (error) {
+    const { code = '', message } = error as { code?: string; message: string };
+    if (!code.startsWith('22')) throw error;
+    throw new UserError(`why: the key is not one of the table: ${printable(message)}.`, 2);
+  }
+}
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+const QUERY_CANCELED = '57014';
+
+async function tenantOf(
+  client: pg.Client,
+  table: Table,
+  source: Source | undefined,
+  columns: readonly KeyColumn[],
+  key: readonly string[],
+): Promise<Pick<Row, 'is' | 'tenantId'>> {
+  const tenant = source?.tenantColumn ? `r.${source.tenantColumn}::text` : 'null';
+  const where = columns.map(({ quoted, type }, index) => `r.${quoted} = $${index + 1}::${type}`).join(' and ');
+  try {
+    const { rows } = await client.query<{ tenant: string | null }>(
+      `select ${tenant} as tenant from ${table.name} as r where ${where} limit 1`,
+      [...key],
+    );
+    if (rows.length === 0) return { is: 'gone', tenantId: null };
+    return { is: 'found', tenantId: source?.tenantId ?? rows[0]?.tenant ?? null };
+  } catch (error) {
+    const { code = '' } = error as { code?: string };
+    if (![INSUFFICIENT_PRIVILEGE, QUERY_CANCELED].includes(code)) throw error;
+    return { is: 'unseen', tenantId: source?.tenantId ?? null };
+  }
+}

@@ -1,0 +1,133 @@
+/** Whether the table is watched, and whether its triggers fire. */
+import type pg from 'pg';
+import { bySetting, bySubscription } from '../doctor/muted.ts';
+import { printable } from '../table.ts';
+import type { Step } from './answer.ts';
+import { type Table, whyCommand } from './table.ts';
+
+export interface Source {
+  id: number;
+  relation: string;
+  prefix: string;
+  /** Quoted; null: all rows have one tenant, or the table has lost the column. */
+  tenantColumn: string | null;
+  lostColumn: string | null;
+  tenantId: string | null;
+  events: string[];
+  ignoreColumns: string[];
+  capture: 'subscribed' | 'all';
+  createdAt: Date;
+}
+
+/** Triggers that are listed: a table may have a thousand partitions. */
+const LISTED_MAX = 5;
+
+export async function findSource(client: pg.Client, table: Table): Promise<Source | undefined> {
+  const { rows } = await client.query<Source>(
+    `select s.id, format('%I.%I', n.nspname, c.relname) as relation, s.prefix, s.tenant_id as "tenantId",
+            case when s.tenant_column = any (rowhook._columns(s.relation)) then quote_ident(s.tenant_column) end as "tenantColumn",
+            case when s.tenant_column <> all (rowhook._columns(s.relation)) then s.tenant_column::text end as "lostColumn",
+            array(select t.event_type from rowhook.webhook_event_types t where t.relation = s.relation order by 1) as events,
+            s.ignore_columns as "ignoreColumns", s.capture, s.created_at as "createdAt"
+       from rowhook.webhook_sources s
+       join pg_class c on c.oid = s.relation
+       join pg_namespace n on n.oid = c.relnamespace
+      where s.relation::oid::text = any ($1::text[])`,
+    [table.family],
+  );
+  return rows[0];
+}
+
+/** In the order of a change's way: watched, trigger, settings. */
+export async function sourceSteps(
+  client: pg.Client,
+  table: Table,
+  source: Source | undefined,
+  key: readonly string[],
+): Promise<Step[]> {
+  const name = printable(table.name);
+  const namesakes = table.namesakes.map(
+    (other): Step => ({
+      kind: 'note',
+      what: `${printable(other)} is another table of this name, and is watched`,
+      mend: whyCommand(other, key),
+    }),
+  );
+  if (source === undefined) {
+    return [{ kind: 'stops', what: `${name} is not watched`, mend: `rowhook watch '${name}'` }, ...namesakes];
+  }
+  const steps: Step[] = [
+    {
+      kind: 'fine',
+      what: `${printable(source.relation)} is watched since ${source.createdAt.toISOString()}: ${source.events.join(', ')}`,
+    },
+    ...namesakes,
+    ...(await triggerSteps(client, source)),
+    ...(await mutedSteps(client, table, source)),
+  ];
+  if (source.lostColumn !== null) {
+    const what = `${printable(source.relation)} has lost its column ${printable(source.lostColumn)}, which names the tenant`;
+    steps.push({ kind: 'stops', what, mend: 'rowhook doctor   # says how to watch it again' });
+  }
+  return steps;
+}
+
+interface Trigger {
+  relation: string;
+  name: string;
+  operation: string;
+  /** As pg_trigger.tgenabled; null: it is not there. */
+  enabled: string | null;
+  total: number;
+}
+
+async function triggerSteps(client: pg.Client, source: Source): Promise<Step[]> {
+  const { rows } = await client.query<Trigger>(
+    `select format('%I.%I', n.nspname, c.relname) as relation, 'rowhook_' || operation as name, operation,
+            t.tgenabled as enabled, count(*) over ()::int as total
+       from rowhook.webhook_sources s
+      cross join lateral rowhook._capture_relations(s.relation) as r (oid)
+       join pg_class c on c.oid = r.oid
+       join pg_namespace n on n.oid = c.relnamespace
+      cross join unnest('{insert,update,delete}'::text[]) as operation
+       left join pg_trigger t on t.tgrelid = r.oid and t.tgname = 'rowhook_' || operation
+                             and t.tgfoid = to_regproc('rowhook._capture_' || s.id)
+      where s.id = $1 and (t.oid is null or t.tgenabled in ('D', 'R'))
+      order by 1, 2 limit ${LISTED_MAX}`,
+    [source.id],
+  );
+  if (rows.length === 0) return [{ kind: 'fine', what: 'its triggers are there, and enabled' }];
+  const steps = rows.map(triggerStep);
+  const more = (rows[0]?.total ?? 0) - rows.length;
+  if (more > 0)
+    steps.push({ kind: 'stops', what: `${more} more triggers are missing or disabled`, mend: 'rowhook doctor' });
+  return steps;
+}
+
+function triggerStep({ relation, name, operation, enabled }: Trigger): Step {
+  const on = printable(relation);
+  const lost = `what ${operation.toUpperCase()} statements on it change becomes no event`;
+  if (enabled === null) {
+    return {
+      kind: 'stops',
+      what: `${on} lacks the trigger ${name}: ${lost}`,
+      mend: 'select * from rowhook.reconcile();',
+    };
+  }
+  const how = enabled === 'D' ? 'disabled' : 'enabled for replicas only';
+  const mend = `alter table ${on} enable trigger ${name};`;
+  return { kind: 'stops', what: `the trigger ${name} of ${on} is ${how}: ${lost}`, mend };
+}
+
+async function mutedSteps(client: pg.Client, table: Table, source: Source): Promise<Step[]> {
+  const bySubscriptions = (await bySubscription(client)).filter(({ what }) =>
+    [table.name, source.relation].some((name) => what.startsWith(`${printable(name)} `)),
+  );
+  return [...(await bySetting(client)), ...bySubscriptions].map(
+    (remark): Step => ({
+      kind: remark.kind === 'error' ? 'stops' : 'note',
+      what: remark.what,
+      ...('mend' in remark ? { mend: remark.mend } : {}),
+    }),
+  );
+}

@@ -1,0 +1,78 @@
+/** The table that is meant: as PostgreSQL finds the name, else near names. */
+import type pg from 'pg';
+import { quoted } from '../commands/shell.ts';
+import { UserError } from '../errors.ts';
+import { nearNames } from '../near.ts';
+import { printable } from '../table.ts';
+
+export interface Table {
+  oid: string;
+  name: string;
+  /** Quoted. */
+  schema: string;
+  /** Itself and the partitioned tables above it: a trigger of each of them may capture its rows. */
+  family: string[];
+  /** Watched tables of the same name in other schemas. */
+  namesakes: string[];
+}
+
+/** Names that are compared with one that is not there. */
+const CANDIDATES_MAX = 20_000;
+
+export async function findTable(client: pg.Client, text: string, key: readonly string[]): Promise<Table> {
+  const { rows } = await client
+    .query<Table & { kind: string }>(
+      `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name, quote_ident(n.nspname) as schema, c.relkind as kind,
+              array(select c.oid::text union select relid::oid::text from pg_partition_ancestors(c.oid)) as family,
+              array(select format('%I.%I', on_.nspname, o.relname)
+                      from rowhook.webhook_sources s
+                      join pg_class o on o.oid = s.relation
+                      join pg_namespace on_ on on_.oid = o.relnamespace
+                     where o.relname = c.relname and o.oid <> c.oid order by 1) as namesakes
+         from pg_class c
+         join pg_namespace n on n.oid = c.relnamespace
+        where c.oid = to_regclass($1)`,
+      [text],
+    )
+    .catch(noName);
+  const [table] = rows;
+  if (table === undefined) throw new UserError(await notFound(client, text, key), 2);
+  if (!['r', 'p'].includes(table.kind)) {
+    throw new UserError(`why: ${printable(table.name)} is not a table: name the table that its rows are stored in.`, 2);
+  }
+  return table;
+}
+
+const SYNTAX_ERRORS = ['42601', '42602', '0A000'];
+
+/** What is not even a name, such as a.b.c.d, names no table. */
+function noName(error: { code?: string }): { rows: [] } {
+  if (!SYNTAX_ERRORS.includes(error.code ?? '')) throw error;
+  return { rows: [] };
+}
+
+async function notFound(client: pg.Client, text: string, key: readonly string[]): Promise<string> {
+  const { rows } = await client.query<{ bare: string; name: string }>(
+    `select c.relname as bare, format('%I.%I', n.nspname, c.relname) as name
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+       left join rowhook.webhook_sources s on s.relation = c.oid
+      where c.relkind in ('r', 'p') and n.nspname <> 'rowhook' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+      order by s.id is null, 2
+      limit ${CANDIDATES_MAX}`,
+  );
+  const bare = (text.split('.').at(-1) ?? '').replaceAll('"', '');
+  const near = nearNames(bare, [...new Set(rows.map((row) => row.bare))]);
+  const names = rows.filter((row) => near.includes(row.bare)).map(({ name }) => whyCommand(name, key));
+  const hint =
+    names.length > 0
+      ? `did you mean ${names.slice(0, 3).join(' or ')}?`
+      : '"rowhook sources" lists those that are watched.';
+  return `why: there is no table ${printable(text)}: ${hint}`;
+}
+
+/** The same question of another table. */
+export function whyCommand(table: string, key: readonly string[]): string {
+  const words = [table, ...key].map((word) => (/^[\w.-]+$/.test(word) ? word : quoted(printable(word))));
+  return ['rowhook why', ...words].join(' ');
+}

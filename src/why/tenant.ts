@@ -1,0 +1,95 @@
+/** Whether the row has a tenant, and whether a webhook of that tenant wants what its table produces. */
+import type pg from 'pg';
+import { quoted } from '../commands/shell.ts';
+import { wants } from '../match.ts';
+import type { Webhook } from '../model.ts';
+import { nearNames } from '../near.ts';
+import { printable } from '../table.ts';
+import type { Step } from './answer.ts';
+import type { Row } from './row.ts';
+import type { Source } from './source.ts';
+import type { Table } from './table.ts';
+
+/** Tenants whose names are compared with one that has no webhook, and webhooks that are listed. */
+const TENANTS_MAX = 10_000;
+const LISTED_MAX = 20;
+
+export function rowSteps(table: Table, source: Source, row: Row, key: readonly string[]): Step[] {
+  if (row.is === 'gone')
+    return [{ kind: 'note', what: 'the row is not there, or row-level security hides it from this role' }];
+  if (row.is === 'unseen') {
+    const what = `${printable(row.user)} may not read the row, or that takes longer than 10 s, so its tenant is not known`;
+    const mend = `grant usage on schema ${table.schema} to ${row.user}; grant select on ${table.name} to ${row.user};`;
+    return [{ kind: 'note', what, mend: printable(mend) }];
+  }
+  if (row.tenantId !== null || source.tenantColumn === null) return [];
+  const column = printable(source.tenantColumn);
+  const literal = (text = '') => `'${printable(text).replaceAll("'", "''")}'`;
+  const where = row.columns.map((name, i) => `${printable(name)} = ${literal(key[i])}`).join(' and ');
+  return [
+    {
+      kind: 'stops',
+      what: `${column} of the row is null, and a row without a tenant becomes no event`,
+      mend: `update ${printable(table.name)} set ${column} = '<tenant>' where ${where};`,
+    },
+  ];
+}
+
+export async function webhookSteps(
+  client: pg.Client,
+  source: Source,
+  tenantId: string,
+  webhooks: readonly Webhook[],
+): Promise<Step[]> {
+  if (webhooks.length === 0) return [await noWebhook(client, source, tenantId)];
+  const steps = webhooks.slice(0, LISTED_MAX).map((webhook) => webhookStep(source, webhook));
+  if (webhooks.length > LISTED_MAX) {
+    const what = `the tenant has ${webhooks.length - LISTED_MAX} more webhooks`;
+    steps.push({ kind: 'note', what, mend: `rowhook webhook list --tenant ${quoted(tenantId)}` });
+  }
+  if (webhooks.some((webhook) => webhookStep(source, webhook).kind === 'fine')) return steps;
+  return steps.map((step) => (step.kind === 'note' && step.mend !== undefined ? { ...step, kind: 'stops' } : step));
+}
+
+/** One that wants nothing is a note, unless all of them do: then nothing is captured for anybody. */
+function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
+  const { id, name, isActive, disabledReason, unusable, settings } = webhook;
+  const who = `webhook ${id} (${printable(name)})`;
+  if (unusable !== null) {
+    return { kind: 'note', what: `${who} cannot be used: ${printable(unusable)}`, mend: `rowhook webhook show ${id}` };
+  }
+  const wanted = events.filter((event) => wants(settings.eventTypes, event));
+  if (wanted.length === 0) {
+    const what = `${who} wants ${settings.eventTypes.map(printable).join(', ')}, and none of what the table produces`;
+    return {
+      kind: 'note',
+      what,
+      mend: `rowhook webhook update ${id} --events '${[...settings.eventTypes, `${prefix}.*`].join(',')}' --force`,
+    };
+  }
+  if (!isActive) {
+    const why = disabledReason === null ? 'switched off' : `disabled by rowhook: ${printable(disabledReason)}`;
+    return { kind: 'note', what: `${who} is ${why}`, mend: `rowhook webhook enable ${id}` };
+  }
+  const filter = settings.filter === null ? '' : ', where its filter passes';
+  return { kind: 'fine', what: `${who} wants ${wanted.join(', ')}${filter}` };
+}
+
+async function noWebhook(client: pg.Client, { prefix }: Source, tenantId: string): Promise<Step> {
+  const { rows } = await client.query<{ tenant_id: string }>(
+    `select distinct tenant_id from rowhook.webhook_configurations limit ${TENANTS_MAX}`,
+  );
+  const near = nearNames(
+    tenantId,
+    rows.map(({ tenant_id }) => tenant_id),
+  );
+  const others = near.length > 0 ? near : rows.slice(0, 3).map(({ tenant_id }) => tenant_id);
+  const hint =
+    others.length === 0 ? '' : `; there are some of ${others.map((name) => `"${printable(name)}"`).join(', ')}`;
+  const tenant = quoted(printable(tenantId));
+  return {
+    kind: 'stops',
+    what: `no webhook has the row's tenant "${printable(tenantId)}"${hint}`,
+    mend: `rowhook webhook create --tenant ${tenant} --name <name> --url <url> --events '${prefix}.*'`,
+  };
+}

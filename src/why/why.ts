@@ -1,0 +1,84 @@
+/**
+ * "I changed a row and nothing came": follows the row's changes from its table to the receivers, and says where they stopped. It only
+ * reads. Values in, values out, so that a command prints what an API can answer as well.
+ */
+import type pg from 'pg';
+import { Configurations } from '../configurations.ts';
+import type { Answer, CapturedChange, Step } from './answer.ts';
+import { explainChanges, type FoundChange, findChanges } from './changes.ts';
+import { type Row, readRow } from './row.ts';
+import { findSource, type Source, sourceSteps } from './source.ts';
+import { findTable } from './table.ts';
+import { rowSteps, webhookSteps } from './tenant.ts';
+
+export interface Question {
+  /** As PostgreSQL reads names: `orders`, `public.orders`, `"User"`. */
+  table: string;
+  /** A value for each column of the primary key. */
+  key: readonly string[];
+}
+
+export async function whyOf(client: pg.Client, question: Question): Promise<Answer> {
+  const table = await findTable(client, question.table, question.key);
+  const source = await findSource(client, table);
+  const row = await readRow(client, table, source, question.key);
+  const steps = await sourceSteps(client, table, source, question.key);
+  const answer: Answer = {
+    table: table.name,
+    key: Object.fromEntries(row.columns.map((name, index) => [name, question.key[index] ?? ''])),
+    row: row.is,
+    tenant_id: row.tenantId,
+    steps,
+    changes: [],
+    arrived: false,
+  };
+  if (source === undefined) return answer;
+
+  const configurations = new Configurations(client);
+  const found = await findChanges(client, source, row.rowKey);
+  answer.changes = await explainChanges(client, configurations, found);
+  answer.tenant_id ??= answer.changes[0]?.tenant_id ?? null;
+  steps.push(...rowSteps(table, source, row, question.key));
+  if (answer.tenant_id !== null) {
+    const webhooks = (await configurations.of([answer.tenant_id])).get(answer.tenant_id)?.webhooks ?? [];
+    steps.push(...(await webhookSteps(client, source, answer.tenant_id, webhooks)));
+  }
+  steps.push(...capturedSteps(source, row, answer.changes), ...(await readSteps(client, found, answer.changes[0])));
+  answer.arrived = hasArrived(answer.changes[0]);
+  return answer;
+}
+
+function hasArrived(newest: CapturedChange | undefined): boolean {
+  const sent = (newest?.sendings ?? []).filter((sending) => sending.sent || sending.happened !== null);
+  return sent.length > 0 && sent.every(({ happened }) => happened?.status === 'success');
+}
+
+/** What was not written cannot be found, so here are the reasons why a change of a watched table becomes no event. */
+function capturedSteps(source: Source, row: Row, changes: readonly CapturedChange[]): Step[] {
+  const [newest] = changes;
+  if (newest !== undefined) {
+    const thin = newest.truncated ? ', with its key columns only' : '';
+    return [{ kind: 'fine', what: `its newest change was captured at ${newest.at.toISOString()}${thin}` }];
+  }
+  const subscribed = source.capture === 'subscribed';
+  const reasons = [
+    `it was changed before the table was watched (${source.createdAt.toISOString()}), or more than 7 days ago`,
+    ...(subscribed ? ['no webhook of its tenant wanted it at that moment'] : []),
+    ...(row.is === 'found' && source.ignoreColumns.length > 0
+      ? [`only ignored columns changed (${source.ignoreColumns.join(', ')})`]
+      : []),
+    `it was a kind of change that makes no event (the table makes ${source.events.join(', ')})`,
+    'its session had rowhook.mute or session_replication_role = replica',
+    'its transaction has not committed',
+  ];
+  return [{ kind: 'stops', what: `no change of this row is in the outbox. One of these holds: ${reasons.join('; ')}` }];
+}
+
+/** A position is written a second after its events: what has an attempt was read. */
+async function readSteps(client: pg.Client, [found]: readonly FoundChange[], newest?: CapturedChange): Promise<Step[]> {
+  if (!found?.isUnread || newest?.sendings.some(({ happened }) => happened !== null)) return [];
+  const { rowCount } = await client.query('select from rowhook.webhook_lane_owners limit 1');
+  if (rowCount)
+    return [{ kind: 'note', what: 'no daemon has read its newest change yet: one runs, so it is on its way' }];
+  return [{ kind: 'stops', what: 'no daemon runs, so nobody has read its newest change', mend: 'rowhook start' }];
+}
