@@ -242,3 +242,56 @@ describe('a database of encoding', () => {
     },
   );
 });
+
+describe('what the log refuses', () => {
+  let database: TestDatabase;
+  let daemon: Daemon;
+  beforeAll(async () => {
+    database = await createDatabase();
+    daemon = await startTestDaemon(database, { maxInFlight: 16 });
+  });
+  afterAll(async () => {
+    await daemon.stop();
+    await database.drop();
+  });
+  const emit = (tenant: string, count: number) =>
+    database.query("select rowhook.emit('a.b', '{}', $1) from generate_series(1, $2)", [tenant, count]);
+
+  test('of one answer is logged without it, and with the reason', async () => {
+    await database.query(
+      "alter table rowhook.webhook_logs add constraint no_poison check (response_body is distinct from 'poison')",
+    );
+    const { id } = await createWebhook(database, { tenant_id: 'poisoned', url: receiver.url('/poison') });
+    const fine = await createWebhook(database, { tenant_id: 'poisoned', url: receiver.url('/fine') });
+    receiver.respond('/poison', { body: 'poison' });
+    await emit('poisoned', 6);
+    expect(await logsOf(database, fine.id, 6)).toHaveLength(6);
+    const logs = await logsOf(database, id, 6);
+    for (const log of logs)
+      expect(log).toEqual({
+        status: 'success',
+        code: 'delivered',
+        error: expect.stringMatching(/^the database refused what was to be logged: .*"no_poison" \(SQLSTATE 23514\)$/),
+      });
+    expect(receiver.requestsTo('/poison')).toHaveLength(6);
+  });
+
+  test('of one tenant, whatever it says, stops that webhook alone, and nothing comes twice', async () => {
+    await database.query("alter table rowhook.webhook_logs add constraint nobody check (tenant_id <> 'refused')");
+    const { id } = await createWebhook(database, { tenant_id: 'refused', url: receiver.url('/refused') });
+    const fine = await createWebhook(database, { tenant_id: 'welcome', url: receiver.url('/welcome') });
+    await emit('refused', 1);
+    await requestsAre('/refused', 1);
+    for (let n = 1; n <= 2; n++) {
+      await emit('refused', 20);
+      await emit('welcome', 20);
+      expect(await logsOf(database, fine.id, n * 20)).toHaveLength(n * 20);
+    }
+    // no more than what had started when the first was refused, so there are slots for the others
+    expect(receiver.requestsTo('/refused').length).toBeLessThan(16);
+    await database.query('alter table rowhook.webhook_logs drop constraint nobody');
+    expect(await logsOf(database, id, 41)).toHaveLength(41);
+    expect(receiver.requestsTo('/refused')).toHaveLength(41);
+    expect(receiver.requestsTo('/welcome')).toHaveLength(40);
+  });
+});
