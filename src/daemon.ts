@@ -2,14 +2,16 @@
 import { randomUUID } from 'node:crypto';
 import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import type { Settings } from './config.ts';
-import { sessionsOf, withClient } from './db.ts';
+import { displayDatabase } from './connection/target.ts';
+import { explainAfterwards, sessionsOf, withClient } from './db.ts';
 import { environmentProblem } from './environment.ts';
 import { UserError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
+import { ReadOnlyDatabase, readOnlySetting } from './read-only.ts';
 import { serve } from './serve.ts';
-import { Session } from './session.ts';
+import { Session, STARTING } from './session.ts';
 import { startTracing } from './tracing.ts';
 
 /** Pause before the next session; doubled while sessions end at once. */
@@ -51,14 +53,19 @@ export async function startDaemon(
     vitals: () => session?.vitals ?? NO_VITALS,
     backlog,
   });
-  const healthProblem = () => session?.healthProblem ?? backlog.problem(session?.responsible ?? NOBODY);
-  const starting = 'it is starting, or the database does not answer';
+  /** Why the last session ended. */
+  let ended: Error | undefined;
+  // a restart would not make the database writable
+  const healthProblem = () =>
+    ended instanceof ReadOnlyDatabase && !session?.vitals.lanes
+      ? null
+      : (session?.healthProblem ?? backlog.problem(session?.responsible ?? NOBODY));
   const http =
     settings.httpPort === 0
       ? null
       : await serve(settings.httpHost, settings.httpPort, {
           healthProblem,
-          readyProblem: () => (session ? session.readyProblem : starting) ?? healthProblem(),
+          readyProblem: () => (session ? session.readyProblem(ended?.message) : STARTING) ?? healthProblem(),
           metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
         });
   const tracing = await startTracing(log);
@@ -74,6 +81,8 @@ export async function startDaemon(
         await session.run();
       } catch (error) {
         log.error({ err: error }, 'the session ended: its state is dropped and read again');
+        ended = await explainAfterwards(error, settings.databaseUrl);
+        if (ended instanceof ReadOnlyDatabase) log.error(ended.message);
       }
       if (stopping) break;
       // what the next version's schema holds is not ours to touch
@@ -122,6 +131,8 @@ async function checkDatabase(settings: Settings): Promise<number> {
         'This server is a hot standby: it lists no running transactions, so events would be lost. Connect to the primary.',
       );
     }
+    const readOnly = await readOnlySetting(client);
+    if (readOnly) throw new ReadOnlyDatabase(displayDatabase(settings.databaseUrl), readOnly);
     const [found, wanted] = [await schemaVersion(client), await builtForVersion()];
     if (found === 0) throw new UserError('rowhook is not installed in this database: run "rowhook migrate".');
     if (found < wanted) {

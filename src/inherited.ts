@@ -87,25 +87,23 @@ export async function setInherited(
   sessionPid: number | null,
   timeoutMs: number,
 ): Promise<{ isOwn: boolean; settings: Inherited[] }> {
-  const wanted = INHERITED[purpose];
   // the first row is there even if no setting is
   const { rows } = await client.query<{ own: boolean; name: string | null; value: string }>({
     // the connection may have fallen silent by now
     query_timeout: timeoutMs,
     text: `
       select s.own, w.name, w.value, case when s.own and w.name is not null then pg_catalog.set_config(w.name, w.value, false) end
-        from (select $4::int is null or $4::int = pg_catalog.pg_backend_pid() as own) as s
-        left join unnest($1::text[], $2::text[], $3::text[]) as w (name, value, fine)
+        from (select ${sessionPid === null ? 'true' : `pg_catalog.pg_backend_pid() = ${sessionPid}`} as own) as s
+        left join (values ${INHERITED[purpose].map(row).join(', ')}) as w (name, value, fine)
           on pg_catalog.current_setting(w.name, true) !~ w.fine`,
-    values: [
-      wanted.map(({ name }) => name),
-      wanted.map(({ value }) => value),
-      wanted.map(({ value, fine }) => fine ?? `^${value}$`),
-      sessionPid,
-    ],
   } as pg.QueryConfig);
   const differing = rows.flatMap(({ name, value }) => (name === null ? [] : [{ name, value }]));
   return { isOwn: rows[0]?.own ?? false, settings: differing };
+}
+
+/** No quote and no backslash stands in any of them, so a literal means the same under every setting. */
+function row({ name, value, fine = `^${value}$` }: Inherited): string {
+  return `('${name}', '${value}', '${fine}')`;
 }
 
 /** The same for one transaction, behind its BEGIN. */

@@ -34,6 +34,8 @@ const CLOSE_MS = 2_000;
 /** Connections beside the reader's and the listener's: recording twice, configurations, parked deliveries, leases. */
 const POOL_MAX = 5;
 
+export const STARTING = 'it is starting, or the database does not answer';
+
 export interface SessionOptions {
   /** A uuid, the same for all sessions of a daemon: lanes of an earlier one need not be waited for. */
   owner: string;
@@ -117,10 +119,10 @@ export class Session {
     return null;
   }
 
-  /** Why nothing is delivered from here; null: it is, or another daemon does it. */
-  get readyProblem(): string | null {
+  /** Why nothing is delivered from here; null: it is, or another daemon does it. `endedBefore`: why the last session ended. */
+  readyProblem(endedBefore: string | undefined): string | null {
     if (this.#lease.standingBy) return null;
-    if (this.#lease.held.length === 0) return 'it is starting, or the database does not answer';
+    if (this.#lease.held.length === 0) return endedBefore ?? STARTING;
     if (!this.#lease.isValid) return 'the leases could not be renewed: the database does not answer';
     return this.healthProblem;
   }

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
+import { withClient } from '../src/db.ts';
+import { migrate } from '../src/migrate.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';
@@ -107,4 +109,38 @@ test('on another timeline of the same cluster a new incarnation begins, and noth
   await caughtUp(database);
   expect(received().sort()).toEqual(['c', 'd', 'f']);
   expect(incarnationOf('f')).not.toBe(incarnationOf('c'));
+});
+
+test('where the server tells neither its timeline nor its cluster, it works, and a restart begins a new incarnation', async () => {
+  const bare = await createDatabase({ bare: true });
+  try {
+    for (const refused of [
+      'pg_walfile_name(pg_lsn)',
+      'pg_current_wal_lsn()',
+      'pg_control_system()',
+      'pg_control_checkpoint()',
+    ])
+      await bare.query(`revoke execute on function ${refused} from public`);
+    await withClient(bare.url, 'rowhook cli', (client) => migrate(client));
+    const noticed = async () => (await bare.query('select rowhook._notice_restore() as what'))[0]?.what;
+    const incarnation = async () =>
+      (await bare.query('select incarnation from rowhook.webhook_incarnations order by starts_at_id desc limit 1'))[0]
+        ?.incarnation;
+    const first = await incarnation();
+    expect(await noticed()).toBe(null);
+    expect(await incarnation()).toBe(first);
+    await bare.query("update rowhook.webhook_installation set timeline = 'start 4711'");
+    expect([await noticed(), await noticed()]).toEqual(['new timeline', null]);
+    const second = await incarnation();
+    expect(second).not.toBe(first);
+    // a copy still has other oids
+    await bare.query("update rowhook.webhook_installation set table_oid = '4711'");
+    expect([await noticed(), await noticed()]).toEqual(['moved', null]);
+    expect(await incarnation()).not.toBe(second);
+    // and what is told again later is no move
+    await bare.query('grant execute on function pg_control_system() to public');
+    expect(await noticed()).toBe(null);
+  } finally {
+    await bare.drop();
+  }
 });

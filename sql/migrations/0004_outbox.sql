@@ -111,6 +111,45 @@ comment on column rowhook.webhook_incarnations.incarnation is '8 random hexadeci
 comment on column rowhook.webhook_incarnations.created_at is 'When it began.';
 comment on constraint webhook_incarnations_pkey on rowhook.webhook_incarnations is 'One incarnation begins at an id.';
 
+-- Where this database is. A managed service may refuse what says so: Amazon Aurora has no WAL functions unless wal_level is
+-- logical, pg_control_checkpoint() among them. Then the server's start stands for its timeline: a promoted standby is another
+-- server, and after point-in-time recovery it was started again. A mere restart begins a new incarnation of event ids as well,
+-- which harms nobody. Without the cluster's identifier a restore is still noticed by the oids, and by positions from the future.
+create function rowhook._timeline()
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+begin
+  return substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
+exception
+  when others then
+    return 'start ' || (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint;
+end
+$$;
+
+create function rowhook._system_identifier()
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+begin
+  return (select system_identifier from pg_control_system());
+exception
+  when others then
+    return 0;
+end
+$$;
+
+comment on function rowhook._timeline() is
+  'The timeline of this cluster; where the server does not tell it, when the server was started.';
+comment on function rowhook._system_identifier() is
+  'The identifier of this cluster; 0 where the server does not tell it.';
+
 -- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays silent; and which
 -- cluster and timeline it ran on and by which oids its database and this table went there, so that a restore is noticed,
 -- into the same cluster too.
@@ -125,9 +164,9 @@ create table rowhook.webhook_installation (
   constraint webhook_installation_is_one_row check (is_only_row)
 );
 insert into rowhook.webhook_installation (system_identifier, timeline, database_oid, table_oid)
-select c.system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), d.oid, 'rowhook.webhook_installation'::regclass
-  from pg_control_system() as c, pg_database as d
- where d.datname = current_database();
+select rowhook._system_identifier(), rowhook._timeline(), oid, 'rowhook.webhook_installation'::regclass
+  from pg_database
+ where datname = current_database();
 comment on table rowhook.webhook_installation is
   'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded; and where this database was: its cluster, timeline and oids.';
 comment on column rowhook.webhook_installation.is_only_row is 'Always true: the table has one row.';
@@ -135,8 +174,9 @@ comment on column rowhook.webhook_installation.environment is
   'The ROWHOOK_ENVIRONMENT that every daemon must name; null: none was recorded yet. rowhook adopt changes it.';
 comment on column rowhook.webhook_installation.recorded_at is 'When environment was recorded.';
 comment on column rowhook.webhook_installation.system_identifier is
-  'Cluster that this database was on when a daemon last looked, see pg_control_system().';
-comment on column rowhook.webhook_installation.timeline is 'Timeline of that cluster, the first 8 digits of its WAL file names.';
+  'Cluster that this database was on when a daemon last looked, see pg_control_system(); 0 where it does not tell.';
+comment on column rowhook.webhook_installation.timeline is
+  'Timeline of that cluster, the first 8 digits of its WAL file names; else when its server was started.';
 comment on column rowhook.webhook_installation.database_oid is 'Oid that this database had there: a copy in the same cluster has another.';
 comment on column rowhook.webhook_installation.table_oid is 'Oid that this table had there: one restored from a dump has another.';
 comment on constraint webhook_installation_pkey on rowhook.webhook_installation is 'With webhook_installation_is_one_row: the table has one row.';

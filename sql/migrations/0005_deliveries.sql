@@ -610,7 +610,7 @@ declare
   -- Taken before this transaction has an id of its own: a later snapshot may see that id as done, since a snapshot never
   -- lists its own transaction as running, and with it the rows that are stamped with it.
   v_now      pg_snapshot := pg_current_snapshot();
-  v_system   bigint := (select system_identifier from pg_control_system());
+  v_system   bigint := rowhook._system_identifier();
   v_database oid    := (select oid from pg_database where datname = current_database());
   v_table    oid    := 'rowhook.webhook_installation'::regclass;
   v_timeline text;
@@ -618,8 +618,9 @@ declare
   v_moved    boolean;
 begin
   select * into v_was from rowhook.webhook_installation for update;
-  v_timeline := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
-  v_moved := (v_was.system_identifier, v_was.database_oid, v_was.table_oid) <> (v_system, v_database, v_table)
+  v_timeline := rowhook._timeline();
+  v_moved := (v_was.database_oid, v_was.table_oid) <> (v_database, v_table)
+    or v_was.system_identifier <> v_system and 0 not in (v_was.system_identifier, v_system)
     or exists (select from rowhook.webhook_lanes where pg_snapshot_xmax(from_snapshot) > pg_snapshot_xmax(v_now));
   if not v_moved and v_was.timeline = v_timeline then
     return null;

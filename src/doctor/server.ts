@@ -1,4 +1,6 @@
 /** The server: its version, minors that are known to be bad, replica or not, and what rowhook does not need of it. */
+import type pg from 'pg';
+import { readOnlySetting } from '../read-only.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 interface BadMinors {
@@ -30,7 +32,8 @@ export async function server({ client }: Examination): Promise<Remark[]> {
             pg_is_in_recovery() as standby, current_setting('wal_level') as wal`,
   );
   const { number, name, standby, wal } = rows[0] as (typeof rows)[number];
-  return versionRemarks(number, name).concat(
+  return [
+    ...versionRemarks(number, name),
     standby
       ? {
           kind: 'error',
@@ -38,9 +41,14 @@ export async function server({ client }: Examination): Promise<Remark[]> {
           why: 'A standby cannot tell which transactions are running, so the daemon refuses to start there.',
           mend: 'name the primary in DATABASE_URL, or promote this server: select pg_promote();',
         }
-      : fine('it is a primary'),
+      : await writing(client),
     fine(`wal_level is ${wal}: any will do, rowhook needs no logical replication and no extension`),
-  );
+  ];
+}
+
+async function writing(client: pg.ClientBase): Promise<Remark> {
+  const readOnly = await readOnlySetting(client);
+  return readOnly === null ? fine('it is a primary, and may be written to') : { kind: 'error', ...readOnly };
 }
 
 /** Pure. */

@@ -1,5 +1,5 @@
 // As much of an older PostgreSQL as a client sees of it before it is turned away: npm has no binaries of it beside the others.
-// Every query is answered with one row that tells its version.
+// Every query is answered with one row that tells its version, and that the session is the client's own.
 
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 
@@ -13,7 +13,7 @@ export interface OldServer {
 export async function startOldServer(version: string, versionNumber: number): Promise<OldServer> {
   const queries: string[] = [];
   const sockets = new Set<Socket>();
-  const row = { standby: 'f', version: String(versionNumber), name: version };
+  const row = { own: 't', standby: 'f', version: String(versionNumber), name: version };
   const server = createServer((socket) => {
     let rest = Buffer.alloc(0);
     let isStarted = false;
@@ -53,7 +53,7 @@ export async function startOldServer(version: string, versionNumber: number): Pr
 
 function answer(row: Record<string, string>): Buffer {
   const columns = Object.keys(row).map((name) => {
-    const type = name === 'standby' ? 16 : name === 'version' ? 23 : 25;
+    const type = name === 'standby' || name === 'own' ? 16 : name === 'version' ? 23 : 25;
     return Buffer.concat([zero(name), int32(0), int16(0), int32(type), int16(-1), int32(-1), int16(0)]);
   });
   const values = Object.values(row).map((value) =>
