@@ -69,6 +69,9 @@ const LOOK = `
 // It is planned once, as planning takes ten times as long as looking: also when the outbox was empty then, and is not any more.
 const LOOK_SETTINGS = 'set enable_seqscan = off; set enable_bitmapscan = off';
 
+const COUNT_WITHOUT_TENANT =
+  "select coalesce(pg_sequence_last_value('rowhook.rows_without_tenant'), 0)::float8 as rows";
+
 const COUNT = 'select state, count(*)::int as count from rowhook.webhook_deliveries group by state';
 const LOG_DAYS = 'select rowhook._log_days_ahead() as ahead';
 
@@ -85,6 +88,7 @@ export class BacklogWatcher {
   #countedAt = -Infinity;
   #parked: Parked | undefined;
   #logDaysAhead: number | undefined;
+  #rowsWithoutTenant: number | undefined;
   #failing = false;
 
   constructor(databaseUrl: string, sessions: Sessions, log: Logger, stuckMs = STUCK_MS) {
@@ -109,6 +113,11 @@ export class BacklogWatcher {
     if (this.#lookedAt === -Infinity) return undefined;
     const oldest = Math.max(0, ...this.#lanes.map(({ age }) => age ?? 0));
     return oldest === 0 ? 0 : oldest + (performance.now() - this.#lookedAt) / 1_000;
+  }
+
+  /** Changes of rows that have no tenant, ever; undefined: not known yet. */
+  get rowsWithoutTenant(): number | undefined {
+    return this.#rowsWithoutTenant;
   }
 
   /** Undefined: not known yet. */
@@ -176,6 +185,11 @@ export class BacklogWatcher {
     const days = await this.#pool.query({ text: LOG_DAYS, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
     this.#logDaysAhead = days.rows[0].ahead;
     const counted = await this.#pool.query({ text: COUNT, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
+    const without = await this.#pool.query({
+      text: COUNT_WITHOUT_TENANT,
+      query_timeout: LOOK_MS_MAX,
+    } as pg.QueryConfig);
+    this.#rowsWithoutTenant = without.rows[0]?.rows;
     const of = (state: string): number => counted.rows.find((row) => row.state === state)?.count ?? 0;
     this.#parked = { waiting: of('waiting'), given_up: of('given_up') };
   }

@@ -55,7 +55,7 @@ const BY_CODE: Readonly<Record<string, Explain>> = {
     `${database} refused the login (${message}): check user and password in DATABASE_URL`,
   '3D000': (_, database) => `${database} does not exist: create it, or check the name in DATABASE_URL`,
   '3F000': undefinedObject,
-  '42501': ({ message }, database) => `${database}: ${message}: connect as a role that rowhook_owner is granted to`,
+  '42501': forbidden,
   '42703': undefinedObject,
   '42883': undefinedObject,
   '42P01': undefinedObject,
@@ -123,6 +123,16 @@ function explain(thrown: unknown, database: string): Error {
     return because(`${database}: ${error.message} (SQLSTATE ${code})${hint}`);
   }
   return error;
+}
+
+/** What is not rowhook's own has another owner, who says who may. */
+function forbidden({ message }: CodedError, database: string): string {
+  const isOurs = /\b(rowhook|webhooks?_?\w*|_\w+|schema_version|function \w+)\b/.test(message);
+  const remedy =
+    isOurs || !/^(must be owner of|permission denied for (table|schema))/.test(message)
+      ? 'connect as a role that rowhook_owner is granted to'
+      : 'connect as its owner, or as a member of that role';
+  return `${database}: ${message}: ${remedy}`;
 }
 
 function undefinedObject({ message }: CodedError, database: string): string {

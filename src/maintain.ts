@@ -8,6 +8,7 @@ import type pg from 'pg';
 import { PATIENT } from './db.ts';
 import { LIMITS } from './doctor/remark.ts';
 import { pinnedSlots } from './doctor/ring.ts';
+import { type SourceProblem, sourceProblems } from './doctor/triggers.ts';
 import type { Logger } from './log.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
@@ -15,6 +16,9 @@ const EVERY_MS = 60_000;
 
 /** How often it is looked, and said, whether a slot cannot be emptied. To look may mean to read all of it. */
 const PINNED_EVERY_MS = 3_600_000;
+
+/** How often it is logged that a watched table is not captured. */
+const PROBLEM_EVERY_MS = 3_600_000;
 
 /**
  * Counts all changes to the catalogs that say how watched tables look. While it stays the same, and reconcile() had nothing to do or to
@@ -52,6 +56,10 @@ export class Maintenance {
   readonly #log: Logger;
   #running = false;
   #lookedForPinnedAt = -Infinity;
+  /** What keeps watched tables from being captured, as of the last look; undefined: not known yet. */
+  #problems: readonly SourceProblem[] | undefined;
+  /** When each of them was last logged. */
+  readonly #loggedAt = new Map<string, number>();
   /** CATALOG_CHANGES when there was nothing to reconcile. */
   #reconciledAt: string | null = null;
 
@@ -59,6 +67,11 @@ export class Maintenance {
     this.#pool = pool;
     this.#retentionDays = retentionDays;
     this.#log = log;
+  }
+
+  /** Watched tables that are not captured as they should be; undefined: not known yet. */
+  get sourcesNotCaptured(): number | undefined {
+    return this.#problems && new Set(this.#problems.map(({ table }) => table)).size;
   }
 
   /** What must be done before anything is delivered. */
@@ -72,6 +85,7 @@ export class Maintenance {
     this.#running = true;
     for (const task of TASKS) await this.#do(task);
     await this.#reconcile().catch((error) => this.#log.warn({ err: error }, 'what is watched could not be read'));
+    this.#logProblems();
     await this.#tellPinned().catch((error) => this.#log.warn({ err: error }, 'the slots could not be looked at'));
     this.#running = false;
   }
@@ -93,7 +107,21 @@ export class Maintenance {
       const task = { name: 'reconcile', sql: () => `select relation, change from rowhook.reconcile(${id})` };
       nothing = (await this.#do(task)) === 0 && nothing;
     }
+    this.#problems = await sourceProblems(this.#pool);
     this.#reconciledAt = nothing ? (before?.changes ?? null) : null;
+  }
+
+  /** Each of them at once, and once an hour while it stays. */
+  #logProblems(): void {
+    const now = performance.now();
+    const problems = this.#problems ?? [];
+    for (const what of this.#loggedAt.keys())
+      if (!problems.some((problem) => problem.what === what)) this.#loggedAt.delete(what);
+    for (const { table, what, why, mend } of problems) {
+      if (now - (this.#loggedAt.get(what) ?? -Infinity) < PROBLEM_EVERY_MS) continue;
+      this.#loggedAt.set(what, now);
+      this.#log.warn({ table, why, mend }, what);
+    }
   }
 
   /** Returns how many rows came of it; undefined: it failed. */

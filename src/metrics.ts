@@ -37,13 +37,15 @@ export interface Vitals {
   breakersOpen: number;
   /** Seconds since the oldest event that is read and not done yet happened; 0 when there is none. */
   oldestUndeliveredSeconds: number;
+  /** Watched tables that are not captured as they should be; undefined: another daemon looks after them, or none has yet. */
+  sourcesNotCaptured?: number | undefined;
 }
 
 export interface MetricsOptions {
   labels: MetricsLabels;
   maxInFlight: number;
   vitals(): Vitals;
-  backlog: Pick<BacklogWatcher, 'oldestSeconds' | 'parked' | 'logDaysAhead'>;
+  backlog: Pick<BacklogWatcher, 'oldestSeconds' | 'parked' | 'logDaysAhead' | 'rowsWithoutTenant'>;
 }
 
 export class Metrics {
@@ -109,6 +111,16 @@ export class Metrics {
     gauge('rowhook_in_flight', 'Attempts under way, or not recorded yet.', ({ inFlight }) => inFlight);
     gauge('rowhook_in_flight_limit', 'ROWHOOK_MAX_IN_FLIGHT of this daemon.', () => maxInFlight);
     gauge('rowhook_pending', 'Deliveries in memory that a position waits for.', ({ pending }) => pending);
+    gauge(
+      'rowhook_sources_not_captured',
+      'Watched tables that were dropped or replaced, or lack a trigger or a column. One daemon reports it, of the others it is NaN.',
+      ({ sourcesNotCaptured }) => sourcesNotCaptured,
+    );
+    gauge(
+      'rowhook_rows_without_tenant',
+      'Changes of rows whose tenant column is null, which become no event: at least so many; every daemon reports the same.',
+      () => backlog.rowsWithoutTenant,
+    );
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
     gauge(
       'rowhook_oldest_undelivered_seconds',

@@ -55,6 +55,7 @@ export class Session {
   readonly #sender: Sender;
   #databaseEndpoints: Awaited<ReturnType<typeof endpointsOf>> = [];
   #pipeline: Pipeline | undefined;
+  #maintenance: Maintenance | undefined;
   readonly #stopping = new AbortController();
   #hasEnded = false;
   #lanesRang = false;
@@ -100,6 +101,7 @@ export class Session {
       pending: this.#pipeline?.dispatcher.pending.count ?? 0,
       breakersOpen: this.#pipeline?.breakers.openCount ?? 0,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
+      sourcesNotCaptured: this.#lease.held.includes(0) ? this.#maintenance?.sourcesNotCaptured : undefined,
     };
   }
 
@@ -141,6 +143,7 @@ export class Session {
       const onLate = (seconds: number) => this.#options.metrics.timerWasLate(seconds);
       timers.push(everyMs(RENEW_MS, onLate, () => void this.#renew().catch(this.#fail)));
       const maintenance = new Maintenance(this.#pool, settings.retentionDays, log);
+      this.#maintenance = maintenance;
       await orFail(maintenance.prepare());
       // one daemon does it: the one with the first lane
       const maintain = () => void (this.#lease.held.includes(0) && maintenance.run());

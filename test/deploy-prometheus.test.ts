@@ -119,13 +119,15 @@ test('the metrics are those that the runbook and the README promise, and name no
     'rowhook_parked_deliveries',
     'rowhook_log_partitions_ahead',
     'rowhook_breakers_open',
+    'rowhook_sources_not_captured',
+    'rowhook_rows_without_tenant',
     'rowhook_in_flight',
     'rowhook_database_round_trip_seconds_count',
     'rowhook_event_loop_lag_seconds_bucket',
     'process_resident_memory_bytes',
   ])
     expect(samples.has(name), name).toBe(true);
-  expect(scrape).not.toMatch(/tenant|webhook="|http:\/\//);
+  expect(scrape).not.toMatch(/tenant="|webhook="|http:\/\//);
 });
 
 describe('the runbook', () => {

@@ -3,10 +3,15 @@
 
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Maintenance } from '../src/maintain.ts';
+import { rowhook } from './support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
 import { lines, takeChanges } from './support/outbox.ts';
 import { wantedMajor } from './support/server.ts';
+import { waitUntil } from './support/wait.ts';
+import { createWebhook } from './support/webhook.ts';
 
 let database: TestDatabase;
 
@@ -311,4 +316,199 @@ describe('somebody who may not', () => {
       await database.query(hint.replace(/^.*run: /, ''));
       await session.query("select rowhook.watch('app.more')");
     }));
+});
+
+describe('what the commands, the log and the metrics say of it', () => {
+  const cli = (...args: string[]) => rowhook(args, { env: { DATABASE_URL: database.url } });
+  const doctor = async (check: string) =>
+    (await cli('doctor', '--json')).stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+      .filter((remark) => remark.check === check && remark.kind !== 'fine');
+  const replace =
+    'drop table app.orders; create table app.orders (id int primary key, account text, state text, seen int)';
+
+  test('status, sources and doctor name the table and the statement, which mends it', async () => {
+    await database.query(replace);
+    const what = 'app.orders is another table by now, which is not watched';
+    const mend = 'select * from rowhook.reconcile();   -- as the owner of the table';
+    const [found] = await doctor('triggers');
+    expect(found).toMatchObject({ kind: 'error', what, mend });
+    for (const command of ['status', 'sources']) {
+      const { stdout, code } = await cli(command);
+      expect(stdout).toContain(`${what}\n  ${mend}`);
+      expect(code).toBe(0);
+    }
+    expect((await cli('status')).stdout).toMatch(/watched tables +1, 1 of them not captured as they should be/);
+    expect(JSON.parse((await cli('sources', '--json')).stdout)).toMatchObject({
+      relation: 'app.orders',
+      problems: [{ what, mend }],
+    });
+    await database.query(found.mend);
+    expect(await doctor('triggers')).toEqual([]);
+    await expectCaptured();
+  });
+
+  test('and a table that was dropped, which is forgotten by its name', async () => {
+    await database.query('drop table app.orders');
+    const [found] = await doctor('triggers');
+    expect(found).toMatchObject({ kind: 'warning', what: 'the watched table app.orders was dropped' });
+    expect((await cli('sources')).stdout).toMatch(/app.orders +account/);
+    expect(await cli('unwatch', 'app.orders')).toMatchObject({ code: 0, stdout: 'No longer watching app.orders.\n' });
+    expect(await database.query('select from rowhook.webhook_sources')).toEqual([]);
+  });
+
+  test('the daemon warns, and its metrics count it, until it is mended', async () => {
+    const said: { level: number; msg: string; table?: string; mend?: string }[] = [];
+    const log = pino({ level: 'info' }, { write: (line: string) => void said.push(JSON.parse(line)) });
+    const daemonPool = new pg.Pool({ connectionString: database.daemonUrl });
+    const maintenance = new Maintenance(daemonPool, 30, log);
+    const warnings = () => said.filter(({ level }) => level === 40).map(({ msg, table }) => [table, msg]);
+    try {
+      await maintenance.run();
+      expect([maintenance.sourcesNotCaptured, warnings()]).toEqual([0, []]);
+      await database.query(`${replace}; select pg_stat_force_next_flush()`);
+      const told = [['app.orders', 'app.orders is another table by now, which is not watched']];
+      await waitUntil('it is noticed', async () => {
+        await maintenance.run();
+        return maintenance.sourcesNotCaptured === 1;
+      });
+      await maintenance.run();
+      expect(warnings()).toEqual(told);
+      await reconcile();
+      await waitUntil('it is mended', async () => {
+        await maintenance.run();
+        return maintenance.sourcesNotCaptured === 0;
+      });
+      expect(warnings()).toEqual(told);
+    } finally {
+      await daemonPool.end();
+    }
+  });
+});
+
+describe('what sources produce, and what webhooks ask for', () => {
+  const cli = (...args: string[]) => rowhook(args, { env: { DATABASE_URL: database.url } });
+  const notices = async (sql: string) => {
+    const session = new pg.Client(database.url);
+    const said: { message: string | undefined; hint: string | undefined }[] = [];
+    session.on('notice', ({ message, hint }) => said.push({ message, hint }));
+    await session.connect();
+    await session.query(sql);
+    await session.end();
+    return said;
+  };
+  const found = async () =>
+    (await cli('doctor', '--json')).stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+      .filter(({ check, kind }) => check === 'events' && kind !== 'fine');
+
+  test('two tables with the same event types: a notice, a note and the doctor offer a prefix, which mends it', async () => {
+    await database.query('create schema app_new; create table app_new.orders (id int primary key, account text)');
+    await database.query("select rowhook.watch('app.orders', tenant_column => 'account')");
+    const message =
+      'app_new.orders has event types that app.orders has too, such as orders.created: a webhook gets those of both';
+    const statement = "select rowhook.watch('app_new.orders', prefix => 'app_new_orders', tenant_column => 'account');";
+    const said = await notices("select rowhook.watch('app_new.orders', tenant_column => 'account')");
+    expect(said).toEqual([{ message, hint: `To tell them apart, choose a prefix: ${statement}` }]);
+    expect((await cli('watch', 'app_new.orders', '--tenant-column', 'account')).stdout).toContain(`Note: ${message}`);
+    expect(await found()).toMatchObject([
+      {
+        what: 'app_new.orders and app.orders have the same event types, such as orders.created',
+        mend: statement,
+      },
+    ]);
+    expect(await notices(statement)).toEqual([]);
+    expect(await found()).toEqual([]);
+  });
+
+  test('tables of different tenants, and those that inherit, share them on purpose', async () => {
+    await database.query('create schema app_new; create table app_new.orders () inherits (app.orders)');
+    expect(await notices("select rowhook.watch('app.orders', tenant_column => 'account')")).toEqual([]);
+    await database.query('alter table app_new.orders no inherit app.orders; select rowhook.reconcile()');
+    await database.query("select rowhook.watch('app.orders', tenant_id => 'one')");
+    expect(await notices("select rowhook.watch('app_new.orders', tenant_id => 'two')")).toEqual([]);
+    expect(await found()).toEqual([]);
+  });
+
+  test('names of other letters: a prefix is asked for, or told', async () => {
+    await database.query(
+      'create table app."заказы" (id int, tenant_id text); create table app."größe" (id int, tenant_id text)',
+    );
+    const { message, hint } = await failed(database.query(`select rowhook.watch('app."заказы"')`));
+    expect(message).toBe('watch: the name app."заказы" has no ASCII letters, of which a prefix could be made');
+    await database.query(hint.replace('Choose a prefix, for example: ', ''));
+    const [said] = await notices(`select rowhook.watch('app."größe"')`);
+    expect(said?.message).toBe('app."größe" has the prefix gr_e, as event types are made of ASCII letters');
+    const statement = String(said?.hint).replace('To choose another: ', '').replace("'gr_e'", "'groesse'");
+    expect(await notices(statement)).toEqual([]);
+  });
+
+  test('an active webhook that asks for what nothing produces: webhook list and doctor, with the near one', async () => {
+    const { id: webhook } = await createWebhook(database, {
+      tenant_id: 'acme',
+      url: 'https://example.com/',
+      event_types: ['orders.created', 'other.*'],
+    });
+    const what = 'asks for orders.created, other.*, which no watched table produces';
+    expect((await cli('webhook', 'list')).stdout).toContain(`${webhook} ${what}. Is it order.created?`);
+    const [remark] = await found();
+    expect(remark.what).toContain(what);
+    expect(remark.mend).toBe(`rowhook webhook update ${webhook} --events order.created,other.*`);
+    await cli(...remark.mend.replace('rowhook ', '').replace(',other.*', '').split(' '));
+    expect(await found()).toEqual([]);
+    expect((await cli('webhook', 'list')).stdout).not.toContain('asks for');
+    await database.query('delete from rowhook.webhook_configurations');
+  });
+
+  test('a tenant that nothing has heard of: a note to an operator, with the near one; none for one that is known', async () => {
+    await database.query("insert into app.orders values (1, 'acme', 'new', 1)");
+    const create = async (tenant: string) =>
+      (
+        await cli(
+          'webhook',
+          'create',
+          '--tenant',
+          tenant,
+          '--name',
+          'n',
+          '--url',
+          'https://example.com/',
+          '--events',
+          '*',
+        )
+      ).stdout;
+    expect(await create('acm')).toMatch(
+      /Note: no row of a watched table, no event and no other webhook has the tenant "acm" so far\. Is it "acme"\?/,
+    );
+    expect(await create('acme')).not.toContain('Note: no row');
+    await database.query('delete from rowhook.webhook_configurations');
+  });
+
+  test('rows without a tenant are no events, but counted, and the doctor says so until null is ruled out', async () => {
+    await database.query("select rowhook.watch('app.orders', prefix => 'order', tenant_column => 'account')");
+    await database.query("select setval('rowhook.rows_without_tenant', 1, false)");
+    await database.query(
+      'insert into app.orders values (1, null), (2, null); update app.orders set state = $$x$$ where id = 1',
+    );
+    await database.query("update app.orders set account = 'acme'");
+    const [remark] = await found();
+    expect(remark.what).toBe('3 changes or more were of rows without a tenant, in app.orders');
+    await database.query(
+      "select rowhook.watch('app.orders', prefix => 'order', tenant_column => 'account', capture => 'all')",
+    );
+    await takeChanges(database);
+    await database.query('insert into app.orders values (3, null)');
+    expect(await takeChanges(database)).toEqual([]);
+    expect((await found())[0].what).toMatch(/^4 changes/);
+    await database.query('delete from app.orders where id = 3');
+    await database.query(remark.mend);
+    expect(await found()).toEqual([]);
+    await reconcile();
+    await database.query("insert into app.orders values (4, 'acme')");
+    expect(await takeChanges(database)).toHaveLength(1);
+  });
 });

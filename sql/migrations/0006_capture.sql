@@ -949,6 +949,19 @@ end;
 comment on function rowhook._counts_of(regclass) is
   'Rows that were changed in a table, outbox ids that were given out, and time in statements, as statistics have them now.';
 
+-- How much a count has grown since the table was watched; all of it where counting began anew.
+create function rowhook._grown(p_source rowhook.webhook_sources, p_count text, p_now jsonb)
+returns float8
+language sql
+stable
+begin atomic
+  select (p_now ->> p_count)::float8
+         - case when (p_now ->> p_count)::float8 < ((p_source).counted_from ->> p_count)::float8 then 0 else ((p_source).counted_from ->> p_count)::float8 end;
+end;
+
+comment on function rowhook._grown(rowhook.webhook_sources, text, jsonb) is
+  'How much one of the counts of _counts_of() has grown since the table was watched.';
+
 -- Keeps the name of a source's table in step with the table, while nobody else has taken that name, and notes when the table is
 -- gone. Returns what it noted.
 create function rowhook._remember_table(p_source_id int)
@@ -1051,6 +1064,16 @@ begin atomic
 end;
 
 comment on function rowhook._qualified(oid) is 'The name of a table with its schema, quoted; its number when it is gone.';
+
+create function rowhook._default_prefix(p_relation oid)
+returns text
+language sql
+stable
+begin atomic
+  select regexp_replace(c.relname, '[^A-Za-z0-9_-]+', '_', 'g') from pg_class c where c.oid = p_relation;
+end;
+
+comment on function rowhook._default_prefix(oid) is 'The prefix of a table for which none is chosen: its name, in ASCII letters.';
 
 create function rowhook._usual_tenant_column(p_relation oid)
 returns name
@@ -1360,6 +1383,21 @@ end;
 
 comment on function rowhook._free_prefix(rowhook.webhook_sources) is 'A prefix that no source has, made of schema and table.';
 
+-- The statement that gives a source a prefix of its own.
+create function rowhook._renamed_statement(p_source rowhook.webhook_sources)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_source.prefix := rowhook._free_prefix(p_source);
+  return rowhook._watch_statement(p_source, p_source.relation);
+end
+$$;
+
+comment on function rowhook._renamed_statement(rowhook.webhook_sources) is 'The statement that gives a source a prefix of its own.';
+
 -- Says when the event names of a table are another table's too, or are hardly its own.
 create function rowhook._note_prefix(p_source rowhook.webhook_sources, p_by_default boolean)
 returns void
@@ -1369,15 +1407,13 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_other  record;
-  v_better rowhook.webhook_sources := p_source;
+  v_other record;
 begin
   select * into v_other from rowhook._shares_events(p_source);
   if found then
-    v_better.prefix := rowhook._free_prefix(p_source);
     raise notice using
       message = format('%s has event types that %s has too, such as %s: a webhook gets those of both', p_source.relation, v_other.relation, v_other.event_type),
-      hint = format('To tell them apart, choose a prefix: %s', rowhook._watch_statement(v_better, p_source.relation));
+      hint = format('To tell them apart, choose a prefix: %s', rowhook._renamed_statement(p_source));
   elsif p_by_default and p_source.table_name ~ '[^ -~]' then
     raise notice using
       message = format('%s has the prefix %s, as event types are made of ASCII letters', p_source.relation, p_source.prefix),
@@ -1417,7 +1453,7 @@ declare
   v_source rowhook.webhook_sources;
 begin
   v_source.relation          := watch.target;
-  v_source.prefix            := coalesce(watch.prefix, (select regexp_replace(c.relname, '[^A-Za-z0-9_-]+', '_', 'g') from pg_class c where c.oid = watch.target));
+  v_source.prefix            := coalesce(watch.prefix, rowhook._default_prefix(watch.target));
   v_source.tenant_id         := watch.tenant_id;
   v_source.tenant_column     := watch.tenant_column;
   v_source.events            := watch.events;
@@ -1805,10 +1841,11 @@ grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), r
                           rowhook._is_over(rowhook.webhook_sources), rowhook._reconcile_table(rowhook.webhook_sources),
                           rowhook._complaints(rowhook.webhook_sources), rowhook._table(text, text, name[]), rowhook._name_parts(text),
                           rowhook._near_names(text, name[]), rowhook._edit_distance(text, text), rowhook._grant_statement(name),
+                          rowhook._grown(rowhook.webhook_sources, text, jsonb), rowhook._counts_of(regclass), rowhook._default_prefix(oid), rowhook._renamed_statement(rowhook.webhook_sources), rowhook._patterns(text[]),
                           rowhook._tenant_may_be_null(rowhook.webhook_sources), rowhook._shares_events(rowhook.webhook_sources),
                           rowhook._free_prefix(rowhook.webhook_sources), rowhook._note_prefix(rowhook.webhook_sources, boolean)
    to rowhook_daemon;
-grant execute on function rowhook._source_event_types(rowhook.webhook_sources) to rowhook_app, rowhook_daemon;
+grant execute on function rowhook._source_event_types(rowhook.webhook_sources), rowhook._edit_distance(text, text) to rowhook_app, rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 6;
 

@@ -1,5 +1,6 @@
 /** What `rowhook status` shows. A part that this role may not read is left out, and named. */
 import type pg from 'pg';
+import { sourceProblems } from '../doctor/triggers.ts';
 import { type LaneLag, readLag } from '../lag.ts';
 import { schemaVersion } from '../migrate.ts';
 import { readSlots, type Slot } from '../slots.ts';
@@ -49,7 +50,14 @@ export interface Status {
   /** Webhooks that something waits for or was given up for, that fail, or that rowhook disabled; the worst first. */
   troubled: WebhookStatus[];
   slots: Slot[];
+  sources: SourcesStatus;
   unseen: string[];
+}
+
+export interface SourcesStatus {
+  watched: number;
+  /** What keeps some of them from being captured. */
+  problems: { table: string; what: string; mend: string }[];
 }
 
 interface Totals {
@@ -93,6 +101,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
   const totals = await part('webhooks', () => readTotals(client), NO_TOTALS);
   const troubled = await part('webhooks that fail', () => readTroubled(client, limit + 1), []);
   const slots = await part('slots', () => readSlots(client), []);
+  const sources = await part('watched tables', () => readSources(client), { watched: 0, problems: [] });
   const ages = lanes.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
   return {
     ...server,
@@ -108,6 +117,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
     lanes,
     troubled,
     slots,
+    sources,
     unseen,
   };
 }
@@ -117,6 +127,14 @@ async function readServer(client: pg.Client): Promise<Pick<Status, 'at' | 'datab
     `select clock_timestamp() as at, current_database() as database, current_setting('server_version') as server`,
   );
   return rows[0] as (typeof rows)[number];
+}
+
+async function readSources(client: pg.Client): Promise<SourcesStatus> {
+  const { rows } = await client.query<{ watched: number }>(
+    'select count(*)::int as watched from rowhook.webhook_sources',
+  );
+  const problems = (await sourceProblems(client)).map(({ table, what, mend }) => ({ table, what, mend }));
+  return { watched: rows[0]?.watched ?? 0, problems };
 }
 
 async function readEnvironment(client: pg.Client): Promise<string | null> {

@@ -55,11 +55,19 @@ function print(now: Status, limit: number, out: Out): void {
       `${now.webhooks.active} active, ${now.webhooks.off} off, ${now.webhooks.disabled} disabled by rowhook`,
     ],
     ['breakers', `${now.breakersOpen} open`],
+    ['watched tables', watchedText(now)],
   ]);
+  for (const { what, mend } of now.sources.problems)
+    out.print(`${out.paint('yellow', what)}\n  ${out.paint('bold', mend)}`);
   printLanes(now, out);
   printTroubled(now.troubled, limit, out);
   printSlots(now, out);
   for (const unseen of now.unseen) out.print(out.paint('yellow', `\nnot shown: ${unseen}`));
+}
+
+function watchedText({ sources: { watched, problems } }: Status): string {
+  const troubled = new Set(problems.map(({ table }) => table)).size;
+  return troubled === 0 ? `${watched}` : `${watched}, ${troubled} of them not captured as they should be`;
 }
 
 function waitingText({ waiting, oldestWaitingSeconds }: Status): string {

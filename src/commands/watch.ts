@@ -1,6 +1,7 @@
 import type pg from 'pg';
+import { sourceProblems } from '../doctor/triggers.ts';
 import { UserError } from '../errors.ts';
-import { type Cell, type Out, printTable } from '../table.ts';
+import { type Cell, type Out, printable, printTable } from '../table.ts';
 
 export interface WatchOptions {
   preset?: string;
@@ -32,10 +33,8 @@ interface PresetTable {
 }
 
 const SOURCE_COLUMNS = `
-  coalesce(
-    (select format('%I.%I', n.nspname, c.relname)
-       from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = s.relation),
-    s.relation::text) as relation,
+  case when exists (select from pg_class c where c.oid = s.relation) then rowhook._qualified(s.relation)
+       else format('%I.%I', s.schema_name, s.table_name) end as relation,
   s.prefix,
   coalesce(s.tenant_column::text, 'always ' || s.tenant_id) as tenant,
   array(select e.event_type from rowhook.webhook_event_types e where e.relation = s.relation order by 1) as events,
@@ -55,23 +54,39 @@ export async function watch(client: pg.Client, table: string, options: WatchOpti
   ].filter(([, value]) => value !== undefined);
   const named = parameters.map(([name, , type], index) => `, ${name} => $${index + 2}::${type}`);
 
-  await client.query(`select rowhook.watch($1::regclass${named.join('')})`, [
+  const notes = notices(client);
+  const watched = await client.query<{ id: number }>(`select (rowhook.watch($1::text${named.join('')})).id`, [
     table,
     ...parameters.map(([, value]) => value),
   ]);
   const { rows } = await client.query<Source>(
-    `select ${SOURCE_COLUMNS} from rowhook.webhook_sources s where s.relation = $1::regclass`,
-    [table],
+    `select ${SOURCE_COLUMNS} from rowhook.webhook_sources s where s.id = $1`,
+    [watched.rows[0]?.id],
   );
   const source = rows[0] as Source;
-  if (options.json) out.print(JSON.stringify(source));
-  else out.print(`Watching ${source.relation}: ${source.events.join(', ')}. The tenant is ${source.tenant}.`);
+  if (options.json) out.print(JSON.stringify({ ...source, notes }));
+  else {
+    out.print(`Watching ${source.relation}: ${source.events.join(', ')}. The tenant is ${source.tenant}.`);
+    printNotes(notes, out);
+  }
+}
+
+/** What the database has to say of the statements that follow. */
+function notices(client: pg.Client): string[] {
+  const notes: string[] = [];
+  client.on('notice', ({ message, hint }) => notes.push([message, hint].filter(Boolean).join('. ')));
+  return notes;
+}
+
+function printNotes(notes: readonly string[], out: Out): void {
+  for (const note of notes) out.print(out.paint('yellow', `Note: ${printable(note)}`));
 }
 
 export async function watchPreset(client: pg.Client, preset: string, options: WatchOptions, out: Out): Promise<void> {
   // as rowhook.watch_preset() does, but each table in a transaction of its own: none stays locked while the next one is waited for
   const tables = await client.query<{ name: string }>('select name from rowhook._preset_tables($1) as name', [preset]);
   const rows: PresetTable[] = [];
+  const notes = notices(client);
   try {
     for (const { name } of tables.rows) {
       const watched = await client.query<PresetTable>(
@@ -83,6 +98,7 @@ export async function watchPreset(client: pg.Client, preset: string, options: Wa
   } finally {
     // should one fail, those before it are watched all the same
     if (rows.length > 0) printPreset(rows, options, out);
+    if (!options.json) printNotes(notes, out);
   }
 }
 
@@ -105,24 +121,38 @@ function printPreset(rows: readonly PresetTable[], options: WatchOptions, out: O
 }
 
 export async function unwatch(client: pg.Client, table: string, options: { json?: boolean }, out: Out): Promise<void> {
-  const { rows } = await client.query<{ removed: boolean }>('select rowhook.unwatch($1::regclass) as removed', [table]);
+  const { rows } = await client.query<{ removed: boolean }>('select rowhook.unwatch($1::text) as removed', [table]);
   const removed = rows[0]?.removed === true;
   if (options.json) out.print(JSON.stringify({ table, removed }));
   else out.print(removed ? `No longer watching ${table}.` : `${table} was not watched: nothing to do.`);
 }
 
 export async function sources(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
-  const { rows } = await client.query<Source>(`select ${SOURCE_COLUMNS} from rowhook.webhook_sources s order by 1`);
+  const { rows } = await client.query<Source & { name: string }>(
+    `select ${SOURCE_COLUMNS}, format('%I.%I', s.schema_name, s.table_name) as name from rowhook.webhook_sources s order by 1`,
+  );
+  const problems = await sourceProblems(client);
+  const of = ({ relation, name }: { relation: string; name: string }) =>
+    problems.filter(({ table }) => table === relation || table === name);
   if (options.json) {
-    for (const row of rows) out.print(JSON.stringify(row));
+    for (const { name, ...row } of rows) {
+      const found = of({ ...row, name }).map(({ what, mend }) => ({ what, mend }));
+      out.print(JSON.stringify({ ...row, problems: found }));
+    }
   } else if (rows.length === 0) {
     out.print('No table is watched: begin with "rowhook watch <table>" or "rowhook watch --preset crm".');
   } else {
     printTable(
       out,
       ['table', 'tenant', 'capture', 'events'],
-      rows.map((row) => [row.relation, row.tenant, row.capture, row.events.join(' ')]),
+      rows.map((row) => [
+        of(row).length > 0 ? { text: row.relation, style: 'red' } : row.relation,
+        row.tenant,
+        row.capture,
+        row.events.join(' '),
+      ]),
     );
+    for (const { what, mend } of problems) out.print(`\n${out.paint('yellow', what)}\n  ${out.paint('bold', mend)}`);
   }
 }
 

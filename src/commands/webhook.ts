@@ -6,6 +6,8 @@ import { type Out, printable, printPairs, printTable } from '../table.ts';
 import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
 import { unlogged } from './unlogged.ts';
+import { tenantNote } from './tenant-note.ts';
+import { printUnproduced } from './unproduced.ts';
 import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
 import { asText, state, theOne, type WebhookRow, withoutSecrets } from './webhook-row.ts';
 import { tryItCommand } from './webhook-try.ts';
@@ -38,6 +40,8 @@ export async function createWebhook(
   out.print('\nKeep the secret now, it is not shown again. To send a signed example, valid for five minutes:\n');
   out.print(tryItCommand(webhook, Math.floor(Date.now() / 1000)));
   out.print(`\nTo send one through the daemon: rowhook webhook test ${webhook.id}`);
+  const note = await tenantNote(client, webhook);
+  if (note !== null) out.print(out.paint('yellow', `\nNote: ${printable(note)}`));
   for (const problem of refusals(webhook.url)) {
     out.print(
       out.paint('yellow', `\nNote: a daemon with its default settings does not deliver there. ${printable(problem)}`),
@@ -101,6 +105,7 @@ export async function listWebhooks(
     );
     if (rows.length > shown.length)
       out.print(out.paint('dim', `more than ${options.limit}: narrow with --tenant, or raise --limit`));
+    await printUnproduced(client, shown, options.tenant ?? null, out);
   }
 }
 

@@ -8,32 +8,29 @@ const ROW_US = 100;
 
 interface Cost {
   relation: string;
-  changes: number;
+  /** Rows that were captured since the table was watched, at most: those that were changed, or that anything captured. */
+  captured: number;
+  /** That statements of this database took since then. */
+  statementSeconds: number;
   /** Seconds in the capture function; null: the server does not count. */
   measuredSeconds: number | null;
   calls: number | null;
 }
 
-/** Both counts begin with the database's statistics, so their ratio needs no clock. */
+/** All counts begin when the table was watched, so their ratio needs no clock. */
 export async function captureCost({ client, limits }: Examination): Promise<Remark[]> {
-  const { rows } = await client.query<{ seconds: number }>(
-    'select coalesce(max(active_time), 0)::float8 / 1000 as seconds from pg_stat_database where datname = current_database()',
-  );
-  const statementSeconds = rows[0]?.seconds ?? 0;
-  return (await readCosts(client))
-    .filter(({ changes }) => changes > 0)
-    .map((cost) => remark(cost, statementSeconds, limits));
+  return (await readCosts(client)).filter(({ captured }) => captured > 0).map((cost) => remark(cost, limits));
 }
 
-function remark({ relation, changes, measuredSeconds, calls }: Cost, statementSeconds: number, limits: Limits): Remark {
-  const seconds = measuredSeconds ?? (changes * ROW_US) / 1e6;
+function remark({ relation, captured, statementSeconds, measuredSeconds, calls }: Cost, limits: Limits): Remark {
+  const seconds = measuredSeconds ?? (captured * ROW_US) / 1e6;
   const share = statementSeconds > 0 ? Math.min(1, seconds / statementSeconds) : 0;
   const how =
     measuredSeconds === null
       ? `some ${seconds.toFixed(1)} s of capture (estimated, ${ROW_US} µs a row)`
       : `${seconds.toFixed(1)} s of capture in ${calls} statements (measured)`;
   const what = printable(
-    `${relation}: ${changes} changed rows, ${how}: ${(share * 100).toFixed(1)} % of this database's time in statements`,
+    `${relation}: up to ${captured} rows captured since it was watched, ${how}: ${(share * 100).toFixed(1)} % of this database's time in statements`,
   );
   if (share <= limits.captureShare || seconds < limits.captureSeconds) return fine(what);
   return {
@@ -46,16 +43,19 @@ function remark({ relation, changes, measuredSeconds, calls }: Cost, statementSe
   };
 }
 
+/**
+ * The server counts changes of rows, captured or not, and a session tells its counts up to 10 s late; ids of the outbox are given
+ * to captured rows of all tables, at once. Counts that are lower than when the table was watched began anew.
+ */
 async function readCosts(client: pg.ClientBase): Promise<Cost[]> {
   const { rows } = await client.query<Cost>(
-    `select format('%I.%I', n.nspname, c.relname) as relation,
-            (select coalesce(sum(t.n_tup_ins + t.n_tup_upd + t.n_tup_del), 0)::float8
-               from rowhook._capture_relations(s.relation) as r
-               join pg_stat_user_tables t on t.relid = r) as changes,
+    `select rowhook._qualified(s.relation) as relation,
+            least(rowhook._grown(s, 'changes', now), rowhook._grown(s, 'outbox_id', now)) as captured,
+            rowhook._grown(s, 'active_ms', now) / 1000 as "statementSeconds",
             f.total_time / 1000 as "measuredSeconds", f.calls::float8 as calls
        from rowhook.webhook_sources s
        join pg_class c on c.oid = s.relation
-       join pg_namespace n on n.oid = c.relnamespace
+      cross join lateral rowhook._counts_of(s.relation) as now
        left join pg_stat_user_functions f on f.funcid = to_regproc('rowhook._capture_' || s.id)
       order by 1`,
   );

@@ -4,6 +4,7 @@ import { captureCost } from './capture-cost.ts';
 import { clock } from './clock.ts';
 import { daemons } from './daemons.ts';
 import { logDays } from './log-days.ts';
+import { events } from './events.ts';
 import { muted } from './muted.ts';
 import { privileges } from './privileges.ts';
 import type { Check, Examination, Remark } from './remark.ts';
@@ -28,6 +29,7 @@ const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   muted,
   daemons,
   webhooks,
+  events,
   slots: ring,
   'log days': logDays,
   'capture cost': captureCost,

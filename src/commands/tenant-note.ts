@@ -1,0 +1,97 @@
+/** A tenant that nothing has heard of is most often one that is misspelt: its webhook waits in silence for ever. */
+import type pg from 'pg';
+import type { WebhookRow } from './webhook-row.ts';
+
+/** Looking through tables without an index may take long, and the answer is a courtesy. */
+const LOOK_MS_MAX = 2_000;
+
+/** Tenants that are compared by their letters. */
+const COMPARED_MAX = 1_000;
+
+/**
+ * Whether the tenant of a new webhook is known to nobody, as a sentence. Null: it is known, no other is, it could not be found out, or
+ * whoever asks may not know other tenants.
+ */
+export async function tenantNote(client: pg.Client, { id, tenant_id }: WebhookRow): Promise<string | null> {
+  await client.query('begin');
+  try {
+    await client.query(`set local statement_timeout = ${LOOK_MS_MAX}`);
+    return (await isOperator(client)) ? await note(client, id, tenant_id) : null;
+  } catch {
+    return null;
+  } finally {
+    await client.query('rollback');
+  }
+}
+
+async function isOperator(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ is: boolean }>(`select pg_has_role('rowhook_owner', 'usage') as is`);
+  return rows[0]?.is === true;
+}
+
+async function note(client: pg.Client, id: string, tenantId: string): Promise<string | null> {
+  if (await isNamed(client, id, tenantId)) return null;
+  const tables = await tenantColumns(client);
+  for (const { relation, column } of tables) {
+    const { rowCount } = await client.query(`select from ${relation} where ${column}::text = $1 limit 1`, [tenantId]);
+    if (rowCount) return null;
+  }
+  const { known, near } = await others(client, id, tenantId, tables);
+  if (!known) return null;
+  const verdict = `no row of a watched table, no event and no other webhook has the tenant "${tenantId}" so far.`;
+  if (near === null) return verdict;
+  return `${verdict} Is it "${near}"? Then delete this one with "rowhook webhook delete ${id}", and create it with --tenant ${near}.`;
+}
+
+async function isNamed(client: pg.Client, id: string, tenantId: string): Promise<boolean> {
+  const { rows } = await client.query<{ named: boolean }>(
+    `select exists (select from rowhook.webhook_configurations where tenant_id = $1 and id <> $2)
+         or exists (select from rowhook.webhook_tenants where id = $1)
+         or exists (select from rowhook.webhook_sources where tenant_id = $1)
+         or exists (select from rowhook.webhook_logs where tenant_id = $1 and webhook_id <> $2)
+         or exists (select from rowhook.webhook_outbox where lane = rowhook._lane($1) and tenant_id = $1 and event_types <> '{}') as named`,
+    [tenantId, id],
+  );
+  return rows[0]?.named === true;
+}
+
+interface TenantColumn {
+  relation: string;
+  column: string;
+}
+
+async function tenantColumns(client: pg.Client): Promise<TenantColumn[]> {
+  const { rows } = await client.query<TenantColumn>(
+    `select rowhook._qualified(s.relation) as relation, quote_ident(s.tenant_column) as column
+       from rowhook.webhook_sources s
+      where s.tenant_column = any (rowhook._columns(s.relation)) and s.parent_id is null`,
+  );
+  return rows;
+}
+
+async function others(
+  client: pg.Client,
+  id: string,
+  tenantId: string,
+  tables: readonly TenantColumn[],
+): Promise<{ known: boolean; near: string | null }> {
+  const some = tables.map(
+    ({ relation, column }) =>
+      `(select ${column}::text from ${relation} where ${column} is not null limit ${COMPARED_MAX})`,
+  );
+  const { rows } = await client.query<{ known: boolean; near: string | null }>(
+    `with known as (
+       select distinct t.id from (
+         (select tenant_id as id from rowhook.webhook_configurations where id <> $1 limit ${COMPARED_MAX})
+         union all (select id from rowhook.webhook_tenants limit ${COMPARED_MAX})
+         ${some.map((query) => `union all ${query}`).join(' ')}) as t
+        limit ${COMPARED_MAX}
+     ), measured as (
+       select id, rowhook._edit_distance(lower($2), lower(id)) as distance
+         from known where abs(length(id) - length($2)) <= 2 and length(id) <= 64)
+     select exists (select from known) as known,
+            (select id from measured where distance <= least(2, length($2) / 3) order by distance, id limit 1) as near`,
+    [id, tenantId],
+  );
+  return rows[0] ?? { known: false, near: null };
+}

@@ -1,0 +1,81 @@
+/** What webhooks ask for, against what watched tables produce; and rows that are nobody's. */
+import type pg from 'pg';
+import { readUnproduced, type Unproduced } from '../commands/unproduced.ts';
+import { printable } from '../table.ts';
+import { type Examination, type Finding, fine, type Remark } from './remark.ts';
+
+/** Of 10,000 webhooks nobody reads a line each. */
+const LISTED_MAX = 5;
+
+export async function events({ client }: Examination): Promise<Remark[]> {
+  const findings = [...(await unproduced(client)), ...(await shared(client)), ...(await withoutTenant(client))];
+  return findings.length > 0 ? findings : [fine('all that active webhooks ask for is produced')];
+}
+
+async function unproduced(client: pg.ClientBase): Promise<Finding[]> {
+  const found = await readUnproduced(client, null);
+  const listed = found.slice(0, LISTED_MAX).map(finding);
+  if (found.length > LISTED_MAX) {
+    listed.push({
+      kind: 'warning',
+      what: `${found.length - LISTED_MAX} more webhooks ask for event types that nothing produces`,
+      why: 'They wait for these in silence.',
+      mend: 'rowhook webhook list',
+    });
+  }
+  return listed;
+}
+
+function finding({ id, tenantId, name, eventTypes, unproduced: missing, near }: Unproduced): Finding {
+  const wanted = near === null ? [] : eventTypes.map((type) => (type === missing[0] ? near : type));
+  return {
+    kind: 'warning',
+    what: printable(`webhook "${name}" of ${tenantId} asks for ${missing.join(', ')}, which no watched table produces`),
+    why: 'It waits for that in silence, unless the application emits it.',
+    mend:
+      near === null
+        ? `rowhook webhook update ${id} --events …   # "rowhook sources" lists what is produced; or watch its table`
+        : `rowhook webhook update ${id} --events ${printable([...new Set(wanted)].join(','))}`,
+  };
+}
+
+/** Two tables with the same event types, if nobody chose that: with a prefix that is the name of both. */
+async function shared(client: pg.ClientBase): Promise<Finding[]> {
+  const { rows } = await client.query<{ relation: string; other: string; event_type: string; statement: string }>(
+    `select distinct on (greatest(s.relation, o.relation)) rowhook._qualified(s.relation) as relation,
+            rowhook._qualified(o.relation) as other, o.event_type, rowhook._renamed_statement(s) as statement
+       from rowhook.webhook_sources s
+      cross join lateral rowhook._shares_events(s) as o
+      where s.prefix = rowhook._default_prefix(s.relation) and s.prefix = rowhook._default_prefix(o.relation)
+        and s.prefix in (select prefix from rowhook.webhook_sources group by prefix having count(*) > 1)
+      order by greatest(s.relation, o.relation), s.id desc`,
+  );
+  return rows.map(({ relation, other, event_type, statement }) => ({
+    kind: 'warning',
+    what: printable(`${relation} and ${other} have the same event types, such as ${event_type}`),
+    why: 'A webhook gets those of both, and cannot tell them apart.',
+    mend: printable(statement),
+  }));
+}
+
+async function withoutTenant(client: pg.ClientBase): Promise<Finding[]> {
+  const { rows } = await client.query<{ changes: number; tables: string[]; statements: string }>(
+    `select coalesce(pg_sequence_last_value('rowhook.rows_without_tenant'), 0)::float8 as changes,
+            array_agg(rowhook._qualified(s.relation) order by s.id) as tables,
+            string_agg(format('alter table %s alter column %I set not null;', rowhook._qualified(s.relation), s.tenant_column), ' ' order by s.id) as statements
+       from rowhook.webhook_sources s
+      where rowhook._tenant_may_be_null(s)`,
+  );
+  const { changes, tables, statements } = rows[0] as (typeof rows)[number];
+  if (changes === 0 || tables === null) return [];
+  return [
+    {
+      kind: 'warning',
+      what: printable(`${changes} changes or more were of rows without a tenant, in ${tables.join(' or ')}`),
+      why: "A row whose tenant column is null is nobody's, so its changes become no event.",
+      mend: printable(
+        `${statements}   -- once no row is null there; if null is meant: select setval('rowhook.rows_without_tenant', 1, false); counts anew`,
+      ),
+    },
+  ];
+}
