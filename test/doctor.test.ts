@@ -120,6 +120,7 @@ describe('a healthy installation has no findings', () => {
           'muted',
           'daemons',
           'webhooks',
+          'events',
           'slots',
           'log days',
         ]),

@@ -1389,6 +1389,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   p_source.prefix := rowhook._free_prefix(p_source);
