@@ -162,7 +162,11 @@ describe('watch', () => {
   });
 
   test.each([
-    [['watch', 'nope'], 1, 'watch: there is no table nope. Check its name, and name it with its schema, for example public.deals.'],
+    [
+      ['watch', 'nope'],
+      1,
+      'watch: there is no table nope. Check its name, and name it with its schema, for example public.deals.',
+    ],
     [['watch', 'deals', '--tenant-column', 'nope'], 1, 'watch: public.deals has no column nope. Its columns are id,'],
     [['watch', 'deals', '--prefix', 'a b'], 2, "watch: prefix 'a b' is refused. A prefix is made of letters"],
     [['watch', 'deals', '--derived', 'stage'], 2, '--derived: "stage" is no rule: write it as stage=stage.changed'],
