@@ -15,6 +15,7 @@ import {
   environment,
   httpHost,
   oneOf,
+  proxyUrl,
   SERVICE_LINK_VALUE,
   wholeNumber,
 } from './values.ts';
@@ -30,6 +31,7 @@ export interface Settings {
   allowHttp: boolean;
   allowCidrs: string[];
   denyCidrs: string[];
+  proxyUrl: string | undefined;
   logLevel: string;
   retentionDays: number;
   disableAfterFailures: number;
@@ -129,6 +131,14 @@ export const SETTINGS: readonly AnySetting[] = [
     help: 'more ranges that webhooks may not reach, separated by commas',
   },
   {
+    name: 'proxyUrl',
+    env: 'ROWHOOK_PROXY_URL',
+    flag: '--proxy-url <url>',
+    fallback: '',
+    parse: proxyUrl,
+    help: 'HTTP proxy that webhooks go out through (CONNECT), such as http://proxy.example:3128; HTTPS_PROXY and its like are not used',
+  },
+  {
     name: 'logLevel',
     env: 'ROWHOOK_LOG_LEVEL',
     flag: '--log-level <level>',
@@ -176,8 +186,8 @@ export function readSettings(flags: Readonly<Record<string, unknown>>, env: Node
     try {
       values.set(setting.name, text === '' ? whenUnset(setting.name) : setting.parse(text));
     } catch (error) {
-      // A database URL holds a password: it is never printed.
-      const quoted = setting.name === 'databaseUrl' ? '' : ` "${text}"`;
+      // A URL holds a password: it is never printed.
+      const quoted = setting.env.endsWith('_URL') ? '' : ` "${text}"`;
       problems.push(`${subject}:${quoted} ${(error as Error).message}`);
     }
   }
@@ -193,7 +203,7 @@ function whenUnset(name: keyof Settings): undefined | string[] {
   if (name === 'databaseUrl') {
     throw new Error('is not set: set it, or give --database-url, such as postgres://user:password@localhost:5432/app');
   }
-  return name === 'environment' ? undefined : [];
+  return name === 'environment' || name === 'proxyUrl' ? undefined : [];
 }
 
 /** Kubernetes puts `ROWHOOK_SERVICE_HOST`, `ROWHOOK_PORT=tcp://…` and their like into every pod beside a Service "rowhook". */

@@ -9,6 +9,7 @@ import { UserError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
+import { proxyNotice } from './proxy.ts';
 import { ReadOnlyDatabase, readOnlySetting } from './read-only.ts';
 import { serve } from './serve.ts';
 import { Session, STARTING } from './session.ts';
@@ -71,6 +72,8 @@ export async function startDaemon(
   const tracing = await startTracing(log);
   backlog.start();
   log.info({ wake: settings.wake, max_in_flight: settings.maxInFlight }, 'rowhook started');
+  const { text, ...about } = proxyNotice(settings.proxyUrl, process.env) ?? {};
+  if (text) log.info(about, text);
 
   const closed = (async () => {
     let pauseMs = PAUSE_MS_MIN;

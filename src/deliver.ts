@@ -3,7 +3,7 @@
  *
  * undici's dispatch() with a handler costs 60 µs a signed request where request() costs 80 to 90. The address guard sits in
  * the connector, where the address that is checked is the address that is dialled; keep-alive sockets were checked when they
- * were opened. No redirects, no proxy from the environment, no decompression.
+ * were opened. No redirects, no proxy from the environment, no decompression. Behind ROWHOOK_PROXY_URL it judges less (proxy.ts).
  *
  * Receivers are strangers: whatever they send is bounded in time (one deadline for everything), in memory (headers, body)
  * and in bytes read. A connection that broke a rule is closed, so that no response can be taken for another request's.
@@ -24,6 +24,7 @@ import {
 import { type Agents, Exchange } from './exchange.ts';
 import type { Outcome, Request } from './model.ts';
 import { failed } from './outcome.ts';
+import { hostProblem, tunnelThrough } from './proxy.ts';
 import { Targets } from './target.ts';
 
 /** Names and values of a response's headers, and of its trailers. */
@@ -49,6 +50,8 @@ export interface Sender {
 export interface SenderOptions {
   /** Our own services, which no webhook reaches. Asked at every dial. */
   closed?: () => readonly Endpoint[];
+  /** Of an HTTP proxy that all requests go through. */
+  proxy?: string | undefined;
   /** Answers in place of the system's resolver. */
   resolve?: Resolve;
 }
@@ -95,7 +98,9 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
         if ('code' in target) return Promise.resolve(failed(target.code, target.error, 0));
         const pair = agentsFor(request.allowedIps);
         inFlight += 1;
-        return new Exchange(request, target, onEnd).outcome(pair);
+        const outcome = new Exchange(request, target, onEnd).outcome(pair);
+        // the address of the connection is the proxy's
+        return options.proxy === undefined ? outcome : outcome.then((ended) => ({ ...ended, remoteIp: null }));
       } catch (error) {
         // allowed_ips with what is no range: the database lets none in, and one row must not stop the daemon
         return Promise.resolve(failed('address_refused', (error as Error).message, 0));
@@ -116,28 +121,30 @@ interface AgentPair extends Agents {
 function createAgents(
   policy: CompiledPolicy,
   allowedIps: readonly string[] | undefined,
-  { closed = () => [], resolve }: SenderOptions,
+  { closed = () => [], proxy, resolve }: SenderOptions,
   onConnect: (socket: Socket) => void,
 ): AgentPair {
   const connectorWith = (lookup: LookupFunction) =>
     // a resumed TLS session skips the check of the certificate's names, so none is kept
     buildConnector({ lookup, timeout: CONNECT_TIMEOUT_MS, maxCachedSessions: 0, allowH2: false });
   const connector = connectorWith(guardedLookup(policy, allowedIps, resolve));
+  const tunnel = proxy === undefined ? undefined : tunnelThrough(proxy, connector, CONNECT_TIMEOUT_MS);
 
   const connect: buildConnector.connector = (options, callback) => {
     const dial = (rules: CompiledPolicy) => {
       // Node asks `lookup` for names only
-      const problem = literalProblem(options.hostname, rules, allowedIps);
+      const judge = tunnel ? hostProblem : literalProblem;
+      const problem = judge(options.hostname, rules, allowedIps, endpoints);
       if (problem) return callback(new AddressRefused(problem), null);
-      const open = rules === policy ? connector : connectorWith(guardedLookup(rules, allowedIps, resolve));
+      const open = tunnel ?? (rules === policy ? connector : connectorWith(guardedLookup(rules, allowedIps, resolve)));
       open(options, (...result) => {
         if (result[1]) onConnect(result[1]);
         callback(...result);
       });
     };
     const port = Number(options.port) || (options.protocol === 'https:' ? 443 : 80);
-    const endpoints = closed();
-    if (!endpoints.some((endpoint) => endpoint.port === port)) dial(policy);
+    const endpoints = closed().filter((endpoint) => endpoint.port === port);
+    if (endpoints.length === 0) dial(policy);
     else closedAt(port, endpoints, policy, resolve).then(dial, (error: Error) => callback(error, null));
   };
   const settings = {

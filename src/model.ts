@@ -137,6 +137,7 @@ export type OutcomeCode =
   | 'connection_reset'
   | 'connection_failed'
   | 'tls_failed'
+  | 'proxy_failed'
   | 'protocol_error'
   | 'address_refused'
   | 'http_refused'

@@ -32,6 +32,7 @@ export interface Circumstances {
 /** Codes of Node, OpenSSL and undici, never message texts. */
 const CODES: Readonly<Record<string, OutcomeCode>> = {
   address_refused: 'address_refused',
+  proxy_failed: 'proxy_failed',
   ENOTFOUND: 'dns_failed',
   ECONNREFUSED: 'connection_refused',
   ECONNRESET: 'connection_reset',
@@ -55,7 +56,7 @@ export function explain(error: CodedError, { host, peerClosed, durationMs }: Cir
   // several addresses, several errors: the first tells
   const cause: CodedError = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
   const code = codeOf(cause, peerClosed);
-  if (code === 'address_refused') return failed(code, cause.message, durationMs);
+  if (code === 'address_refused' || code === 'proxy_failed') return failed(code, cause.message, durationMs);
   const sentence = NO_SOCKETS.has(cause.code ?? '') ? OURS : (SENTENCES[code] ?? SENTENCES.connection_failed);
   return failed(code, `${host}: ${sentence} (${cause.code ?? cause.name})`, durationMs);
 }

@@ -78,7 +78,10 @@ export class Session {
     });
     this.#pool.on('connect', (client) => this.#timeRoundTrips(client));
     this.#lease = new Lease(options.owner, this.#pool, options.log);
-    this.#sender = createSender(options.settings, { closed: () => this.#databaseEndpoints });
+    this.#sender = createSender(options.settings, {
+      closed: () => this.#databaseEndpoints,
+      proxy: options.settings.proxyUrl,
+    });
   }
 
   /** Ends the session in order: no more reading, attempts in flight may end, what they did is recorded, lanes go back. */

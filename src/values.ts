@@ -23,6 +23,18 @@ export function httpHost(text: string): string {
   throw new Error('is not an address or a host name: use 127.0.0.1, or :: for all interfaces');
 }
 
+/** Its text is not part of the message: there may be a password in it. */
+export function proxyUrl(text: string): string {
+  const url = URL.parse(text);
+  const isPlain = url?.pathname === '/' && !url.search && !url.hash && isPercentEncoded(url.username + url.password);
+  if (url && isPlain && /^https?:$/.test(url.protocol)) return url.href;
+  throw new Error('is not the URL of an HTTP proxy: write it as http://proxy.example:3128, or http://user:password@…');
+}
+
+function isPercentEncoded(text: string): boolean {
+  return !/%(?![0-9a-f]{2})/i.test(text);
+}
+
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);

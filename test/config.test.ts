@@ -29,6 +29,7 @@ describe('readSettings', () => {
       allowHttp: false,
       allowCidrs: [],
       denyCidrs: [],
+      proxyUrl: undefined,
       logLevel: 'info',
       retentionDays: 30,
       disableAfterFailures: 50,
@@ -174,6 +175,27 @@ describe('readSettings', () => {
     const message = problemsOf({}, { DATABASE_URL: url });
     expect(message).toContain(remedy);
     expect(message).not.toContain('hunter2');
+  });
+
+  test('takes the URL of an HTTP proxy', () => {
+    const read = (text: string) => readSettings({}, { DATABASE_URL, ROWHOOK_PROXY_URL: text }).proxyUrl;
+    expect(read('http://proxy.example:3128')).toBe('http://proxy.example:3128/');
+    expect(read('https://user:p%40ss@[::1]/')).toBe('https://user:p%40ss@[::1]/');
+  });
+
+  test.each([
+    'proxy.example:3128',
+    'socks5://user:hunter2@proxy.example',
+    'http://user:hunter2@proxy.example/path',
+    'http://user:hunter2@proxy.example/?a=b',
+    'http://user:hunter2%zz@proxy.example',
+    'http://user:hunter2@',
+    'user:hunter2',
+  ])('refuses %s as a proxy without printing its password', (text) => {
+    for (const message of [problemsOf({}, { ROWHOOK_PROXY_URL: text }), problemsOf({ proxyUrl: text }, {})]) {
+      expect(message).toMatch(/^(ROWHOOK_PROXY_URL|--proxy-url): is not the URL of an HTTP proxy: write it as http:/);
+      expect(message).not.toContain('hunter2');
+    }
   });
 
   test('says what it is for, once for every setting, and the flag bears the name', () => {

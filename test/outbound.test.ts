@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readSettings, type Settings } from '../src/config.ts';
 import type { Daemon } from '../src/daemon.ts';
 import { rowhook } from './support/cli.ts';
+import { startConnectProxy } from './support/connect-proxy.ts';
 import { startDaemonProcess, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { flood, type RawServer, startRawServer } from './support/raw-server.ts';
@@ -194,6 +195,63 @@ describe('our own database', () => {
       pooler.close();
       for (const socket of sockets) socket.destroy();
     }
+  });
+});
+
+describe('a proxy', () => {
+  const receiverAt = () => ({ url: `http://hooks.example:${receiver.port}/through` });
+  const proxyEnv = (port: number) => ({ ROWHOOK_PROXY_URL: `http://user:hush-0123@127.0.0.1:${port}` });
+
+  test('that ROWHOOK_PROXY_URL names is used and logged without its password; when it fails, that is tried again', async () => {
+    const webhook = await createWebhook(database, { tenant_id: TENANT, ...receiverAt() });
+    let isOpen = true;
+    const proxy = await startConnectProxy({ refuse: () => (isOpen ? undefined : 'HTTP/1.1 403 X\r\n\r\n') });
+    const running = startDaemonProcess(database.daemonUrl, { ...proxyEnv(proxy.port), ROWHOOK_LOG_LEVEL: 'trace' });
+    try {
+      await write('through');
+      await receiver.waitFor(({ body }) => body.includes('"through"'));
+      expect((await logsOf(webhook.id))[0]).toMatchObject({ code: 'delivered', remote_ip: null });
+      isOpen = false;
+      await createWebhook(database, { tenant_id: TENANT, url: 'http://other.example/', name: 'other' });
+      const inside = await createWebhook(database, { tenant_id: TENANT, url: 'http://169.254.169.254/' });
+      await write('refused');
+      const failed = await waitUntil('the proxy has refused', async () => {
+        const [row] = await database.query<Log>("select * from rowhook.webhook_logs where code = 'proxy_failed'");
+        return row;
+      });
+      expect(failed.error).toBe('the outgoing proxy (ROWHOOK_PROXY_URL) answered 403 to CONNECT other.example:80');
+      expect(failed.next_attempt_at).not.toBeNull();
+      expect((await logsOf(inside.id))[0]).toMatchObject({ code: 'address_refused' });
+      expect(proxy.tunnels.map(({ authority }) => authority)).not.toContain('169.254.169.254:80');
+    } finally {
+      await running.kill('SIGTERM');
+      await proxy.close();
+    }
+    const { stdout, stderr } = await running.ended;
+    const notice = stdout.split('\n').find((line) => line.includes('ROWHOOK_PROXY_URL, which looks names up')) ?? '';
+    expect(JSON.parse(notice)).toMatchObject({ proxy: `http://127.0.0.1:${proxy.port}` });
+    expect(stdout + stderr).not.toContain('hush');
+    const rows = await database.query<{ text: string }>('select l::text as text from rowhook.webhook_logs l');
+    expect(rows.filter(({ text }) => text.includes('hush'))).toEqual([]);
+  });
+
+  test('that only HTTPS_PROXY names is not used, and the daemon says so', async () => {
+    const proxy = await startConnectProxy();
+    const running = startDaemonProcess(database.daemonUrl, { HTTPS_PROXY: `http://u:hush@127.0.0.1:${proxy.port}` });
+    try {
+      const line = await waitUntil('it is said', () =>
+        running
+          .stdout()
+          .split('\n')
+          .find((each) => each.includes('HTTPS_PROXY')),
+      );
+      expect(JSON.parse(line).msg).toMatch(/^HTTPS_PROXY is not used: .*set ROWHOOK_PROXY_URL$/);
+    } finally {
+      await running.kill('SIGTERM');
+      await proxy.close();
+    }
+    expect((await running.ended).stdout).not.toContain('hush');
+    expect(proxy.tunnels).toEqual([]);
   });
 });
 

@@ -75,7 +75,7 @@ describe('the end', () => {
     ['gone', 410, false],
     ['address_refused', null, false],
     ['http_refused', null, false],
-    ['http_refused', null, false],
+    ['proxy_failed', null, true],
   ])('%s %s is tried again: %s', (code, responseStatus, isRetried) => {
     expect(next(exponential, 1, { code, responseStatus }) !== null).toBe(isRetried);
   });

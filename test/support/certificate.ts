@@ -33,7 +33,7 @@ export function selfSigned(hosts: readonly string[], expiresAt = new Date(Date.n
   );
   const signature = sign('sha256', certificate, privateKey);
   const signed = der(SEQUENCE, certificate, algorithm, der(BIT_STRING, Buffer.from([0]), signature));
-  const lines = signed.toString('base64').replace(/.{64}/g, '$&\n');
+  const lines = signed.toString('base64').replace(/.{64}(?=.)/g, '$&\n');
   return {
     cert: `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`,
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,

@@ -1,0 +1,123 @@
+/**
+ * ROWHOOK_PROXY_URL: requests go out through a tunnel of an HTTP proxy (CONNECT), http: and https: alike. The proxy looks names up
+ * and dials, so the address guard judges what it can see: an address in the URL by all of its rules, a name by its text alone.
+ * What a name resolves to is for the proxy to refuse, and the daemon says so when it starts.
+ */
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { isIP, type Socket } from 'node:net';
+import type { buildConnector } from 'undici';
+import { type CompiledPolicy, type Endpoint, literalProblem } from './address.ts';
+
+/** What a tenant reads of a failed tunnel: it names the setting, and not the proxy. */
+export class ProxyFailed extends Error {
+  readonly code = 'proxy_failed';
+}
+
+const SUBJECT = 'the outgoing proxy (ROWHOOK_PROXY_URL)';
+
+/**
+ * Names that stand for something inside a network, or for this machine: RFC 6761 (localhost), RFC 6762 (local, and its appendix
+ * G), RFC 8375 (home.arpa), ICANN's resolution of 2024 (internal).
+ */
+const INSIDE = /(^|\.)(localhost|localdomain|local|internal|intranet|private|corp|home|lan|home\.arpa)$/;
+
+/** Why a host is not asked for through the proxy, or undefined. `endpoints` are our own services at the port that is asked for. */
+export function hostProblem(
+  hostname: string,
+  policy: CompiledPolicy,
+  allowedIps: readonly string[] | undefined,
+  endpoints: readonly Endpoint[],
+): string | undefined {
+  const isAddress = isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0;
+  if (isAddress) return literalProblem(hostname, policy, allowedIps);
+  const name = hostname.toLowerCase().replace(/\.$/, '');
+  const refused = (why: string) => `"${hostname}" is refused: ${why}`;
+  if (endpoints.some(({ host }) => host.toLowerCase().replace(/\.$/, '') === name))
+    return refused('it is a service of rowhook itself. No setting opens it.');
+  if (allowedIps && allowedIps.length > 0)
+    return refused(
+      `its allowed_ips cannot be checked, since ${SUBJECT} looks names up. Put an address into url, or take allowed_ips away.`,
+    );
+  if (INSIDE.test(name) || !name.includes('.'))
+    return refused(
+      `behind ${SUBJECT} names of inside networks are. Put its address into url, and let an operator add that to ROWHOOK_ALLOW_CIDRS.`,
+    );
+  return undefined;
+}
+
+/** Opens tunnels through the proxy; TLS to the receiver is spoken inside of them, by `secure`. */
+export function tunnelThrough(
+  proxy: string,
+  secure: buildConnector.connector,
+  timeoutMs: number,
+): buildConnector.connector {
+  const { protocol, hostname, port, username, password } = new URL(proxy);
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const authorization = `Basic ${Buffer.from(credentials).toString('base64')}`;
+  const request = protocol === 'https:' ? httpsRequest : httpRequest;
+
+  return (options, callback) => {
+    const isSecure = options.protocol === 'https:';
+    const host = isIP(options.hostname) === 6 ? `[${options.hostname}]` : options.hostname;
+    const authority = `${host}:${options.port || (isSecure ? 443 : 80)}`;
+    let isOver = false;
+    const end = (error: Error | null, socket: Socket | null) => {
+      if (isOver) return void socket?.destroy();
+      isOver = true;
+      if (error || !socket) callback(error ?? new ProxyFailed(`${SUBJECT} failed`), null);
+      else if (isSecure) secure({ ...options, httpSocket: socket }, callback);
+      else callback(null, socket);
+    };
+    const connect = request({
+      host: hostname.replace(/^\[(.*)\]$/, '$1'),
+      port: port || undefined,
+      method: 'CONNECT',
+      path: authority,
+      headers: { host: authority, ...(username && { 'proxy-authorization': authorization }) },
+      agent: false,
+    });
+    const timer = setTimeout(() => fail(`did not open a tunnel within ${timeoutMs / 1_000} s`), timeoutMs);
+    const fail = (what: string) => {
+      clearTimeout(timer);
+      end(new ProxyFailed(`${SUBJECT} ${what}`), null);
+      connect.destroy();
+    };
+    connect.on('connect', ({ statusCode = 0 }, socket: Socket, head: Buffer) => {
+      clearTimeout(timer);
+      if (statusCode >= 200 && statusCode < 300 && head.length === 0) return end(null, socket);
+      socket.destroy();
+      fail(statusCode < 300 ? 'sent something of its own through the tunnel' : refusal(statusCode, authority));
+    });
+    // an answer to CONNECT comes as the event above; this is one that Node takes for something else
+    connect.on('response', ({ statusCode = 0 }) => fail(refusal(statusCode, authority)));
+    connect.on('error', (error: NodeJS.ErrnoException) => fail(`cannot be used (${error.code ?? error.name})`));
+    connect.end();
+  };
+}
+
+function refusal(statusCode: number, authority: string): string {
+  const why = statusCode === 407 ? ': it asks for a user and a password, or for others' : '';
+  return `answered ${statusCode} to CONNECT ${authority}${why}`;
+}
+
+const UNUSED = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy'];
+
+/** What the daemon says of proxies when it starts, without their URLs' credentials. */
+export function proxyNotice(
+  proxy: string | undefined,
+  env: NodeJS.ProcessEnv,
+): { proxy?: string; text: string } | null {
+  if (proxy !== undefined) {
+    const text =
+      'webhooks go out through ROWHOOK_PROXY_URL, which looks names up: of a name the address guard sees its text alone. ' +
+      'Private ranges, ROWHOOK_DENY_CIDRS and allowed_ips hold for addresses in URLs; let the proxy refuse the others';
+    return { proxy: new URL(proxy).origin, text };
+  }
+  const found = UNUSED.filter((name) => env[name]);
+  if (found.length === 0) return null;
+  const names = found.join(', ');
+  return {
+    text: `${names} is not used: webhooks go out directly. To send them through a proxy, set ROWHOOK_PROXY_URL`,
+  };
+}
