@@ -6,8 +6,8 @@
  */
 import pg from 'pg';
 import { requireBinding } from './connection/binding.ts';
-import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem } from './connection/reach.ts';
-import { displayDatabase, firstServer, readTarget } from './connection/target.ts';
+import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem, targetOf } from './connection/reach.ts';
+import { displayDatabase, firstServer } from './connection/target.ts';
 import { explainDatabaseError } from './errors.ts';
 import { forOneTransaction, type Purpose, setInherited } from './inherited.ts';
 import { makeLent } from './lent.ts';
@@ -99,13 +99,13 @@ export async function locate(databaseUrl: string): Promise<ServerConfig> {
 }
 
 function pinnedConfig(databaseUrl: string): ServerConfig {
-  const target = readTarget(databaseUrl);
+  const target = targetOf(databaseUrl);
   return configOf(target, pinned(databaseUrl) ?? firstServer(target));
 }
 
 /** A server that was the primary may be back as a standby. */
 async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise<void> {
-  const problem = await sessionProblem(client, readTarget(databaseUrl).sessionAttrs);
+  const problem = await sessionProblem(client, targetOf(databaseUrl).sessionAttrs);
   if (problem === null) return;
   forget(databaseUrl);
   throw new Error(`the server ${problem}, which it was not before`);
@@ -133,7 +133,7 @@ export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
   const pool = new ServerPool(databaseUrl, {
     Client,
     max,
-    connectionTimeoutMillis: readTarget(databaseUrl).connectTimeoutMs,
+    connectionTimeoutMillis: targetOf(databaseUrl).connectTimeoutMs,
     onConnect: async (client) => {
       await checkSession(databaseUrl, client);
       await prepareSession(client, 'daemon', PID_OF[sessions]);
@@ -230,6 +230,6 @@ export async function endpointsOf(client: pg.Client, databaseUrl: string): Promi
   );
   const [server] = rows;
   const reached = { host: client.host, port: client.port };
-  const named = readTarget(databaseUrl).hosts.map(({ name, address, port }) => ({ host: address ?? name, port }));
+  const named = targetOf(databaseUrl).hosts.map(({ name, address, port }) => ({ host: address ?? name, port }));
   return [...named, reached, { host: server.host ?? reached.host, port: server.port }];
 }

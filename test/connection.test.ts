@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { targetOf } from '../src/connection/reach.ts';
 import { readTarget } from '../src/connection/target.ts';
 import { connect, endpointsOf, openPool } from '../src/db.ts';
 import { type Embedded, startEmbedded } from '../src/embedded.ts';
@@ -281,5 +282,16 @@ describe('the environment and the files of libpq', () => {
     );
     await chmod(file('.pgpass'), 0o644);
     expect(await sources({ DATABASE_URL: 'service=prod', ...env })).toContain(`run "chmod 0600 ${file('.pgpass')}"`);
+  });
+
+  test('a service file that somebody is just writing to does not end a daemon that had read it', async () => {
+    await writeFile(file('written'), '[prod]\nhost=h1,h2\ndbname=app\nuser=app\n');
+    const text = `service=prod servicefile=${file('written')}`;
+    const before = targetOf(text);
+    await writeFile(file('written'), '[pr');
+    expect(targetOf(text)).toEqual(before);
+    expect(() => readTarget(text)).toThrow('names the service "prod", which is not in');
+    await writeFile(file('written'), '[prod]\nhost=h3\ndbname=app\nuser=app\n');
+    expect(targetOf(text).hosts).toEqual([{ name: 'h3', port: 5432 }]);
   });
 });

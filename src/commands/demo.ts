@@ -25,6 +25,8 @@ const LOOK_EVERY_MS = 10;
 
 /** Resolves to the exit code. */
 export async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number> {
+  // its server is its own: the PG… variables of libpq are about another one
+  for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name];
   let stopping = false;
   const asked = untilAskedToStop(() => process.exit(1)).then(() => {
     stopping = true;

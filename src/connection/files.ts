@@ -9,7 +9,16 @@ const isWindows = process.platform === 'win32';
 
 /** A file of this user: in the home directory, on Windows in %APPDATA%\postgresql. */
 export function userFile(name: string, windowsName = name): string {
-  return isWindows ? join(process.env.APPDATA ?? '.', 'postgresql', windowsName) : join(homedir(), name);
+  return isWindows ? join(process.env.APPDATA ?? '.', 'postgresql', windowsName) : join(home(), name);
+}
+
+/** A container may run as a number that has no name and no home. */
+function home(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/nonexistent';
+  }
 }
 
 /** A service file: that of this user, or else that of the machine, which libpq has compiled in and PGSYSCONFDIR names. */

@@ -7,7 +7,7 @@ import { checkParameter } from './parameters.ts';
 /** Parameters by name, as they were given. */
 export type Given = Map<string, string>;
 
-const ENCODE = 'write special characters of the password percent-encoded, such as %23 for # and %2F for /';
+const ENCODE = 'write special characters of the password percent-encoded, such as %40 for @ and %2F for /';
 
 export function parseConnectionString(text: string): Given {
   if (/^postgres(ql)?:\/\//.test(text)) return parseUrl(text.slice(text.indexOf('//') + 2));
@@ -46,6 +46,8 @@ function parseUrl(rest: string): Given {
       .join(',')
       .replace(/^,+$/, ''),
   );
+  // libpq would take the rest of a password with / in it for the name of the database, and show it in messages
+  if (path.includes('@')) throw new Error(`is not a valid URL: ${ENCODE}`);
   set('dbname', path);
   for (const pair of (query ?? '').split('&').filter(Boolean)) {
     const [name = '', value, ...more] = pair.split('=');
@@ -67,7 +69,7 @@ function sslOf(name: string, value: string): [name: string, value: string] {
 }
 
 function hostAndPort(text: string): { host: string; port: string } {
-  const [whole, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::([^:]*))?$/.exec(text) ?? [];
+  const [whole, bracketed, plain, port] = /^(?:\[([^\]@]*)\]|([^:[\]@]*))(?::([^:]*))?$/.exec(text) ?? [];
   if (whole === undefined || (port !== undefined && !/^\d*$/.test(port))) {
     throw new Error(`is not a valid URL: ${ENCODE}, and an IPv6 address in brackets, as [::1]:5432`);
   }

@@ -39,6 +39,20 @@ export interface ServerConfig extends pg.ClientConfig {
 type Connect = (config: ServerConfig) => Promise<pg.Client>;
 
 const found = new Map<string, Server>();
+const targets = new Map<string, Target>();
+
+/** What the string means now. A service file that somebody is just writing to does not end a daemon that had read it. */
+export function targetOf(databaseUrl: string): Target {
+  try {
+    const target = readTarget(databaseUrl);
+    targets.set(databaseUrl, target);
+    return target;
+  } catch (error) {
+    const before = targets.get(databaseUrl);
+    if (before) return before;
+    throw error;
+  }
+}
 
 /** Where the last connection of this string was led; undefined: it is to be looked for. */
 export function pinned(databaseUrl: string): Server | undefined {
@@ -51,7 +65,7 @@ export function forget(databaseUrl: string): void {
 
 /** Tries everything, and leaves the server pinned that it connected to. */
 export async function reach(databaseUrl: string, connect: Connect): Promise<pg.Client> {
-  const target = readTarget(databaseUrl);
+  const target = targetOf(databaseUrl);
   const failures: Failure[] = [];
   for (const attrs of passes(target.sessionAttrs)) {
     failures.length = 0;
@@ -84,7 +98,10 @@ function passes(attrs: SessionAttrs): SessionAttrs[] {
  * A name may stand for several servers, of which one is the primary: each of its addresses is tried. Where any will do, Node
  * chooses among them by itself.
  */
-async function addressed({ hosts, sessionAttrs, shuffleHosts }: Target, failures: Failure[]): Promise<Host[]> {
+async function addressed(
+  { database, hosts, sessionAttrs, shuffleHosts }: Target,
+  failures: Failure[],
+): Promise<Host[]> {
   if (sessionAttrs === 'any' && !shuffleHosts) return [...hosts];
   const all: Host[] = [];
   for (const host of hosts) {
@@ -96,7 +113,7 @@ async function addressed({ hosts, sessionAttrs, shuffleHosts }: Target, failures
       const addresses = await lookup(host.name, { all: true });
       all.push(...addresses.map(({ address }) => ({ ...host, address })));
     } catch (error) {
-      failures.push({ at: displayOn('', [host]), error });
+      failures.push({ at: displayOn(database, [host]), error });
     }
   }
   if (!shuffleHosts) return all;

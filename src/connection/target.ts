@@ -55,7 +55,7 @@ export function readTarget(text: string, env: NodeJS.ProcessEnv = process.env): 
     return value > 0 ? value * 1_000 : fallbackMs;
   };
   const hosts = hostsOf(get('host'), get('hostaddr'), get('port'));
-  const user = get('user') ?? userInfo().username;
+  const user = get('user') ?? systemUser();
   return {
     hosts,
     user,
@@ -92,6 +92,14 @@ function withDefaults(given: Given, env: NodeJS.ProcessEnv): Given {
     if (values && value) all.set(name, value.toLowerCase());
   }
   return all;
+}
+
+function systemUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    throw new Error('names no user, and this process runs as one without a name: write postgres://user@host/database');
+  }
 }
 
 /** The one to begin with. */
