@@ -52,8 +52,7 @@ export async function connect(databaseUrl: string, applicationName: string): Pro
   try {
     const client = await reach(databaseUrl, (config) => open(config, applicationName));
     const { processID = null } = client as { processID?: number | null };
-    await prepareSession(client, 'command', processID);
-    return client;
+    return await orEnd(client, () => prepareSession(client, 'command', processID));
   } catch (error) {
     throw explainDatabaseError(error, databaseUrl);
   }
@@ -68,9 +67,10 @@ export async function connectDaemon(
   try {
     const config = await locate(databaseUrl);
     const client = await open({ ...config, query_timeout: QUERY_MS_MAX }, applicationName);
-    await checkSession(databaseUrl, client);
-    await prepareSession(client, 'daemon', PID_OF[sessions]);
-    return client;
+    return await orEnd(client, async () => {
+      await checkSession(databaseUrl, client);
+      await prepareSession(client, 'daemon', PID_OF[sessions]);
+    });
   } catch (error) {
     forget(databaseUrl);
     throw explainDatabaseError(error, databaseUrl);
@@ -81,14 +81,18 @@ async function open(config: ServerConfig, applicationName: string): Promise<pg.C
   const client = new pg.Client({ application_name: applicationName, ...config });
   client.on('error', () => {});
   if (config.requiresBinding) requireBinding(client);
+  return orEnd(client, () => client.connect());
+}
+
+/** What fails on our side, such as a missing password, would leave the socket open, and the process with it. */
+async function orEnd(client: pg.Client, work: () => Promise<unknown>): Promise<pg.Client> {
   try {
-    await client.connect();
+    await work();
+    return client;
   } catch (error) {
-    // what fails on our side, such as a missing password, leaves the socket open, and the process with it
     client.end().catch(() => {});
     throw error;
   }
-  return client;
 }
 
 /** How to connect to the server that the daemon's connections are on, which is looked for where none is known. */
