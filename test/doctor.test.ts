@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { captureCost } from '../src/doctor/capture-cost.ts';
 import { type CheckedRemark, examine } from '../src/doctor/checks.ts';
 import { NEEDED } from '../src/doctor/privileges.ts';
 import { type Examination, LIMITS, type Limits } from '../src/doctor/remark.ts';
@@ -479,6 +480,24 @@ test('clocks that differ', async () => {
     kind: 'warning',
     what: expect.stringMatching(/^the server's clock is (59|60)\.\d s ahead of this machine's$/),
   });
+});
+
+test('rows that were written before the watch cost nothing, however late their counts come', async () => {
+  await connected(async (client) => {
+    await client.query(`
+      create table bulky (id int primary key, tenant_id text);
+      insert into bulky select n, 'acme' from generate_series(1, 100000) as n;
+      select rowhook.watch('bulky', capture => 'all')`);
+    await client.query('select pg_stat_force_next_flush()');
+  });
+  const ofBulky = async () => {
+    const remarks = await connected((client) => captureCost({ client, limits: LIMITS } as Examination));
+    return remarks.find(({ what }) => what.startsWith('public.bulky'))?.what;
+  };
+  expect(await ofBulky()).toBeUndefined();
+  await database.query("insert into bulky values (0, 'acme')");
+  await waitUntil('it is counted', async () => (await ofBulky())?.startsWith('public.bulky: up to 1 rows captured'));
+  await database.query("select rowhook.unwatch('bulky'); drop table bulky; truncate rowhook.webhook_outbox");
 });
 
 test('capture that takes a large part of the time, estimated and measured', async () => {

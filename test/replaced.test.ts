@@ -149,6 +149,60 @@ describe('a watched table is replaced, and watched on with the same settings', (
   });
 });
 
+/** What pg_restore --clean --if-exists -t does, whose CREATE TRIGGER calls the function of the source. */
+describe('a watched table is restored in place', () => {
+  const restore = async (names = { table: 'app.orders' }) => {
+    const [source] = await database.query<{ id: number }>('select max(id) as id from rowhook.webhook_sources');
+    const trigger = (operation: string, images: string) =>
+      `create trigger rowhook_${operation} after ${operation} on ${names.table} referencing ${images}
+         for each statement execute function rowhook._capture_${source?.id}();`;
+    await database.query(`
+      drop table if exists app.orders;
+      create table ${names.table} (id int primary key, account text, state text, seen int);
+      insert into ${names.table} values (7, 'acme', 'new', 1);
+      ${trigger('delete', 'old table as rowhook_old')}
+      ${trigger('insert', 'new table as rowhook_new')}
+      ${trigger('update', 'old table as rowhook_old new table as rowhook_new')}`);
+    return source?.id;
+  };
+
+  test('it is watched on, whoever calls reconcile(), and holds up no other source', async () => {
+    await database.query(`
+      create table app.parted (id int primary key, account text) partition by list (id);
+      select rowhook.watch('app.parted', tenant_column => 'account', capture => 'all')`);
+    await database.query("select rowhook.unwatch('app.orders')");
+    await database.query(
+      `select rowhook.watch('app.orders', prefix => 'order', tenant_column => 'account', capture => 'all',
+                            derived => '{"state":"state.changed"}', ignore_columns => '{seen}')`,
+    );
+    await restore();
+    await database.query('create table app.parted_1 partition of app.parted for values in (1)');
+    const daemon = new pg.Client(database.daemonUrl);
+    await daemon.connect();
+    try {
+      // its triggers came with it, so the daemon has none to make
+      const [followed, ...rest] = await reconcile(daemon);
+      expect(followed).toBe(inItsPlace);
+      expect(rest).toEqual([expect.stringMatching(/^app.parted: triggers missing, /)]);
+    } finally {
+      await daemon.end();
+    }
+    expect(await reconcile()).toEqual(['app.parted_1: triggers attached']);
+    await database.query('delete from app.orders');
+    await expectCaptured();
+  });
+
+  test('also under another name: the source is forgotten with the triggers that came along', async () => {
+    const id = await restore({ table: 'app.restored' });
+    await reconcile();
+    await database.query("insert into app.restored values (8, 'acme'); select rowhook.unwatch('app.orders')");
+    expect(await database.query("select from pg_trigger where tgrelid = 'app.restored'::regclass")).toEqual([]);
+    expect(await database.query(`select to_regproc('rowhook._capture_${id}') as function`)).toEqual([
+      { function: null },
+    ]);
+  });
+});
+
 describe('what cannot be followed is reported, each time, with a statement that mends it', () => {
   const statementIn = (line: string | undefined) => /select rowhook\..*;$/.exec(line ?? '')?.[0] ?? '';
 

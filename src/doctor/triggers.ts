@@ -69,13 +69,15 @@ async function readSources(client: pg.ClientBase | pg.Pool): Promise<Source[]> {
   const { rows } = await client.query<Source>(
     `select format('%I.%I', s.schema_name, s.table_name) as name, rowhook._qualified(s.relation) as relation, c.oid is null as gone,
             rowhook._qualified(n.namesake) as namesake, rowhook._may_take_place(s, n.namesake) as "mayTakePlace",
-            rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) as statement,
-            case when s.tenant_column <> all (rowhook._columns(s.relation)) then s.tenant_column end as "lostColumn",
-            array(select d from jsonb_object_keys(s.derived) as d where d <> all (rowhook._columns(s.relation)::text[])) as "lostDerived",
-            rowhook._qualified(rowhook._foreign_member(s.relation)) as "foreignMember"
+            case when n.namesake is not null or l."lostColumn" is not null or l."lostDerived" <> '{}'
+              then rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) else '' end as statement,
+            l.*, rowhook._qualified(rowhook._foreign_member(s.relation)) as "foreignMember"
        from rowhook.webhook_sources s
        left join pg_class c on c.oid = s.relation
-      cross join lateral (select rowhook._namesake(s) as namesake) as n
+      cross join lateral (select rowhook._namesake(s) as namesake, rowhook._columns(s.relation)::text[] as columns) as n
+      cross join lateral (
+            select case when s.tenant_column::text <> all (n.columns) then s.tenant_column::text end as "lostColumn",
+                   array(select d from jsonb_object_keys(s.derived) as d where d <> all (n.columns)) as "lostDerived") as l
       order by 1`,
   );
   return rows;
