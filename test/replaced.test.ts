@@ -2,17 +2,22 @@
 // and what cannot be followed is reported with the statement that mends it.
 
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Maintenance } from '../src/maintain.ts';
 import { rowhook } from './support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
+import { findDumpTools } from './support/dump.ts';
 import { lines, takeChanges } from './support/outbox.ts';
 import { wantedMajor } from './support/server.ts';
 import { waitUntil } from './support/wait.ts';
 import { createWebhook } from './support/webhook.ts';
 
+const tools = findDumpTools([wantedMajor]);
 let database: TestDatabase;
 
 beforeAll(async () => {
@@ -190,6 +195,17 @@ describe('a watched table is restored in place', () => {
     expect(await reconcile()).toEqual(['app.parted_1: triggers attached']);
     await database.query('delete from app.orders');
     await expectCaptured();
+  });
+
+  test.skipIf(!tools)('by pg_restore itself', async () => {
+    const file = join(await mkdtemp(join(tmpdir(), 'rowhook-restore-')), 'orders.dump');
+    await tools?.dump(database.url, file, ['--table=app.orders']);
+    await tools?.restore(database.url, file, ['--clean', '--if-exists']);
+    const [before] = await database.query('select id from rowhook.webhook_sources');
+    expect(await reconcile()).toEqual([inItsPlace]);
+    await expectCaptured();
+    expect(await database.query('select id from rowhook.webhook_sources')).toEqual([before]);
+    await rm(dirname(file), { recursive: true });
   });
 
   test('also under another name: the source is forgotten with the triggers that came along', async () => {

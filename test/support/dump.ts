@@ -7,10 +7,10 @@ import { runTool } from './tool.ts';
 export interface DumpTools {
   /** Of PostgreSQL: a pg_dump reads older servers, but what it writes is for its own version or later. */
   major: 15 | 18;
-  /** Writes a database into a file. */
-  dump(url: string, file: string): Promise<void>;
-  /** Into a database that has none of what the dump has. */
-  restore(url: string, file: string): Promise<void>;
+  /** Writes a database into a file, or what the options choose of it. */
+  dump(url: string, file: string, options?: readonly string[]): Promise<void>;
+  /** Into a database that has none of what the dump has, unless the options say otherwise. */
+  restore(url: string, file: string, options?: readonly string[]): Promise<void>;
 }
 
 /** Those of one of these versions, the first one best; undefined, and a word about it, when there are none. */
@@ -27,8 +27,9 @@ export function findDumpTools(majors: readonly (15 | 18)[]): DumpTools | undefin
       };
       return {
         major,
-        dump: (url, file) => run('pg_dump', ['--format=custom', `--file=${file}`, url]),
-        restore: (url, file) => run('pg_restore', ['--exit-on-error', `--dbname=${url}`, file]),
+        dump: (url, file, options = []) => run('pg_dump', ['--format=custom', `--file=${file}`, ...options, url]),
+        restore: (url, file, options = []) =>
+          run('pg_restore', ['--exit-on-error', ...options, `--dbname=${url}`, file]),
       };
     }
   }
