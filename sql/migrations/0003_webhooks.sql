@@ -592,6 +592,7 @@ create function rowhook._write_webhook()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_id      uuid  := old.id;

@@ -390,6 +390,7 @@ returns int
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 set "TimeZone" = 'UTC'
 begin atomic
   select coalesce(min(n) - 1, 60)::int from generate_series(1, 60) as n
