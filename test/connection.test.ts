@@ -193,6 +193,12 @@ describe('several hosts', () => {
     return `postgresql://postgres@${names}/${other.name}?passfile=${file('several')}&${parameters}`;
   };
 
+  /** Also from a session that is read-only itself. */
+  const setOther = (readOnly: 'on' | 'off') =>
+    other.query(
+      `begin read write; alter database ${other.name} set default_transaction_read_only = ${readOnly}; commit`,
+    );
+
   beforeAll(async () => {
     const admin = await connect(server.url, 'test');
     await admin.query(`create database ${other.name}`);
@@ -228,6 +234,34 @@ describe('several hosts', () => {
     const ports = new Set<unknown>();
     for (let tries = 0; tries < 50 && ports.size < 2; tries++) ports.add(((await seen(url)) as Seen).port);
     expect([...ports].sort()).toEqual([Number(otherUrl.port), server.port].sort());
+  });
+
+  test("a daemon's pool stays on its server, and looks for another when that one is not what it was", async () => {
+    const url = await several('target_session_attrs=read-write', [new URL(server.url), otherUrl]);
+    const admin = await connect(server.url, 'test');
+    const pool = openPool(url, { applicationName: 'pool', max: 3, sessions: 'own' });
+    const portOf = async (client: pg.PoolClient) =>
+      (await client.query('select inet_server_port() as port')).rows[0].port as number;
+    const clients: pg.PoolClient[] = [];
+    const next = async () => {
+      const client = await pool.connect();
+      clients.push(client);
+      return portOf(client);
+    };
+    try {
+      expect(await next()).toBe(server.port);
+      await admin.query(`alter database ${other.name} set default_transaction_read_only = on`);
+      await setOther('off');
+      await expect(next()).rejects.toThrow('the server is read-only, which it was not before');
+      expect(await next()).toBe(Number(otherUrl.port));
+      expect(await next()).toBe(Number(otherUrl.port));
+    } finally {
+      for (const client of clients) client.release();
+      await pool.end();
+      await admin.query(`alter database ${other.name} reset default_transaction_read_only`);
+      await admin.end();
+      await setOther('on');
+    }
   });
 
   test('are closed to webhooks, every one of them', async () => {
