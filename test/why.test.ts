@@ -37,8 +37,11 @@ beforeAll(async () => {
     create function called(int) returns boolean language plpgsql as $$ begin insert into calls default values; return true; end $$;
     create domain checked as int check (called(value));
     create table domains (id checked primary key, tenant_id text);
+    create type color as enum ('red', 'blue');
+    create domain paint as color;
+    create table colors (id color, other paint, tenant_id text, primary key (id, other));
     create view a_view as select * from orders;
-    select rowhook.watch(t::regclass) from unnest('{orders,s2.invoices,lines,parts,keyless,domains}'::text[]) as t;`);
+    select rowhook.watch(t::regclass) from unnest('{orders,s2.invoices,lines,parts,keyless,domains,colors}'::text[]) as t;`);
   daemon = await startTestDaemon(database);
   client = new pg.Client(database.url);
   await client.connect();
@@ -227,6 +230,35 @@ describe('the row', () => {
     expect(await cli('why', 'lines', 'x', '1')).toMatchObject({ code: 2 });
   });
 
+  test('by a key of a type and a domain of its own', async () => {
+    await webhook();
+    await database.query("insert into colors values ('red', 'blue', 'acme')");
+    expect(await ask('colors', 'red', 'blue')).toMatchObject({
+      row: 'found',
+      changes: [{ event_types: ['colors.created'] }],
+    });
+    expect((await refusal('colors', 'red', 'green')).message).toContain('invalid input value for enum');
+  });
+
+  test('that somebody holds locked: all else is answered', async () => {
+    await webhook();
+    await insert();
+    const other = await database.pool.connect();
+    try {
+      await other.query('begin; lock table orders in access exclusive mode');
+      const answer = await ask();
+      expect(answer).toMatchObject({
+        row: 'unseen',
+        tenant_id: 'acme',
+        changes: [{ event_types: ['orders.created'] }],
+      });
+      expect(answer.steps.find(({ kind }) => kind === 'note')?.what).toMatch(/not known: canceling statement due to/);
+    } finally {
+      await other.query('rollback');
+      other.release();
+    }
+  });
+
   test('that this role may not read; and nothing but the row is asked, and nothing is written', async () => {
     await webhook();
     await insert();
@@ -245,7 +277,8 @@ describe('the row', () => {
         changes: [{ event_types: ['orders.created'] }],
       });
       const note = unseen.steps.find(({ kind }) => kind === 'note');
-      expect(note?.what).toContain(`${daemonRole} may not read the row`);
+      expect(note?.what).toContain('the row cannot be read, so its tenant is not known: permission denied for');
+      expect(note?.mend).toContain(` to ${daemonRole};`);
       await run(note?.mend);
       expect(await asked()).toMatchObject({ row: 'found' });
     } finally {

@@ -12,6 +12,8 @@ export interface Row {
   is: 'found' | 'gone' | 'unseen';
   /** Null: it has none, or is not found. */
   tenantId: string | null;
+  /** Why it is unseen. */
+  because: string | null;
   /** Who asks, quoted. */
   user: string;
 }
@@ -25,11 +27,13 @@ interface KeyColumn {
 
 /** Reading by the key takes a moment. Of a type whose operators are not PostgreSQL's own, the table is read whole. */
 const READ_MS_MAX = 10_000;
+const LOCK_MS_MAX = 2_000;
 
 /** As the capture functions have them: a key is compared as text. */
 const SETTINGS = `
   set local search_path = pg_catalog, pg_temp;
   set local statement_timeout = ${READ_MS_MAX};
+  set local lock_timeout = ${LOCK_MS_MAX};
   set local timezone = 'UTC';
   set local datestyle = 'ISO, YMD';
   set local intervalstyle = 'postgres';
@@ -42,10 +46,11 @@ export async function readRow(
   source: Source | undefined,
   key: readonly string[],
 ): Promise<Row> {
-  const columns = await keyColumns(client, table, key);
   await client.query('begin transaction read only');
   try {
     await client.query(SETTINGS);
+    // a type's name is read under the settings under which it is written below
+    const columns = await keyColumns(client, table, key);
     const rowKey = await keyAsText(client, columns, key);
     const names = columns.map((column) => column.name);
     const { rows } = await client.query<{ user: string }>('select quote_ident(current_user) as user');
@@ -105,8 +110,8 @@ async function keyAsText(client: pg.Client, columns: readonly KeyColumn[], key: 
   }
 }
 
-const INSUFFICIENT_PRIVILEGE = '42501';
-const QUERY_CANCELED = '57014';
+/** A permission that lacks, a lock, a time limit, a policy that raises: the row is not seen, and all else can be answered. */
+const SQLSTATE = /^[0-9A-Z]{5}$/;
 
 async function tenantOf(
   client: pg.Client,
@@ -114,19 +119,19 @@ async function tenantOf(
   source: Source | undefined,
   columns: readonly KeyColumn[],
   key: readonly string[],
-): Promise<Pick<Row, 'is' | 'tenantId'>> {
+): Promise<Pick<Row, 'is' | 'tenantId' | 'because'>> {
   const tenant = source?.tenantColumn ? `r.${source.tenantColumn}::text` : 'null';
-  const where = columns.map(({ quoted, type }, index) => `r.${quoted} = $${index + 1}::${type}`).join(' and ');
+  const where = columns.map(({ quoted, type }, index) => `r.${quoted}::${type} = $${index + 1}::${type}`).join(' and ');
   try {
     const { rows } = await client.query<{ tenant: string | null }>(
       `select ${tenant} as tenant from ${table.name} as r where ${where} limit 1`,
       [...key],
     );
-    if (rows.length === 0) return { is: 'gone', tenantId: null };
-    return { is: 'found', tenantId: source?.tenantId ?? rows[0]?.tenant ?? null };
+    if (rows.length === 0) return { is: 'gone', tenantId: null, because: null };
+    return { is: 'found', tenantId: source?.tenantId ?? rows[0]?.tenant ?? null, because: null };
   } catch (error) {
-    const { code = '' } = error as { code?: string };
-    if (![INSUFFICIENT_PRIVILEGE, QUERY_CANCELED].includes(code)) throw error;
-    return { is: 'unseen', tenantId: source?.tenantId ?? null };
+    const { code = '', message } = error as { code?: string; message: string };
+    if (!SQLSTATE.test(code)) throw error;
+    return { is: 'unseen', tenantId: source?.tenantId ?? null, because: message };
   }
 }

@@ -18,7 +18,8 @@ export function rowSteps(table: Table, source: Source, row: Row, key: readonly s
   if (row.is === 'gone')
     return [{ kind: 'note', what: 'the row is not there, or row-level security hides it from this role' }];
   if (row.is === 'unseen') {
-    const what = `${printable(row.user)} may not read the row, or that takes longer than 10 s, so its tenant is not known`;
+    const what = `the row cannot be read, so its tenant is not known: ${printable(row.because ?? '')}`;
+    if (!row.because?.startsWith('permission denied')) return [{ kind: 'note', what }];
     const mend = `grant usage on schema ${table.schema} to ${row.user}; grant select on ${table.name} to ${row.user};`;
     return [{ kind: 'note', what, mend: printable(mend) }];
   }

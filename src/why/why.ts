@@ -43,7 +43,11 @@ export async function whyOf(client: pg.Client, question: Question): Promise<Answ
     const webhooks = (await configurations.of([answer.tenant_id])).get(answer.tenant_id)?.webhooks ?? [];
     steps.push(...(await webhookSteps(client, source, answer.tenant_id, webhooks)));
   }
-  steps.push(...capturedSteps(source, row, answer.changes), ...(await readSteps(client, found, answer.changes[0])));
+  const since = await firstWebhook(client, answer.tenant_id);
+  steps.push(
+    ...capturedSteps(source, row, answer.changes, since),
+    ...(await readSteps(client, found, answer.changes[0])),
+  );
   answer.arrived = hasArrived(answer.changes[0]);
   return answer;
 }
@@ -54,16 +58,22 @@ function hasArrived(newest: CapturedChange | undefined): boolean {
 }
 
 /** What was not written cannot be found, so here are the reasons why a change of a watched table becomes no event. */
-function capturedSteps(source: Source, row: Row, changes: readonly CapturedChange[]): Step[] {
+function capturedSteps(
+  source: Source,
+  row: Row,
+  changes: readonly CapturedChange[],
+  webhookSince: Date | null,
+): Step[] {
   const [newest] = changes;
   if (newest !== undefined) {
     const thin = newest.truncated ? ', with its key columns only' : '';
     return [{ kind: 'fine', what: `its newest change was captured at ${newest.at.toISOString()}${thin}` }];
   }
   const subscribed = source.capture === 'subscribed';
+  const first = webhookSince === null ? '' : ` (the first one was created at ${webhookSince.toISOString()})`;
   const reasons = [
     `it was changed before the table was watched (${source.createdAt.toISOString()}), or more than 7 days ago`,
-    ...(subscribed ? ['no webhook of its tenant wanted it at that moment'] : []),
+    ...(subscribed ? [`no webhook of its tenant wanted it at that moment${first}`] : []),
     ...(row.is === 'found' && source.ignoreColumns.length > 0
       ? [`only ignored columns changed (${source.ignoreColumns.join(', ')})`]
       : []),
@@ -72,6 +82,14 @@ function capturedSteps(source: Source, row: Row, changes: readonly CapturedChang
     'its transaction has not committed',
   ];
   return [{ kind: 'stops', what: `no change of this row is in the outbox. One of these holds: ${reasons.join('; ')}` }];
+}
+
+async function firstWebhook(client: pg.Client, tenantId: string | null): Promise<Date | null> {
+  const { rows } = await client.query<{ since: Date | null }>(
+    'select min(created_at) as since from rowhook.webhook_configurations where tenant_id = $1',
+    [tenantId],
+  );
+  return rows[0]?.since ?? null;
 }
 
 /** A position is written a second after its events: what has an attempt was read. */
