@@ -7,11 +7,11 @@
 import pg from 'pg';
 import { requireBinding } from './connection/binding.ts';
 import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem, targetOf } from './connection/reach.ts';
-import { displayDatabase, firstServer } from './connection/target.ts';
+import { firstServer } from './connection/target.ts';
+import { explainByLooking, isReadOnly } from './diagnose.ts';
 import { explainDatabaseError } from './errors.ts';
 import { forOneTransaction, type Purpose, setInherited } from './inherited.ts';
 import { makeLent } from './lent.ts';
-import { READ_ONLY, ReadOnlyDatabase, readOnlySetting } from './read-only.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -205,22 +205,6 @@ export async function explainAfterwards(error: unknown, databaseUrl: string): Pr
   if (!isReadOnly(error)) return explained;
   const look = (client: pg.Client) => explainByLooking(error, client, databaseUrl);
   return (await withClient(databaseUrl, 'rowhook', look).catch(() => null)) ?? explained;
-}
-
-/** What the error itself does not say; null: there is nothing to add. */
-async function explainByLooking(error: unknown, client: pg.Client, databaseUrl: string): Promise<Error | null> {
-  if (!isReadOnly(error)) return null;
-  try {
-    await client.query('rollback');
-    const setting = await readOnlySetting(client);
-    return setting && new ReadOnlyDatabase(displayDatabase(databaseUrl), setting);
-  } catch {
-    return null;
-  }
-}
-
-function isReadOnly(error: unknown): boolean {
-  return (error as { code?: string } | null)?.code === READ_ONLY;
 }
 
 /**

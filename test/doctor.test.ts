@@ -14,7 +14,7 @@ import { rowhook } from './support/cli.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
 import { hasPgBouncer, startPgBouncer } from './support/pgbouncer.ts';
-import { startServer } from './support/server.ts';
+import { startServer, wantedMajor } from './support/server.ts';
 import { waitUntil } from './support/wait.ts';
 
 const ALL_LANES = 'update rowhook.webhook_lanes set';
@@ -46,8 +46,13 @@ beforeEach(async () => {
 async function findings({
   limits = {},
   url = database.url,
+  kinds = ['error', 'warning'],
   ...more
-}: Partial<Omit<Examination, 'limits'>> & { limits?: Partial<Limits>; url?: string } = {}): Promise<CheckedRemark[]> {
+}: Partial<Omit<Examination, 'limits'>> & {
+  limits?: Partial<Limits>;
+  url?: string;
+  kinds?: CheckedRemark['kind'][];
+} = {}): Promise<CheckedRemark[]> {
   const client = new pg.Client(url);
   await client.connect();
   try {
@@ -60,7 +65,7 @@ async function findings({
       now: Date.now,
       ...more,
     });
-    return remarks.filter(({ kind }) => kind === 'error' || kind === 'warning');
+    return remarks.filter(({ kind }) => kinds.includes(kind));
   } finally {
     await client.end();
   }
@@ -201,14 +206,37 @@ describe('schema', () => {
 });
 
 describe('privileges', () => {
-  test('a role that is nobody', () =>
+  /** What the doctor says of a login, after which its remedy has been run. */
+  async function mended(url: string): Promise<string> {
+    const [schema] = (await findings({ url, kinds: ['unseen'] })).filter(({ check }) => check === 'schema');
+    const { what, mend } = (await findingOf('privileges', { url })) as { what: string; mend: string };
+    if (schema) expect(schema).toMatchObject({ mend });
+    await database.query(mend);
+    expect((await findings({ url })).filter(({ check }) => check === 'privileges')).toEqual([]);
+    return what;
+  }
+
+  test('a login that is nobody, one that does not inherit, and a grant that is not inherited', () =>
     withRole(async (role, url) => {
-      expect(await findingOf('privileges', { url })).toMatchObject({
-        kind: 'error',
-        mend: `grant rowhook_daemon to ${role};`,
-      });
-      await database.query(`grant rowhook_daemon to ${role}`);
-      expect((await findings({ url })).filter(({ check }) => check === 'privileges')).toEqual([]);
+      expect(await mended(url)).toBe(`${role} is a member neither of rowhook_daemon nor of rowhook_owner`);
+      await database.query(`revoke rowhook_daemon from ${role}; alter role ${role} noinherit`);
+      expect(await mended(url)).toBe(`${role} is a member neither of rowhook_daemon nor of rowhook_owner`);
+
+      const uninherited = `${role} is a member of rowhook_daemon, but does not inherit its privileges`;
+      const again = (statement: string) =>
+        database.query(`revoke rowhook_daemon from ${role}; alter role ${role} noinherit; ${statement}`);
+      await again(`grant rowhook_daemon to ${role}`);
+      expect(await mended(url)).toBe(uninherited);
+      if (wantedMajor >= 16) {
+        await again(`alter role ${role} inherit; grant rowhook_daemon to ${role} with inherit false`);
+        expect(await mended(url)).toBe(uninherited);
+      }
+      await again(`grant rowhook_daemon to ${role}`);
+      const { code, stderr } = await rowhook(['start'], { env: { DATABASE_URL: url } });
+      expect(code).toBe(1);
+      expect(stderr).toContain(
+        `permission denied for schema rowhook: ${uninherited}. Let a DBA run: grant rowhook_daemon`,
+      );
     }));
 
   test('what was revoked from rowhook_daemon, and the statement that grants it again', async () => {

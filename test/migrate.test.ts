@@ -254,6 +254,19 @@ describe('without a superuser', () => {
     expect((await as('plain', (client) => migrate(client))).applied).toEqual(files);
   });
 
+  test.runIf(wantedMajor >= 16).each(['', 'set', 'inherit', 'set, inherit'])(
+    'a role with CREATEROLE and createrole_self_grant = %j installs',
+    async (granted) => {
+      await postgres.query(`alter role cloud_admin set createrole_self_grant = '${granted}'`);
+      try {
+        expect((await as('cloud_admin', (client) => migrate(client))).applied).toEqual(files);
+        expect((await as('cloud_admin', (client) => migrate(client))).applied).toEqual([]);
+      } finally {
+        await postgres.query('alter role cloud_admin reset createrole_self_grant');
+      }
+    },
+  );
+
   test('a role that may not create schemas in this database is told what a DBA has to run', async () => {
     await admin.query('revoke create on database app from cloud_admin');
     const refusal = await as('cloud_admin', (client) => migrate(client)).then(

@@ -14,9 +14,10 @@
 
 do $$
 declare
-  v_role text;
+  v_role    text;
+  v_version int := current_setting('server_version_num')::int;
 begin
-  if current_setting('server_version_num')::int < 150000 then
+  if v_version < 150000 then
     raise exception 'rowhook needs PostgreSQL 15 or later, this server is %', current_setting('server_version')
       using hint = 'Upgrade the server, then run the migrations again. Nothing was changed.';
   end if;
@@ -46,9 +47,12 @@ begin
     end if;
   end loop;
 
-  if not pg_has_role(current_user, 'rowhook_owner', 'usage') then
+  -- from 16 on a grant may come without its privileges, or without SET ROLE: createrole_self_grant makes one of each kind
+  if not pg_has_role(current_user, 'rowhook_owner', 'usage')
+     or v_version >= 160000 and not pg_has_role(current_user, 'rowhook_owner', 'set') then
     begin
-      execute format('grant rowhook_owner to %I', current_user);
+      execute format('grant rowhook_owner to %I', current_user)
+        || case when v_version >= 160000 then ' with inherit true, set true' else '' end;
     exception when insufficient_privilege then
       raise exception '% is not a member of rowhook_owner, and may not become one', current_user
         using hint = format('Let a DBA run: grant rowhook_owner to %I; then run the migrations again.', current_user);

@@ -1,5 +1,6 @@
 /** Whether this role may do what it came for, and whether rowhook_daemon has what a daemon needs. */
 import type pg from 'pg';
+import { membershipOf } from '../membership.ts';
 import { printable } from '../table.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
@@ -50,18 +51,18 @@ export async function privileges({ client }: Examination): Promise<Remark[]> {
 }
 
 async function ownRole(client: pg.ClientBase): Promise<Remark[]> {
-  const { rows } = await client.query<{ role: string; owner: boolean; daemon: boolean }>(
-    `select quote_ident(current_user) as role, pg_has_role('rowhook_owner', 'usage') as owner, pg_has_role('rowhook_daemon', 'usage') as daemon`,
-  );
-  const { role, owner, daemon } = rows[0] as (typeof rows)[number];
-  if (daemon) return [fine(`${printable(role)} may deliver`)];
-  if (owner) return [fine(`${printable(role)} may migrate and watch`)];
+  const { role, isOwner, isDaemon, uninherited, grant } = await membershipOf(client);
+  if (isDaemon) return [fine(`${role} may deliver`)];
+  if (isOwner) return [fine(`${role} may migrate and watch`)];
   return [
     {
       kind: 'error',
-      what: printable(`${role} is a member neither of rowhook_daemon nor of rowhook_owner`),
+      what:
+        uninherited === null
+          ? `${role} is a member neither of rowhook_daemon nor of rowhook_owner`
+          : `${role} is a member of ${uninherited}, but does not inherit its privileges`,
       why: 'A daemon with this login cannot read the outbox.',
-      mend: printable(`grant rowhook_daemon to ${role};`),
+      mend: grant(uninherited ?? 'rowhook_daemon'),
     },
   ];
 }

@@ -1,20 +1,22 @@
 /** Whether rowhook is installed, at the version that this rowhook was built for. */
+import { membershipOf } from '../membership.ts';
 import { builtForVersion, schemaVersion } from '../migrate.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 export async function schema({ client }: Examination): Promise<Remark[]> {
-  const { rows } = await client.query<{ found: boolean; usable: boolean; user: string }>(
-    `select to_regnamespace('rowhook') is not null as found, current_user as user,
+  const { rows } = await client.query<{ found: boolean; usable: boolean }>(
+    `select to_regnamespace('rowhook') is not null as found,
             coalesce(has_schema_privilege(to_regnamespace('rowhook'), 'usage'), false) as usable`,
   );
-  const { found, usable, user } = rows[0] as (typeof rows)[number];
+  const { found, usable } = rows[0] as (typeof rows)[number];
   if (!found) return [outdated('the schema rowhook is not there', 'Nothing is captured, and nothing delivered.')];
   if (!usable) {
+    const { role, uninherited, grant } = await membershipOf(client);
     return [
       {
         kind: 'unseen',
-        what: `${user} may not use the schema rowhook, so nothing of it could be looked at`,
-        mend: `grant rowhook_daemon to ${user};`,
+        what: `${role} may not use the schema rowhook, so nothing of it could be looked at`,
+        mend: grant(uninherited ?? 'rowhook_daemon'),
       },
     ];
   }
