@@ -1,12 +1,62 @@
 -- Removes rowhook from this database: every trigger, function, table and row of it. What it has captured and not yet
 -- delivered is lost; the tables it watched keep their data.
 --
---   psql -v ON_ERROR_STOP=1 -1 -f uninstall.sql
+--   psql -v ON_ERROR_STOP=1 -f uninstall.sql
 --
--- Run it as a member of rowhook_owner that owns the watched tables (dropping their triggers locks each of them for a
--- moment). The roles go too, unless another database of this cluster, or a login, still depends on them.
+-- Stop the daemons first. Run it as a member of rowhook_owner that owns the watched tables (dropping their triggers locks
+-- each of them for a moment). It is one transaction, except where the server's lock table has no room for all watched
+-- tables at once: then each is left in a transaction of its own, and what fails in between is mended by running it again.
+-- The roles go too, unless another database of this cluster, or a login, still depends on them.
 
 set lock_timeout = '10s';
+set statement_timeout = 0;
+set search_path = pg_catalog;
+
+-- A watched table takes five entries of the lock table: itself, three triggers, the function.
+do $$
+declare
+  v_schema    oid := to_regnamespace('rowhook');
+  v_room      int := current_setting('max_locks_per_transaction')::int
+                     * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int);
+  v_tables    int;
+  v_table     regclass;
+  v_statement text;
+begin
+  select count(distinct t.tgrelid) into v_tables
+    from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+   where p.pronamespace = v_schema and t.tgrelid not in (select oid from pg_class where relnamespace = v_schema);
+  if 5 * v_tables < v_room / 2 then
+    return;
+  end if;
+  -- in a transaction that began before this statement there can be no commit
+  if now() <> statement_timestamp() then
+    raise exception 'uninstall: % watched tables are too many for one transaction of this server', v_tables
+      using hint = 'Run it with psql and without -1, BEGIN and COMMIT; or raise max_locks_per_transaction.';
+  end if;
+
+  for v_table in
+    select distinct t.tgrelid::regclass
+      from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+     where p.pronamespace = v_schema and t.tgrelid not in (select oid from pg_class where relnamespace = v_schema)
+  loop
+    for v_statement in
+      select format('drop trigger %I on %s', t.tgname, v_table)
+        from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+       where p.pronamespace = v_schema and t.tgrelid = v_table
+    loop
+      execute v_statement;
+    end loop;
+    commit;
+  end loop;
+  for v_statement in
+    select format('drop function %s', p.oid::regprocedure)
+      from pg_proc p where p.pronamespace = v_schema and p.proname ~ '^_capture_[0-9]+$'
+  loop
+    execute v_statement;
+    commit;
+  end loop;
+end
+$$;
 
 drop schema if exists rowhook cascade;
 
@@ -25,4 +75,6 @@ begin
 end
 $$;
 
+reset search_path;
+reset statement_timeout;
 reset lock_timeout;

@@ -747,6 +747,11 @@ begin
           message = format('table %s is locked by a long transaction: no lock within %s tries of 0.8 s', v_relation, v_try),
           hint = 'End that transaction (see pg_stat_activity and pg_locks), then try again. The table is as it was.';
       end if;
+    when out_of_memory then
+      raise out_of_memory using
+        message = format('there is no room in the lock table of the server for table %s besides those of this transaction', v_relation),
+        detail = sqlerrm,
+        hint = 'Do it table by table, each in a transaction of its own; or raise max_locks_per_transaction and restart the server.';
     end;
     perform pg_sleep(0.2 * v_try);
   end loop;
