@@ -14,6 +14,7 @@ import type { Dispatcher } from 'undici';
 import type { Outcome, Request } from './model.ts';
 import { explain, failed, judge, type Response } from './outcome.ts';
 import { ResponseBody } from './response-body.ts';
+import { isUsual, statusProblem, textOf } from './status-line.ts';
 import type { Target } from './target.ts';
 
 /** All that one response may put on the wire: headers, interim responses, body with its framing. */
@@ -29,10 +30,6 @@ interface Serving {
 
 /** A connection that was closed by the other side, in the codes of Node and undici. */
 const CLOSED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
-
-/** What undici lets pass as well is RTSP/1.1, ICE/1.0, HTTP/0.9 and HTTP/2.0. */
-const STATUS_LINE = /^HTTP\/1\.[01] /;
-const STATUS_MAX = 599;
 
 export interface Agents {
   /** Keeps connections. */
@@ -80,8 +77,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #isReused = false;
   #remoteIp: string | null = null;
   #bytes = 0;
-  /** What was read of the response up to the end of its head. */
-  #unread = '';
+  /** What was read of the response up to the end of its head, as text once it came in more than one piece. */
+  #unread: Buffer | string = '';
   #head: Omit<Response, 'body'> | undefined;
   #interim = 0;
   #done = false;
@@ -136,7 +133,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(_: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
-    const head = this.#unread.replace(/^[\r\n]+/, '');
+    if (isUsual(this.#unread, status)) {
+      this.#unread = '';
+      this.#head = { status, headers: flatten(headers) };
+      return;
+    }
+    const head = textOf(this.#unread).replace(/^[\r\n]+/, '');
     const problem = statusProblem(head, status);
     if (problem) {
       this.#refuse(problem);
@@ -164,7 +166,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onBytes(chunk: Buffer): void {
     this.#bytes += chunk.length;
-    if (this.#head === undefined) this.#unread += chunk.toString('latin1');
+    if (this.#head === undefined)
+      this.#unread = this.#unread.length === 0 ? chunk : `${textOf(this.#unread)}${textOf(chunk)}`;
     if (this.#bytes <= RESPONSE_BYTES_MAX) return;
     if (this.#head) this.#cutShort();
     else this.#refuse(`more than ${RESPONSE_BYTES_MAX} bytes without a response in them`);
@@ -224,12 +227,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #abort(): void {
     this.#controller?.abort(new Error('aborted'));
   }
-}
-
-/** What is wrong with a response that begins like this, or undefined. */
-function statusProblem(head: string, status: number): string | undefined {
-  if (!STATUS_LINE.test(head)) return `a status line of ${JSON.stringify(head.slice(0, head.search(/\s/)))}`;
-  return status < 100 || status > STATUS_MAX ? `status ${status}, which HTTP does not have` : undefined;
 }
 
 function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
