@@ -35,7 +35,7 @@ export function bodyOf(delivery: Delivery): string {
   const { id, eventId, eventType, change, organization, webhookId, webhookName } = delivery;
   const timestamp = new Date(change.occurredAt).toISOString();
   const previous = change.previous === null ? '' : `,"previous":${change.previous}`;
-  const marks = `${change.truncated ? ',"truncated":true' : ''}${change.testWebhookId === null ? '' : ',"test":true'}`;
+  const marks = `${truncatedMark(change.truncated)}${change.testWebhookId === null ? '' : ',"test":true'}`;
   const metadata = `{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(webhookName)},"delivery_id":"${id}"}`;
   if (delivery.payloadFormat === 'flat') {
     return `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}","webhook_organization":${organization}${flatFields(
@@ -43,6 +43,13 @@ export function bodyOf(delivery: Delivery): string {
     )}${previous}${marks},"webhook_metadata":${metadata}}`;
   }
   return `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},"data":${change.data ?? 'null'}${previous}${marks},"metadata":${metadata}}`;
+}
+
+/** Why an event is thin: `too_large`, or the SQLSTATE of the error. Its message is for those who run the database. */
+function truncatedMark(reason: string | null): string {
+  if (reason === null) return '';
+  const code = reason === 'too_large' ? reason : `error_${/^[0-9A-Z]{5}(?=:)/.exec(reason)?.[0] ?? 'unknown'}`;
+  return `,"truncated":true,"truncated_reason":"${code}"`;
 }
 
 /** A batch's id: its deliveries decide it, so a retry of the same ones has the same. */

@@ -134,7 +134,8 @@ function refusalOf(settings: WebhookSettings, change: Change): string | NonNulla
     code: 'filter_failed',
     error:
       `the event holds the key columns of its row only, which do not answer the filter's ${result.because}: ` +
-      "raise the source's max_payload_bytes if the row was larger, or filter by key columns",
+      (change.truncated === 'too_large' ? "raise the source's max_payload_bytes" : 'run rowhook doctor') +
+      ', or filter by key columns',
   };
 }
 

@@ -30,7 +30,8 @@ export interface Change {
   /** JSON text, never parsed on the way to the receiver. */
   data: string | null;
   previous: string | null;
-  truncated: boolean;
+  /** Why `data` holds the key columns only: too_large, or an SQLSTATE and its message. Null: it is whole. */
+  truncated: string | null;
   /** A test event for this webhook only. */
   testWebhookId: string | null;
   /** It cannot be sent, as some of it cannot be read as text, and why; what cannot be read is empty. Undefined: all of it was read. */

@@ -133,7 +133,7 @@ export interface BareRow {
   attempt: number;
   lane: number;
   ordinal: number;
-  truncated: boolean;
+  truncated: string | null;
   test: boolean;
   replayed: boolean;
   unfiltered: boolean;

@@ -45,7 +45,7 @@ const WITHIN_BYTES = (rows: string) => `
 const readHot = (branches: readonly string[]) => `
   select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id, null::int as source_id,
          clock_timestamp()::text as event_types, (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
-         null::bigint as occurred_at, null::json as data, null::json as previous, null::boolean as truncated,
+         null::bigint as occurred_at, null::json as data, null::json as previous, null::text as truncated,
          null::uuid as test_webhook_id, 0 as bytes, 0 as bytes_so_far
   union all (${WITHIN_BYTES(`${branches.join(' union all ')} limit ${CHANGES_MAX + 1}`)})`;
 

@@ -173,7 +173,7 @@ export function toChange(row: RawRow): Change {
     occurredAt: Number(row[6]),
     data: row[7] as string | null,
     previous: row[8] as string | null,
-    truncated: row[9] === 't',
+    truncated: row[9] as string | null,
     testWebhookId: row[10] as string | null,
   };
 }

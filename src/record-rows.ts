@@ -105,7 +105,7 @@ const PARK = `
          payload_format, batch_id
     from json_to_recordset($1::json) as r (
       delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8, behind boolean, source_id int,
-      attempt int, ordered boolean, lane smallint, ordinal smallint, truncated boolean, test boolean, tenant_id text, event_id text,
+      attempt int, ordered boolean, lane smallint, ordinal smallint, truncated text, test boolean, tenant_id text, event_id text,
       event_type text, row_key text, code text, organization json, webhook_name text,
       payload_format text, batch_id text)
    where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)

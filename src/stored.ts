@@ -43,7 +43,7 @@ interface StoredRow {
   row_key: string | null;
   data: string | null;
   previous: string | null;
-  truncated: boolean;
+  truncated: string | null;
   test_webhook_id: string | null;
   first_ordinal: number;
   occurred_at: number;

@@ -146,7 +146,7 @@ describe('tenants', () => {
         rowKey: '1',
         data: '{"id":1,"tenant_id":"one","v":"a","n":1,"updated_at":null}',
         previous: null,
-        truncated: false,
+        truncated: null,
       },
       {
         eventTypes: ['t.created', 't.became.b'],
@@ -154,7 +154,7 @@ describe('tenants', () => {
         rowKey: '1',
         data: '{"id":1,"tenant_id":"two","v":"b","n":2,"updated_at":null}',
         previous: null,
-        truncated: false,
+        truncated: null,
       },
     ]);
   });
@@ -369,7 +369,7 @@ describe('max_payload_bytes', () => {
         rowKey: '1',
         data: '{"id" : 1}',
         previous: null,
-        truncated: true,
+        truncated: 'too_large',
       })),
     );
     // of an UPDATE, data and previous together
@@ -382,10 +382,10 @@ describe('max_payload_bytes', () => {
     await database.query('update t set v = $1', [half + half]);
     const updates = (await takeChanges(database)).slice(1);
     expect(updates.map(({ data, previous, truncated }) => [data, previous, truncated])).toEqual([
-      [whole(''), `{"v":${JSON.stringify(half)}}`, false],
-      [whole(half), '{"v":""}', false],
-      [whole(`${half.slice(1)}!`), `{"v":${JSON.stringify(half)}}`, false],
-      ['{"id" : 1}', null, true],
+      [whole(''), `{"v":${JSON.stringify(half)}}`, null],
+      [whole(half), '{"v":""}', null],
+      [whole(`${half.slice(1)}!`), `{"v":${JSON.stringify(half)}}`, null],
+      ['{"id" : 1}', null, 'too_large'],
     ]);
   });
 
@@ -396,7 +396,7 @@ describe('max_payload_bytes', () => {
       "insert into other select 1, 'acme', array_fill(1, '{300}'), array_fill(1, '{300}'), (select jsonb_agg(1) from generate_series(1, 200))",
     );
     const [change] = await takeChanges(database);
-    expect(change?.truncated).toBe(false);
+    expect(change?.truncated).toBeNull();
     expect(JSON.parse(change?.data as string).a).toHaveLength(300);
   });
 
@@ -412,9 +412,9 @@ describe('max_payload_bytes', () => {
     await database.query('delete from other');
     const changes = await takeChanges(database);
     expect(changes.map(({ data, previous, truncated, rowKey }) => [data, previous, truncated, rowKey])).toEqual([
-      ['{"$$" : "k", "a\\"b" : 1}', null, true, '(k,1)'],
-      ['{"$$" : "k", "a\\"b" : 1}', null, true, '(k,1)'],
-      ['{}', null, true, null],
+      ['{"$$" : "k", "a\\"b" : 1}', null, 'too_large', '(k,1)'],
+      ['{"$$" : "k", "a\\"b" : 1}', null, 'too_large', '(k,1)'],
+      ['{}', null, 'too_large', null],
     ]);
   });
 

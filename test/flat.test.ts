@@ -22,6 +22,7 @@ describe('the fields of a row', () => {
     ['{"webhook_metadata":1}', ',"data_webhook_metadata":1'],
     ['{"previous":{"previous":1}}', ',"data_previous":{"previous":1}'],
     ['{"truncated":true}', ',"data_truncated":true'],
+    ['{"truncated_reason":"x"}', ',"data_truncated_reason":"x"'],
     ['{"test":true}', ',"data_test":true'],
     // names that are somebody else's
     ['{"webhook":1,"webhook_events":2,"event":3,"id":4,"data":5,"my_test":6}', undefined],

@@ -113,7 +113,7 @@ describe('a window', () => {
     const webhook = randomUUID();
     await database.query(
       `insert into rowhook.webhook_outbox (occurred_at, source_id, lane, tenant_id, event_types, row_key, data, previous, truncated, test_webhook_id)
-       values ('2025-10-17 19:30:00.123999+00', 7, 3, 'a,b', '{deal.updated,deal.stage.changed}', '(1,2)', $1, '{}', true, $2)`,
+       values ('2025-10-17 19:30:00.123999+00', 7, 3, 'a,b', '{deal.updated,deal.stage.changed}', '(1,2)', $1, '{}', 'too_large', $2)`,
       [data, webhook],
     );
     const { changes, after } = await follower.next();
@@ -128,7 +128,7 @@ describe('a window', () => {
         occurredAt: Date.parse('2025-10-17T19:30:00.123Z'),
         data,
         previous: '{}',
-        truncated: true,
+        truncated: 'too_large',
         testWebhookId: webhook,
       },
     ]);

@@ -28,7 +28,7 @@ const delivery = (n: number, text: string): Delivery => ({
     occurredAt: 0,
     data: null,
     previous: null,
-    truncated: false,
+    truncated: null,
     testWebhookId: null,
   },
   organization: `{"id":${JSON.stringify(text)},\n "name" : null}`,

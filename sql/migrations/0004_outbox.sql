@@ -34,7 +34,7 @@ create table rowhook.webhook_outbox (
   source_id       int,
   slot            smallint    not null default rowhook._slot(),
   lane            smallint    not null,
-  truncated       boolean     not null default false,
+  truncated       text,
   tenant_id       text        not null,
   event_types     text[]      not null,
   row_key         text,
@@ -57,7 +57,8 @@ comment on column rowhook.webhook_outbox.event_types is 'The events this change 
 comment on column rowhook.webhook_outbox.row_key is 'Primary key of the changed row as text; deliveries of one row start in the order of its changes.';
 comment on column rowhook.webhook_outbox.data is 'The row as row_to_json prints it; after a delete, the deleted row.';
 comment on column rowhook.webhook_outbox.previous is 'Old values of the columns that an UPDATE changed.';
-comment on column rowhook.webhook_outbox.truncated is 'The payload was larger than the source''s max_payload_bytes: data holds the key columns only.';
+comment on column rowhook.webhook_outbox.truncated is 
+  'Why data holds the key columns only; null: it is whole. too_large: it was larger than the source''s max_payload_bytes. Else the SQLSTATE and message of the error that printing the row raised.';
 comment on column rowhook.webhook_outbox.test_webhook_id is 'A test event: for this webhook only, whether active or not.';
 comment on sequence rowhook.webhook_outbox_id_seq is 'Ids of webhook_outbox. After a restore it goes on, and a new incarnation tells the ids apart.';
 comment on column rowhook.webhook_outbox.id is

@@ -28,7 +28,7 @@ create table rowhook.webhook_deliveries (
   ordinal         smallint    not null,
   attempted       boolean     not null default false,
   ordered         boolean     not null default false,
-  truncated       boolean     not null default false,
+  truncated       text,
   test            boolean     not null default false,
   replayed        boolean     not null default false,
   state           text        not null default 'waiting',
@@ -67,7 +67,7 @@ comment on column rowhook.webhook_deliveries.parked_at is 'When this row was wri
 comment on column rowhook.webhook_deliveries.source_id is 'The watched table of the change; null: none.';
 comment on column rowhook.webhook_deliveries.lane is 'Lane of the tenant, 0 to 15: its owner sends the delivery.';
 comment on column rowhook.webhook_deliveries.ordinal is 'Which of the event types of its change it is, counted from 0.';
-comment on column rowhook.webhook_deliveries.truncated is 'The payload is thin, as in webhook_outbox.';
+comment on column rowhook.webhook_deliveries.truncated is 'Why the payload is thin, as in webhook_outbox.';
 comment on column rowhook.webhook_deliveries.test is 'It is a test event.';
 comment on column rowhook.webhook_deliveries.state is
   'waiting: for its next attempt. given_up: its attempts ran out; kept until retention ends, or replayed.';

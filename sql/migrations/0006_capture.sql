@@ -8,17 +8,23 @@
 -- What the generated functions take care of, since they run inside the app's own statements:
 --   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of the caller's leaks in;
 --     the settings that change how values print (TimeZone, DateStyle, ...) are pinned too. The only code of others that
---     runs in them is a cast to json or text that somebody made for a type of his own, and the expressions of virtual
---     generated columns; what they raise fails the app's statement.
+--     runs in them is a cast to json that somebody made for a type of his own, and the expressions of virtual generated
+--     columns. What these raise makes the event thin (_render(), _capture_trial()), and the app's statement goes on.
 --   * The payload is json text made by row_to_json: jsonb would abort the app's statement on "\u0000", drop duplicate
 --     keys and reorder. An oversized payload becomes a thin event (key columns only) instead of an error.
---   * A column that was dropped, renamed or changed since must not break the app's statements. Columns are therefore
+--   * A table that was altered since must not break the app's statements, nor its events. A function asks first whether the
+--     table has the columns and the key that it was written for (_layout(), which costs nothing). If not, it has the query of
+--     this one statement written anew (_capture_now()), which follows renamed columns by their number: that takes
+--     milliseconds, until reconcile() rewrites the function. If that query fails, all events of the statement are thin.
+--   * A partition that was detached keeps its triggers until reconcile(), and changes by itself. Columns are therefore
 --     named inside a subquery that stands beside a one-row table of nulls by the same names: SQL resolves a name in the
 --     innermost scope that has it, so a column that is gone reads as null. From there on they go by number, so that no
---     name of theirs meets one of ours. No operator of a column's own type is used, since the type may change: values are
---     compared by their images, keys by their text. reconcile() then rewrites the function.
+--     name of theirs meets one of ours. No operator of a column's own type is used: values are compared by their images,
+--     keys by their text.
 --   * A zero-row statement, or one whose tenants want nothing, leaves before anything else happens.
---   * There is no EXCEPTION block: a subtransaction per statement would burn transaction ids.
+--   * Nothing writes in an EXCEPTION block, which would take a transaction id for each statement. Blocks stand around what
+--     only reads, and only where a type or a virtual column may refuse. What fails when the outbox is written (a full disk, a
+--     missing partition) fails the app's statement: a change without its event would be worse.
 --
 -- The old and new rows of an UPDATE are paired by primary key. Where that does not name one row (there is none, it is
 -- deferrable, or other tables inherit from this one) they are paired by position, as PostgreSQL fills both transition
@@ -49,6 +55,8 @@ create table rowhook.webhook_sources (
   ignore_columns    text[]      not null default '{updated_at}',
   capture           text        not null default 'subscribed',
   max_payload_bytes int         not null default 1048576,
+  column_numbers    jsonb       not null default '{}',
+  numbered_relation oid,
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now(),
   constraint webhook_sources_relation_is_unique       unique (relation),
@@ -67,6 +75,10 @@ comment on column rowhook.webhook_sources.ignore_columns is 'An UPDATE that chan
 comment on column rowhook.webhook_sources.capture is
   'subscribed: only what an active webhook of the tenant wants is written. all: every event is, for history and replay to later webhooks.';
 comment on column rowhook.webhook_sources.max_payload_bytes is 'Bytes of data and previous together; above it the event is thin: key columns only, "truncated": true.';
+comment on column rowhook.webhook_sources.column_numbers is
+  'Numbers (pg_attribute.attnum) of the columns that the settings name. A renamed column is followed by its number.';
+comment on column rowhook.webhook_sources.numbered_relation is
+  'The table whose numbers column_numbers holds. After a restore from a dump it is another one, and the numbers do not count.';
 comment on sequence rowhook.webhook_sources_id_seq is 'Ids of webhook_sources.';
 comment on column rowhook.webhook_sources.id is 'The source. Its capture function is rowhook._capture_<id>.';
 comment on column rowhook.webhook_sources.relation is 'The watched table.';
@@ -216,21 +228,146 @@ end;
 
 comment on function rowhook._changed_by_keys(regclass) is 'Whether foreign keys may change the rows of a table: SET NULL, SET DEFAULT, ON UPDATE CASCADE.';
 
--- Whether the table of a source has other columns by now. PL/pgSQL, so that it is not inlined: its plan would cost 15 us in
--- every UPDATE, and hardly one asks. By the source's id, since the table has another oid after a restore from a dump.
-create function rowhook._columns_differ(p_source_id int, p_columns name[])
+-- Whether PostgreSQL prints the values of a type by its own code alone. A type of somebody's own may have a cast to json or text
+-- by a function, which may raise anything; and so may a part of an array, a composite type or a range.
+create function rowhook._prints_itself(p_type oid)
 returns boolean
+language sql
+stable
+begin atomic
+  with recursive parts as (
+    select p_type as oid
+    union
+    select case when t.typtype = 'd' then t.typbasetype else t.typelem end
+      from parts join pg_type t on t.oid = parts.oid
+     where t.typtype = 'd' or (t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc)
+  )
+  select coalesce(bool_and(case
+           when t.typtype = 'd' or (t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc) then true
+           when t.typtype = 'e' then not exists (
+             select from pg_cast c where c.castsource = t.oid and c.casttarget in ('json'::regtype, 'text'::regtype))
+           else t.oid < 16384 and t.typtype <> 'c'
+         end), true)
+    from parts join pg_type t on t.oid = parts.oid;
+end;
+
+comment on function rowhook._prints_itself(oid) is
+  'Whether PostgreSQL prints the values of a type by its own code alone, and not by a cast that somebody made.';
+
+-- The columns of a table whose type does not print itself.
+create function rowhook._foreign_columns(p_relation oid)
+returns name[]
+language sql
+stable
+begin atomic
+  select coalesce(array_agg(attname order by attnum), '{}')
+    from pg_attribute
+   where attrelid = p_relation and attnum > 0 and not attisdropped and not rowhook._prints_itself(atttypid);
+end;
+
+comment on function rowhook._foreign_columns(oid) is 'The columns of a table whose type PostgreSQL does not print by its own code alone.';
+
+-- The text of a column's value, as an expression. A cast that somebody made is not asked: concat() takes what the type itself prints.
+create function rowhook._text_of(p_relation oid, p_column name, p_expression text)
+returns text
+language sql
+stable
+begin atomic
+  select format(case when p_column = any (rowhook._foreign_columns(p_relation))
+                     then 'case when num_nulls(%1$s) = 0 then concat(%1$s) end' else '%1$s::text' end, p_expression);
+end;
+
+comment on function rowhook._text_of(oid, name, text) is 'SQL expression for the text of a column''s value.';
+
+-- A digest of what a capture function was written for: the columns of its table, how the virtual ones are computed, and the key.
+-- It is no more immutable than the table is, but only so is it computed while a query is planned, and costs nothing when the
+-- query runs. Each query that asks for it reads a transition table, so PostgreSQL plans it again once the table has changed. By
+-- the source's id, and types by their names, since oids are others after a restore from a dump.
+create function rowhook._layout(p_source_id int)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select md5(concat(rowhook._key_columns(s.relation), string_agg(
+             concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, null), case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end),
+             ',' order by a.attnum)))
+      from rowhook.webhook_sources s
+      left join pg_attribute a on a.attrelid = s.relation and a.attnum > 0 and not a.attisdropped
+      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     where s.id = p_source_id
+     group by s.relation);
+end
+$$;
+
+comment on function rowhook._layout(int) is
+  'Digest of the columns and the key of a watched table. Marked immutable so that a plan holds it: the plan ends when the table changes.';
+
+-- The settings of a source with the names that its columns have by now. A name that is there counts; one that is gone is
+-- followed by its number.
+create function rowhook._followed(p_source rowhook.webhook_sources)
+returns rowhook.webhook_sources
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
+declare
+  v_renamed jsonb;
 begin
-  return rowhook._columns((select s.relation from rowhook.webhook_sources s where s.id = p_source_id)) <> p_columns;
+  select jsonb_object_agg(n.key, a.attname) into v_renamed
+    from jsonb_each_text(p_source.column_numbers) as n
+    join pg_attribute a on a.attrelid = p_source.relation and a.attnum = n.value::smallint and not a.attisdropped
+   where p_source.numbered_relation = p_source.relation::oid and n.key <> all (rowhook._columns(p_source.relation)::text[]);
+  if v_renamed is not null then
+    p_source.tenant_column  := coalesce(v_renamed ->> p_source.tenant_column::text, p_source.tenant_column);
+    p_source.ignore_columns := array(select coalesce(v_renamed ->> u.c, u.c) from unnest(p_source.ignore_columns) with ordinality as u (c, i) order by u.i);
+    p_source.derived        := (select coalesce(jsonb_object_agg(coalesce(v_renamed ->> d.key, d.key), d.value), '{}') from jsonb_each(p_source.derived) as d);
+  end if;
+  p_source.column_numbers    := (
+    select coalesce(jsonb_object_agg(a.attname, a.attnum), '{}') from pg_attribute a
+     where a.attrelid = p_source.relation and a.attnum > 0 and not a.attisdropped
+       and (a.attname = p_source.tenant_column or a.attname = any (p_source.ignore_columns::name[]) or p_source.derived ? a.attname::text));
+  p_source.numbered_relation := p_source.relation;
+  return p_source;
 end
 $$;
 
-comment on function rowhook._columns_differ(int, name[]) is 'Whether the table of a source has other columns than these by now.';
+comment on function rowhook._followed(rowhook.webhook_sources) is 'The settings of a source with the names that its columns have by now, followed by number.';
+
+create type rowhook._printed as (data json, problem text);
+comment on type rowhook._printed is 'The json of a row, or why it cannot be printed.';
+
+-- Prints a row whose columns may refuse to be printed: its json, or the error. The block only reads, so its subtransaction takes no
+-- transaction id. A cancelled statement and a full deadlock or serialization failure are not ours to keep: they end the statement.
+create function rowhook._render(p_row record)
+returns rowhook._printed
+language plpgsql
+volatile
+as $$
+begin
+  return row(row_to_json(p_row), null)::rowhook._printed;
+exception
+  when transaction_rollback then
+    raise;
+  when others then
+    return row(null, rowhook._problem(sqlstate, sqlerrm))::rowhook._printed;
+end
+$$;
+
+comment on function rowhook._render(record) is 'The json of a row, or why it cannot be printed.';
+
+-- Why an event is thin, as webhook_outbox.truncated has it.
+create function rowhook._problem(p_sqlstate text, p_message text)
+returns text
+language sql
+immutable
+parallel safe
+return p_sqlstate || ': ' || left(p_message, 500);
+
+comment on function rowhook._problem(text, text) is 'Why an event is thin: an SQLSTATE and its message.';
 
 -- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event types, each with its
 -- condition over the images o (old) and n (new), or null for always.
@@ -240,7 +377,7 @@ language sql
 stable
 begin atomic
   with derived as (
-    select c.number, d.value as rule
+    select c.number, c.name, d.value as rule
       from jsonb_each((p_source).derived) as d
       join unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number) on c.name = d.key
   )
@@ -256,12 +393,14 @@ begin atomic
    where jsonb_typeof(d.rule) = 'string'
   union all
   -- {"column":{"value":"suffix"}}
-  select w.operation, (p_source).prefix || '.' || v.value, format(w.condition, d.number, v.key)
+  select w.operation, (p_source).prefix || '.' || v.value, format(w.condition, v.key, t.old, t.new)
     from derived as d
+   cross join lateral (select rowhook._text_of((p_source).relation, d.name, 'o.c' || d.number),
+                              rowhook._text_of((p_source).relation, d.name, 'n.c' || d.number)) as t (old, new)
    cross join lateral jsonb_each_text(case jsonb_typeof(d.rule) when 'object' then d.rule else '{}' end) as v
    cross join (values
-     ('created', 'n.c%1$s::text = %2$L'),
-     ('updated', 'n.c%1$s::text = %2$L and o.c%1$s::text is distinct from %2$L')) as w (operation, condition);
+     ('created', '%3$s = %1$L'),
+     ('updated', '%3$s = %1$L and %2$s is distinct from %1$L')) as w (operation, condition);
 end;
 
 comment on function rowhook._capture_rules(rowhook.webhook_sources) is
@@ -307,7 +446,8 @@ stable
 begin atomic
   select case
            when (p_source).tenant_column is null then format('%L::text', (p_source).tenant_id)
-           else format('%I::text collate "default"', (p_source).tenant_column)
+           else rowhook._text_of((p_source).relation, (p_source).tenant_column, quote_ident((p_source).tenant_column))
+                || ' collate "default"'
          end;
 end;
 
@@ -328,10 +468,21 @@ end;
 comment on function rowhook._capture_tenants(rowhook.webhook_sources, text) is
   'SQL subquery over a transition table: the tenants of the changed rows.';
 
+-- Whether PostgreSQL computes columns of a table when they are read (PostgreSQL 18).
+create function rowhook._has_virtual_columns(p_relation oid)
+returns boolean
+language sql
+stable
+begin atomic
+  select exists (select from pg_attribute where attrelid = p_relation and attgenerated = 'v' and not attisdropped);
+end;
+
+comment on function rowhook._has_virtual_columns(oid) is 'Whether a table has virtual generated columns.';
+
 -- One image of the changed rows, as a subquery over a transition table: the row as it is stored (image) and as it prints
 -- (whole), its tenant, its columns c1, c2 ... of those numbers that are asked for, its key as text and, if asked for, its
 -- position. Of the nulls called missing, see the head of this file.
-create function rowhook._capture_image(p_source rowhook.webhook_sources, p_table text, p_numbers int[], p_by_position boolean default false)
+create function rowhook._capture_image(p_source rowhook.webhook_sources, p_table text, p_numbers int[], p_by_position boolean, p_thin boolean)
 returns text
 language plpgsql
 stable
@@ -340,22 +491,23 @@ set row_security = on
 as $$
 declare
   v_columns name[]  := rowhook._columns(p_source.relation);
-  v_virtual boolean := exists (select from pg_attribute where attrelid = p_source.relation and attgenerated = 'v' and not attisdropped);
+  v_virtual boolean := not p_thin and rowhook._has_virtual_columns(p_source.relation);
   v_numbers int[]   := p_numbers;
+  v_foreign name[]  := rowhook._foreign_columns(p_source.relation);
   v_missing text;
   v_list    text;
   v_key     text;
   v_printed text := '';
 begin
   -- A transition table holds nulls for virtual generated columns (PostgreSQL 18), so their expressions stand here, which may name
-  -- any column. For them the nulls have types, which are all built in.
+  -- any column. For them the nulls have types, which are all built in. A thin event does without them.
   if v_virtual then
     v_numbers := array(select generate_series(1, cardinality(v_columns)));
     v_printed := format(' cross join lateral (select %s) as v',
       (select string_agg(format('side.c%s as %I', number, name), ', ' order by number) from unnest(v_columns) with ordinality as u (name, number)));
   end if;
   select string_agg(format('null::%s as %I', case when v_virtual and a.atttypid < 16384 then format_type(a.atttypid, null) else 'text' end, c.name), ', ' order by c.number),
-         string_agg(case when a.attgenerated = 'v' then format(', (%s) as c%s', pg_get_expr(d.adbin, d.adrelid), c.number) else format(', %I as c%s', c.name, c.number) end, '' order by c.number) filter (where c.number > 0)
+         string_agg(case when v_virtual and a.attgenerated = 'v' then format(', (%s) as c%s', pg_get_expr(d.adbin, d.adrelid), c.number) else format(', %I as c%s', c.name, c.number) end, '' order by c.number) filter (where c.number > 0)
     into v_missing, v_list
     from (select name, number from unnest(v_columns) with ordinality as u (name, number) where number = any (v_numbers)
           union all
@@ -368,7 +520,7 @@ begin
   -- a column of a composite key that is gone leaves no key, or rows would pair that have nothing in common
   select case count(*)
            when 0 then 'null::text'
-           when 1 then format('side.c%s::text collate "C"', min(c.number))
+           when 1 then format('%s collate "C"', rowhook._text_of(p_source.relation, min(c.name), 'side.c' || min(c.number)))
            else format('case when num_nulls(%1$s) = 0 then row(%1$s)::text collate "C" end', string_agg('side.c' || c.number, ', ' order by k.position))
          end
     into v_key
@@ -379,15 +531,134 @@ begin
     case when v_virtual then '(v.*)::record' else 'side.image' end,
     v_key,
     case when cardinality(v_numbers) > rowhook._columns_max()
-      then format(', array[%s] as texts', (select string_agg(format('to_json(side.c%s)::text', number), ', ' order by number) from unnest(v_numbers) as u (number)))
+      then format(', array[%s] as texts', (select string_agg(format(case when v_columns[number] = any (v_foreign) then 'case when (rowhook._render(row(side.c%1$s))).problem is null then to_json(side.c%1$s)::text end'
+                                                       else 'to_json(side.c%1$s)::text' end, number), ', ' order by number)
+                                     from unnest(v_numbers) as u (number)))
       else '' end,
     case when p_by_position then ', case when (select count(*) from rowhook_old) = (select count(*) from rowhook_new) then row_number() over () end as position' else '' end,
     coalesce(v_missing, ''), rowhook._capture_tenant(p_source), coalesce(v_list, ''), p_table, v_printed);
 end
 $$;
 
-comment on function rowhook._capture_image(rowhook.webhook_sources, text, int[], boolean) is
+comment on function rowhook._capture_image(rowhook.webhook_sources, text, int[], boolean, boolean) is
   'SQL subquery over a transition table: the changed rows with tenant, key and columns.';
+
+-- The query whose rows a capture function writes into the outbox. p_changes is a query of (tenant_id, event_types, row_key, whole,
+-- k1, k2 ...), one row per change, with the columns of the key as k1, k2 ...; that of an UPDATE has previous and problem as well.
+-- With p_problem every event is thin, and nothing is printed but the key.
+create function rowhook._capture_query(p_source rowhook.webhook_sources, p_changes text, p_possible text[], p_pairs boolean, p_problem text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_foreign   name[]  := rowhook._foreign_columns(p_source.relation);
+  v_careful   boolean := v_foreign <> '{}' and p_problem is null;
+  v_key       text;
+  v_wanted    text    := rowhook._capture_wanted(p_source, 'e.tenant_id', format('(e.event_types || %L::text[])', rowhook._wildcards(p_possible)));
+  v_which     text    := 'e.tenant_id is not null and e.event_types <> ''{}'' and ' || v_wanted;
+  v_previous  text    := case when p_pairs then 'f.previous' else 'null::json' end;
+begin
+  select string_agg(format('%L, %s', name, case when name = any (v_foreign) then rowhook._text_of(p_source.relation, name, 'f.k' || position)
+                                                else 'f.k' || position end), ', ' order by position)
+    into v_key
+    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
+  if p_problem is not null then
+    return format('select %s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key, json_build_object(%s), null::json, %L::text from (select e.* from (%s) as e where %s) as f',
+      p_source.id, v_key, p_problem, p_changes, v_which);
+  end if;
+  -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row. pg_column_size comes
+  -- first, since row_to_json fails at 1 GB; no type prints shorter than an eighth of what it takes. Of the text itself it
+  -- tells the bytes and 4 of a header: octet_length would print it once more, for each place where "fits" stands.
+  return format($sql$select %1$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
+           case when f.fits then f.data else json_build_object(%2$s) end, case when f.fits then %8$s end, case when not f.fits then %9$s end
+      from (select d.*, coalesce(pg_column_size(d.data) - 4%7$s <= %3$s, false) as fits
+              from (select e.*%10$s
+                      from (select e.*, case when pg_column_size(e.whole) <= %4$s%11$s then %12$s end as %13$s
+                              from (%5$s) as e
+                             where %6$s
+                            offset 0) as e) as d) as f$sql$,
+    p_source.id, v_key, p_source.max_payload_bytes, least(p_source.max_payload_bytes * 8::bigint, 134217728), p_changes, v_which,
+    case when p_pairs then ' + coalesce(pg_column_size(d.previous) - 4, 0)' else '' end,
+    v_previous,
+    case when v_careful then 'coalesce(f.refusal, ''too_large'')' else '''too_large''' end,
+    case when v_careful then format(', (e.printed).data, %s as refusal', case when p_pairs then 'coalesce(e.problem, (e.printed).problem)' else '(e.printed).problem' end) else '' end,
+    case when v_careful and p_pairs then ' and e.problem is null' else '' end,
+    case when v_careful then 'rowhook._render(e.whole)' else 'row_to_json(e.whole)' end,
+    case when v_careful then 'printed' else 'data' end);
+end
+$$;
+
+comment on function rowhook._capture_query(rowhook.webhook_sources, text, text[], boolean, text) is
+  'SQL query for the outbox rows of one kind of statement; with a problem, all of them are thin.';
+
+-- Whether anybody wants one of some event types of a tenant, as an expression over the names of both.
+create function rowhook._capture_wanted(p_source rowhook.webhook_sources, p_tenant text, p_patterns text)
+returns text
+language sql
+stable
+begin atomic
+  -- One that is switched off counts for 30 days: what it misses can be replayed, and nothing is captured for it for ever.
+  -- A scalar subquery, which the planner does not turn into a join: a plan made for a bulk statement would read all
+  -- webhooks in each statement after it.
+  select case when (p_source).capture = 'subscribed'
+    then format('(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at > now() - interval ''30 days'') and w.event_types && %s limit 1)', p_tenant, p_patterns)
+    else 'true' end;
+end;
+
+comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
+  'SQL expression for whether anybody wants one of some event types of a tenant.';
+
+-- The patterns of some event types that are not event types themselves.
+create function rowhook._wildcards(p_event_types text[])
+returns text[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select array(select unnest(rowhook._patterns(p_event_types)) except select unnest(p_event_types) order by 1);
+end;
+
+comment on function rowhook._wildcards(text[]) is 'The patterns with * that match one of these event types.';
+
+-- Every event type that a kind of statement can yield: an UPDATE may be a delete and a create as well.
+create function rowhook._capture_possible(p_source rowhook.webhook_sources, p_operation text)
+returns text[]
+language sql
+stable
+begin atomic
+  select array(select distinct r.event_type from rowhook._capture_rules(p_source) as r
+                where p_operation = 'UPDATE' or r.operation = case p_operation when 'INSERT' then 'created' else 'deleted' end
+                order by 1);
+end;
+
+comment on function rowhook._capture_possible(rowhook.webhook_sources, text) is 'Every event type that a kind of statement can yield.';
+
+-- The queries for one kind of statement (INSERT, UPDATE, DELETE), see _capture_query. A second one is for statements that made more
+-- than one change.
+create function rowhook._capture_queries(p_source rowhook.webhook_sources, p_operation text, p_problem text default null)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_thin    boolean := p_problem is not null;
+  v_changes text[]  := case p_operation
+    when 'INSERT' then array[rowhook._capture_rows(p_source, 'n', 'rowhook_new', rowhook._capture_events(p_source, 'created'), v_thin)]
+    when 'DELETE' then array[rowhook._capture_rows(p_source, 'o', 'rowhook_old', rowhook._capture_events(p_source, 'deleted'), v_thin)]
+    else array[rowhook._capture_pairs(p_source, false, v_thin)]
+         || case when rowhook._changed_by_keys(p_source.relation) then array[rowhook._capture_pairs(p_source, true, v_thin)] else '{}' end
+  end;
+begin
+  return array(select rowhook._capture_query(p_source, u.changes, rowhook._capture_possible(p_source, p_operation), p_operation = 'UPDATE', p_problem)
+                 from unnest(v_changes) with ordinality as u (changes, number) order by u.number);
+end
+$$;
+
+comment on function rowhook._capture_queries(rowhook.webhook_sources, text, text) is
+  'SQL queries for the outbox rows of one kind of statement: of one change and, if it makes a difference, of more.';
 
 -- Whether a row of a source may have no tenant.
 create function rowhook._tenant_may_be_null(p_source rowhook.webhook_sources)
@@ -402,10 +673,9 @@ end;
 comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is 'Whether a row of a source may have no tenant.';
 
 -- One kind of statement in a capture function: leave at once when no tenant of these rows wants any of it, else write
--- one outbox row per change. p_tables are the transition tables whose tenants are asked, p_possible every event type that the
--- kind can yield, p_changes a query of (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change, with the columns
--- of the key as k1, k2 ...; with p_pairs it has previous as well. A second query is for statements that made more than one change.
-create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_tables text[], p_possible text[], p_changes text[], p_pairs boolean default false)
+-- one outbox row per change. v_wanted stays null when the table is no longer what the function was written for, or becomes null when
+-- virtual columns cannot be computed; the end of the function sees to both.
+create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_operation text)
 returns text
 language plpgsql
 stable
@@ -413,66 +683,70 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_wildcards text[] := array(select unnest(rowhook._patterns(p_possible)) except select unnest(p_possible) order by 1);
-  v_wanted    text   := 'true';
-  v_early     text;
-  v_key       text;
-  v_inserts   text[];
+  v_possible text[] := rowhook._capture_possible(p_source, p_operation);
+  v_tables   text[] := case p_operation when 'INSERT' then '{rowhook_new}' when 'DELETE' then '{rowhook_old}' else '{rowhook_new,rowhook_old}' end;
+  v_queries  text[];
+  v_inserts  text[];
+  v_probes   text[];
 begin
-  if p_possible = '{}' then
+  if v_possible = '{}' then
     return 'return null;';
   end if;
-  if p_source.capture = 'subscribed' then
-    -- One that is switched off counts for 30 days: what it misses can be replayed, and nothing is captured for it for ever.
-    -- A scalar subquery, which the planner does not turn into a join: a plan made for a bulk statement would read all
-    -- webhooks in each statement after it.
-    v_wanted := '(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and (w.is_active or w.disabled_at > now() - interval ''30 days'') and w.event_types && %s limit 1)';
-  end if;
-  -- one IF for each table: an expression of both would set both up, also where the first one decides
-  -- A tenant that may be null is counted on the way, in the first table alone.
-  select string_agg(format('if exists (select from %s as i where %s) then null;', rowhook._capture_tenants(p_source, t.name),
-           format(case when t.number = 1 and rowhook._tenant_may_be_null(p_source)
+  v_probes := array(
+    select format('exists (select from %s as i where %s)', rowhook._capture_tenants(p_source, t.name),
+             format(case when t.number = 1 and rowhook._tenant_may_be_null(p_source)
                          then 'case when i.tenant is null then nextval(''rowhook.rows_without_tenant'') < 0 else %s end' else '%s' end,
-             format(v_wanted, 'i.tenant', quote_literal(p_possible || v_wildcards) || '::text[]'))), E'\n    els' order by t.number)
-    into v_early
-    from unnest(p_tables) with ordinality as t (name, number);
-  select string_agg(format('%L, f.k%s', name, position), ', ' order by position)
-    into v_key
-    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
-  -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row. pg_column_size comes
-  -- first, since row_to_json fails at 1 GB; no type prints shorter than an eighth of what it takes. Of the text itself it
-  -- tells the bytes and 4 of a header: octet_length would print it once more, for each place where "fits" stands.
-  v_inserts := array(
-    select format($sql$insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, %7$struncated)
-    select %1$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
-           case when f.fits then f.data else json_build_object(%2$s) end, %8$snot f.fits
-      from (select d.*, coalesce(pg_column_size(d.data) - 4%9$s <= %3$s, false) as fits
-              from (select e.*, case when pg_column_size(e.whole) <= %4$s then row_to_json(e.whole) end as data
-                      from (%5$s) as e
-                     where e.tenant_id is not null and e.event_types <> '{}' and %6$s
-                    offset 0) as d) as f;$sql$,
-      p_source.id, v_key, p_source.max_payload_bytes, least(p_source.max_payload_bytes * 8::bigint, 134217728), changes,
-      format(v_wanted, 'e.tenant_id', '(e.event_types || ' || quote_literal(v_wildcards) || '::text[])'),
-      case when p_pairs then 'previous, ' else '' end,
-      case when p_pairs then 'case when f.fits then f.previous end, ' else '' end,
-      case when p_pairs then ' + coalesce(pg_column_size(d.previous) - 4, 0)' else '' end)
-      from unnest(p_changes) with ordinality as u (changes, number) order by number);
-  return format($sql$%s
-    else return null;
-    end if;
-    %s$sql$,
-    v_early,
+               rowhook._capture_wanted(p_source, 'i.tenant', quote_literal(v_possible || rowhook._wildcards(v_possible)) || '::text[]')))
+      from unnest(v_tables) with ordinality as t (name, number) order by t.number);
+  v_queries := rowhook._capture_queries(p_source, p_operation);
+  v_inserts := array(select format('%s %s;', rowhook._capture_insert(), q) from unnest(v_queries) as q);
+  -- Each table is asked in an expression of its own: one of both would set both up, also where the first one decides. A tenant that
+  -- may be null is counted on the way, in the first table alone.
+  return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;%s%s
+    if v_wanted then
+      %s
+    elsif not v_wanted then
+      return null;
+    end if;$sql$,
+    p_source.id, rowhook._layout(p_source.id), v_probes[1],
+    case when cardinality(v_probes) > 1 then format(E'\n    if not v_wanted then\n      v_wanted := %s;\n    end if;', v_probes[2]) else '' end,
+    case when rowhook._has_virtual_columns(p_source.relation) then format(E'\n    if v_wanted then\n      %s\n    end if;', rowhook._capture_trial(v_queries[cardinality(v_queries)])) else '' end,
     case when cardinality(v_inserts) = 1 then v_inserts[1]
-         else format('if exists (select from %s offset 1) then %s else %s end if;', p_tables[1], v_inserts[2], v_inserts[1]) end);
+         else format('if exists (select from %s offset 1) then %s else %s end if;', v_tables[1], v_inserts[2], v_inserts[1]) end);
 end
 $$;
 
-comment on function rowhook._capture_branch(rowhook.webhook_sources, text[], text[], text[], boolean) is
+comment on function rowhook._capture_branch(rowhook.webhook_sources, text) is
   'PL/pgSQL for one kind of statement in a capture function.';
 
--- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_branch. Of their columns those are needed that the key
+-- What a capture function writes into.
+create function rowhook._capture_insert()
+returns text
+language sql
+immutable
+parallel safe
+return 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)';
+
+comment on function rowhook._capture_insert() is 'The head of the statement by which a capture function writes.';
+
+-- Runs a query once without writing, in a block that only reads, so that its subtransaction takes no transaction id.
+create function rowhook._capture_trial(p_query text)
+returns text
+language sql
+immutable
+parallel safe
+return format($sql$begin
+        perform count(t) from (%s offset 0) as t;
+      exception
+        when transaction_rollback then raise;
+        when others then v_wanted := null;
+      end;$sql$, p_query);
+
+comment on function rowhook._capture_trial(text) is 'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
+
+-- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_query. Of their columns those are needed that the key
 -- consists of and that decide about derived events.
-create function rowhook._capture_rows(p_source rowhook.webhook_sources, p_alias text, p_table text, p_events text)
+create function rowhook._capture_rows(p_source rowhook.webhook_sources, p_alias text, p_table text, p_events text, p_thin boolean)
 returns text
 language plpgsql
 stable
@@ -490,16 +764,16 @@ begin
        join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name),
     rowhook._capture_image(p_source, p_table,
       array(select number::int from unnest(v_columns) with ordinality as c (name, number)
-             where name = any (v_keys) or p_source.derived ? name::text order by number)));
+             where name = any (v_keys) or p_source.derived ? name::text order by number), false, p_thin));
 end
 $$;
 
-comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text) is 'SQL query for the changes of an INSERT or a DELETE.';
+comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text, boolean) is 'SQL query for the changes of an INSERT or a DELETE.';
 
--- The changes of an UPDATE, see _capture_branch. A changed key or tenant is a delete and a create: neither tenant sees
+-- The changes of an UPDATE, see _capture_query. A changed key or tenant is a delete and a create: neither tenant sees
 -- the other's data. An image without its counterpart has no tenant, so this holds for it too. With p_repeated a row may stand
 -- there more than once, see _changed_by_keys: its key does not tell which image became which.
-create function rowhook._capture_pairs(p_source rowhook.webhook_sources, p_repeated boolean)
+create function rowhook._capture_pairs(p_source rowhook.webhook_sources, p_repeated boolean, p_thin boolean)
 returns text
 language plpgsql
 stable
@@ -516,7 +790,9 @@ declare
   v_moved    text    := 'o.tenant is distinct from n.tenant';
   v_changed  text    := 'o.image operator(pg_catalog.*<>) n.image';
   v_wide     boolean := cardinality(v_columns) > rowhook._columns_max();
+  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
   v_previous text;
+  v_problem  text    := 'null::text';
   v_counted  int[]   := array(select c.number from unnest(v_columns) with ordinality as c (name, number)
                                where c.name <> all (p_source.ignore_columns) order by c.number);
 begin
@@ -524,12 +800,12 @@ begin
     v_moved := '(o.tenant is distinct from n.tenant or o.key is distinct from n.key)';
   end if;
 
-  -- Only what is not ignored counts, and what this function does not know yet.
   if cardinality(v_counted) < cardinality(v_columns) then
-    v_changed := format('(%2$s or %1$s and (select rowhook._columns_differ(%3$s, %4$L::name[])))', v_changed,
-      case when v_wide then format('exists (select from unnest(o.texts, n.texts) with ordinality as u (old, new, number) where u.old is distinct from u.new and u.number = any (%L::int[]))', v_counted)
-           else (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record', string_agg('o.c' || c, ', ' order by c), string_agg('n.c' || c, ', ' order by c)) from unnest(v_counted) as c) end,
-      p_source.id, v_columns);
+    v_changed := case
+      when v_counted = '{}' then 'false'
+      when v_wide then format('exists (select from unnest(o.texts, n.texts) with ordinality as u (old, new, number) where u.old is distinct from u.new and u.number = any (%L::int[]))', v_counted)
+      else (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record', string_agg('o.c' || c, ', ' order by c), string_agg('n.c' || c, ', ' order by c)) from unnest(v_counted) as c)
+    end;
   end if;
 
   if v_wide then
@@ -542,19 +818,27 @@ begin
          from unnest(v_columns) with ordinality as c (name, number)));
   end if;
 
+  -- What the old values of columns that may refuse say, before they are printed.
+  if v_foreign <> '{}' and not p_thin then
+    select format('case when s.is_new and not (%s) then (rowhook._render(row(%s))).problem end', v_moved,
+                  string_agg(format('case when row(o.c%1$s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record then o.c%1$s end', c.number), ', ' order by c.number))
+      into v_problem
+      from unnest(v_columns) with ordinality as c (name, number) where c.name = any (v_foreign);
+  end if;
+
   -- Each pair stands for its new image and, where it moved, for its old one first. OFFSET 0: what is asked for more than once
   -- is computed once.
-  return format($sql$select p.tenant_id, p.event_types, p.row_key, p.whole, case when not p.moved then (%1$s)::json end as previous%2$s
+  return format($sql$select p.tenant_id, p.event_types, p.row_key, p.whole, p.problem, %1$s as previous%2$s
                               from (select case when s.is_new then n.tenant else o.tenant end as tenant_id,
                                            case when not s.is_new then %3$s when %4$s then %5$s else %6$s end as event_types,
                                            case when s.is_new then n.key else o.key end as row_key,
                                            case when s.is_new then n.whole else o.whole end as whole,
-                                           %4$s as moved, s.is_new%7$s
+                                           %4$s as moved, s.is_new, %13$s as problem%7$s
                                       from %8$s as o full join %9$s as n on %10$s
                                      cross join (values (false), (true)) as s (is_new)
                                      where case when %4$s then true else s.is_new and %11$s end%12$s
                                     offset 0) as p$sql$,
-    v_previous,
+    case when p_thin then 'null::json' else format('case when not p.moved and p.problem is null then (%s)::json end', v_previous) end,
     coalesce((select string_agg(format(', case when p.is_new then p.n%1$s else p.o%1$s end as k%2$s', c.number, k.position), '' order by k.position)
                 from unnest(v_keys) with ordinality as k (name, position)
                 join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name), ''),
@@ -562,22 +846,23 @@ begin
     (select coalesce(string_agg(format(', o.c%1$s as o%1$s, n.c%1$s as n%1$s', c.number), '' order by c.number), '')
        from unnest(v_columns) with ordinality as c (name, number) where not v_wide or c.name = any (v_keys))
       || case when v_wide then ', o.texts as o_texts, n.texts as n_texts' else '' end,
-    rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position), rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position),
+    rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position, p_thin), rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position, p_thin),
     case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
     v_changed,
     -- Among tables that inherit, a key that one row left may be another row's in the same statement: its create comes after its
     -- delete. Else changes come in the order in which they were made, where that is not told by their keys.
     case when v_family and v_keys <> '{}' then ' order by s.is_new, o.position'
          when p_repeated then ' order by o.position, s.is_new'
-         else '' end);
+         else '' end,
+    v_problem);
 end
 $$;
 
-comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean) is 'SQL query for the changes of an UPDATE: old and new rows paired.';
+comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean, boolean) is 'SQL query for the changes of an UPDATE: old and new rows paired.';
 
--- The body of a source's capture function. The look at rowhook.mute stands in it and not in a WHEN of the triggers: PostgreSQL
--- parses a trigger's condition again in each statement, which takes 7 us.
-create function rowhook._capture_body(p_source rowhook.webhook_sources)
+-- The query by which a capture function writes while its table is not what it was written for: for the table of the statement as it
+-- is now. With p_problem every event is thin. Null when the source is gone.
+create function rowhook._capture_now(p_source_id int, p_relation oid, p_operation text, p_problem text default null)
 returns text
 language plpgsql
 stable
@@ -585,38 +870,73 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_created text[] := array(select distinct event_type from rowhook._capture_rules(p_source) where operation = 'created' order by 1);
-  v_deleted text[] := array(select distinct event_type from rowhook._capture_rules(p_source) where operation = 'deleted' order by 1);
-  v_any     text[] := array(select distinct event_type from rowhook._capture_rules(p_source) order by 1);
+  v_source  rowhook.webhook_sources;
+  v_queries text[];
 begin
-  return format($body$
+  select * into v_source from rowhook.webhook_sources where id = p_source_id;
+  if not found then
+    return null;
+  end if;
+  v_source          := rowhook._followed(v_source);
+  v_source.relation := p_relation;
+  if v_source.tenant_column <> all (rowhook._columns(p_relation)) or rowhook._capture_possible(v_source, p_operation) = '{}' then
+    return null;
+  end if;
+  v_queries := rowhook._capture_queries(v_source, p_operation, p_problem);
+  return v_queries[cardinality(v_queries)];
+end
+$$;
+
+comment on function rowhook._capture_now(int, oid, text, text) is
+  'SQL query for the outbox rows of a statement on a table that has changed since its capture function was written.';
+
+-- The body of a source's capture function. The look at rowhook.mute stands in it and not in a WHEN of the triggers: PostgreSQL
+-- parses a trigger's condition again in each statement, which takes 7 us.
+create function rowhook._capture_body(p_source rowhook.webhook_sources)
+returns text
+language sql
+stable
+begin atomic
+  select format($body$
 #variable_conflict use_column
+declare
+  v_wanted  boolean;
+  v_query   text;
+  v_written bigint;
 begin
   if current_setting('rowhook.mute', true) = 'on' then
     return null;
   end if;
   if tg_op = 'INSERT' then
-    %1$s
-  elsif tg_op = 'DELETE' then
     %2$s
-  else
+  elsif tg_op = 'DELETE' then
     %3$s
+  else
+    %4$s
   end if;
-  if found and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
+  if v_wanted is null then
+    begin
+      v_query := rowhook._capture_now(%1$s, tg_relid, tg_op);
+      execute 'select count(t) from (' || v_query || ' offset 0) as t';
+    exception
+      when transaction_rollback then raise;
+      when others then v_query := rowhook._capture_now(%1$s, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
+    end;
+    if v_query is null then
+      return null;
+    end if;
+    execute '%5$s ' || v_query;
+  end if;
+  get diagnostics v_written = row_count;
+  if v_written > 0 and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
     perform pg_notify('rowhook', '');
   end if;
   return null;
 end
 $body$,
-    rowhook._capture_branch(p_source, '{rowhook_new}', v_created,
-      array[rowhook._capture_rows(p_source, 'n', 'rowhook_new', rowhook._capture_events(p_source, 'created'))]),
-    rowhook._capture_branch(p_source, '{rowhook_old}', v_deleted,
-      array[rowhook._capture_rows(p_source, 'o', 'rowhook_old', rowhook._capture_events(p_source, 'deleted'))]),
-    rowhook._capture_branch(p_source, '{rowhook_new,rowhook_old}', v_any,
-      rowhook._capture_pairs(p_source, false) || case when rowhook._changed_by_keys(p_source.relation) then array[rowhook._capture_pairs(p_source, true)] else '{}' end,
-      true));
-end
-$$;
+    (p_source).id, rowhook._capture_branch(p_source, 'INSERT'), rowhook._capture_branch(p_source, 'DELETE'),
+    rowhook._capture_branch(p_source, 'UPDATE'), rowhook._capture_insert());
+end;
 
 comment on function rowhook._capture_body(rowhook.webhook_sources) is 'The body of the capture function of a source.';
 
@@ -633,11 +953,19 @@ set row_security = on
 set quote_all_identifiers = off
 as $$
 declare
+  v_before rowhook.webhook_sources;
   v_source rowhook.webhook_sources;
   v_name   text := '_capture_' || p_source_id;
   v_body   text;
 begin
-  select * into strict v_source from rowhook.webhook_sources where id = p_source_id;
+  select * into strict v_before from rowhook.webhook_sources where id = p_source_id;
+  v_source := rowhook._followed(v_before);
+  if v_source is distinct from v_before then
+    update rowhook.webhook_sources s
+       set tenant_column = v_source.tenant_column, ignore_columns = v_source.ignore_columns, derived = v_source.derived,
+           column_numbers = v_source.column_numbers, numbered_relation = v_source.numbered_relation
+     where s.id = p_source_id;
+  end if;
   v_body := rowhook._capture_body(v_source);
   if exists (select from pg_proc where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
     return false;
@@ -1492,10 +1820,11 @@ begin
      set schema_name = excluded.schema_name, table_name = excluded.table_name, table_owner = excluded.table_owner, lost_at = null,
          parent_id = null, prefix = excluded.prefix, tenant_column = excluded.tenant_column, tenant_id = excluded.tenant_id,
          events = excluded.events, derived = excluded.derived, ignore_columns = excluded.ignore_columns,
-         capture = excluded.capture, max_payload_bytes = excluded.max_payload_bytes, updated_at = now()
+         capture = excluded.capture, max_payload_bytes = excluded.max_payload_bytes, column_numbers = '{}', updated_at = now()
   returning * into v_source;
 
   perform rowhook._write_capture(v_source.id);
+  select * into v_source from rowhook.webhook_sources s where s.id = v_source.id;
   perform rowhook._attach(v_source.id);
   perform rowhook._watch_children(v_source, false);
   perform rowhook._note_prefix(v_source, watch.prefix is null);

@@ -174,7 +174,7 @@ comment on function rowhook._organization(text) is 'The organization of a tenant
 create function rowhook._replayable(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_sent boolean)
 returns table (
   delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at timestamptz, source_id int, lane smallint, ordinal smallint,
-  truncated boolean, tenant_id text, event_id text, event_type text, row_key text, organization json, webhook_name text, payload_format text)
+  truncated text, tenant_id text, event_id text, event_type text, row_key text, organization json, webhook_name text, payload_format text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp

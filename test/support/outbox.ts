@@ -7,7 +7,7 @@ export interface Captured {
   rowKey: string | null;
   data: string;
   previous: string | null;
-  truncated: boolean;
+  truncated: string | null;
 }
 
 interface Row {
@@ -16,7 +16,7 @@ interface Row {
   row_key: string | null;
   data: string;
   previous: string | null;
-  truncated: boolean;
+  truncated: string | null;
 }
 
 /** What was captured since the last call, in the order of ids. */
