@@ -14,7 +14,8 @@ import { visitMembers } from './json-values.ts';
 const PREFIX = 'data_';
 
 /** With the flag `u` the flag `i` folds as Unicode does: to Go, `webhoo\u212a_event` (a Kelvin sign) is `webhook_event` too. */
-const OWN = /^(?:data_)*(?:webhook_(?:event_id|event|timestamp|organization|metadata)|previous|truncated(?:_reason)?|test)$/iu;
+const OWN =
+  /^(?:data_)*(?:webhook_(?:event_id|event|timestamp|organization|metadata)|previous|truncated(?:_reason)?|test)$/iu;
 
 /** The fields of a JSON object with a comma before each, to be spliced into another; anything else stays under `data`. */
 export function flatFields(json: string): string {

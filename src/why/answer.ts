@@ -23,7 +23,8 @@ export interface CapturedChange {
   at: Date;
   tenant_id: string;
   event_types: string[];
-  truncated: boolean;
+  /** Why the change is thin; null: it is whole. */
+  truncated: string | null;
   /** Each webhook of the tenant, for each event. */
   sendings: Sending[];
 }

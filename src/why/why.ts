@@ -66,7 +66,7 @@ function capturedSteps(
 ): Step[] {
   const [newest] = changes;
   if (newest !== undefined) {
-    const thin = newest.truncated ? ', with its key columns only' : '';
+    const thin = newest.truncated === null ? '' : `, with its key columns only (${newest.truncated})`;
     return [{ kind: 'fine', what: `its newest change was captured at ${newest.at.toISOString()}${thin}` }];
   }
   const subscribed = source.capture === 'subscribed';
