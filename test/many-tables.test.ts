@@ -17,7 +17,7 @@ let client: pg.Client;
 beforeAll(async () => {
   server = await startServer({
     max_connections: '25',
-    max_locks_per_transaction: '10',
+    max_locks_per_transaction: '14',
     max_prepared_transactions: '0',
   });
   client = await connected();
