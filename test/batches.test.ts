@@ -166,40 +166,6 @@ describe.concurrent('batches', () => {
     await parked(0);
   });
 
-  test('a batch of large events goes out in several, of those that wait too, and each event once', async ({
-    onTestFinished,
-  }) => {
-    const { database, receiver, start, stop, webhook, sameAsFirst, parked } = await startScene(onTestFinished);
-    await webhook('/large', { max: 100, waitMs: 200 });
-    let isDown = true;
-    const delivered: ReceivedRequest[] = [];
-    receiver.respond('/large', (request) => {
-      if (!isDown) delivered.push(request);
-      return { status: isDown ? 503 : 200 };
-    });
-    await start();
-    const large = (from: number, to: number) =>
-      database.query(
-        "insert into clients (organization_id, name) select $1, 'c' || n || repeat('x', 900000) from generate_series($2::int, $3::int) n",
-        [tenant, from, to],
-      );
-    await large(1, 10);
-    await receiver.waitFor(1);
-    await parked(10);
-    await stop();
-    await large(11, 20);
-    isDown = false;
-    await start();
-    await waitUntil('all were delivered', () => delivered.flatMap(eventsOf).length === 20);
-    await parked(0);
-    const names = delivered.flatMap(eventsOf).map(({ data }) => data.name.replaceAll('x', ''));
-    expect(names.toSorted()).toEqual(Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort());
-    expect(Math.max(...receiver.requests.map(({ body }) => body.length))).toBeLessThan(4.1 * 1024 * 1024);
-    // four of them fit
-    expect(receiver.requests.map((request) => eventsOf(request).length)).toContain(4);
-    sameAsFirst();
-  });
-
   test("payload_format 'flat' puts the row's fields on the top level", async ({ onTestFinished }) => {
     const { database, receiver, start, webhook, insert } = await startScene(onTestFinished);
     await webhook('/flat', { format: 'flat' });
@@ -213,4 +179,42 @@ describe.concurrent('batches', () => {
     expect(created.webhook_event_id).toBe(receiver.requests[0]?.headers['webhook-id']);
     for (const request of receiver.requests) verifyRequest(request, secret);
   });
+});
+
+// by itself: it moves 18 MB
+test('a batch of large events goes out in several, of those that wait too, and each event once', async ({
+  onTestFinished,
+}) => {
+  const { database, receiver, start, stop, webhook, sameAsFirst, parked } = await startScene(onTestFinished);
+  await webhook('/large', { max: 100, waitMs: 200 });
+  let isDown = true;
+  const delivered: ReceivedRequest[] = [];
+  receiver.respond('/large', (request) => {
+    if (!isDown) delivered.push(request);
+    return { status: isDown ? 503 : 200 };
+  });
+  await start();
+  const large = (from: number, to: number) =>
+    database.query(
+      "insert into clients (organization_id, name) select $1, 'c' || n || repeat('x', 900000) from generate_series($2::int, $3::int) n",
+      [tenant, from, to],
+    );
+  await large(1, 10);
+  await receiver.waitFor(1);
+  await parked(10);
+  await stop();
+  await large(11, 20);
+  isDown = false;
+  await start();
+  const names = () => delivered.flatMap(eventsOf).map(({ data }) => data.name.replaceAll('x', ''));
+  await waitUntil('all were delivered', () => new Set(names()).size === 20, { timeoutMs: 200_000 });
+  await parked(0);
+  const all = Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort();
+  // a machine that stands still for longer than a lease ends a session, which takes the lanes anew, and may repeat what was in flight
+  const [taken] = await database.query<{ times: number }>('select max(epoch)::int as times from rowhook.webhook_lanes');
+  expect(taken?.times === 2 ? names().sort() : [...new Set(names())].sort()).toEqual(all);
+  expect(Math.max(...receiver.requests.map(({ body }) => body.length))).toBeLessThan(4.1 * 1024 * 1024);
+  // four of them fit
+  expect(receiver.requests.map((request) => eventsOf(request).length)).toContain(4);
+  sameAsFirst();
 });
