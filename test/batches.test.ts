@@ -193,6 +193,11 @@ test('a batch of large events goes out in several, of those that wait too, and e
     if (!isDown) delivered.push(request);
     return { status: isDown ? 503 : 200 };
   });
+  const timesTaken = async () => {
+    const [row] = await database.query<{ times: number }>('select max(epoch)::int as times from rowhook.webhook_lanes');
+    return row?.times ?? 0;
+  };
+  const before = await timesTaken();
   await start();
   const large = (from: number, to: number) =>
     database.query(
@@ -211,8 +216,8 @@ test('a batch of large events goes out in several, of those that wait too, and e
   await parked(0);
   const all = Array.from({ length: 20 }, (_, i) => `c${i + 1}`).sort();
   // a machine that stands still for longer than a lease ends a session, which takes the lanes anew, and may repeat what was in flight
-  const [taken] = await database.query<{ times: number }>('select max(epoch)::int as times from rowhook.webhook_lanes');
-  expect(taken?.times === 2 ? names().sort() : [...new Set(names())].sort()).toEqual(all);
+  const isStrict = (await timesTaken()) === before + 2;
+  expect(isStrict ? names().sort() : [...new Set(names())].sort()).toEqual(all);
   expect(Math.max(...receiver.requests.map(({ body }) => body.length))).toBeLessThan(4.1 * 1024 * 1024);
   // four of them fit
   expect(receiver.requests.map((request) => eventsOf(request).length)).toContain(4);
