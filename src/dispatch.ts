@@ -1,9 +1,8 @@
 /**
  * Decides which delivery is attempted when: per webhook, under one cap for the whole daemon, taking turns.
  *
- * A slot under the cap is free again only when the attempt's log row has committed. So what a crash can repeat is at most
- * `maxInFlight` attempts. Nothing here waits for a webhook: what has not finished HOLD_MS after it was read is parked, whether
- * it is queued or in flight, and the position moves on.
+ * Nothing here waits for a webhook: what has not finished HOLD_MS after it was read is parked, whether it is queued or in flight,
+ * and the position moves on.
  */
 import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
@@ -34,9 +33,7 @@ export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 
   /** False once the lease may have run out: nothing may be started then. */
   mayStart(): boolean;
   onAttempt(attempt: Attempt): void;
-  /** By how many seconds a tick was late. */
   onLate(seconds: number): void;
-  /** The webhook is to be disabled, for this reason. */
   onDisable(webhook: Webhook, reason: string): void;
   onError(error: Error): void;
 }
@@ -101,7 +98,6 @@ export class Dispatcher {
     }
   }
 
-  /** Those that have something in memory or in the table. */
   get tenants(): Set<string> {
     return this.#queues.tenants;
   }
@@ -120,13 +116,17 @@ export class Dispatcher {
   /** The recorder has committed these; `heads` are the rows with ordering 'row' that they touched. */
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     for (const entry of entries) {
-      const { attempt, delivery } = entry;
       entry.settle();
       this.#parking.committed(entry);
-      if (attempt && attempt.outcome.status !== 'skipped') this.#flights.committed(delivery.change.lane);
+      this.#flights.recorded(entry);
     }
     this.#queues.committed(entries, heads);
     this.#pump();
+  }
+
+  /** They will be recorded apart from all others, whose slots theirs must not take meanwhile. */
+  setApart(entries: readonly Entry[]): void {
+    for (const entry of entries) this.#flights.recorded(entry);
   }
 
   stop(): void {

@@ -10,7 +10,7 @@
  */
 import { withoutEcho } from './echo.ts';
 import { withinHeap } from './heap.ts';
-import type { Delivery, Outcome, Request, Webhook } from './model.ts';
+import type { Delivery, Entry, Outcome, Request, Webhook } from './model.ts';
 import { type Prepared, prepare } from './prepare.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import type { TenantLimits } from './tenant-limits.ts';
@@ -125,9 +125,11 @@ export class Flights {
     }
   }
 
-  /** The log row of a delivery of this lane has committed. */
-  committed(lane: number): void {
-    this.#countSlots(lane, -1);
+  /** Its log row has committed, or will be written apart from all others: its slot is free. */
+  recorded({ attempt, delivery }: Entry): void {
+    if (!attempt || attempt.isSlotFree || attempt.outcome.status === 'skipped') return;
+    attempt.isSlotFree = true;
+    this.#countSlots(delivery.change.lane, -1);
   }
 
   /** Lanes with an attempt that has been under way for long. */

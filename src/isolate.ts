@@ -6,8 +6,10 @@
 
 /** A value or a constraint: it fails again, whenever it is tried. */
 const OF_A_VALUE = /^2[23]/;
-/** A damaged row, or a limit of the server: a value's fault if it comes twice. */
-const OF_A_VALUE_IF_TWICE = /^(XX|54)/;
+/** A damaged row, a limit of the server, a time without an end: a value's fault if it comes twice. */
+const OF_A_VALUE_IF_TWICE = /^(0A|XX|54)/;
+/** Of class 0A too: the table has changed under a prepared statement, which a new connection mends. */
+const OF_A_STATEMENT = 'RevalidateCachedQuery';
 
 function codeOf(error: unknown): string {
   return (error as { code?: string }).code ?? '';
@@ -27,7 +29,11 @@ export function isRefusal(error: unknown): boolean {
 
 /** It may fail for what is in it: isolate() finds out. */
 export function mayBeOfValue(error: unknown): boolean {
-  return isOfValue(error) || OF_A_VALUE_IF_TWICE.test(codeOf(error));
+  return isOfValue(error) || isOfValueIfTwice(error);
+}
+
+function isOfValueIfTwice(error: unknown): boolean {
+  return OF_A_VALUE_IF_TWICE.test(codeOf(error)) && (error as { routine?: string }).routine !== OF_A_STATEMENT;
 }
 
 /**
@@ -57,7 +63,7 @@ async function twice<R>(work: () => Promise<R>): Promise<R> {
   try {
     return await work();
   } catch (error) {
-    if (!OF_A_VALUE_IF_TWICE.test(codeOf(error))) throw error;
+    if (!isOfValueIfTwice(error)) throw error;
     return work();
   }
 }

@@ -103,7 +103,7 @@ function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: 
 /** The webhooks of these lanes that fail. */
 export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promise<Map<string, Health>> {
   const { rows } = await pool.query(
-    `select webhook_id, lane, failures, openings, (extract(epoch from failing_since) * 1000)::float8 as "failingSince",
+    `select webhook_id, lane, failures, openings, (extract(epoch from case when isfinite(failing_since) then failing_since else now() end) * 1000)::float8 as "failingSince",
             (extract(epoch from open_until) * 1000)::float8 as "openUntil"
        from rowhook.webhook_health where lane = any ($1::smallint[])`,
     [lanes],

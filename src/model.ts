@@ -177,6 +177,8 @@ export interface Attempt {
   requestHeaders: Record<string, string>;
   /** Milliseconds until the next attempt; null when there is none. */
   retryInMs: number | null;
+  /** Its slot is another's again (flights.ts). */
+  isSlotFree?: boolean;
 }
 
 /** One attempt as it goes to DELIVER. */

@@ -41,7 +41,7 @@ const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string, texts:
                source_id, attempt, lane, ordinal, truncated, test, replayed, replayed and last_code is null as unfiltered,
                event_id, payload_format, batch_id, has_payload, ${texts}
                case when not attempted and next_attempt_at > clock_timestamp() + interval '1 minute' then 0
-                    else (extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::float8 end as due_in_ms
+                    else ((extract(epoch from next_attempt_at) - extract(epoch from clock_timestamp())) * 1000)::float8 end as due_in_ms
           ${WAITING(replayed)}
          limit 1 + case when ${limit} = 0 then 0 else greatest(${limit}, (
            select count(*) from rowhook.webhook_deliveries b

@@ -12,6 +12,7 @@ import type { Sessions } from './db.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
+import { mayBeOfValue } from './isolate.ts';
 import type { Lane } from './lanes.ts';
 import { type Lease, within } from './lease.ts';
 import { readHealth } from './leftovers.ts';
@@ -66,9 +67,12 @@ export class Pipeline {
       onCommitted: (entries, heads) => this.dispatcher.committed(entries, heads),
       positions: () => this.windows.done,
       isIdle: () => this.dispatcher.pending.count === 0,
-      onRefused: (error, webhook) => {
+      onRefused: (error, alone) => {
+        const webhook = alone?.[0]?.delivery.webhookId;
         log.error({ err: error, webhook }, 'the database refuses to record: it is tried again');
-        if (webhook !== undefined) this.breakers.block(webhook, true);
+        if (webhook === undefined) return;
+        this.breakers.block(webhook, true);
+        this.dispatcher.setApart(alone ?? []);
       },
       onRecorded: (webhook) => this.breakers.block(webhook, false),
       onError: fail,
@@ -140,6 +144,15 @@ export class Pipeline {
   async #disable(webhook: Webhook, reason: string): Promise<void> {
     const { log, pool } = this.#options;
     log.warn({ tenant: webhook.tenantId, webhook: webhook.id, reason }, 'webhook disabled');
-    await pool.query('select rowhook._disable_webhook($1, $2)', [webhook.id, reason]);
+    try {
+      await pool.query('select rowhook._disable_webhook($1, $2)', [webhook.id, reason]);
+    } catch (error) {
+      // its row breaks a constraint that it got past once: its breaker stays open, and everybody else goes on
+      if (!mayBeOfValue(error)) throw error;
+      log.error(
+        { err: error, tenant: webhook.tenantId, webhook: webhook.id },
+        'a webhook cannot be disabled: mend its row',
+      );
+    }
   }
 }

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { Charset } from './charset.ts';
-import { isolate, isRefusal, mayBeOfValue, reasonOf } from './isolate.ts';
+import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from './isolate.ts';
 import type { Entry, Position, RowHead } from './model.ts';
 import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './record-batches.ts';
 import { FENCE, type Fence, recordDeliveries, recordHealth, recordLogs, recordPositions } from './record-rows.ts';
@@ -45,8 +45,8 @@ export interface RecorderOptions {
   positions(): ReadonlyMap<number, Position>;
   /** Nothing waits to be delivered or recorded. */
   isIdle(): boolean;
-  /** A batch was refused, or what is of this webhook alone, and is tried again. */
-  onRefused?(error: Error, webhookId?: string): void;
+  /** A batch was refused, or these alone, of one webhook; they are tried again. */
+  onRefused?(error: Error, alone?: readonly Entry[]): void;
   /** All that was refused of this webhook alone has been recorded. */
   onRecorded?(webhookId: string): void;
   onError(error: Error): void;
@@ -181,7 +181,7 @@ export class Recorder {
   /** Not even the bare facts can be written: they are tried again, and meanwhile nothing more is sent to that webhook. */
   #keep(group: readonly Entry[], error: Error): [] {
     this.#refused.keep(group);
-    this.#options.onRefused?.(error, group[0]?.delivery.webhookId);
+    this.#options.onRefused?.(error, group);
     return [];
   }
 
@@ -240,7 +240,7 @@ export class Recorder {
       return heads;
     } catch (error) {
       // the connection may be the problem: it is not used again then
-      client.release(!isRefusal(error) || !(await client.query('rollback').catch(() => false)));
+      client.release(!isOfValue(error) || !(await client.query('rollback').catch(() => false)));
       throw error;
     }
   }
