@@ -52,7 +52,7 @@ export interface Webhook {
   isActive: boolean;
   /** Disabled by rowhook: what it wants is logged as skipped. Null: it is not. */
   disabledReason: string | null;
-  /** Its row holds what cannot be used, and why: nothing is sent, what it wants is logged as skipped. Null: nothing is wrong. */
+  /** Why its row cannot be used: what it wants is logged as skipped. Null: it can. */
   unusable: string | null;
   settings: WebhookSettings;
 }
@@ -61,8 +61,7 @@ export interface Webhook {
 export interface WebhookSettings {
   httpMethod: 'POST' | 'PUT' | 'PATCH';
   eventTypes: readonly string[];
-  /** JSON text of the filter, null sends everything. */
-  filter: string | null;
+  filter: string | null; // JSON text; null sends everything
   headers: Readonly<Record<string, string>>;
   authType: 'none' | 'bearer' | 'basic' | 'api_key';
   authConfig: Readonly<Record<string, string>>;
@@ -119,7 +118,7 @@ export interface Delivery {
   parked: boolean;
   /** A replay asked for it: it goes behind what is new. */
   replayed: boolean;
-  /** Its webhook's filter is still to be asked: a replay is made in SQL, which cannot evaluate one. */
+  /** Its webhook's filter is still to be asked, as SQL cannot evaluate one. */
   unfiltered: boolean;
 }
 
@@ -177,7 +176,6 @@ export interface Attempt {
   requestHeaders: Record<string, string>;
   /** Milliseconds until the next attempt; null when there is none. */
   retryInMs: number | null;
-  /** Its slot is another's again (flights.ts). */
   isSlotFree?: boolean;
 }
 
