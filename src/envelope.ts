@@ -9,6 +9,7 @@ import { flatFields } from './flat.ts';
 import { isHarmless, MASK } from './mask.ts';
 import type { Delivery, WebhookSettings } from './model.ts';
 import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
+import { truncatedReason } from './thin.ts';
 import { VERSION } from './version.ts';
 
 export const USER_AGENT = `rowhook/${VERSION}`;
@@ -35,7 +36,9 @@ export function bodyOf(delivery: Delivery): string {
   const { id, eventId, eventType, change, organization, webhookId, webhookName } = delivery;
   const timestamp = new Date(change.occurredAt).toISOString();
   const previous = change.previous === null ? '' : `,"previous":${change.previous}`;
-  const marks = `${truncatedMark(change.truncated)}${change.testWebhookId === null ? '' : ',"test":true'}`;
+  const thin =
+    change.truncated === null ? '' : `,"truncated":true,"truncated_reason":"${truncatedReason(change.truncated)}"`;
+  const marks = `${thin}${change.testWebhookId === null ? '' : ',"test":true'}`;
   const metadata = `{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(webhookName)},"delivery_id":"${id}"}`;
   if (delivery.payloadFormat === 'flat') {
     return `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}","webhook_organization":${organization}${flatFields(
@@ -43,13 +46,6 @@ export function bodyOf(delivery: Delivery): string {
     )}${previous}${marks},"webhook_metadata":${metadata}}`;
   }
   return `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},"data":${change.data ?? 'null'}${previous}${marks},"metadata":${metadata}}`;
-}
-
-/** Why an event is thin: `too_large`, or the SQLSTATE of the error. Its message is for those who run the database. */
-function truncatedMark(reason: string | null): string {
-  if (reason === null) return '';
-  const code = reason === 'too_large' ? reason : `error_${/^[0-9A-Z]{5}(?=:)/.exec(reason)?.[0] ?? 'unknown'}`;
-  return `,"truncated":true,"truncated_reason":"${code}"`;
 }
 
 /** A batch's id: its deliveries decide it, so a retry of the same ones has the same. */

@@ -6,6 +6,7 @@ import type { Dispatcher } from './dispatch.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from './leftovers.ts';
 import { match } from './match.ts';
 import type { Change, TenantConfiguration, Webhook, Window } from './model.ts';
+import type { ThinEvents } from './thin.ts';
 import type { OpenWindows } from './windows.ts';
 
 const NOBODY = { concerned: [], waiting: new Map() };
@@ -16,6 +17,7 @@ export class Intake {
   readonly #dispatcher: Dispatcher;
   readonly #windows: OpenWindows;
   readonly #breakers: Breakers;
+  readonly #thin: ThinEvents;
   /** Newest first. */
   #incarnations: { startsAt: bigint; incarnation: string }[] = [];
   /** Deliveries that an owner before us began: they are not begun again. By lane. */
@@ -27,11 +29,13 @@ export class Intake {
     windows: OpenWindows,
     breakers: Breakers,
     onUnusable: (webhook: Webhook) => void,
+    thin: ThinEvents,
   ) {
     this.#pool = pool;
     this.#dispatcher = dispatcher;
     this.#windows = windows;
     this.#breakers = breakers;
+    this.#thin = thin;
     this.#configurations = new Configurations(pool, onUnusable);
   }
 
@@ -55,6 +59,7 @@ export class Intake {
   }
 
   async take(lanes: readonly number[], { changes, after }: Window): Promise<void> {
+    for (const change of changes) this.#thin.note(change);
     const configurations = await this.#configurationsOf(changes);
     const matched = changes
       .filter(({ eventTypes }) => eventTypes.length > 0)

@@ -56,6 +56,7 @@ export class Metrics {
   readonly #roundTrips: Histogram;
   readonly #lag: Histogram;
   readonly #unrung: Counter;
+  readonly #thin: Counter;
 
   constructor({ labels, maxInFlight, vitals, backlog }: MetricsOptions) {
     this.#labels = labels;
@@ -97,6 +98,13 @@ export class Metrics {
       help: 'Changes that a sleeping daemon found by its safety poll, since no notification told of them: 0, unless notifications get lost.',
       registers,
     });
+    this.#thin = new Counter({
+      name: 'rowhook_thin_changes_total',
+      help: 'Changes that were read with their key columns only, by reason: too_large, or error_ and the SQLSTATE of the error.',
+      labelNames: ['reason'],
+      registers,
+    });
+    for (const reason of ['too_large', 'error_42501']) this.#thin.inc({ reason }, 0);
     const gauge = (name: string, help: string, value: (now: Vitals) => number | undefined) =>
       new Gauge({
         name,
@@ -161,6 +169,10 @@ export class Metrics {
 
   foundUnrung(changes: number): void {
     this.#unrung.inc(changes);
+  }
+
+  foundThin(reason: string): void {
+    this.#thin.inc({ reason });
   }
 
   get contentType(): string {

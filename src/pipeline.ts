@@ -23,6 +23,7 @@ import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
 import { type DueQuery, readDue } from './parked.ts';
 import { Recorder } from './record.ts';
 import { Stream } from './stream.ts';
+import { ThinEvents } from './thin.ts';
 import { OpenWindows } from './windows.ts';
 
 /** For recording what ended just before the deadline. */
@@ -94,9 +95,13 @@ export class Pipeline {
       onError: fail,
     };
     this.dispatcher = new Dispatcher(dispatcherOptions, this.breakers);
-    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, ({ tenantId, id, unusable }) =>
-      log.error({ tenant: tenantId, webhook: id, reason: unusable }, 'a webhook cannot be used: mend its row'),
+    const thin = new ThinEvents(
+      (reason) => metrics.foundThin(reason),
+      (source, error) => log.warn({ source, error }, 'rows cannot be printed, so events are thin: run rowhook doctor'),
     );
+    const onUnusable = ({ tenantId, id, unusable }: Webhook) =>
+      log.error({ tenant: tenantId, webhook: id, reason: unusable }, 'a webhook cannot be used: mend its row');
+    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, onUnusable, thin);
     this.stream = new Stream(reader, {
       lent: options.sessions === 'lent',
       hears: options.hears,

@@ -3,6 +3,9 @@
 
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { printing } from '../src/doctor/printing.ts';
+import type { Examination } from '../src/doctor/remark.ts';
+import { ThinEvents } from '../src/thin.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { lines, takeChanges } from './support/outbox.ts';
 
@@ -72,6 +75,59 @@ test('a cast to json that rowhook_owner may not run makes the event thin, and a 
   await database.query(
     'revoke usage on schema extensions from rowhook_owner; revoke select on extensions.systems from rowhook_owner',
   );
+});
+
+test('the doctor names the columns and what to grant, and its statement mends it', async () => {
+  await database.query(
+    'revoke all on schema extensions from public; revoke all on function extensions.sort_to_json from public',
+  );
+  await database.query('drop domain if exists sort_domain; create domain sort_domain as extensions.sort');
+  await database.query(`create table t (id int primary key, tenant_id text default 'acme', s sort_domain[]); ${watch}`);
+  await database.query("insert into t (id, s) values (1, '{point}')");
+  const client = new pg.Client(database.daemonUrl);
+  await client.connect();
+  try {
+    const remarks = async () =>
+      (await printing({ client } as unknown as Examination)) as { what: string; mend?: string }[];
+    const [cast, thin] = await remarks();
+    expect(cast).toMatchObject({
+      what: 'public.t (s) is printed by extensions.sort_to_json(extensions.sort), which rowhook_owner may not run',
+      mend: 'grant usage on schema extensions to rowhook_owner; grant execute on function extensions.sort_to_json(extensions.sort) to rowhook_owner;',
+    });
+    expect(thin?.what).toMatch(/^rows of public.t could not be printed: 42501: permission denied for /);
+    await takeChanges(database);
+    await database.query(cast?.mend as string);
+    await database.query("insert into t (id, s) values (2, '{point}')");
+    expect(await told()).toEqual(['t.created {"id":2,"tenant_id":"acme","s":[{"type" : "point"}]}']);
+    expect((await remarks()).map(({ mend }) => mend)).toEqual([undefined]);
+  } finally {
+    await client.end();
+    await database.query(
+      'revoke usage on schema extensions from rowhook_owner; grant execute on function extensions.sort_to_json to public',
+    );
+  }
+});
+
+test('thin events are counted by reason, and logged once an hour for each table and reason', () => {
+  const counted: string[] = [];
+  const logged: unknown[] = [];
+  let now = 0;
+  const thin = new ThinEvents(
+    (reason) => counted.push(reason),
+    (...line) => logged.push(line),
+    () => now,
+  );
+  const refused = { sourceId: 3, truncated: '42501: permission denied for schema extensions' };
+  for (const change of [{ sourceId: 3, truncated: null }, { sourceId: 3, truncated: 'too_large' }, refused, refused]) {
+    thin.note(change);
+  }
+  now = 3_600_000;
+  thin.note(refused);
+  expect(counted).toEqual(['too_large', 'error_42501', 'error_42501', 'error_42501']);
+  expect(logged).toEqual([
+    [3, refused.truncated],
+    [3, refused.truncated],
+  ]);
 });
 
 describe('one row that cannot be printed leaves the others of its statement whole', () => {

@@ -123,6 +123,7 @@ describe('a healthy installation has no findings', () => {
           'prepared transactions',
           'privileges',
           'triggers',
+          'printing',
           'muted',
           'daemons',
           'webhooks',

@@ -16,7 +16,9 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  await database.query('select rowhook.unwatch(relation) from rowhook.webhook_sources; drop table if exists t cascade');
+  await database.query(
+    'select rowhook.unwatch(relation) from rowhook.webhook_sources where parent_id is null; drop table if exists t cascade',
+  );
   await database.query('create table t (id int primary key, tenant_id text, v text, updated_at int)');
 });
 

@@ -1759,6 +1759,63 @@ $$;
 comment on function rowhook._note_prefix(rowhook.webhook_sources, boolean) is
   'A notice when the event types of a source are those of another one too, or its prefix lost letters of the table''s name.';
 
+-- The casts to json that somebody made and that print columns of a table, also inside of arrays, domains and composite types, and
+-- what is to be granted before rowhook_owner may run them; null when nothing is.
+create function rowhook._json_casts(p_relation oid)
+returns table (columns text, cast_function text, grants text)
+language sql
+stable
+begin atomic
+  with recursive parts (attname, type) as (
+    select attname, atttypid from pg_attribute where attrelid = p_relation and attnum > 0 and not attisdropped
+    union
+    select p.attname, u.type
+      from parts p
+      join pg_type t on t.oid = p.type
+     cross join lateral (
+       select t.typbasetype where t.typtype = 'd'
+       union all
+       select t.typelem where t.typelem <> 0
+       union all
+       select a.atttypid from pg_attribute a where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+     ) as u (type)
+  )
+  select string_agg(distinct quote_ident(p.attname), ', '), f.oid::regprocedure::text,
+         nullif(concat_ws(' ',
+           case when not has_schema_privilege('rowhook_owner', n.oid, 'usage') then format('grant usage on schema %I to rowhook_owner;', n.nspname) end,
+           case when not has_function_privilege('rowhook_owner', f.oid, 'execute') then format('grant execute on function %s to rowhook_owner;', f.oid::regprocedure) end), '')
+    from parts p
+    join pg_cast c on c.castsource = p.type and c.casttarget = 'json'::regtype and c.castmethod = 'f'
+    join pg_proc f on f.oid = c.castfunc
+    join pg_namespace n on n.oid = f.pronamespace
+   where p.type >= 16384
+   group by f.oid, n.oid, n.nspname;
+end;
+
+comment on function rowhook._json_casts(oid) is
+  'The casts to json that somebody made and that print columns of a table, and what is to be granted for them to rowhook_owner.';
+
+-- Names what rowhook_owner may not run, as soon as the table is watched.
+create function rowhook._note_casts(p_source rowhook.webhook_sources)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cast record;
+begin
+  for v_cast in select c.* from rowhook._json_casts(p_source.relation) as c where c.grants is not null order by 2 loop
+    raise warning using
+      message = format('watch: rowhook_owner may not run %s, which prints %s of %s: events of such rows hold their key columns only',
+                       v_cast.cast_function, v_cast.columns, p_source.relation),
+      hint = v_cast.grants;
+  end loop;
+end
+$$;
+
+comment on function rowhook._note_casts(rowhook.webhook_sources) is 'Warns of casts to json that rowhook_owner may not run.';
+
 -- Watches a table: its inserts, updates and deletes become events from the next statement on. Calling it again changes
 -- the settings of the source. Run it as the table's owner, being a member of rowhook_owner.
 --   prefix          first part of the event names; default: the table's name
@@ -1828,6 +1885,7 @@ begin
   perform rowhook._attach(v_source.id);
   perform rowhook._watch_children(v_source, false);
   perform rowhook._note_prefix(v_source, watch.prefix is null);
+  perform rowhook._note_casts(v_source);
   return v_source;
 end
 $$;
@@ -2178,7 +2236,8 @@ grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), r
                           rowhook._near_names(text, name[]), rowhook._edit_distance(text, text), rowhook._grant_statement(name),
                           rowhook._grown(rowhook.webhook_sources, text, jsonb), rowhook._counts_of(regclass), rowhook._default_prefix(oid), rowhook._renamed_statement(rowhook.webhook_sources), rowhook._patterns(text[]),
                           rowhook._tenant_may_be_null(rowhook.webhook_sources), rowhook._shares_events(rowhook.webhook_sources),
-                          rowhook._free_prefix(rowhook.webhook_sources), rowhook._note_prefix(rowhook.webhook_sources, boolean)
+                          rowhook._free_prefix(rowhook.webhook_sources), rowhook._note_prefix(rowhook.webhook_sources, boolean),
+                          rowhook._json_casts(oid), rowhook._note_casts(rowhook.webhook_sources)
    to rowhook_daemon;
 grant execute on function rowhook._source_event_types(rowhook.webhook_sources), rowhook._edit_distance(text, text) to rowhook_app, rowhook_daemon;
 

@@ -6,6 +6,7 @@ import { daemons } from './daemons.ts';
 import { events } from './events.ts';
 import { logDays } from './log-days.ts';
 import { muted } from './muted.ts';
+import { printing } from './printing.ts';
 import { privileges } from './privileges.ts';
 import type { Check, Examination, Remark } from './remark.ts';
 import { ring } from './ring.ts';
@@ -26,6 +27,7 @@ const OF_THE_SERVER: Readonly<Record<string, Check>> = {
 /** These read rowhook's own tables. */
 const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   triggers,
+  printing,
   muted,
   daemons,
   webhooks,

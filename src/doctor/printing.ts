@@ -1,0 +1,59 @@
+/** Columns whose values are printed by a cast to json that somebody made, and whether rowhook_owner may run it. */
+import { printable } from '../table.ts';
+import { type Examination, fine, type Remark } from './remark.ts';
+
+interface Cast {
+  relation: string;
+  columns: string;
+  function: string;
+  /** What mends it; null: rowhook_owner may run it. */
+  grants: string | null;
+}
+
+interface Thin {
+  relation: string;
+  reason: string;
+  events: number;
+}
+
+/** Outbox rows that are looked at, the newest first: enough for some minutes, read by id in milliseconds. */
+const NEWEST_ROWS = 5_000;
+
+export async function printing({ client }: Examination): Promise<Remark[]> {
+  const casts = await client.query<Cast>(
+    `select rowhook._qualified(s.relation) as relation, c.columns, c.cast_function as function, c.grants
+       from rowhook.webhook_sources s
+      cross join lateral rowhook._json_casts(s.relation) as c
+      order by 1, 3`,
+  );
+  const thin = await client.query<Thin>(
+    `select rowhook._qualified(s.relation) as relation, o.truncated as reason, count(*)::int as events
+       from (select source_id, truncated from rowhook.webhook_outbox order by id desc limit ${NEWEST_ROWS}) as o
+       join rowhook.webhook_sources s on s.id = o.source_id
+      where o.truncated <> 'too_large'
+      group by s.relation, o.truncated
+      order by 1, 2 limit 20`,
+  );
+  const remarks = [...casts.rows.map(castRemark), ...thin.rows.map(thinRemark)];
+  return remarks.length > 0 ? remarks : [fine('the rows of all watched tables can be printed')];
+}
+
+function castRemark({ relation, columns, function: name, grants }: Cast): Remark {
+  const printed = printable(`${relation} (${columns}) is printed by ${name}`);
+  if (grants === null) return fine(`${printed}, which rowhook_owner may run`);
+  return {
+    kind: 'warning',
+    what: `${printed}, which rowhook_owner may not run`,
+    why: 'The events of rows that hold such a value are thin: their key columns only.',
+    mend: printable(grants),
+  };
+}
+
+function thinRemark({ relation, reason, events }: Thin): Remark {
+  return {
+    kind: 'warning',
+    what: printable(`rows of ${relation} could not be printed: ${reason}`),
+    why: `Of the last ${NEWEST_ROWS} changes, ${events} are thin events for this reason: their key columns only.`,
+    mend: "let rowhook_owner do what the error says, or mend the type's cast to json or the expression of the column",
+  };
+}
