@@ -1527,6 +1527,11 @@ begin
       message = format('watch: tenant_id %L is refused', left(p_source.tenant_id, 40)),
       hint = 'It is 1 to 512 bytes long.';
   end if;
+  if exists (select from pg_attribute a where a.attrelid = p_source.relation and a.attname = p_source.tenant_column and a.attgenerated = 'v') then
+    raise feature_not_supported using
+      message = format('watch: column %I of %s is a virtual generated column, which no trigger can read, so the tenant is unknown', p_source.tenant_column, p_source.relation),
+      hint = 'Make the column a stored one, or name the column that it is computed from with tenant_column.';
+  end if;
   -- updated_at is ignored by default, also where there is none
   select string_agg(quote_ident(c), ', ' order by c) into v_value
     from (select p_source.tenant_column::text union select jsonb_object_keys(p_source.derived) union select unnest(array_remove(p_source.ignore_columns, 'updated_at'))) as u (c)
