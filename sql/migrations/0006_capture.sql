@@ -288,6 +288,7 @@ returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 begin
   return (
@@ -551,6 +552,7 @@ returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_foreign   name[]  := rowhook._foreign_columns(p_source.relation);
@@ -642,6 +644,7 @@ returns text[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_thin    boolean := p_problem is not null;
@@ -1806,6 +1809,7 @@ returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 as $$
 declare
   v_cast record;
