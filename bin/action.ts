@@ -2,8 +2,8 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { type AnySetting, readSettings, SETTINGS, type Settings } from '../src/config.ts';
-import { UserError } from '../src/errors.ts';
-import { type Out, terminal } from '../src/table.ts';
+import { type Out, terminal } from '../src/shared/terminal.ts';
+import { UserError } from '../src/shared/user-error.ts';
 
 export const EXIT_CODES = 'Exit codes: 0 done, 1 failed, 2 wrong usage.';
 

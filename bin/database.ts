@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { AdoptOptions } from '../src/commands/adopt.ts';
 import type { WatchOptions } from '../src/commands/watch.ts';
 import { readSettings } from '../src/config.ts';
-import { UserError } from '../src/errors.ts';
+import { UserError } from '../src/shared/user-error.ts';
 import { environment, oneOf, wholeNumber } from '../src/values.ts';
 import { collect, commaList, help, onDatabase, out, parsed, settingFlags } from './action.ts';
 

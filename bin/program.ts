@@ -1,7 +1,7 @@
 /** The commands, and what their errors look like and exit with. */
 import { Command, CommanderError } from 'commander';
-import { UserError } from '../src/errors.ts';
-import { VERSION } from '../src/version.ts';
+import { UserError } from '../src/shared/user-error.ts';
+import { VERSION } from '../src/shared/version.ts';
 import { EXIT_CODES } from './action.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addDatabaseCommands } from './database.ts';

@@ -29,7 +29,7 @@ function addListen(program: Command): void {
     .action(async (flags: Omit<ListenOptions, 'secret'> & { secret?: string[] }) => {
       const [{ listen }, { untilAskedToStop }] = await Promise.all([
         import('../src/commands/listen.ts'),
-        import('../src/signals.ts'),
+        import('../src/shared/signals.ts'),
       ]);
       const asked = untilAskedToStop(() => process.exit(1));
       const server = await listen({ secret: [], ...flags }, out);

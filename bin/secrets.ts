@@ -4,7 +4,7 @@
  */
 import { open } from 'node:fs/promises';
 import type { Command, Option } from 'commander';
-import { UserError } from '../src/errors.ts';
+import { UserError } from '../src/shared/user-error.ts';
 import { collect } from './action.ts';
 
 export const SECRETS_NOTE =

@@ -5,9 +5,9 @@
  * silently leave a default in force, so unknown `ROWHOOK_*` keys are errors, and all problems are reported at once.
  */
 
-import { UserError } from './errors.ts';
 import type { MetricsLabels } from './metrics.ts';
-import { nearest } from './near.ts';
+import { nearest } from './shared/spelling.ts';
+import { UserError } from './shared/user-error.ts';
 import {
   boolean,
   cidrs,

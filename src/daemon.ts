@@ -5,7 +5,6 @@ import type { Settings } from './config.ts';
 import { displayDatabase } from './connection/target.ts';
 import { explainAfterwards, sessionsOf, withClient } from './db.ts';
 import { environmentProblem } from './environment.ts';
-import { UserError } from './errors.ts';
 import { createLogger, type Logger } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';
@@ -13,6 +12,7 @@ import { proxyNotice } from './proxy.ts';
 import { ReadOnlyDatabase, readOnlySetting } from './read-only.ts';
 import { serve } from './serve.ts';
 import { Session, STARTING } from './session.ts';
+import { UserError } from './shared/user-error.ts';
 import { startTracing } from './tracing.ts';
 
 /** Pause before the next session; doubled while sessions end at once. */

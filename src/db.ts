@@ -9,9 +9,9 @@ import { requireBinding } from './connection/binding.ts';
 import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem, targetOf } from './connection/reach.ts';
 import { firstServer } from './connection/target.ts';
 import { explainByLooking, isReadOnly } from './diagnose.ts';
-import { explainDatabaseError } from './errors.ts';
 import { forOneTransaction, type Purpose, setInherited } from './inherited.ts';
 import { makeLent } from './lent.ts';
+import { explainDatabaseError } from './shared/user-error.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 

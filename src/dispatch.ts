@@ -7,7 +7,6 @@
 import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
 import { type FlightOptions, Flights, type Landing } from './flights.ts';
-import { everyMs } from './lateness.ts';
 import type { Waiting } from './leftovers.ts';
 import type { Matched } from './match.ts';
 import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
@@ -16,6 +15,7 @@ import { Pending } from './pending.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { Queues } from './queues.ts';
 import { ReadBack, type ReadBackOptions } from './readback.ts';
+import { everyMs } from './shared/timers.ts';
 import { SpareTime } from './spare-time.ts';
 import { Standstill } from './standstill.ts';
 import { TenantLimits } from './tenant-limits.ts';

@@ -8,9 +8,9 @@ import { hash } from 'node:crypto';
 import { flatFields } from './flat.ts';
 import { isHarmless, MASK } from './mask.ts';
 import type { Delivery, WebhookSettings } from './model.ts';
+import { VERSION } from './shared/version.ts';
 import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
 import { truncatedReason } from './thin.ts';
-import { VERSION } from './version.ts';
 
 export const USER_AGENT = `rowhook/${VERSION}`;
 

@@ -2,9 +2,10 @@
  * From a filter's JSON to checks: its grammar, its bounds, and for each condition the sentence that is said when it does not
  * hold. Problems are thrown where they are found, with the way there.
  */
-import { Decimal } from './decimal.ts';
+
 import { operators } from './filter-operators.ts';
-import { nothingWanted, type Scalar, type Value, type Wanted } from './json-values.ts';
+import { Decimal } from './shared/decimal.ts';
+import { nothingWanted, type Scalar, type Value, type Wanted } from './shared/json-values.ts';
 
 const charactersMax = 16_384;
 const conditionsMax = 100;

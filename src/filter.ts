@@ -16,9 +16,10 @@
  * No code and no patterns, and a bound on everything, because tenants write filters and the daemon runs them. The same rules
  * stand in sql/migrations/0002_filters.sql, with the same sentences; test/filters.corpus.ts keeps the two together.
  */
-import { Decimal } from './decimal.ts';
+
 import { Conditions, FilterProblem, type Slots, UNKNOWN } from './filter-conditions.ts';
-import { readValues } from './json-values.ts';
+import { Decimal } from './shared/decimal.ts';
+import { readValues } from './shared/json-values.ts';
 
 /** `because` names the condition that does not hold, or that is unknown, never a value of the row. */
 export type Match = { matched: true } | { matched: false; because: string } | { matched: 'unknown'; because: string };

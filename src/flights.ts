@@ -9,10 +9,10 @@
  * Attempts that have ended and wait for their log row are no part of the shares: with them, a drain stood still for a commit.
  */
 import { withoutEcho } from './echo.ts';
-import { withinHeap } from './heap.ts';
 import type { Delivery, Entry, Outcome, Request, Webhook } from './model.ts';
 import { type Prepared, prepare } from './prepare.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
+import { withinHeap } from './shared/memory.ts';
 import type { TenantLimits } from './tenant-limits.ts';
 
 /** Bytes of bodies under way above which nothing more starts; the one that crosses it still does. */

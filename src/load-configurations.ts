@@ -4,8 +4,8 @@
  */
 import type pg from 'pg';
 import { organization } from './envelope.ts';
-import { isOfValue, isolate, reasonOf } from './isolate.ts';
 import type { TenantConfiguration, Webhook, WebhookSettings } from './model.ts';
+import { isOfValue, isolate, reasonOf } from './shared/isolate.ts';
 import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from './webhook-settings.ts';
 
 type Tenant = Pick<TenantConfiguration, 'tenantId' | 'organization' | 'limits'>;

@@ -17,7 +17,7 @@ const LAG_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
 /**
  * prom-client measures the loop's lag by a timer that wakes an idle process 10 times a second or more, a third of what it costs asleep.
- * We measure it by timers that run anyway (lateness.ts), and mostly while there is work.
+ * We measure it by timers that run anyway (shared/timers.ts), and mostly while there is work.
  */
 const OF_NO_USE = ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map(
   (figure) => `nodejs_eventloop_lag${figure}_seconds`,

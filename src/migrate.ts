@@ -9,7 +9,7 @@
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { loadMigrationFiles, migrate as runMigrations } from 'postgres-migrations';
-import { UserError } from './errors.ts';
+import { UserError } from './shared/user-error.ts';
 
 export interface MigrateReport {
   /** File names, in order. */

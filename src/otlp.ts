@@ -19,8 +19,8 @@ import {
 } from '@opentelemetry/sdk-trace';
 import type { Logger } from './log.ts';
 import type { Outcome, Request } from './model.ts';
+import { VERSION } from './shared/version.ts';
 import type { Tracing } from './tracing.ts';
-import { VERSION } from './version.ts';
 
 /** Spans that wait for their export; above that they are dropped, as deliveries go first. */
 const QUEUE_MAX = 8_192;

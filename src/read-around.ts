@@ -4,10 +4,10 @@
  * becomes a change that says so, and is logged as skipped for whom it was for.
  */
 import type pg from 'pg';
-import { isolate, readColumns } from './isolate.ts';
 import type { Change, Position, Window } from './model.ts';
 import { asReader, findFirstPage, type RawRow, readWindow, toChange } from './read.ts';
 import { AS_SENT, OF_WINDOW, PAYLOAD_BYTES_MAX, RAW, READ_MS_MAX } from './read-statements.ts';
+import { isolate, readColumns } from './shared/isolate.ts';
 
 /** Rows of one page. */
 const PAGE_ROWS = 100;

@@ -10,7 +10,6 @@ import type { Settings } from './config.ts';
 import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { RENEW_MS } from './lanes.ts';
-import { everyMs } from './lateness.ts';
 import { Lease, within } from './lease.ts';
 import { type Bell, listen, type Ring } from './listen.ts';
 import type { Logger } from './log.ts';
@@ -20,6 +19,7 @@ import type { Outcome, Request } from './model.ts';
 import { Pipeline } from './pipeline.ts';
 import { READER_SETTINGS } from './read.ts';
 import { timeRoundTrips } from './round-trips.ts';
+import { everyMs } from './shared/timers.ts';
 import type { Tracing } from './tracing.ts';
 
 /** How long attempts in flight may go on after a stop. */

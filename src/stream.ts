@@ -8,12 +8,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
 import { type Group, isBetween, merge } from './groups.ts';
-import { withinHeap } from './heap.ts';
 import { groupByPosition, type Lane } from './lanes.ts';
 import type { Position, Window } from './model.ts';
 import { type Pulse, readPulse } from './read.ts';
 import { type Reading, readAnyWindow } from './read-around.ts';
 import { READ_MS_MAX } from './read-statements.ts';
+import { withinHeap } from './shared/memory.ts';
 
 /** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
 const READ_AHEAD_MAX = 1_000;

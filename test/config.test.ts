@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { readSettings, SETTINGS } from '../src/config.ts';
 import { displayDatabase } from '../src/connection/target.ts';
-import { UserError } from '../src/errors.ts';
+import { UserError } from '../src/shared/user-error.ts';
 
 const DATABASE_URL = 'postgres://app:hunter2@localhost:5432/app';
 

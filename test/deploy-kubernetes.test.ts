@@ -8,8 +8,8 @@ import ipaddr from 'ipaddr.js';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { DRAIN_MS } from '../src/session.ts';
+import { VERSION } from '../src/shared/version.ts';
 import { specialRanges } from '../src/special-ranges.ts';
-import { VERSION } from '../src/version.ts';
 import { at, type Manifest, manifestsOf, schemaProblems } from './support/manifests.ts';
 import { hasTool, runTool } from './support/tool.ts';
 

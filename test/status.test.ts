@@ -1,8 +1,8 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { ageText } from '../src/age.ts';
 import { ranges } from '../src/commands/status.ts';
 import { readLag } from '../src/lag.ts';
+import { ageText } from '../src/shared/text.ts';
 import { rowhook, startRowhook } from './support/cli.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Out, printable, printableLines, printPairs, printTable, progressLine } from '../src/table.ts';
+import { type Out, printable, printableLines, printPairs, printTable, progressLine } from '../src/shared/terminal.ts';
 
 function paper(columns: number | undefined): { out: Out; lines: string[] } {
   const lines: string[] = [];

@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import { UserError } from '../errors.ts';
-import type { Out } from '../table.ts';
+import type { Out } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 
 export interface AdoptOptions {
   environment: string;

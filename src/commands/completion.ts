@@ -3,7 +3,7 @@
  * completion` writes them anew after an update. Each walks the words before the cursor down the tree and offers what
  * stands at that place.
  */
-import { quoted } from './shell.ts';
+import { quoted } from '../shared/shell-quote.ts';
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { type Out, printTable } from '../table.ts';
+import { type Out, printTable } from '../shared/terminal.ts';
 
 export interface DeliveriesOptions {
   webhook?: string;

@@ -10,8 +10,8 @@ import type { Arrival } from '../demo/receiver.ts';
 import { REFUSED_ONCE, SCRIPT, type Step, TENANT, TRY_SQL } from '../demo/script.ts';
 import { printArrival } from '../demo/show.ts';
 import { type Stage, setStage } from '../demo/stage.ts';
-import { untilAskedToStop } from '../signals.ts';
-import { type Out, printTable } from '../table.ts';
+import { untilAskedToStop } from '../shared/signals.ts';
+import { type Out, printTable } from '../shared/terminal.ts';
 
 export interface DemoOptions {
   once: boolean;

@@ -2,7 +2,7 @@ import type { Settings } from '../config.ts';
 import { withClient } from '../db.ts';
 import { type CheckedRemark, examine } from '../doctor/checks.ts';
 import { LIMITS } from '../doctor/remark.ts';
-import type { Out, Style } from '../table.ts';
+import type { Out, Style } from '../shared/terminal.ts';
 
 const MARKS: Readonly<Record<CheckedRemark['kind'], readonly [mark: string, style: Style]>> = {
   error: ['✗', 'red'],

@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import { UserError } from '../errors.ts';
 import { wants } from '../match.ts';
+import { UserError } from '../shared/user-error.ts';
 
 /** Names that one sentence can hold. */
 const NAMED_MAX = 30;

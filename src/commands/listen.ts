@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Bounds, boundedServer } from '../bounded-server.ts';
-import { UserError } from '../errors.ts';
 import { indentJson } from '../indent.ts';
+import { type Bounds, boundedServer } from '../shared/bounded-server.ts';
+import { type Out, printable, printableLines } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 import { type SigningKey, signingKey, type Verdict, verify } from '../sign.ts';
-import { type Out, printable, printableLines } from '../table.ts';
 
 export interface ListenOptions {
   host: string;

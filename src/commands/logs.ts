@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { type Out, printable } from '../table.ts';
+import { type Out, printable } from '../shared/terminal.ts';
 
 export interface LogFilter {
   webhook?: string;

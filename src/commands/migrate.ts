@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { migrate as applyMigrations } from '../migrate.ts';
-import type { Out } from '../table.ts';
+import type { Out } from '../shared/terminal.ts';
 
 export async function migrate(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
   const { applied, version } = await applyMigrations(client, (line) => options.json || out.print(line));

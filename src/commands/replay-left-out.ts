@@ -1,6 +1,6 @@
 /** What a replay leaves out, why, and the command that is right for it. */
 import type pg from 'pg';
-import type { Out } from '../table.ts';
+import type { Out } from '../shared/terminal.ts';
 
 export interface Range {
   since: string;

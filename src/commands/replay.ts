@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { ageText } from '../age.ts';
-import { UserError } from '../errors.ts';
-import { type Out, progressLine } from '../table.ts';
+import { type Out, progressLine } from '../shared/terminal.ts';
+import { ageText } from '../shared/text.ts';
+import { UserError } from '../shared/user-error.ts';
 import { printNothing, printWaiting, readLeftOut } from './replay-left-out.ts';
 import { daemonRuns, theOne } from './webhook-row.ts';
 

@@ -1,9 +1,9 @@
 import type { Settings } from '../config.ts';
 import { startDaemon } from '../daemon.ts';
-import { explainDatabaseError } from '../errors.ts';
 import { createLogger } from '../log.ts';
 import { tellSystemd } from '../notify.ts';
-import { untilAskedToStop } from '../signals.ts';
+import { untilAskedToStop } from '../shared/signals.ts';
+import { explainDatabaseError } from '../shared/user-error.ts';
 
 /** Runs until SIGINT or SIGTERM, then lets attempts in flight end. A second signal ends the process at once. */
 export async function start(settings: Settings): Promise<number> {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { ageText } from '../age.ts';
 import type { LaneLag } from '../lag.ts';
-import { type Cell, type Out, printPairs, printTable } from '../table.ts';
+import { type Cell, type Out, printPairs, printTable } from '../shared/terminal.ts';
+import { ageText } from '../shared/text.ts';
 import { events } from './replay.ts';
 import { readStatus, type Status, type WebhookStatus } from './status-read.ts';
 

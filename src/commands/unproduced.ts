@@ -1,6 +1,6 @@
 /** Event types that active webhooks ask for and nothing produces: after a table was unwatched, or got another prefix. */
 import type pg from 'pg';
-import { type Out, printable } from '../table.ts';
+import { type Out, printable } from '../shared/terminal.ts';
 
 export interface Unproduced {
   id: string;

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { sourceProblems } from '../doctor/triggers.ts';
-import { UserError } from '../errors.ts';
-import { type Cell, type Out, printable, printTable } from '../table.ts';
+import { type Cell, type Out, printable, printTable } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 
 export interface WatchOptions {
   preset?: string;

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../shared/user-error.ts';
 
 /** What `webhook create` and `webhook update` may be given; text as it was typed. */
 export interface WebhookFlags {

@@ -1,7 +1,7 @@
 import type pg from 'pg';
-import { UserError } from '../errors.ts';
 import { maskedUrl } from '../mask.ts';
-import type { Cell } from '../table.ts';
+import type { Cell } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 
 export interface WebhookRow {
   id: string;

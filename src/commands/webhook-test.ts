@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { UserError } from '../errors.ts';
-import { type Out, printableLines } from '../table.ts';
+import { type Out, printableLines } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 import { daemonRuns, theOne } from './webhook-row.ts';
 
 interface TestLog {

@@ -1,8 +1,8 @@
 import type pg from 'pg';
 import { compilePolicy, httpProblem, placeProblem } from '../address.ts';
-import { UserError } from '../errors.ts';
 import { maskedUrl } from '../mask.ts';
-import { type Out, printable, printPairs, printTable } from '../table.ts';
+import { type Out, printable, printPairs, printTable } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
 import { tenantNote } from './tenant-note.ts';

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { type Out, printable, type Style } from '../table.ts';
+import { type Out, printable, type Style } from '../shared/terminal.ts';
 import type { Answer, CapturedChange, Sending, Step } from '../why/answer.ts';
 import { whyOf } from '../why/why.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { boundedServer } from '../bounded-server.ts';
+import { boundedServer } from '../shared/bounded-server.ts';
 import { type SigningKey, signingKey, type Verdict, verify } from '../sign.ts';
 
 /** One request, whatever came of it. */

@@ -1,5 +1,5 @@
 /** What the demo prints of a delivery. Pure but for `out`. */
-import { type Out, printable } from '../table.ts';
+import { type Out, printable } from '../shared/terminal.ts';
 import type { Arrival } from './receiver.ts';
 
 const EVENT_WIDTH = 20;

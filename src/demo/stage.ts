@@ -8,10 +8,10 @@ import { readSettings } from '../config.ts';
 import { startDaemon } from '../daemon.ts';
 import { connect } from '../db.ts';
 import { type Embedded, startEmbedded } from '../embedded.ts';
-import { UserError } from '../errors.ts';
 import { createLogger } from '../log.ts';
 import { migrate } from '../migrate.ts';
-import { type Out, printPairs } from '../table.ts';
+import { type Out, printPairs } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 import { type Arrival, type DemoReceiver, startDemoReceiver } from './receiver.ts';
 import { RETRY_SECONDS, TENANT } from './script.ts';
 

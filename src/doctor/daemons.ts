@@ -1,8 +1,8 @@
 /** Whether a daemon delivers, belongs here, and makes progress. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ageText } from '../age.ts';
 import { environmentProblem } from '../environment.ts';
 import { type LaneLag, readLag } from '../lag.ts';
+import { ageText } from '../shared/text.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 const LOOK_AGAIN_MS = 250;

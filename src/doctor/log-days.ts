@@ -1,5 +1,5 @@
 /** The days of the log: they are made a week ahead, so what keeps them from being made shows days before it matters. */
-import { printable } from '../table.ts';
+import { printable } from '../shared/terminal.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 /** Of the seven that the daemon makes. */

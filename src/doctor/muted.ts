@@ -1,6 +1,6 @@
 /** Settings and subscriptions that keep triggers from firing. */
 import type pg from 'pg';
-import { printable } from '../table.ts';
+import { printable } from '../shared/terminal.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 export async function muted({ client }: Examination): Promise<Remark[]> {

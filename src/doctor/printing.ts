@@ -1,5 +1,5 @@
 /** Columns whose values are printed by a cast to json that somebody made, and whether rowhook_owner may run it. */
-import { printable } from '../table.ts';
+import { printable } from '../shared/terminal.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 interface Cast {

@@ -1,7 +1,7 @@
 /** Whether this role may do what it came for, and whether rowhook_daemon has what a daemon needs. */
 import type pg from 'pg';
 import { membershipOf } from '../membership.ts';
-import { printable } from '../table.ts';
+import { printable } from '../shared/terminal.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 /** As the migrations grant them; test/doctor.test.ts holds the list to that. */

@@ -1,6 +1,7 @@
 /** Transactions that stay open, and those that were prepared and forgotten. */
-import { ageText } from '../age.ts';
-import { printable } from '../table.ts';
+
+import { printable } from '../shared/terminal.ts';
+import { ageText } from '../shared/text.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 /** Named at most; one is as bad as twenty. */

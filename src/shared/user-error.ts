@@ -2,9 +2,9 @@
  * What a person at the terminal reads: a clear sentence with the remedy (subject, verdict, remedy), never a stack, never a
  * password. Anything that is not a UserError is a bug of ours and keeps its stack.
  */
-import { NoHost } from './connection/reach.ts';
-import { displayDatabase } from './connection/target.ts';
-import { RULES } from './rules.ts';
+import { NoHost } from '../connection/reach.ts';
+import { displayDatabase } from '../connection/target.ts';
+import { RULES } from '../rules.ts';
 
 /** Exit code 1: it failed. Exit code 2: it was asked for wrongly. */
 export class UserError extends Error {
