@@ -1,7 +1,7 @@
 /** What the command definitions share: running a command, and the words of its help. No command's logic is here. */
 import type { Command } from 'commander';
 import type pg from 'pg';
-import { type AnySetting, readSettings, SETTINGS, type Settings } from '../src/config.ts';
+import { type AnySetting, readSettings, SETTINGS, type Settings } from '../src/config/settings.ts';
 import { type Out, terminal } from '../src/shared/terminal.ts';
 import { UserError } from '../src/shared/user-error.ts';
 

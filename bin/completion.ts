@@ -1,7 +1,7 @@
 /** `rowhook completion`: reads the commands and flags of this program. */
 import type { Command } from 'commander';
 import { completionScript, type Offer, type Place, SHELLS, type Shell } from '../src/commands/completion.ts';
-import { oneOf } from '../src/values.ts';
+import { oneOf } from '../src/config/parse.ts';
 import { help, out, parsed } from './action.ts';
 
 export function addCompletionCommand(program: Command): void {

@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import type { AdoptOptions } from '../src/commands/adopt.ts';
 import type { WatchOptions } from '../src/commands/watch.ts';
-import { readSettings } from '../src/config.ts';
+import { environment, oneOf, wholeNumber } from '../src/config/parse.ts';
+import { readSettings } from '../src/config/settings.ts';
 import { UserError } from '../src/shared/user-error.ts';
-import { environment, oneOf, wholeNumber } from '../src/values.ts';
 import { collect, commaList, help, onDatabase, out, parsed, settingFlags } from './action.ts';
 
 interface JsonFlag {

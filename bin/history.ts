@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import type { DeliveriesOptions } from '../src/commands/deliveries.ts';
 import type { LogsOptions } from '../src/commands/logs.ts';
 import type { ReplayOptions } from '../src/commands/replay.ts';
+import { deliveryId, oneOf, time, webhookId, wholeNumber } from '../src/config/parse.ts';
 import { UserError } from '../src/shared/user-error.ts';
-import { deliveryId, oneOf, time, webhookId, wholeNumber } from '../src/values.ts';
 import { help, onDatabase, out, parsed } from './action.ts';
 
 const LIMIT_MAX = 100_000;

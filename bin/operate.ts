@@ -1,8 +1,8 @@
 /** Commands for whoever looks after an installation. */
 import type { Command } from 'commander';
 import type { StatusOptions } from '../src/commands/status.ts';
-import { readSettings } from '../src/config.ts';
-import { wholeNumber } from '../src/values.ts';
+import { wholeNumber } from '../src/config/parse.ts';
+import { readSettings } from '../src/config/settings.ts';
 import { help, onDatabase, out, parsed, settingFlags } from './action.ts';
 
 export function addOperateCommands(program: Command): void {

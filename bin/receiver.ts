@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { ListenOptions } from '../src/commands/listen.ts';
 import type { VerifyOptions } from '../src/commands/verify.ts';
-import { wholeNumber } from '../src/values.ts';
+import { wholeNumber } from '../src/config/parse.ts';
 import { help, out, parsed } from './action.ts';
 import { SECRETS_NOTE, secretFlags } from './secrets.ts';
 

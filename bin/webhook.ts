@@ -1,7 +1,7 @@
 /** `rowhook webhook …`: names and flags. */
 import type { Command } from 'commander';
 import type { WebhookFlags } from '../src/commands/webhook-columns.ts';
-import { cidrs, eventId, webhookId, wholeNumber } from '../src/values.ts';
+import { cidrs, eventId, webhookId, wholeNumber } from '../src/config/parse.ts';
 import { commaList, help, onDatabase, out, parsed } from './action.ts';
 import { SECRETS_NOTE, type SecretFlag, secretFlags } from './secrets.ts';
 

@@ -1,10 +1,10 @@
 /** The daemon: one session after another until it is stopped. */
 import { randomUUID } from 'node:crypto';
 import { BacklogWatcher, STUCK_MS } from './backlog.ts';
-import type { Settings } from './config.ts';
+import { environmentProblem } from './config/environment.ts';
+import type { Settings } from './config/settings.ts';
 import { displayDatabase } from './connection/target.ts';
 import { explainAfterwards, sessionsOf, withClient } from './db.ts';
-import { environmentProblem } from './environment.ts';
 import { createLogger, type Logger } from './log.ts';
 import { Metrics } from './metrics.ts';
 import { builtForVersion, schemaVersion } from './migrate.ts';

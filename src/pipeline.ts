@@ -7,7 +7,7 @@
  */
 import type pg from 'pg';
 import { Breakers } from './breaker.ts';
-import type { Settings } from './config.ts';
+import type { Settings } from './config/settings.ts';
 import type { Sessions } from './db.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Handover } from './handover.ts';

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { type Responsible, STUCK_MS } from './backlog.ts';
-import type { Settings } from './config.ts';
+import type { Settings } from './config/settings.ts';
 import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './db.ts';
 import { createSender, type Sender } from './deliver.ts';
 import { RENEW_MS } from './lanes.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readSettings, SETTINGS } from '../src/config.ts';
+import { readSettings, SETTINGS } from '../src/config/settings.ts';
 import { displayDatabase } from '../src/connection/target.ts';
 import { UserError } from '../src/shared/user-error.ts';
 

@@ -49,7 +49,7 @@ describe.skipIf(!hasTool('systemd-analyze', '--version'))('the unit', () => {
 test('the environment file holds settings that there are', async () => {
   const lines = (await readFile(join(folder, 'environment'), 'utf8')).split('\n');
   const variables = lines.flatMap((line) => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? []);
-  const { SETTINGS } = await import('../src/config.ts');
+  const { SETTINGS } = await import('../src/config/settings.ts');
   const known = [...SETTINGS.map(({ env }) => env), 'OTEL_EXPORTER_OTLP_ENDPOINT'];
   expect(variables).toContain('DATABASE_URL');
   expect(variables.filter((variable) => !known.includes(variable))).toEqual([]);

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import type { Settings } from '../src/config.ts';
+import type { Settings } from '../src/config/settings.ts';
 import { type Daemon, startDaemon } from '../src/daemon.ts';
 import { startEmbedded } from '../src/embedded.ts';
 import { migrate } from '../src/migrate.ts';

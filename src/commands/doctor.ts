@@ -1,4 +1,4 @@
-import type { Settings } from '../config.ts';
+import type { Settings } from '../config/settings.ts';
 import { withClient } from '../db.ts';
 import { type CheckedRemark, examine } from '../doctor/checks.ts';
 import { LIMITS } from '../doctor/remark.ts';

@@ -18,7 +18,7 @@ export interface ReplayOptions {
 
 const ASK_EVERY_MS = 500;
 
-/** Queues events of a webhook again, under their old ids. The times are those of `time` in values.ts. */
+/** Queues events of a webhook again, under their old ids. The times are those of `time` in config/parse.ts. */
 export async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
   const { since = '0s', until = '0s', only, dryRun = false } = options; // 0s ago is now
   const range = await resolveRange(client, since, until);
@@ -165,7 +165,7 @@ async function resolveRange(client: pg.Client, since: string, until: string): Pr
   return range;
 }
 
-/** values.ts has made sure that everything else names its zone. */
+/** config/parse.ts has made sure that everything else names its zone. */
 function timeSql(text: string, parameter: number): string {
   return /^\d+[smhd]$/.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;
 }

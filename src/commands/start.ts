@@ -1,4 +1,4 @@
-import type { Settings } from '../config.ts';
+import type { Settings } from '../config/settings.ts';
 import { startDaemon } from '../daemon.ts';
 import { createLogger } from '../log.ts';
 import { tellSystemd } from '../notify.ts';

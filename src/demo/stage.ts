@@ -4,7 +4,7 @@ import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { readSettings } from '../config.ts';
+import { readSettings } from '../config/settings.ts';
 import { startDaemon } from '../daemon.ts';
 import { connect } from '../db.ts';
 import { type Embedded, startEmbedded } from '../embedded.ts';

@@ -1,7 +1,7 @@
 // Daemons under test: in this process, or as people run them.
 
 import { readFile } from 'node:fs/promises';
-import { readSettings, type Settings } from '../../src/config.ts';
+import { readSettings, type Settings } from '../../src/config/settings.ts';
 import { type Daemon, startDaemon } from '../../src/daemon.ts';
 import { type CliOptions, type RunningCli, startRowhook } from './cli.ts';
 import type { TestDatabase } from './database.ts';

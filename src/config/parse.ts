@@ -1,6 +1,6 @@
 /** Parsers of what settings and flags are given. Each throws an Error whose message is a verdict: `is not …: remedy`. */
 import { isIP } from 'node:net';
-import { readTarget } from './connection/target.ts';
+import { readTarget } from '../connection/target.ts';
 
 /** What Kubernetes gives `ROWHOOK_PORT`, or `ROWHOOK_HTTP_PORT`, when a Service has that name. */
 export const SERVICE_LINK_VALUE = /^(tcp|udp|sctp):\/\//;

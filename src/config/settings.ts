@@ -5,9 +5,9 @@
  * silently leave a default in force, so unknown `ROWHOOK_*` keys are errors, and all problems are reported at once.
  */
 
-import type { MetricsLabels } from './metrics.ts';
-import { nearest } from './shared/spelling.ts';
-import { UserError } from './shared/user-error.ts';
+import type { MetricsLabels } from '../metrics.ts';
+import { nearest } from '../shared/spelling.ts';
+import { UserError } from '../shared/user-error.ts';
 import {
   boolean,
   cidrs,
@@ -18,7 +18,7 @@ import {
   proxyUrl,
   SERVICE_LINK_VALUE,
   wholeNumber,
-} from './values.ts';
+} from './parse.ts';
 
 export interface Settings {
   databaseUrl: string;
