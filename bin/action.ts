@@ -43,7 +43,7 @@ export function onDatabase<A extends unknown[]>(
     .action(async (...given: unknown[]) => {
       // Commander passes the arguments, the flags and the command itself.
       const { databaseUrl } = readSettings(given.at(-2) as Flags, process.env);
-      const { withClient } = await import('../src/db.ts');
+      const { withClient } = await import('../src/database/connections.ts');
       const outcome = await withClient(databaseUrl, 'rowhook cli', (client) =>
         run(client, ...(given.slice(0, -1) as A)),
       );

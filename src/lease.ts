@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { PATIENT } from './db.ts';
+import { PATIENT } from './database/connections.ts';
 import {
   forgetDaemon,
   freeLanes,

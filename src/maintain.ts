@@ -5,7 +5,7 @@
  * event. The outbox grows then, and the log says so.
  */
 import type pg from 'pg';
-import { PATIENT } from './db.ts';
+import { PATIENT } from './database/connections.ts';
 import { LIMITS } from './doctor/remark.ts';
 import { pinnedSlots } from './doctor/ring.ts';
 import { type SourceProblem, sourceProblems } from './doctor/triggers.ts';

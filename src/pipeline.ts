@@ -8,7 +8,7 @@
 import type pg from 'pg';
 import { Breakers } from './breaker.ts';
 import type { Settings } from './config/settings.ts';
-import type { Sessions } from './db.ts';
+import type { Sessions } from './database/connections.ts';
 import { Dispatcher } from './dispatch.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';

@@ -16,7 +16,7 @@ const STORED_BYTES_MAX = PAYLOAD_BYTES_MAX / 8;
 
 export interface Reading {
   client: pg.ClientBase;
-  /** The session has no settings of its own (db.ts): each try is a transaction, as a failed statement ends one. */
+  /** The session has no settings of its own (database/connections.ts): each try is a transaction, as a failed statement ends one. */
   lent: boolean;
   /** A row that cannot be read, and why. Without a tenant nobody can be told but the operator. */
   onUnreadable?(outboxId: string, tenantId: string | null, reason: string): void;

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { RULES } from '../src/rules.ts';
+import { RULES } from '../src/database/constraint-texts.ts';
 import { type CliResult, rowhook, startRowhook } from './support/cli.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { startReceiver } from './support/receiver.ts';

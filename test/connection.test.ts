@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { targetOf } from '../src/connection/reach.ts';
 import { readTarget } from '../src/connection/target.ts';
-import { connect, endpointsOf, openPool } from '../src/db.ts';
+import { connect, endpointsOf, openPool } from '../src/database/connections.ts';
 import { type Embedded, startEmbedded } from '../src/embedded.ts';
 import { handOver, serverAccount } from '../src/embedded-binaries.ts';
 import { selfSigned } from './support/certificate.ts';

@@ -4,7 +4,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { migrate } from '../src/migrate.ts';
+import { migrate } from '../src/database/migrations.ts';
 import { type Attacker, createAttacker } from './support/attacker.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { createWebhook } from './support/webhook.ts';

@@ -4,8 +4,8 @@ import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { builtForVersion, migrate, schemaVersion } from '../src/database/migrations.ts';
 import { type Embedded, startEmbedded } from '../src/embedded.ts';
-import { builtForVersion, migrate, schemaVersion } from '../src/migrate.ts';
 import { catalogOf } from './support/catalog.ts';
 import { wantedMajor } from './support/server.ts';
 

@@ -3,9 +3,9 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { withClient } from '../src/db.ts';
-import { migrate } from '../src/migrate.ts';
-import { readOnlySetting } from '../src/read-only.ts';
+import { withClient } from '../src/database/connections.ts';
+import { migrate } from '../src/database/migrations.ts';
+import { readOnlySetting } from '../src/database/read-only.ts';
 import { rowhook } from './support/cli.ts';
 import { type DaemonProcess, startDaemonProcess } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
-import { withClient } from '../src/db.ts';
-import { migrate } from '../src/migrate.ts';
+import { withClient } from '../src/database/connections.ts';
+import { migrate } from '../src/database/migrations.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';

@@ -2,7 +2,7 @@
 // lost and nothing twice.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { builtForVersion } from '../src/migrate.ts';
+import { builtForVersion } from '../src/database/migrations.ts';
 import { type Counter, startCounter } from './support/counter.ts';
 import { caughtUp, startDaemonProcess } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

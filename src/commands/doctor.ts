@@ -1,5 +1,5 @@
 import type { Settings } from '../config/settings.ts';
-import { withClient } from '../db.ts';
+import { withClient } from '../database/connections.ts';
 import { type CheckedRemark, examine } from '../doctor/checks.ts';
 import { LIMITS } from '../doctor/remark.ts';
 import type { Out, Style } from '../shared/terminal.ts';

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { migrate as applyMigrations } from '../migrate.ts';
+import { migrate as applyMigrations } from '../database/migrations.ts';
 import type { Out } from '../shared/terminal.ts';
 
 export async function migrate(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {

@@ -1,8 +1,8 @@
 /** What `rowhook status` shows. A part that this role may not read is left out, and named. */
 import type pg from 'pg';
+import { schemaVersion } from '../database/migrations.ts';
 import { sourceProblems } from '../doctor/triggers.ts';
 import { type LaneLag, readLag } from '../lag.ts';
-import { schemaVersion } from '../migrate.ts';
 import { readSlots, type Slot } from '../slots.ts';
 
 export interface WebhookStatus {

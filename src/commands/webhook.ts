@@ -1,12 +1,12 @@
 import type pg from 'pg';
 import { compilePolicy, httpProblem, placeProblem } from '../address.ts';
+import { unlogged } from '../database/unlogged.ts';
 import { maskedUrl } from '../mask.ts';
 import { type Out, printable, printPairs, printTable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
 import { tenantNote } from './tenant-note.ts';
-import { unlogged } from './unlogged.ts';
 import { printUnproduced } from './unproduced.ts';
 import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
 import { asText, state, theOne, type WebhookRow, withoutSecrets } from './webhook-row.ts';

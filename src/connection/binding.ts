@@ -1,7 +1,7 @@
 /**
  * channel_binding=require: the login is bound to the TLS connection, so whoever stands in between cannot pass it on.
  * node-postgres binds where the server offers it, and goes on without where it does not; here the connection ends instead,
- * before a password was sent. The listener's connection (listen.ts), which pg-listen makes, only binds where that is offered.
+ * before a password was sent. The listener's connection (database/notification-listener.ts), which pg-listen makes, only binds where that is offered.
  */
 import type { EventEmitter } from 'node:events';
 import type pg from 'pg';

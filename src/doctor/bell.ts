@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
-import { connect } from '../db.ts';
+import { connect } from '../database/connections.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 export async function bell({ databaseUrl, wake, limits }: Examination): Promise<Remark[]> {

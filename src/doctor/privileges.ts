@@ -1,6 +1,6 @@
 /** Whether this role may do what it came for, and whether rowhook_daemon has what a daemon needs. */
 import type pg from 'pg';
-import { membershipOf } from '../membership.ts';
+import { membershipOf } from '../database/membership.ts';
 import { printable } from '../shared/terminal.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 

@@ -1,6 +1,6 @@
 /** Whether rowhook is installed, at the version that this rowhook was built for. */
-import { membershipOf } from '../membership.ts';
-import { builtForVersion, schemaVersion } from '../migrate.ts';
+import { membershipOf } from '../database/membership.ts';
+import { builtForVersion, schemaVersion } from '../database/migrations.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 export async function schema({ client }: Examination): Promise<Remark[]> {

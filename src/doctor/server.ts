@@ -1,6 +1,6 @@
 /** The server: its version, minors that are known to be bad, replica or not, and what rowhook does not need of it. */
 import type pg from 'pg';
-import { readOnlySetting } from '../read-only.ts';
+import { readOnlySetting } from '../database/read-only.ts';
 import { type Examination, fine, type Remark } from './remark.ts';
 
 interface BadMinors {

@@ -4,7 +4,7 @@
  */
 import { NoHost } from '../connection/reach.ts';
 import { displayDatabase } from '../connection/target.ts';
-import { RULES } from '../rules.ts';
+import { RULES } from '../database/constraint-texts.ts';
 
 /** Exit code 1: it failed. Exit code 2: it was asked for wrongly. */
 export class UserError extends Error {

@@ -3,8 +3,8 @@
 
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
+import { migrate } from '../../src/database/migrations.ts';
 import { startEmbedded } from '../../src/embedded.ts';
-import { migrate } from '../../src/migrate.ts';
 
 const ROWS = 100_000;
 const STATEMENTS = 500;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
-import { migrate } from '../../src/migrate.ts';
+import { migrate } from '../../src/database/migrations.ts';
 
 export const templates = { plain: 'rowhook_template', crm: 'rowhook_template_crm' } as const;
 /** The login of daemons under test, a member of rowhook_daemon and no more. */

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
+import { migrate } from '../../src/database/migrations.ts';
 import { startEmbedded } from '../../src/embedded.ts';
-import { migrate } from '../../src/migrate.ts';
 import { daemonRole, databaseUrl, templates } from './database.ts';
 
 declare module 'vitest' {

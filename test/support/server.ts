@@ -2,8 +2,8 @@
 
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { migrate } from '../../src/database/migrations.ts';
 import { type Embedded, type EmbeddedOptions, startEmbedded } from '../../src/embedded.ts';
-import { migrate } from '../../src/migrate.ts';
 import { daemonRole, type TestDatabase } from './database.ts';
 
 export interface TestServer {

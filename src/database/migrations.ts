@@ -9,7 +9,7 @@
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { loadMigrationFiles, migrate as runMigrations } from 'postgres-migrations';
-import { UserError } from './shared/user-error.ts';
+import { UserError } from '../shared/user-error.ts';
 
 export interface MigrateReport {
   /** File names, in order. */
@@ -21,7 +21,10 @@ export interface MigrateReport {
 type MigrationFile = Awaited<ReturnType<typeof loadMigrationFiles>>[number];
 
 /** Beside src/ in a checkout, beside dist/ in the package. */
-const sqlFolder = [new URL('../sql/migrations/', import.meta.url), new URL('../../sql/migrations/', import.meta.url)];
+const sqlFolder = [
+  new URL('../../sql/migrations/', import.meta.url),
+  new URL('../../sql/migrations/', import.meta.url),
+];
 
 /** Held while migrating; any number that nobody else would take. */
 const ADVISORY_LOCK = 7_696_710_571;

@@ -5,13 +5,13 @@
  * the broken connection then shows at the next query.
  */
 import pg from 'pg';
-import { requireBinding } from './connection/binding.ts';
-import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem, targetOf } from './connection/reach.ts';
-import { firstServer } from './connection/target.ts';
+import { requireBinding } from '../connection/binding.ts';
+import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem, targetOf } from '../connection/reach.ts';
+import { firstServer } from '../connection/target.ts';
+import { explainDatabaseError } from '../shared/user-error.ts';
 import { explainByLooking, isReadOnly } from './diagnose.ts';
-import { forOneTransaction, type Purpose, setInherited } from './inherited.ts';
-import { makeLent } from './lent.ts';
-import { explainDatabaseError } from './shared/user-error.ts';
+import { forOneTransaction, type Purpose, setInherited } from './inherited-settings.ts';
+import { makeLent } from './lent-session.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 

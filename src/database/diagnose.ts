@@ -1,9 +1,9 @@
 /** What an error of the database does not say by itself, and the database does: whose setting, or whose grant, is behind it. */
 import type pg from 'pg';
-import { displayDatabase } from './connection/target.ts';
+import { displayDatabase } from '../connection/target.ts';
+import { UserError } from '../shared/user-error.ts';
 import { membershipOf } from './membership.ts';
 import { READ_ONLY, ReadOnlyDatabase, readOnlySetting } from './read-only.ts';
-import { UserError } from './shared/user-error.ts';
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 

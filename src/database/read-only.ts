@@ -6,8 +6,8 @@
  * and what it wrote before waits in the outbox.
  */
 import type pg from 'pg';
-import { printable } from './shared/terminal.ts';
-import { UserError } from './shared/user-error.ts';
+import { printable } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
 
 export interface ReadOnly {
   what: string;

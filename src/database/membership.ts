@@ -3,7 +3,7 @@
  * may SET ROLE, which rowhook never does: everything runs as the login.
  */
 import type pg from 'pg';
-import { printable } from './shared/terminal.ts';
+import { printable } from '../shared/terminal.ts';
 
 export interface Membership {
   /** As an identifier. */

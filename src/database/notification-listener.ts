@@ -6,7 +6,7 @@
  * starts over.
  */
 import pgListen from 'pg-listen';
-import { locate } from './db.ts';
+import { locate } from './connections.ts';
 
 const CHANNEL = 'rowhook';
 const HEARTBEAT_MS = 5_000;
