@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { type Responsible, STUCK_MS } from './backlog.ts';
+import { Maintenance } from './capture/maintenance.ts';
 import type { Settings } from './config/settings.ts';
 import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './database/connections.ts';
 import { type Bell, listen, type Ring } from './database/notification-listener.ts';
@@ -14,7 +15,6 @@ import { createSender, type Sender } from './deliver.ts';
 import { RENEW_MS } from './lanes.ts';
 import { Lease, within } from './lease.ts';
 import type { Logger } from './log.ts';
-import { Maintenance } from './maintain.ts';
 import type { Metrics, Vitals } from './metrics.ts';
 import type { Outcome, Request } from './model.ts';
 import { Pipeline } from './pipeline.ts';

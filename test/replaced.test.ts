@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Maintenance } from '../src/maintain.ts';
+import { Maintenance } from '../src/capture/maintenance.ts';
 import { rowhook } from './support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from './support/database.ts';
 import { findDumpTools } from './support/dump.ts';

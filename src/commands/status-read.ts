@@ -1,9 +1,9 @@
 /** What `rowhook status` shows. A part that this role may not read is left out, and named. */
 import type pg from 'pg';
+import { readSlots, type Slot } from '../capture/outbox-slots.ts';
 import { schemaVersion } from '../database/migrations.ts';
 import { sourceProblems } from '../doctor/triggers.ts';
 import { type LaneLag, readLag } from '../lag.ts';
-import { readSlots, type Slot } from '../slots.ts';
 
 export interface WebhookStatus {
   id: string;

@@ -1,10 +1,10 @@
 import type pg from 'pg';
+import { findChange, parseEventId } from '../capture/stored-events.ts';
 import { Configurations } from '../configurations.ts';
 import { type Explanation, explainChange } from '../explain.ts';
 import type { Webhook } from '../model.ts';
 import { type Out, printable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
-import { findChange, parseEventId } from '../stored.ts';
 import { theOne } from './webhook-row.ts';
 
 /** Whether a stored event goes to a webhook as it is configured now, and if not, the condition that stops it. */

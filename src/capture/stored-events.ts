@@ -1,6 +1,6 @@
 /** What the database still holds of an event: its change in the outbox, or the copy beside a delivery that is parked. */
 import type pg from 'pg';
-import type { Change } from './model.ts';
+import type { Change } from '../model.ts';
 
 export interface StoredChange extends Change {
   incarnation: string;

@@ -5,11 +5,11 @@
  * event. The outbox grows then, and the log says so.
  */
 import type pg from 'pg';
-import { PATIENT } from './database/connections.ts';
-import { LIMITS } from './doctor/remark.ts';
-import { pinnedSlots } from './doctor/ring.ts';
-import { type SourceProblem, sourceProblems } from './doctor/triggers.ts';
-import type { Logger } from './log.ts';
+import { PATIENT } from '../database/connections.ts';
+import { LIMITS } from '../doctor/remark.ts';
+import { pinnedSlots } from '../doctor/ring.ts';
+import { type SourceProblem, sourceProblems } from '../doctor/triggers.ts';
+import type { Logger } from '../log.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
 const EVERY_MS = 60_000;
