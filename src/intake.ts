@@ -6,8 +6,8 @@ import type { Dispatcher } from './dispatch.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from './leftovers.ts';
 import { match } from './match.ts';
 import type { Change, TenantConfiguration, Webhook, Window } from './model.ts';
+import type { OpenWindows } from './read/progress.ts';
 import type { ThinEvents } from './thin.ts';
-import type { OpenWindows } from './windows.ts';
 
 const NOBODY = { concerned: [], waiting: new Map() };
 

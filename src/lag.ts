@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { groupByPosition, type Lane } from './lanes.ts';
-import { asReader } from './read.ts';
+import { asReader } from './read/windows.ts';
 
 /** Rows that are counted for one position: a backlog of millions must not make the question expensive. */
 const CHANGES_MAX = 100_000;

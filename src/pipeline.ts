@@ -1,9 +1,9 @@
 /**
  * From the reader to the recorder: the stages of one session, put together.
  *
- *     stream.ts ──window──▶ intake.ts ──deliveries──▶ dispatch.ts ──request──▶ DELIVER ──outcome──▶ RECORD
+ *     read/reader.ts ──window──▶ intake.ts ──deliveries──▶ dispatch.ts ──request──▶ DELIVER ──outcome──▶ RECORD
  *     └ READ                └ MATCH                   └ queues, turns, parking                       └ logs, positions
- *          windows.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
+ *          read/progress.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
  */
 import type pg from 'pg';
 import { Breakers } from './breaker.ts';
@@ -20,11 +20,11 @@ import { judge } from './match.ts';
 import type { Metrics } from './metrics.ts';
 import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
 import { type DueQuery, readDue } from './parked.ts';
+import { OpenWindows } from './read/progress.ts';
+import { Stream } from './read/reader.ts';
 import { Recorder } from './record.ts';
 import { mayBeOfValue } from './shared/isolate.ts';
-import { Stream } from './stream.ts';
 import { ThinEvents } from './thin.ts';
-import { OpenWindows } from './windows.ts';
 
 /** For recording what ended just before the deadline. */
 const GIVE_MARGIN_MS = 1_000;

@@ -18,7 +18,7 @@ import type { Logger } from './log.ts';
 import type { Metrics, Vitals } from './metrics.ts';
 import type { Outcome, Request } from './model.ts';
 import { Pipeline } from './pipeline.ts';
-import { READER_SETTINGS } from './read.ts';
+import { READER_SETTINGS } from './read/windows.ts';
 import { everyMs } from './shared/timers.ts';
 import type { Tracing } from './tracing.ts';
 

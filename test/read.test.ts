@@ -3,8 +3,8 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { renewLanes, takeLanes } from '../src/lanes.ts';
 import type { Change, Position, Window } from '../src/model.ts';
-import { parseSnapshot, READER_SETTINGS, readPulse, readWindow } from '../src/read.ts';
-import { Stream } from '../src/stream.ts';
+import { Stream } from '../src/read/reader.ts';
+import { parseSnapshot, READER_SETTINGS, readPulse, readWindow } from '../src/read/windows.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { waitUntil } from './support/wait.ts';
 

@@ -7,8 +7,8 @@ import { connectDaemon } from '../../src/database/connections.ts';
 import { type Bell, listen } from '../../src/database/notification-listener.ts';
 import { type Lane, takeLanes } from '../../src/lanes.ts';
 import type { Window } from '../../src/model.ts';
-import { READER_SETTINGS } from '../../src/read.ts';
-import { Stream } from '../../src/stream.ts';
+import { Stream } from '../../src/read/reader.ts';
+import { READER_SETTINGS } from '../../src/read/windows.ts';
 import type { TestDatabase } from './database.ts';
 
 interface Sleeper {

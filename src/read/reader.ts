@@ -6,14 +6,14 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
+import { groupByPosition, type Lane } from '../lanes.ts';
+import type { Position, Window } from '../model.ts';
+import { withinHeap } from '../shared/memory.ts';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
-import { type Group, isBetween, merge } from './groups.ts';
-import { groupByPosition, type Lane } from './lanes.ts';
-import type { Position, Window } from './model.ts';
-import { type Pulse, readPulse } from './read.ts';
-import { type Reading, readAnyWindow } from './read-around.ts';
-import { READ_MS_MAX } from './read-statements.ts';
-import { withinHeap } from './shared/memory.ts';
+import { type Group, isBetween, merge } from './lane-groups.ts';
+import { READ_MS_MAX } from './statements.ts';
+import { type Reading, readAnyWindow } from './unreadable-rows.ts';
+import { type Pulse, readPulse } from './windows.ts';
 
 /** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
 const READ_AHEAD_MAX = 1_000;
@@ -28,7 +28,7 @@ const NOTHING_SEEN: Seen = { snapshot: '', sequenceValue: '' };
 export interface StreamOptions extends Omit<Reading, 'client'> {
   /** A ring would be heard now. */
   hears(): boolean;
-  /** See doorbell.ts; for tests that let it sleep often. */
+  /** See read/doorbell.ts; for tests that let it sleep often. */
   calm?: Calm;
   /** Deliveries in memory, and characters of their payloads. */
   pending(): { count: number; size: number };
@@ -63,7 +63,7 @@ export class Stream {
     this.#doorbell = new Doorbell(client, options.hears, options.calm);
   }
 
-  /** How long ago the loop should have turned, in milliseconds. A window may take as long as its statement may (read.ts). */
+  /** How long ago the loop should have turned, in milliseconds. A window may take as long as its statement may (read/windows.ts). */
   get lateMs(): number {
     return this.#readingSince === null ? Math.max(0, performance.now() - this.#nextTurnAt) : 0;
   }

@@ -1,5 +1,5 @@
 /** The windows that were read and are not done yet, in order; and from them, the position that each lane may write. */
-import type { Position } from './model.ts';
+import type { Position } from '../model.ts';
 
 interface OpenWindow {
   lanes: number[];

@@ -1,6 +1,6 @@
-/** The statements of READ (read.ts says what they are for). */
-import { PATIENT } from './database/connections.ts';
-import { withinHeap } from './shared/memory.ts';
+/** The statements of READ (read/windows.ts says what they are for). */
+import { PATIENT } from '../database/connections.ts';
+import { withinHeap } from '../shared/memory.ts';
 
 /** Rows of one window or page: enough to pay for the round trip, few enough to hold in memory. */
 export const CHANGES_MAX = 500;

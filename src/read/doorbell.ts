@@ -11,7 +11,7 @@
  * and not 18, as it did while a daemon stayed awake for a second after each. Pure but for the queries it hands in.
  */
 import type pg from 'pg';
-import { type Pulse, parseSnapshot } from './read.ts';
+import { type Pulse, parseSnapshot } from './windows.ts';
 
 /** So many times news within that time keep it awake, and within half of it wake it. */
 export interface Calm {

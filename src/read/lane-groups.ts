@@ -1,5 +1,5 @@
 /** Lanes at the same position are read by one statement; groups of them that come to the same place become one. */
-import type { Position } from './model.ts';
+import type { Position } from '../model.ts';
 
 /** `stamp` counts snapshots: a larger one was taken later. */
 export interface Group {

@@ -4,10 +4,10 @@
  * becomes a change that says so, and is logged as skipped for whom it was for.
  */
 import type pg from 'pg';
-import type { Change, Position, Window } from './model.ts';
-import { asReader, findFirstPage, type RawRow, readWindow, toChange } from './read.ts';
-import { AS_SENT, OF_WINDOW, PAYLOAD_BYTES_MAX, RAW, READ_MS_MAX } from './read-statements.ts';
-import { isolate, readColumns } from './shared/isolate.ts';
+import type { Change, Position, Window } from '../model.ts';
+import { isolate, readColumns } from '../shared/isolate.ts';
+import { AS_SENT, OF_WINDOW, PAYLOAD_BYTES_MAX, RAW, READ_MS_MAX } from './statements.ts';
+import { asReader, findFirstPage, type RawRow, readWindow, toChange } from './windows.ts';
 
 /** Rows of one page. */
 const PAGE_ROWS = 100;

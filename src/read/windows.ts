@@ -12,7 +12,7 @@
  * late first write can turn it around.
  */
 import type pg from 'pg';
-import type { Change, Position, Window } from './model.ts';
+import type { Change, Position, Window } from '../model.ts';
 import {
   CHANGES_MAX,
   FIND_FIRST,
@@ -22,7 +22,7 @@ import {
   READ_HOT_LATER,
   READ_PAGE,
   READ_PULSE,
-} from './read-statements.ts';
+} from './statements.ts';
 
 /**
  * Rows that a session asks for in one page, where it is not CHANGES_MAX. To measure a payload the server unpacks it, so a page
