@@ -8,7 +8,7 @@ import type { Breakers } from './breaker.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
 import { type FlightOptions, Flights, type Landing } from './flights.ts';
 import type { Waiting } from './leftovers.ts';
-import type { Matched } from './match.ts';
+import type { Matched } from './match/match.ts';
 import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
 import { Parking } from './parking.ts';
 import { Pending } from './pending.ts';

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { StoredChange } from './capture/stored-events.ts';
 import { deliveryId, eventId } from './envelope.ts';
-import { stoppedBy } from './match.ts';
+import { stoppedBy } from './match/match.ts';
 import type { Webhook } from './model.ts';
 
 export interface Explanation {

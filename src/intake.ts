@@ -1,10 +1,10 @@
 /** From a window to the queues: brings configurations up to date, MATCHes, and hands every delivery to the dispatcher. */
 import type pg from 'pg';
 import type { Breakers } from './breaker.ts';
-import { Configurations } from './configurations.ts';
 import type { Dispatcher } from './dispatch.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from './leftovers.ts';
-import { match } from './match.ts';
+import { Configurations } from './match/configurations.ts';
+import { match } from './match/match.ts';
 import type { Change, TenantConfiguration, Webhook, Window } from './model.ts';
 import type { OpenWindows } from './read/progress.ts';
 import type { ThinEvents } from './thin.ts';

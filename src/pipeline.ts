@@ -16,7 +16,7 @@ import type { Lane } from './lanes.ts';
 import { type Lease, within } from './lease.ts';
 import { readHealth } from './leftovers.ts';
 import { type Logger, logAttempt } from './log.ts';
-import { judge } from './match.ts';
+import { judge } from './match/match.ts';
 import type { Metrics } from './metrics.ts';
 import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
 import { type DueQuery, readDue } from './parked.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { compileFilter, filterProblem, type Match, parseFilter } from '../src/filter.ts';
+import { compileFilter, filterProblem, type Match, parseFilter } from '../src/match/filter/filter.ts';
 import { badFilters, goodFilters } from './filters.corpus.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 

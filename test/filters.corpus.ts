@@ -1,5 +1,5 @@
 /**
- * Filters as JSON texts, good ones and bad ones with the sentence that refuses them. src/filter.ts and rowhook._filter_problem
+ * Filters as JSON texts, good ones and bad ones with the sentence that refuses them. src/match/filter/filter.ts and rowhook._filter_problem
  * must say the same of each.
  */
 

@@ -1,7 +1,7 @@
 -- rowhook 0002: what a webhook's filter may be.
 --
 -- A filter is conditions on an event's row: {"data.stage":"won","data.value":{"$gt":10000}}. The daemon
--- evaluates it (src/filter.ts says what it means); here it is only checked, so that a bad one is refused
+-- evaluates it (src/match/filter/filter.ts says what it means); here it is only checked, so that a bad one is refused
 -- on insert, whatever client writes it, with the path and the reason. Both sides have the same rules
 -- and the same sentences; test/filters.corpus.ts is run through both.
 --

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { findChange, parseEventId } from '../capture/stored-events.ts';
-import { Configurations } from '../configurations.ts';
 import { type Explanation, explainChange } from '../explain.ts';
+import { Configurations } from '../match/configurations.ts';
 import type { Webhook } from '../model.ts';
 import { type Out, printable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';

@@ -3,8 +3,8 @@
  * has an order. A value that is not there is undefined: it equals nothing, so `$ne` and `$nin` hold and the others do not.
  * Each test takes time linear in its value, whatever a tenant writes.
  */
-import { Decimal } from './shared/decimal.ts';
-import { Composite, keyOf, type Scalar, type Value } from './shared/json-values.ts';
+import { Decimal } from '../../shared/decimal.ts';
+import { Composite, keyOf, type Scalar, type Value } from '../../shared/json-values.ts';
 
 export type Test = (value: Value | undefined) => boolean;
 

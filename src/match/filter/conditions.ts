@@ -3,9 +3,9 @@
  * hold. Problems are thrown where they are found, with the way there.
  */
 
-import { operators } from './filter-operators.ts';
-import { Decimal } from './shared/decimal.ts';
-import { nothingWanted, type Scalar, type Value, type Wanted } from './shared/json-values.ts';
+import { Decimal } from '../../shared/decimal.ts';
+import { nothingWanted, type Scalar, type Value, type Wanted } from '../../shared/json-values.ts';
+import { operators } from './operators.ts';
 
 const charactersMax = 16_384;
 const conditionsMax = 100;

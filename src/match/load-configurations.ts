@@ -3,9 +3,9 @@
  * webhook alone.
  */
 import type pg from 'pg';
-import { organization } from './envelope.ts';
-import type { TenantConfiguration, Webhook, WebhookSettings } from './model.ts';
-import { isOfValue, isolate, reasonOf } from './shared/isolate.ts';
+import { organization } from '../envelope.ts';
+import type { TenantConfiguration, Webhook, WebhookSettings } from '../model.ts';
+import { isOfValue, isolate, reasonOf } from '../shared/isolate.ts';
 import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from './webhook-settings.ts';
 
 type Tenant = Pick<TenantConfiguration, 'tenantId' | 'organization' | 'limits'>;

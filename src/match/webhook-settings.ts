@@ -1,5 +1,5 @@
 /** What most webhooks say alike, from the columns of their rows. The table's constraints keep out what cannot be used, unless they were dropped. */
-import type { TenantConfiguration, WebhookSettings } from './model.ts';
+import type { TenantConfiguration, WebhookSettings } from '../model.ts';
 
 /**
  * Lists, objects and numbers of any size come as text: it is parsed for the first webhook that says so, and what cannot be is that

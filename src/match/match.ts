@@ -1,7 +1,15 @@
 /** MATCH: one change and its tenant's webhooks become deliveries. Pure. */
-import { deliveryId, eventId } from './envelope.ts';
-import { compileFilter, type Filter, parseFilter } from './filter.ts';
-import type { Change, Delivery, OutcomeCode, TenantConfiguration, Verdict, Webhook, WebhookSettings } from './model.ts';
+import { deliveryId, eventId } from '../envelope.ts';
+import type {
+  Change,
+  Delivery,
+  OutcomeCode,
+  TenantConfiguration,
+  Verdict,
+  Webhook,
+  WebhookSettings,
+} from '../model.ts';
+import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
 
 export interface Matched {
   delivery: Delivery;

@@ -3,8 +3,8 @@
  * meets a configuration from before its time, however the daemon was woken.
  */
 import type pg from 'pg';
+import type { TenantConfiguration, Webhook } from '../model.ts';
 import { loadConfigurations } from './load-configurations.ts';
-import type { TenantConfiguration, Webhook } from './model.ts';
 
 /** Tenants kept in memory; the least recently used one goes first. */
 const TENANTS_MAX = 10_000;

@@ -17,9 +17,9 @@
  * stand in sql/migrations/0002_filters.sql, with the same sentences; test/filters.corpus.ts keeps the two together.
  */
 
-import { Conditions, FilterProblem, type Slots, UNKNOWN } from './filter-conditions.ts';
-import { Decimal } from './shared/decimal.ts';
-import { readValues } from './shared/json-values.ts';
+import { Decimal } from '../../shared/decimal.ts';
+import { readValues } from '../../shared/json-values.ts';
+import { Conditions, FilterProblem, type Slots, UNKNOWN } from './conditions.ts';
 
 /** `because` names the condition that does not hold, or that is unknown, never a value of the row. */
 export type Match = { matched: true } | { matched: false; because: string } | { matched: 'unknown'; because: string };
