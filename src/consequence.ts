@@ -1,7 +1,7 @@
 /** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
 import type { Breakers } from './breaker.ts';
-import { maskedUrl } from './mask.ts';
 import type { Attempt, Delivery, Entry, Health, Outcome, OutcomeCode, Webhook } from './model.ts';
+import { maskedUrl } from './payload/mask.ts';
 import { type FailedAttempt, retryInMs } from './retry.ts';
 
 export interface Consequence {

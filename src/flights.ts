@@ -8,9 +8,10 @@
  * slots is left a second later, for other webhooks, one each: 40 webhooks that hung made healthy ones wait for 18 s, now for 1 s.
  * Attempts that have ended and wait for their log row are no part of the shares: with them, a drain stood still for a commit.
  */
-import { withoutEcho } from './echo.ts';
+
 import type { Delivery, Entry, Outcome, Request, Webhook } from './model.ts';
-import { type Prepared, prepare } from './prepare.ts';
+import { withoutEcho } from './payload/mask-echo.ts';
+import { type Prepared, prepare } from './payload/request.ts';
 import type { Ticket, WebhookQueue } from './queue.ts';
 import { withinHeap } from './shared/memory.ts';
 import type { TenantLimits } from './tenant-limits.ts';

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { hexSignature, signingKey, standardSignature } from '../src/sign.ts';
+import { hexSignature, signingKey, standardSignature } from '../src/payload/signature.ts';
 import { rowhook, startRowhook } from './support/cli.ts';
 import { waitUntil } from './support/wait.ts';
 

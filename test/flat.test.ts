@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
-import { flatFields } from '../src/flat.ts';
+import { flatFields } from '../src/payload/flat.ts';
 import { rowhook } from './support/cli.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

@@ -1,9 +1,9 @@
 // What a tenant wrote into a URL or a header is not read again in a log.
 
 import { describe, expect, test } from 'vitest';
-import { headersOf } from '../src/envelope.ts';
-import { isHarmless, MASK, maskedUrl, querySecrets } from '../src/mask.ts';
-import { signingKey } from '../src/sign.ts';
+import { headersOf } from '../src/payload/body.ts';
+import { isHarmless, MASK, maskedUrl, querySecrets } from '../src/payload/mask.ts';
+import { signingKey } from '../src/payload/signature.ts';
 
 describe('a URL', () => {
   test.each([

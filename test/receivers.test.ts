@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon.ts';
-import { signingKey, standardSignature } from '../src/sign.ts';
+import { signingKey, standardSignature } from '../src/payload/signature.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type ReceivedRequest, type Receiver, startReceiver } from './support/receiver.ts';

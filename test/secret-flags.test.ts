@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { hexSignature, signingKey } from '../src/sign.ts';
+import { hexSignature, signingKey } from '../src/payload/signature.ts';
 import { type CliOptions, rowhook, startRowhook } from './support/cli.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { waitUntil } from './support/wait.ts';

@@ -209,7 +209,7 @@ comment on function rowhook._event_id(bigint, int) is
   'The event id of an outbox id and the ordinal of its event type: evt_<incarnation>_<id>_<ordinal>.';
 
 -- A name-based uuid (version 8, RFC 9562) of event and webhook: known before any row of the delivery exists, and the
--- same after a replay. envelope.ts computes the same.
+-- same after a replay. payload/body.ts computes the same.
 create function rowhook._delivery_id(p_event_id text, p_webhook_id uuid)
 returns uuid
 language sql

@@ -153,7 +153,7 @@ end;
 
 comment on function rowhook._sample(text) is 'A made-up row of the watched table that produces an event type, for test().';
 
--- The organization of a body as of now, printed as envelope.ts prints it.
+-- The organization of a body as of now, printed as payload/body.ts prints it.
 create function rowhook._organization(p_tenant_id text)
 returns json
 language sql

@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { indentJson } from '../indent.ts';
+import { type SigningKey, signingKey, type Verdict, verify } from '../payload/signature.ts';
 import { type Bounds, boundedServer } from '../shared/bounded-server.ts';
 import { type Out, printable, printableLines } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
-import { type SigningKey, signingKey, type Verdict, verify } from '../sign.ts';
 
 export interface ListenOptions {
   host: string;

@@ -1,11 +1,11 @@
 import type pg from 'pg';
 import { findChange, parseEventId } from '../capture/stored-events.ts';
-import { batchBodyOf, batchId, bodyOf } from '../envelope.ts';
 import type { Delivery, PayloadFormat } from '../model.ts';
+import { batchBodyOf, batchId, bodyOf } from '../payload/body.ts';
+import { hexSignature, signingKey } from '../payload/signature.ts';
 import { curlCommand, quoted } from '../shared/shell-quote.ts';
 import { type Out, printable, printableLines, printPairs } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
-import { hexSignature, signingKey } from '../sign.ts';
 
 interface LogRow {
   id: string;

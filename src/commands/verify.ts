@@ -1,6 +1,6 @@
+import { type SignedRequest, signingKey, type Verdict, verify as verifyRequest } from '../payload/signature.ts';
 import type { Out } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
-import { type SignedRequest, signingKey, type Verdict, verify as verifyRequest } from '../sign.ts';
 
 export interface VerifyOptions {
   secret: string[];

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { maskedUrl } from '../mask.ts';
+import { maskedUrl } from '../payload/mask.ts';
 import type { Cell } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 

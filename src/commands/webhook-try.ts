@@ -1,5 +1,5 @@
+import { hexSignature, signingKey, standardSignature } from '../payload/signature.ts';
 import { curlCommand, quoted } from '../shared/shell-quote.ts';
-import { hexSignature, signingKey, standardSignature } from '../sign.ts';
 import type { WebhookRow } from './webhook-row.ts';
 
 /** A curl that sends one signed example to the endpoint, to be pasted into a shell. */

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { compilePolicy, httpProblem, placeProblem } from '../address.ts';
 import { unlogged } from '../database/unlogged.ts';
-import { maskedUrl } from '../mask.ts';
+import { maskedUrl } from '../payload/mask.ts';
 import { type Out, printable, printPairs, printTable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 import { requireKnownEvents } from './event-types.ts';

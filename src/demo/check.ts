@@ -1,5 +1,5 @@
 /** Whether the demo kept its promise: each event once, the refused one once more, all verified and logged. Pure. */
-import type { Verdict } from '../sign.ts';
+import type { Verdict } from '../payload/signature.ts';
 
 export interface Seen {
   id: string;

@@ -4,8 +4,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { type SigningKey, signingKey, type Verdict, verify } from '../payload/signature.ts';
 import { boundedServer } from '../shared/bounded-server.ts';
-import { type SigningKey, signingKey, type Verdict, verify } from '../sign.ts';
 
 /** One request, whatever came of it. */
 export interface Arrival {

@@ -3,8 +3,8 @@
  * webhook alone.
  */
 import type pg from 'pg';
-import { organization } from '../envelope.ts';
 import type { TenantConfiguration, Webhook, WebhookSettings } from '../model.ts';
+import { organization } from '../payload/body.ts';
 import { isOfValue, isolate, reasonOf } from '../shared/isolate.ts';
 import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from './webhook-settings.ts';
 

@@ -1,5 +1,5 @@
 /** MATCH: one change and its tenant's webhooks become deliveries. Pure. */
-import { deliveryId, eventId } from '../envelope.ts';
+
 import type {
   Change,
   Delivery,
@@ -9,6 +9,7 @@ import type {
   Webhook,
   WebhookSettings,
 } from '../model.ts';
+import { deliveryId, eventId } from '../payload/body.ts';
 import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
 
 export interface Matched {

@@ -5,12 +5,12 @@
  * cost more than everything else here.
  */
 import { hash } from 'node:crypto';
+import type { Delivery, WebhookSettings } from '../model.ts';
+import { VERSION } from '../shared/version.ts';
+import { truncatedReason } from '../thin.ts';
 import { flatFields } from './flat.ts';
 import { isHarmless, MASK } from './mask.ts';
-import type { Delivery, WebhookSettings } from './model.ts';
-import { VERSION } from './shared/version.ts';
-import { hexSignature, type SigningKey, standardSignature } from './sign.ts';
-import { truncatedReason } from './thin.ts';
+import { hexSignature, type SigningKey, standardSignature } from './signature.ts';
 
 export const USER_AGENT = `rowhook/${VERSION}`;
 

@@ -2,8 +2,9 @@
  * Receivers that echo requests, as test endpoints do, would put a webhook's credentials into its log, where whoever may read
  * the log could read what is write-only in the webhook. So what was masked in the request is masked in the response.
  */
+
+import type { Outcome, Request } from '../model.ts';
 import { MASK, querySecrets } from './mask.ts';
-import type { Outcome, Request } from './model.ts';
 
 /** Shorter values are found in any text. */
 const LENGTH_MIN = 4;
