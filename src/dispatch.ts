@@ -11,14 +11,14 @@ import type { Waiting } from './leftovers.ts';
 import type { Matched } from './match/match.ts';
 import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
 import { Parking } from './parking.ts';
-import { Pending } from './pending.ts';
-import type { Ticket, WebhookQueue } from './queue.ts';
-import { Queues } from './queues.ts';
+import { Queues } from './queue/queue-registry.ts';
+import { TenantLimits } from './queue/tenant-limits.ts';
+import { Pending } from './queue/unsettled.ts';
+import type { Ticket, WebhookQueue } from './queue/webhook-queue.ts';
 import { ReadBack, type ReadBackOptions } from './readback.ts';
 import { everyMs } from './shared/timers.ts';
 import { SpareTime } from './spare-time.ts';
 import { Standstill } from './standstill.ts';
-import { TenantLimits } from './tenant-limits.ts';
 import { Turns } from './turns.ts';
 
 /** How long a delivery may hold the position of its lane: of the time that the daemon has to spare, and by the clock. */

@@ -2,7 +2,7 @@
 
 import type { Change, Delivery, OutcomeCode, Verdict, Webhook } from './model.ts';
 import type { Due, DueQuery } from './parked.ts';
-import type { Ticket, WebhookQueue } from './queue.ts';
+import type { Ticket, WebhookQueue } from './queue/webhook-queue.ts';
 import { withinHeap } from './shared/memory.ts';
 
 /** Webhooks whose parked deliveries are read by one statement, and characters of payload that are expected of it. */

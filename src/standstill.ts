@@ -2,9 +2,9 @@
 import type { Breakers } from './breaker.ts';
 import type { Flights } from './flights.ts';
 import type { Parking } from './parking.ts';
-import type { Pending } from './pending.ts';
-import type { WebhookQueue } from './queue.ts';
-import type { Queues } from './queues.ts';
+import type { Queues } from './queue/queue-registry.ts';
+import type { Pending } from './queue/unsettled.ts';
+import type { WebhookQueue } from './queue/webhook-queue.ts';
 import type { Turns } from './turns.ts';
 
 export interface StandstillOptions {

@@ -6,7 +6,7 @@ import { Dispatcher } from '../src/dispatch.ts';
 import type { Delivery, TenantConfiguration, Webhook, WebhookSettings } from '../src/model.ts';
 import type { Due, DueQuery } from '../src/parked.ts';
 import { Parking } from '../src/parking.ts';
-import { type Ticket, WebhookQueue } from '../src/queue.ts';
+import { type Ticket, WebhookQueue } from '../src/queue/webhook-queue.ts';
 import { ReadBack } from '../src/readback.ts';
 import { waitUntil } from './support/wait.ts';
 

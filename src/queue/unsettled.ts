@@ -1,6 +1,6 @@
 /** Deliveries in memory that some window waits for: each is a ticket, which is settled once. */
-import type { Delivery } from './model.ts';
-import { payloadSizeOf, type Ticket } from './queue.ts';
+import type { Delivery } from '../model.ts';
+import { payloadSizeOf, type Ticket } from './webhook-queue.ts';
 
 export class Pending {
   count = 0;

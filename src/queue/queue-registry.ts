@@ -1,8 +1,8 @@
 /** The queues of all webhooks that have something in memory or in the table. */
 
-import type { Waiting } from './leftovers.ts';
-import type { Entry, RowHead, TenantConfiguration, Webhook } from './model.ts';
-import { WebhookQueue } from './queue.ts';
+import type { Waiting } from '../leftovers.ts';
+import type { Entry, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import { WebhookQueue } from './webhook-queue.ts';
 
 export class Queues {
   readonly #queues = new Map<string, WebhookQueue>();

@@ -8,9 +8,10 @@
  * It ends so also under a load that never pauses: once only those are missing that are on their way to the table, what comes
  * in waits for them in memory ("joining"), and follows them.
  */
-import { BlockedRows, rowOf } from './blocked-rows.ts';
-import { Limiter } from './limits.ts';
-import type { Delivery, Webhook, WebhookSettings } from './model.ts';
+
+import type { Delivery, Webhook, WebhookSettings } from '../model.ts';
+import { Limiter } from './limiter.ts';
+import { BlockedRows, rowOf } from './row-order.ts';
 
 /** Characters of payload that a new batch carries, but for one larger event alone: its body is made, signed and kept at once. */
 const BATCH_SIZE_MAX = 4 * 1024 * 1024;

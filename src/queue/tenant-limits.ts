@@ -1,6 +1,7 @@
 /** Limits over all webhooks of a tenant (webhook_tenants), for the few tenants that have some. */
-import { Limiter } from './limits.ts';
-import type { TenantConfiguration, Webhook } from './model.ts';
+
+import type { TenantConfiguration, Webhook } from '../model.ts';
+import { Limiter } from './limiter.ts';
 
 interface Tenant {
   limiter: Limiter;

@@ -4,7 +4,7 @@
  * transaction; so the order holds across restarts and takeovers. A row that is blocked when its webhook gives that ordering up
  * drains so too: what waits without a time would wait for ever.
  */
-import type { Delivery, RowHead } from './model.ts';
+import type { Delivery, RowHead } from '../model.ts';
 
 interface BlockedRow {
   /** Delivery id of the row's head. */
