@@ -7,7 +7,7 @@
  * read on, and tried again. Its webhooks that hang or fail start nothing more until then, so it comes to rest within one timeout.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Dispatcher } from './dispatch.ts';
+import type { Dispatcher } from './dispatch/dispatcher.ts';
 import type { Lane } from './lanes.ts';
 import { type Lease, within } from './lease.ts';
 import type { Position } from './model.ts';

@@ -1,7 +1,7 @@
 /** From a window to the queues: brings configurations up to date, MATCHes, and hands every delivery to the dispatcher. */
 import type pg from 'pg';
 import type { Breakers } from './breaker.ts';
-import type { Dispatcher } from './dispatch.ts';
+import type { Dispatcher } from './dispatch/dispatcher.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from './leftovers.ts';
 import { Configurations } from './match/configurations.ts';
 import { match } from './match/match.ts';

@@ -1,7 +1,7 @@
 /**
  * From the reader to the recorder: the stages of one session, put together.
  *
- *     read/reader.ts ──window──▶ intake.ts ──deliveries──▶ dispatch.ts ──request──▶ DELIVER ──outcome──▶ RECORD
+ *     read/reader.ts ──window──▶ intake.ts ──deliveries──▶ dispatch/dispatcher.ts ──request──▶ DELIVER ──outcome──▶ RECORD
  *     └ READ                └ MATCH                   └ queues, turns, parking                       └ logs, positions
  *          read/progress.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
  */
@@ -9,7 +9,7 @@ import type pg from 'pg';
 import { Breakers } from './breaker.ts';
 import type { Settings } from './config/settings.ts';
 import type { Sessions } from './database/connections.ts';
-import { Dispatcher } from './dispatch.ts';
+import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
 import type { Lane } from './lanes.ts';

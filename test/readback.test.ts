@@ -2,12 +2,12 @@
 
 import { describe, expect, test } from 'vitest';
 import { Breakers } from '../src/breaker.ts';
-import { Dispatcher } from '../src/dispatch.ts';
+import { Dispatcher } from '../src/dispatch/dispatcher.ts';
+import { Parking } from '../src/dispatch/park.ts';
+import { ReadBack } from '../src/dispatch/unpark.ts';
 import type { Delivery, TenantConfiguration, Webhook, WebhookSettings } from '../src/model.ts';
 import type { Due, DueQuery } from '../src/parked.ts';
-import { Parking } from '../src/parking.ts';
 import { type Ticket, WebhookQueue } from '../src/queue/webhook-queue.ts';
-import { ReadBack } from '../src/readback.ts';
 import { waitUntil } from './support/wait.ts';
 
 const webhook = {

@@ -31,7 +31,7 @@ export class WebhookQueue {
   backlogged = false;
   /** New events that wait here until the last of the parked ones are back; null: they do not. */
   joining: Ticket[] | null = null;
-  /** Attempts that have been under way for long; see flights.ts. */
+  /** Attempts that have been under way for long; see dispatch/in-flight.ts. */
   held = 0;
   /** Parked entries that the recorder has not committed yet. */
   uncommittedParks = 0;

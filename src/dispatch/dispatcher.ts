@@ -4,22 +4,22 @@
  * Nothing here waits for a webhook: what has not finished HOLD_MS after it was read is parked, whether it is queued or in flight,
  * and the position moves on.
  */
-import type { Breakers } from './breaker.ts';
-import { consequenceOf, madeAttempt, skippedAttempt } from './consequence.ts';
-import { type FlightOptions, Flights, type Landing } from './flights.ts';
-import type { Waiting } from './leftovers.ts';
-import type { Matched } from './match/match.ts';
-import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from './model.ts';
-import { Parking } from './parking.ts';
-import { Queues } from './queue/queue-registry.ts';
-import { TenantLimits } from './queue/tenant-limits.ts';
-import { Pending } from './queue/unsettled.ts';
-import type { Ticket, WebhookQueue } from './queue/webhook-queue.ts';
-import { ReadBack, type ReadBackOptions } from './readback.ts';
-import { everyMs } from './shared/timers.ts';
-import { SpareTime } from './spare-time.ts';
-import { Standstill } from './standstill.ts';
-import { Turns } from './turns.ts';
+import type { Breakers } from '../breaker.ts';
+import { consequenceOf, madeAttempt, skippedAttempt } from '../consequence.ts';
+import type { Waiting } from '../leftovers.ts';
+import type { Matched } from '../match/match.ts';
+import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import { Queues } from '../queue/queue-registry.ts';
+import { TenantLimits } from '../queue/tenant-limits.ts';
+import { Pending } from '../queue/unsettled.ts';
+import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import { everyMs } from '../shared/timers.ts';
+import { SpareTime } from './idle-clock.ts';
+import { type FlightOptions, Flights, type Landing } from './in-flight.ts';
+import { Parking } from './park.ts';
+import { Standstill } from './quiesce.ts';
+import { Turns } from './round-robin.ts';
+import { ReadBack, type ReadBackOptions } from './unpark.ts';
 
 /** How long a delivery may hold the position of its lane: of the time that the daemon has to spare, and by the clock. */
 const HOLD_MS = 1_000;

@@ -1,6 +1,6 @@
 /** Hands to RECORD what became of a delivery, and keeps the queue's account of what is on its way to the table. */
-import type { Attempt, Entry, Health } from './model.ts';
-import type { Ticket, WebhookQueue } from './queue/webhook-queue.ts';
+import type { Attempt, Entry, Health } from '../model.ts';
+import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
 
 export class Parking {
   readonly #add: (entry: Entry) => void;

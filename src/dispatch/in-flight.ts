@@ -9,12 +9,12 @@
  * Attempts that have ended and wait for their log row are no part of the shares: with them, a drain stood still for a commit.
  */
 
-import type { Delivery, Entry, Outcome, Request, Webhook } from './model.ts';
-import { withoutEcho } from './payload/mask-echo.ts';
-import { type Prepared, prepare } from './payload/request.ts';
-import type { TenantLimits } from './queue/tenant-limits.ts';
-import type { Ticket, WebhookQueue } from './queue/webhook-queue.ts';
-import { withinHeap } from './shared/memory.ts';
+import type { Delivery, Entry, Outcome, Request, Webhook } from '../model.ts';
+import { withoutEcho } from '../payload/mask-echo.ts';
+import { type Prepared, prepare } from '../payload/request.ts';
+import type { TenantLimits } from '../queue/tenant-limits.ts';
+import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import { withinHeap } from '../shared/memory.ts';
 
 /** Bytes of bodies under way above which nothing more starts; the one that crosses it still does. */
 const BODY_BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);
