@@ -6,7 +6,6 @@
  *          read/progress.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
  */
 import type pg from 'pg';
-import { Breakers } from './breaker.ts';
 import type { Settings } from './config/settings.ts';
 import type { Sessions } from './database/connections.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
@@ -14,15 +13,16 @@ import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
 import type { Lane } from './lanes.ts';
 import { type Lease, within } from './lease.ts';
-import { readHealth } from './leftovers.ts';
 import { type Logger, logAttempt } from './log.ts';
 import { judge } from './match/match.ts';
 import type { Metrics } from './metrics.ts';
 import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
-import { type DueQuery, readDue } from './parked.ts';
 import { OpenWindows } from './read/progress.ts';
 import { Stream } from './read/reader.ts';
 import { Recorder } from './record.ts';
+import { Breakers } from './retry/breaker.ts';
+import { type DueQuery, readDue } from './retry/parked-deliveries.ts';
+import { readHealth } from './retry/takeover.ts';
 import { mayBeOfValue } from './shared/isolate.ts';
 import { ThinEvents } from './thin.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { afterFailure, Breakers, shouldDisable } from '../src/breaker.ts';
 import type { Health } from '../src/model.ts';
+import { afterFailure, Breakers, shouldDisable } from '../src/retry/breaker.ts';
 
 const day = 86_400_000;
 

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { findWaiting } from '../src/leftovers.ts';
-import { readDue } from '../src/parked.ts';
+import { readDue } from '../src/retry/parked-deliveries.ts';
+import { findWaiting } from '../src/retry/takeover.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { createWebhook } from './support/webhook.ts';
 

@@ -1,13 +1,13 @@
 // How a webhook that fell behind gets back to being delivered directly, without anything overtaking.
 
 import { describe, expect, test } from 'vitest';
-import { Breakers } from '../src/breaker.ts';
 import { Dispatcher } from '../src/dispatch/dispatcher.ts';
 import { Parking } from '../src/dispatch/park.ts';
 import { ReadBack } from '../src/dispatch/unpark.ts';
 import type { Delivery, TenantConfiguration, Webhook, WebhookSettings } from '../src/model.ts';
-import type { Due, DueQuery } from '../src/parked.ts';
 import { type Ticket, WebhookQueue } from '../src/queue/webhook-queue.ts';
+import { Breakers } from '../src/retry/breaker.ts';
+import type { Due, DueQuery } from '../src/retry/parked-deliveries.ts';
 import { waitUntil } from './support/wait.ts';
 
 const webhook = {

@@ -4,15 +4,16 @@
  * Nothing here waits for a webhook: what has not finished HOLD_MS after it was read is parked, whether it is queued or in flight,
  * and the position moves on.
  */
-import type { Breakers } from '../breaker.ts';
-import { consequenceOf, madeAttempt, skippedAttempt } from '../consequence.ts';
-import type { Waiting } from '../leftovers.ts';
+
 import type { Matched } from '../match/match.ts';
 import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from '../model.ts';
 import { Queues } from '../queue/queue-registry.ts';
 import { TenantLimits } from '../queue/tenant-limits.ts';
 import { Pending } from '../queue/unsettled.ts';
 import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import { consequenceOf, madeAttempt, skippedAttempt } from '../retry/after-attempt.ts';
+import type { Breakers } from '../retry/breaker.ts';
+import type { Waiting } from '../retry/takeover.ts';
 import { everyMs } from '../shared/timers.ts';
 import { SpareTime } from './idle-clock.ts';
 import { type FlightOptions, Flights, type Landing } from './in-flight.ts';

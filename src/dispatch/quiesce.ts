@@ -1,8 +1,9 @@
 /** Lanes of the dispatcher that stand still, until they are given back or go on (handover.ts). They are not read meanwhile. */
-import type { Breakers } from '../breaker.ts';
+
 import type { Queues } from '../queue/queue-registry.ts';
 import type { Pending } from '../queue/unsettled.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
+import type { Breakers } from '../retry/breaker.ts';
 import type { Flights } from './in-flight.ts';
 import type { Parking } from './park.ts';
 import type { Turns } from './round-robin.ts';

@@ -1,7 +1,8 @@
 /** Whose turn it is: queues that may have something to start take turns, one request each, while there are slots. */
-import type { Breakers } from '../breaker.ts';
+
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
+import type { Breakers } from '../retry/breaker.ts';
 import type { Flights } from './in-flight.ts';
 
 export class Turns {

@@ -1,8 +1,8 @@
 /** Brings parked deliveries that are due back into their queues. */
 
 import type { Change, Delivery, OutcomeCode, Verdict, Webhook } from '../model.ts';
-import type { Due, DueQuery } from '../parked.ts';
 import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import type { Due, DueQuery } from '../retry/parked-deliveries.ts';
 import { withinHeap } from '../shared/memory.ts';
 
 /** Webhooks whose parked deliveries are read by one statement, and characters of payload that are expected of it. */

@@ -1,7 +1,7 @@
 /** The queues of all webhooks that have something in memory or in the table. */
 
-import type { Waiting } from '../leftovers.ts';
 import type { Entry, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import type { Waiting } from '../retry/takeover.ts';
 import { WebhookQueue } from './webhook-queue.ts';
 
 export class Queues {

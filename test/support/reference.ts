@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SETTINGS } from '../../src/config/settings.ts';
 import type { RetryPolicy } from '../../src/model.ts';
-import { retryInMs } from '../../src/retry.ts';
+import { retryInMs } from '../../src/retry/schedule.ts';
 import { rowhook } from './cli.ts';
 
 const root = join(import.meta.dirname, '../..');

@@ -1,8 +1,8 @@
 /** The parked deliveries: what waits in webhook_deliveries, read by the owner of its lane. No claims: a lane has one owner. */
 import type pg from 'pg';
-import type { Delivery, PayloadFormat } from './model.ts';
+import type { Delivery, PayloadFormat } from '../model.ts';
+import { isolate } from '../shared/isolate.ts';
 import { readTexts, type Texts } from './parked-texts.ts';
-import { isolate } from './shared/isolate.ts';
 
 export interface DueQuery {
   webhookId: string;

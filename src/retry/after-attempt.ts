@@ -1,8 +1,9 @@
 /** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
+
+import type { Attempt, Delivery, Entry, Health, Outcome, OutcomeCode, Webhook } from '../model.ts';
+import { maskedUrl } from '../payload/mask.ts';
 import type { Breakers } from './breaker.ts';
-import type { Attempt, Delivery, Entry, Health, Outcome, OutcomeCode, Webhook } from './model.ts';
-import { maskedUrl } from './payload/mask.ts';
-import { type FailedAttempt, retryInMs } from './retry.ts';
+import { type FailedAttempt, retryInMs } from './schedule.ts';
 
 export interface Consequence {
   /** What becomes of the delivery, or of all deliveries of a batch. */

@@ -3,8 +3,8 @@
  * be read says so, and the others go out.
  */
 import type pg from 'pg';
-import type { BareRow } from './parked.ts';
-import { isolate, readColumns } from './shared/isolate.ts';
+import { isolate, readColumns } from '../shared/isolate.ts';
+import type { BareRow } from './parked-deliveries.ts';
 
 export interface Texts {
   event_type: string;

@@ -1,8 +1,8 @@
 /** What earlier owners of a lane, or a change of a tenant's configuration, left in the tables: read when a lane or a tenant is taken on. */
 import type pg from 'pg';
-import { PATIENT } from './database/connections.ts';
-import type { Health, RowHead } from './model.ts';
-import { leavingOut } from './shared/isolate.ts';
+import { PATIENT } from '../database/connections.ts';
+import type { Health, RowHead } from '../model.ts';
+import { leavingOut } from '../shared/isolate.ts';
 
 /** What waits for one webhook. */
 export interface WaitingFor {

@@ -8,7 +8,7 @@
  * While it is open its events are parked, not lost, and nobody waits for its timeouts.
  */
 
-import type { Health, Webhook } from './model.ts';
+import type { Health, Webhook } from '../model.ts';
 
 const FAILURES_TO_OPEN = 10;
 /** Ten requests break at once when a receiver is restarted: it must not cost its events half a minute. */
