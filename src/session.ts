@@ -11,7 +11,7 @@ import type { Settings } from './config/settings.ts';
 import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './database/connections.ts';
 import { type Bell, listen, type Ring } from './database/notification-listener.ts';
 import { timeRoundTrips } from './database/statement-timing.ts';
-import { createSender, type Sender } from './deliver.ts';
+import { createSender, type Sender } from './deliver/sender.ts';
 import { RENEW_MS } from './lanes.ts';
 import { Lease, within } from './lease.ts';
 import type { Logger } from './log.ts';

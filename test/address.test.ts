@@ -10,14 +10,14 @@ import {
   literalProblem,
   type Resolve,
   urlProblem,
-} from '../src/address.ts';
+} from '../src/deliver/address-guard.ts';
 
 const policy = (given: Partial<AddressPolicy> = {}) =>
   compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [], ...given });
 const strict = policy();
 const everything = policy({ allowHttp: true, allowCidrs: ['0.0.0.0/0', '::/0'] });
 
-/** The registries once more, typed from IANA's pages, so that a slip in src/special-ranges.ts shows. */
+/** The registries once more, typed from IANA's pages, so that a slip in src/deliver/special-ranges.ts shows. */
 const iana: readonly (readonly [cidr: string, name: string])[] = [
   ['0.0.0.0/8', 'This network'],
   ['0.0.0.0/32', 'This host on this network'],

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import { createServer, getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
-import type { Resolve } from '../src/address.ts';
-import { createSender, type Sender, type SenderOptions } from '../src/deliver.ts';
+import type { Resolve } from '../src/deliver/address-guard.ts';
+import { createSender, type Sender, type SenderOptions } from '../src/deliver/sender.ts';
 import type { Outcome } from '../src/model.ts';
 import { selfSigned } from './support/certificate.ts';
 import { flood, type RawServer, startRawServer } from './support/raw-server.ts';

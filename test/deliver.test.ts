@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { AddressPolicy, Endpoint, Resolve } from '../src/address.ts';
-import { createSender, type Sender, type SenderOptions } from '../src/deliver.ts';
+import type { AddressPolicy, Endpoint, Resolve } from '../src/deliver/address-guard.ts';
+import { shared } from '../src/deliver/dns.ts';
+import { ResponseBody } from '../src/deliver/response-body.ts';
+import { createSender, type Sender, type SenderOptions } from '../src/deliver/sender.ts';
 import type { Outcome, Request } from '../src/model.ts';
-import { shared } from '../src/resolve.ts';
-import { ResponseBody } from '../src/response-body.ts';
 import { type Answers, flood, type RawConnection, type RawServer, startRawServer } from './support/raw-server.ts';
 import { startReceiver } from './support/receiver.ts';
 import { waitUntil } from './support/wait.ts';
@@ -742,7 +742,7 @@ describe('where requests go', () => {
 
   test.runIf(process.platform === 'linux')('there are threads enough for 64 names at a time', async () => {
     const script = `
-      await import(${JSON.stringify(new URL('../src/deliver.ts', import.meta.url).href)});
+      await import(${JSON.stringify(new URL('../src/deliver/sender.ts', import.meta.url).href)});
       await import('node:dns').then(({ promises }) => promises.lookup('localhost'));
       console.log((await import('node:fs')).readdirSync('/proc/self/task').length);`;
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
@@ -819,7 +819,7 @@ describe('where requests go', () => {
     );
     const at = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
     const script = `
-      const { createSender } = await import(${JSON.stringify(new URL('../src/deliver.ts', import.meta.url).href)});
+      const { createSender } = await import(${JSON.stringify(new URL('../src/deliver/sender.ts', import.meta.url).href)});
       const sender = createSender(${JSON.stringify(loopback)});
       const send = (url) => sender.send({ url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 5000, allowedIps: null });
       console.log(JSON.stringify([(await send('${receiver.url()}')).code, (await send('https://127.0.0.1:${receiver.port}/')).code]));

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import ipaddr from 'ipaddr.js';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
+import { specialRanges } from '../src/deliver/special-ranges.ts';
 import { DRAIN_MS } from '../src/session.ts';
 import { VERSION } from '../src/shared/version.ts';
-import { specialRanges } from '../src/special-ranges.ts';
 import { at, type Manifest, manifestsOf, schemaProblems } from './support/manifests.ts';
 import { hasTool, runTool } from './support/tool.ts';
 

@@ -3,10 +3,10 @@
 import { createServer } from 'node:net';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { AddressPolicy, Resolve } from '../src/address.ts';
-import { createSender, type Sender, type SenderOptions } from '../src/deliver.ts';
+import type { AddressPolicy, Resolve } from '../src/deliver/address-guard.ts';
+import { proxyNotice } from '../src/deliver/proxy.ts';
+import { createSender, type Sender, type SenderOptions } from '../src/deliver/sender.ts';
 import type { Outcome } from '../src/model.ts';
-import { proxyNotice } from '../src/proxy.ts';
 import { selfSigned } from './support/certificate.ts';
 import { type ConnectProxy, type ConnectProxyOptions, startConnectProxy } from './support/connect-proxy.ts';
 import { type Answers, type RawServer, startRawServer } from './support/raw-server.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { quickestFirst, type Resolve } from '../src/resolve.ts';
+import { quickestFirst, type Resolve } from '../src/deliver/dns.ts';
 
 /** A resolver that answers when it is told to. */
 function openResolver() {

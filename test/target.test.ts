@@ -1,8 +1,8 @@
 // URLs are judged once, and for those only who they belong to.
 
 import { expect, test } from 'vitest';
-import { compilePolicy } from '../src/address.ts';
-import { Targets } from '../src/target.ts';
+import { compilePolicy } from '../src/deliver/address-guard.ts';
+import { Targets } from '../src/deliver/target.ts';
 
 const policy = compilePolicy({ allowHttp: true, allowCidrs: ['127.0.0.0/8'], denyCidrs: [] });
 const URL_TEXT = 'http://127.0.0.1:8080/hook/a?b=c';

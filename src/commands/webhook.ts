@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import { compilePolicy, httpProblem, placeProblem } from '../address.ts';
 import { unlogged } from '../database/unlogged.ts';
+import { compilePolicy, httpProblem, placeProblem } from '../deliver/address-guard.ts';
 import { maskedUrl } from '../payload/mask.ts';
 import { type Out, printable, printPairs, printTable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';

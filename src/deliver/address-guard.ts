@@ -8,7 +8,7 @@
 import { isIP, type LookupFunction } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import ipaddr from 'ipaddr.js';
-import { type Resolve, systemResolve } from './resolve.ts';
+import { type Resolve, systemResolve } from './dns.ts';
 import { specialRanges } from './special-ranges.ts';
 
 export type { Resolve };

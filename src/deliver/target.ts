@@ -2,8 +2,9 @@
  * What a webhook's URL comes to: judged by its text, and taken apart. It is the same for each of the webhook's requests, and nothing of
  * it goes by what changes, so it is kept: parsing and judging took 5 % of a delivery's CPU where the host is an address.
  */
-import { type CompiledPolicy, httpProblem, placeProblem } from './address.ts';
-import type { OutcomeCode } from './model.ts';
+
+import type { OutcomeCode } from '../model.ts';
+import { type CompiledPolicy, httpProblem, placeProblem } from './address-guard.ts';
 
 /** Of the URLs that something was sent to last. */
 const TARGETS_MAX = 1_000;

@@ -7,7 +7,7 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP, type Socket } from 'node:net';
 import type { buildConnector } from 'undici';
-import { type CompiledPolicy, type Endpoint, literalProblem } from './address.ts';
+import { type CompiledPolicy, type Endpoint, literalProblem } from './address-guard.ts';
 
 /** What a tenant reads of a failed tunnel: it names the setting, and not the proxy. */
 export class ProxyFailed extends Error {

@@ -3,13 +3,14 @@
  *
  * undici's dispatch() with a handler costs 60 µs a signed request where request() costs 80 to 90. The address guard sits in
  * the connector, where the address that is checked is the address that is dialled; keep-alive sockets were checked when they
- * were opened. No redirects, no proxy from the environment, no decompression. Behind ROWHOOK_PROXY_URL it judges less (proxy.ts).
+ * were opened. No redirects, no proxy from the environment, no decompression. Behind ROWHOOK_PROXY_URL it judges less (deliver/proxy.ts).
  *
  * Receivers are strangers: whatever they send is bounded in time (one deadline for everything), in memory (headers, body)
  * and in bytes read. A connection that broke a rule is closed, so that no response can be taken for another request's.
  */
 import type { LookupFunction, Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
+import type { Outcome, Request } from '../model.ts';
 import {
   type AddressPolicy,
   AddressRefused,
@@ -20,9 +21,8 @@ import {
   guardedLookup,
   literalProblem,
   type Resolve,
-} from './address.ts';
+} from './address-guard.ts';
 import { type Agents, Exchange } from './exchange.ts';
-import type { Outcome, Request } from './model.ts';
 import { failed } from './outcome.ts';
 import { hostProblem, tunnelThrough } from './proxy.ts';
 import { Targets } from './target.ts';
