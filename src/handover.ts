@@ -13,7 +13,7 @@ import { type Lease, within } from './lease.ts';
 import type { Position } from './model.ts';
 import type { OpenWindows } from './read/progress.ts';
 import type { Stream } from './read/reader.ts';
-import type { Recorder } from './record.ts';
+import type { Recorder } from './record/recorder.ts';
 
 /** For how long a lane may stand still before it goes. Attempts that take longer are found beforehand: they are held. */
 const REST_MS = 1_500;

@@ -4,7 +4,7 @@
  * Every daemon has a lease of LEASE_MS, which it renews three times as often, and owns its fair share of the lanes: 16 by the number
  * of daemons, the first ones by id one more where that leaves a rest. All see the same list, so the shares add up to 16
  * without a word between them. Taking a lane counts its epoch up, and
- * everything that its owner writes is fenced by that epoch (record.ts): a paused process that wakes up after its lease
+ * everything that its owner writes is fenced by that epoch (record/recorder.ts): a paused process that wakes up after its lease
  * changes nothing.
  */
 import type pg from 'pg';

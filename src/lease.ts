@@ -14,7 +14,7 @@ import {
   takeLanes,
 } from './lanes.ts';
 import type { Logger } from './log.ts';
-import { LanesLost } from './record.ts';
+import { LanesLost } from './record/recorder.ts';
 
 /** Nothing is started in the last stretch of a lease: the renewal may be late. */
 const MARGIN_MS = 1_000;

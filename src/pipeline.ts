@@ -19,7 +19,7 @@ import type { Metrics } from './metrics.ts';
 import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
 import { OpenWindows } from './read/progress.ts';
 import { Stream } from './read/reader.ts';
-import { Recorder } from './record.ts';
+import { Recorder } from './record/recorder.ts';
 import { Breakers } from './retry/breaker.ts';
 import { type DueQuery, readDue } from './retry/parked-deliveries.ts';
 import { readHealth } from './retry/takeover.ts';

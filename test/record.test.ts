@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Attempt, Delivery, Entry } from '../src/model.ts';
-import { Recorder } from '../src/record.ts';
-import { type Fence, recordLogs } from '../src/record-rows.ts';
+import { type Fence, recordLogs } from '../src/record/log-rows.ts';
+import { Recorder } from '../src/record/recorder.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { waitUntil } from './support/wait.ts';
 

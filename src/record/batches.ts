@@ -1,5 +1,5 @@
 /** Which entries are recorded together. Pure. */
-import type { Entry } from './model.ts';
+import type { Entry } from '../model.ts';
 
 /** Delivered or given up at its first attempt: no row waits for it, and its webhook was and is well. */
 export function leavesItsLogOnly({ attempt, delivery, wait, health }: Entry): boolean {

@@ -2,7 +2,7 @@
  * What the database refuses to record of some deliveries, while everybody else's goes on: it was sent, so it is kept, with the slots
  * of its attempts, and tried again. What follows of the same deliveries waits behind it.
  */
-import type { Entry } from './model.ts';
+import type { Entry } from '../model.ts';
 
 const AGAIN_MS_MIN = 1_000;
 const AGAIN_MS_MAX = 30_000;

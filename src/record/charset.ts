@@ -3,7 +3,7 @@
  * is not UTF8, a character that its encoding lacks would keep a whole batch from being recorded. So it is replaced.
  */
 import type pg from 'pg';
-import type { Attempt } from './model.ts';
+import type { Attempt } from '../model.ts';
 
 /** These hold every character. SQL_ASCII keeps the bytes that it is given. */
 const WHOLE: ReadonlySet<string> = new Set(['UTF8', 'SQL_ASCII']);

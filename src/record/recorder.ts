@@ -7,12 +7,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import type { Entry, Position, RowHead } from '../model.ts';
+import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
+import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './batches.ts';
 import { Charset } from './charset.ts';
-import type { Entry, Position, RowHead } from './model.ts';
-import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './record-batches.ts';
-import { FENCE, type Fence, recordDeliveries, recordHealth, recordLogs, recordPositions } from './record-rows.ts';
+import { FENCE, type Fence, recordDeliveries, recordHealth, recordLogs, recordPositions } from './log-rows.ts';
 import { Refused } from './refused.ts';
-import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from './shared/isolate.ts';
 
 /** Entries of one batch. */
 const BATCH_MAX = 500;

@@ -1,8 +1,8 @@
-/** What RECORD writes, statement by statement; record.ts puts them into fenced transactions. */
+/** What RECORD writes, statement by statement; record/recorder.ts puts them into fenced transactions. */
 import type pg from 'pg';
-import { heldByOthers } from './held.ts';
-import type { Attempt, Delivery, Entry, Health, Position, RowHead } from './model.ts';
-import { USER_AGENT } from './payload/body.ts';
+import type { Attempt, Delivery, Entry, Health, Position, RowHead } from '../model.ts';
+import { USER_AGENT } from '../payload/body.ts';
+import { heldByOthers } from './locked-rows.ts';
 
 /** The owner, its lanes, and the epoch of each. */
 export type Fence = readonly [owner: string, lanes: number[], epochs: string[]];
