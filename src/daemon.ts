@@ -1,6 +1,5 @@
 /** The daemon: one session after another until it is stopped. */
 import { randomUUID } from 'node:crypto';
-import { BacklogWatcher, STUCK_MS } from './backlog.ts';
 import { environmentProblem } from './config/environment.ts';
 import type { Settings } from './config/settings.ts';
 import { displayDatabase } from './connection/target.ts';
@@ -8,12 +7,13 @@ import { explainAfterwards, sessionsOf, withClient } from './database/connection
 import { builtForVersion, schemaVersion } from './database/migrations.ts';
 import { ReadOnlyDatabase, readOnlySetting } from './database/read-only.ts';
 import { proxyNotice } from './deliver/proxy.ts';
-import { createLogger, type Logger } from './log.ts';
-import { Metrics } from './metrics.ts';
-import { serve } from './serve.ts';
+import { serve } from './observe/health-server.ts';
+import { createLogger, type Logger } from './observe/log.ts';
+import { Metrics } from './observe/metrics.ts';
+import { BacklogWatcher, STUCK_MS } from './observe/stuck-lanes.ts';
+import { startTracing } from './observe/tracing.ts';
 import { Session, STARTING } from './session.ts';
 import { UserError } from './shared/user-error.ts';
-import { startTracing } from './tracing.ts';
 
 /** Pause before the next session; doubled while sessions end at once. */
 const PAUSE_MS_MIN = 100;

@@ -13,7 +13,7 @@ import {
   renewLanes,
   takeLanes,
 } from './lanes.ts';
-import type { Logger } from './log.ts';
+import type { Logger } from './observe/log.ts';
 import { LanesLost } from './record/recorder.ts';
 
 /** Nothing is started in the last stretch of a lease: the renewal may be late. */

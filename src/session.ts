@@ -5,7 +5,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { type Responsible, STUCK_MS } from './backlog.ts';
 import { Maintenance } from './capture/maintenance.ts';
 import type { Settings } from './config/settings.ts';
 import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './database/connections.ts';
@@ -14,13 +13,14 @@ import { timeRoundTrips } from './database/statement-timing.ts';
 import { createSender, type Sender } from './deliver/sender.ts';
 import { RENEW_MS } from './lanes.ts';
 import { Lease, within } from './lease.ts';
-import type { Logger } from './log.ts';
-import type { Metrics, Vitals } from './metrics.ts';
 import type { Outcome, Request } from './model.ts';
+import type { Logger } from './observe/log.ts';
+import type { Metrics, Vitals } from './observe/metrics.ts';
+import { type Responsible, STUCK_MS } from './observe/stuck-lanes.ts';
+import type { Tracing } from './observe/tracing.ts';
 import { Pipeline } from './pipeline.ts';
 import { READER_SETTINGS } from './read/windows.ts';
 import { everyMs } from './shared/timers.ts';
-import type { Tracing } from './tracing.ts';
 
 /** How long attempts in flight may go on after a stop. */
 export const DRAIN_MS = 10_000;

@@ -6,7 +6,7 @@ import pg from 'pg';
 import { describe, expect, type TestContext, test } from 'vitest';
 import { freeLanes, renewLanes, takeLanes } from '../src/lanes.ts';
 import { Lease } from '../src/lease.ts';
-import { createLogger } from '../src/log.ts';
+import { createLogger } from '../src/observe/log.ts';
 import { type Counter, startCounter } from './support/counter.ts';
 import { caughtUp, type DaemonProcess, startDaemonProcess } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

@@ -8,7 +8,7 @@ import type { Settings } from '../src/config/settings.ts';
 import { type Daemon, startDaemon } from '../src/daemon.ts';
 import { migrate } from '../src/database/migrations.ts';
 import { startEmbedded } from '../src/embedded.ts';
-import { type Served, serve } from '../src/serve.ts';
+import { type Served, serve } from '../src/observe/health-server.ts';
 import { UserError } from '../src/shared/user-error.ts';
 import { daemonSettings } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

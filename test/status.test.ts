@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ranges } from '../src/commands/status.ts';
-import { readLag } from '../src/lag.ts';
+import { readLag } from '../src/observe/lane-lag.ts';
 import { ageText } from '../src/shared/text.ts';
 import { rowhook, startRowhook } from './support/cli.ts';
 import { startTestDaemon } from './support/daemon.ts';

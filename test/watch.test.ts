@@ -3,7 +3,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Maintenance } from '../src/capture/maintenance.ts';
-import { createLogger } from '../src/log.ts';
+import { createLogger } from '../src/observe/log.ts';
 import { catalogOf } from './support/catalog.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { lines, takeChanges } from './support/outbox.ts';

@@ -9,7 +9,7 @@ import { PATIENT } from '../database/connections.ts';
 import { LIMITS } from '../doctor/remark.ts';
 import { pinnedSlots } from '../doctor/ring.ts';
 import { type SourceProblem, sourceProblems } from '../doctor/triggers.ts';
-import type { Logger } from '../log.ts';
+import type { Logger } from '../observe/log.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
 const EVERY_MS = 60_000;

@@ -1,7 +1,7 @@
 import type { Settings } from '../config/settings.ts';
 import { startDaemon } from '../daemon.ts';
-import { createLogger } from '../log.ts';
-import { tellSystemd } from '../notify.ts';
+import { createLogger } from '../observe/log.ts';
+import { tellSystemd } from '../observe/systemd.ts';
 import { untilAskedToStop } from '../shared/signals.ts';
 import { explainDatabaseError } from '../shared/user-error.ts';
 

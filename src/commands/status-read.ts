@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { readSlots, type Slot } from '../capture/outbox-slots.ts';
 import { schemaVersion } from '../database/migrations.ts';
 import { sourceProblems } from '../doctor/triggers.ts';
-import { type LaneLag, readLag } from '../lag.ts';
+import { type LaneLag, readLag } from '../observe/lane-lag.ts';
 
 export interface WebhookStatus {
   id: string;

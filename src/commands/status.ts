@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import type { LaneLag } from '../lag.ts';
+import type { LaneLag } from '../observe/lane-lag.ts';
 import { type Cell, type Out, printPairs, printTable } from '../shared/terminal.ts';
 import { ageText } from '../shared/text.ts';
 import { events } from './replay.ts';

@@ -5,7 +5,7 @@
  * silently leave a default in force, so unknown `ROWHOOK_*` keys are errors, and all problems are reported at once.
  */
 
-import type { MetricsLabels } from '../metrics.ts';
+import type { MetricsLabels } from '../observe/metrics.ts';
 import { nearest } from '../shared/spelling.ts';
 import { UserError } from '../shared/user-error.ts';
 import {

@@ -9,7 +9,7 @@ import { startDaemon } from '../daemon.ts';
 import { connect } from '../database/connections.ts';
 import { migrate } from '../database/migrations.ts';
 import { type Embedded, startEmbedded } from '../embedded.ts';
-import { createLogger } from '../log.ts';
+import { createLogger } from '../observe/log.ts';
 import { type Out, printPairs } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 import { type Arrival, type DemoReceiver, startDemoReceiver } from './receiver.ts';

@@ -17,9 +17,9 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
+import type { Outcome, Request } from '../model.ts';
+import { VERSION } from '../shared/version.ts';
 import type { Logger } from './log.ts';
-import type { Outcome, Request } from './model.ts';
-import { VERSION } from './shared/version.ts';
 import type { Tracing } from './tracing.ts';
 
 /** Spans that wait for their export; above that they are dropped, as deliveries go first. */

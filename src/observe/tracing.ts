@@ -2,8 +2,9 @@
  * Traces, for those who collect them: off unless OpenTelemetry's own variable says where they go. Its packages take 0.5 s to
  * load and 40 MB of memory, so they are loaded only then.
  */
+
+import type { Outcome, Request } from '../model.ts';
 import type { Logger } from './log.ts';
-import type { Outcome, Request } from './model.ts';
 
 export interface Tracing {
   /** Sends a request under a span of its own, whose `traceparent` goes with it. */

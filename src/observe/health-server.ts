@@ -6,8 +6,8 @@
  *   /metrics   Prometheus
  */
 import type { Server } from 'node:http';
-import { type Bounds, boundedServer } from './shared/bounded-server.ts';
-import { UserError } from './shared/user-error.ts';
+import { type Bounds, boundedServer } from '../shared/bounded-server.ts';
+import { UserError } from '../shared/user-error.ts';
 
 export interface Served {
   /** What is wrong, in a sentence; null: nothing. */

@@ -1,6 +1,6 @@
 /** The daemon's log: JSON lines on standard output, one wide line per attempt. No bodies, no secrets. */
 import { type Logger, pino } from 'pino';
-import type { Attempt } from './model.ts';
+import type { Attempt } from '../model.ts';
 
 export type { Logger };
 
