@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { USER_AGENT } from '../src/payload/body.ts';
 import { rowhook } from './support/cli.ts';
 import { startTestDaemon } from './support/daemon.ts';

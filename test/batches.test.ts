@@ -1,5 +1,5 @@
 import { describe, expect, type TestContext, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase } from './support/database.ts';
 import { type ReceivedRequest, startReceiver } from './support/receiver.ts';

@@ -3,7 +3,7 @@
 
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { copyIn } from './support/copy.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

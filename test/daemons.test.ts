@@ -4,8 +4,8 @@
 
 import pg from 'pg';
 import { describe, expect, type TestContext, test } from 'vitest';
-import { freeLanes, renewLanes, takeLanes } from '../src/lanes.ts';
-import { Lease } from '../src/lease.ts';
+import { freeLanes, renewLanes, takeLanes } from '../src/daemon/lane-rows.ts';
+import { Lease } from '../src/daemon/lease.ts';
 import { createLogger } from '../src/observe/log.ts';
 import { type Counter, startCounter } from './support/counter.ts';
 import { caughtUp, type DaemonProcess, startDaemonProcess } from './support/daemon.ts';

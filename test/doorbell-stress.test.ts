@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
-import { type Daemon, startDaemon } from '../src/daemon.ts';
+import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
 import { startCounter } from './support/counter.ts';
 import { caughtUp, daemonSettings, startDaemonProcess } from './support/daemon.ts';
 import { freePort } from './support/port.ts';

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import type { TestDatabase } from './support/database.ts';
 import { startProxy } from './support/proxy.ts';

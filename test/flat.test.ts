@@ -1,7 +1,7 @@
 // payload_format 'flat': rowhook's own fields stand beside the row's, and no column or emitted field replaces one.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { flatFields } from '../src/payload/flat.ts';
 import { rowhook } from './support/cli.ts';
 import { startTestDaemon } from './support/daemon.ts';

@@ -2,7 +2,7 @@
 
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { type Attacker, createAttacker } from './support/attacker.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

@@ -2,7 +2,7 @@
 // leaves nothing behind, at whatever moment it comes.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { type Counter, startCounter } from './support/counter.ts';
 import { caughtUp, startDaemonProcess, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';

@@ -3,7 +3,7 @@
 import { createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readSettings, type Settings } from '../src/config/settings.ts';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { rowhook } from './support/cli.ts';
 import { startConnectProxy } from './support/connect-proxy.ts';
 import { startDaemonProcess, startTestDaemon } from './support/daemon.ts';

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Settings } from '../src/config/settings.ts';
-import { type Daemon, startDaemon } from '../src/daemon.ts';
+import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
 import { daemonSettings, startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';

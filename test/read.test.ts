@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { renewLanes, takeLanes } from '../src/lanes.ts';
+import { renewLanes, takeLanes } from '../src/daemon/lane-rows.ts';
 import type { Change, Position, Window } from '../src/model.ts';
 import { Stream } from '../src/read/reader.ts';
 import { parseSnapshot, READER_SETTINGS, readPulse, readWindow } from '../src/read/windows.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { withClient } from '../src/database/connections.ts';
 import { migrate } from '../src/database/migrations.ts';
 import { caughtUp, startTestDaemon } from './support/daemon.ts';

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import type { Outcome } from '../src/model.ts';
 import { headersOf } from '../src/payload/body.ts';
 import { withoutEcho } from '../src/payload/mask-echo.ts';

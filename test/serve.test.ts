@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Settings } from '../src/config/settings.ts';
-import { type Daemon, startDaemon } from '../src/daemon.ts';
+import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
 import { migrate } from '../src/database/migrations.ts';
 import { startEmbedded } from '../src/embedded.ts';
 import { type Served, serve } from '../src/observe/health-server.ts';

@@ -3,7 +3,7 @@
 import { hash } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import { startTestDaemon } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { lines, takeChanges } from './support/outbox.ts';

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Daemon } from '../src/daemon.ts';
+import type { Daemon } from '../src/daemon/daemon.ts';
 import type { Answer, Step } from '../src/why/answer.ts';
 import { whyOf } from '../src/why/why.ts';
 import { rowhook } from './support/cli.ts';

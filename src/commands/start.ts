@@ -1,5 +1,5 @@
 import type { Settings } from '../config/settings.ts';
-import { startDaemon } from '../daemon.ts';
+import { startDaemon } from '../daemon/daemon.ts';
 import { createLogger } from '../observe/log.ts';
 import { tellSystemd } from '../observe/systemd.ts';
 import { untilAskedToStop } from '../shared/signals.ts';

@@ -12,7 +12,7 @@ const CHANNEL = 'rowhook';
 const HEARTBEAT_MS = 5_000;
 const RETRY_MS = 500;
 
-/** What a notification says: nothing in particular, look into the outbox; or lanes are free (lanes.ts). */
+/** What a notification says: nothing in particular, look into the outbox; or lanes are free (daemon/lane-rows.ts). */
 export type Ring = '' | 'lanes';
 
 export interface Bell {

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { readSettings } from '../config/settings.ts';
-import { startDaemon } from '../daemon.ts';
+import { startDaemon } from '../daemon/daemon.ts';
 import { connect } from '../database/connections.ts';
 import { migrate } from '../database/migrations.ts';
 import { type Embedded, startEmbedded } from '../embedded.ts';

@@ -1,4 +1,4 @@
-/** Lanes of the dispatcher that stand still, until they are given back or go on (handover.ts). They are not read meanwhile. */
+/** Lanes of the dispatcher that stand still, until they are given back or go on (daemon/handover.ts). They are not read meanwhile. */
 
 import type { Queues } from '../queue/queue-registry.ts';
 import type { Pending } from '../queue/unsettled.ts';

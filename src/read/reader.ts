@@ -6,7 +6,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
-import { groupByPosition, type Lane } from '../lanes.ts';
+import { groupByPosition, type Lane } from '../daemon/lane-rows.ts';
 import type { Position, Window } from '../model.ts';
 import { withinHeap } from '../shared/memory.ts';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { readSettings, type Settings } from '../../src/config/settings.ts';
-import { type Daemon, startDaemon } from '../../src/daemon.ts';
+import { type Daemon, startDaemon } from '../../src/daemon/daemon.ts';
 import { type CliOptions, type RunningCli, startRowhook } from './cli.ts';
 import type { TestDatabase } from './database.ts';
 import { waitUntil } from './wait.ts';

@@ -1,13 +1,13 @@
 /** From a window to the queues: brings configurations up to date, MATCHes, and hands every delivery to the dispatcher. */
 import type pg from 'pg';
-import type { Dispatcher } from './dispatch/dispatcher.ts';
-import { Configurations } from './match/configurations.ts';
-import { match } from './match/match.ts';
-import type { Change, TenantConfiguration, Webhook, Window } from './model.ts';
-import type { OpenWindows } from './read/progress.ts';
-import type { Breakers } from './retry/breaker.ts';
-import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from './retry/takeover.ts';
-import type { ThinEvents } from './thin.ts';
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import { Configurations } from '../match/configurations.ts';
+import { match } from '../match/match.ts';
+import type { Change, TenantConfiguration, Webhook, Window } from '../model.ts';
+import type { OpenWindows } from '../read/progress.ts';
+import type { Breakers } from '../retry/breaker.ts';
+import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from '../retry/takeover.ts';
+import type { ThinEvents } from '../thin.ts';
 
 const NOBODY = { concerned: [], waiting: new Map() };
 

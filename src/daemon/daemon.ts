@@ -1,19 +1,19 @@
 /** The daemon: one session after another until it is stopped. */
 import { randomUUID } from 'node:crypto';
-import { environmentProblem } from './config/environment.ts';
-import type { Settings } from './config/settings.ts';
-import { displayDatabase } from './connection/target.ts';
-import { explainAfterwards, sessionsOf, withClient } from './database/connections.ts';
-import { builtForVersion, schemaVersion } from './database/migrations.ts';
-import { ReadOnlyDatabase, readOnlySetting } from './database/read-only.ts';
-import { proxyNotice } from './deliver/proxy.ts';
-import { serve } from './observe/health-server.ts';
-import { createLogger, type Logger } from './observe/log.ts';
-import { Metrics } from './observe/metrics.ts';
-import { BacklogWatcher, STUCK_MS } from './observe/stuck-lanes.ts';
-import { startTracing } from './observe/tracing.ts';
+import { environmentProblem } from '../config/environment.ts';
+import type { Settings } from '../config/settings.ts';
+import { displayDatabase } from '../connection/target.ts';
+import { explainAfterwards, sessionsOf, withClient } from '../database/connections.ts';
+import { builtForVersion, schemaVersion } from '../database/migrations.ts';
+import { ReadOnlyDatabase, readOnlySetting } from '../database/read-only.ts';
+import { proxyNotice } from '../deliver/proxy.ts';
+import { serve } from '../observe/health-server.ts';
+import { createLogger, type Logger } from '../observe/log.ts';
+import { Metrics } from '../observe/metrics.ts';
+import { BacklogWatcher, STUCK_MS } from '../observe/stuck-lanes.ts';
+import { startTracing } from '../observe/tracing.ts';
+import { UserError } from '../shared/user-error.ts';
 import { Session, STARTING } from './session.ts';
-import { UserError } from './shared/user-error.ts';
 
 /** Pause before the next session; doubled while sessions end at once. */
 const PAUSE_MS_MIN = 100;

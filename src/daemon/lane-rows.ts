@@ -8,7 +8,7 @@
  * changes nothing.
  */
 import type pg from 'pg';
-import type { Position } from './model.ts';
+import type { Position } from '../model.ts';
 
 /** A dead daemon's lanes are free after this long; the others look every RENEW_MS. Together under 10 s. */
 export const LEASE_MS = 6_000;

@@ -2,7 +2,9 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { PATIENT } from './database/connections.ts';
+import { PATIENT } from '../database/connections.ts';
+import type { Logger } from '../observe/log.ts';
+import { LanesLost } from '../record/recorder.ts';
 import {
   forgetDaemon,
   freeLanes,
@@ -12,9 +14,7 @@ import {
   type Renewal,
   renewLanes,
   takeLanes,
-} from './lanes.ts';
-import type { Logger } from './observe/log.ts';
-import { LanesLost } from './record/recorder.ts';
+} from './lane-rows.ts';
 
 /** Nothing is started in the last stretch of a lease: the renewal may be late. */
 const MARGIN_MS = 1_000;

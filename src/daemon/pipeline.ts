@@ -1,30 +1,30 @@
 /**
  * From the reader to the recorder: the stages of one session, put together.
  *
- *     read/reader.ts ──window──▶ intake.ts ──deliveries──▶ dispatch/dispatcher.ts ──request──▶ DELIVER ──outcome──▶ RECORD
+ *     read/reader.ts ──window──▶ daemon/intake.ts ──deliveries──▶ dispatch/dispatcher.ts ──request──▶ DELIVER ──outcome──▶ RECORD
  *     └ READ                └ MATCH                   └ queues, turns, parking                       └ logs, positions
  *          read/progress.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
  */
 import type pg from 'pg';
-import type { Settings } from './config/settings.ts';
-import type { Sessions } from './database/connections.ts';
-import { Dispatcher } from './dispatch/dispatcher.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Sessions } from '../database/connections.ts';
+import { Dispatcher } from '../dispatch/dispatcher.ts';
+import { judge } from '../match/match.ts';
+import type { Attempt, Entry, Outcome, Request, Webhook } from '../model.ts';
+import { type Logger, logAttempt } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { OpenWindows } from '../read/progress.ts';
+import { Stream } from '../read/reader.ts';
+import { Recorder } from '../record/recorder.ts';
+import { Breakers } from '../retry/breaker.ts';
+import { type DueQuery, readDue } from '../retry/parked-deliveries.ts';
+import { readHealth } from '../retry/takeover.ts';
+import { mayBeOfValue } from '../shared/isolate.ts';
+import { ThinEvents } from '../thin.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
-import type { Lane } from './lanes.ts';
+import type { Lane } from './lane-rows.ts';
 import { type Lease, within } from './lease.ts';
-import { judge } from './match/match.ts';
-import type { Attempt, Entry, Outcome, Request, Webhook } from './model.ts';
-import { type Logger, logAttempt } from './observe/log.ts';
-import type { Metrics } from './observe/metrics.ts';
-import { OpenWindows } from './read/progress.ts';
-import { Stream } from './read/reader.ts';
-import { Recorder } from './record/recorder.ts';
-import { Breakers } from './retry/breaker.ts';
-import { type DueQuery, readDue } from './retry/parked-deliveries.ts';
-import { readHealth } from './retry/takeover.ts';
-import { mayBeOfValue } from './shared/isolate.ts';
-import { ThinEvents } from './thin.ts';
 
 /** For recording what ended just before the deadline. */
 const GIVE_MARGIN_MS = 1_000;

@@ -1,26 +1,26 @@
 /**
  * One session of the daemon: everything between taking lanes and losing the database, or being asked to stop. Whatever
- * goes wrong with the database ends the session; the next one (daemon.ts) begins with nothing in memory and reads its
+ * goes wrong with the database ends the session; the next one (daemon/daemon.ts) begins with nothing in memory and reads its
  * positions again, so that no error has a path of its own.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { Maintenance } from './capture/maintenance.ts';
-import type { Settings } from './config/settings.ts';
-import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from './database/connections.ts';
-import { type Bell, listen, type Ring } from './database/notification-listener.ts';
-import { timeRoundTrips } from './database/statement-timing.ts';
-import { createSender, type Sender } from './deliver/sender.ts';
-import { RENEW_MS } from './lanes.ts';
+import { Maintenance } from '../capture/maintenance.ts';
+import type { Settings } from '../config/settings.ts';
+import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from '../database/connections.ts';
+import { type Bell, listen, type Ring } from '../database/notification-listener.ts';
+import { timeRoundTrips } from '../database/statement-timing.ts';
+import { createSender, type Sender } from '../deliver/sender.ts';
+import type { Outcome, Request } from '../model.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Metrics, Vitals } from '../observe/metrics.ts';
+import { type Responsible, STUCK_MS } from '../observe/stuck-lanes.ts';
+import type { Tracing } from '../observe/tracing.ts';
+import { READER_SETTINGS } from '../read/windows.ts';
+import { everyMs } from '../shared/timers.ts';
+import { RENEW_MS } from './lane-rows.ts';
 import { Lease, within } from './lease.ts';
-import type { Outcome, Request } from './model.ts';
-import type { Logger } from './observe/log.ts';
-import type { Metrics, Vitals } from './observe/metrics.ts';
-import { type Responsible, STUCK_MS } from './observe/stuck-lanes.ts';
-import type { Tracing } from './observe/tracing.ts';
 import { Pipeline } from './pipeline.ts';
-import { READER_SETTINGS } from './read/windows.ts';
-import { everyMs } from './shared/timers.ts';
 
 /** How long attempts in flight may go on after a stop. */
 export const DRAIN_MS = 10_000;
