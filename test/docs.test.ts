@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrate } from '../src/database/migrations.ts';
-import { type Embedded, startEmbedded } from '../src/embedded.ts';
+import { type Embedded, startEmbedded } from '../src/demo/postgres.ts';
 import { rowhook } from './support/cli.ts';
 import { type DaemonProcess, startDaemonProcess } from './support/daemon.ts';
 import { databaseUrl } from './support/database.ts';

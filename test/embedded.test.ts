@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Embedded, startEmbedded } from '../src/embedded.ts';
+import { type Embedded, startEmbedded } from '../src/demo/postgres.ts';
 import { waitUntil } from './support/wait.ts';
 
 async function query(url: string, sql: string): Promise<unknown[]> {
@@ -102,7 +102,7 @@ test('a data directory that is given is kept, and opened again with its password
 // A process that holds a server and says where; what it does then is up to `ending`.
 async function processWithServer(ending: string) {
   const program = `
-    import { startEmbedded } from ${JSON.stringify(join(import.meta.dirname, '../src/embedded.ts'))};
+    import { startEmbedded } from ${JSON.stringify(join(import.meta.dirname, '../src/demo/postgres.ts'))};
     const { dataDir, url } = await startEmbedded({ settings: { fsync: 'off' } });
     console.log(JSON.stringify({ dataDir, url }));
     ${ending}`;

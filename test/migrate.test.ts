@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { builtForVersion, migrate, schemaVersion } from '../src/database/migrations.ts';
-import { type Embedded, startEmbedded } from '../src/embedded.ts';
+import { type Embedded, startEmbedded } from '../src/demo/postgres.ts';
 import { catalogOf } from './support/catalog.ts';
 import { wantedMajor } from './support/server.ts';
 

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Settings } from '../src/config/settings.ts';
 import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
 import { migrate } from '../src/database/migrations.ts';
-import { startEmbedded } from '../src/embedded.ts';
+import { startEmbedded } from '../src/demo/postgres.ts';
 import { type Served, serve } from '../src/observe/health-server.ts';
 import { UserError } from '../src/shared/user-error.ts';
 import { daemonSettings } from './support/daemon.ts';

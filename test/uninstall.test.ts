@@ -10,7 +10,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Daemon } from '../src/daemon/daemon.ts';
 import { startDaemon } from '../src/daemon/daemon.ts';
 import { migrate } from '../src/database/migrations.ts';
-import { type Embedded, startEmbedded } from '../src/embedded.ts';
+import { type Embedded, startEmbedded } from '../src/demo/postgres.ts';
 import { catalogOf } from './support/catalog.ts';
 import { daemonSettings } from './support/daemon.ts';
 import { startReceiver } from './support/receiver.ts';

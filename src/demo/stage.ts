@@ -8,10 +8,10 @@ import { readSettings } from '../config/settings.ts';
 import { startDaemon } from '../daemon/daemon.ts';
 import { connect } from '../database/connections.ts';
 import { migrate } from '../database/migrations.ts';
-import { type Embedded, startEmbedded } from '../embedded.ts';
 import { createLogger } from '../observe/log.ts';
 import { type Out, printPairs } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
+import { type Embedded, startEmbedded } from './postgres.ts';
 import { type Arrival, type DemoReceiver, startDemoReceiver } from './receiver.ts';
 import { RETRY_SECONDS, TENANT } from './script.ts';
 

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrations.ts';
-import { startEmbedded } from '../../src/embedded.ts';
+import { startEmbedded } from '../../src/demo/postgres.ts';
 
 const ROWS = 100_000;
 const STATEMENTS = 500;

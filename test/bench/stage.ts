@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrations.ts';
-import { type Embedded, startEmbedded } from '../../src/embedded.ts';
+import { type Embedded, startEmbedded } from '../../src/demo/postgres.ts';
 import { Child } from './child.ts';
 import { memoryMb, processesNamed, treeCpuMs } from './host.ts';
 import type { Marks } from './receiver.ts';

@@ -4,8 +4,8 @@ import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { type Embedded, startEmbedded } from '../../src/embedded.ts';
-import { handOver, serverAccount } from '../../src/embedded-binaries.ts';
+import { type Embedded, startEmbedded } from '../../src/demo/postgres.ts';
+import { handOver, serverAccount } from '../../src/demo/postgres-binaries.ts';
 import { serverOn, type TestServer } from './server.ts';
 
 /** What belongs to the running server and not to its data. */

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/database/migrations.ts';
-import { startEmbedded } from '../../src/embedded.ts';
+import { startEmbedded } from '../../src/demo/postgres.ts';
 import { daemonRole, databaseUrl, templates } from './database.ts';
 
 declare module 'vitest' {

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrations.ts';
-import { type Embedded, type EmbeddedOptions, startEmbedded } from '../../src/embedded.ts';
+import { type Embedded, type EmbeddedOptions, startEmbedded } from '../../src/demo/postgres.ts';
 import { daemonRole, type TestDatabase } from './database.ts';
 
 export interface TestServer {

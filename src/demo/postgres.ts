@@ -1,6 +1,6 @@
 // A real PostgreSQL server, run from npm packages, for the demo and the tests.
 //
-// The server does not outlive us (embedded-guard.ts), and does not keep us alive either. It is detached: Ctrl-C reaches
+// The server does not outlive us (demo/postgres-guard.ts), and does not keep us alive either. It is detached: Ctrl-C reaches
 // our process alone, which may still need its database to shut down in order.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
@@ -12,8 +12,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type Account, findBinaries, handOver, serverAccount } from './embedded-binaries.ts';
-import { type Guard, startGuard } from './embedded-guard.ts';
+import { type Account, findBinaries, handOver, serverAccount } from './postgres-binaries.ts';
+import { type Guard, startGuard } from './postgres-guard.ts';
 
 const run = promisify(execFile);
 
