@@ -3,8 +3,8 @@
 
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Examination } from '../src/doctor/finding.ts';
 import { printing } from '../src/doctor/printing.ts';
-import type { Examination } from '../src/doctor/remark.ts';
 import { ThinEvents } from '../src/thin.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { lines, takeChanges } from './support/outbox.ts';

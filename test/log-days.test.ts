@@ -2,8 +2,8 @@
 
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { logDays } from '../src/doctor/log-days.ts';
-import type { Examination } from '../src/doctor/remark.ts';
+import { logDays } from '../src/doctor/checks/log-days.ts';
+import type { Examination } from '../src/doctor/finding.ts';
 import { startDaemonProcess } from './support/daemon.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { type Receiver, startReceiver } from './support/receiver.ts';

@@ -6,9 +6,9 @@
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
-import { LIMITS } from '../doctor/remark.ts';
-import { pinnedSlots } from '../doctor/ring.ts';
-import { type SourceProblem, sourceProblems } from '../doctor/triggers.ts';
+import { pinnedSlots } from '../doctor/checks/outbox-slots.ts';
+import { type SourceProblem, sourceProblems } from '../doctor/checks/triggers.ts';
+import { LIMITS } from '../doctor/finding.ts';
 import type { Logger } from '../observe/log.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */

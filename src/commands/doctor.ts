@@ -1,7 +1,7 @@
 import type { Settings } from '../config/settings.ts';
 import { withClient } from '../database/connections.ts';
 import { type CheckedRemark, examine } from '../doctor/checks.ts';
-import { LIMITS } from '../doctor/remark.ts';
+import { LIMITS } from '../doctor/finding.ts';
 import type { Out, Style } from '../shared/terminal.ts';
 
 const MARKS: Readonly<Record<CheckedRemark['kind'], readonly [mark: string, style: Style]>> = {

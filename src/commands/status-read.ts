@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { readSlots, type Slot } from '../capture/outbox-slots.ts';
 import { schemaVersion } from '../database/migrations.ts';
-import { sourceProblems } from '../doctor/triggers.ts';
+import { sourceProblems } from '../doctor/checks/triggers.ts';
 import { type LaneLag, readLag } from '../observe/lane-lag.ts';
 
 export interface WebhookStatus {

@@ -1,20 +1,21 @@
 /** All checks of `rowhook doctor`, in the order in which they are told. */
-import { bell } from './bell.ts';
-import { captureCost } from './capture-cost.ts';
-import { clock } from './clock.ts';
-import { daemons } from './daemons.ts';
-import { events } from './events.ts';
-import { logDays } from './log-days.ts';
-import { muted } from './muted.ts';
+
+import { captureCost } from './checks/capture-cost.ts';
+import { clock } from './checks/clock.ts';
+import { daemons } from './checks/daemons.ts';
+import { events } from './checks/events.ts';
+import { logDays } from './checks/log-days.ts';
+import { muted } from './checks/muted-sessions.ts';
+import { bell } from './checks/notifications.ts';
+import { ring } from './checks/outbox-slots.ts';
+import { privileges } from './checks/privileges.ts';
+import { schema } from './checks/schema.ts';
+import { server } from './checks/server.ts';
+import { longTransactions, preparedTransactions } from './checks/transactions.ts';
+import { triggers } from './checks/triggers.ts';
+import { webhooks } from './checks/webhooks.ts';
+import type { Check, Examination, Remark } from './finding.ts';
 import { printing } from './printing.ts';
-import { privileges } from './privileges.ts';
-import type { Check, Examination, Remark } from './remark.ts';
-import { ring } from './ring.ts';
-import { schema } from './schema.ts';
-import { server } from './server.ts';
-import { longTransactions, preparedTransactions } from './transactions.ts';
-import { triggers } from './triggers.ts';
-import { webhooks } from './webhooks.ts';
 
 /** These ask PostgreSQL alone. */
 const OF_THE_SERVER: Readonly<Record<string, Check>> = {

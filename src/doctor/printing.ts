@@ -1,6 +1,6 @@
 /** Columns whose values are printed by a cast to json that somebody made, and whether rowhook_owner may run it. */
 import { printable } from '../shared/terminal.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { type Examination, fine, type Remark } from './finding.ts';
 
 interface Cast {
   relation: string;

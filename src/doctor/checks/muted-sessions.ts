@@ -1,7 +1,7 @@
 /** Settings and subscriptions that keep triggers from firing. */
 import type pg from 'pg';
-import { printable } from '../shared/terminal.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { printable } from '../../shared/terminal.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 export async function muted({ client }: Examination): Promise<Remark[]> {
   const remarks = [...(await bySetting(client)), ...(await bySubscription(client))];

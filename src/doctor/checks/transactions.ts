@@ -1,8 +1,8 @@
 /** Transactions that stay open, and those that were prepared and forgotten. */
 
-import { printable } from '../shared/terminal.ts';
-import { ageText } from '../shared/text.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { printable } from '../../shared/terminal.ts';
+import { ageText } from '../../shared/text.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 /** Named at most; one is as bad as twenty. */
 const NAMED_MAX = 20;

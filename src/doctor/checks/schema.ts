@@ -1,7 +1,7 @@
 /** Whether rowhook is installed, at the version that this rowhook was built for. */
-import { membershipOf } from '../database/membership.ts';
-import { builtForVersion, schemaVersion } from '../database/migrations.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { membershipOf } from '../../database/membership.ts';
+import { builtForVersion, schemaVersion } from '../../database/migrations.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 export async function schema({ client }: Examination): Promise<Remark[]> {
   const { rows } = await client.query<{ found: boolean; usable: boolean }>(

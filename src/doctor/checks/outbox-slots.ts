@@ -1,9 +1,9 @@
 /** Slots of the outbox whose turn to be emptied has passed, and who holds them. */
 import type pg from 'pg';
-import { readSlots, type Slot } from '../capture/outbox-slots.ts';
-import { printable } from '../shared/terminal.ts';
-import { ageText } from '../shared/text.ts';
-import { type Examination, type Finding, fine, type Remark } from './remark.ts';
+import { readSlots, type Slot } from '../../capture/outbox-slots.ts';
+import { printable } from '../../shared/terminal.ts';
+import { ageText } from '../../shared/text.ts';
+import { type Examination, type Finding, fine, type Remark } from '../finding.ts';
 
 export async function ring({ client, limits }: Examination): Promise<Remark[]> {
   const pinned = await pinnedSlots(client, limits.slotSeconds);

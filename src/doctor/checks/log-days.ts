@@ -1,6 +1,6 @@
 /** The days of the log: they are made a week ahead, so what keeps them from being made shows days before it matters. */
-import { printable } from '../shared/terminal.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { printable } from '../../shared/terminal.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 /** Of the seven that the daemon makes. */
 const DAYS_AHEAD_MIN = 4;

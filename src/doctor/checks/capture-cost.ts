@@ -1,7 +1,7 @@
 /** What capture costs, measured where the server counts functions, else estimated. */
 import type pg from 'pg';
-import { printable } from '../shared/terminal.ts';
-import { type Examination, fine, type Limits, type Remark, WATCH_REPLACES } from './remark.ts';
+import { printable } from '../../shared/terminal.ts';
+import { type Examination, fine, type Limits, type Remark, WATCH_REPLACES } from '../finding.ts';
 
 /** An INSERT of one row takes 80 to 110 longer, an UPDATE 200 to 300, a row of a bulk statement 10 to 35: `test/bench/capture.ts`. */
 const ROW_US = 100;

@@ -1,8 +1,8 @@
 /** Whether this role may do what it came for, and whether rowhook_daemon has what a daemon needs. */
 import type pg from 'pg';
-import { membershipOf } from '../database/membership.ts';
-import { printable } from '../shared/terminal.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { membershipOf } from '../../database/membership.ts';
+import { printable } from '../../shared/terminal.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 /** As the migrations grant them; test/doctor.test.ts holds the list to that. */
 export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly<Record<string, string>>>> = {

@@ -1,9 +1,9 @@
 /** Whether a daemon delivers, belongs here, and makes progress. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { environmentProblem } from '../config/environment.ts';
-import { type LaneLag, readLag } from '../observe/lane-lag.ts';
-import { ageText } from '../shared/text.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { environmentProblem } from '../../config/environment.ts';
+import { type LaneLag, readLag } from '../../observe/lane-lag.ts';
+import { ageText } from '../../shared/text.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 const LOOK_AGAIN_MS = 250;
 

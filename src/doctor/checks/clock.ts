@@ -1,5 +1,5 @@
 /** Whether this machine and the server agree on the time. */
-import { type Examination, fine, type Remark } from './remark.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 const SAMPLES = 3;
 

@@ -1,7 +1,7 @@
 /** The server: its version, minors that are known to be bad, replica or not, and what rowhook does not need of it. */
 import type pg from 'pg';
-import { readOnlySetting } from '../database/read-only.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { readOnlySetting } from '../../database/read-only.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 interface BadMinors {
   /** server_version_num. */

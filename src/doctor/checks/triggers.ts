@@ -1,7 +1,7 @@
 /** What is watched, against the triggers that are there. */
 import type pg from 'pg';
-import { printable } from '../shared/terminal.ts';
-import { type Examination, type Finding, fine, type Remark } from './remark.ts';
+import { printable } from '../../shared/terminal.ts';
+import { type Examination, type Finding, fine, type Remark } from '../finding.ts';
 
 /** What keeps a watched table from being captured as it was asked for. */
 export interface SourceProblem extends Finding {

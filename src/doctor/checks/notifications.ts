@@ -4,8 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
-import { connect } from '../database/connections.ts';
-import { type Examination, fine, type Remark } from './remark.ts';
+import { connect } from '../../database/connections.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 export async function bell({ databaseUrl, wake, limits }: Examination): Promise<Remark[]> {
   const listener = await connect(databaseUrl, 'rowhook doctor');
