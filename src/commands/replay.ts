@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { daemonRuns, theOne } from '../operations/webhooks.ts';
 import { type Out, progressLine } from '../shared/terminal.ts';
 import { ageText } from '../shared/text.ts';
 import { UserError } from '../shared/user-error.ts';
 import { printNothing, printWaiting, readLeftOut } from './replay-left-out.ts';
-import { daemonRuns, theOne } from './webhook-row.ts';
 
 export interface ReplayOptions {
   since?: string;

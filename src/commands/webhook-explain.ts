@@ -1,11 +1,11 @@
 import type pg from 'pg';
 import { findChange, parseEventId } from '../capture/stored-events.ts';
-import { type Explanation, explainChange } from '../explain.ts';
 import { Configurations } from '../match/configurations.ts';
 import type { Webhook } from '../model.ts';
+import { type Explanation, explainChange } from '../operations/explain.ts';
+import { theOne } from '../operations/webhooks.ts';
 import { type Out, printable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
-import { theOne } from './webhook-row.ts';
 
 /** Whether a stored event goes to a webhook as it is configured now, and if not, the condition that stops it. */
 export async function explain(

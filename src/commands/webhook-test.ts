@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { daemonRuns, theOne } from '../operations/webhooks.ts';
 import { type Out, printableLines } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
-import { daemonRuns, theOne } from './webhook-row.ts';
 
 interface TestLog {
   event_type: string;

@@ -1,6 +1,6 @@
+import type { WebhookRow } from '../operations/webhooks.ts';
 import { hexSignature, signingKey, standardSignature } from '../payload/signature.ts';
 import { curlCommand, quoted } from '../shared/shell-quote.ts';
-import type { WebhookRow } from './webhook-row.ts';
 
 /** A curl that sends one signed example to the endpoint, to be pasted into a shell. */
 export function tryItCommand(webhook: WebhookRow, nowSeconds: number): string {

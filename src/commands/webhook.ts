@@ -1,15 +1,15 @@
 import type pg from 'pg';
 import { unlogged } from '../database/unlogged.ts';
 import { compilePolicy, httpProblem, placeProblem } from '../deliver/address-guard.ts';
+import { requireKnownEvents } from '../operations/event-types.ts';
+import { tenantNote } from '../operations/tenant-note.ts';
+import { asText, state, theOne, type WebhookRow, withoutSecrets } from '../operations/webhooks.ts';
 import { maskedUrl } from '../payload/mask.ts';
 import { type Out, printable, printPairs, printTable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
-import { requireKnownEvents } from './event-types.ts';
 import { events } from './replay.ts';
-import { tenantNote } from './tenant-note.ts';
 import { printUnproduced } from './unproduced.ts';
 import { columnsOf, type WebhookFlags } from './webhook-columns.ts';
-import { asText, state, theOne, type WebhookRow, withoutSecrets } from './webhook-row.ts';
 import { tryItCommand } from './webhook-try.ts';
 
 /** The only time that the secret is shown. */

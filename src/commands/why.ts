@@ -1,7 +1,7 @@
 import type pg from 'pg';
+import type { Answer, CapturedChange, Sending, Step } from '../operations/why/answer.ts';
+import { whyOf } from '../operations/why/why.ts';
 import { type Out, printable, type Style } from '../shared/terminal.ts';
-import type { Answer, CapturedChange, Sending, Step } from '../why/answer.ts';
-import { whyOf } from '../why/why.ts';
 
 const MARKS: Readonly<Record<Step['kind'], readonly [mark: string, style: Style]>> = {
   stops: ['✗', 'red'],

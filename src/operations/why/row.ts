@@ -1,7 +1,7 @@
 /** The row: its key as capture writes it, whether it is there, and its tenant. Nothing else of it is read. */
 import type pg from 'pg';
-import { printable } from '../shared/terminal.ts';
-import { UserError } from '../shared/user-error.ts';
+import { printable } from '../../shared/terminal.ts';
+import { UserError } from '../../shared/user-error.ts';
 import type { Source } from './source.ts';
 import type { Table } from './table.ts';
 

@@ -1,10 +1,10 @@
 /** Whether the row has a tenant, and whether a webhook of that tenant wants what its table produces. */
 import type pg from 'pg';
-import { wants } from '../match/match.ts';
-import type { Webhook } from '../model.ts';
-import { quoted } from '../shared/shell-quote.ts';
-import { nearNames } from '../shared/spelling.ts';
-import { printable } from '../shared/terminal.ts';
+import { wants } from '../../match/match.ts';
+import type { Webhook } from '../../model.ts';
+import { quoted } from '../../shared/shell-quote.ts';
+import { nearNames } from '../../shared/spelling.ts';
+import { printable } from '../../shared/terminal.ts';
 import type { Step } from './answer.ts';
 import type { Row } from './row.ts';
 import type { Source } from './source.ts';

@@ -1,9 +1,9 @@
 /** The table that is meant: as PostgreSQL finds the name, else near names. */
 import type pg from 'pg';
-import { quoted } from '../shared/shell-quote.ts';
-import { nearNames } from '../shared/spelling.ts';
-import { printable } from '../shared/terminal.ts';
-import { UserError } from '../shared/user-error.ts';
+import { quoted } from '../../shared/shell-quote.ts';
+import { nearNames } from '../../shared/spelling.ts';
+import { printable } from '../../shared/terminal.ts';
+import { UserError } from '../../shared/user-error.ts';
 
 export interface Table {
   oid: string;

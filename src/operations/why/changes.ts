@@ -1,8 +1,8 @@
 /** The changes of a row that the database still holds, and what became of each of their events. */
 import type pg from 'pg';
-import { findChange, type StoredChange } from '../capture/stored-events.ts';
+import { findChange, type StoredChange } from '../../capture/stored-events.ts';
+import type { Configurations } from '../../match/configurations.ts';
 import { type Explanation, explainChange } from '../explain.ts';
-import type { Configurations } from '../match/configurations.ts';
 import type { CapturedChange, Sending } from './answer.ts';
 import type { Source } from './source.ts';
 

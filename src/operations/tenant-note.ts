@@ -1,6 +1,6 @@
 /** A tenant that nothing has heard of is most often one that is misspelt: its webhook waits in silence for ever. */
 import type pg from 'pg';
-import type { WebhookRow } from './webhook-row.ts';
+import type { WebhookRow } from './webhooks.ts';
 
 /** Looking through tables without an index may take long, and the answer is a courtesy. */
 const LOOK_MS_MAX = 2_000;

@@ -3,7 +3,7 @@
  * reads. Values in, values out, so that a command prints what an API can answer as well.
  */
 import type pg from 'pg';
-import { Configurations } from '../match/configurations.ts';
+import { Configurations } from '../../match/configurations.ts';
 import type { Answer, CapturedChange, Step } from './answer.ts';
 import { explainChanges, type FoundChange, findChanges } from './changes.ts';
 import { type Row, readRow } from './row.ts';

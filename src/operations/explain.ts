@@ -1,9 +1,9 @@
 /** Whether the events of a stored change go to a webhook as it is configured now, and what became of each. Values only. */
 import type pg from 'pg';
-import type { StoredChange } from './capture/stored-events.ts';
-import { stoppedBy } from './match/match.ts';
-import type { Webhook } from './model.ts';
-import { deliveryId, eventId } from './payload/body.ts';
+import type { StoredChange } from '../capture/stored-events.ts';
+import { stoppedBy } from '../match/match.ts';
+import type { Webhook } from '../model.ts';
+import { deliveryId, eventId } from '../payload/body.ts';
 
 export interface Explanation {
   event_id: string;
