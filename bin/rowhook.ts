@@ -4,7 +4,7 @@
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 
 if (major > 22 || (major === 22 && minor >= 19)) {
-  await import('./program.ts');
+  await import('../src/cli/program.ts');
 } else {
   process.stderr.write(`rowhook: Node ${process.versions.node} is too old: use Node 22.19 or later.\n`);
   process.exitCode = 1;

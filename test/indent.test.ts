@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { indentJson } from '../src/indent.ts';
+import { indentJson } from '../src/cli/tools/indent-json.ts';
 
 test.each([
   '{}',

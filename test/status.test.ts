@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { ranges } from '../src/commands/status.ts';
+import { ranges } from '../src/cli/inspect/status.ts';
 import { readLag } from '../src/observe/lane-lag.ts';
 import { ageText } from '../src/shared/text.ts';
 import { rowhook, startRowhook } from './support/cli.ts';

@@ -1,6 +1,6 @@
 /** What webhooks ask for, against what watched tables produce; and rows that are nobody's. */
 import type pg from 'pg';
-import { readUnproduced, type Unproduced } from '../../commands/unproduced.ts';
+import { readUnproduced, type Unproduced } from '../../cli/webhooks/unproduced.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, type Finding, fine, type Remark } from '../finding.ts';
 

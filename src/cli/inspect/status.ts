@@ -1,0 +1,170 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import type { LaneLag } from '../../observe/lane-lag.ts';
+import { readStatus, type Status, type WebhookStatus } from '../../operations/status.ts';
+import { type Cell, type Out, printPairs, printTable } from '../../shared/terminal.ts';
+import { ageText } from '../../shared/text.ts';
+import { events } from './replay.ts';
+
+export interface StatusOptions {
+  limit: number;
+  watch?: boolean;
+  json?: boolean;
+}
+
+const WATCH_EVERY_MS = 2_000;
+const CLEAR_SCREEN = '\u001b[2J\u001b[H';
+
+/** As columns are named, and the JSON of the other commands. */
+function inSnakeCase(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inSnakeCase);
+  if (value === null || typeof value !== 'object' || value instanceof Date) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, of]) => [
+      key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      inSnakeCase(of),
+    ]),
+  );
+}
+
+/** What flows and what does not, once or every 2 s. */
+export async function status(client: pg.Client, options: StatusOptions, out: Out): Promise<void> {
+  for (;;) {
+    const now = await readStatus(client, options.limit);
+    if (options.watch && !options.json) {
+      out.write(out.columns === undefined ? '' : CLEAR_SCREEN);
+      out.print(out.paint('dim', `${now.at.toISOString()}, every ${WATCH_EVERY_MS / 1_000} s; Ctrl-C ends`));
+    }
+    if (options.json) out.print(JSON.stringify(inSnakeCase(now)));
+    else print(now, options.limit, out);
+    if (!options.watch) return;
+    await sleep(WATCH_EVERY_MS);
+  }
+}
+
+function print(now: Status, limit: number, out: Out): void {
+  printPairs(out, [
+    ['database', `${now.database}, PostgreSQL ${now.server}, schema version ${now.schemaVersion ?? 'unknown'}`],
+    ['environment', now.environment ?? 'none recorded'],
+    ['daemons', now.daemons.map(({ name, lanes }) => `${name} (${lanes} lanes)`).join(', ') || 'none'],
+    ['behind', behindText(now)],
+    ['oldest undelivered', now.oldestUndeliveredSeconds === null ? 'none' : ageText(now.oldestUndeliveredSeconds)],
+    ['deliveries', `${waitingText(now)}, ${now.givenUp} given up`],
+    [
+      'webhooks',
+      `${now.webhooks.active} active, ${now.webhooks.off} off, ${now.webhooks.disabled} disabled by rowhook`,
+    ],
+    ['breakers', `${now.breakersOpen} open`],
+    ['watched tables', watchedText(now)],
+  ]);
+  for (const { what, mend } of now.sources.problems)
+    out.print(`${out.paint('yellow', what)}\n  ${out.paint('bold', mend)}`);
+  printLanes(now, out);
+  printTroubled(now.troubled, limit, out);
+  printSlots(now, out);
+  for (const unseen of now.unseen) out.print(out.paint('yellow', `\nnot shown: ${unseen}`));
+}
+
+function watchedText({ sources: { watched, problems } }: Status): string {
+  const troubled = new Set(problems.map(({ table }) => table)).size;
+  return troubled === 0 ? `${watched}` : `${watched}, ${troubled} of them not captured as they should be`;
+}
+
+function waitingText({ waiting, oldestWaitingSeconds }: Status): string {
+  const oldest = oldestWaitingSeconds === null ? '' : ` (the oldest for ${ageText(oldestWaitingSeconds)})`;
+  return `${waiting} waiting${oldest}`;
+}
+
+function behindText({ lanes }: Status): string {
+  const count = lanes.reduce((sum, lane) => sum + lane.events, 0);
+  const oldest = Math.max(0, ...lanes.map(({ oldestSeconds }) => oldestSeconds ?? 0));
+  const more = lanes.some((lane) => lane.more) ? 'more than ' : '';
+  return count === 0 ? '0 events' : `${more}${events(count)}, ${ageText(oldest)}`;
+}
+
+/** Lanes of one owner share a line, those that lag another. */
+function printLanes({ lanes }: Status, out: Out): void {
+  if (lanes.length === 0) return;
+  const groups = Map.groupBy(lanes, ({ owner, events }) => JSON.stringify([owner, events > 0]));
+  out.print();
+  printTable(
+    out,
+    ['lanes', 'owner', 'lease ends in', 'events behind', 'seconds behind', 'position of'],
+    [...groups.values()].map((group) => {
+      const [{ owner } = { owner: null }] = group;
+      const most = (of: (lane: LaneLag) => number | null) => Math.max(0, ...group.map((lane) => of(lane) ?? 0));
+      const events = group.reduce((sum, lane) => sum + lane.events, 0);
+      return [
+        ranges(group.map(({ lane }) => lane)),
+        owner ?? ({ text: 'nobody', style: 'red' } as const),
+        owner === null ? '' : ageText(most(({ leaseSeconds }) => leaseSeconds)),
+        group.some(({ more }) => more) && events > 0 ? `more than ${events}` : events,
+        Math.round(most(({ oldestSeconds }) => oldestSeconds)),
+        `${ageText(most(({ positionAgeSeconds }) => positionAgeSeconds))} ago`,
+      ];
+    }),
+  );
+}
+
+/** `0-3, 7`. Pure. */
+export function ranges(numbers: readonly number[]): string {
+  const parts: [number, number][] = [];
+  for (const number of numbers) {
+    const last = parts.at(-1);
+    if (last && last[1] === number - 1) last[1] = number;
+    else parts.push([number, number]);
+  }
+  return parts.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(', ');
+}
+
+function printTroubled(troubled: readonly WebhookStatus[], limit: number, out: Out): void {
+  if (troubled.length === 0) return;
+  out.print();
+  printTable(
+    out,
+    ['webhook id', 'tenant', 'name', 'state', 'waiting', 'given up', 'oldest', 'breaker'],
+    troubled
+      .slice(0, limit)
+      .map((row) => [
+        row.id,
+        row.tenant_id,
+        row.name,
+        stateOf(row),
+        row.waiting,
+        row.givenUp > 0 ? { text: String(row.givenUp), style: 'red' } : 0,
+        row.oldestSeconds === null ? '' : ageText(row.oldestSeconds),
+        breakerOf(row),
+      ]),
+  );
+  if (troubled.length > limit) out.print(out.paint('dim', `more than ${limit}: raise --limit`));
+}
+
+function stateOf({ state, disabledReason }: WebhookStatus): Cell {
+  if (state === 'disabled') return { text: `disabled: ${disabledReason ?? 'by rowhook'}`, style: 'red' };
+  return state === 'active' ? { text: state, style: 'green' } : { text: state, style: 'dim' };
+}
+
+function breakerOf({ breaker, failures, opensAgainSeconds }: WebhookStatus): Cell {
+  if (breaker === null) return '';
+  const failed = `${failures} failed in a row`;
+  if (breaker === 'closed') return failed;
+  const until = breaker === 'open' ? `open for ${ageText(opensAgainSeconds ?? 0)}` : 'one attempt probes';
+  return { text: `${until}, ${failed}`, style: 'red' };
+}
+
+function printSlots({ slots }: Status, out: Out): void {
+  const held = slots.filter(({ oldestSeconds }) => oldestSeconds !== null);
+  if (held.length === 0) return;
+  out.print();
+  printTable(
+    out,
+    ['slot', 'turn', 'oldest event', 'newest event', 'size'],
+    held.map(({ slot, turn, oldestSeconds, newestSeconds, bytes }) => [
+      slot,
+      turn,
+      `${ageText(oldestSeconds ?? 0)} ago`,
+      `${ageText(newestSeconds ?? 0)} ago`,
+      `${(bytes / 2 ** 20).toFixed(1)} MiB`,
+    ]),
+  );
+}

@@ -1,0 +1,59 @@
+import type pg from 'pg';
+import type { Answer, CapturedChange, Sending, Step } from '../../operations/why/answer.ts';
+import { whyOf } from '../../operations/why/why.ts';
+import { type Out, printable, type Style } from '../../shared/terminal.ts';
+
+const MARKS: Readonly<Record<Step['kind'], readonly [mark: string, style: Style]>> = {
+  stops: ['✗', 'red'],
+  note: ['!', 'yellow'],
+  fine: ['✓', 'green'],
+};
+
+/** Says why a change of a row did not arrive. Resolves to the exit code: 0 when the newest change did. */
+export async function why(
+  client: pg.Client,
+  table: string,
+  key: readonly string[],
+  { json }: { json?: boolean },
+  out: Out,
+): Promise<number> {
+  const answer = await whyOf(client, { table, key });
+  if (json) out.print(JSON.stringify(answer));
+  else print(answer, out);
+  return answer.arrived ? 0 : 1;
+}
+
+function print({ table, key, row, tenant_id, steps, changes, arrived }: Answer, out: Out): void {
+  const values = Object.entries(key).map(([column, value]) => `${printable(column)} = ${printable(value)}`);
+  const tenant = tenant_id === null ? 'no tenant' : `tenant ${printable(tenant_id)}`;
+  out.print(`${printable(table)}, ${values.join(', ')}: ${row === 'found' ? 'the row is there' : row}, ${tenant}`);
+  for (const { kind, what, mend } of steps) {
+    const [mark, style] = MARKS[kind];
+    out.print(`${out.paint(style, mark)} ${what}`);
+    if (mend !== undefined) out.print(`    ${out.paint('bold', mend)}`);
+  }
+  for (const change of changes) printChange(change, out);
+  out.print();
+  if (arrived) out.print('The newest change was delivered.');
+  else if (steps.some(({ kind }) => kind === 'stops')) out.print('Nothing came: see what is marked with ✗.');
+  else out.print('The newest change was not delivered to each webhook: see what became of it.');
+}
+
+function printChange({ at, event_types, outbox_id, sendings }: CapturedChange, out: Out): void {
+  out.print(`\n${at.toISOString()} ${event_types.map(printable).join(', ')} (outbox row ${outbox_id})`);
+  if (sendings.length === 0) out.print('  its tenant has no webhook');
+  for (const sending of sendings) {
+    const { event_id, event_type, webhook_id, webhook_name, mend } = sending;
+    out.print(
+      `  ${event_id} ${printable(event_type)} to ${webhook_id} (${printable(webhook_name)}): ${become(sending)}`,
+    );
+    if (mend !== undefined) out.print(`    ${out.paint('bold', mend)}`);
+  }
+}
+
+function become({ sent, because, happened }: Sending): string {
+  if (happened === null) return sent ? 'nothing yet' : `not sent, ${printable(because ?? '')}`;
+  const { status, code, at, next_attempt_at: next } = happened;
+  const again = next ? `next attempt ${next.toISOString()}` : undefined;
+  return [status === 'given_up' ? 'given up' : status, code, at?.toISOString(), again].filter(Boolean).join(' ');
+}

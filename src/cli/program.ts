@@ -1,0 +1,52 @@
+/** The commands, and what their errors look like and exit with. */
+import { Command, CommanderError } from 'commander';
+import { UserError } from '../shared/user-error.ts';
+import { VERSION } from '../shared/version.ts';
+import { addCompletionCommand } from './completion.ts';
+import { addDatabaseCommands } from './database.ts';
+import { EXIT_CODES } from './define.ts';
+import { addHistoryCommands } from './history.ts';
+import { addOperateCommands } from './operate.ts';
+import { addReceiverCommands } from './receiver.ts';
+import { addWebhookCommands } from './webhook.ts';
+
+const program = new Command('rowhook')
+  .description('Turns a PostgreSQL database into a webhook platform: write rows, get signed webhooks.')
+  .version(VERSION, '--version', 'print the version')
+  .helpOption('--help', 'print this help')
+  .helpCommand(false)
+  // a flag belongs to the command before it: in "logs show 1 --json", to "show"
+  .enablePositionalOptions()
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'rowhook: ')) })
+  .showHelpAfterError('(--help says what can be given)')
+  .addHelpText('after', `\n"rowhook <command> --help" shows a command's flags and examples.\n\n${EXIT_CODES}`);
+
+addDatabaseCommands(program);
+addWebhookCommands(program);
+addHistoryCommands(program);
+addOperateCommands(program);
+addReceiverCommands(program);
+program.commandsGroup('In your shell:');
+addCompletionCommand(program);
+
+// "rowhook logs | head" closes our stdout: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
+
+function exitCodeOf(error: unknown): number {
+  // Commander has printed its own sentence already.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof UserError) {
+    process.stderr.write(`rowhook: ${error.message}\n`);
+    return error.exitCode;
+  }
+  const detail = error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`rowhook: this is a bug of rowhook, please report it with these lines.\n${detail}\n`);
+  return 1;
+}

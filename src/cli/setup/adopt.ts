@@ -1,0 +1,51 @@
+import type pg from 'pg';
+import type { Out } from '../../shared/terminal.ts';
+import { UserError } from '../../shared/user-error.ts';
+
+export interface AdoptOptions {
+  environment: string;
+  undelivered: 'deliver' | 'discard';
+  json?: boolean;
+}
+
+/**
+ * Makes a copied or renamed database belong to an environment, so that daemons of it may deliver. A copy of production holds
+ * production's undelivered events: whether they go out from here as well is for a person to say. Either way the copy begins
+ * an incarnation of its own, since both databases hand out the same outbox ids from where they parted.
+ */
+export async function adopt(
+  client: pg.Client,
+  { environment, undelivered, json }: AdoptOptions,
+  out: Out,
+): Promise<void> {
+  // by itself: what it stamps with its transaction's id as undelivered, a snapshot of the same transaction cannot tell
+  await client.query('select rowhook._notice_restore()');
+  await client.query('begin');
+  try {
+    await client.query('select from rowhook.webhook_lanes order by lane for update');
+    const { rows: owned } = await client.query('select from rowhook.webhook_lane_owners');
+    if (owned.length > 0) throw new UserError('adopt: a daemon is delivering from this database. Stop it first.');
+    await client.query('select rowhook._begin_incarnation()');
+    let discarded = 0;
+    if (undelivered === 'discard') {
+      const { rowCount } = await client.query("delete from rowhook.webhook_deliveries where state = 'waiting'");
+      discarded = rowCount ?? 0;
+      await client.query(
+        `update rowhook.webhook_lanes
+            set epoch = epoch + 1, owner = null, from_snapshot = pg_current_snapshot(),
+                to_snapshot = null, done_id = null, position_at = now(),
+                sequence_value = coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0)`,
+      );
+    }
+    await client.query('update rowhook.webhook_installation set environment = $1, recorded_at = now()', [environment]);
+    await client.query('commit');
+    if (json) out.print(JSON.stringify({ environment, undelivered, discarded_parked: discarded }));
+    else
+      out.print(
+        `This database belongs to the environment "${environment}" now. Undelivered events: ${undelivered === 'discard' ? 'discarded' : 'kept'}.`,
+      );
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Completion scripts. They hold the whole tree of commands and flags, so that a Tab costs no start of Node; `rowhook
+ * completion` writes them anew after an update. Each walks the words before the cursor down the tree and offers what
+ * stands at that place.
+ */
+import { quoted } from '../../shared/shell-quote.ts';
+
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+export type Shell = (typeof SHELLS)[number];
+
+/** One place in the tree of commands. */
+export interface Place {
+  /** The words that lead there, each after a space: '' or ' webhook create'. */
+  at: string;
+  offers: readonly Offer[];
+}
+
+export interface Offer {
+  /** A command, or a flag with its dashes. */
+  word: string;
+  description: string;
+  /** A flag with a value after it. */
+  takesValue: boolean;
+}
+
+/** Pure. */
+export function completionScript(shell: Shell, places: readonly Place[]): string {
+  return { bash, zsh, fish }[shell](places);
+}
+
+function bash(places: readonly Place[]): string {
+  return `# rowhook, for bash: source <(rowhook completion bash)
+_rowhook() {
+  local at='' offers='' i
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "$at \${COMP_WORDS[i]}" in
+      ${patterns(places, '|')}) at="$at \${COMP_WORDS[i]}" ;;
+    esac
+  done
+  case "$at" in
+${places.map(({ at, offers }) => `    ${quoted(at)}) offers=${quoted(offers.map(({ word }) => word).join(' '))} ;;`).join('\n')}
+  esac
+  COMPREPLY=($(compgen -W "$offers" -- "\${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _rowhook rowhook
+`;
+}
+
+function zsh(places: readonly Place[]): string {
+  const described = ({ word, description }: Offer) => quoted(`${word}:${description}`);
+  return `#compdef rowhook
+# rowhook, for zsh, after compinit: source <(rowhook completion zsh)
+_rowhook() {
+  local at='' word
+  local -a offers
+  for word in "\${(@)words[2,CURRENT-1]}"; do
+    case "$at $word" in
+      ${patterns(places, '|')}) at="$at $word" ;;
+    esac
+  done
+  case "$at" in
+${places.map(({ at, offers }) => `    ${quoted(at)}) offers=(${offers.map(described).join(' ')}) ;;`).join('\n')}
+  esac
+  _describe rowhook offers || _files
+}
+compdef _rowhook rowhook
+`;
+}
+
+function fish(places: readonly Place[]): string {
+  const line = (at: string, { word, description, takesValue }: Offer) => {
+    const offer = word.startsWith('--') ? `-l ${word.slice(2)}${takesValue ? ' -r' : ''}` : `-a ${word}`;
+    return `complete -c rowhook -n "__rowhook_at '${at}'" ${offer} -d ${fishQuoted(description)}`;
+  };
+  return `# rowhook, for fish: rowhook completion fish > ~/.config/fish/completions/rowhook.fish
+function __rowhook_at
+  set -l at ''
+  for word in (commandline -opc)[2..-1]
+    switch "$at $word"
+      case ${patterns(places, ' ')}
+        set at "$at $word"
+    end
+  end
+  test "$at" = "$argv[1]"
+end
+complete -c rowhook -f
+${places.flatMap(({ at, offers }) => offers.map((offer) => line(at, offer))).join('\n')}
+`;
+}
+
+/** Every place but the root. */
+function patterns(places: readonly Place[], separator: string): string {
+  const below = places.filter(({ at }) => at !== '');
+  return below.map(({ at }) => quoted(at)).join(separator);
+}
+
+function fishQuoted(text: string): string {
+  return `'${text.replaceAll(/[\\']/g, '\\$&')}'`;
+}

@@ -1,0 +1,114 @@
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type SigningKey, signingKey, type Verdict, verify } from '../../payload/signature.ts';
+import { type Bounds, boundedServer } from '../../shared/bounded-server.ts';
+import { type Out, printable, printableLines } from '../../shared/terminal.ts';
+import { UserError } from '../../shared/user-error.ts';
+import { indentJson } from './indent-json.ts';
+
+export interface ListenOptions {
+  host: string;
+  port: number;
+  secret: string[];
+  status: number;
+  quiet?: boolean;
+  json?: boolean;
+}
+
+/** rowhook sends at most a few MiB; a receiver for the terminal keeps no more than this in memory. */
+const BODY_BYTES_MAX = 32 * 1024 * 1024;
+
+/** As many as a webhook may have requests in flight; an attempt ends after 30 s. */
+const BOUNDS: Bounds = { connectionsMax: 1_000, requestMsMax: 30_000 };
+
+/** A local receiver: verifies and prints each webhook, and answers what it is told to, valid or not. */
+export async function listen(options: ListenOptions, out: Out): Promise<Server> {
+  const keys = options.secret.map(signingKey);
+  const server = boundedServer(BOUNDS, (request, response) => {
+    receive(request, response, options.status)
+      .then((body) => body && print(request, body, keys, options, out))
+      .catch((error: Error) => out.print(out.paint('red', `a request broke off: ${printable(error.message)}`)));
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, options)));
+    server.listen(options.port, options.host, resolve);
+  });
+  if (!options.json) greet(server, options, out);
+  return server;
+}
+
+function greet(server: Server, { host, secret }: ListenOptions, out: Out): void {
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}/`;
+  out.print(`Listening on ${out.paint('bold', url)}, Ctrl-C ends.`);
+  if (secret.length === 0) out.print('Signatures are not verified: give --secret whsec_… for that.');
+  out.print(out.paint('dim', 'A daemon delivers here with --allow-http --allow-cidrs 127.0.0.0/8'));
+}
+
+function explain(error: NodeJS.ErrnoException, { host, port }: ListenOptions): Error {
+  if (error.code === 'EADDRINUSE')
+    return new UserError(`port ${port} is in use: end what listens there, or give another --port.`);
+  if (error.code === 'EACCES') return new UserError(`port ${port} may not be opened: give a --port above 1023.`);
+  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
+    return new UserError(`host "${host}" is no address of this machine: give --host 127.0.0.1 or 0.0.0.0.`, 2);
+  }
+  return error;
+}
+
+/** Reads the whole body and answers. */
+async function receive(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes <= BODY_BYTES_MAX) chunks.push(chunk);
+  }
+  response.writeHead(bytes > BODY_BYTES_MAX ? 413 : status).end();
+  return bytes > BODY_BYTES_MAX ? undefined : Buffer.concat(chunks);
+}
+
+function print(request: IncomingMessage, body: Buffer, keys: SigningKey[], options: ListenOptions, out: Out): void {
+  const { method = '', url: path = '', headers } = request;
+  const verdicts = keys.length > 0 ? verify(keys, signedRequest(headers, body), Date.now() / 1000) : undefined;
+  const id = text(headers, 'webhook-id');
+  const event = text(headers, 'x-webhook-event');
+  if (options.json) {
+    const received = { received_at: new Date().toISOString(), method, path, id, event, ...verdicts, headers };
+    out.print(JSON.stringify({ ...received, body: body.toString('utf8') }));
+    return;
+  }
+
+  const facts = [
+    new Date().toTimeString().slice(0, 8),
+    out.paint('bold', printable(event ?? 'no X-Webhook-Event')),
+    printable(id ?? 'no webhook-id'),
+    `${method} ${printable(path)}`,
+    `${body.length} bytes`,
+  ];
+  if (verdicts) facts.push(shown('standard', verdicts.standard, out), shown('hex', verdicts.hex, out));
+  out.print(facts.join('  '));
+  if (!options.quiet) out.print(`${printableLines(indentJson(body.toString('utf8')))}\n`);
+}
+
+function shown(name: string, verdict: Verdict, out: Out): string {
+  return out.paint(verdict === 'valid' ? 'green' : 'red', `${name} signature ${verdict.replace('_', ' ')}`);
+}
+
+function signedRequest(headers: IncomingHttpHeaders, body: Buffer) {
+  return {
+    id: text(headers, 'webhook-id'),
+    timestamp: text(headers, 'webhook-timestamp'),
+    signature: text(headers, 'webhook-signature'),
+    hexSignature: text(headers, 'x-webhook-signature'),
+    body,
+  };
+}
+
+function text(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
+}
