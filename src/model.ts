@@ -176,7 +176,7 @@ export interface Attempt {
   requestHeaders: Record<string, string>;
   /** Milliseconds until the next attempt; null when there is none. */
   retryInMs: number | null;
-  isSlotFree?: boolean;
+  isPermitFree?: boolean;
 }
 
 /** One attempt as it goes to DELIVER. */

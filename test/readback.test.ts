@@ -4,8 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { Dispatcher } from '../src/dispatch/dispatcher.ts';
 import { Parking } from '../src/dispatch/park.ts';
 import { ReadBack } from '../src/dispatch/unpark.ts';
-import type { Delivery, TenantConfiguration, Webhook, WebhookSettings } from '../src/model.ts';
-import { type Ticket, WebhookQueue } from '../src/queue/webhook-queue.ts';
+import type { Delivery, Entry, TenantConfiguration, Webhook, WebhookSettings } from '../src/model.ts';
+import type { Ticket } from '../src/queue/ticket.ts';
+import { WebhookQueue } from '../src/queue/webhook-queue.ts';
 import { Breakers } from '../src/retry/breaker.ts';
 import type { Due, DueQuery } from '../src/retry/parked-deliveries.ts';
 import { waitUntil } from './support/wait.ts';
@@ -36,7 +37,8 @@ const due = (...tickets: Ticket[]): Due => ({
 /** A queue that has fallen behind, and the table, which answers what it is told to. */
 function scene(settings: Partial<WebhookSettings> = {}) {
   const queue = new WebhookQueue({ ...webhook, settings: { ...webhook.settings, ...settings } });
-  const parking = new Parking(() => {});
+  const recorded: Entry[] = [];
+  const parking = new Parking((entry) => recorded.push(entry));
   const asked: DueQuery[] = [];
   let answer: (query: DueQuery) => Due | Promise<Due> = () => due();
   const readBack = new ReadBack({
@@ -52,12 +54,13 @@ function scene(settings: Partial<WebhookSettings> = {}) {
   return {
     queue,
     asked,
+    recorded,
     park: (...tickets: Ticket[]) => {
       for (const one of tickets) parking.park(queue, one);
     },
     commit: (count: number) => {
-      queue.uncommittedParks -= count;
-      queue.makeDue();
+      for (let i = 0; i < count; i++) queue.backlog.parkCommitted();
+      queue.backlog.makeDue();
     },
     read: (how: typeof answer) => {
       answer = how;
@@ -65,8 +68,8 @@ function scene(settings: Partial<WebhookSettings> = {}) {
     },
     /** As the dispatcher does it. */
     offer: (one: Ticket) => {
-      if (queue.joining) queue.joining.push(one);
-      else if (queue.backlogged) parking.park(queue, one);
+      if (queue.backlog.state === 'joining') queue.backlog.join(one);
+      else if (queue.backlog.state === 'backlogged') parking.park(queue, one);
       else queue.push(one);
     },
     started: () => {
@@ -89,13 +92,13 @@ describe('a queue that fell behind', () => {
     commit(1);
     // a row's head that another delivery's end released
     await read(() => {
-      queue.makeDue();
+      queue.backlog.makeDue();
       return due();
     });
-    expect(queue.dueAt).not.toBeNull();
+    expect(queue.backlog.dueAt).not.toBeNull();
     expect(queue.isIdle).toBe(false);
     await read(() => due());
-    expect(queue.dueAt).toBeNull();
+    expect(queue.backlog.dueAt).toBeNull();
   });
 
   test('goes on directly when the table held all of it, and nothing was on its way there', async () => {
@@ -104,7 +107,7 @@ describe('a queue that fell behind', () => {
     park(parked);
     commit(1);
     await read(() => due(parked));
-    expect(queue.backlogged).toBe(false);
+    expect(queue.backlog.state).toBe('flowing');
     offer(ticket(2));
     expect(started()).toEqual(['1', '2']);
   });
@@ -114,11 +117,11 @@ describe('a queue that fell behind', () => {
     park(ticket(1), ticket(2));
     commit(2);
     await read(() => ({ ...due(ticket(1)), moreDue: true, nextInMs: 0 }));
-    expect([queue.backlogged, queue.joining]).toEqual([true, null]);
+    expect(queue.backlog.state).toBe('backlogged');
   });
 
   test('under a load that never pauses, lets new ones wait for the last of the parked ones, and keeps the order', async () => {
-    const { queue, park, commit, read, offer, started } = scene();
+    const { queue, recorded, park, commit, read, offer, started } = scene();
     const [first, second, third] = [ticket(1), ticket(2), ticket(3)];
     park(first, second);
     commit(1);
@@ -127,10 +130,10 @@ describe('a queue that fell behind', () => {
       offer(third);
       return due(first);
     });
-    expect(queue.backlogged).toBe(true);
-    const parksBefore = queue.parksSeen;
+    expect(queue.backlog.state).toBe('joining');
+    const parksBefore = recorded.length;
     offer(ticket(4));
-    expect(queue.parksSeen).toBe(parksBefore);
+    expect(recorded.length).toBe(parksBefore);
     expect(started()).toEqual(['1']);
 
     // not before all of them are in the table
@@ -138,21 +141,21 @@ describe('a queue that fell behind', () => {
     commit(2);
     expect(queue.isDue(performance.now())).toBe(true);
     await read(() => due(second, third));
-    expect([queue.backlogged, queue.joining]).toEqual([false, null]);
+    expect(queue.backlog.state).toBe('flowing');
     offer(ticket(5));
     expect(started()).toEqual(['2', '3', '4', '5']);
   });
 
   test('parks what waited for that too, when it takes too long', async () => {
-    const { queue, park, commit, read, offer, parkAll, started } = scene();
+    const { queue, recorded, park, commit, read, offer, parkAll, started } = scene();
     park(ticket(1), ticket(2));
     commit(1);
     await read(() => due(ticket(1)));
     offer(ticket(3));
-    expect(queue.heldSince).toBeLessThan(Infinity);
+    expect(queue.waitingSince).toBeLessThan(Infinity);
     parkAll();
-    expect([queue.backlogged, queue.joining, queue.length]).toEqual([true, null, 0]);
-    expect(queue.uncommittedParks).toBe(2);
+    expect([queue.backlog.state, queue.length]).toEqual(['backlogged', 0]);
+    expect(recorded.map(({ delivery }) => delivery.change.id)).toEqual(['1', '2', '3']);
     expect(started()).toEqual([]);
   });
 });

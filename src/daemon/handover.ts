@@ -70,7 +70,7 @@ export class Handover {
   /** Gives back so many lanes, those first where nothing hangs; or fewer, if the others do not come to rest now. */
   async #giveSome(count: number): Promise<void> {
     const { dispatcher, lease, stream, epochs } = this.#options;
-    const hanging = dispatcher.standstill.heldLanes;
+    const hanging = dispatcher.quiesce.slowLanes;
     const reluctance = (lane: number) => (hanging.has(lane) ? (this.#leaving.has(lane) ? 1 : 2) : 0);
     const chosen = [...lease.held].sort((a, b) => reluctance(a) - reluctance(b)).slice(0, count);
     this.#slowDown(chosen);
@@ -78,7 +78,7 @@ export class Handover {
       chosen.filter((lane) => !hanging.has(lane)),
       REST_MS,
     );
-    dispatcher.standstill.resume([...restless.keys()]);
+    dispatcher.quiesce.resume([...restless.keys()]);
     const lanes = [...restless].map(([lane, position]) => ({ lane, epoch: epochs.get(lane) as string, position }));
     if (lanes.length > 0) stream.join(lanes);
     // more daemons than lanes: this one stands by
@@ -88,17 +88,17 @@ export class Handover {
   #slowDown(lanes: readonly number[]): void {
     if (lanes.length === 0 && this.#leaving.size === 0) return;
     this.#leaving = new Set(lanes);
-    this.#options.dispatcher.standstill.slowDown(this.#leaving);
+    this.#options.dispatcher.quiesce.slowDown(this.#leaving);
   }
 
   /** Returns the lanes that did not come to rest in time, and how far they were read. */
   async #give(lanes: readonly number[], deadlineMs: number): Promise<Map<number, Position>> {
-    const { standstill } = this.#options.dispatcher;
+    const { quiesce } = this.#options.dispatcher;
     const left = await this.#options.stream.leave(lanes);
-    standstill.freeze([...left.keys()]);
+    quiesce.freeze([...left.keys()]);
     const until = performance.now() + deadlineMs;
     for (;;) {
-      const atRest = [...left].filter(([lane]) => standstill.isAtRest(lane));
+      const atRest = [...left].filter(([lane]) => quiesce.isAtRest(lane));
       if (atRest.length > 0) await this.#release(atRest);
       for (const [lane] of atRest) left.delete(lane);
       if (left.size === 0 || performance.now() > until) return left;
@@ -112,7 +112,7 @@ export class Handover {
     windows.forget(lanes);
     await recorder.writeLast(positions);
     for (const lane of lanes) epochs.delete(lane);
-    dispatcher.standstill.forget(lanes);
+    dispatcher.quiesce.forget(lanes);
     await lease.give(lanes);
   }
 }

@@ -67,7 +67,7 @@ export class Pipeline {
       epochs: this.#epochs,
       onCommitted: (entries, heads) => this.dispatcher.committed(entries, heads),
       positions: () => this.windows.done,
-      isIdle: () => this.dispatcher.pending.count === 0,
+      isIdle: () => this.dispatcher.unsettled.count === 0,
       onRefused: (error, alone) => {
         const webhook = alone?.[0]?.delivery.webhookId;
         log.error({ err: error, webhook }, 'the database refuses to record: it is tried again');
@@ -105,7 +105,7 @@ export class Pipeline {
     this.stream = new Stream(reader, {
       lent: options.sessions === 'lent',
       hears: options.hears,
-      pending: () => this.dispatcher.pending,
+      pending: () => this.dispatcher.unsettled,
       take: (lanes, window) => this.#intake.take(lanes, window),
       onCaughtUp: (lanes) => this.#intake.forgetBegun(lanes),
       onUnrung: (changes) => metrics.foundUnrung(changes),

@@ -101,7 +101,7 @@ export class Session {
     return {
       lanes: this.#lease.held.length,
       inFlight: this.#pipeline?.dispatcher.inFlight ?? 0,
-      pending: this.#pipeline?.dispatcher.pending.count ?? 0,
+      pending: this.#pipeline?.dispatcher.unsettled.count ?? 0,
       breakersOpen: this.#pipeline?.breakers.openCount ?? 0,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
       sourcesNotCaptured: this.#lease.held.includes(0) ? this.#maintenance?.sourcesNotCaptured : undefined,

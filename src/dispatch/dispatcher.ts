@@ -1,35 +1,37 @@
 /**
- * Decides which delivery is attempted when: per webhook, under one cap for the whole daemon, taking turns.
+ * Decides which delivery is attempted when: for each webhook, under one cap for the whole daemon, in
+ * turns.
  *
- * Nothing here waits for a webhook: what has not finished HOLD_MS after it was read is parked, whether it is queued or in flight,
- * and the position moves on.
+ * Nothing here waits for a webhook: a delivery that has not finished PARK_AFTER_MS after it was read
+ * is parked, whether it is queued or in flight, and the position moves on.
  */
 
 import type { Matched } from '../match/match.ts';
 import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from '../model.ts';
-import { Queues } from '../queue/queue-registry.ts';
+import { QueueRegistry } from '../queue/queue-registry.ts';
 import { TenantLimits } from '../queue/tenant-limits.ts';
-import { Pending } from '../queue/unsettled.ts';
-import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import type { Ticket } from '../queue/ticket.ts';
+import { Unsettled } from '../queue/unsettled.ts';
+import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import { consequenceOf, madeAttempt, skippedAttempt } from '../retry/after-attempt.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import type { Waiting } from '../retry/takeover.ts';
 import { everyMs } from '../shared/timers.ts';
-import { SpareTime } from './idle-clock.ts';
-import { type FlightOptions, Flights, type Landing } from './in-flight.ts';
+import { IdleClock } from './idle-clock.ts';
+import { type AttemptResult, InFlight, type InFlightOptions } from './in-flight.ts';
 import { Parking } from './park.ts';
-import { Standstill } from './quiesce.ts';
-import { Turns } from './round-robin.ts';
+import { Quiesce } from './quiesce.ts';
+import { RoundRobin } from './round-robin.ts';
 import { ReadBack, type ReadBackOptions } from './unpark.ts';
 
-/** How long a delivery may hold the position of its lane: of the time that the daemon has to spare, and by the clock. */
-const HOLD_MS = 1_000;
-const HOLD_MS_MAX = 10_000;
+/** A delivery that is not done after this time is parked: of the daemon's idle time, and by the clock. */
+const PARK_AFTER_MS = 1_000;
+const PARK_AFTER_MS_MAX = 10_000;
 
-/** How often held deliveries, due ones, rate limits and idle queues are looked at, while there are queues. */
+/** How often slow deliveries, due ones, rate limits and idle queues are checked, while there are queues. */
 const TICK_MS = 50;
 
-export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 'readDue' | 'judge'> {
+export interface DispatcherOptions extends InFlightOptions, Pick<ReadBackOptions, 'readDue' | 'judge'> {
   record(entry: Entry): void;
   /** False once the lease may have run out: nothing may be started then. */
   mayStart(): boolean;
@@ -40,17 +42,17 @@ export interface DispatcherOptions extends FlightOptions, Pick<ReadBackOptions, 
 }
 
 export class Dispatcher {
-  readonly pending = new Pending();
-  readonly standstill: Standstill;
+  readonly unsettled = new Unsettled();
+  readonly quiesce: Quiesce;
   readonly limits = new TenantLimits<WebhookQueue>();
   readonly #options: DispatcherOptions;
-  readonly #queues = new Queues();
+  readonly #queues = new QueueRegistry();
   readonly #breakers: Breakers;
   readonly #parking: Parking;
   readonly #readBack: ReadBack;
-  readonly #turns: Turns;
-  readonly #flights: Flights;
-  readonly #spareTime = new SpareTime(HOLD_MS, TICK_MS);
+  readonly #turns: RoundRobin;
+  readonly #inFlight: InFlight;
+  readonly #idleClock = new IdleClock(PARK_AFTER_MS, TICK_MS);
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -64,34 +66,34 @@ export class Dispatcher {
       drop: (queue, ticket) => this.#parking.record(queue, ticket, null, 'done'),
       skip: (queue, ticket, code, error) => this.#skip(queue, ticket, code, error),
     });
-    this.#flights = new Flights(options, this.limits);
-    this.#turns = new Turns(this.#flights, breakers, this.limits, options.now);
-    this.standstill = new Standstill({
-      queues: this.#queues,
+    this.#inFlight = new InFlight(options, this.limits);
+    this.#turns = new RoundRobin(this.#inFlight, breakers, this.limits, options.now);
+    this.quiesce = new Quiesce({
       turns: this.#turns,
-      flights: this.#flights,
-      pending: this.pending,
-      parking: this.#parking,
-      breakers,
-      parkAll: (queue) => this.#parkAll(queue),
+      holders: [this.#inFlight, this.unsettled, this.#parking, this.#queues],
+      parkLanes: (lanes) => {
+        for (const queue of this.#queues.ofLanes(lanes)) this.#parkAll(queue);
+      },
+      forgetLanes: (lanes) => this.#forgetLanes(lanes),
+      slowLanes: () => this.#inFlight.slowLanes,
     });
   }
 
   get inFlight(): number {
-    return this.#flights.slots;
+    return this.#inFlight.permits;
   }
 
   /** Takes a delivery; `settle` is called when its window need not wait for it any more. */
   offer({ delivery, webhook, skip }: Matched, settle: () => void): void {
-    const ticket = this.pending.ticket(delivery, settle);
+    const ticket = this.unsettled.ticket(delivery, settle);
     const queue = this.#queues.of(webhook);
     this.#keepTicking();
     if (skip) this.#skip(queue, ticket, skip.code, skip.error);
     // somebody waits for a test, and wants to know how the endpoint is now
-    else if (delivery.change.testWebhookId !== null && this.#flights.hasSlot) this.#start(queue, [ticket]);
-    else if (queue.blockedRows.holdsBack(delivery)) this.#parking.parkBehind(queue, ticket);
-    else if (queue.joining) queue.joining.push(ticket);
-    else if (queue.backlogged) this.#parking.park(queue, ticket);
+    else if (delivery.change.testWebhookId !== null && this.#inFlight.hasPermit) this.#start(queue, [ticket]);
+    else if (queue.rowOrder.isBehindHead(delivery)) this.#parking.parkBehind(queue, ticket);
+    else if (queue.backlog.state === 'joining') queue.backlog.join(ticket);
+    else if (queue.backlog.state === 'backlogged') this.#parking.park(queue, ticket);
     else {
       queue.push(ticket);
       this.#turns.add(queue);
@@ -114,12 +116,23 @@ export class Dispatcher {
     this.#keepTicking();
   }
 
-  /** The recorder has committed these; `heads` are the rows with ordering 'row' that they touched. */
+  /**
+   * The recorder has committed these; `heads` are the rows with ordering 'row' that they touched.
+   *
+   *   1. settle: the window need not wait for the delivery any more, so the lane's position may move;
+   *   2. park: the lane has one entry less on its way to the table;
+   *   3. permits: what the attempt took under the cap is free again;
+   *   4. queues: what was parked may be read back, since the table holds it now;
+   *   5. pump: what 3 and 4 made possible starts.
+   *
+   * A permit must not be free before its log row has committed, which bounds what a crash repeats.
+   * A queue must not learn of a parked delivery earlier, or a read would find the row as it was before.
+   */
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     for (const entry of entries) {
       entry.settle();
       this.#parking.committed(entry);
-      this.#flights.recorded(entry);
+      this.#inFlight.recorded(entry);
     }
     this.#queues.committed(entries, heads);
     this.#pump();
@@ -127,7 +140,7 @@ export class Dispatcher {
 
   /** They will be recorded apart from all others, whose slots theirs must not take meanwhile. */
   setApart(entries: readonly Entry[]): void {
-    for (const entry of entries) this.#flights.recorded(entry);
+    for (const entry of entries) this.#inFlight.recorded(entry);
   }
 
   stop(): void {
@@ -150,19 +163,19 @@ export class Dispatcher {
       for (const ticket of tickets) {
         queue.free(ticket.delivery);
         // what was parked stays so until the webhook is switched on again
-        if (!queue.letGo(ticket.delivery.id))
+        if (!queue.backlog.letGo(ticket.delivery.id))
           this.#skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
       }
       return;
     }
-    this.#flights
-      .launch(queue, tickets, this.#turns.isSuspect(queue))
-      .then((landing) => this.#land(queue, tickets, landing))
+    this.#inFlight
+      .start(queue, tickets, this.#turns.isSuspect(queue))
+      .then((result) => this.#ended(queue, tickets, result))
       .catch(this.#options.onError);
   }
 
-  #land(queue: WebhookQueue, tickets: readonly Ticket[], landing: Landing): void {
-    const { outcome, sentTo, startedAt, loggedHeaders, woken } = landing;
+  #ended(queue: WebhookQueue, tickets: readonly Ticket[], result: AttemptResult): void {
+    const { outcome, sentTo, startedAt, loggedHeaders, woken } = result;
     for (const waiting of woken) this.#turns.add(waiting);
     const { webhook } = queue;
     const deliveries = tickets.map(({ delivery }) => delivery);
@@ -178,7 +191,7 @@ export class Dispatcher {
     if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
     tickets.forEach((ticket, i) => {
       const { delivery } = ticket;
-      if (typeof wait === 'number' && webhook.settings.ordering === 'row') queue.blockedRows.block(delivery);
+      if (typeof wait === 'number' && webhook.settings.ordering === 'row') queue.rowOrder.block(delivery);
       queue.free(delivery);
       const attempt = madeAttempt(delivery, sentTo, outcome, startedAt, loggedHeaders, wait);
       this.#options.onAttempt(attempt);
@@ -191,9 +204,9 @@ export class Dispatcher {
   #goOn(queue: WebhookQueue, health: Health | null | undefined): void {
     // an open breaker keeps nothing in memory
     if (this.#breakers.state(queue.webhook.id, this.#options.now()) === 'open') this.#parkAll(queue);
-    else if (health === null) queue.makeDue();
+    else if (health === null) queue.backlog.makeDue();
     this.#turns.add(queue);
-    if (queue.isManyDue && queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
+    if (queue.backlog.isManyDue && queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
     this.#pump();
   }
 
@@ -202,6 +215,14 @@ export class Dispatcher {
     this.#options.onAttempt(attempt);
     this.#parking.record(queue, ticket, attempt, 'done');
     if (queue.length > 0) this.#turns.add(queue);
+  }
+
+  #forgetLanes(lanes: readonly number[]): void {
+    for (const queue of this.#queues.ofLanes(lanes)) {
+      this.#turns.remove(queue);
+      this.#queues.delete(queue);
+    }
+    this.#breakers.forgetLanes(lanes);
   }
 
   #parkAll(queue: WebhookQueue): void {
@@ -216,24 +237,24 @@ export class Dispatcher {
 
   #tick(): void {
     const now = performance.now();
-    this.#spareTime.tick(now, this.#flights.areUnrecorded);
-    const before = Math.max(this.#spareTime.since, now - HOLD_MS_MAX);
-    if (this.#queues.size === 0 && this.#flights.slots === 0) {
+    this.#idleClock.tick(now, this.#inFlight.areUnrecorded);
+    const before = Math.max(this.#idleClock.since, now - PARK_AFTER_MS_MAX);
+    if (this.#queues.size === 0 && this.#inFlight.permits === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
     for (const queue of this.#queues.values()) {
-      if (queue.heldSince < before) this.#parkAll(queue);
+      if (queue.waitingSince < before) this.#parkAll(queue);
       if (queue.length > 0) this.#turns.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
     }
-    for (const ticket of this.#flights.hold(before, (queue) => this.#turns.isSuspect(queue))) {
+    for (const ticket of this.#inFlight.markSlow(before, (queue) => this.#turns.isSuspect(queue))) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
       // of a webhook that was deleted nothing is kept
       if (!queue) ticket.settle();
-      else if (!queue.readBack.has(ticket.delivery.id)) this.#parking.hold(queue, ticket, HOLD_MS);
+      else if (!queue.backlog.isReadBack(ticket.delivery.id)) this.#parking.parkSlow(queue, ticket, PARK_AFTER_MS);
     }
-    const parked = [...this.#queues.values()].filter(({ hasParked }) => hasParked);
+    const parked = [...this.#queues.values()].filter(({ backlog }) => backlog.hasParked);
     this.#readBack.divideAmong(parked.length);
     this.#readDue(parked.filter((queue) => queue.isDue(now) && this.#turns.hasRoom(queue)));
     this.#pump();

@@ -11,7 +11,7 @@ import { performance } from 'node:perf_hooks';
 /** How exact it is: marks in the time that is asked for. */
 const MARKS = 20;
 
-export class SpareTime {
+export class IdleClock {
   readonly #tickMs: number;
   readonly #markMs: number;
   #loop = performance.eventLoopUtilization();
@@ -19,7 +19,7 @@ export class SpareTime {
   /** By performance.now(), one for every `markMs` of spare time, the latest last. */
   readonly #marks: number[] = [];
 
-  /** `ms` is what `since` looks back; it is told of every turn of a timer of `tickMs`. */
+  /** `since` looks back over `ms` of idle time. Call `tick()` every `tickMs`. */
   constructor(ms: number, tickMs: number) {
     this.#tickMs = tickMs;
     this.#markMs = ms / MARKS;

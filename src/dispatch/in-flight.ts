@@ -1,35 +1,39 @@
 /**
- * Attempts under way. A slot is taken per delivery, and is free again only when the attempt's log row has committed: so what a
- * crash can repeat is at most `maxInFlight` deliveries (and the rest of one batch).
+ * Attempts in flight, and the cap on them. Each delivery takes a permit, which is free again only
+ * when the attempt's log row has committed. So a crash can repeat at most `maxInFlight` deliveries,
+ * and the rest of one batch.
  *
- * One dead endpoint, or a hundred of them at once, must not take all slots until they time out. An attempt that takes long is
- * held: it keeps its slot, and it makes its webhook a suspect, as a failed attempt does. Suspects together get two thirds of the
- * slots, and so do attempts that are not held yet. So when all at once everything hangs that is under way, a third of the
- * slots is left a second later, for other webhooks, one each: 40 webhooks that hung made healthy ones wait for 18 s, now for 1 s.
- * Attempts that have ended and wait for their log row are no part of the shares: with them, a drain stood still for a commit.
+ * One dead endpoint, or a hundred of them at once, must not take all permits until they time out. An
+ * attempt that takes long is slow: it keeps its permit, and it makes its webhook a suspect, as a
+ * failed attempt does. Suspects together get two thirds of the permits, and so do attempts that are
+ * not slow yet. If everything in flight hangs at once, a third of the permits is left one second
+ * later for other webhooks, one each: 40 webhooks that hung made healthy ones wait for 18 s, now 1 s.
+ * Attempts that have ended and wait for their log row do not count towards the shares. With them, a
+ * drain stood still for a commit.
  */
 
 import type { Delivery, Entry, Outcome, Request, Webhook } from '../model.ts';
 import { withoutEcho } from '../payload/mask-echo.ts';
 import { type Prepared, prepare } from '../payload/request.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
-import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import type { Ticket } from '../queue/ticket.ts';
+import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import { withinHeap } from '../shared/memory.ts';
 
-/** Bytes of bodies under way above which nothing more starts; the one that crosses it still does. */
+/** Limit on request-body bytes in flight. Once it is reached, no new request starts; the one that crosses it is sent. */
 const BODY_BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);
 
-/** Of slots and bytes, for suspects together, and for what is not held. */
+/** Of permits and bytes: for suspects together, and for attempts that are not slow. */
 const SHARE = 2 / 3;
 
-export interface FlightOptions {
+export interface InFlightOptions {
   maxInFlight: number;
   send(request: Request): Promise<Outcome>;
   /** Milliseconds since 1970 on the database's clock. */
   now(): number;
 }
 
-export interface Landing {
+export interface AttemptResult {
   outcome: Outcome;
   /** As it was when the attempt started. */
   sentTo: Webhook;
@@ -44,68 +48,72 @@ interface Flight {
   startedAt: number;
   queue: WebhookQueue;
   bytes: number;
-  isHeld: boolean;
+  isSlow: boolean;
   isSuspect: boolean;
 }
 
-export class Flights {
-  readonly #options: FlightOptions;
+export class InFlight {
+  readonly #options: InFlightOptions;
   readonly #share: number;
   readonly #tenants: TenantLimits<WebhookQueue>;
   /** In the order of their start. */
-  readonly #flying = new Map<Ticket, Flight>();
-  #slots = 0;
-  readonly #slotsByLane = new Map<number, number>();
+  readonly #attempts = new Map<Ticket, Flight>();
+  #permits = 0;
+  readonly #permitsByLane = new Map<number, number>();
   #bytes = 0;
-  #held = 0;
-  #heldBytes = 0;
+  #slow = 0;
+  #slowBytes = 0;
   #suspects = 0;
 
-  constructor(options: FlightOptions, tenants: TenantLimits<WebhookQueue>) {
+  constructor(options: InFlightOptions, tenants: TenantLimits<WebhookQueue>) {
     this.#options = options;
     this.#share = Math.ceil(SHARE * options.maxInFlight);
     this.#tenants = tenants;
   }
 
-  get slots(): number {
-    return this.#slots;
+  get permits(): number {
+    return this.#permits;
   }
 
-  /** Slots that deliveries of this lane take. */
-  slotsOf(lane: number): number {
-    return this.#slotsByLane.get(lane) ?? 0;
+  /** Deliveries of this lane take no permit. */
+  isAtRest(lane: number): boolean {
+    return this.#permitsOf(lane) === 0;
   }
 
-  /** The slots are taken by attempts that have ended, for the most part: it is the recorder that is slow. */
+  #permitsOf(lane: number): number {
+    return this.#permitsByLane.get(lane) ?? 0;
+  }
+
+  /** Most permits are taken by attempts that have ended: the recorder is slow. */
   get areUnrecorded(): boolean {
-    return !this.hasSlot && this.#slots > 2 * this.#flying.size;
+    return !this.hasPermit && this.#permits > 2 * this.#attempts.size;
   }
 
-  /** There is a slot for somebody. */
-  get hasSlot(): boolean {
-    if (this.#slots >= this.#options.maxInFlight || this.#bytes >= BODY_BYTES_MAX) return false;
-    // not of all slots: an attempt that has ended cannot hang, and is recorded soon
-    return this.#flying.size - this.#held < this.#share && this.#bytes - this.#heldBytes < SHARE * BODY_BYTES_MAX;
+  /** There is a permit for some webhook. */
+  get hasPermit(): boolean {
+    if (this.#permits >= this.#options.maxInFlight || this.#bytes >= BODY_BYTES_MAX) return false;
+    // not of all permits: an attempt that has ended cannot hang, and is recorded soon
+    return this.#attempts.size - this.#slow < this.#share && this.#bytes - this.#slowBytes < SHARE * BODY_BYTES_MAX;
   }
 
   /** There is one for this webhook. */
-  hasSlotFor({ limiter }: WebhookQueue, isSuspect: boolean): boolean {
-    if (!this.hasSlot || (isSuspect && this.#suspects >= this.#share)) return false;
-    return this.#flying.size < this.#share || limiter.inFlight === 0;
+  hasPermitFor({ limiter }: WebhookQueue, isSuspect: boolean): boolean {
+    if (!this.hasPermit || (isSuspect && this.#suspects >= this.#share)) return false;
+    return this.#attempts.size < this.#share || limiter.inFlight === 0;
   }
 
   /** One request: a delivery, or a batch of them. */
-  async launch(queue: WebhookQueue, tickets: readonly Ticket[], isSuspect: boolean): Promise<Landing> {
+  async start(queue: WebhookQueue, tickets: readonly Ticket[], isSuspect: boolean): Promise<AttemptResult> {
     const { webhook, limiter } = queue;
     const startedAt = performance.now();
     const deliveries = tickets.map(({ delivery }) => delivery);
     const prepared = this.#prepare(deliveries, webhook);
     if (prepared instanceof Error) return { ...neverSent(prepared), sentTo: webhook, startedAt };
     const { request, loggedHeaders } = prepared;
-    this.#countSlots(webhook.lane, tickets.length);
+    this.#countPermits(webhook.lane, tickets.length);
     for (const ticket of tickets) {
-      const flight = { startedAt, queue, bytes: request.body.length / tickets.length, isHeld: false, isSuspect };
-      this.#flying.set(ticket, flight);
+      const flight = { startedAt, queue, bytes: request.body.length / tickets.length, isSlow: false, isSuspect };
+      this.#attempts.set(ticket, flight);
       this.#bytes += flight.bytes;
       if (isSuspect) this.#suspects += 1;
     }
@@ -126,59 +134,59 @@ export class Flights {
     }
   }
 
-  /** Its log row has committed, or will be written apart from all others: its slot is free. */
+  /** Its log row has committed, or will be written apart from all others: its permit is free. */
   recorded({ attempt, delivery }: Entry): void {
-    if (!attempt || attempt.isSlotFree || attempt.outcome.status === 'skipped') return;
-    attempt.isSlotFree = true;
-    this.#countSlots(delivery.change.lane, -1);
+    if (!attempt || attempt.isPermitFree || attempt.outcome.status === 'skipped') return;
+    attempt.isPermitFree = true;
+    this.#countPermits(delivery.change.lane, -1);
   }
 
-  /** Lanes with an attempt that has been under way for long. */
-  get heldLanes(): ReadonlySet<number> {
+  /** Lanes with an attempt that takes long. */
+  get slowLanes(): ReadonlySet<number> {
     const lanes = new Set<number>();
-    for (const { isHeld, queue } of this.#flying.values()) if (isHeld) lanes.add(queue.webhook.lane);
+    for (const { isSlow, queue } of this.#attempts.values()) if (isSlow) lanes.add(queue.webhook.lane);
     return lanes;
   }
 
-  /** What was started before this time, by performance.now(): it is held from now on. */
-  hold(before: number, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
-    const held: Ticket[] = [];
-    for (const [ticket, flight] of this.#flying) {
+  /** Attempts that started before this time, by performance.now(), are slow from now on. Returns all that are. */
+  markSlow(before: number, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
+    const slow: Ticket[] = [];
+    for (const [ticket, flight] of this.#attempts) {
       if (flight.startedAt >= before) break;
-      held.push(ticket);
-      if (flight.isHeld) continue;
-      flight.isHeld = true;
-      flight.queue.held += 1;
-      this.#held += 1;
-      this.#heldBytes += flight.bytes;
+      slow.push(ticket);
+      if (flight.isSlow) continue;
+      flight.isSlow = true;
+      flight.queue.slowAttempts += 1;
+      this.#slow += 1;
+      this.#slowBytes += flight.bytes;
     }
     this.#suspects = 0;
-    for (const flight of this.#flying.values()) {
+    for (const flight of this.#attempts.values()) {
       flight.isSuspect = isSuspect(flight.queue);
       if (flight.isSuspect) this.#suspects += 1;
     }
-    return held;
+    return slow;
   }
 
-  #countSlots(lane: number, more: number): void {
-    this.#slots += more;
-    this.#slotsByLane.set(lane, this.slotsOf(lane) + more);
+  #countPermits(lane: number, more: number): void {
+    this.#permits += more;
+    this.#permitsByLane.set(lane, this.#permitsOf(lane) + more);
   }
 
   #end(ticket: Ticket): void {
-    const flight = this.#flying.get(ticket);
+    const flight = this.#attempts.get(ticket);
     if (!flight) return;
-    this.#flying.delete(ticket);
+    this.#attempts.delete(ticket);
     this.#bytes -= flight.bytes;
     if (flight.isSuspect) this.#suspects -= 1;
-    if (!flight.isHeld) return;
-    flight.queue.held -= 1;
-    this.#held -= 1;
-    this.#heldBytes -= flight.bytes;
+    if (!flight.isSlow) return;
+    flight.queue.slowAttempts -= 1;
+    this.#slow -= 1;
+    this.#slowBytes -= flight.bytes;
   }
 }
 
-function neverSent({ message }: Error): Pick<Landing, 'outcome' | 'loggedHeaders' | 'woken'> {
+function neverSent({ message }: Error): Pick<AttemptResult, 'outcome' | 'loggedHeaders' | 'woken'> {
   const error = `no request can be made of it: ${message}`;
   const outcome = {
     status: 'skipped',

@@ -1,6 +1,7 @@
 /** Hands to RECORD what became of a delivery, and keeps the queue's account of what is on its way to the table. */
 import type { Attempt, Entry, Health } from '../model.ts';
-import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import type { Ticket } from '../queue/ticket.ts';
+import type { WebhookQueue } from '../queue/webhook-queue.ts';
 
 export class Parking {
   readonly #add: (entry: Entry) => void;
@@ -10,14 +11,18 @@ export class Parking {
     this.#add = add;
   }
 
-  /** How many entries of this lane the recorder has not committed yet. */
-  uncommittedOf(lane: number): number {
+  /** The recorder has committed all entries of this lane. */
+  isAtRest(lane: number): boolean {
+    return this.#uncommittedOf(lane) === 0;
+  }
+
+  #uncommittedOf(lane: number): number {
     return this.#uncommitted.get(lane) ?? 0;
   }
 
   committed({ delivery }: Entry): void {
     const { lane } = delivery.change;
-    this.#uncommitted.set(lane, this.uncommittedOf(lane) - 1);
+    this.#uncommitted.set(lane, this.#uncommittedOf(lane) - 1);
   }
 
   record(
@@ -27,38 +32,35 @@ export class Parking {
     wait: Entry['wait'],
     health?: Health | null,
   ): void {
-    if (wait !== 'done') {
-      queue.uncommittedParks += 1;
-      queue.parksSeen += 1;
-    }
+    if (wait !== 'done') queue.backlog.parkBegan();
     const { lane } = delivery.change;
-    this.#uncommitted.set(lane, this.uncommittedOf(lane) + 1);
+    this.#uncommitted.set(lane, this.#uncommittedOf(lane) + 1);
     this.#add({ delivery, attempt, wait, ordered: queue.isOrdered(delivery), health, settle });
   }
 
   /** Into the table, due at once; behind it nothing of this webhook overtakes. */
   park(queue: WebhookQueue, ticket: Ticket): void {
-    queue.backlogged = true;
+    queue.backlog.fallBehind();
     this.record(queue, ticket, null, 0);
   }
 
   /** Into the table, behind the head of its row. */
   parkBehind(queue: WebhookQueue, ticket: Ticket): void {
-    queue.blockedRows.countBehind(ticket.delivery, 1);
+    queue.rowOrder.countBehind(ticket.delivery, 1);
     this.record(queue, ticket, null, 'behind');
   }
 
   /** Everything that is queued, in order. What was read back is in the table already. */
   parkAll(queue: WebhookQueue): void {
     for (const ticket of queue.drain()) {
-      if (queue.letGo(ticket.delivery.id)) queue.makeDue();
+      if (queue.backlog.letGo(ticket.delivery.id)) queue.backlog.makeDue();
       else this.park(queue, ticket);
     }
   }
 
   /** Its attempt goes on; the row is there for the next owner, should we die before it ends. */
-  hold(queue: WebhookQueue, ticket: Ticket, marginMs: number): void {
-    queue.readBack.add(ticket.delivery.id);
+  parkSlow(queue: WebhookQueue, ticket: Ticket, marginMs: number): void {
+    queue.backlog.takeBack(ticket.delivery);
     this.record(queue, ticket, null, queue.webhook.settings.timeoutMs + marginMs);
   }
 }

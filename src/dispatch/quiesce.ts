@@ -1,66 +1,69 @@
-/** Lanes of the dispatcher that stand still, until they are given back or go on (daemon/handover.ts). They are not read meanwhile. */
+/**
+ * Brings lanes to rest, until they are handed over or go on (daemon/handover.ts). Nobody reads them
+ * meanwhile. Each part of the dispatcher answers for what it holds of a lane itself.
+ */
 
-import type { Queues } from '../queue/queue-registry.ts';
-import type { Pending } from '../queue/unsettled.ts';
-import type { WebhookQueue } from '../queue/webhook-queue.ts';
-import type { Breakers } from '../retry/breaker.ts';
-import type { Flights } from './in-flight.ts';
-import type { Parking } from './park.ts';
-import type { Turns } from './round-robin.ts';
-
-export interface StandstillOptions {
-  queues: Queues;
-  turns: Turns;
-  flights: Flights;
-  pending: Pending;
-  parking: Parking;
-  breakers: Breakers;
-  parkAll(queue: WebhookQueue): void;
+/** What holds deliveries of lanes. */
+export interface HoldsLanes {
+  /** It holds nothing of this lane: in flight, in memory, on its way to the table or from there. */
+  isAtRest(lane: number): boolean;
 }
 
-export class Standstill {
-  readonly #of: StandstillOptions;
+/** What starts attempts of lanes. */
+export interface StartsLanes {
+  /** Webhooks of these lanes, and of no others, start nothing more if they hang or fail. */
+  slowDown(lanes: ReadonlySet<number>): void;
+  /** Nothing of these lanes starts. */
+  freeze(lanes: readonly number[]): void;
+  /** Undoes freeze(). */
+  resume(lanes: readonly number[]): void;
+}
 
-  constructor(options: StandstillOptions) {
-    this.#of = options;
+export interface QuiesceOptions {
+  turns: StartsLanes;
+  holders: readonly HoldsLanes[];
+  /** Parks what is queued for these lanes. */
+  parkLanes(lanes: readonly number[]): void;
+  /** Lets go of everything that is known of these lanes. */
+  forgetLanes(lanes: readonly number[]): void;
+  /** Lanes with an attempt that takes long. */
+  slowLanes(): ReadonlySet<number>;
+}
+
+export class Quiesce {
+  readonly #options: QuiesceOptions;
+
+  constructor(options: QuiesceOptions) {
+    this.#options = options;
   }
 
-  /** Lanes with an attempt that has been under way for long. */
-  get heldLanes(): ReadonlySet<number> {
-    return this.#of.flights.heldLanes;
+  get slowLanes(): ReadonlySet<number> {
+    return this.#options.slowLanes();
   }
 
-  /** Webhooks of these lanes that hang or fail start nothing more, and those of no other. */
   slowDown(lanes: ReadonlySet<number>): void {
-    this.#of.turns.leaving = lanes;
+    this.#options.turns.slowDown(lanes);
   }
 
   /** Parks what is queued for these lanes, and starts nothing of them. */
   freeze(lanes: readonly number[]): void {
-    for (const lane of lanes) this.#of.turns.frozen.add(lane);
-    for (const queue of this.#of.queues.ofLanes(lanes)) this.#of.parkAll(queue);
+    this.#options.turns.freeze(lanes);
+    this.#options.parkLanes(lanes);
   }
 
-  /** Nothing of this lane, which is frozen, is in flight, on its way to the table or from there. */
+  /** Nothing of this lane, which is frozen, is in flight or moves between memory and table. */
   isAtRest(lane: number): boolean {
-    const { flights, pending, parking, queues } = this.#of;
-    const busy = flights.slotsOf(lane) + pending.ofLane(lane) + parking.uncommittedOf(lane);
-    return busy === 0 && queues.ofLanes([lane]).every(({ dueReading }) => !dueReading);
+    return this.#options.holders.every((holder) => holder.isAtRest(lane));
   }
 
-  /** These lanes are not given back after all. */
+  /** These lanes are not handed over after all. */
   resume(lanes: readonly number[]): void {
-    for (const lane of lanes) this.#of.turns.frozen.delete(lane);
+    this.#options.turns.resume(lanes);
   }
 
-  /** These lanes, which are at rest, are another's now. */
+  /** These lanes, which are at rest, belong to another daemon now. */
   forget(lanes: readonly number[]): void {
-    const { queues, turns, breakers } = this.#of;
-    for (const queue of queues.ofLanes(lanes)) {
-      turns.remove(queue);
-      queues.delete(queue);
-    }
-    breakers.forgetLanes(lanes);
+    this.#options.forgetLanes(lanes);
     this.resume(lanes);
   }
 }

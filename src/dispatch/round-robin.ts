@@ -1,23 +1,24 @@
-/** Whose turn it is: queues that may have something to start take turns, one request each, while there are slots. */
+/** Queues that may have something to start take turns, one request each, while there are permits. */
 
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Breakers } from '../retry/breaker.ts';
-import type { Flights } from './in-flight.ts';
+import type { InFlight } from './in-flight.ts';
+import type { StartsLanes } from './quiesce.ts';
 
-export class Turns {
+export class RoundRobin implements StartsLanes {
   readonly #ready = new Set<WebhookQueue>();
-  readonly #flights: Flights;
+  readonly #inFlight: InFlight;
   readonly #breakers: Breakers;
   readonly #tenants: TenantLimits<WebhookQueue>;
   readonly #now: () => number;
-  /** Lanes that are about to be given back: suspects of theirs start nothing. */
-  leaving: ReadonlySet<number> = new Set();
+  /** Lanes that are about to be handed over: their suspects start nothing. */
+  #leaving: ReadonlySet<number> = new Set();
   /** Lanes that start nothing at all. */
-  readonly frozen = new Set<number>();
+  readonly #frozen = new Set<number>();
 
-  constructor(flights: Flights, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, now: () => number) {
-    this.#flights = flights;
+  constructor(inFlight: InFlight, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, now: () => number) {
+    this.#inFlight = inFlight;
     this.#breakers = breakers;
     this.#tenants = tenants;
     this.#now = now;
@@ -31,31 +32,47 @@ export class Turns {
     this.#ready.delete(queue);
   }
 
+  slowDown(lanes: ReadonlySet<number>): void {
+    this.#leaving = lanes;
+  }
+
+  freeze(lanes: readonly number[]): void {
+    for (const lane of lanes) this.#frozen.add(lane);
+  }
+
+  resume(lanes: readonly number[]): void {
+    for (const lane of lanes) this.#frozen.delete(lane);
+  }
+
   /** `start` starts one request of a queue, and says whether there was one. */
   go(start: (queue: WebhookQueue) => boolean): void {
-    // asked before the first is looked for: that is behind all that were deleted since the Set was last packed, thousands at times
-    if (!this.#flights.hasSlot) return;
+    // Check for a free permit before iterating. A Set keeps deleted entries until it is compacted, so
+    // finding its first live entry can mean skipping thousands.
+    if (!this.#inFlight.hasPermit) return;
     for (const queue of this.#ready) {
-      if (!this.#flights.hasSlot) return;
-      // a Set is visited in order of insertion, also what is inserted on the way: this is the end of the line
+      if (!this.#inFlight.hasPermit) return;
+      // a Set is visited in order of insertion, also what is inserted meanwhile: this is the end of the line
       this.#ready.delete(queue);
       if (this.hasRoom(queue) && start(queue) && queue.length > 0) this.#ready.add(queue);
     }
   }
 
-  /** It hangs, or its last attempt failed. */
+  /** The webhook hangs, or its last attempt failed. */
   isSuspect(queue: WebhookQueue): boolean {
-    return queue.held > 0 || this.#breakers.isFailing(queue.webhook.id);
+    return queue.slowAttempts > 0 || this.#breakers.isFailing(queue.webhook.id);
   }
 
-  /** The breaker, its share of the slots, the webhook's limits, the tenant's. What waits for the tenant is told when one of its attempts ends. */
+  /**
+   * Asks the breaker, the share of permits, the webhook's limits and the tenant's. A queue that waits for
+   * its tenant is added again when one of the tenant's attempts ends.
+   */
   hasRoom(queue: WebhookQueue): boolean {
     const { webhook, limiter } = queue;
     const state = this.#breakers.state(webhook.id, this.#now());
     if (state === 'open' || (state === 'probing' && limiter.inFlight > 0)) return false;
     const isSuspect = this.isSuspect(queue);
-    if (this.frozen.has(webhook.lane) || (isSuspect && this.leaving.has(webhook.lane))) return false;
-    if (!this.#flights.hasSlotFor(queue, isSuspect)) return false;
+    if (this.#frozen.has(webhook.lane) || (isSuspect && this.#leaving.has(webhook.lane))) return false;
+    if (!this.#inFlight.hasPermitFor(queue, isSuspect)) return false;
     const now = performance.now();
     return limiter.mayStart(now) && this.#tenants.mayStart(webhook, queue, now);
   }

@@ -1,7 +1,9 @@
 /** Brings parked deliveries that are due back into their queues. */
 
 import type { Change, Delivery, OutcomeCode, Verdict, Webhook } from '../model.ts';
-import type { Ticket, WebhookQueue } from '../queue/webhook-queue.ts';
+import type { ReadMark } from '../queue/backlog.ts';
+import type { Ticket } from '../queue/ticket.ts';
+import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Due, DueQuery } from '../retry/parked-deliveries.ts';
 import { withinHeap } from '../shared/memory.ts';
 
@@ -58,7 +60,7 @@ export class ReadBack {
   /** Those of these queues that one statement reads, the longest due first: so many, and so much, as memory allows; one at least. */
   choose(due: readonly WebhookQueue[]): WebhookQueue[] {
     let size = 0;
-    const first = due.toSorted((a, b) => (a.dueAt ?? Number.MAX_VALUE) - (b.dueAt ?? Number.MAX_VALUE));
+    const first = due.toSorted((a, b) => (a.backlog.dueAt ?? Number.MAX_VALUE) - (b.backlog.dueAt ?? Number.MAX_VALUE));
     return first.slice(0, STATEMENT_WEBHOOKS_MAX).filter((queue, i) => {
       const { limit, replays } = this.#queryOf(queue);
       size += (limit + replays) * (queue.payloadSize ?? PAYLOAD_SIZE_UNSEEN);
@@ -71,13 +73,10 @@ export class ReadBack {
    * comes back as can start at once, so that nothing new ever waits behind it.
    */
   async read(queues: readonly WebhookQueue[]): Promise<void> {
-    const before = queues.map((queue) => ({ parks: queue.parksSeen, committed: queue.uncommittedParks === 0 }));
-    for (const queue of queues) queue.startReading();
+    const before = queues.map(({ backlog }) => backlog.startReading());
     const results = await this.#options.readDue(queues.map((queue) => this.#queryOf(queue)));
     queues.forEach((queue, i) => {
-      // no park was on its way while we read, so what we saw is all
-      const sawAll = before[i]?.committed === true && before[i]?.parks === queue.parksSeen;
-      this.#takeBack(queue, results[i] as Due, sawAll);
+      this.#takeBack(queue, results[i] as Due, before[i] as ReadMark);
     });
   }
 
@@ -89,34 +88,24 @@ export class ReadBack {
       tenantId: queue.webhook.tenantId,
       limit,
       replays: Math.min(limit, queue.replayRoom),
-      inMemory: [...queue.readBack],
+      inMemory: queue.backlog.idsReadBack,
     };
   }
 
-  #takeBack(queue: WebhookQueue, { deliveries, moreDue, replaysDue, nextInMs }: Due, sawAll: boolean): void {
-    const now = performance.now();
-    queue.dueReading = false;
-    queue.moreDue = moreDue;
-    queue.replaysDue = replaysDue;
-    if (nextInMs !== null) queue.makeDue(now + nextInMs);
-    else if (!sawAll) queue.makeDue(now);
-    // what was never attempted is always due: without more, events may come in directly again, behind these; at once, or
-    // when those are back too that are on their way to the table
-    if (sawAll && !moreDue) queue.backlogged = false;
-    else if (queue.backlogged && !moreDue) queue.joining ??= [];
-    const taken = withOneBatchOfReplays(deliveries, queue);
-    queue.replaysDue ||= taken.length < deliveries.length;
+  #takeBack(queue: WebhookQueue, found: Due, before: ReadMark): void {
+    const { backlog } = queue;
+    backlog.readDone(found, before);
+    const taken = withOneBatchOfReplays(found.deliveries, queue);
+    if (taken.length < found.deliveries.length) backlog.leaveReplaysDue();
     for (const delivery of taken) {
-      queue.takeBack(delivery);
+      backlog.takeBack(delivery);
       const ticket = { delivery, settle: () => {}, queuedAt: Infinity };
       const verdict = this.#verdictOn(queue.webhook, delivery);
       if (verdict === 'send') queue.push(ticket);
       else if (verdict === 'pass_over') this.#options.drop(queue, ticket);
       else this.#options.skip(queue, ticket, verdict.code, verdict.error);
     }
-    if (queue.backlogged || !queue.joining) return;
-    for (const ticket of queue.joining) queue.push(ticket);
-    queue.joining = null;
+    for (const ticket of backlog.takeJoined()) queue.push(ticket);
   }
 
   /** What a replay queued without asking the filter is judged now. An event always has data, be it the JSON null. */

@@ -4,7 +4,7 @@ import type { Entry, RowHead, TenantConfiguration, Webhook } from '../model.ts';
 import type { Waiting } from '../retry/takeover.ts';
 import { WebhookQueue } from './webhook-queue.ts';
 
-export class Queues {
+export class QueueRegistry {
   readonly #queues = new Map<string, WebhookQueue>();
 
   get(webhookId: string): WebhookQueue | undefined {
@@ -34,6 +34,11 @@ export class Queues {
     return [...this.#queues.values()].filter(({ webhook }) => lanes.includes(webhook.lane));
   }
 
+  /** Nothing of this lane is being read from the table. */
+  isAtRest(lane: number): boolean {
+    return this.ofLanes([lane]).every(({ backlog }) => !backlog.isReading);
+  }
+
   delete(queue: WebhookQueue): void {
     this.#queues.delete(queue.webhook.id);
   }
@@ -50,9 +55,9 @@ export class Queues {
       const queue = parked ? this.of(webhook) : this.#queues.get(webhook.id);
       queue?.configure(webhook);
       if (!queue || !parked) continue;
-      queue.backlogged ||= parked.unattempted;
-      queue.makeDue();
-      for (const { delivery, head } of parked.heads) queue.blockedRows.setHead(delivery, head);
+      if (parked.unattempted) queue.backlog.fallBehind();
+      queue.backlog.makeDue();
+      for (const { delivery, head } of parked.heads) queue.rowOrder.setHead(delivery, head);
     }
     const ids = new Set(webhooks.map(({ id }) => id));
     const deleted = [...this.#queues.values()].filter(
@@ -68,17 +73,17 @@ export class Queues {
     for (const { attempt, delivery, wait } of entries) {
       const queue = this.#queues.get(delivery.webhookId);
       if (!queue) continue;
-      // until now a read of due deliveries could have found it as it was before; one that is held is still in flight
-      if (attempt !== null || wait === 'behind' || wait === 'done') queue.letGo(delivery.id);
+      // until now a read of due deliveries could have found it as it was before; one that is slow is still in flight
+      if (attempt !== null || wait === 'behind' || wait === 'done') queue.backlog.letGo(delivery.id);
       if (wait === 'done') continue;
-      queue.uncommittedParks -= 1;
-      if (wait === 'behind') queue.blockedRows.countBehind(delivery, -1);
-      else if (wait !== 'never' && !queue.readBack.has(delivery.id)) queue.makeDue(now + wait);
+      queue.backlog.parkCommitted();
+      if (wait === 'behind') queue.rowOrder.countBehind(delivery, -1);
+      else if (wait !== 'never' && !queue.backlog.isReadBack(delivery.id)) queue.backlog.makeDue(now + wait);
     }
     for (const { delivery, head, released } of heads) {
       const queue = this.#queues.get(delivery.webhookId);
-      queue?.blockedRows.setHead(delivery, head);
-      if (released) queue?.makeDue(now);
+      queue?.rowOrder.setHead(delivery, head);
+      if (released) queue?.backlog.makeDue(now);
     }
   }
 }

@@ -13,7 +13,7 @@ interface BlockedRow {
   uncommitted: number;
 }
 
-export class BlockedRows {
+export class RowOrder {
   readonly #rows = new Map<string, BlockedRow>();
 
   get size(): number {
@@ -28,7 +28,7 @@ export class BlockedRows {
   }
 
   /** Its row's failed head holds it back. */
-  holdsBack(delivery: Pick<Delivery, 'id' | 'change'>): boolean {
+  isBehindHead(delivery: Pick<Delivery, 'id' | 'change'>): boolean {
     // mostly so, and a row's name need not be made
     if (this.#rows.size === 0) return false;
     const row = rowOf(delivery);

@@ -1,15 +1,18 @@
 /** Deliveries in memory that some window waits for: each is a ticket, which is settled once. */
 import type { Delivery } from '../model.ts';
-import { payloadSizeOf, type Ticket } from './webhook-queue.ts';
+import { payloadSizeOf, type Ticket } from './ticket.ts';
 
-export class Pending {
+export class Unsettled {
   count = 0;
   /** Characters of their payloads. */
   size = 0;
   readonly #byLane = new Map<number, number>();
 
-  /** How many of them are of this lane. */
-  ofLane(lane: number): number {
+  isAtRest(lane: number): boolean {
+    return this.#ofLane(lane) === 0;
+  }
+
+  #ofLane(lane: number): number {
     return this.#byLane.get(lane) ?? 0;
   }
 
@@ -18,7 +21,7 @@ export class Pending {
     this.count += 1;
     this.size += size;
     const { lane } = delivery.change;
-    this.#byLane.set(lane, this.ofLane(lane) + 1);
+    this.#byLane.set(lane, this.#ofLane(lane) + 1);
     let settled = false;
     return {
       delivery,
@@ -28,7 +31,7 @@ export class Pending {
         settled = true;
         this.count -= 1;
         this.size -= size;
-        this.#byLane.set(lane, this.ofLane(lane) - 1);
+        this.#byLane.set(lane, this.#ofLane(lane) - 1);
         settle();
       },
     };
