@@ -38,7 +38,7 @@ const due = (...tickets: Ticket[]): Due => ({
 function scene(settings: Partial<WebhookSettings> = {}) {
   const queue = new WebhookQueue({ ...webhook, settings: { ...webhook.settings, ...settings } });
   const recorded: Entry[] = [];
-  const parking = new Parking((entry) => recorded.push(entry));
+  const parking = new Parking({ add: (entry) => void recorded.push(entry) });
   const asked: DueQuery[] = [];
   let answer: (query: DueQuery) => Due | Promise<Due> = () => due();
   const readBack = new ReadBack({
@@ -201,9 +201,9 @@ describe('what is read back', () => {
     const dispatcher = new Dispatcher(
       {
         maxInFlight: 10,
-        send: () => expect.unreachable(),
-        now: () => Date.now(),
-        record: () => {},
+        sender: { send: () => expect.unreachable() },
+        clock: { now: () => Date.now(), isValid: true },
+        recorder: { add: () => {} },
         readDue: async (queries) => {
           statements.push(queries.reduce((sum, { limit }) => sum + limit, 0));
           return queries.map(({ webhookId }) => {
@@ -213,7 +213,6 @@ describe('what is read back', () => {
           });
         },
         judge: () => 'send',
-        mayStart: () => true,
         onAttempt: () => {},
         onLate: () => {},
         onDisable: () => {},

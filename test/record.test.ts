@@ -160,7 +160,9 @@ describe('a batch', () => {
       epochs: new Map([[3, '7']]),
       positions: () => new Map(),
       isIdle: () => false,
-      onCommitted: (entries) => committed.push(...entries.map(({ delivery }) => delivery.id)),
+      listener: () => ({
+        committed: (entries) => void committed.push(...entries.map(({ delivery }) => delivery.id)),
+      }),
       onError: (error) => expect.unreachable(error.message),
     });
   });

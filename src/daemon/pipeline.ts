@@ -10,7 +10,7 @@ import type { Settings } from '../config/settings.ts';
 import type { Sessions } from '../database/connections.ts';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
 import { judge } from '../match/match.ts';
-import type { Attempt, Entry, Outcome, Request, Webhook } from '../model.ts';
+import type { Attempt, SendsRequests, Webhook } from '../model.ts';
 import { type Logger, logAttempt } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { OpenWindows } from '../read/progress.ts';
@@ -39,8 +39,7 @@ export interface PipelineOptions {
   sessions: Sessions;
   /** A ring would be heard now. */
   hears(): boolean;
-  /** One attempt. */
-  send(request: Request): Promise<Outcome>;
+  sender: SendsRequests;
   /** Ends the session. */
   fail(error: Error): void;
 }
@@ -58,14 +57,14 @@ export class Pipeline {
   readonly #epochs = new Map<number, string>();
 
   constructor(options: PipelineOptions) {
-    const { settings, log, metrics, pool, reader, lease, send, fail } = options;
+    const { settings, log, metrics, pool, reader, lease, sender, fail } = options;
     this.#options = options;
     this.breakers = new Breakers({ failures: settings.disableAfterFailures, days: settings.disableAfterDays });
     this.recorder = new Recorder({
       pool,
       owner: lease.owner,
       epochs: this.#epochs,
-      onCommitted: (entries, heads) => this.dispatcher.committed(entries, heads),
+      listener: () => this.dispatcher,
       positions: () => this.windows.done,
       isIdle: () => this.dispatcher.unsettled.count === 0,
       onRefused: (error, alone) => {
@@ -80,12 +79,11 @@ export class Pipeline {
     });
     const dispatcherOptions = {
       maxInFlight: settings.maxInFlight,
-      send,
-      record: (entry: Entry) => this.recorder.add(entry),
+      sender,
+      recorder: this.recorder,
       readDue: (queries: readonly DueQuery[]) => readDue(pool, queries),
       judge,
-      now: () => lease.now(),
-      mayStart: () => lease.isValid,
+      clock: lease,
       onAttempt: (attempt: Attempt) => {
         logAttempt(log, attempt);
         metrics.count(attempt, lease.now());

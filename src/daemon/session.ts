@@ -11,7 +11,6 @@ import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from 
 import { type Bell, listen, type Ring } from '../database/notification-listener.ts';
 import { timeRoundTrips } from '../database/statement-timing.ts';
 import { createSender, type Sender } from '../deliver/sender.ts';
-import type { Outcome, Request } from '../model.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics, Vitals } from '../observe/metrics.ts';
 import { type Responsible, STUCK_MS } from '../observe/stuck-lanes.ts';
@@ -164,7 +163,7 @@ export class Session {
         lease: this.#lease,
         sessions: this.#sessions,
         hears: () => bell?.hears ?? false,
-        send: (request) => this.#send(request),
+        sender: this.#options.tracing?.around(this.#sender) ?? this.#sender,
         fail: this.#fail,
       });
       this.#pipeline = pipeline;
@@ -213,11 +212,6 @@ export class Session {
     await this.#lease.renew();
     if (this.wasMigrated) this.stop();
     else await this.#pipeline?.handover.rebalance();
-  }
-
-  #send(request: Request): Promise<Outcome> {
-    const { tracing } = this.#options;
-    return tracing?.send(request, (traced) => this.#sender.send(traced)) ?? this.#sender.send(request);
   }
 
   #timeRoundTrips(client: pg.ClientBase): void {

@@ -7,7 +7,17 @@
  */
 
 import type { Matched } from '../match/match.ts';
-import type { Attempt, Entry, Health, OutcomeCode, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import type {
+  Attempt,
+  Entry,
+  Health,
+  HearsCommits,
+  OutcomeCode,
+  RecordsEntries,
+  RowHead,
+  TenantConfiguration,
+  Webhook,
+} from '../model.ts';
 import { QueueRegistry } from '../queue/queue-registry.ts';
 import { TenantLimits } from '../queue/tenant-limits.ts';
 import type { Ticket } from '../queue/ticket.ts';
@@ -32,16 +42,14 @@ const PARK_AFTER_MS_MAX = 10_000;
 const TICK_MS = 50;
 
 export interface DispatcherOptions extends InFlightOptions, Pick<ReadBackOptions, 'readDue' | 'judge'> {
-  record(entry: Entry): void;
-  /** False once the lease may have run out: nothing may be started then. */
-  mayStart(): boolean;
+  recorder: RecordsEntries;
   onAttempt(attempt: Attempt): void;
   onLate(seconds: number): void;
   onDisable(webhook: Webhook, reason: string): void;
   onError(error: Error): void;
 }
 
-export class Dispatcher {
+export class Dispatcher implements HearsCommits {
   readonly unsettled = new Unsettled();
   readonly quiesce: Quiesce;
   readonly limits = new TenantLimits<WebhookQueue>();
@@ -59,15 +67,15 @@ export class Dispatcher {
   constructor(options: DispatcherOptions, breakers: Breakers) {
     this.#options = options;
     this.#breakers = breakers;
-    this.#parking = new Parking(options.record);
+    this.#parking = new Parking(options.recorder);
     this.#readBack = new ReadBack({
       ...options,
-      isProbing: ({ webhook }) => breakers.state(webhook.id, options.now()) === 'probing',
+      isProbing: ({ webhook }) => breakers.state(webhook.id, options.clock.now()) === 'probing',
       drop: (queue, ticket) => this.#parking.record(queue, ticket, null, 'done'),
       skip: (queue, ticket, code, error) => this.#skip(queue, ticket, code, error),
     });
     this.#inFlight = new InFlight(options, this.limits);
-    this.#turns = new RoundRobin(this.#inFlight, breakers, this.limits, options.now);
+    this.#turns = new RoundRobin(this.#inFlight, breakers, this.limits, options.clock);
     this.quiesce = new Quiesce({
       turns: this.#turns,
       holders: [this.#inFlight, this.unsettled, this.#parking, this.#queues],
@@ -149,7 +157,7 @@ export class Dispatcher {
   }
 
   #pump(): void {
-    if (this.#stopped || !this.#options.mayStart()) return;
+    if (this.#stopped || !this.#options.clock.isValid) return;
     this.#turns.go((queue) => {
       const tickets = queue.take(performance.now(), (blocked) => this.#parking.parkBehind(queue, blocked));
       if (tickets.length > 0) this.#start(queue, tickets);
@@ -185,7 +193,7 @@ export class Dispatcher {
       deliveries,
       outcome,
       this.#breakers,
-      this.#options.now(),
+      this.#options.clock.now(),
       Math.random(),
     );
     if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
@@ -203,7 +211,7 @@ export class Dispatcher {
   /** After an attempt: the queue may go on, or its breaker has opened or closed. */
   #goOn(queue: WebhookQueue, health: Health | null | undefined): void {
     // an open breaker keeps nothing in memory
-    if (this.#breakers.state(queue.webhook.id, this.#options.now()) === 'open') this.#parkAll(queue);
+    if (this.#breakers.state(queue.webhook.id, this.#options.clock.now()) === 'open') this.#parkAll(queue);
     else if (health === null) queue.backlog.makeDue();
     this.#turns.add(queue);
     if (queue.backlog.isManyDue && queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);

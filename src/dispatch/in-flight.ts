@@ -12,7 +12,7 @@
  * drain stood still for a commit.
  */
 
-import type { Delivery, Entry, Outcome, Request, Webhook } from '../model.ts';
+import type { Delivery, Entry, LeaseClock, Outcome, SendsRequests, Webhook } from '../model.ts';
 import { withoutEcho } from '../payload/mask-echo.ts';
 import { type Prepared, prepare } from '../payload/request.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
@@ -28,9 +28,8 @@ const SHARE = 2 / 3;
 
 export interface InFlightOptions {
   maxInFlight: number;
-  send(request: Request): Promise<Outcome>;
-  /** Milliseconds since 1970 on the database's clock. */
-  now(): number;
+  sender: SendsRequests;
+  clock: LeaseClock;
 }
 
 export interface AttemptResult {
@@ -119,7 +118,7 @@ export class InFlight {
     }
     limiter.start(startedAt);
     const endForTenant = this.#tenants.start(webhook, startedAt);
-    const outcome = withoutEcho(await this.#options.send(request), request, loggedHeaders);
+    const outcome = withoutEcho(await this.#options.sender.send(request), request, loggedHeaders);
     for (const ticket of tickets) this.#end(ticket);
     limiter.end();
     return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };
@@ -128,7 +127,7 @@ export class InFlight {
   /** What a row holds that nobody can have written must not end the session: the same row would end the next one. */
   #prepare(deliveries: readonly Delivery[], webhook: Webhook): Prepared | Error {
     try {
-      return prepare(deliveries, webhook, this.#options.now());
+      return prepare(deliveries, webhook, this.#options.clock.now());
     } catch (error) {
       return error as Error;
     }

@@ -1,14 +1,14 @@
 /** Hands to RECORD what became of a delivery, and keeps the queue's account of what is on its way to the table. */
-import type { Attempt, Entry, Health } from '../model.ts';
+import type { Attempt, Entry, Health, RecordsEntries } from '../model.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 
 export class Parking {
-  readonly #add: (entry: Entry) => void;
+  readonly #recorder: RecordsEntries;
   readonly #uncommitted = new Map<number, number>();
 
-  constructor(add: (entry: Entry) => void) {
-    this.#add = add;
+  constructor(recorder: RecordsEntries) {
+    this.#recorder = recorder;
   }
 
   /** The recorder has committed all entries of this lane. */
@@ -35,7 +35,7 @@ export class Parking {
     if (wait !== 'done') queue.backlog.parkBegan();
     const { lane } = delivery.change;
     this.#uncommitted.set(lane, this.#uncommittedOf(lane) + 1);
-    this.#add({ delivery, attempt, wait, ordered: queue.isOrdered(delivery), health, settle });
+    this.#recorder.add({ delivery, attempt, wait, ordered: queue.isOrdered(delivery), health, settle });
   }
 
   /** Into the table, due at once; behind it nothing of this webhook overtakes. */

@@ -1,5 +1,6 @@
 /** Queues that may have something to start take turns, one request each, while there are permits. */
 
+import type { LeaseClock } from '../model.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Breakers } from '../retry/breaker.ts';
@@ -11,17 +12,17 @@ export class RoundRobin implements StartsLanes {
   readonly #inFlight: InFlight;
   readonly #breakers: Breakers;
   readonly #tenants: TenantLimits<WebhookQueue>;
-  readonly #now: () => number;
+  readonly #clock: LeaseClock;
   /** Lanes that are about to be handed over: their suspects start nothing. */
   #leaving: ReadonlySet<number> = new Set();
   /** Lanes that start nothing at all. */
   readonly #frozen = new Set<number>();
 
-  constructor(inFlight: InFlight, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, now: () => number) {
+  constructor(inFlight: InFlight, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, clock: LeaseClock) {
     this.#inFlight = inFlight;
     this.#breakers = breakers;
     this.#tenants = tenants;
-    this.#now = now;
+    this.#clock = clock;
   }
 
   add(queue: WebhookQueue): void {
@@ -68,7 +69,7 @@ export class RoundRobin implements StartsLanes {
    */
   hasRoom(queue: WebhookQueue): boolean {
     const { webhook, limiter } = queue;
-    const state = this.#breakers.state(webhook.id, this.#now());
+    const state = this.#breakers.state(webhook.id, this.#clock.now());
     if (state === 'open' || (state === 'probing' && limiter.inFlight > 0)) return false;
     const isSuspect = this.isSuspect(queue);
     if (this.#frozen.has(webhook.lane) || (isSuspect && this.#leaving.has(webhook.lane))) return false;

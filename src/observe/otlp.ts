@@ -17,7 +17,7 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import type { Outcome, Request } from '../model.ts';
+import type { Outcome, Request, SendsRequests } from '../model.ts';
 import { VERSION } from '../shared/version.ts';
 import type { Logger } from './log.ts';
 import type { Tracing } from './tracing.ts';
@@ -63,11 +63,15 @@ export class OtlpTracing implements Tracing {
     this.#tracer = this.#provider.getTracer('rowhook', VERSION);
   }
 
-  async send(request: Request, send: (request: Request) => Promise<Outcome>): Promise<Outcome> {
+  around(sender: SendsRequests): SendsRequests {
+    return { send: (request) => this.#send(request, sender) };
+  }
+
+  async #send(request: Request, sender: SendsRequests): Promise<Outcome> {
     const span = this.#start(request);
     const { traceId, spanId, traceFlags } = span.spanContext();
     const traceparent = `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
-    const outcome = await send({ ...request, headers: { ...request.headers, traceparent } });
+    const outcome = await sender.send({ ...request, headers: { ...request.headers, traceparent } });
     if (outcome.response) span.setAttribute('http.response.status_code', outcome.response.status);
     if (outcome.remoteIp) span.setAttribute('network.peer.address', outcome.remoteIp);
     if (outcome.status !== 'success') {

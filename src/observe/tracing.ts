@@ -3,12 +3,12 @@
  * load and 40 MB of memory, so they are loaded only then.
  */
 
-import type { Outcome, Request } from '../model.ts';
+import type { SendsRequests } from '../model.ts';
 import type { Logger } from './log.ts';
 
 export interface Tracing {
-  /** Sends a request under a span of its own, whose `traceparent` goes with it. */
-  send(request: Request, send: (request: Request) => Promise<Outcome>): Promise<Outcome>;
+  /** A sender that sends each request under a span of its own, whose `traceparent` goes with it. */
+  around(sender: SendsRequests): SendsRequests;
   /** Exports what is left, for a few seconds at most. Never rejects. */
   close(): Promise<void>;
 }

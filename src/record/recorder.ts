@@ -7,7 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import type { Entry, Position, RowHead } from '../model.ts';
+import type { Entry, HearsCommits, Position, RowHead } from '../model.ts';
 import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
 import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './batches.ts';
 import { Charset } from './charset.ts';
@@ -40,7 +40,8 @@ export interface RecorderOptions {
   owner: string;
   /** Epoch of each lane that is held. */
   epochs: ReadonlyMap<number, string>;
-  onCommitted(entries: readonly Entry[], heads: readonly RowHead[]): void;
+  /** It comes after the recorder, which it hands entries to. */
+  listener(): HearsCommits;
   /** The positions that may be written now: everything before them is committed. */
   positions(): ReadonlyMap<number, Position>;
   /** Nothing waits to be delivered or recorded. */
@@ -175,7 +176,7 @@ export class Recorder {
   #committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
     this.#refused.committed(entries);
-    this.#options.onCommitted(entries, heads);
+    this.#options.listener().committed(entries, heads);
   }
 
   /** Not even the bare facts can be written: they are tried again, and meanwhile nothing more is sent to that webhook. */
