@@ -273,3 +273,16 @@ export interface LeaseClock {
   /** False once the lease may have run out: nothing may be started then. */
   readonly isValid: boolean;
 }
+
+export interface Lane {
+  lane: number;
+  epoch: string;
+  position: Position;
+}
+
+export interface Matched {
+  delivery: Delivery;
+  webhook: Webhook;
+  /** Wanted, but not to be sent, and why; it is logged. */
+  skip: { code: OutcomeCode; error: string } | null;
+}

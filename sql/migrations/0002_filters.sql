@@ -3,7 +3,7 @@
 -- A filter is conditions on an event's row: {"data.stage":"won","data.value":{"$gt":10000}}. The daemon
 -- evaluates it (src/match/filter/filter.ts says what it means); here it is only checked, so that a bad one is refused
 -- on insert, whatever client writes it, with the path and the reason. Both sides have the same rules
--- and the same sentences; test/filters.corpus.ts is run through both.
+-- and the same sentences; test/match/filters.corpus.ts is run through both.
 --
 --   filter    := { path: condition, ... }   all must hold
 --              | { "$and" | "$or": [filter, ...] } | { "$not": filter }       mixed freely

@@ -6,10 +6,10 @@
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
-import { pinnedSlots } from '../doctor/checks/outbox-slots.ts';
 import { type SourceProblem, sourceProblems } from '../doctor/checks/triggers.ts';
 import { LIMITS } from '../doctor/finding.ts';
 import type { Logger } from '../observe/log.ts';
+import { pinnedSlots } from './pinned-slots.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
 const EVERY_MS = 60_000;

@@ -195,7 +195,7 @@ export function readSettings(flags: Readonly<Record<string, unknown>>, env: Node
   if (problems.length === 1) throw new UserError(`${problems[0]}.`, 2);
   if (problems.length > 1)
     throw new UserError(`${problems.length} settings are wrong.\n  ${problems.join('.\n  ')}.`, 2);
-  // Every name of SETTINGS was set above, with its own parser's value; test/config.test.ts holds the table to that.
+  // Every name of SETTINGS was set above, with its own parser's value; test/config/settings.unit.test.ts holds the table to that.
   return Object.fromEntries(values) as unknown as Settings;
 }
 

@@ -8,12 +8,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
-import type { Position } from '../model.ts';
+import type { Lane, Position } from '../model.ts';
 import type { OpenWindows } from '../read/progress.ts';
 import type { Stream } from '../read/reader.ts';
 import type { Recorder } from '../record/recorder.ts';
-import type { Lane } from './lane-rows.ts';
-import { type Lease, within } from './lease.ts';
+import { within } from '../shared/timers.ts';
+import type { Lease } from './lease.ts';
 
 /** For how long a lane may stand still before it goes. Attempts that take longer are found beforehand: they are held. */
 const REST_MS = 1_500;

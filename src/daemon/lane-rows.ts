@@ -8,17 +8,11 @@
  * changes nothing.
  */
 import type pg from 'pg';
-import type { Position } from '../model.ts';
+import type { Lane } from '../model.ts';
 
 /** A dead daemon's lanes are free after this long; the others look every RENEW_MS. Together under 10 s. */
 export const LEASE_MS = 6_000;
 export const RENEW_MS = 2_000;
-
-export interface Lane {
-  lane: number;
-  epoch: string;
-  position: Position;
-}
 
 export interface Renewal {
   /** The lanes that are still its own. */
@@ -116,16 +110,4 @@ export async function freeLanes(
 /** This daemon, which owns no lanes any more, is gone. */
 export async function forgetDaemon(client: pg.ClientBase | pg.Pool, owner: string): Promise<void> {
   await client.query('delete from rowhook.webhook_daemons where id = $1', [owner]);
-}
-
-/** Lanes at the same position are read by one statement. */
-export function groupByPosition(lanes: readonly Lane[]): { lanes: number[]; position: Position }[] {
-  const groups = new Map<string, { lanes: number[]; position: Position }>();
-  for (const { lane, position } of lanes) {
-    const key = JSON.stringify([position.from, position.to, position.lastId]);
-    const group = groups.get(key);
-    if (group) group.lanes.push(lane);
-    else groups.set(key, { lanes: [lane], position });
-  }
-  return [...groups.values()];
 }

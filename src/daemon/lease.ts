@@ -3,18 +3,11 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
+import type { Lane } from '../model.ts';
 import type { Logger } from '../observe/log.ts';
-import { LanesLost } from '../record/recorder.ts';
-import {
-  forgetDaemon,
-  freeLanes,
-  type Lane,
-  LEASE_MS,
-  RENEW_MS,
-  type Renewal,
-  renewLanes,
-  takeLanes,
-} from './lane-rows.ts';
+import { LanesLost } from '../record/fence.ts';
+import { within } from '../shared/timers.ts';
+import { forgetDaemon, freeLanes, LEASE_MS, RENEW_MS, type Renewal, renewLanes, takeLanes } from './lane-rows.ts';
 
 /** Nothing is started in the last stretch of a lease: the renewal may be late. */
 const MARGIN_MS = 1_000;
@@ -165,13 +158,4 @@ export class Lease {
       })(),
     );
   }
-}
-
-/** What the promise gives, or undefined when it fails or takes longer. */
-export async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
-  });
-  return Promise.race([promise.catch(() => undefined), late]).finally(() => clearTimeout(timer));
 }

@@ -16,9 +16,9 @@ import type { Metrics, Vitals } from '../observe/metrics.ts';
 import { type Responsible, STUCK_MS } from '../observe/stuck-lanes.ts';
 import type { Tracing } from '../observe/tracing.ts';
 import { READER_SETTINGS } from '../read/windows.ts';
-import { everyMs } from '../shared/timers.ts';
+import { everyMs, within } from '../shared/timers.ts';
 import { RENEW_MS } from './lane-rows.ts';
-import { Lease, within } from './lease.ts';
+import { Lease } from './lease.ts';
 import { Pipeline } from './pipeline.ts';
 
 /** How long attempts in flight may go on after a stop. */

@@ -8,8 +8,8 @@ import pg from 'pg';
 import { requireBinding } from '../connection/binding.ts';
 import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem, targetOf } from '../connection/reach.ts';
 import { firstServer } from '../connection/target.ts';
-import { explainDatabaseError } from '../shared/user-error.ts';
 import { explainByLooking, isReadOnly } from './diagnose.ts';
+import { explainDatabaseError } from './explain-error.ts';
 import { forOneTransaction, type Purpose, setInherited } from './inherited-settings.ts';
 import { makeLent } from './lent-session.ts';
 

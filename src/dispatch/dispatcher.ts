@@ -6,12 +6,12 @@
  * is parked, whether it is queued or in flight, and the position moves on.
  */
 
-import type { Matched } from '../match/match.ts';
 import type {
   Attempt,
   Entry,
   Health,
   HearsCommits,
+  Matched,
   OutcomeCode,
   RecordsEntries,
   RowHead,

@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import type { TenantConfiguration, Webhook, WebhookSettings } from '../model.ts';
-import { organization } from '../payload/body.ts';
+import { organization } from '../payload/ids.ts';
 import { isOfValue, isolate, reasonOf } from '../shared/isolate.ts';
 import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from './webhook-settings.ts';
 

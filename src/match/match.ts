@@ -1,23 +1,9 @@
 /** MATCH: one change and its tenant's webhooks become deliveries. Pure. */
 
-import type {
-  Change,
-  Delivery,
-  OutcomeCode,
-  TenantConfiguration,
-  Verdict,
-  Webhook,
-  WebhookSettings,
-} from '../model.ts';
-import { deliveryId, eventId } from '../payload/body.ts';
+import type { Change, Delivery, Matched, TenantConfiguration, Verdict, Webhook, WebhookSettings } from '../model.ts';
+import { deliveryId, eventId } from '../payload/ids.ts';
+import { wants } from './event-patterns.ts';
 import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
-
-export interface Matched {
-  delivery: Delivery;
-  webhook: Webhook;
-  /** Wanted, but not to be sent, and why; it is logged. */
-  skip: { code: OutcomeCode; error: string } | null;
-}
 
 /** Event types of a tenant whose receivers are kept: more are no set of types, but made up as they come. */
 const TYPES_MAX = 1_000;
@@ -54,16 +40,6 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
     }
   });
   return matched;
-}
-
-/** Exact (`deal.updated`), by prefix (`deal.*`) or all (`*`). */
-export function wants(eventTypes: readonly string[], eventType: string): boolean {
-  return eventTypes.some(
-    (pattern) =>
-      pattern === eventType ||
-      pattern === '*' ||
-      (pattern.endsWith('.*') && eventType.startsWith(pattern.slice(0, -1))),
-  );
 }
 
 /** Those that want it and are active, or were disabled by rowhook: what these miss is told. */

@@ -3,7 +3,8 @@
  * under load, so a daemon at work shows what it delivered within the last seconds as well.
  */
 import type pg from 'pg';
-import { groupByPosition, type Lane } from '../daemon/lane-rows.ts';
+import type { Lane } from '../model.ts';
+import { groupByPosition } from '../read/lane-groups.ts';
 import { asReader } from '../read/windows.ts';
 
 /** Rows that are counted for one position: a backlog of millions must not make the question expensive. */

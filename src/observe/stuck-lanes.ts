@@ -5,8 +5,8 @@
  * An event counts until the position that is written in the database has passed it: by then it is delivered or parked.
  */
 import type pg from 'pg';
-import { within } from '../daemon/lease.ts';
 import { openPool, type Sessions } from '../database/connections.ts';
+import { within } from '../shared/timers.ts';
 import type { Logger } from './log.ts';
 
 /** How often the positions are looked at, and how long an answer may take. */

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { wants } from '../match/match.ts';
+import { wants } from '../match/event-patterns.ts';
 import { UserError } from '../shared/user-error.ts';
 
 /** Names that one sentence can hold. */

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { StoredChange } from '../capture/stored-events.ts';
 import { stoppedBy } from '../match/match.ts';
 import type { Webhook } from '../model.ts';
-import { deliveryId, eventId } from '../payload/body.ts';
+import { deliveryId, eventId } from '../payload/ids.ts';
 
 export interface Explanation {
   event_id: string;

@@ -1,7 +1,9 @@
 /** A delivery and its webhook become a request, as it will be sent and as it will be logged. */
 
 import type { Delivery, Request, Webhook } from '../model.ts';
-import { batchBodyOf, batchId, bodyOf, deliveryId, headersOf } from './body.ts';
+import { batchBodyOf, bodyOf } from './body.ts';
+import { headersOf } from './headers.ts';
+import { batchId, deliveryId } from './ids.ts';
 import { type SigningKey, signingKey } from './signature.ts';
 
 /**

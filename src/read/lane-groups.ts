@@ -1,5 +1,5 @@
 /** Lanes at the same position are read by one statement; groups of them that come to the same place become one. */
-import type { Position } from '../model.ts';
+import type { Lane, Position } from '../model.ts';
 
 /** `stamp` counts snapshots: a larger one was taken later. */
 export interface Group {
@@ -20,4 +20,16 @@ export function merge(groups: Group[]): Group[] {
   const met = (group: Group) => isBetween(group) && isBetween(head) && group.position.from === head.position.from;
   head.lanes = [...head.lanes, ...others.filter(met).flatMap(({ lanes }) => lanes)];
   return [head, ...others.filter((group) => !met(group))];
+}
+
+/** Lanes at the same position are read by one statement. */
+export function groupByPosition(lanes: readonly Lane[]): { lanes: number[]; position: Position }[] {
+  const groups = new Map<string, { lanes: number[]; position: Position }>();
+  for (const { lane, position } of lanes) {
+    const key = JSON.stringify([position.from, position.to, position.lastId]);
+    const group = groups.get(key);
+    if (group) group.lanes.push(lane);
+    else groups.set(key, { lanes: [lane], position });
+  }
+  return [...groups.values()];
 }

@@ -6,11 +6,10 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
-import { groupByPosition, type Lane } from '../daemon/lane-rows.ts';
-import type { Position, Window } from '../model.ts';
+import type { Lane, Position, Window } from '../model.ts';
 import { withinHeap } from '../shared/memory.ts';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
-import { type Group, isBetween, merge } from './lane-groups.ts';
+import { type Group, groupByPosition, isBetween, merge } from './lane-groups.ts';
 import { READ_MS_MAX } from './statements.ts';
 import { type Reading, readAnyWindow } from './unreadable-rows.ts';
 import { type Pulse, readPulse } from './windows.ts';

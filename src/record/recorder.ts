@@ -11,7 +11,11 @@ import type { Entry, HearsCommits, Position, RowHead } from '../model.ts';
 import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
 import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './batches.ts';
 import { Charset } from './charset.ts';
-import { FENCE, type Fence, recordDeliveries, recordHealth, recordLogs, recordPositions } from './log-rows.ts';
+import { recordDeliveries } from './delivery-rows.ts';
+import { FENCE, type Fence, LanesLost } from './fence.ts';
+import { recordHealth } from './health-rows.ts';
+import { recordLogs } from './log-rows.ts';
+import { recordPositions } from './position-rows.ts';
 import { Refused } from './refused.ts';
 
 /** Entries of one batch. */
@@ -28,12 +32,6 @@ const POSITION_LOOK_MS = 500;
 
 /** How soon a batch is tried again that the database has refused. */
 const REFUSED_PAUSE_MS = 1_000;
-
-export class LanesLost extends Error {
-  constructor() {
-    super('another daemon has taken over some of the lanes');
-  }
-}
 
 export interface RecorderOptions {
   pool: pg.Pool;

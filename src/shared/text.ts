@@ -6,3 +6,7 @@ export function ageText(seconds: number): string {
   if (rounded < 172_800) return `${Math.floor(rounded / 3_600)} h`;
   return `${Math.floor(rounded / 86_400)} d`;
 }
+
+export function events(count: number): string {
+  return `${count} ${count === 1 ? 'event' : 'events'}`;
+}

@@ -10,3 +10,12 @@ export function everyMs(ms: number, onLate: (seconds: number) => void, work: () 
     work();
   }, ms);
 }
+
+/** What the promise gives, or undefined when it fails or takes longer. */
+export async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  return Promise.race([promise.catch(() => undefined), late]).finally(() => clearTimeout(timer));
+}

@@ -2,9 +2,8 @@
  * What a person at the terminal reads: a clear sentence with the remedy (subject, verdict, remedy), never a stack, never a
  * password. Anything that is not a UserError is a bug of ours and keeps its stack.
  */
-import { NoHost } from '../connection/reach.ts';
-import { displayDatabase } from '../connection/target.ts';
 import { RULES } from '../database/constraint-texts.ts';
+import { BY_CODE, BY_TEXT, type CodedError, inputIsWrong, TLS_CODE, withoutPeriod } from '../database/explain-error.ts';
 
 /** Exit code 1: it failed. Exit code 2: it was asked for wrongly. */
 export class UserError extends Error {
@@ -17,89 +16,8 @@ export class UserError extends Error {
   }
 }
 
-/** The fields of node-postgres' DatabaseError and of Node's network errors that are read here. */
-interface CodedError extends Error {
-  readonly code?: string;
-  readonly hint?: string;
-  readonly routine?: string;
-  readonly table?: string;
-  readonly constraint?: string;
-}
-
-type Explain = (error: CodedError, database: string) => string;
-
-/** One sentence for each SQLSTATE, network code and TLS code that a person can do something about. */
-const BY_CODE: Readonly<Record<string, Explain>> = {
-  ECONNREFUSED: (_, database) =>
-    `${database} refused the connection: check that PostgreSQL runs there, and DATABASE_URL`,
-  ECONNRESET: (_, database) => `${database} closed the connection: check that it is PostgreSQL, then try again`,
-  EHOSTUNREACH: (_, database) => `${database} cannot be reached: check the host and the network`,
-  ENETUNREACH: (_, database) => `${database} cannot be reached: check the host and the network`,
-  ETIMEDOUT: (_, database) => `${database} does not answer: check host, port and firewall`,
-  EAI_AGAIN: (_, database) => `${database} cannot be looked up: check the host's name and this machine's DNS`,
-  ENOTFOUND: (_, database) => `${database} cannot be looked up: check the host's name in DATABASE_URL`,
-  ENOENT: ({ message }) => `DATABASE_URL names a file or socket that is not there (${message}): check its path`,
-
-  ERR_TLS_CERT_ALTNAME_INVALID: (_, database) =>
-    `${database}: its certificate is for another name: name the host as the certificate does, or write sslmode=verify-ca`,
-
-  '22007': badTime,
-  '22008': badTime,
-  '22P02': ({ message }) => `${message}: check how it is written`,
-  '23505': ({ message }) => `${message}: choose another, or update the one that is there`,
-  '23514': brokenCheck,
-  '25006': (_, database) => `${database} is read-only, as a hot standby is: connect to the primary`,
-  '28000': ({ message }, database) =>
-    `${database} refused the login (${message}): check the user, and whether the server wants ?sslmode=require`,
-  '28P01': ({ message }, database) =>
-    `${database} refused the login (${message}): check user and password in DATABASE_URL`,
-  '3D000': (_, database) => `${database} does not exist: create it, or check the name in DATABASE_URL`,
-  '3F000': undefinedObject,
-  '42501': forbidden,
-  '42703': undefinedObject,
-  '42883': undefinedObject,
-  '42P01': undefinedObject,
-  '53300': (_, database) => `${database} has no connection left: raise max_connections or close idle clients`,
-  '55P03': ({ message }) => `${message}: a long transaction holds the table; try again when it has ended`,
-  '57P01': (_, database) => `${database} is shutting down: try again when it is up`,
-  '57P03': (_, database) => `${database} is not ready: try again in a moment`,
-};
-
-/** Errors of node-postgres that carry no code. */
-const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
-  [
-    /timeout expired|connection timeout/i,
-    (_, database) => `${database} does not answer: check host, port and firewall`,
-  ],
-  [
-    /Connection terminated|not queryable/,
-    (_, database) => `${database} closed the connection: look into its log, then try again`,
-  ],
-  [/^The password file /, ({ message }) => message],
-  [
-    /channel binding/i,
-    ({ message }, database) => `${database}: ${message}: write channel_binding=prefer, or ask its host`,
-  ],
-  [
-    /client password must be/,
-    (_, database) => `${database} asks for a password: put one into DATABASE_URL, or set PGPASSWORD`,
-  ],
-  [/does not support SSL/, (_, database) => `${database} speaks no TLS: write sslmode=disable in DATABASE_URL`],
-];
-
-const TLS_CODE = /CERT|^UNABLE_TO_|^ERR_TLS|^ERR_SSL|^EPROTO$/;
-
-/** A UserError for what a person can put right, and the error itself for everything else. */
-export function explainDatabaseError(thrown: unknown, databaseUrl: string): Error {
-  if (!(thrown instanceof NoHost)) return explain(thrown, displayDatabase(databaseUrl));
-  const sentences = thrown.failures.map(({ at, error }) =>
-    error instanceof Error ? withoutPeriod(explain(error, at).message) : `${at} ${error}`,
-  );
-  return new UserError(`${sentences.join('; ')}.`, 1, { cause: thrown });
-}
-
 /** `database` stands for the one that was spoken to. */
-function explain(thrown: unknown, database: string): Error {
+export function explain(thrown: unknown, database: string): Error {
   const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as CodedError;
   if (error instanceof UserError) return error;
   const code = error.code ?? '';
@@ -126,35 +44,11 @@ function explain(thrown: unknown, database: string): Error {
 }
 
 /** What is not rowhook's own has another owner, who says who may. */
-function forbidden({ message }: CodedError, database: string): string {
+export function forbidden({ message }: CodedError, database: string): string {
   const isOurs = /\b(rowhook|webhooks?_?\w*|_\w+|schema_version|function \w+)\b/.test(message);
   const remedy =
     isOurs || !/^(must be owner of|permission denied for (table|schema))/.test(message)
       ? 'connect as a role that rowhook_owner is granted to'
       : 'connect as its owner, or as a member of that role';
   return `${database}: ${message}: ${remedy}`;
-}
-
-function undefinedObject({ message }: CodedError, database: string): string {
-  return /\browhook\b/.test(message)
-    ? `${database} has no rowhook schema, or an older one (${message}): run "rowhook migrate"`
-    : `${message}: check its name and schema, as in public.deals`;
-}
-
-function badTime({ message }: CodedError): string {
-  const remedy = /interval/.test(message) ? '24 hours' : '2025-10-17T19:30:00Z, or 2h for two hours ago';
-  return `${message}: write it as ${remedy}`;
-}
-
-/** The row itself may hold secrets and is not printed. */
-function brokenCheck({ table = '', constraint = '' }: CodedError): string {
-  return `${table}: the row is refused: ${RULES[constraint] ?? `it breaks the rule "${constraint}"`}`;
-}
-
-function inputIsWrong(code: string): boolean {
-  return code.startsWith('22') || code === '23514';
-}
-
-function withoutPeriod(sentence: string): string {
-  return sentence.replace(/\.$/, '');
 }

@@ -1,7 +1,7 @@
 // Runs the whole test suite on each Docker image of ROWHOOK_TEST_IMAGES, one after the other:
 //
 //   ROWHOOK_TEST_IMAGES=postgres:15,postgres:16,postgres:17,postgres:18 npm run test:containers
-//   npm run test:containers -- test/read.test.ts        only some of it; arguments go to vitest
+//   npm run test:containers -- test/read/windows.test.ts        only some of it; arguments go to vitest
 //
 // Where testcontainers' own image, which cleans up after us, cannot be pulled: TESTCONTAINERS_RYUK_DISABLED=true.
 // Tests that stop and restart a server run on the embedded one all the same: a container is not theirs to kill.

@@ -1,6 +1,6 @@
 /**
  * The parts of the pages that are written from the code, between `<!-- name: … -->` and `<!-- /name -->`. `npm run docs` writes them
- * (node test/support/reference.ts); test/readme.test.ts compares.
+ * (node test/support/reference.ts); test/docs/generated.test.ts compares.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';

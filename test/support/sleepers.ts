@@ -3,10 +3,10 @@
 
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
-import { type Lane, takeLanes } from '../../src/daemon/lane-rows.ts';
+import { takeLanes } from '../../src/daemon/lane-rows.ts';
 import { connectDaemon } from '../../src/database/connections.ts';
 import { type Bell, listen } from '../../src/database/notification-listener.ts';
-import type { Window } from '../../src/model.ts';
+import type { Lane, Window } from '../../src/model.ts';
 import { Stream } from '../../src/read/reader.ts';
 import { READER_SETTINGS } from '../../src/read/windows.ts';
 import type { TestDatabase } from './database.ts';

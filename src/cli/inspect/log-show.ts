@@ -1,7 +1,8 @@
 import type pg from 'pg';
 import { findChange, parseEventId } from '../../capture/stored-events.ts';
 import type { Delivery, PayloadFormat } from '../../model.ts';
-import { batchBodyOf, batchId, bodyOf } from '../../payload/body.ts';
+import { batchBodyOf, bodyOf } from '../../payload/body.ts';
+import { batchId } from '../../payload/ids.ts';
 import { hexSignature, signingKey } from '../../payload/signature.ts';
 import { curlCommand, quoted } from '../../shared/shell-quote.ts';
 import { type Out, printable, printableLines, printPairs } from '../../shared/terminal.ts';

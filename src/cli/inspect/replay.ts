@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { daemonRuns, theOne } from '../../operations/webhooks.ts';
 import { type Out, progressLine } from '../../shared/terminal.ts';
-import { ageText } from '../../shared/text.ts';
+import { ageText, events } from '../../shared/text.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { printNothing, printWaiting, readLeftOut } from './replay-left-out.ts';
 
@@ -137,10 +137,6 @@ async function filterNote(client: pg.Client, id: string, only: string): Promise<
     [id],
   );
   return rowCount ? ', less what its filter does not pass' : '';
-}
-
-export function events(count: number): string {
-  return `${count} ${count === 1 ? 'event' : 'events'}`;
 }
 
 interface Range {

@@ -3,8 +3,7 @@ import type pg from 'pg';
 import type { LaneLag } from '../../observe/lane-lag.ts';
 import { readStatus, type Status, type WebhookStatus } from '../../operations/status.ts';
 import { type Cell, type Out, printPairs, printTable } from '../../shared/terminal.ts';
-import { ageText } from '../../shared/text.ts';
-import { events } from './replay.ts';
+import { ageText, events } from '../../shared/text.ts';
 
 export interface StatusOptions {
   limit: number;

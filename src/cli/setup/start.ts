@@ -1,9 +1,9 @@
 import type { Settings } from '../../config/settings.ts';
 import { startDaemon } from '../../daemon/daemon.ts';
+import { explainDatabaseError } from '../../database/explain-error.ts';
 import { createLogger } from '../../observe/log.ts';
 import { tellSystemd } from '../../observe/systemd.ts';
 import { untilAskedToStop } from '../../shared/signals.ts';
-import { explainDatabaseError } from '../../shared/user-error.ts';
 
 /** Runs until SIGINT or SIGTERM, then lets attempts in flight end. A second signal ends the process at once. */
 export async function start(settings: Settings): Promise<number> {

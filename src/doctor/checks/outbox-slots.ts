@@ -1,9 +1,8 @@
 /** Slots of the outbox whose turn to be emptied has passed, and who holds them. */
-import type pg from 'pg';
-import { readSlots, type Slot } from '../../capture/outbox-slots.ts';
-import { printable } from '../../shared/terminal.ts';
+import { readSlots } from '../../capture/outbox-slots.ts';
+import { pinnedSlots } from '../../capture/pinned-slots.ts';
 import { ageText } from '../../shared/text.ts';
-import { type Examination, type Finding, fine, type Remark } from '../finding.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 export async function ring({ client, limits }: Examination): Promise<Remark[]> {
   const pinned = await pinnedSlots(client, limits.slotSeconds);
@@ -11,87 +10,4 @@ export async function ring({ client, limits }: Examination): Promise<Remark[]> {
   const ages = (await readSlots(client)).flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
   const oldest = ages.length === 0 ? 'the outbox is empty' : `the oldest row is ${ageText(Math.max(...ages))} old`;
   return [fine(`no outbox slot is pinned, ${oldest}`)];
-}
-
-/** The slots that hold events older than `slotSeconds`, and somebody who keeps them from being emptied. */
-export async function pinnedSlots(client: pg.ClientBase | pg.Pool, slotSeconds: number): Promise<Finding[]> {
-  const slots = await readSlots(client);
-  const old = slots.filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > slotSeconds);
-  return (await Promise.all(old.map((slot) => findingOf(client, slot, slotSeconds)))).flat();
-}
-
-async function findingOf(client: pg.ClientBase | pg.Pool, slot: Slot, slotSeconds: number): Promise<Finding[]> {
-  const holder = await readerOf(client, slot.slot, slotSeconds);
-  if (holder) return [finding(slot, holder)];
-  // its turn has passed: whoever held it does so no more, or does no harm until its turn comes again
-  if (slot.turn !== 'next') return [];
-  return [finding(slot, (await lockOf(client, slot.slot)) ?? NOBODY)];
-}
-
-function finding({ slot, oldestSeconds, bytes }: Slot, { by, mend }: Holder): Finding {
-  return {
-    kind: 'warning',
-    what: `slot ${slot} of the outbox (${Math.ceil(bytes / 2 ** 20)} MiB) holds events of ${ageText(oldestSeconds ?? 0)} ago, pinned by ${by}`,
-    why: 'A slot is emptied after 7 days, once every lane has read it and nobody holds a lock on it. Until then the outbox grows.',
-    mend,
-  };
-}
-
-interface Holder {
-  by: string;
-  mend: string;
-}
-
-const NOBODY: Holder = {
-  by: 'nobody: the daemon empties it within a minute',
-  mend: 'select rowhook._recycle_slot();',
-};
-
-/** Lanes that have not read all that is old in it. */
-async function readerOf(
-  client: pg.ClientBase | pg.Pool,
-  slot: number,
-  slotSeconds: number,
-): Promise<Holder | undefined> {
-  const { rows } = await client.query<{ lane: number; owner: string | null }>(
-    `select l.lane, o.owner_name as owner
-       from rowhook.webhook_lanes l
-       left join rowhook.webhook_lane_owners o using (lane)
-      where exists (select from rowhook.webhook_outbox o
-                     where o.slot = $1 and o.lane = l.lane and o.occurred_at < clock_timestamp() - make_interval(secs => $2)
-                       and not pg_visible_in_snapshot(o.xid, l.from_snapshot))
-      order by l.lane`,
-    [slot, slotSeconds],
-  );
-  if (rows.length === 0) return undefined;
-  const owners = [...new Set(rows.flatMap(({ owner }) => owner ?? []))];
-  const lanes = `lanes ${rows.map(({ lane }) => lane).join(', ')}, which have not read all of it`;
-  return owners.length === 0
-    ? { by: `${lanes}: no daemon owns them`, mend: 'rowhook start' }
-    : { by: `${lanes} (${printable(owners.join(', '))})`, mend: 'rowhook status --watch   # they are to come closer' };
-}
-
-/** A prepared transaction has no process. */
-async function lockOf(client: pg.ClientBase | pg.Pool, slot: number): Promise<Holder | undefined> {
-  const { rows } = await client.query<{ pid: number | null; who: string | null; prepared: string | null }>(
-    `select l.pid, concat_ws(' ', a.usename, '(' || nullif(a.application_name, '') || ')') as who, quote_literal(p.gid) as prepared
-       from pg_locks l
-       left join pg_stat_activity a on a.pid = l.pid
-       left join pg_locks own on l.pid is null and own.virtualtransaction = l.virtualtransaction and own.locktype = 'transactionid'
-       left join pg_prepared_xacts p on p.transaction = own.transactionid
-      where l.relation = to_regclass('rowhook.webhook_outbox_' || $1) and l.granted and l.pid is distinct from pg_backend_pid()
-        and l.database = (select oid from pg_database where datname = current_database())
-      limit 1`,
-    [slot],
-  );
-  const [lock] = rows;
-  if (!lock) return undefined;
-  if (lock.pid !== null) {
-    return {
-      by: printable(`the transaction of process ${lock.pid}, ${lock.who}`),
-      mend: `select pg_terminate_backend(${lock.pid});`,
-    };
-  }
-  const name = printable(lock.prepared ?? '…');
-  return { by: `the prepared transaction ${name}`, mend: `rollback prepared ${name};   -- or commit prepared` };
 }

@@ -4,7 +4,7 @@ import { membershipOf } from '../../database/membership.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
-/** As the migrations grant them; test/doctor.test.ts holds the list to that. */
+/** As the migrations grant them; test/doctor/doctor.test.ts holds the list to that. */
 export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly<Record<string, string>>>> = {
   table: {
     webhook_configurations: 'select',

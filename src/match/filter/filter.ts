@@ -14,7 +14,7 @@
  * on one of them is unknown as a whole.
  *
  * No code and no patterns, and a bound on everything, because tenants write filters and the daemon runs them. The same rules
- * stand in sql/migrations/0002_filters.sql, with the same sentences; test/filters.corpus.ts keeps the two together.
+ * stand in sql/migrations/0002_filters.sql, with the same sentences; test/match/filters.corpus.ts keeps the two together.
  */
 
 import { Decimal } from '../../shared/decimal.ts';

@@ -1,6 +1,6 @@
 /** Whether the row has a tenant, and whether a webhook of that tenant wants what its table produces. */
 import type pg from 'pg';
-import { wants } from '../../match/match.ts';
+import { wants } from '../../match/event-patterns.ts';
 import type { Webhook } from '../../model.ts';
 import { quoted } from '../../shared/shell-quote.ts';
 import { nearNames } from '../../shared/spelling.ts';

@@ -1,0 +1,96 @@
+// What a person sees: a terminal of 60 columns, made by script(1) of util-linux.
+
+import { execFile, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify, stripVTControlCharacters } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { progressText } from '../../src/cli/inspect/replay.ts';
+import { rowhook } from '../support/cli.ts';
+import { startTestDaemon } from '../support/daemon.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { startReceiver } from '../support/receiver.ts';
+import { createWebhook } from '../support/webhook.ts';
+
+const run = promisify(execFile);
+const hasTerminal = spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0;
+const program = join(import.meta.dirname, '../../bin/rowhook.ts');
+const TENANT = '11111111-1111-4111-8111-111111111111';
+const ESCAPE = '\u001b';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+  const { id } = await createWebhook(database, { tenant_id: 'acme', url: `https://example.com/${'x'.repeat(80)}` });
+  await database.query(
+    `insert into rowhook.webhook_deliveries (delivery_id, webhook_id, outbox_id, occurred_at, attempt, lane, ordinal, state, tenant_id, event_id, event_type, last_code, organization, webhook_name)
+     values (gen_random_uuid(), $1, 1, now(), 8, 3, 0, 'given_up', 'acme', 'evt_x_1_0', 'deal.updated', 'timeout', '{}', 'CRM')`,
+    [id],
+  );
+});
+
+afterAll(() => database.drop());
+
+async function onTerminal(command: string, env: Record<string, string> = {}): Promise<string> {
+  const { stdout } = await run(
+    'script',
+    ['-qec', `stty cols 60; '${process.execPath}' '${program}' ${command}`, '/dev/null'],
+    { env: { PATH: process.env.PATH, TERM: 'xterm', DATABASE_URL: database.url, ...env } },
+  );
+  return stdout.replaceAll('\r\n', '\n');
+}
+
+describe.skipIf(!hasTerminal)('on a terminal (skipped where there is no script(1))', () => {
+  test.each(['sources', 'webhook list', 'status', 'deliveries'])('%s fits, in colour', async (command) => {
+    const seen = await onTerminal(command);
+    expect(seen).toContain(ESCAPE);
+    const lines = stripVTControlCharacters(seen).split('\n');
+    expect(lines.length).toBeGreaterThan(3);
+    // a value that is printed beside its name is not cut
+    for (const line of lines.filter((text) => !/^(url|database) /.test(text))) {
+      expect(line.length, line).toBeLessThanOrEqual(60);
+    }
+  });
+
+  test('NO_COLOR is obeyed', async () => {
+    expect(await onTerminal('sources', { NO_COLOR: '1' })).not.toContain(ESCAPE);
+  });
+
+  test('replay --wait counts on one line', async () => {
+    const receiver = await startReceiver();
+    const daemon = await startTestDaemon(database);
+    try {
+      await database.query(
+        'insert into notes (organization_id, body) select $1, n::text from generate_series(1, 20) as n',
+        [TENANT],
+      );
+      const early = await createWebhook(database, { tenant_id: TENANT, url: receiver.url('/'), max_in_flight: 2 });
+      await database.query('insert into notes (organization_id, body) select $1, $2', [TENANT, 'seen']);
+      await receiver.waitFor(1);
+      receiver.respond('/', { delayMs: 100 });
+      const seen = await onTerminal(`replay ${early.id} --since 1h --only all --wait`);
+      expect(seen).toContain(`\r${ESCAPE}[Kqueueing …`);
+      expect(seen).toMatch(/Queued 1 event again, behind what is new\.\n/);
+      expect(seen).toMatch(/of 1 \(\d+ %\)/);
+      expect(seen).toMatch(/All of them were delivered\.\n/);
+    } finally {
+      await daemon.stop();
+      await receiver.close();
+    }
+  });
+});
+
+test('nothing is coloured or cut where there is no terminal', async () => {
+  for (const command of [['sources'], ['webhook', 'list'], ['status'], ['doctor']]) {
+    const { stdout } = await rowhook(command, { env: { DATABASE_URL: database.url } });
+    expect(stdout).not.toContain(ESCAPE);
+    expect(stdout).not.toContain('…\n');
+  }
+});
+
+test('progress is a share, and an estimate once there is one', () => {
+  expect(progressText(200, 200, 3)).toBe('0 of 200 (0 %)');
+  expect(progressText(200, 150, 10)).toBe('50 of 200 (25 %), about 30 s left');
+  expect(progressText(200, 0, 10)).toBe('200 of 200 (100 %)');
+  expect(progressText(200, 300, 10)).toBe('0 of 200 (0 %)');
+});

@@ -1,0 +1,379 @@
+// "I changed a row and nothing came": each place where a change may stop is found, and what is printed mends it.
+
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Daemon } from '../../src/daemon/daemon.ts';
+import type { Answer, Step } from '../../src/operations/why/answer.ts';
+import { whyOf } from '../../src/operations/why/why.ts';
+import { rowhook } from '../support/cli.ts';
+import { caughtUp, startTestDaemon } from '../support/daemon.ts';
+import { createDatabase, daemonRole, type TestDatabase } from '../support/database.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { waitUntil } from '../support/wait.ts';
+import { createWebhook } from '../support/webhook.ts';
+
+let database: TestDatabase;
+let receiver: Receiver;
+let daemon: Daemon;
+let client: pg.Client;
+let id = 0;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  receiver = await startReceiver();
+  await database.query(`
+    create table orders (id int primary key, tenant_id text, v text);
+    create table "User" (id int primary key, tenant_id text);
+    create schema s2;
+    create table s2.invoices (id int primary key, tenant_id text);
+    create table invoices (id int primary key, tenant_id text);
+    create table lines (order_id uuid, n numeric(10, 2), tenant_id text, v text, primary key (order_id, n));
+    create table parts (id int, day date, tenant_id text, primary key (id, day)) partition by range (day);
+    create table parts_1 partition of parts for values from ('2025-01-01') to ('2026-01-01');
+    create table parts_2 partition of parts for values from ('2026-01-01') to ('2027-01-01');
+    create table keyless (v text, tenant_id text);
+    create table calls (at timestamptz default now());
+    create function called(int) returns boolean language plpgsql as $$ begin insert into calls default values; return true; end $$;
+    create domain checked as int check (called(value));
+    create table domains (id checked primary key, tenant_id text);
+    create type color as enum ('red', 'blue');
+    create domain paint as color;
+    create table colors (id color, other paint, tenant_id text, primary key (id, other));
+    create view a_view as select * from orders;
+    select rowhook.watch(t::regclass) from unnest('{orders,s2.invoices,lines,parts,keyless,domains,colors}'::text[]) as t;`);
+  daemon = await startTestDaemon(database);
+  client = new pg.Client(database.url);
+  await client.connect();
+});
+
+beforeEach(async () => {
+  id += 1;
+  receiver.clear();
+  receiver.respond('/in', { status: 200 });
+  await database.query('delete from rowhook.webhook_configurations');
+});
+
+afterAll(async () => {
+  await client.end();
+  await daemon.stop();
+  await receiver.close();
+  await database.drop();
+});
+
+const cli = (...args: string[]) => rowhook(args, { env: { DATABASE_URL: database.url } });
+const ask = (table = 'orders', ...key: string[]): Promise<Answer> =>
+  whyOf(client, { table, key: key.length > 0 ? key : [String(id)] });
+const refusal = async (table: string, ...key: string[]) =>
+  (await ask(table, ...key).catch((error: Error) => error)) as Error;
+const stops = ({ steps }: Answer): Step[] => steps.filter(({ kind }) => kind === 'stops');
+const webhook = (columns: Record<string, unknown> = {}) =>
+  createWebhook(database, { tenant_id: 'acme', url: receiver.url('/in'), retry_enabled: false, ...columns });
+const insert = (tenant: string | null = 'acme', table = 'orders', row = id) =>
+  database.query(`insert into ${table} (id, tenant_id) values ($1, $2)`, [row, tenant]);
+const change = (row = id) => database.query("update orders set v = concat(v, 'x') where id = $1", [row]);
+
+/** A remedy as it was printed: a command of ours, or SQL. */
+async function run(mend = ''): Promise<string> {
+  const command = mend.replace(/ {3}#.*$/, '');
+  if (!command.startsWith('rowhook ')) {
+    await database.query(command);
+    return '';
+  }
+  const words = [...command.slice('rowhook '.length).matchAll(/'([^']*)'|(\S+)/g)].map(([, a, b]) => a ?? b ?? '');
+  const { code, stdout, stderr } = await cli(...words);
+  expect({ command, code, stderr }).toEqual({ command, code: 0, stderr: '' });
+  return stdout;
+}
+
+test('what was delivered: exit code 0, each webhook and what became of it', async () => {
+  const all = await webhook();
+  await webhook({ name: 'created', event_types: ['orders.created'], filter: { 'data.v': 'never' } });
+  await insert();
+  await receiver.waitFor(1);
+  await waitUntil('it is recorded', async () => (await ask()).arrived);
+  const { code, stdout, stderr } = await cli('why', 'orders', String(id));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toContain(
+    `public.orders, id = ${id}: the row is there, tenant acme\n✓ public.orders is watched since 20`,
+  );
+  expect(stdout).toMatch(new RegExp(`orders\\.created to ${all.id} \\(under test\\): success delivered 20`));
+  expect(stdout).toMatch(/\(created\): not sent, .*data\.v/);
+  expect(stdout).toMatch(/\nThe newest change was delivered\.\n$/);
+
+  // a row that is gone, whose last event says so
+  await database.query('delete from orders where id = $1', [id]);
+  await receiver.waitFor(2);
+  const gone = await waitUntil('it is recorded', async () => {
+    const answer = await ask();
+    return answer.changes[0]?.sendings[0]?.happened ? answer : undefined;
+  });
+  expect(gone).toMatchObject({ row: 'gone', tenant_id: 'acme', arrived: true });
+  expect(gone.changes.map(({ event_types }) => event_types)).toEqual([['orders.deleted'], ['orders.created']]);
+  await caughtUp(database);
+  const json = await cli('why', 'orders', String(id), '--json');
+  expect(JSON.parse(json.stdout)).toEqual(JSON.parse(JSON.stringify(gone)));
+});
+
+describe('the table', () => {
+  test('is not watched: the remedy watches it, and the next change is captured', async () => {
+    await webhook();
+    const [stop, ...others] = stops(await ask('"User"'));
+    expect(others).toEqual([]);
+    expect(stop).toMatchObject({ what: 'public."User" is not watched' });
+    await run(stop?.mend);
+    await insert('acme', '"User"');
+    expect((await ask('"User"')).changes).toHaveLength(1);
+  });
+
+  test.each([
+    ['user', 'public."User"'],
+    ['Ordres', 'public.orders'],
+    ['public.order', 'public.orders'],
+  ])('%s is not there: the near name is a command', async (text, name) => {
+    const command = /did you mean (.*?)( or .*)?\?$/.exec((await refusal(text)).message)?.[1] ?? '';
+    expect(command).toContain(name);
+    const words = [...command.slice('rowhook '.length).matchAll(/'([^']*)'|(\S+)/g)].map(([, a, b]) => a ?? b ?? '');
+    expect((await cli(...words)).code).not.toBe(2);
+    expect(await cli('why', text, '1')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('there is no table'),
+    });
+  });
+
+  test.each(['a.b.c.d', 'nothing like it', '"', ''])('%j is no name', async (text) => {
+    expect((await refusal(text)).message).toMatch(/there is no table .*"rowhook sources" lists/);
+  });
+
+  test('that another schema has too, and where that one is watched', async () => {
+    const { steps } = await ask('invoices', '7');
+    expect(steps).toMatchObject([
+      { kind: 'stops', what: 'public.invoices is not watched' },
+      { kind: 'note', mend: 'rowhook why s2.invoices 7' },
+    ]);
+  });
+
+  test('without a primary key, or a view', async () => {
+    expect((await refusal('keyless', '1')).message).toContain('public.keyless has no primary key');
+    expect((await refusal('a_view', '1')).message).toContain('public.a_view is not a table');
+  });
+});
+
+describe('triggers', () => {
+  test.each([
+    ['alter table orders disable trigger rowhook_update', 'is disabled: what UPDATE statements'],
+    ['alter table orders enable replica trigger rowhook_update', 'is enabled for replicas only'],
+    ['drop trigger rowhook_update on orders', 'public.orders lacks the trigger rowhook_update'],
+  ])('%s: the remedy mends it', async (breaking, what) => {
+    await webhook();
+    await insert();
+    await database.query(breaking);
+    await change();
+    const answer = await ask();
+    expect(stops(answer)).toMatchObject([{ what: expect.stringContaining(what) }]);
+    expect(answer.changes.map(({ event_types }) => event_types)).toEqual([['orders.created']]);
+    await run(stops(answer)[0]?.mend);
+    await change();
+    expect(stops(await ask())).toEqual([]);
+    expect((await ask()).changes[0]?.event_types).toEqual(['orders.updated']);
+  });
+
+  test('of a partition, asked for the partition or for the whole', async () => {
+    await webhook();
+    await database.query('alter table parts_2 disable trigger rowhook_insert');
+    await database.query("insert into parts_2 values ($1, '2026-05-05', 'acme')", [id]);
+    const key = [String(id), '2026-05-05'];
+    const seen = await ask('parts', ...key);
+    expect(stops(seen)[0]?.what).toContain('the trigger rowhook_insert of public.parts_2 is disabled');
+    expect(stops(await ask('parts_2', ...key))).toEqual(stops(seen));
+    await run(stops(seen)[0]?.mend);
+    await database.query("update parts_2 set tenant_id = 'acme', day = '2026-05-06' where id = $1", [id]);
+    expect((await ask('parts', String(id), '2026-05-06')).changes).toHaveLength(1);
+  });
+
+  test('a database whose sessions are mute', async () => {
+    await webhook();
+    await database.query(`alter database ${database.name} set rowhook.mute = 'on'`);
+    const [stop] = stops(await ask());
+    expect(stop?.what).toContain('rowhook.mute=on is set for database');
+    await run(stop?.mend);
+    expect(stops(await ask()).filter(({ what }) => what.includes('mute=on'))).toEqual([]);
+  });
+});
+
+describe('the row', () => {
+  test('whose tenant is null', async () => {
+    const { id: of } = await webhook();
+    await insert(null);
+    const [stop] = stops(await ask());
+    expect(stop?.what).toBe('tenant_id of the row is null, and a row without a tenant becomes no event');
+    await run(stop?.mend?.replace('<tenant>', 'acme'));
+    await waitUntil('it arrives', async () => (await ask()).arrived);
+    expect((await ask()).changes[0]?.sendings).toMatchObject([{ webhook_id: of, sent: true }]);
+  });
+
+  test('by a composite key, written as people write it', async () => {
+    const order = randomUUID();
+    await webhook();
+    await database.query("insert into lines values ($1, 1.5, 'acme')", [order]);
+    for (const key of [
+      [order, '1.50'],
+      [order.toUpperCase(), '1.5'],
+    ]) {
+      const answer = await ask('lines', ...key);
+      expect(answer).toMatchObject({ row: 'found', changes: [{ event_types: ['lines.created'] }] });
+    }
+    expect((await refusal('lines', order)).message).toMatch(/2 columns: rowhook why 'public.lines' <order_id> <n>$/);
+    expect((await refusal('lines', 'x', '1')).message).toContain(
+      'the key is not one of the table: invalid input syntax',
+    );
+    expect(await cli('why', 'lines', 'x', '1')).toMatchObject({ code: 2 });
+  });
+
+  test('by a key of a type and a domain of its own', async () => {
+    await webhook();
+    await database.query("insert into colors values ('red', 'blue', 'acme')");
+    expect(await ask('colors', 'red', 'blue')).toMatchObject({
+      row: 'found',
+      changes: [{ event_types: ['colors.created'] }],
+    });
+    expect((await refusal('colors', 'red', 'green')).message).toContain('invalid input value for enum');
+  });
+
+  test('that somebody holds locked: all else is answered', async () => {
+    await webhook();
+    await insert();
+    const other = await database.pool.connect();
+    try {
+      await other.query('begin; lock table orders in access exclusive mode');
+      const answer = await ask();
+      expect(answer).toMatchObject({
+        row: 'unseen',
+        tenant_id: 'acme',
+        changes: [{ event_types: ['orders.created'] }],
+      });
+      expect(answer.steps.find(({ kind }) => kind === 'note')?.what).toMatch(/not known: canceling statement due to/);
+    } finally {
+      await other.query('rollback');
+      other.release();
+    }
+  });
+
+  test('that this role may not read; and nothing but the row is asked, and nothing is written', async () => {
+    await webhook();
+    await insert();
+    await insert('acme', 'domains');
+    await database.query('delete from calls');
+    expect(await ask('domains')).toMatchObject({ row: 'found', changes: [{ event_types: ['domains.created'] }] });
+    expect(await database.query('select from calls')).toEqual([]);
+    const other = new pg.Client(database.daemonUrl);
+    await other.connect();
+    try {
+      const asked = () => whyOf(other, { table: 'public.orders', key: [String(id)] });
+      const unseen = await asked();
+      expect(unseen).toMatchObject({
+        row: 'unseen',
+        tenant_id: 'acme',
+        changes: [{ event_types: ['orders.created'] }],
+      });
+      const note = unseen.steps.find(({ kind }) => kind === 'note');
+      expect(note?.what).toContain('the row cannot be read, so its tenant is not known: permission denied for');
+      expect(note?.mend).toContain(` to ${daemonRole};`);
+      await run(note?.mend);
+      expect(await asked()).toMatchObject({ row: 'found' });
+    } finally {
+      await other.end();
+      await database.query(`revoke all on orders from ${daemonRole}; revoke all on schema public from ${daemonRole}`);
+    }
+  });
+});
+
+describe('webhooks', () => {
+  test('none has the tenant; a near one is named', async () => {
+    await webhook({ tenant_id: 'acm' });
+    await insert();
+    const [stop] = stops(await ask());
+    expect(stop?.what).toBe(`no webhook has the row's tenant "acme"; there are some of "acm"`);
+    await run(stop?.mend?.replace('<name>', 'CRM').replace('<url>', 'https://example.com/in'));
+    await change();
+    expect((await ask()).changes).toHaveLength(1);
+  });
+
+  test('wants other events: the remedy adds those of the table', async () => {
+    await webhook({ event_types: ['deal.*'] });
+    await insert();
+    const [stop, captured] = stops(await ask());
+    expect(stop?.what).toMatch(/^webhook \S+ \(under test\) wants deal\.\*, and none of what the table produces$/);
+    expect(captured?.what).toContain('no webhook of its tenant wanted it at that moment');
+    await run(stop?.mend);
+    await change();
+    await receiver.waitFor(1);
+    await waitUntil('it arrives', async () => (await ask()).arrived);
+  });
+
+  test.each([
+    ['is_active = false', /is switched off$/],
+    ["is_active = false, disabled_at = now(), disabled_reason = 'gone'", /is disabled by rowhook: gone$/],
+  ])('%s: the remedies enable it, and send what it missed', async (set, what) => {
+    await webhook();
+    await database.query(`update rowhook.webhook_configurations set ${set}`);
+    await insert();
+    await caughtUp(database);
+    const [stop] = stops(await ask());
+    expect(stop?.what).toMatch(what);
+    expect(await run(stop?.mend)).toContain('it missed 1 event');
+    await run((await ask()).changes[0]?.sendings[0]?.mend);
+    await receiver.waitFor(1);
+    await waitUntil('it arrives', async () => (await ask()).arrived);
+  });
+
+  test.each([
+    [false, 'given_up'],
+    [true, 'waiting'],
+  ])('a receiver that fails, retries %j: it is %s, and the remedy sends it', async (retry_enabled, status) => {
+    receiver.respond('/in', { status: 500 });
+    await webhook({ retry_enabled, retry_strategy: 'linear', retry_delay_seconds: 3600 });
+    await insert();
+    const answer = await waitUntil('it has failed', async () => {
+      const now = await ask();
+      return now.changes[0]?.sendings[0]?.happened?.status === status ? now : undefined;
+    });
+    expect(answer.arrived).toBe(false);
+    expect(stops(answer)).toEqual([]);
+    expect((await cli('why', 'orders', String(id))).code).toBe(1);
+    receiver.respond('/in', { status: 200 });
+    await run(answer.changes[0]?.sendings[0]?.mend);
+    await receiver.waitFor(2);
+    await waitUntil('it arrives', async () => (await ask()).arrived);
+  });
+
+  test('no daemon runs: it is to be started', async () => {
+    await webhook();
+    await daemon.stop();
+    await insert();
+    const [stop] = stops(await ask());
+    expect(stop).toMatchObject({ what: 'no daemon runs, so nobody has read its newest change', mend: 'rowhook start' });
+    daemon = await startTestDaemon(database);
+    await waitUntil('it arrives', async () => (await ask()).arrived);
+  });
+});
+
+test('the newest changes come first, also where ids get a digit more, and five of them', async () => {
+  await webhook();
+  await insert();
+  await caughtUp(database);
+  await database.query("select setval('rowhook.webhook_outbox_id_seq', 9997)");
+  for (let n = 0; n < 5; n++) await change();
+  expect((await ask()).changes.map(({ outbox_id }) => outbox_id)).toEqual(['10002', '10001', '10000', '9999', '9998']);
+});
+
+test('a row that was changed before there was a watch or a webhook', async () => {
+  await insert();
+  await webhook();
+  const [stop, ...others] = stops(await ask());
+  expect(others).toEqual([]);
+  expect(stop?.what).toMatch(
+    /^no change of this row is in the outbox\. One of these holds: it was changed before the table was watched \(20/,
+  );
+  expect((await cli('why', 'orders', String(id))).stdout).toMatch(/\nNothing came: see what is marked with ✗\.\n$/);
+});

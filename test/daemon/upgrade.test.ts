@@ -1,0 +1,76 @@
+// A schema that is migrated while daemons work: the older ones end in order, with a sentence, and the newer ones go on, with nothing
+// lost and nothing twice.
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { builtForVersion } from '../../src/database/migrations.ts';
+import { type Counter, startCounter } from '../support/counter.ts';
+import { caughtUp, startDaemonProcess } from '../support/daemon.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { Load } from '../support/load.ts';
+import { waitUntil } from '../support/wait.ts';
+import { createWebhook } from '../support/webhook.ts';
+
+let database: TestDatabase;
+let receiver: Counter;
+
+beforeAll(async () => {
+  [database, receiver] = [await createDatabase(), await startCounter({ answerAfterMs: 10 })];
+  await createWebhook(database, { tenant_id: 'acme', url: receiver.url });
+});
+
+afterAll(async () => {
+  await receiver.close();
+  await database.drop();
+});
+
+const moreRequests = async (count = 100) => {
+  const wanted = receiver.requests + count;
+  await waitUntil(`${count} more requests`, () => receiver.requests >= wanted);
+};
+
+/** As a migration does: other versions of functions, and a table that others wait for, in one transaction. */
+async function migrateTo(version: number): Promise<void> {
+  const client = await database.pool.connect();
+  await client.query('begin');
+  await client.query(
+    `create or replace function rowhook.schema_version() returns int language sql stable parallel safe return ${version}`,
+  );
+  await client.query('alter table rowhook.webhook_lanes add column if not exists of_the_next_version int');
+  await client.query('alter table rowhook.webhook_logs add column if not exists of_the_next_version int');
+  await client.query('commit');
+  client.release();
+}
+
+test('an older daemon ends in order, and what it leaves is delivered once', { timeout: 120_000 }, async () => {
+  const load = await Load.start(database, { writers: 3, pauseMs: 4 });
+  const daemons = [startDaemonProcess(database.daemonUrl), startDaemonProcess(database.daemonUrl)];
+  try {
+    for (const daemon of daemons) await daemon.tookLanes();
+    await moreRequests();
+    const version = await builtForVersion();
+    await migrateTo(version + 1);
+    for (const { ended } of daemons) {
+      const { code, stderr } = await ended;
+      expect(stderr).toMatch(
+        /is at version \d+, this rowhook knows up to \d+: use a newer rowhook\. Nothing was changed\.$/m,
+      );
+      expect(code).toBe(1);
+    }
+    // an older one that is started does the same at once
+    const late = startDaemonProcess(database.daemonUrl);
+    expect((await late.ended).code).toBe(1);
+
+    // the next version, as far as this test can have one: it knows the schema
+    await migrateTo(version);
+    daemons.push(startDaemonProcess(database.daemonUrl));
+    await moreRequests();
+    const rows = await load.stop();
+    await waitUntil('every row has arrived', () => receiver.received.size >= rows.length);
+    await caughtUp(database);
+    expect(receiver.received.size).toBe(rows.length);
+    expect(receiver.requests).toBe(rows.length);
+  } finally {
+    await load.stop();
+    for (const daemon of daemons) await daemon.kill('SIGKILL');
+  }
+});

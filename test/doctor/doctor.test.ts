@@ -1,0 +1,576 @@
+// Each fault is made on a real server, and found; a healthy installation has none.
+
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { captureCost } from '../../src/doctor/checks/capture-cost.ts';
+import { NEEDED } from '../../src/doctor/checks/privileges.ts';
+import { badMinor, versionRemarks } from '../../src/doctor/checks/server.ts';
+import { type CheckedRemark, examine } from '../../src/doctor/checks.ts';
+import { type Examination, LIMITS, type Limits } from '../../src/doctor/finding.ts';
+import { rowhook } from '../support/cli.ts';
+import { startTestDaemon } from '../support/daemon.ts';
+import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
+import { hasPgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
+import { startServer, wantedMajor } from '../support/server.ts';
+import { waitUntil } from '../support/wait.ts';
+
+const ALL_LANES = 'update rowhook.webhook_lanes set';
+
+let database: TestDatabase;
+
+/** A daemon on another machine owns all lanes. */
+async function elsewhere(of: TestDatabase): Promise<void> {
+  await of.query(
+    `insert into rowhook.webhook_daemons (id, name, lease_expires_at)
+     values ('00000000-0000-4000-8000-000000000000', 'elsewhere:1', now() + interval '50 s')
+     on conflict (id) do update set lease_expires_at = excluded.lease_expires_at`,
+  );
+  await of.query(`${ALL_LANES} owner = '00000000-0000-4000-8000-000000000000', position_at = now()`);
+}
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+});
+
+afterAll(() => database.drop());
+
+// a daemon that is somewhere else
+beforeEach(async () => {
+  await elsewhere(database);
+});
+
+/** What the doctor finds, without what is fine. */
+async function findings({
+  limits = {},
+  url = database.url,
+  kinds = ['error', 'warning'],
+  ...more
+}: Partial<Omit<Examination, 'limits'>> & {
+  limits?: Partial<Limits>;
+  url?: string;
+  kinds?: CheckedRemark['kind'][];
+} = {}): Promise<CheckedRemark[]> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    const remarks = await examine({
+      client,
+      databaseUrl: url,
+      wake: 'notify',
+      environment: undefined,
+      limits: { ...LIMITS, ...limits },
+      now: Date.now,
+      ...more,
+    });
+    return remarks.filter(({ kind }) => kinds.includes(kind));
+  } finally {
+    await client.end();
+  }
+}
+
+/** The one finding of a check. */
+async function findingOf(check: string, options: Parameters<typeof findings>[0] = {}): Promise<CheckedRemark> {
+  const found = (await findings(options)).filter((remark) => remark.check === check);
+  expect(found).toHaveLength(1);
+  return found[0] as CheckedRemark;
+}
+
+async function connected<T>(work: (client: pg.Client) => Promise<T>, url = database.url): Promise<T> {
+  const client = new pg.Client(url);
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** A login of its own; roles belong to the cluster. */
+async function withRole<T>(work: (role: string, url: string) => Promise<T>): Promise<T> {
+  const role = `rowhook_test_${randomBytes(6).toString('hex')}`;
+  await database.query(`create role ${role} login password 'secret'`);
+  try {
+    return await work(role, databaseUrl(database.url, database.name, role, 'secret'));
+  } finally {
+    await database.query(`drop owned by ${role}; drop role ${role}`);
+  }
+}
+
+describe('a healthy installation has no findings', () => {
+  test.each(['owner', 'daemon'] as const)('as seen by the %s', async (who) => {
+    const healthy = await createDatabase({ crm: true });
+    const daemon = await startTestDaemon(healthy);
+    try {
+      const url = who === 'owner' ? healthy.url : healthy.daemonUrl;
+      const { code, stdout, stderr } = await rowhook(['doctor', '--json'], { env: { DATABASE_URL: url } });
+      const remarks = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      expect(remarks.filter(({ kind }) => kind === 'error' || kind === 'warning')).toEqual([]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(new Set(remarks.map(({ check }) => check))).toEqual(
+        new Set([
+          'server',
+          'schema',
+          'listen',
+          'clock',
+          'transactions',
+          'prepared transactions',
+          'privileges',
+          'triggers',
+          'printing',
+          'muted',
+          'daemons',
+          'webhooks',
+          'events',
+          'slots',
+          'log days',
+        ]),
+      );
+    } finally {
+      await daemon.stop();
+      await healthy.drop();
+    }
+  });
+});
+
+describe('the command', () => {
+  test('tells what, why and how to mend it, and exits 1 when something keeps events back', async () => {
+    await database.query(`${ALL_LANES} owner = null`);
+    const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: database.url } });
+    expect(stdout).toMatch(/\n✗ daemons +no daemon delivers\n +Events are captured and kept.*\n +rowhook start\n/);
+    expect(stdout).toMatch(/\n1 error that keeps events back, 0 warnings\.\n$/);
+    expect(code).toBe(1);
+  });
+
+  test('exits 0 when there are only warnings', async () => {
+    const empty = await createDatabase();
+    await elsewhere(empty);
+    const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: empty.url } });
+    expect(stdout).toMatch(/\n! triggers +no table is watched\n/);
+    expect(stdout).toMatch(/\n0 errors, 1 warning\.\n$/);
+    expect(code).toBe(0);
+    await empty.drop();
+  });
+});
+
+describe('server', () => {
+  test.each([150009, 160005, 170001, 150016, 160012, 170008, 180002])('%i is known to be bad', (version) => {
+    expect(badMinor(version)).toMatch(/\S/);
+    expect(versionRemarks(version, '1.2')).toMatchObject([{ kind: 'warning', what: expect.stringContaining('1.2') }]);
+  });
+
+  test('others are not, and one before 15 is too old', () => {
+    for (const version of [150008, 150010, 160006, 170002, 180003]) expect(badMinor(version)).toBeUndefined();
+    expect(versionRemarks(140005, '14.5')).toMatchObject([{ kind: 'error', what: 'this server is PostgreSQL 14.5' }]);
+  });
+
+  test('a hot standby', async () => {
+    const server = await startServer();
+    try {
+      await server.embedded.stop();
+      await writeFile(join(server.embedded.dataDir, 'standby.signal'), '');
+      await server.embedded.start();
+      const found = await findings({ url: server.database.url });
+      expect(found).toMatchObject([{ check: 'server', kind: 'error', what: 'this server is a hot standby' }]);
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
+describe('schema', () => {
+  test('is missing, older or newer', async () => {
+    const other = await createDatabase({ bare: true });
+    const said = async () => {
+      const { what, mend } = (await findingOf('schema', { url: other.url })) as { what: string; mend: string };
+      return [what, mend];
+    };
+    expect(await said()).toEqual(['the schema rowhook is not there', 'rowhook migrate']);
+    await other.query('create schema rowhook');
+    const version = (n: number) =>
+      other.query(`create or replace function rowhook.schema_version() returns int language sql return ${n}`);
+    await version(1);
+    expect(await said()).toEqual([expect.stringContaining('is at version 1,'), 'rowhook migrate']);
+    await version(1_000);
+    expect(await said()).toEqual([
+      expect.stringContaining('is at version 1000,'),
+      expect.stringContaining('npm install'),
+    ]);
+    await other.drop();
+  });
+});
+
+describe('privileges', () => {
+  /** What the doctor says of a login, after which its remedy has been run. */
+  async function mended(url: string): Promise<string> {
+    const [schema] = (await findings({ url, kinds: ['unseen'] })).filter(({ check }) => check === 'schema');
+    const { what, mend } = (await findingOf('privileges', { url })) as { what: string; mend: string };
+    if (schema) expect(schema).toMatchObject({ mend });
+    await database.query(mend);
+    expect((await findings({ url })).filter(({ check }) => check === 'privileges')).toEqual([]);
+    return what;
+  }
+
+  test('a login that is nobody, one that does not inherit, and a grant that is not inherited', () =>
+    withRole(async (role, url) => {
+      expect(await mended(url)).toBe(`${role} is a member neither of rowhook_daemon nor of rowhook_owner`);
+      await database.query(`revoke rowhook_daemon from ${role}; alter role ${role} noinherit`);
+      expect(await mended(url)).toBe(`${role} is a member neither of rowhook_daemon nor of rowhook_owner`);
+
+      const uninherited = `${role} is a member of rowhook_daemon, but does not inherit its privileges`;
+      const again = (statement: string) =>
+        database.query(`revoke rowhook_daemon from ${role}; alter role ${role} noinherit; ${statement}`);
+      await again(`grant rowhook_daemon to ${role}`);
+      expect(await mended(url)).toBe(uninherited);
+      if (wantedMajor >= 16) {
+        await again(`alter role ${role} inherit; grant rowhook_daemon to ${role} with inherit false`);
+        expect(await mended(url)).toBe(uninherited);
+      }
+      await again(`grant rowhook_daemon to ${role}`);
+      const { code, stderr } = await rowhook(['start'], { env: { DATABASE_URL: url } });
+      expect(code).toBe(1);
+      expect(stderr).toContain(
+        `permission denied for schema rowhook: ${uninherited}. Let a DBA run: grant rowhook_daemon`,
+      );
+    }));
+
+  test('what was revoked from rowhook_daemon, and the statement that grants it again', async () => {
+    await database.query(
+      'revoke update on rowhook.webhook_lanes from rowhook_daemon; revoke execute on function rowhook.reconcile from rowhook_daemon',
+    );
+    const found = await findingOf('privileges');
+    expect(found).toMatchObject({
+      kind: 'error',
+      what: 'rowhook_daemon lacks update on webhook_lanes, execute on reconcile',
+    });
+    await database.query((found as { mend: string }).mend);
+    expect((await findings()).filter(({ check }) => check === 'privileges')).toEqual([]);
+  });
+
+  test('the list of what is needed is what the migrations grant', async () => {
+    const granted = await database.query<{ kind: string; object: string; privileges: string }>(
+      `select case c.relkind when 'S' then 'sequence' else 'table' end as kind, c.relname as object,
+              string_agg(lower(a.privilege_type), ', ') as privileges
+         from pg_class c cross join aclexplode(c.relacl) as a
+        where c.relnamespace = 'rowhook'::regnamespace and a.grantee = 'rowhook_daemon'::regrole
+        group by 1, 2`,
+    );
+    const asList = (kind: string) =>
+      Object.fromEntries(
+        granted.filter((row) => row.kind === kind).map((row) => [row.object, row.privileges.split(', ').sort()]),
+      );
+    const needed = (kind: 'table' | 'sequence') =>
+      Object.fromEntries(Object.entries(NEEDED[kind]).map(([object, list]) => [object, list.split(', ').sort()]));
+    expect(needed('table')).toEqual(asList('table'));
+    expect(needed('sequence')).toEqual(asList('sequence'));
+    const functions = await database.query<{ name: string }>(
+      `select distinct p.proname as name from pg_proc p cross join aclexplode(p.proacl) as a
+        where p.pronamespace = 'rowhook'::regnamespace and a.grantee = 'rowhook_daemon'::regrole`,
+    );
+    expect(functions.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(NEEDED.function)));
+  });
+
+  test('a daemon that is a superuser', () =>
+    connected(async () => {
+      expect(await findingOf('privileges')).toMatchObject({
+        kind: 'warning',
+        what: expect.stringMatching(/may do anything$/),
+      });
+    }, `${database.url}?application_name=rowhook%20reader`));
+});
+
+describe('triggers', () => {
+  test('one that is disabled, or fires for replicas only', async () => {
+    await database.query(
+      'alter table deals disable trigger rowhook_update; alter table deals enable replica trigger rowhook_delete',
+    );
+    const found = await findingOf('triggers');
+    expect(found).toMatchObject({
+      kind: 'error',
+      what: 'public.deals: rowhook_delete is enabled for replicas only, rowhook_update is disabled',
+    });
+    await database.query((found as { mend: string }).mend);
+    expect((await findings()).filter(({ check }) => check === 'triggers')).toEqual([]);
+  });
+
+  test('one that is missing, and a new partition', async () => {
+    await database.query(
+      `drop trigger rowhook_insert on notes;
+       create table parted (id int primary key, tenant_id text) partition by list (id);
+       create table parted_1 partition of parted for values in (1);
+       select rowhook.watch('parted');
+       create table parted_2 partition of parted for values in (2)`,
+    );
+    const whats = (await findings()).map((finding) => finding.what);
+    expect(whats).toEqual([
+      'public.notes lacks rowhook_insert',
+      'partition public.parted_2 lacks rowhook_delete, rowhook_insert, rowhook_update',
+    ]);
+    await database.query('select * from rowhook.reconcile()');
+    expect(await findings()).toEqual([]);
+    await database.query("select rowhook.unwatch('parted'); drop table parted");
+  });
+
+  test('a table that was dropped, one that lost its tenant, and a foreign table under one', async () => {
+    await database.query(
+      `create table going (id int primary key, tenant_id text);
+       create table losing (id int primary key, tenant_id text);
+       create table parent (id int, tenant_id text) partition by list (id);
+       select rowhook.watch('going'), rowhook.watch('losing'), rowhook.watch('parent');
+       drop table going;
+       alter table losing drop column tenant_id;
+       create foreign data wrapper nowhere;
+       create server nowhere foreign data wrapper nowhere;
+       create foreign table far partition of parent for values in (7) server nowhere`,
+    );
+    expect(await findings()).toMatchObject([
+      {
+        kind: 'warning',
+        what: 'the watched table public.going was dropped',
+        mend: "select rowhook.unwatch('public.going');",
+      },
+      {
+        kind: 'error',
+        what: 'public.losing has lost its column tenant_id, which names the tenant',
+        mend: "select rowhook.watch('public.losing', prefix => 'losing', tenant_column => '...');   -- with the column that names the tenant",
+      },
+      { kind: 'error', what: 'public.parent has a foreign table under it, public.far' },
+    ]);
+    await database.query("select rowhook.unwatch('public.going')");
+    await database.query("select rowhook.unwatch('losing'), rowhook.unwatch('parent')");
+    await database.query('drop table losing, parent; drop server nowhere; drop foreign data wrapper nowhere');
+    expect(await findings()).toEqual([]);
+  });
+});
+
+describe('muted', () => {
+  test('a database or a role whose sessions fire no triggers', () =>
+    withRole(async (role) => {
+      await database.query(
+        `alter database ${database.name} set session_replication_role = 'replica';
+         alter role ${role} in database ${database.name} set rowhook.mute = 'on'`,
+      );
+      const found = (await findings()).filter(({ check }) => check === 'muted');
+      expect(found).toHaveLength(2);
+      for (const finding of found) {
+        expect(finding.kind).toBe('error');
+        await database.query((finding as { mend: string }).mend);
+      }
+      expect(await findings()).toEqual([]);
+    }));
+
+  test('a table that a subscription fills', async () => {
+    await database.query(
+      `create subscription far connection 'host=127.0.0.1' publication p with (connect = false, slot_name = none)`,
+    );
+    await database.query(
+      `insert into pg_subscription_rel (srsubid, srrelid, srsubstate) select oid, 'deals'::regclass, 'r' from pg_subscription where subname = 'far'`,
+    );
+    try {
+      expect(await findingOf('muted')).toMatchObject({
+        kind: 'warning',
+        what: 'public.deals is filled by the subscription far',
+        mend: expect.stringMatching(/^rowhook watch public\.deals /),
+      });
+    } finally {
+      await database.query('delete from pg_subscription_rel');
+      await database.query('drop subscription far');
+    }
+  });
+});
+
+describe('daemons', () => {
+  test('nobody owns the lanes, or some of them', async () => {
+    await database.query(`${ALL_LANES} owner = gen_random_uuid() where lane < 4`);
+    expect(await findingOf('daemons')).toMatchObject({ kind: 'error', what: 'no daemon owns 4 of 16 lanes' });
+    await database.query("update rowhook.webhook_daemons set lease_expires_at = now() - interval '1 s'");
+    expect(await findingOf('daemons')).toMatchObject({ what: 'no daemon delivers', mend: 'rowhook start' });
+  });
+
+  test('lanes that are being handed over are waited for, those that nobody takes are told', async () => {
+    await database.query(`${ALL_LANES} owner = null where lane < 4`);
+    expect(await findingOf('daemons', { limits: { handoverMs: 1 } })).toMatchObject({
+      what: 'no daemon owns 4 of 16 lanes',
+    });
+    const found = findings({ limits: { handoverMs: 20_000 } });
+    await waitUntil('it waits', async () => {
+      const looking = await database.query(
+        "select from pg_stat_activity where datname = current_database() and state = 'idle' and query like '%webhook_daemons where lease_expires_at%' and pid <> pg_backend_pid()",
+      );
+      return looking.length > 0;
+    });
+    await elsewhere(database);
+    expect(await found).toEqual([]);
+  });
+
+  test('lanes that stand still while events wait', async () => {
+    await database.query(
+      `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, occurred_at) values (5, 't', '{a.b}', now() - interval '3 minutes')`,
+    );
+    const moving = (await findings()).filter(({ check }) => check === 'daemons');
+    expect(moving).toEqual([]);
+    await database.query(`${ALL_LANES} position_at = now() - interval '2 minutes'`);
+    expect(await findingOf('daemons')).toMatchObject({
+      kind: 'error',
+      what: 'lanes 5 stand still: the oldest event waits for 3 min, and their positions do not move',
+    });
+    await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
+  });
+
+  test('another environment', async () => {
+    await database.query("update rowhook.webhook_installation set environment = 'production'");
+    expect(await findings({ environment: 'production' })).toEqual([]);
+    expect(await findingOf('daemons', { environment: 'staging' })).toMatchObject({ kind: 'error' });
+    await database.query('update rowhook.webhook_installation set environment = null');
+  });
+});
+
+describe('transactions', () => {
+  test('one that stays open, seen by the owner; an ordinary role says that it cannot see', () =>
+    connected(async (client) => {
+      await client.query("set application_name = 'forgotten'; begin; select pg_current_xact_id()");
+      const [{ pid } = { pid: 0 }] = (await client.query('select pg_backend_pid() as pid')).rows;
+      const found = (await findings({ limits: { transactionSeconds: 0 } })).find(({ what }) =>
+        what.includes('forgotten'),
+      );
+      expect(found).toMatchObject({
+        kind: 'warning',
+        what: expect.stringMatching(/idle in transaction\) is open for \d+ s$/),
+        mend: `select pg_terminate_backend(${pid});`,
+      });
+      const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: database.daemonUrl } });
+      expect(stdout).toMatch(
+        /\n\? transactions +not looked at: transactions of \d+ connections of other roles\n +grant pg_read_all_stats to \S+;\n/,
+      );
+      expect(code).toBe(0);
+      await client.query('rollback');
+    }));
+
+  test('one that was prepared and forgotten', async () => {
+    await connected((client) => client.query("begin; select pg_current_xact_id(); prepare transaction 'rowhook''s'"));
+    try {
+      const found = (await findings({ limits: { transactionSeconds: 0 } })).find(({ what }) =>
+        what.includes("rowhook's"),
+      );
+      expect(found).toMatchObject({
+        kind: 'warning',
+        mend: expect.stringContaining("rollback prepared 'rowhook''s';"),
+      });
+    } finally {
+      await database.query("rollback prepared 'rowhook''s'");
+    }
+  });
+});
+
+describe('slots', () => {
+  // the slot whose turn comes next, as it was eight days ago
+  const fill = `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, occurred_at, slot)
+    values (5, 't', '{a.b}', now() - interval '7 days 1 hour', (floor(extract(epoch from now()) / 86400)::bigint + 1) % 8)`;
+
+  test('one that a lane has not read, that a transaction locks, that nobody holds', async () => {
+    await database.query(fill);
+    const pinnedBy = async () => {
+      const { what, mend } = (await findingOf('slots')) as { what: string; mend: string };
+      return [/ of (\S+ \S+) ago, pinned by (.*)$/.exec(what)?.slice(1), mend];
+    };
+    expect(await pinnedBy()).toEqual([
+      ['7 d', 'lanes 5, which have not read all of it (elsewhere:1)'],
+      expect.stringMatching(/^rowhook status/),
+    ]);
+    await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
+    await connected(async (client) => {
+      await client.query('begin; select from rowhook.webhook_outbox limit 1');
+      const [{ pid } = { pid: 0 }] = (await client.query('select pg_backend_pid() as pid')).rows;
+      const [by, mend] = await pinnedBy();
+      expect(by?.[1]).toMatch(`the transaction of process ${pid}, `);
+      expect(mend).toBe(`select pg_terminate_backend(${pid});`);
+      await client.query("prepare transaction 'pins'");
+    });
+    expect(await pinnedBy()).toEqual([
+      ['7 d', "the prepared transaction 'pins'"],
+      "rollback prepared 'pins';   -- or commit prepared",
+    ]);
+    await database.query("rollback prepared 'pins'");
+    const [, mend] = await pinnedBy();
+    expect(mend).toBe('select rowhook._recycle_slot();');
+    await database.query(String(mend));
+    expect(await findings()).toEqual([]);
+  });
+});
+
+test('clocks that differ', async () => {
+  expect(await findingOf('clock', { now: () => Date.now() - 60_000 })).toMatchObject({
+    kind: 'warning',
+    what: expect.stringMatching(/^the server's clock is (59|60)\.\d s ahead of this machine's$/),
+  });
+});
+
+test('rows that were written before the watch cost nothing, however late their counts come', async () => {
+  await connected(async (client) => {
+    await client.query(`
+      create table bulky (id int primary key, tenant_id text);
+      insert into bulky select n, 'acme' from generate_series(1, 100000) as n;
+      select rowhook.watch('bulky', capture => 'all')`);
+    await client.query('select pg_stat_force_next_flush()');
+  });
+  const ofBulky = async () => {
+    const remarks = await connected((client) => captureCost({ client, limits: LIMITS } as Examination));
+    return remarks.find(({ what }) => what.startsWith('public.bulky'))?.what;
+  };
+  expect(await ofBulky()).toBeUndefined();
+  await database.query("insert into bulky values (0, 'acme')");
+  await waitUntil('it is counted', async () => (await ofBulky())?.startsWith('public.bulky: up to 1 rows captured'));
+  await database.query("select rowhook.unwatch('bulky'); drop table bulky; truncate rowhook.webhook_outbox");
+});
+
+test('capture that takes a large part of the time, estimated and measured', async () => {
+  const limits = { captureShare: 0, captureSeconds: 0 };
+  const write = (settings: string) =>
+    connected(async (client) => {
+      await client.query(settings);
+      await client.query(
+        "insert into notes (organization_id, body) select '11111111-1111-4111-8111-111111111111', n::text from generate_series(1, 100) as n",
+      );
+      await client.query('select pg_stat_force_next_flush()');
+    });
+  await database.query("select rowhook.watch('notes', prefix => 'notes', capture => 'all')");
+  const whatOfNotes = async () =>
+    (await findings({ limits })).find(({ check, what }) => check === 'capture cost' && what.startsWith('public.notes'))
+      ?.what;
+  await write("set track_functions = 'none'");
+  expect(await whatOfNotes()).toMatch(
+    /^public\.notes: up to 100 rows captured since it was watched, some 0\.0 s of capture \(estimated, 100 µs a row\): /,
+  );
+  expect((await findings()).filter(({ check }) => check === 'capture cost')).toEqual([]);
+  await write("set track_functions = 'pl'");
+  expect(await whatOfNotes()).toMatch(
+    /^public\.notes: up to 200 rows captured since it was watched, \d+\.\d s of capture in 1 statements \(measured\): /,
+  );
+});
+
+describe.skipIf(!hasPgBouncer)('listen, behind PgBouncer (skipped where it is not installed)', () => {
+  test.each(['session', 'transaction'] as const)('in %s mode', async (mode) => {
+    const pooler = await startPgBouncer(database.url, mode);
+    try {
+      const found = (
+        await findings({ url: pooler.url, limits: { listenMs: mode === 'session' ? 20_000 : 500 } })
+      ).filter(({ check }) => check === 'listen');
+      if (mode === 'session') expect(found).toEqual([]);
+      else {
+        expect(found).toMatchObject([
+          { kind: 'error', what: expect.stringMatching(/a pooler in transaction mode stands in between$/) },
+        ]);
+        const polling = await findings({ url: pooler.url, wake: 'poll', limits: { listenMs: 500 } });
+        expect(polling.filter(({ check }) => check === 'listen')).toEqual([]);
+      }
+    } finally {
+      await pooler.stop();
+    }
+  });
+});

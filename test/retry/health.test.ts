@@ -1,0 +1,209 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Daemon } from '../../src/daemon/daemon.ts';
+import { startTestDaemon } from '../support/daemon.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { waitUntil } from '../support/wait.ts';
+
+const tenant = '11111111-1111-4111-8111-111111111111';
+let database: TestDatabase;
+let receiver: Receiver;
+let daemon: Daemon | undefined;
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+  receiver = await startReceiver();
+});
+
+afterEach(async () => {
+  await daemon?.stop();
+  await database.query('delete from rowhook.webhook_configurations');
+  await database.query('delete from rowhook.webhook_tenants');
+  receiver.clear();
+});
+
+afterAll(async () => {
+  await receiver.close();
+  await database.drop();
+});
+
+async function webhook(path: string, columns: Record<string, unknown> = {}): Promise<string> {
+  const row = { tenant_id: tenant, name: path, url: receiver.url(path), event_types: ['clients.*'], ...columns };
+  const names = Object.keys(row);
+  const [created] = await database.query<{ id: string }>(
+    `insert into rowhook.webhook_configurations (${names.join()}) values (${names.map((_, i) => `$${i + 1}`).join()}) returning id`,
+    Object.values(row),
+  );
+  return created?.id as string;
+}
+
+const insert = (count: number) =>
+  database.query("insert into clients (organization_id, name) select $1, 'c' || n from generate_series(1, $2::int) n", [
+    tenant,
+    count,
+  ]);
+
+const breakerOpens = (webhookId: string) =>
+  waitUntil('the breaker is open', async () => {
+    const open = 'select from rowhook.webhook_health where webhook_id = $1 and open_until > now()';
+    return (await database.query(open, [webhookId])).length === 1;
+  });
+
+/** The most requests to a path that were under way together. */
+function countConcurrency(path: string, delayMs: number): { most(): number } {
+  let now = 0;
+  let most = 0;
+  receiver.respond(path, async () => {
+    now += 1;
+    most = Math.max(most, now);
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    now -= 1;
+    return { status: 200 };
+  });
+  return { most: () => most };
+}
+
+test('an open breaker parks events instead of trying them, survives a restart, and lets one through to probe', async () => {
+  const broken = await webhook('/broken', { retry_strategy: 'linear', retry_delay_seconds: 3600 });
+  await webhook('/healthy');
+  receiver.respond('/broken', { status: 500 });
+  daemon = await startTestDaemon(database);
+  await insert(10);
+  await breakerOpens(broken);
+  const tried = receiver.requestsTo('/broken').length;
+  expect(tried).toBe(10);
+  // for longer than this test may take anywhere
+  await daemon.stop();
+  await database.query("update rowhook.webhook_health set open_until = now() + interval '9 min'");
+  daemon = await startTestDaemon(database);
+
+  await insert(20);
+  await waitUntil('the healthy one got all', () => receiver.requestsTo('/healthy').length === 30);
+  const parked = () =>
+    database.query<{ attempted: boolean }>("select attempted from rowhook.webhook_deliveries where state = 'waiting'");
+  await waitUntil('all are parked', async () => (await parked()).length === 30);
+  expect((await parked()).filter(({ attempted }) => !attempted)).toHaveLength(20);
+
+  await daemon.stop();
+  daemon = await startTestDaemon(database);
+  await insert(5);
+  await waitUntil('the new ones are parked', async () => (await parked()).length === 35);
+  expect(receiver.requestsTo('/broken')).toHaveLength(tried);
+
+  // as if its time had passed
+  await daemon.stop();
+  await database.query('update rowhook.webhook_health set open_until = now()');
+  receiver.respond('/broken', { status: 200 });
+  daemon = await startTestDaemon(database);
+  await waitUntil('what was never tried has arrived', () => receiver.requestsTo('/broken').length === tried + 25);
+  await waitUntil(
+    'it is healthy',
+    async () => (await database.query('select from rowhook.webhook_health')).length === 0,
+  );
+});
+
+test('a change of its URL forgives a webhook that nothing waits for, and that is not in memory', async () => {
+  const broken = await webhook('/broken', { retry_enabled: false });
+  await webhook('/other', { tenant_id: 'other', event_types: ['*'] });
+  receiver.respond('/broken', { status: 500 });
+  daemon = await startTestDaemon(database);
+  await insert(10);
+  await breakerOpens(broken);
+  await daemon.stop();
+  await database.query("update rowhook.webhook_health set open_until = now() + interval '9 min'");
+  // it knows the webhook by its failures alone, which it has read before it delivers anything
+  daemon = await startTestDaemon(database);
+  await database.query("select rowhook.emit('a.b', '{}', 'other')");
+  await waitUntil('it delivers', () => receiver.requestsTo('/other').length === 1);
+
+  await database.query('update rowhook.webhook_configurations set url = $1 where id = $2', [
+    receiver.url('/mended'),
+    broken,
+  ]);
+  await insert(1);
+  await waitUntil('the mended one got it', () => receiver.requestsTo('/mended').length === 1);
+});
+
+test('a webhook that failed for days is disabled, its tenant is told, and what it misses is logged as skipped', async () => {
+  const failing = await webhook('/failing', { retry_enabled: false });
+  await webhook('/watcher', { event_types: ['webhook.disabled'] });
+  receiver.respond('/failing', { status: 500 });
+  await database.query(
+    `insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since)
+     values ($1, rowhook._lane($2), 49, now() - interval '4 days')`,
+    [failing, tenant],
+  );
+  daemon = await startTestDaemon(database);
+  await insert(1);
+  const [told] = await receiver.waitFor((request) => request.path === '/watcher');
+  expect(JSON.parse(told?.body.toString() ?? '')).toMatchObject({
+    event: 'webhook.disabled',
+    data: { id: failing, name: '/failing' },
+  });
+  const [row] = await database.query(
+    'select is_active, disabled_reason from rowhook.webhook_configurations where id = $1',
+    [failing],
+  );
+  expect(row).toMatchObject({
+    is_active: false,
+    disabled_reason: expect.stringMatching(/^50 attempts failed since 20/),
+  });
+
+  await insert(3);
+  const skipped = () =>
+    database.query("select code, error from rowhook.webhook_logs where webhook_id = $1 and status = 'skipped'", [
+      failing,
+    ]);
+  await waitUntil('three are logged', async () => (await skipped()).length === 3);
+  expect((await skipped())[0]).toMatchObject({
+    code: 'webhook_disabled',
+    error: expect.stringContaining('50 attempts failed'),
+  });
+  expect(receiver.requestsTo('/failing')).toHaveLength(1);
+
+  receiver.respond('/failing', { status: 200 });
+  await database.query('update rowhook.webhook_configurations set is_active = true where id = $1', [failing]);
+  await insert(1);
+  await waitUntil('it gets events again', () => receiver.requestsTo('/failing').length === 2);
+});
+
+test('max_in_flight holds for a webhook, and for all webhooks of a tenant together', async () => {
+  await webhook('/three', { max_in_flight: 3 });
+  const three = countConcurrency('/three', 30);
+  daemon = await startTestDaemon(database);
+  await insert(40);
+  await receiver.waitFor(40);
+  expect(three.most()).toBe(3);
+
+  await database.query('insert into rowhook.webhook_tenants (id, name, slug, max_in_flight) values ($1, $2, $3, 2)', [
+    tenant,
+    'Acme',
+    'acme',
+  ]);
+  await webhook('/other');
+  receiver.clear();
+  const seen = { now: 0, most: 0 };
+  for (const path of ['/three', '/other']) {
+    receiver.respond(path, async () => {
+      seen.most = Math.max(seen.most, ++seen.now);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      seen.now -= 1;
+      return { status: 200 };
+    });
+  }
+  await insert(20);
+  await receiver.waitFor(40);
+  expect(seen.most).toBe(2);
+});
+
+test('rate_limit_per_second holds in every second, and nothing is lost to it', async () => {
+  await webhook('/rate', { rate_limit_per_second: 20 });
+  daemon = await startTestDaemon(database);
+  await insert(60);
+  const requests = await receiver.waitFor(60);
+  const times = requests.map(({ at }) => at).sort((a, b) => a - b);
+  for (const start of times) {
+    // 20, and what the tolerance of 100 ms lets through early
+    expect(times.filter((at) => at >= start && at < start + 1_000).length).toBeLessThanOrEqual(24);
+  }
+});
