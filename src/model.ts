@@ -15,6 +15,8 @@
  * Values of the database that JavaScript would bend stay text: ids (bigint), snapshots, payloads (json).
  */
 
+import type { Outcome, OutcomeCode } from './outcome.ts';
+
 /** One row of webhook_outbox. */
 export interface Change {
   id: string;
@@ -122,43 +124,6 @@ export interface Delivery {
   unfiltered: boolean;
 }
 
-/**
- * How an attempt ended: a closed list, from error codes, never from message text.
- * `skipped` ones were never sent.
- */
-export type OutcomeCode =
-  | 'delivered'
-  | 'http_error'
-  | 'redirect_refused'
-  | 'gone'
-  | 'timeout'
-  | 'dns_failed'
-  | 'connection_refused'
-  | 'connection_reset'
-  | 'connection_failed'
-  | 'tls_failed'
-  | 'proxy_failed'
-  | 'protocol_error'
-  | 'address_refused'
-  | 'http_refused'
-  | 'webhook_inactive'
-  | 'webhook_disabled'
-  | 'webhook_deleted'
-  | 'webhook_unusable'
-  | 'filter_failed'
-  | 'payload_lost'
-  | 'unreadable';
-
-export interface Outcome {
-  status: 'success' | 'failed' | 'skipped';
-  code: OutcomeCode;
-  /** A sentence for the tenant; null on success. */
-  error: string | null;
-  response: { status: number; headers: Record<string, string>; body: string } | null;
-  remoteIp: string | null;
-  durationMs: number;
-}
-
 /** What a webhook's configuration says of a change that it wants by type: skipped ones are logged, passed over ones are not. */
 export type Verdict = 'send' | 'pass_over' | { code: OutcomeCode; error: string };
 
@@ -249,37 +214,14 @@ export interface Window {
   more: boolean;
 }
 
-/** The role of DELIVER: deliver/sender.ts, and observe/otlp.ts in front of it where traces are wanted. */
-export interface SendsRequests {
-  /** One attempt. Never rejects: a failing endpoint is an outcome. */
-  send(request: Request): Promise<Outcome>;
-}
-
-/** The role of RECORD: record/recorder.ts. */
-export interface RecordsEntries {
-  /** The entry's `settle` is called when it has committed. */
-  add(entry: Entry): void;
-}
-
-/** Who hears what RECORD has committed: dispatch/dispatcher.ts. */
-export interface HearsCommits {
-  committed(entries: readonly Entry[], heads: readonly RowHead[]): void;
-}
-
-/** The database's clock, as far as a lease lets us act by it: daemon/lease.ts. */
-export interface LeaseClock {
-  /** Milliseconds since 1970. */
-  now(): number;
-  /** False once the lease may have run out: nothing may be started then. */
-  readonly isValid: boolean;
-}
-
+/** A lane that this daemon owns. */
 export interface Lane {
   lane: number;
   epoch: string;
   position: Position;
 }
 
+/** A delivery that MATCH has made of a change. */
 export interface Matched {
   delivery: Delivery;
   webhook: Webhook;

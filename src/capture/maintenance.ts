@@ -6,10 +6,9 @@
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
-import { type SourceProblem, sourceProblems } from '../doctor/checks/triggers.ts';
-import { LIMITS } from '../doctor/finding.ts';
 import type { Logger } from '../observe/log.ts';
-import { pinnedSlots } from './pinned-slots.ts';
+import { pinnedSlots, SLOT_SECONDS_MAX } from './pinned-slots.ts';
+import { type SourceProblem, sourceProblems } from './source-problems.ts';
 
 /** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
 const EVERY_MS = 60_000;
@@ -93,7 +92,7 @@ export class Maintenance {
   async #tellPinned(): Promise<void> {
     if (performance.now() - this.#lookedForPinnedAt < PINNED_EVERY_MS) return;
     this.#lookedForPinnedAt = performance.now();
-    for (const { what, why, mend } of await pinnedSlots(this.#pool, LIMITS.slotSeconds))
+    for (const { what, why, mend } of await pinnedSlots(this.#pool, SLOT_SECONDS_MAX))
       this.#log.warn({ why, mend }, what);
   }
 

@@ -1,10 +1,13 @@
 /** Who keeps a slot of the outbox from being emptied. */
 
 import type pg from 'pg';
-import type { Finding } from '../doctor/finding.ts';
+import type { Finding } from '../shared/finding.ts';
 import { printable } from '../shared/terminal.ts';
 import { ageText } from '../shared/text.ts';
 import { readSlots, type Slot } from './outbox-slots.ts';
+
+/** Age of the oldest row of a slot: its turn to be emptied comes after 7 days. */
+export const SLOT_SECONDS_MAX = 7 * 86_400 + 600;
 
 /** The slots that hold events older than `slotSeconds`, and somebody who keeps them from being emptied. */
 export async function pinnedSlots(client: pg.ClientBase | pg.Pool, slotSeconds: number): Promise<Finding[]> {

@@ -5,7 +5,6 @@
  * silently leave a default in force, so unknown `ROWHOOK_*` keys are errors, and all problems are reported at once.
  */
 
-import type { MetricsLabels } from '../observe/metrics.ts';
 import { nearest } from '../shared/spelling.ts';
 import { UserError } from '../shared/user-error.ts';
 import {
@@ -27,7 +26,7 @@ export interface Settings {
   wake: 'notify' | 'poll';
   httpHost: string;
   httpPort: number;
-  metricsLabels: MetricsLabels;
+  metricsLabels: 'none' | 'tenant' | 'webhook';
   allowHttp: boolean;
   allowCidrs: string[];
   denyCidrs: string[];

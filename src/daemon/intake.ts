@@ -7,7 +7,7 @@ import type { Change, TenantConfiguration, Webhook, Window } from '../model.ts';
 import type { OpenWindows } from '../read/progress.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from '../retry/takeover.ts';
-import type { ThinEvents } from '../thin.ts';
+import type { ThinEvents } from './thin-events.ts';
 
 const NOBODY = { concerned: [], waiting: new Map() };
 

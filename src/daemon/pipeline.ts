@@ -10,7 +10,7 @@ import type { Settings } from '../config/settings.ts';
 import type { Sessions } from '../database/connections.ts';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
 import { judge } from '../match/match.ts';
-import type { Attempt, Lane, SendsRequests, Webhook } from '../model.ts';
+import type { Attempt, Lane, Webhook } from '../model.ts';
 import { type Logger, logAttempt } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { OpenWindows } from '../read/progress.ts';
@@ -19,12 +19,13 @@ import { Recorder } from '../record/recorder.ts';
 import { Breakers } from '../retry/breaker.ts';
 import { type DueQuery, readDue } from '../retry/parked-deliveries.ts';
 import { readHealth } from '../retry/takeover.ts';
+import type { SendsRequests } from '../roles.ts';
 import { mayBeOfValue } from '../shared/isolate.ts';
 import { within } from '../shared/timers.ts';
-import { ThinEvents } from '../thin.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
 import type { Lease } from './lease.ts';
+import { ThinEvents } from './thin-events.ts';
 
 /** For recording what ended just before the deadline. */
 const GIVE_MARGIN_MS = 1_000;

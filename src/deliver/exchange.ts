@@ -11,7 +11,8 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
-import type { Outcome, Request } from '../model.ts';
+import type { Request } from '../model.ts';
+import type { Outcome } from '../outcome.ts';
 import { explain, failed, judge, type Response } from './outcome.ts';
 import { ResponseBody } from './response-body.ts';
 import { isUsual, statusProblem, textOf } from './status-line.ts';

@@ -1,5 +1,5 @@
 /** How an attempt ended, as a value: from a response, or from the error that stood in its place. Pure. */
-import type { Outcome, OutcomeCode } from '../model.ts';
+import type { Outcome, OutcomeCode } from '../outcome.ts';
 
 export type Response = NonNullable<Outcome['response']>;
 

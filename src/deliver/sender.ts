@@ -10,7 +10,8 @@
  */
 import type { LookupFunction, Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
-import type { Outcome, Request } from '../model.ts';
+import type { Request } from '../model.ts';
+import type { Outcome } from '../outcome.ts';
 import {
   type AddressPolicy,
   AddressRefused,

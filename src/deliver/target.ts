@@ -3,7 +3,7 @@
  * it goes by what changes, so it is kept: parsing and judging took 5 % of a delivery's CPU where the host is an address.
  */
 
-import type { OutcomeCode } from '../model.ts';
+import type { OutcomeCode } from '../outcome.ts';
 import { type CompiledPolicy, httpProblem, placeProblem } from './address-guard.ts';
 
 /** Of the URLs that something was sent to last. */

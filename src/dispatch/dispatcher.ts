@@ -6,29 +6,18 @@
  * is parked, whether it is queued or in flight, and the position moves on.
  */
 
-import type {
-  Attempt,
-  Entry,
-  Health,
-  HearsCommits,
-  Matched,
-  OutcomeCode,
-  RecordsEntries,
-  RowHead,
-  TenantConfiguration,
-  Webhook,
-} from '../model.ts';
+import type { Entry, Health, Matched, RowHead, TenantConfiguration, Webhook } from '../model.ts';
 import { QueueRegistry } from '../queue/queue-registry.ts';
 import { TenantLimits } from '../queue/tenant-limits.ts';
-import type { Ticket } from '../queue/ticket.ts';
 import { Unsettled } from '../queue/unsettled.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
-import { consequenceOf, madeAttempt, skippedAttempt } from '../retry/after-attempt.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import type { Waiting } from '../retry/takeover.ts';
+import type { HearsCommits, RecordsEntries } from '../roles.ts';
 import { everyMs } from '../shared/timers.ts';
+import { Attempts, type AttemptsOptions } from './attempts.ts';
 import { IdleClock } from './idle-clock.ts';
-import { type AttemptResult, InFlight, type InFlightOptions } from './in-flight.ts';
+import { InFlight, type InFlightOptions } from './in-flight.ts';
 import { Parking } from './park.ts';
 import { Quiesce } from './quiesce.ts';
 import { RoundRobin } from './round-robin.ts';
@@ -41,9 +30,11 @@ const PARK_AFTER_MS_MAX = 10_000;
 /** How often slow deliveries, due ones, rate limits and idle queues are checked, while there are queues. */
 const TICK_MS = 50;
 
-export interface DispatcherOptions extends InFlightOptions, Pick<ReadBackOptions, 'readDue' | 'judge'> {
+export interface DispatcherOptions
+  extends InFlightOptions,
+    AttemptsOptions,
+    Pick<ReadBackOptions, 'readDue' | 'judge'> {
   recorder: RecordsEntries;
-  onAttempt(attempt: Attempt): void;
   onLate(seconds: number): void;
   onDisable(webhook: Webhook, reason: string): void;
   onError(error: Error): void;
@@ -60,6 +51,7 @@ export class Dispatcher implements HearsCommits {
   readonly #readBack: ReadBack;
   readonly #turns: RoundRobin;
   readonly #inFlight: InFlight;
+  readonly #attempts: Attempts;
   readonly #idleClock = new IdleClock(PARK_AFTER_MS, TICK_MS);
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -72,10 +64,15 @@ export class Dispatcher implements HearsCommits {
       ...options,
       isProbing: ({ webhook }) => breakers.state(webhook.id, options.clock.now()) === 'probing',
       drop: (queue, ticket) => this.#parking.record(queue, ticket, null, 'done'),
-      skip: (queue, ticket, code, error) => this.#skip(queue, ticket, code, error),
+      skip: (queue, ticket, code, error) => this.#attempts.skip(queue, ticket, code, error),
     });
     this.#inFlight = new InFlight(options, this.limits);
     this.#turns = new RoundRobin(this.#inFlight, breakers, this.limits, options.clock);
+    this.#attempts = new Attempts(
+      options,
+      { inFlight: this.#inFlight, turns: this.#turns, parking: this.#parking, breakers },
+      (queue, health) => this.#goOn(queue, health),
+    );
     this.quiesce = new Quiesce({
       turns: this.#turns,
       holders: [this.#inFlight, this.unsettled, this.#parking, this.#queues],
@@ -96,9 +93,9 @@ export class Dispatcher implements HearsCommits {
     const ticket = this.unsettled.ticket(delivery, settle);
     const queue = this.#queues.of(webhook);
     this.#keepTicking();
-    if (skip) this.#skip(queue, ticket, skip.code, skip.error);
+    if (skip) this.#attempts.skip(queue, ticket, skip.code, skip.error);
     // somebody waits for a test, and wants to know how the endpoint is now
-    else if (delivery.change.testWebhookId !== null && this.#inFlight.hasPermit) this.#start(queue, [ticket]);
+    else if (delivery.change.testWebhookId !== null && this.#inFlight.hasPermit) this.#attempts.start(queue, [ticket]);
     else if (queue.rowOrder.isBehindHead(delivery)) this.#parking.parkBehind(queue, ticket);
     else if (queue.backlog.state === 'joining') queue.backlog.join(ticket);
     else if (queue.backlog.state === 'backlogged') this.#parking.park(queue, ticket);
@@ -117,7 +114,7 @@ export class Dispatcher implements HearsCommits {
   update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): void {
     for (const queue of this.#queues.update(configurations, waiting)) {
       for (const ticket of queue.drain())
-        this.#skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before this was sent');
+        this.#attempts.skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before this was sent');
       this.#turns.remove(queue);
       this.#breakers.forget(queue.webhook.id);
     }
@@ -160,52 +157,9 @@ export class Dispatcher implements HearsCommits {
     if (this.#stopped || !this.#options.clock.isValid) return;
     this.#turns.go((queue) => {
       const tickets = queue.take(performance.now(), (blocked) => this.#parking.parkBehind(queue, blocked));
-      if (tickets.length > 0) this.#start(queue, tickets);
+      if (tickets.length > 0) this.#attempts.start(queue, tickets);
       return tickets.length > 0;
     });
-  }
-
-  #start(queue: WebhookQueue, tickets: readonly Ticket[]): void {
-    const { webhook } = queue;
-    if (!webhook.isActive && tickets[0]?.delivery.change.testWebhookId === null) {
-      for (const ticket of tickets) {
-        queue.free(ticket.delivery);
-        // what was parked stays so until the webhook is switched on again
-        if (!queue.backlog.letGo(ticket.delivery.id))
-          this.#skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
-      }
-      return;
-    }
-    this.#inFlight
-      .start(queue, tickets, this.#turns.isSuspect(queue))
-      .then((result) => this.#ended(queue, tickets, result))
-      .catch(this.#options.onError);
-  }
-
-  #ended(queue: WebhookQueue, tickets: readonly Ticket[], result: AttemptResult): void {
-    const { outcome, sentTo, startedAt, loggedHeaders, woken } = result;
-    for (const waiting of woken) this.#turns.add(waiting);
-    const { webhook } = queue;
-    const deliveries = tickets.map(({ delivery }) => delivery);
-    const { wait, health, disable } = consequenceOf(
-      webhook,
-      sentTo,
-      deliveries,
-      outcome,
-      this.#breakers,
-      this.#options.clock.now(),
-      Math.random(),
-    );
-    if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
-    tickets.forEach((ticket, i) => {
-      const { delivery } = ticket;
-      if (typeof wait === 'number' && webhook.settings.ordering === 'row') queue.rowOrder.block(delivery);
-      queue.free(delivery);
-      const attempt = madeAttempt(delivery, sentTo, outcome, startedAt, loggedHeaders, wait);
-      this.#options.onAttempt(attempt);
-      this.#parking.record(queue, ticket, attempt, wait, i === 0 ? health : undefined);
-    });
-    this.#goOn(queue, health);
   }
 
   /** After an attempt: the queue may go on, or its breaker has opened or closed. */
@@ -216,13 +170,6 @@ export class Dispatcher implements HearsCommits {
     this.#turns.add(queue);
     if (queue.backlog.isManyDue && queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
     this.#pump();
-  }
-
-  #skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void {
-    const attempt = skippedAttempt(ticket.delivery, queue.webhook, code, error);
-    this.#options.onAttempt(attempt);
-    this.#parking.record(queue, ticket, attempt, 'done');
-    if (queue.length > 0) this.#turns.add(queue);
   }
 
   #forgetLanes(lanes: readonly number[]): void {

@@ -12,12 +12,14 @@
  * drain stood still for a commit.
  */
 
-import type { Delivery, Entry, LeaseClock, Outcome, SendsRequests, Webhook } from '../model.ts';
+import type { Delivery, Entry, Webhook } from '../model.ts';
+import type { Outcome } from '../outcome.ts';
 import { withoutEcho } from '../payload/mask-echo.ts';
 import { type Prepared, prepare } from '../payload/request.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
+import type { LeaseClock, SendsRequests } from '../roles.ts';
 import { withinHeap } from '../shared/memory.ts';
 
 /** Limit on request-body bytes in flight. Once it is reached, no new request starts; the one that crosses it is sent. */

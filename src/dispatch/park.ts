@@ -1,7 +1,8 @@
 /** Hands to RECORD what became of a delivery, and keeps the queue's account of what is on its way to the table. */
-import type { Attempt, Entry, Health, RecordsEntries } from '../model.ts';
+import type { Attempt, Entry, Health } from '../model.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
+import type { RecordsEntries } from '../roles.ts';
 
 export class Parking {
   readonly #recorder: RecordsEntries;

@@ -1,9 +1,9 @@
 /** Queues that may have something to start take turns, one request each, while there are permits. */
 
-import type { LeaseClock } from '../model.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Breakers } from '../retry/breaker.ts';
+import type { LeaseClock } from '../roles.ts';
 import type { InFlight } from './in-flight.ts';
 import type { StartsLanes } from './quiesce.ts';
 

@@ -1,6 +1,7 @@
 /** Brings parked deliveries that are due back into their queues. */
 
-import type { Change, Delivery, OutcomeCode, Verdict, Webhook } from '../model.ts';
+import type { Change, Delivery, Verdict, Webhook } from '../model.ts';
+import type { OutcomeCode } from '../outcome.ts';
 import type { ReadMark } from '../queue/backlog.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';

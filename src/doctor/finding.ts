@@ -1,14 +1,7 @@
 /** What the checks of `rowhook doctor` share: what they are given, and what they answer. */
 import type pg from 'pg';
-
-/** Something that is wrong. An error stops events, or keeps them back; a warning does not, yet. */
-export interface Finding {
-  kind: 'error' | 'warning';
-  what: string;
-  why: string;
-  /** The statement, or the command, that mends it. */
-  mend: string;
-}
+import { SLOT_SECONDS_MAX } from '../capture/pinned-slots.ts';
+import type { Finding } from '../shared/finding.ts';
 
 /** Something that was looked at and is as it should be. */
 export interface Fact {
@@ -46,7 +39,7 @@ export interface Limits {
 export const LIMITS: Limits = {
   transactionSeconds: 300,
   unreadSeconds: 60,
-  slotSeconds: 7 * 86_400 + 600,
+  slotSeconds: SLOT_SECONDS_MAX,
   handoverMs: 5_000,
   clockSeconds: 5,
   captureShare: 0.25,

@@ -17,7 +17,9 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import type { Outcome, Request, SendsRequests } from '../model.ts';
+import type { Request } from '../model.ts';
+import type { Outcome } from '../outcome.ts';
+import type { SendsRequests } from '../roles.ts';
 import { VERSION } from '../shared/version.ts';
 import type { Logger } from './log.ts';
 import type { Tracing } from './tracing.ts';

@@ -3,7 +3,7 @@
  * load and 40 MB of memory, so they are loaded only then.
  */
 
-import type { SendsRequests } from '../model.ts';
+import type { SendsRequests } from '../roles.ts';
 import type { Logger } from './log.ts';
 
 export interface Tracing {

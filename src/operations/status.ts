@@ -1,8 +1,8 @@
 /** What `rowhook status` shows. A part that this role may not read is left out, and named. */
 import type pg from 'pg';
 import { readSlots, type Slot } from '../capture/outbox-slots.ts';
+import { sourceProblems } from '../capture/source-problems.ts';
 import { schemaVersion } from '../database/migrations.ts';
-import { sourceProblems } from '../doctor/checks/triggers.ts';
 import { type LaneLag, readLag } from '../observe/lane-lag.ts';
 
 export interface WebhookStatus {

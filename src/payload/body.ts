@@ -5,8 +5,8 @@
  * cost more than everything else here.
  */
 import type { Delivery } from '../model.ts';
-import { truncatedReason } from '../thin.ts';
 import { flatFields } from './flat.ts';
+import { truncatedReason } from './truncated.ts';
 
 /** The body: the same bytes on every attempt of the delivery. Ids and event types consist of characters that JSON takes as they are. */
 export function bodyOf(delivery: Delivery): string {

@@ -3,7 +3,8 @@
  * the log could read what is write-only in the webhook. So what was masked in the request is masked in the response.
  */
 
-import type { Outcome, Request } from '../model.ts';
+import type { Request } from '../model.ts';
+import type { Outcome } from '../outcome.ts';
 import { MASK, querySecrets } from './mask.ts';
 
 /** Shorter values are found in any text. */

@@ -7,7 +7,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import type { Entry, HearsCommits, Position, RowHead } from '../model.ts';
+import type { Entry, Position, RowHead } from '../model.ts';
+import type { HearsCommits } from '../roles.ts';
 import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
 import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './batches.ts';
 import { Charset } from './charset.ts';

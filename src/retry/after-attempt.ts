@@ -1,7 +1,7 @@
 /** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
 
-import type { Attempt, Delivery, Entry, Health, Outcome, OutcomeCode, Webhook } from '../model.ts';
-import { maskedUrl } from '../payload/mask.ts';
+import type { Delivery, Entry, Health, Webhook } from '../model.ts';
+import type { Outcome } from '../outcome.ts';
 import type { Breakers } from './breaker.ts';
 import { type FailedAttempt, retryInMs } from './schedule.ts';
 
@@ -40,49 +40,4 @@ export function consequenceOf(
   if (hasMoved) return { wait, health: undefined, disable: null };
   const { health, disable } = breakers.failed(webhook, now);
   return { wait, health, disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable };
-}
-
-/** One more attempt of a delivery, which counts it if it was made. */
-export function madeAttempt(
-  delivery: Delivery,
-  webhook: Webhook,
-  outcome: Outcome,
-  startedAt: number,
-  requestHeaders: Record<string, string>,
-  wait: Entry['wait'],
-): Attempt {
-  if (outcome.status !== 'skipped') delivery.attempt += 1;
-  const retryInMs = typeof wait === 'number' ? wait : null;
-  return {
-    delivery,
-    attempt: delivery.attempt,
-    outcome: REFUSED.has(outcome.code) ? withReplay(outcome, delivery) : outcome,
-    startedAt,
-    requestMethod: webhook.settings.httpMethod,
-    requestUrl: maskedUrl(webhook.url),
-    requestHeaders,
-    retryInMs,
-  };
-}
-
-/** Not tried again by itself, since it was never sent: whoever takes the reason away sends it. */
-const REFUSED: ReadonlySet<OutcomeCode> = new Set(['address_refused', 'http_refused']);
-
-function withReplay(outcome: Outcome, { webhookId, change }: Delivery): Outcome {
-  const since = new Date(change.occurredAt).toISOString().replace(/\.\d+Z$/, 'Z');
-  return { ...outcome, error: `${outcome.error} Then: rowhook replay ${webhookId} --since ${since}` };
-}
-
-/** The log row of a delivery that was wanted and is not sent. */
-export function skippedAttempt(delivery: Delivery, webhook: Webhook, code: OutcomeCode, error: string): Attempt {
-  return {
-    delivery,
-    attempt: delivery.attempt,
-    outcome: { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 },
-    startedAt: performance.now(),
-    requestMethod: webhook.settings.httpMethod,
-    requestUrl: maskedUrl(webhook.url),
-    requestHeaders: {},
-    retryInMs: null,
-  };
 }

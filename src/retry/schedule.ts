@@ -1,5 +1,6 @@
 /** When a failed delivery is tried again: a pure function of policy, attempt, outcome and chance. */
-import type { OutcomeCode, RetryPolicy } from '../model.ts';
+import type { RetryPolicy } from '../model.ts';
+import type { OutcomeCode } from '../outcome.ts';
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;

@@ -3,9 +3,9 @@
 
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { ThinEvents } from '../../src/daemon/thin-events.ts';
 import type { Examination } from '../../src/doctor/finding.ts';
 import { printing } from '../../src/doctor/printing.ts';
-import { ThinEvents } from '../../src/thin.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { lines, takeChanges } from '../support/outbox.ts';
 

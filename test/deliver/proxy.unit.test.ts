@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { AddressPolicy, Resolve } from '../../src/deliver/address-guard.ts';
 import { proxyNotice } from '../../src/deliver/proxy.ts';
 import { createSender, type Sender, type SenderOptions } from '../../src/deliver/sender.ts';
-import type { Outcome } from '../../src/model.ts';
+import type { Outcome } from '../../src/outcome.ts';
 import { selfSigned } from '../support/certificate.ts';
 import { type ConnectProxy, type ConnectProxyOptions, startConnectProxy } from '../support/connect-proxy.ts';
 import { type Answers, type RawServer, startRawServer } from '../support/raw-server.ts';

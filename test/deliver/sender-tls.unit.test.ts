@@ -3,7 +3,7 @@ import { createServer, getCACertificates, setDefaultCACertificates, type TLSSock
 import { afterEach, expect, test } from 'vitest';
 import type { Resolve } from '../../src/deliver/address-guard.ts';
 import { createSender, type Sender, type SenderOptions } from '../../src/deliver/sender.ts';
-import type { Outcome } from '../../src/model.ts';
+import type { Outcome } from '../../src/outcome.ts';
 import { selfSigned } from '../support/certificate.ts';
 import { flood, type RawServer, startRawServer } from '../support/raw-server.ts';
 import { waitUntil } from '../support/wait.ts';

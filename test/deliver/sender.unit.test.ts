@@ -10,7 +10,8 @@ import type { AddressPolicy, Endpoint, Resolve } from '../../src/deliver/address
 import { shared } from '../../src/deliver/dns.ts';
 import { ResponseBody } from '../../src/deliver/response-body.ts';
 import { createSender, type Sender, type SenderOptions } from '../../src/deliver/sender.ts';
-import type { Outcome, Request } from '../../src/model.ts';
+import type { Request } from '../../src/model.ts';
+import type { Outcome } from '../../src/outcome.ts';
 import { type Answers, flood, type RawConnection, type RawServer, startRawServer } from '../support/raw-server.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { OutcomeCode, RetryPolicy } from '../../src/model.ts';
+import type { RetryPolicy } from '../../src/model.ts';
+import type { OutcomeCode } from '../../src/outcome.ts';
 import { type FailedAttempt, retryAfterMs, retryInMs } from '../../src/retry/schedule.ts';
 
 const NOW = Date.parse('2025-10-17T19:30:00.000Z');

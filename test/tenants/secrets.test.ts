@@ -5,7 +5,7 @@ import pg from 'pg';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../../src/daemon/daemon.ts';
-import type { Outcome } from '../../src/model.ts';
+import type { Outcome } from '../../src/outcome.ts';
 import { headersOf } from '../../src/payload/headers.ts';
 import { withoutEcho } from '../../src/payload/mask-echo.ts';
 import { signingKey } from '../../src/payload/signature.ts';

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { sourceProblems } from '../../doctor/checks/triggers.ts';
+import { sourceProblems } from '../../capture/source-problems.ts';
 import { type Cell, type Out, printable, printTable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
 

@@ -1,8 +1,9 @@
 /** What webhooks ask for, against what watched tables produce; and rows that are nobody's. */
 import type pg from 'pg';
-import { readUnproduced, type Unproduced } from '../../cli/webhooks/unproduced.ts';
+import { readUnproduced, type Unproduced } from '../../capture/unproduced-events.ts';
+import type { Finding } from '../../shared/finding.ts';
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, type Finding, fine, type Remark } from '../finding.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 /** Of 10,000 webhooks nobody reads a line each. */
 const LISTED_MAX = 5;

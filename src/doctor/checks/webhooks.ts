@@ -1,7 +1,8 @@
 /** Webhooks that rowhook disabled, whose breaker is open, or of which every attempt has failed for a while. */
 import type pg from 'pg';
+import type { Finding } from '../../shared/finding.ts';
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, type Finding, fine, type Remark } from '../finding.ts';
+import { type Examination, fine, type Remark } from '../finding.ts';
 
 /** Findings of one kind. Of 10,000 webhooks that fail nobody reads a line each. */
 const LISTED_MAX = 5;

@@ -1,6 +1,6 @@
 /** Whether the table is watched, and whether its triggers fire. */
 import type pg from 'pg';
-import { bySetting, bySubscription } from '../../doctor/checks/muted-sessions.ts';
+import { bySetting, bySubscription } from '../../capture/muted-sessions.ts';
 import { printable } from '../../shared/terminal.ts';
 import type { Step } from './answer.ts';
 import { type Table, whyCommand } from './table.ts';

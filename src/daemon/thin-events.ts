@@ -1,5 +1,6 @@
 /** Thin events whose row could not be printed: counted, and logged once an hour for each table and reason. */
-import type { Change } from './model.ts';
+import type { Change } from '../model.ts';
+import { truncatedReason } from '../payload/truncated.ts';
 
 const LOGGED_EVERY_MS = 3_600_000;
 
@@ -33,9 +34,4 @@ export class ThinEvents {
     this.#loggedAt.set(key, now);
     this.#log(sourceId, truncated);
   }
-}
-
-/** Why an event is thin, in its body: `too_large`, or the SQLSTATE of the error. Its message is for those who run the database. */
-export function truncatedReason(truncated: string): string {
-  return truncated === 'too_large' ? truncated : `error_${/^[0-9A-Z]{5}(?=:)/.exec(truncated)?.[0] ?? 'unknown'}`;
 }

@@ -1,0 +1,194 @@
+/** What keeps watched tables from being captured: tables, columns and triggers that are not as they were. */
+import type pg from 'pg';
+import type { Finding } from '../shared/finding.ts';
+import { printable } from '../shared/terminal.ts';
+
+/** What keeps a watched table from being captured as it was asked for. */
+export interface SourceProblem extends Finding {
+  /** The table, with its schema. */
+  table: string;
+}
+
+interface Source {
+  /** The name that it was watched by. */
+  name: string;
+  /** What it is called now. */
+  relation: string;
+  gone: boolean;
+  /** Another table, which has the name by now. */
+  namesake: string | null;
+  /** Whether reconcile() lets it take the place. */
+  mayTakePlace: boolean | null;
+  /** What watches the namesake, or the table itself, with the settings of this source. */
+  statement: string;
+  lostDerived: string[];
+  /** The column that names the tenant, if the table has lost it. */
+  lostColumn: string | null;
+  foreignMember: string | null;
+}
+
+interface Trigger {
+  relation: string;
+  isMember: boolean;
+  name: string;
+  operation: string;
+  /** As pg_trigger.tgenabled: O origin, A always, R replica only, D disabled. Null: it is not there. */
+  enabled: 'O' | 'A' | 'R' | 'D' | null;
+}
+
+const RECONCILE = 'select * from rowhook.reconcile();   -- as the owner of the table';
+
+/** Also for the log, `rowhook status`, `rowhook sources` and the metrics. */
+export async function sourceProblems(client: pg.ClientBase | pg.Pool): Promise<SourceProblem[]> {
+  return problemsOf(client, await readSources(client));
+}
+
+export async function problemsOf(
+  client: pg.ClientBase | pg.Pool,
+  sources: readonly Source[],
+): Promise<SourceProblem[]> {
+  const found = await readTriggers(client);
+  return [...sources.flatMap(ofSource), ...missing(found), ...silent(found)];
+}
+
+export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Source[]> {
+  const { rows } = await client.query<Source>(
+    `select format('%I.%I', s.schema_name, s.table_name) as name, rowhook._qualified(s.relation) as relation, c.oid is null as gone,
+            rowhook._qualified(n.namesake) as namesake, rowhook._may_take_place(s, n.namesake) as "mayTakePlace",
+            case when n.namesake is not null or l."lostColumn" is not null or l."lostDerived" <> '{}'
+              then rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) else '' end as statement,
+            l.*, rowhook._qualified(rowhook._foreign_member(s.relation)) as "foreignMember"
+       from rowhook.webhook_sources s
+       left join pg_class c on c.oid = s.relation
+      cross join lateral (select rowhook._namesake(s) as namesake, rowhook._columns(s.relation)::text[] as columns) as n
+      cross join lateral (
+            select case when s.tenant_column::text <> all (n.columns) then s.tenant_column::text end as "lostColumn",
+                   array(select d from jsonb_object_keys(s.derived) as d where d <> all (n.columns)) as "lostDerived") as l
+      order by 1`,
+  );
+  return rows;
+}
+
+/** One row for each trigger that should be there. */
+async function readTriggers(client: pg.ClientBase | pg.Pool): Promise<Trigger[]> {
+  const { rows } = await client.query<Trigger>(
+    `select format('%I.%I', n.nspname, c.relname) as relation, r.oid <> s.relation as "isMember",
+            'rowhook_' || operation as name, operation, t.tgenabled as enabled
+       from rowhook.webhook_sources s
+       join pg_class watched on watched.oid = s.relation
+      cross join lateral rowhook._capture_relations(s.relation) as r (oid)
+       join pg_class c on c.oid = r.oid
+       join pg_namespace n on n.oid = c.relnamespace
+      cross join unnest('{insert,update,delete}'::text[]) as operation
+       left join pg_trigger t on t.tgrelid = r.oid and t.tgname = 'rowhook_' || operation
+                             and t.tgfoid = to_regproc('rowhook._capture_' || s.id)
+      order by 1, 4`,
+  );
+  return rows;
+}
+
+function ofSource(source: Source): SourceProblem[] {
+  if (source.namesake !== null) return [replaced(source, source.namesake)];
+  if (source.gone) return [dropped(source)];
+  return [...lostColumns(source), ...foreignMembers(source)];
+}
+
+function dropped({ name }: Source): SourceProblem {
+  const table = printable(name);
+  return {
+    table,
+    kind: 'warning',
+    what: `the watched table ${table} was dropped`,
+    why: 'Its source is kept for 7 days. A table that takes its name by then is watched with the same settings.',
+    mend: `select rowhook.unwatch(${literal(table)});`,
+  };
+}
+
+function replaced({ name, relation, gone, mayTakePlace, statement }: Source, namesake: string): SourceProblem {
+  const table = printable(name);
+  return {
+    table,
+    kind: 'error',
+    what: `${table} is another table by now, which is not watched`,
+    why: `Nothing of it becomes an event${gone ? '' : `. The one that was watched is called ${printable(relation)} now, and still is`}.`,
+    mend: mayTakePlace ? RECONCILE : `${printable(statement)}   -- as the owner of ${printable(namesake)}`,
+  };
+}
+
+function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): SourceProblem[] {
+  const table = printable(relation);
+  if (lostColumn !== null) {
+    return [
+      {
+        table,
+        kind: 'error',
+        what: printable(`${relation} has lost its column ${lostColumn}, which names the tenant`),
+        why: 'Without a tenant nothing of the table is captured.',
+        mend: printable(`${statement}   -- with the column that names the tenant`),
+      },
+    ];
+  }
+  if (lostDerived.length === 0) return [];
+  return [
+    {
+      table,
+      kind: 'warning',
+      what: printable(`${relation} has lost ${listOf(lostDerived)}, of which events are derived`),
+      why: 'Those events come no more.',
+      mend: printable(`${statement}   -- with what they are derived from now`),
+    },
+  ];
+}
+
+function foreignMembers({ relation, foreignMember }: Source): SourceProblem[] {
+  if (foreignMember === null) return [];
+  const table = printable(relation);
+  return [
+    {
+      table,
+      kind: 'error',
+      what: printable(`${relation} has a foreign table under it, ${foreignMember}`),
+      why: "PostgreSQL cannot collect its changes, and so refuses the application's UPDATE and DELETE on the table.",
+      mend: `alter table ${table} detach partition ${printable(foreignMember)};   -- or select rowhook.unwatch(${literal(table)});`,
+    },
+  ];
+}
+
+function missing(found: readonly Trigger[]): SourceProblem[] {
+  const absent = found.filter(({ enabled }) => enabled === null);
+  return byRelation(absent).map(([relation, triggersOfIt]) => ({
+    table: printable(relation),
+    kind: 'error',
+    what: printable(
+      `${triggersOfIt[0]?.isMember ? 'partition ' : ''}${relation} lacks ${listOf(triggersOfIt.map(({ name }) => name))}`,
+    ),
+    why: `Nothing that names this table in ${listOf(triggersOfIt.map(({ operation }) => operation.toUpperCase()))} becomes an event.`,
+    mend: RECONCILE,
+  }));
+}
+
+function silent(found: readonly Trigger[]): SourceProblem[] {
+  const off = found.filter(({ enabled }) => enabled === 'D' || enabled === 'R');
+  return byRelation(off).map(([relation, triggersOfIt]) => ({
+    table: printable(relation),
+    kind: 'error',
+    what: printable(
+      `${relation}: ${listOf(triggersOfIt.map(({ name, enabled }) => `${name} is ${enabled === 'D' ? 'disabled' : 'enabled for replicas only'}`))}`,
+    ),
+    why: `Its ${listOf(triggersOfIt.map(({ operation }) => operation.toUpperCase()))} becomes no event.`,
+    mend: triggersOfIt.map(({ name }) => `alter table ${printable(relation)} enable trigger ${name};`).join(' '),
+  }));
+}
+
+function byRelation(found: readonly Trigger[]): [string, Trigger[]][] {
+  return [...Map.groupBy(found, ({ relation }) => relation)];
+}
+
+function listOf(words: readonly string[]): string {
+  return words.join(', ');
+}
+
+/** As SQL writes a text. */
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

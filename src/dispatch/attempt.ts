@@ -1,0 +1,49 @@
+/** The log row of an attempt, to be: what was sent, as far as logs may show it, and how it ended. Pure. */
+
+import type { Attempt, Delivery, Entry, Webhook } from '../model.ts';
+import type { Outcome, OutcomeCode } from '../outcome.ts';
+import { maskedUrl } from '../payload/mask.ts';
+
+/** One more attempt of a delivery, which counts it if it was made. */
+export function madeAttempt(
+  delivery: Delivery,
+  webhook: Webhook,
+  outcome: Outcome,
+  startedAt: number,
+  requestHeaders: Record<string, string>,
+  wait: Entry['wait'],
+): Attempt {
+  if (outcome.status !== 'skipped') delivery.attempt += 1;
+  const retryInMs = typeof wait === 'number' ? wait : null;
+  return {
+    delivery,
+    attempt: delivery.attempt,
+    outcome: REFUSED.has(outcome.code) ? withReplay(outcome, delivery) : outcome,
+    startedAt,
+    requestMethod: webhook.settings.httpMethod,
+    requestUrl: maskedUrl(webhook.url),
+    requestHeaders,
+    retryInMs,
+  };
+}
+
+/** Not tried again by itself, since it was never sent: whoever takes the reason away sends it. */
+const REFUSED: ReadonlySet<OutcomeCode> = new Set(['address_refused', 'http_refused']);
+function withReplay(outcome: Outcome, { webhookId, change }: Delivery): Outcome {
+  const since = new Date(change.occurredAt).toISOString().replace(/\.\d+Z$/, 'Z');
+  return { ...outcome, error: `${outcome.error} Then: rowhook replay ${webhookId} --since ${since}` };
+}
+
+/** The log row of a delivery that was wanted and is not sent. */
+export function skippedAttempt(delivery: Delivery, webhook: Webhook, code: OutcomeCode, error: string): Attempt {
+  return {
+    delivery,
+    attempt: delivery.attempt,
+    outcome: { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 },
+    startedAt: performance.now(),
+    requestMethod: webhook.settings.httpMethod,
+    requestUrl: maskedUrl(webhook.url),
+    requestHeaders: {},
+    retryInMs: null,
+  };
+}
