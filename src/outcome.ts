@@ -1,5 +1,3 @@
-/** How an attempt ended. */
-
 /**
  * How an attempt ended: a closed list, from error codes, never from message text.
  * `skipped` ones were never sent.
