@@ -155,19 +155,33 @@ export interface Request {
   allowedIps: readonly string[] | null;
 }
 
+/** What becomes of a delivery next. */
+export type Next =
+  /** It is due in so many milliseconds. */
+  | { kind: 'retry'; inMs: number }
+  /** It is parked without a time, until the head of its row is done. */
+  | { kind: 'behindRowHead' }
+  /** It failed, and is not tried again. Its row stays. */
+  | { kind: 'givenUp' }
+  /** It needs no row in webhook_deliveries any more. */
+  | { kind: 'finished' };
+
+/** One object for all: most deliveries finish at their first attempt. */
+export const FINISHED = { kind: 'finished' } as const;
+
+/** What an attempt says of its webhook's health. */
+export type HealthChange = { kind: 'unchanged' } | { kind: 'healthy' } | { kind: 'failing'; health: Health };
+
+export const UNCHANGED = { kind: 'unchanged' } as const;
+
 /** What happened to a delivery, for RECORD. Without an attempt it is parked as it is. */
 export interface Entry {
   delivery: Delivery;
   attempt: Attempt | null;
-  /**
-   * Milliseconds until it is due; behind: when its row's head is done; never: it is given up; done: it needs no row
-   * in webhook_deliveries any more.
-   */
-  wait: number | 'behind' | 'never' | 'done';
+  next: Next;
   /** Its row has a key, and its webhook asks for ordering 'row', or did when the row was blocked. */
   ordered: boolean;
-  /** The webhook's health after it; null: healthy again; undefined: nothing changed. */
-  health: Health | null | undefined;
+  health: HealthChange;
   /** Called when this has committed. */
   settle(): void;
 }

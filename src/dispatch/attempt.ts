@@ -1,6 +1,6 @@
 /** The log row of an attempt, to be: what was sent, as far as logs may show it, and how it ended. Pure. */
 
-import type { Attempt, Delivery, Entry, Webhook } from '../model.ts';
+import type { Attempt, Delivery, Next, Webhook } from '../model.ts';
 import type { Outcome, OutcomeCode } from '../outcome.ts';
 import { maskedUrl } from '../payload/mask.ts';
 
@@ -11,10 +11,10 @@ export function madeAttempt(
   outcome: Outcome,
   startedAt: number,
   requestHeaders: Record<string, string>,
-  wait: Entry['wait'],
+  next: Next,
 ): Attempt {
   if (outcome.status !== 'skipped') delivery.attempt += 1;
-  const retryInMs = typeof wait === 'number' ? wait : null;
+  const retryInMs = next.kind === 'retry' ? next.inMs : null;
   return {
     delivery,
     attempt: delivery.attempt,

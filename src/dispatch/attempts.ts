@@ -1,6 +1,6 @@
 /** Starts the attempts of a queue, and decides what follows from how they ended. */
 
-import type { Attempt, Health, Webhook } from '../model.ts';
+import { type Attempt, FINISHED, type HealthChange, UNCHANGED, type Webhook } from '../model.ts';
 import type { OutcomeCode } from '../outcome.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
@@ -26,13 +26,13 @@ export class Attempts {
   readonly #turns: RoundRobin;
   readonly #parking: Parking;
   readonly #breakers: Breakers;
-  readonly #goOn: (queue: WebhookQueue, health: Health | null | undefined) => void;
+  readonly #goOn: (queue: WebhookQueue, health: HealthChange) => void;
 
   /** `goOn` is called after each attempt, when its entries are on their way to the recorder. */
   constructor(
     options: AttemptsOptions,
     parts: { inFlight: InFlight; turns: RoundRobin; parking: Parking; breakers: Breakers },
-    goOn: (queue: WebhookQueue, health: Health | null | undefined) => void,
+    goOn: (queue: WebhookQueue, health: HealthChange) => void,
   ) {
     this.#options = options;
     this.#inFlight = parts.inFlight;
@@ -64,7 +64,7 @@ export class Attempts {
   skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void {
     const attempt = skippedAttempt(ticket.delivery, queue.webhook, code, error);
     this.#options.onAttempt(attempt);
-    this.#parking.record(queue, ticket, attempt, 'done');
+    this.#parking.record(queue, ticket, attempt, FINISHED);
     if (queue.length > 0) this.#turns.add(queue);
   }
 
@@ -72,7 +72,7 @@ export class Attempts {
     const { outcome, sentTo, startedAt, loggedHeaders, woken } = result;
     for (const waiting of woken) this.#turns.add(waiting);
     const { webhook } = queue;
-    const { wait, health, disable } = consequenceOf(
+    const { next, health, disable } = consequenceOf(
       webhook,
       sentTo,
       tickets.map(({ delivery }) => delivery),
@@ -84,11 +84,11 @@ export class Attempts {
     if (disable !== null && webhook.isActive) this.#options.onDisable(webhook, disable);
     tickets.forEach((ticket, i) => {
       const { delivery } = ticket;
-      if (typeof wait === 'number' && webhook.settings.ordering === 'row') queue.rowOrder.block(delivery);
+      if (next.kind === 'retry' && webhook.settings.ordering === 'row') queue.rowOrder.block(delivery);
       queue.free(delivery);
-      const attempt = madeAttempt(delivery, sentTo, outcome, startedAt, loggedHeaders, wait);
+      const attempt = madeAttempt(delivery, sentTo, outcome, startedAt, loggedHeaders, next);
       this.#options.onAttempt(attempt);
-      this.#parking.record(queue, ticket, attempt, wait, i === 0 ? health : undefined);
+      this.#parking.record(queue, ticket, attempt, next, i === 0 ? health : UNCHANGED);
     });
     this.#goOn(queue, health);
   }

@@ -6,7 +6,15 @@
  * is parked, whether it is queued or in flight, and the position moves on.
  */
 
-import type { Entry, Health, Matched, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import {
+  type Entry,
+  FINISHED,
+  type HealthChange,
+  type Matched,
+  type RowHead,
+  type TenantConfiguration,
+  type Webhook,
+} from '../model.ts';
 import { QueueRegistry } from '../queue/queue-registry.ts';
 import { TenantLimits } from '../queue/tenant-limits.ts';
 import { Unsettled } from '../queue/unsettled.ts';
@@ -63,7 +71,7 @@ export class Dispatcher implements HearsCommits {
     this.#readBack = new ReadBack({
       ...options,
       isProbing: ({ webhook }) => breakers.state(webhook.id, options.clock.now()) === 'probing',
-      drop: (queue, ticket) => this.#parking.record(queue, ticket, null, 'done'),
+      drop: (queue, ticket) => this.#parking.record(queue, ticket, null, FINISHED),
       skip: (queue, ticket, code, error) => this.#attempts.skip(queue, ticket, code, error),
     });
     this.#inFlight = new InFlight(options, this.limits);
@@ -163,10 +171,10 @@ export class Dispatcher implements HearsCommits {
   }
 
   /** After an attempt: the queue may go on, or its breaker has opened or closed. */
-  #goOn(queue: WebhookQueue, health: Health | null | undefined): void {
+  #goOn(queue: WebhookQueue, health: HealthChange): void {
     // an open breaker keeps nothing in memory
     if (this.#breakers.state(queue.webhook.id, this.#options.clock.now()) === 'open') this.#parkAll(queue);
-    else if (health === null) queue.backlog.makeDue();
+    else if (health.kind === 'healthy') queue.backlog.makeDue();
     this.#turns.add(queue);
     if (queue.backlog.isManyDue && queue.isDue(performance.now()) && this.#turns.hasRoom(queue)) this.#readDue([queue]);
     this.#pump();

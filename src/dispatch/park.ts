@@ -1,5 +1,5 @@
 /** Hands to RECORD what became of a delivery, and keeps the queue's account of what is on its way to the table. */
-import type { Attempt, Entry, Health } from '../model.ts';
+import { type Attempt, type Entry, type HealthChange, type Next, UNCHANGED } from '../model.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { RecordsEntries } from '../roles.ts';
@@ -30,25 +30,25 @@ export class Parking {
     queue: WebhookQueue,
     { delivery, settle }: Ticket,
     attempt: Attempt | null,
-    wait: Entry['wait'],
-    health?: Health | null,
+    next: Next,
+    health: HealthChange = UNCHANGED,
   ): void {
-    if (wait !== 'done') queue.backlog.parkBegan();
+    if (next.kind !== 'finished') queue.backlog.parkBegan();
     const { lane } = delivery.change;
     this.#uncommitted.set(lane, this.#uncommittedOf(lane) + 1);
-    this.#recorder.add({ delivery, attempt, wait, ordered: queue.isOrdered(delivery), health, settle });
+    this.#recorder.add({ delivery, attempt, next, ordered: queue.isOrdered(delivery), health, settle });
   }
 
   /** Into the table, due at once; behind it nothing of this webhook overtakes. */
   park(queue: WebhookQueue, ticket: Ticket): void {
     queue.backlog.fallBehind();
-    this.record(queue, ticket, null, 0);
+    this.record(queue, ticket, null, { kind: 'retry', inMs: 0 });
   }
 
   /** Into the table, behind the head of its row. */
   parkBehind(queue: WebhookQueue, ticket: Ticket): void {
     queue.rowOrder.countBehind(ticket.delivery, 1);
-    this.record(queue, ticket, null, 'behind');
+    this.record(queue, ticket, null, { kind: 'behindRowHead' });
   }
 
   /** Everything that is queued, in order. What was read back is in the table already. */
@@ -62,6 +62,6 @@ export class Parking {
   /** Its attempt goes on; the row is there for the next owner, should we die before it ends. */
   parkSlow(queue: WebhookQueue, ticket: Ticket, marginMs: number): void {
     queue.backlog.takeBack(ticket.delivery);
-    this.record(queue, ticket, null, queue.webhook.settings.timeoutMs + marginMs);
+    this.record(queue, ticket, null, { kind: 'retry', inMs: queue.webhook.settings.timeoutMs + marginMs });
   }
 }

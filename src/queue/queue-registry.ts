@@ -70,15 +70,16 @@ export class QueueRegistry {
   /** What was recorded is in the table now: it is due again, or gone; see Dispatcher.committed. */
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     const now = performance.now();
-    for (const { attempt, delivery, wait } of entries) {
+    for (const { attempt, delivery, next } of entries) {
       const queue = this.#queues.get(delivery.webhookId);
       if (!queue) continue;
       // until now a read of due deliveries could have found it as it was before; one that is slow is still in flight
-      if (attempt !== null || wait === 'behind' || wait === 'done') queue.backlog.letGo(delivery.id);
-      if (wait === 'done') continue;
+      if (attempt !== null || next.kind === 'behindRowHead' || next.kind === 'finished')
+        queue.backlog.letGo(delivery.id);
+      if (next.kind === 'finished') continue;
       queue.backlog.parkCommitted();
-      if (wait === 'behind') queue.rowOrder.countBehind(delivery, -1);
-      else if (wait !== 'never' && !queue.backlog.isReadBack(delivery.id)) queue.backlog.makeDue(now + wait);
+      if (next.kind === 'behindRowHead') queue.rowOrder.countBehind(delivery, -1);
+      else if (next.kind === 'retry' && !queue.backlog.isReadBack(delivery.id)) queue.backlog.makeDue(now + next.inMs);
     }
     for (const { delivery, head, released } of heads) {
       const queue = this.#queues.get(delivery.webhookId);

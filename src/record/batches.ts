@@ -2,8 +2,8 @@
 import type { Entry } from '../model.ts';
 
 /** Delivered or given up at its first attempt: no row waits for it, and its webhook was and is well. */
-export function leavesItsLogOnly({ attempt, delivery, wait, health }: Entry): boolean {
-  return attempt !== null && wait === 'done' && !delivery.parked && health === undefined;
+export function leavesItsLogOnly({ attempt, delivery, next, health }: Entry): boolean {
+  return attempt !== null && next.kind === 'finished' && !delivery.parked && health.kind === 'unchanged';
 }
 
 /** All entries of a delivery stay together: one that was parked and then done in the same batch leaves no row. */

@@ -48,8 +48,8 @@ export async function recordDeliveries(client: pg.ClientBase, entries: readonly 
   const rows = latest.filter(({ delivery }) => delivery.parked).map(({ delivery }) => delivery.id);
   const held = await heldByOthers(client, 'deliveries', rows);
   const last = latest.filter(({ delivery }) => !held.has(delivery.id));
-  const parked = last.filter(({ wait }) => wait !== 'done');
-  const done = last.filter(({ wait, delivery }) => wait === 'done' && delivery.parked);
+  const parked = last.filter(({ next }) => next.kind !== 'finished');
+  const done = last.filter(({ next, delivery }) => next.kind === 'finished' && delivery.parked);
   if (parked.length > 0) await client.query({ name: 'rowhook_record_park', text: PARK, values: [parkRows(parked)] });
   if (done.length > 0) {
     await client.query('delete from rowhook.webhook_deliveries where delivery_id = any ($1::uuid[])', [
@@ -78,13 +78,13 @@ async function releaseHeads(client: pg.ClientBase, deliveries: readonly Delivery
 
 function parkRows(entries: readonly Entry[]): string {
   return JSON.stringify(
-    entries.map(({ delivery, attempt, wait, ordered }) => ({
+    entries.map(({ delivery, attempt, next, ordered }) => ({
       delivery_id: delivery.id,
       webhook_id: delivery.webhookId,
       outbox_id: delivery.change.id,
       occurred_at: delivery.change.occurredAt,
-      wait_ms: typeof wait === 'number' ? wait : null,
-      behind: wait === 'behind',
+      wait_ms: next.kind === 'retry' ? next.inMs : null,
+      behind: next.kind === 'behindRowHead',
       source_id: delivery.change.sourceId,
       attempt: attempt?.attempt ?? delivery.attempt,
       ordered,

@@ -1,7 +1,7 @@
 /** Rows of webhook_health: webhooks that fail. */
 
 import type pg from 'pg';
-import type { Entry, Health } from '../model.ts';
+import type { Entry, HealthChange } from '../model.ts';
 import { heldByOthers } from './locked-rows.ts';
 
 const HEALTH = `
@@ -15,24 +15,24 @@ const HEALTH = `
 
 /** Only webhooks that fail, or have just stopped failing, cost anything here. */
 export async function recordHealth(client: pg.ClientBase, entries: readonly Entry[]): Promise<void> {
-  const last = new Map<string, { lane: number; health: Health | null }>();
+  const last = new Map<string, { lane: number; change: HealthChange }>();
   for (const { delivery, health } of entries) {
-    if (health !== undefined) last.set(delivery.webhookId, { lane: delivery.change.lane, health });
+    if (health.kind !== 'unchanged') last.set(delivery.webhookId, { lane: delivery.change.lane, change: health });
   }
   if (last.size === 0) return;
   for (const id of await heldByOthers(client, 'health', [...last.keys()])) last.delete(id);
-  const healthy = [...last].filter(([, { health }]) => health === null).map(([id]) => id);
-  const failing = [...last].flatMap(([webhook_id, { lane, health }]) =>
-    health === null
+  const healthy = [...last].filter(([, { change }]) => change.kind === 'healthy').map(([id]) => id);
+  const failing = [...last].flatMap(([webhook_id, { lane, change }]) =>
+    change.kind !== 'failing'
       ? []
       : [
           {
             webhook_id,
             lane,
-            failures: health.failures,
-            failing_since: health.failingSince,
-            open_until: health.openUntil,
-            openings: health.openings,
+            failures: change.health.failures,
+            failing_since: change.health.failingSince,
+            open_until: change.health.openUntil,
+            openings: change.health.openings,
           },
         ],
   );

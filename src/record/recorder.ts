@@ -173,7 +173,7 @@ export class Recorder {
   }
 
   #committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
-    for (const { delivery, wait } of entries) if (wait !== 'done') delivery.parked = true;
+    for (const { delivery, next } of entries) if (next.kind !== 'finished') delivery.parked = true;
     this.#refused.committed(entries);
     this.#options.listener().committed(entries, heads);
   }

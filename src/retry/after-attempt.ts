@@ -1,14 +1,14 @@
 /** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
 
-import type { Delivery, Entry, Health, Webhook } from '../model.ts';
+import { type Delivery, FINISHED, type HealthChange, type Next, UNCHANGED, type Webhook } from '../model.ts';
 import type { Outcome } from '../outcome.ts';
 import type { Breakers } from './breaker.ts';
 import { type FailedAttempt, retryInMs } from './schedule.ts';
 
 export interface Consequence {
   /** What becomes of the delivery, or of all deliveries of a batch. */
-  wait: Exclude<Entry['wait'], 'behind'>;
-  health: Health | null | undefined;
+  next: Exclude<Next, { kind: 'behindRowHead' }>;
+  health: HealthChange;
   /** Why the webhook is to be disabled; null: it is not. */
   disable: string | null;
 }
@@ -26,18 +26,20 @@ export function consequenceOf(
   now: number,
   random: number,
 ): Consequence {
-  if (outcome.status === 'skipped') return { wait: 'done', health: undefined, disable: null };
+  if (outcome.status === 'skipped') return { next: FINISHED, health: UNCHANGED, disable: null };
   const hasMoved = sentTo.url !== webhook.url;
   if (outcome.status === 'success')
-    return { wait: 'done', health: hasMoved ? undefined : breakers.succeeded(webhook.id), disable: null };
+    return { next: FINISHED, health: hasMoved ? UNCHANGED : breakers.succeeded(webhook.id), disable: null };
   const failed: FailedAttempt = {
     code: hasMoved ? 'http_error' : outcome.code,
     responseStatus: hasMoved ? null : (outcome.response?.status ?? null),
     retryAfter: outcome.response?.headers['retry-after'],
   };
   const attempt = Math.max(...deliveries.map((delivery) => delivery.attempt)) + 1;
-  const wait = retryInMs(webhook.settings.retry, attempt, failed, now, random) ?? 'never';
-  if (hasMoved) return { wait, health: undefined, disable: null };
+  const inMs = retryInMs(webhook.settings.retry, attempt, failed, now, random);
+  const next = inMs === null ? ({ kind: 'givenUp' } as const) : ({ kind: 'retry', inMs } as const);
+  if (hasMoved) return { next, health: UNCHANGED, disable: null };
   const { health, disable } = breakers.failed(webhook, now);
-  return { wait, health, disable: outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable };
+  const reason = outcome.code === 'gone' ? 'the receiver answered 410 Gone' : disable;
+  return { next, health: { kind: 'failing', health }, disable: reason };
 }

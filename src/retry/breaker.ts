@@ -8,7 +8,7 @@
  * While it is open its events are parked, not lost, and nobody waits for its timeouts.
  */
 
-import type { Health, Webhook } from '../model.ts';
+import { type Health, type HealthChange, UNCHANGED, type Webhook } from '../model.ts';
 
 const FAILURES_TO_OPEN = 10;
 /** Ten requests break at once when a receiver is restarted: it must not cost its events half a minute. */
@@ -80,9 +80,8 @@ export class Breakers {
     this.#health.delete(webhookId);
   }
 
-  /** The webhook's health after a success: null if it was failing, undefined if nothing changed. */
-  succeeded(webhookId: string): null | undefined {
-    return this.#health.delete(webhookId) ? null : undefined;
+  succeeded(webhookId: string): HealthChange {
+    return this.#health.delete(webhookId) ? { kind: 'healthy' } : UNCHANGED;
   }
 
   /** Its health after one more failed attempt, and why it is to be disabled, if it is. */

@@ -168,12 +168,12 @@ describe('a batch', () => {
     });
   });
 
-  const entry = (delivery: Delivery, wait: Entry['wait'], attempt: Attempt | null): Entry => ({
+  const entry = (delivery: Delivery, next: Entry['next'], attempt: Attempt | null): Entry => ({
     delivery,
     attempt,
-    wait,
+    next,
     ordered: false,
-    health: undefined,
+    health: { kind: 'unchanged' },
     settle: () => {},
   });
   const delivered = (of: Delivery): Attempt => ({
@@ -191,8 +191,8 @@ describe('a batch', () => {
     const [one, other] = [delivery(4, 'plain'), delivery(5, 'plain')];
     const blocker = await database.pool.connect();
     await blocker.query('begin; lock table rowhook.webhook_deliveries in access exclusive mode');
-    recorder.add(entry(other, 60_000, { ...answered(5, 'plain', ''), delivery: other }));
-    recorder.add(entry(one, 'done', delivered(one)));
+    recorder.add(entry(other, { kind: 'retry', inMs: 60_000 }, { ...answered(5, 'plain', ''), delivery: other }));
+    recorder.add(entry(one, { kind: 'finished' }, delivered(one)));
     await waitUntil('the one that was delivered has committed', () => committed.includes(one.id));
     expect(committed).not.toContain(other.id);
     await blocker.query('rollback');
@@ -203,8 +203,8 @@ describe('a batch', () => {
 
   test('leaves no row of what was parked and then done in it', async () => {
     const both = delivery(6, 'plain');
-    recorder.add(entry(both, 1_000, null));
-    recorder.add(entry(both, 'done', delivered(both)));
+    recorder.add(entry(both, { kind: 'retry', inMs: 1_000 }, null));
+    recorder.add(entry(both, { kind: 'finished' }, delivered(both)));
     await waitUntil('both have committed', () => committed.filter((id) => id === both.id).length === 2);
     expect(await parked()).not.toContain(both.id);
     expect(await database.query(`select status from rowhook.webhook_logs where delivery_id = '${both.id}'`)).toEqual([
@@ -220,7 +220,7 @@ describe('a batch', () => {
       batchId: 'bat_8',
     }));
     for (const one of [...others, ...together])
-      recorder.add(entry(one, 1_000, { ...answered(7, 'plain', ''), delivery: one }));
+      recorder.add(entry(one, { kind: 'retry', inMs: 1_000 }, { ...answered(7, 'plain', ''), delivery: one }));
     await waitUntil('all have committed', () => [...others, ...together].every(({ id }) => committed.includes(id)));
     expect(
       await database.query(

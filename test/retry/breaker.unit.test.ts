@@ -48,11 +48,11 @@ test('a webhook is disabled only when it fails both often enough and for long en
 
 test('a success forgets every failure, and says so only when there was one', () => {
   const breakers = new Breakers({ failures: 50, days: 3 });
-  expect(breakers.succeeded('w')).toBeUndefined();
+  expect(breakers.succeeded('w')).toEqual({ kind: 'unchanged' });
   for (let i = 0; i < 10; i++) breakers.failed({ id: 'w', lane: 3 }, 0);
   expect(breakers.state('w', 4_999)).toBe('open');
   expect(breakers.state('w', 5_000)).toBe('probing');
-  expect(breakers.succeeded('w')).toBeNull();
+  expect(breakers.succeeded('w')).toEqual({ kind: 'healthy' });
   expect(breakers.state('w', 5_000)).toBe('closed');
   expect(breakers.failed({ id: 'w', lane: 3 }, 40_000).health).toMatchObject({
     failures: 1,
