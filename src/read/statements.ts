@@ -26,6 +26,29 @@ export const AS_SENT: readonly (readonly [column: string, sent: string])[] = [
   ['truncated', 'truncated'],
   ['test_webhook_id', 'test_webhook_id'],
 ];
+/** Places of the columns in a row. The driver gives rows as arrays, because objects cost more CPU. */
+export const COLUMN = {
+  id: 0,
+  lane: 1,
+  tenantId: 2,
+  sourceId: 3,
+  eventTypes: 4,
+  rowKey: 5,
+  occurredAt: 6,
+  data: 7,
+  previous: 8,
+  truncated: 9,
+  testWebhookId: 10,
+  bytesSoFar: 12,
+  readAt: 13,
+} as const;
+
+/**
+ * Places in the first row of a hot read. That row is not a change: it carries the statement's own
+ * snapshot, clock and sequence value in columns of type text.
+ */
+export const HEADER = { snapshot: COLUMN.tenantId, at: COLUMN.eventTypes, sequenceValue: COLUMN.rowKey } as const;
+
 const COLUMNS = AS_SENT.map(([column]) => column).join(', ');
 
 /**

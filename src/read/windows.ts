@@ -15,7 +15,9 @@ import type pg from 'pg';
 import type { Change, Position, Window } from '../model.ts';
 import {
   CHANGES_MAX,
+  COLUMN,
   FIND_FIRST,
+  HEADER,
   PAYLOAD_BYTES_MAX,
   RAW,
   READ_HOT,
@@ -79,11 +81,11 @@ export async function readWindow(
       : await client.query({ ...READ_HOT, ...RAW, values: [lanes, xmax, running] });
   const [head, ...changes] = rows as RawRow[];
   const now: Position = {
-    from: head?.[2] as string,
+    from: head?.[HEADER.snapshot] as string,
     to: null,
     lastId: null,
-    at: head?.[4] as string,
-    sequenceValue: head?.[5] as string,
+    at: head?.[HEADER.at] as string,
+    sequenceValue: head?.[HEADER.sequenceValue] as string,
   };
   if (isWhole(changes, CHANGES_MAX)) {
     return { changes: changes.map(toChange).sort(byId), after: now, more: false };
@@ -126,7 +128,7 @@ async function readPage(client: pg.ClientBase, lanes: readonly number[], positio
   const { rows } = await client.query({ ...READ_PAGE, ...RAW, values: [lastId, from, lanes, to, asked + 1] });
   const raw = rows as RawRow[];
   noteSizes(client, raw, asked);
-  const at = raw[0]?.[13] ?? position.at;
+  const at = raw[0]?.[COLUMN.readAt] ?? position.at;
   if (isWhole(raw, asked)) {
     return {
       changes: raw.map(toChange),
@@ -145,7 +147,7 @@ function isWhole(rows: readonly RawRow[], asked: number): boolean {
 }
 
 function isCutByBytes(rows: readonly RawRow[]): boolean {
-  return Number(rows.at(-1)?.[12] ?? 0) > PAYLOAD_BYTES_MAX;
+  return Number(rows.at(-1)?.[COLUMN.bytesSoFar] ?? 0) > PAYLOAD_BYTES_MAX;
 }
 
 /** What the next page asks for. */
@@ -164,17 +166,17 @@ export type RawRow = (string | null)[];
 
 export function toChange(row: RawRow): Change {
   return {
-    id: row[0] as string,
-    lane: Number(row[1]),
-    tenantId: row[2] as string,
-    sourceId: row[3] === null ? null : Number(row[3]),
-    eventTypes: row[4] ? row[4].split(',') : [],
-    rowKey: row[5] as string | null,
-    occurredAt: Number(row[6]),
-    data: row[7] as string | null,
-    previous: row[8] as string | null,
-    truncated: row[9] as string | null,
-    testWebhookId: row[10] as string | null,
+    id: row[COLUMN.id] as string,
+    lane: Number(row[COLUMN.lane]),
+    tenantId: row[COLUMN.tenantId] as string,
+    sourceId: row[COLUMN.sourceId] === null ? null : Number(row[COLUMN.sourceId]),
+    eventTypes: row[COLUMN.eventTypes] ? row[COLUMN.eventTypes].split(',') : [],
+    rowKey: row[COLUMN.rowKey] as string | null,
+    occurredAt: Number(row[COLUMN.occurredAt]),
+    data: row[COLUMN.data] as string | null,
+    previous: row[COLUMN.previous] as string | null,
+    truncated: row[COLUMN.truncated] as string | null,
+    testWebhookId: row[COLUMN.testWebhookId] as string | null,
   };
 }
 
