@@ -170,7 +170,7 @@ export function toChange(row: RawRow): Change {
     lane: Number(row[COLUMN.lane]),
     tenantId: row[COLUMN.tenantId] as string,
     sourceId: row[COLUMN.sourceId] === null ? null : Number(row[COLUMN.sourceId]),
-    eventTypes: row[COLUMN.eventTypes] ? row[COLUMN.eventTypes].split(',') : [],
+    eventTypes: listOf(row[COLUMN.eventTypes]),
     rowKey: row[COLUMN.rowKey] as string | null,
     occurredAt: Number(row[COLUMN.occurredAt]),
     data: row[COLUMN.data] as string | null,
@@ -178,6 +178,10 @@ export function toChange(row: RawRow): Change {
     truncated: row[COLUMN.truncated] as string | null,
     testWebhookId: row[COLUMN.testWebhookId] as string | null,
   };
+}
+
+function listOf(text: string | null | undefined): string[] {
+  return text ? text.split(',') : [];
 }
 
 /** Ids are digits without leading zeros: the longer is the larger. */
