@@ -167,5 +167,5 @@ async function checkEnvironment(
   const recorded =
     (await client.query('select environment from rowhook.webhook_installation')).rows[0]?.environment ?? null;
   const problem = environmentProblem(recorded, environment);
-  if (problem) throw new UserError(`${problem.what}: nothing is delivered. ${problem.mend}`);
+  if (problem) throw new UserError(problem.sentence);
 }

@@ -23,7 +23,7 @@ type MigrationFile = Awaited<ReturnType<typeof loadMigrationFiles>>[number];
 /** Beside src/ in a checkout, beside dist/ in the package. */
 const sqlFolder = [
   new URL('../../sql/migrations/', import.meta.url),
-  new URL('../../sql/migrations/', import.meta.url),
+  new URL('../../../sql/migrations/', import.meta.url),
 ];
 
 /** Held while migrating; any number that nobody else would take. */

@@ -40,7 +40,7 @@ test('a copy of production delivers nothing until it is adopted, and then not wh
   await insert('left by production');
 
   await expect(startTestDaemon(database, { environment: 'staging' })).rejects.toThrow(
-    'This database belongs to the environment "production", ROWHOOK_ENVIRONMENT is "staging": nothing is delivered.',
+    'This database belongs to the environment "production", and ROWHOOK_ENVIRONMENT is "staging": nothing is delivered.',
   );
   await expect(startTestDaemon(database)).rejects.toThrow('ROWHOOK_ENVIRONMENT is not set');
 
@@ -91,7 +91,9 @@ describe('start and the doctor agree, and the first remedy is the variable', () 
     expect(remark?.kind).toBe(refused ? 'error' : 'fine');
     if (!refused) return await starts(given);
 
-    await expect(starts(given)).rejects.toThrow(remark?.mend);
+    await expect(starts(given)).rejects.toThrow(
+      `Set ROWHOOK_ENVIRONMENT=production. Only in a clone that may deliver: rowhook adopt `,
+    );
     const [variable = '', name = ''] =
       /^(\w+)=(\S+) rowhook start {3}# only in a clone /.exec(remark?.mend ?? '')?.slice(1) ?? [];
     await starts(name);

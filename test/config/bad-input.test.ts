@@ -229,7 +229,7 @@ describe.concurrent('a command', () => {
   ];
 
   test.each<[string, string[], number, RegExp]>([
-    ['an unknown table', ['watch', 'nope'], 1, /relation "nope" does not exist: check its name and schema/],
+    ['an unknown table', ['watch', 'nope'], 1, /there is no table nope\. Check its name, and name it with its schema/],
     ['a view', ['watch', 'deal_view'], 1, /deal_view is a view: only tables can be watched\. Watch the table/],
     [
       'a table without a tenant',

@@ -59,7 +59,7 @@ async function npx(args: string[], env: Record<string, string> = {}): Promise<Cl
 test('holds what runs, and no sources or tests', () => {
   expect(files).toEqual(expect.arrayContaining(['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']));
   expect(files).toEqual(
-    expect.arrayContaining(['dist/bin/rowhook.js', 'dist/src/daemon.js', 'sql/crm.sql', 'sql/uninstall.sql']),
+    expect.arrayContaining(['dist/bin/rowhook.js', 'dist/src/daemon/daemon.js', 'sql/crm.sql', 'sql/uninstall.sql']),
   );
   expect(files.filter((file) => /^(src|bin|test|node_modules)\/|\.ts$|\.env/.test(file))).toEqual([]);
 });

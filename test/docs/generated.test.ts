@@ -12,8 +12,8 @@ test('settings, commands and retry schedules are those of the code', async () =>
   for (const part of await parts()) expect(partOf(part), `${part.page}, ${part.name}: npm run docs`).toBe(part.text);
 });
 
-test('the codes of docs/deliveries.md are those of src/model.ts', () => {
-  const [, union = ''] = /export type OutcomeCode =\n([\s\S]*?);/.exec(readPage('src/model.ts')) ?? [];
+test('the codes of docs/deliveries.md are those of src/outcome.ts', () => {
+  const [, union = ''] = /export type OutcomeCode =\n([\s\S]*?);/.exec(readPage('src/outcome.ts')) ?? [];
   const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code);
   const [, chapter = ''] = /\n## Codes\n([\s\S]*?)\n## /.exec(readPage('docs/deliveries.md')) ?? [];
   expect(codes.length).toBeGreaterThan(10);

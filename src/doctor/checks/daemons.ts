@@ -59,6 +59,9 @@ async function environmentRemarks({ client, environment }: Examination): Promise
   );
   const recorded = rows[0]?.environment ?? null;
   const problem = environmentProblem(recorded, environment);
-  if (problem) return [{ kind: 'error', ...problem }];
+  if (problem) {
+    const { what, why, mend } = problem;
+    return [{ kind: 'error', what, why, mend }];
+  }
   return [fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`)];
 }
