@@ -73,7 +73,10 @@ export interface PasswordFor {
   user: string;
 }
 
-/** The password of the first line that fits: `host:port:database:user:password`, in which * fits everything. */
+/**
+ * The password of the first line that fits: `host:port:database:user:password`, in which * fits everything. As in libpq, a
+ * colon ends the password unless it stands behind a backslash.
+ */
 export function passwordOf(file: string | undefined, wanted: PasswordFor): string | undefined {
   const path = file ?? userFile('.pgpass', 'pgpass.conf');
   const stat = statSync(path, { throwIfNoEntry: false });
@@ -83,13 +86,18 @@ export function passwordOf(file: string | undefined, wanted: PasswordFor): strin
   }
   const host = wanted.host.startsWith('/') ? [wanted.host, 'localhost'] : [wanted.host];
   const fields = [host, [String(wanted.port)], [wanted.database], [wanted.user]];
+  const fitting = new RegExp(
+    `^${fields.map((values) => `(?:\\*|${values.map(escapable).join('|')}):`).join('')}((?:\\\\.|[^:])+)`,
+    's',
+  );
   for (const line of readFileSync(path, 'utf8').split(/\r?\n/)) {
-    if (line.startsWith('#')) continue;
-    // a colon or a backslash of a field stands behind a backslash; the password goes to the end of the line
-    const parts = /^((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):(.*)$/.exec(line)?.slice(1);
-    const [password, ...found] = parts?.map((part) => part.replace(/\\(.)/g, '$1')).reverse() ?? [];
-    const fits = found.reverse().every((part, index) => part === '*' || fields[index]?.includes(part));
-    if (parts && fits && password) return password;
+    const password = line.startsWith('#') ? undefined : fitting.exec(line)?.[1];
+    if (password) return password.replace(/\\(.)/gs, '$1');
   }
   return undefined;
+}
+
+/** As a pattern: a backslash of a field stands behind a backslash. Everything else may, so ::1 needs none. */
+function escapable(text: string): string {
+  return [...text].map((char) => (char === '\\' ? '\\\\\\\\' : `\\\\?${char.replace(/\W/, '\\$&')}`)).join('');
 }

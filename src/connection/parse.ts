@@ -32,20 +32,8 @@ function parseUrl(rest: string): Given {
   const [, authority = '', path = '', query] =
     /^([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(rest.slice(credentials.length)) ?? [];
   const hosts = authority.split(',').map(hostAndPort);
-  set(
-    'host',
-    hosts
-      .map(({ host }) => host)
-      .join(',')
-      .replace(/^,+$/, ''),
-  );
-  set(
-    'port',
-    hosts
-      .map(({ port }) => port)
-      .join(',')
-      .replace(/^,+$/, ''),
-  );
+  set('host', hosts.map(({ host }) => host).join(','));
+  set('port', hosts.map(({ port }) => port).join(','));
   // libpq would take the rest of a password with / in it for the name of the database, and show it in messages
   if (path.includes('@')) throw new Error(`is not a valid URL: ${ENCODE}`);
   set('dbname', path);
@@ -69,7 +57,7 @@ function sslOf(name: string, value: string): [name: string, value: string] {
 }
 
 function hostAndPort(text: string): { host: string; port: string } {
-  const [whole, bracketed, plain, port] = /^(?:\[([^\]@]*)\]|([^:[\]@]*))(?::([^:]*))?$/.exec(text) ?? [];
+  const [whole, bracketed, plain, port] = /^(?:\[([^\]@]+)\]|([^:[\]@]*))(?::([^:]*))?$/.exec(text) ?? [];
   if (whole === undefined || (port !== undefined && !/^\d*$/.test(port))) {
     throw new Error(`is not a valid URL: ${ENCODE}, and an IPv6 address in brackets, as [::1]:5432`);
   }

@@ -49,8 +49,8 @@ export function tlsSettings(get: (name: string) => string | undefined): TlsSetti
 }
 
 /** With and without TLS, in the order in which they are tried. A socket of this machine needs none. */
-export function encryptions({ mode }: TlsSettings, { name }: Host): boolean[] {
-  if (mode === 'disable' || name.startsWith('/')) return [false];
+export function encryptions({ mode }: TlsSettings, { name, address = name }: Host): boolean[] {
+  if (mode === 'disable' || address.startsWith('/')) return [false];
   if (mode === 'allow') return [false, true];
   return mode === 'prefer' ? [true, false] : [true];
 }
