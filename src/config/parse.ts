@@ -26,13 +26,20 @@ export function httpHost(text: string): string {
 /** Its text is not part of the message: there may be a password in it. */
 export function proxyUrl(text: string): string {
   const url = URL.parse(text);
-  const isPlain = url?.pathname === '/' && !url.search && !url.hash && isPercentEncoded(url.username + url.password);
+  const isPlain = url?.pathname === '/' && !url.search && !url.hash && isDecodable(`${url.username}:${url.password}`);
   if (url && isPlain && /^https?:$/.test(url.protocol)) return url.href;
-  throw new Error('is not the URL of an HTTP proxy: write it as http://proxy.example:3128, or http://user:password@…');
+  throw new Error(
+    'is not the URL of an HTTP proxy: write it as http://proxy.example:3128, or http://user:password@…, with special characters percent-encoded (UTF-8)',
+  );
 }
 
-function isPercentEncoded(text: string): boolean {
-  return !/%(?![0-9a-f]{2})/i.test(text);
+/** `%zz` is not, and neither is the byte `%ff` alone. */
+function isDecodable(text: string): boolean {
+  try {
+    return decodeURIComponent(text) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 export function wholeNumber(min: number, max: number): (text: string) => number {

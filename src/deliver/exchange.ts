@@ -2,8 +2,9 @@
  * One request and what comes back, within bounds: a receiver is a stranger, and may send anything, at any pace, for ever.
  * undici calls the on… methods; exactly one outcome comes of it, by the deadline at the latest.
  *
- * The status decides as soon as the head of a response is complete. A body that breaks off, breaks the protocol or does not
- * end changes nothing: the receiver has said what became of the event, and would only get it again. Its connection is closed.
+ * The status decides as soon as the head of a response is complete, and 2xx as soon as its status line is. What breaks off, breaks
+ * the protocol or does not end behind it changes nothing: the receiver has said what became of the event, and would only get it
+ * again. Its connection is closed.
  *
  * A receiver may close an idle connection while a request is on its way to it. So a request that failed on a connection that
  * was used before, and got no byte of an answer, is sent once more at once on a new one, within the same attempt and deadline.
@@ -15,7 +16,7 @@ import type { Request } from '../model.ts';
 import type { Outcome } from '../outcome.ts';
 import { explain, failed, judge, type Response } from './outcome.ts';
 import { ResponseBody } from './response-body.ts';
-import { isUsual, statusProblem, textOf } from './status-line.ts';
+import { isUsual, statusProblem, successIn, textOf } from './status-line.ts';
 import type { Target } from './target.ts';
 
 /** All that one response may put on the wire: headers, interim responses, body with its framing. */
@@ -31,13 +32,6 @@ interface Serving {
 
 /** A connection that was closed by the other side, in the codes of Node and undici. */
 const CLOSED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
-
-export interface Agents {
-  /** Keeps connections. */
-  readonly kept: Dispatcher;
-  /** Makes a new connection for each request. */
-  readonly fresh: Dispatcher;
-}
 
 // undici tells the socket of a request nowhere else.
 let launching: Exchange | undefined;
@@ -71,7 +65,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #target: Target;
   readonly #onEnd: () => void;
   readonly #body = new ResponseBody();
-  #agents: Agents | undefined;
+  #freshAgent: (() => Dispatcher) | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #socket: (Socket & Serving) | undefined;
   /** The connection had served another request before. */
@@ -93,16 +87,17 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#onEnd = onEnd;
   }
 
-  outcome(agents: Agents): Promise<Outcome> {
+  /** `kept` keeps connections; what `fresh` returns makes a new one for each request. It is asked when it is needed, since agents retire. */
+  outcome(kept: Dispatcher, fresh: () => Dispatcher): Promise<Outcome> {
     const { timeoutMs } = this.#request;
-    this.#agents = agents;
+    this.#freshAgent = fresh;
     return new Promise((resolve) => {
       this.#resolve = resolve;
       this.#deadline = setTimeout(() => {
         this.#answered() || this.#end(failed('timeout', `no response within ${timeoutMs} ms`, this.#ms));
         this.#abort();
       }, timeoutMs);
-      this.#dispatch(agents.kept);
+      this.#dispatch(kept);
     });
   }
 
@@ -170,7 +165,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#head === undefined)
       this.#unread = this.#unread.length === 0 ? chunk : `${textOf(this.#unread)}${textOf(chunk)}`;
     if (this.#bytes <= RESPONSE_BYTES_MAX) return;
-    if (this.#head) this.#cutShort();
+    if (this.#answered()) this.#abort();
     else this.#refuse(`more than ${RESPONSE_BYTES_MAX} bytes without a response in them`);
   }
 
@@ -180,8 +175,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Ends by the status, if there is one. */
   #answered(): boolean {
-    if (!this.#head) return false;
-    this.#end(judge({ ...this.#head, body: this.#body.text() }, this.#ms));
+    const status = this.#head ? undefined : successIn(this.#unread);
+    const head = status === undefined ? this.#head : { status, headers: {} };
+    if (!head) return false;
+    this.#end(judge({ ...head, body: this.#body.text() }, this.#ms));
     return true;
   }
 
@@ -211,7 +208,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#socket) this.#socket[EXCHANGE] = null;
     this.#socket = undefined;
     this.#isReused = false;
-    this.#dispatch((this.#agents as Agents).fresh);
+    this.#dispatch((this.#freshAgent as () => Dispatcher)());
   }
 
   /** The first call counts. */

@@ -18,9 +18,9 @@ const SUBJECT = 'the outgoing proxy (ROWHOOK_PROXY_URL)';
 
 /**
  * Names that stand for something inside a network, or for this machine: RFC 6761 (localhost), RFC 6762 (local, and its appendix
- * G), RFC 8375 (home.arpa), ICANN's resolution of 2024 (internal).
+ * G), RFC 8375 (home.arpa), ICANN's resolution of 2024 (internal), and services in a cluster of Kubernetes (svc).
  */
-const INSIDE = /(^|\.)(localhost|localdomain|local|internal|intranet|private|corp|home|lan|home\.arpa)$/;
+const INSIDE = /(^|\.)(localhost|localdomain|local|internal|intranet|private|corp|home|lan|home\.arpa|svc)$/;
 
 /** Why a host is not asked for through the proxy, or undefined. `endpoints` are our own services at the port that is asked for. */
 export function hostProblem(
@@ -31,19 +31,24 @@ export function hostProblem(
 ): string | undefined {
   const isAddress = isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0;
   if (isAddress) return literalProblem(hostname, policy, allowedIps);
-  const name = hostname.toLowerCase().replace(/\.$/, '');
+  const name = withoutDots(hostname);
   const refused = (why: string) => `"${hostname}" is refused: ${why}`;
-  if (endpoints.some(({ host }) => host.toLowerCase().replace(/\.$/, '') === name))
+  if (endpoints.some(({ host }) => withoutDots(host) === name))
     return refused('it is a service of rowhook itself. No setting opens it.');
   if (allowedIps && allowedIps.length > 0)
     return refused(
       `its allowed_ips cannot be checked, since ${SUBJECT} looks names up. Put an address into url, or take allowed_ips away.`,
     );
-  if (INSIDE.test(name) || !name.includes('.'))
+  if (INSIDE.test(name) || !name.includes('.') || isIP(name) !== 0)
     return refused(
       `behind ${SUBJECT} names of inside networks are. Put its address into url, and let an operator add that to ROWHOOK_ALLOW_CIDRS.`,
     );
   return undefined;
+}
+
+/** A URL may end in several, and what a proxy makes of them is not known. */
+function withoutDots(host: string): string {
+  return host.toLowerCase().replace(/\.+$/, '');
 }
 
 /** Opens tunnels through the proxy; TLS to the receiver is spoken inside of them, by `secure`. */
@@ -85,9 +90,10 @@ export function tunnelThrough(
     };
     connect.on('connect', ({ statusCode = 0 }, socket: Socket, head: Buffer) => {
       clearTimeout(timer);
-      if (statusCode >= 200 && statusCode < 300 && head.length === 0) return end(null, socket);
+      const isOpen = statusCode >= 200 && statusCode < 300;
+      if (isOpen && head.length === 0) return end(null, socket);
       socket.destroy();
-      fail(statusCode < 300 ? 'sent something of its own through the tunnel' : refusal(statusCode, authority));
+      fail(isOpen ? 'sent something of its own through the tunnel' : refusal(statusCode, authority));
     });
     // an answer to CONNECT comes as the event above; this is one that Node takes for something else
     connect.on('response', ({ statusCode = 0 }) => fail(refusal(statusCode, authority)));

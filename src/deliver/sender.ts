@@ -23,7 +23,7 @@ import {
   literalProblem,
   type Resolve,
 } from './address-guard.ts';
-import { type Agents, Exchange } from './exchange.ts';
+import { Exchange } from './exchange.ts';
 import { failed } from './outcome.ts';
 import { hostProblem, tunnelThrough } from './proxy.ts';
 import { Targets } from './target.ts';
@@ -97,9 +97,10 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
       try {
         const target = targets.of(request.url, request.allowedIps);
         if ('code' in target) return Promise.resolve(failed(target.code, target.error, 0));
-        const pair = agentsFor(request.allowedIps);
+        const { kept } = agentsFor(request.allowedIps);
         inFlight += 1;
-        const outcome = new Exchange(request, target, onEnd).outcome(pair);
+        const fresh = () => agentsFor(request.allowedIps).fresh;
+        const outcome = new Exchange(request, target, onEnd).outcome(kept, fresh);
         // the address of the connection is the proxy's
         return options.proxy === undefined ? outcome : outcome.then((ended) => ({ ...ended, remoteIp: null }));
       } catch (error) {
@@ -114,8 +115,10 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
   };
 }
 
-interface AgentPair extends Agents {
+interface AgentPair {
+  /** Keeps connections. */
   readonly kept: Agent;
+  /** Makes a new connection for each request. */
   readonly fresh: Agent;
 }
 

@@ -22,3 +22,9 @@ export function statusProblem(head: string, status: number): string | undefined 
     return `a status line of ${JSON.stringify(head.slice(0, head.search(/\s/)))}`;
   return status < 100 || status > STATUS_MAX ? `status ${status}, which HTTP does not have` : undefined;
 }
+
+/** The status of a success whose status line arrived whole; of its headers nothing is said. */
+export function successIn(read: Buffer | string): number | undefined {
+  const [, status] = /^[\r\n]*HTTP\/1\.[01] (2\d\d)( [^\r\n]*)?\r\n/.exec(textOf(read)) ?? [];
+  return status === undefined ? undefined : Number(status);
+}

@@ -191,6 +191,8 @@ describe('readSettings', () => {
     'http://user:hunter2@proxy.example/path',
     'http://user:hunter2@proxy.example/?a=b',
     'http://user:hunter2%zz@proxy.example',
+    'http://user:hunter2%ff@proxy.example',
+    'http://hunter2%c3:%a4@proxy.example',
     'http://user:hunter2@',
     'user:hunter2',
   ])('refuses %s as a proxy without printing its password', (text) => {

@@ -138,6 +138,10 @@ describe('the address guard behind a proxy', () => {
     ['http://printer.local/', /names of inside networks/, {}, null],
     ['http://a.home.arpa/', /names of inside networks/, {}, null],
     ['http://x.corp/', /names of inside networks/, {}, null],
+    ['http://kubernetes.default.svc/', /names of inside networks/, {}, null],
+    ['http://localhost../', /names of inside networks/, {}, null],
+    ['http://127.0.0.1../', /names of inside networks/, {}, null],
+    ['https://db.example.com..:5432/', /a service of rowhook itself/, {}, null],
   ])('%s is refused, and the proxy is not asked', async (url, error, policy, allowedIps) => {
     const through = await proxy();
     const outcome = await post(sender(through.port, policy, { closed, resolve: onlyTheDatabase }), url, allowedIps);
@@ -174,6 +178,7 @@ describe('a proxy that fails', () => {
     ],
     ['cannot reach the host', 'HTTP/1.1 502 X\r\n\r\n', /answered 502/],
     ['redirects', 'HTTP/1.1 302 X\r\nlocation: http://10.0.0.7/\r\n\r\n', /answered 302/],
+    ['switches protocols', 'HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n', /answered 101/],
     ['hangs up', '', /cannot be used \(ECONNRESET\)/],
     ['speaks another protocol', 'SSH-2.0-OpenSSH_9.7\r\n', /cannot be used \(HPE_/],
     ['speaks for the receiver', `HTTP/1.1 200 OK\r\n\r\n${EMPTY}`, /of its own through the tunnel/],

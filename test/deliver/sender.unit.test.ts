@@ -17,6 +17,7 @@ import { startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\n';
+const ERROR = 'HTTP/1.1 500 X\r\n';
 const EMPTY = `${OK}content-length: 0\r\n\r\n`;
 const loopback = { allowHttp: true, allowCidrs: ['127.0.0.0/8'], denyCidrs: [] };
 
@@ -70,7 +71,7 @@ describe('a receiver that breaks off', () => {
     'at the first bytes of the request': (end) => ({ onBytes: end }),
     'when it has the request': (end) => ({ onRequest: end }),
     'in the status line': (end) => ({ onRequest: (c) => c.socket.write('HTTP/1.1 20', () => end(c)) }),
-    'in the headers': (end) => ({ onRequest: (c) => c.socket.write(`${OK}x-a: b\r\nx-`, () => end(c)) }),
+    'in the headers': (end) => ({ onRequest: (c) => c.socket.write(`${ERROR}x-a: b\r\nx-`, () => end(c)) }),
   };
   const cases = Object.entries(stages).flatMap(([stage, answers]) =>
     methods.flatMap((method) => [
@@ -101,6 +102,20 @@ describe('a receiver that breaks off', () => {
   });
 });
 
+/** Headers that undici does not take, each behind a status line. */
+const brokenHeads = [
+  ['a folded header', `x-a: b\r\n c\r\ncontent-length: 0\r\n\r\n`],
+  ['a space before the colon', `content-length : 0\r\n\r\n`],
+  ['a NUL in a header', `x-a: b\0c\r\ncontent-length: 0\r\n\r\n`],
+  ['two lengths', `content-length: 2\r\ncontent-length: 3\r\n\r\nabc`],
+  ['a length and chunks', `content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`],
+  ['a negative length', `content-length: -2\r\n\r\nab`],
+  ['a length that is a word', `content-length: two\r\n\r\nab`],
+  ['a length of 23 digits', `content-length: 99999999999999999999999\r\n\r\nab`],
+  ['a signed length', `content-length: +2\r\n\r\nab`],
+  ['headers of 100 kB', `${`x-a: ${'b'.repeat(1_000)}\r\n`.repeat(100)}\r\n`],
+] as const;
+
 describe('what is not HTTP/1.1', () => {
   test.each<[string, string | Buffer]>([
     ['noise', Buffer.from([0, 1, 2, 0xff, 0xfe, 13, 10, 13, 10])],
@@ -129,16 +144,7 @@ describe('what is not HTTP/1.1', () => {
     ['100 Continue that nobody asked for', `HTTP/1.1 100 Continue\r\n\r\n${EMPTY}`],
     ['bare line feeds', 'HTTP/1.1 200 OK\ncontent-length: 0\n\n'],
     ['bare carriage returns', 'HTTP/1.1 200 OK\rcontent-length: 0\r\r'],
-    ['a folded header', `${OK}x-a: b\r\n c\r\ncontent-length: 0\r\n\r\n`],
-    ['a space before the colon', `${OK}content-length : 0\r\n\r\n`],
-    ['a NUL in a header', `${OK}x-a: b\0c\r\ncontent-length: 0\r\n\r\n`],
-    ['two lengths', `${OK}content-length: 2\r\ncontent-length: 3\r\n\r\nabc`],
-    ['a length and chunks', `${OK}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`],
-    ['a negative length', `${OK}content-length: -2\r\n\r\nab`],
-    ['a length that is a word', `${OK}content-length: two\r\n\r\nab`],
-    ['a length of 23 digits', `${OK}content-length: 99999999999999999999999\r\n\r\nab`],
-    ['a signed length', `${OK}content-length: +2\r\n\r\nab`],
-    ['headers of 100 kB', `${OK}${`x-a: ${'b'.repeat(1_000)}\r\n`.repeat(100)}\r\n`],
+    ...brokenHeads.map(([name, head]): [string, string] => [`500 with ${name}`, `${ERROR}${head}`]),
   ])('%s is a protocol error, and its socket is not used again', async (_, bytes) => {
     const odd = await server({
       onRequest: ({ socket, number }, { path }) => socket.write(number === 1 ? bytes : answerTo(path)),
@@ -254,13 +260,40 @@ describe('a response whose head is complete', () => {
     expect(odd.requests.map(({ path }) => path)).toEqual(['/first', '/second']);
   });
 
-  test.each<[string, Answers]>([
-    ['breaks off in a header', { onRequest: ({ socket }) => socket.end(`${OK}x-a: b\r\nx-`) }],
-    ['does not end', { onRequest: ({ socket }) => socket.write(`${OK}x-a: b\r\n`) }],
-    ['has a broken header', answering(`${OK}x-a : b\r\n\r\n`)],
-  ])('one that %s is a failure', async (_, answers) => {
-    const odd = await server(answers);
-    expect((await sender().send(request(odd.url(), { timeoutMs: 200 }))).status).toBe('failed');
+  test.each<[string, (status: string) => Answers]>([
+    ...brokenHeads.map(([name, head]): [string, (status: string) => Answers] => [
+      name,
+      (status) => answering(`${status}${head}`),
+    ]),
+    ['an end in a header', (status) => ({ onRequest: ({ socket }) => socket.end(`${status}x-a: b\r\nx-`) })],
+    [
+      'a reset in a header',
+      (status) => ({ onRequest: (c) => c.socket.write(status, () => c.socket.resetAndDestroy()) }),
+    ],
+    ['headers that do not end', (status) => answering(`${status}x-a: b\r\n`)],
+  ])('%s: a 2xx status line that came whole is a success, and nothing else is', async (name, answers) => {
+    const statuses: [string, string, number | null][] = [
+      [OK, 'success', 200],
+      ['HTTP/1.0 204\r\n', 'success', 204],
+      [`HTTP/1.1 103 X\r\n\r\n\r\n${OK}`, 'success', 200],
+      [ERROR, 'failed', null],
+      ['HTTP/1.1 410 Gone\r\n', 'failed', null],
+      ['RTSP/1.0 200 OK\r\n', 'failed', null],
+    ];
+    for (const [line, status, code] of statuses) {
+      const odd = await server({
+        onRequest: (connection, asked) => {
+          if (asked.path === '/first') answers(line).onRequest?.(connection, asked);
+          else connection.socket.write(answerTo(asked.path));
+        },
+      });
+      const to = sender();
+      const timeoutMs = name.includes('not end') ? 100 : 5_000;
+      const { response, ...outcome } = await to.send(request(odd.url('/first'), { timeoutMs }));
+      expect([line, outcome.status, response?.status ?? null]).toEqual([line, status, code]);
+      expect((await to.send(request(odd.url('/second')))).response?.body).toBe('/second');
+      expect(odd.requests.map(({ path }) => path)).toEqual(['/first', '/second']);
+    }
   });
 });
 
@@ -276,7 +309,8 @@ describe('nothing goes on for ever', () => {
   test.each<[string, Answers, unknown[]]>([
     ['a receiver that never answers', {}, ['failed', 'timeout', null]],
     ['a status line, letter by letter', drip('HTTP/1.1 200 ', 'x'), ['failed', 'timeout', null]],
-    ['a header, letter by letter', drip(`${OK}x-a: `, 'x'), ['failed', 'timeout', null]],
+    ['a header, letter by letter', drip(`${OK}x-a: `, 'x'), ['success', 'delivered', 200]],
+    ['a header of an error, letter by letter', drip(`${ERROR}x-a: `, 'x'), ['failed', 'timeout', null]],
     ['a body without a length', drip(`${OK}\r\n`, 'x'), ['success', 'delivered', 200]],
     ['a body in chunks', drip(`${OK}transfer-encoding: chunked\r\n\r\n`, '1\r\nx\r\n'), ['success', 'delivered', 200]],
   ])('%s: one deadline covers all of it, and the socket is closed', async (_, answers, expected) => {
@@ -338,9 +372,10 @@ describe('nothing goes on for ever', () => {
       ['success', 'delivered', 200],
     ],
     ['an endless body without a length', `${OK}\r\n`, 'x'.repeat(65_536), ['success', 'delivered', 200]],
-    ['endless headers', OK, `x-a: ${'b'.repeat(1_000)}\r\n`, ['failed', 'protocol_error', null]],
-    ['headers with names only', OK, 'x:\r\n'.repeat(1_000), ['failed', 'protocol_error', null]],
-    ['one endless header', `${OK}x-a: `, 'b'.repeat(65_536), ['failed', 'protocol_error', null]],
+    ['endless headers', OK, `x-a: ${'b'.repeat(1_000)}\r\n`, ['success', 'delivered', 200]],
+    ['headers with names only', OK, 'x:\r\n'.repeat(1_000), ['success', 'delivered', 200]],
+    ['endless headers of an error', ERROR, `x-a: ${'b'.repeat(1_000)}\r\n`, ['failed', 'protocol_error', null]],
+    ['one endless header', `${OK}x-a: `, 'b'.repeat(65_536), ['success', 'delivered', 200]],
     ['an endless reason phrase', 'HTTP/1.1 200 ', 'b'.repeat(65_536), ['failed', 'protocol_error', null]],
     ['empty lines before the status line', '', '\r\n'.repeat(10_000), ['failed', 'protocol_error', null]],
     [
@@ -524,6 +559,19 @@ describe('sockets', () => {
       expect(brief(outcome)).toEqual(['failed', 'timeout', null]);
       expect(outcome.durationMs).toBeLessThan(440);
       expect(receiver.requests.map(({ path }) => path)).toEqual(['/1', '/2', '/2']);
+    });
+
+    test('and its agent was retired meanwhile: it is sent once more all the same', async () => {
+      const receiver = await server(answerOnce(({ socket, number }) => number > 1 && socket.write(answerTo('/other'))));
+      const to = sender();
+      await to.send(request(receiver.url('/1')));
+      await turn();
+      const second = to.send(request(receiver.url('/2')));
+      await waitUntil('it is under way', () => receiver.requests.length === 2);
+      for (let n = 0; n < 100; n++)
+        await to.send(request(receiver.url('/other'), { allowedIps: ['127.0.0.1', `10.0.0.${n}`] }));
+      receiver.connections[0]?.socket.resetAndDestroy();
+      expect(await second).toMatchObject({ code: 'delivered', response: { body: '/2' } });
     });
 
     test('and the name has moved inside: the new one is judged like any other', async () => {
