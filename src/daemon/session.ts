@@ -87,6 +87,10 @@ export class Session {
   stop(): void {
     this.#stopping.abort();
     this.#pipeline?.stream.stop();
+    if (this.#pipeline) return;
+    // hosts that do not answer take connect_timeout, each of them
+    const giveUp = () => this.#pipeline ?? this.#fail(new Error('it was stopped before the database answered'));
+    setTimeout(giveUp, CLOSE_MS).unref();
   }
 
   /** The schema is not the one any more that this rowhook was made for. */
@@ -134,7 +138,7 @@ export class Session {
   /** Resolves after stop(), or when it holds no lanes any more; rejects when the database or the lanes are lost. */
   async run(): Promise<void> {
     const { settings, log } = this.#options;
-    let reader: pg.Client | undefined;
+    let connecting: Promise<pg.Client> | undefined;
     let listening: Promise<Bell> | undefined;
     let bell: Bell | undefined;
     const orFail = <T>(work: Promise<T>): Promise<T> => Promise.race([work, this.#failed]);
@@ -150,7 +154,8 @@ export class Session {
       // one daemon does it: the one with the first lane
       const maintain = () => void (this.#lease.held.includes(0) && maintenance.run());
       timers.push(setInterval(maintain, maintenance.everyMs));
-      reader = await connectDaemon(settings.databaseUrl, 'rowhook reader', this.#sessions);
+      connecting = connectDaemon(settings.databaseUrl, 'rowhook reader', this.#sessions);
+      const reader = await orFail(connecting);
       this.#timeRoundTrips(reader);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
@@ -183,11 +188,12 @@ export class Session {
       this.#hasEnded = true;
       for (const timer of timers) clearInterval(timer);
       this.#pipeline?.stop();
-      reader?.removeAllListeners('end');
       // a connection that does not answer must not keep the next session from starting
       await within(CLOSE_MS, this.#sender.close());
       await this.#lease.end(this.#stopping.signal.aborted);
-      await within(CLOSE_MS, Promise.all([listening?.then(({ close }) => close()), reader?.end(), this.#pool.end()]));
+      const bellClosed = listening?.then(({ close }) => close());
+      const readerClosed = connecting?.then((client) => client.end());
+      await within(CLOSE_MS, Promise.allSettled([bellClosed, readerClosed, this.#pool.end()]));
     }
   }
 

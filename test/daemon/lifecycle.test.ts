@@ -7,6 +7,7 @@ import { type Counter, startCounter } from '../support/counter.ts';
 import { caughtUp, startDaemonProcess, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { Load } from '../support/load.ts';
+import { startProxy } from '../support/proxy.ts';
 import { startServer } from '../support/server.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
@@ -175,5 +176,37 @@ test('a daemon whose PostgreSQL is away can still be stopped, and exits 0', { ti
     expect(performance.now() - startedAt).toBeLessThan(10_000);
   } finally {
     await server.stop();
+  }
+});
+
+test('a daemon none of whose hosts answers can still be stopped, while it starts and later', {
+  timeout: 60_000,
+}, async () => {
+  await daemon?.stop();
+  const { host, hostname, port } = new URL(database.daemonUrl);
+  const proxy = await startProxy({ host: hostname, port: Number(port) });
+  try {
+    const several = Array.from({ length: 4 }, () => `127.0.0.1:${proxy.port}`).join(',');
+    const url = database.daemonUrl.replace(host, several);
+    const silence = async () => {
+      proxy.cut('in', 'out');
+      proxy.reset();
+      await waitUntil('its connections are broken', () => proxy.connections === 0);
+      await waitUntil('it looks for a host', () => proxy.connections > 0);
+    };
+    const starting = startDaemonProcess(url);
+    await silence();
+    let askedAt = performance.now();
+    await starting.kill('SIGTERM');
+    expect(starting.process.exitCode).toBe(0);
+    expect(performance.now() - askedAt).toBeLessThan(5_000);
+    proxy.heal();
+    daemon = await startTestDaemon(database, { databaseUrl: url });
+    await silence();
+    askedAt = performance.now();
+    await daemon.stop();
+    expect(performance.now() - askedAt).toBeLessThan(12_000);
+  } finally {
+    await proxy.close();
   }
 });

@@ -10,7 +10,9 @@ export async function start(settings: Settings): Promise<number> {
   const asked = untilAskedToStop(() => process.exit(1));
   const log = createLogger(settings.logLevel);
   try {
-    const daemon = await startDaemon(settings, log);
+    const daemon = await Promise.race([startDaemon(settings, log), asked]);
+    // it was still looking for its database
+    if (typeof daemon === 'string') return 0;
     const serviceManager = tellSystemd(daemon.healthProblem, log);
     try {
       const signal = await Promise.race([asked, daemon.closed]);
