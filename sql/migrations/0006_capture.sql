@@ -1658,7 +1658,9 @@ begin
     raise undefined_table using
       message = format('%s: there is no table %s', p_for, (select string_agg(quote_ident(p), '.') from unnest(v_parts) as p)),
       hint = case when v_near = '{}' then 'Check its name, and name it with its schema, for example public.deals.'
-                  else format('Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %3$L', array_to_string(v_near, ' or '), p_for, v_near[1]) end;
+                  else format('Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %4$s', array_to_string(v_near, ' or '), p_for, v_near[1],
+                              -- a shell has no way to write a quote inside of quotes
+                              format(E'\'%s\'', replace(v_near[1], E'\'', E'\'\\\'\''))) end;
   end if;
   if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
     raise insufficient_privilege using
@@ -1773,6 +1775,7 @@ create function rowhook._json_casts(p_relation oid)
 returns table (columns text, cast_function text, grants text)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 begin atomic
   with recursive parts (attname, type) as (
     select attname, atttypid from pg_attribute where attrelid = p_relation and attnum > 0 and not attisdropped

@@ -1,12 +1,13 @@
 /** Settings and subscriptions that keep triggers from firing. */
 import type pg from 'pg';
 import type { Finding } from '../shared/finding.ts';
+import { shellWord } from '../shared/shell-quote.ts';
 import { printable } from '../shared/terminal.ts';
 
 /** Of the server, a database or a role: whoever logs in writes without triggers, for good. */
 export async function bySetting(client: pg.ClientBase): Promise<Finding[]> {
   const { rows } = await client.query<{ whose: string | null; setting: string; name: string }>(
-    `select concat_ws(' in ', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname)) as whose,
+    `select coalesce(nullif(concat_ws(' in ', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname)), ''), 'role all') as whose,
             setting, split_part(setting, '=', 1) as name
        from pg_db_role_setting s
       cross join unnest(s.setconfig) as setting
@@ -16,13 +17,15 @@ export async function bySetting(client: pg.ClientBase): Promise<Finding[]> {
         and lower(setting) in ('session_replication_role=replica', 'rowhook.mute=on')
       union all
      select null, name || '=' || reset_val, name from pg_settings
-      where name = 'session_replication_role' and reset_val = 'replica' and source not in ('user', 'database', 'database user')`,
+      where name = 'session_replication_role' and reset_val = 'replica' and source not in ('user', 'database', 'database user', 'global', 'client')`,
   );
   return rows.map(({ whose, setting, name }) => ({
     kind: 'error',
     what: printable(`${setting} is set for ${whose ?? 'the whole server'}`),
     why: 'What such a session writes fires no trigger, so it becomes no event. It is meant for a single load or restore.',
-    mend: whose === null ? `alter system reset ${name}; select pg_reload_conf();` : printable(resetFor(whose, name)),
+    // it may stand in postgresql.conf, which RESET does not reach
+    mend:
+      whose === null ? `alter system set ${name} = origin; select pg_reload_conf();` : printable(resetFor(whose, name)),
   }));
 }
 
@@ -45,6 +48,8 @@ export async function bySubscription(client: pg.ClientBase): Promise<Finding[]> 
     kind: 'warning',
     what: printable(`${relation} is filled by the subscription ${subscription}`),
     why: 'What logical replication applies fires no statement trigger, so those changes become no events here.',
-    mend: printable(`rowhook watch ${relation}   # on the publishing database, where the application writes`),
+    mend: printable(
+      `rowhook watch ${shellWord(relation)}   # on the publishing database, where the application writes`,
+    ),
   }));
 }

@@ -25,6 +25,8 @@ interface Source {
   /** The column that names the tenant, if the table has lost it. */
   lostColumn: string | null;
   foreignMember: string | null;
+  /** What takes that away from its parent. */
+  detach: string | null;
 }
 
 interface Trigger {
@@ -57,13 +59,20 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
             rowhook._qualified(n.namesake) as namesake, rowhook._may_take_place(s, n.namesake) as "mayTakePlace",
             case when n.namesake is not null or l."lostColumn" is not null or l."lostDerived" <> '{}'
               then rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) else '' end as statement,
-            l.*, rowhook._qualified(rowhook._foreign_member(s.relation)) as "foreignMember"
+            l.*, rowhook._qualified(f.member) as "foreignMember", f.detach
        from rowhook.webhook_sources s
        left join pg_class c on c.oid = s.relation
       cross join lateral (select rowhook._namesake(s) as namesake, rowhook._columns(s.relation)::text[] as columns) as n
       cross join lateral (
             select case when s.tenant_column::text <> all (n.columns) then s.tenant_column::text end as "lostColumn",
                    array(select d from jsonb_object_keys(s.derived) as d where d <> all (n.columns)) as "lostDerived") as l
+       left join lateral (
+            select m.oid as member, case when m.relispartition
+                     then format('alter table %s detach partition %s;', rowhook._qualified(i.inhparent), rowhook._qualified(m.oid))
+                     else format('alter foreign table %s no inherit %s;', rowhook._qualified(m.oid), rowhook._qualified(i.inhparent)) end as detach
+              from pg_class m join pg_inherits i on i.inhrelid = m.oid
+             where m.oid = rowhook._foreign_member(s.relation)
+             order by i.inhparent <> s.relation limit 1) as f on true
       order by 1`,
   );
   return rows;
@@ -140,8 +149,8 @@ function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): 
   ];
 }
 
-function foreignMembers({ relation, foreignMember }: Source): SourceProblem[] {
-  if (foreignMember === null) return [];
+function foreignMembers({ relation, foreignMember, detach }: Source): SourceProblem[] {
+  if (foreignMember === null || detach === null) return [];
   const table = printable(relation);
   return [
     {
@@ -149,7 +158,7 @@ function foreignMembers({ relation, foreignMember }: Source): SourceProblem[] {
       kind: 'error',
       what: printable(`${relation} has a foreign table under it, ${foreignMember}`),
       why: "PostgreSQL cannot collect its changes, and so refuses the application's UPDATE and DELETE on the table.",
-      mend: `alter table ${table} detach partition ${printable(foreignMember)};   -- or select rowhook.unwatch(${literal(table)});`,
+      mend: `${printable(detach)}   -- or select rowhook.unwatch(${literal(table)});`,
     },
   ];
 }

@@ -110,7 +110,7 @@ export function inputIsWrong(code: string): boolean {
 }
 
 export function withoutPeriod(sentence: string): string {
-  return sentence.replace(/\.$/, '');
+  return sentence.replace(/[.;]+$/, '');
 }
 
 /** `database` stands for the one that was spoken to. */

@@ -47,9 +47,6 @@ export const LIMITS: Limits = {
   listenMs: 5_000,
 };
 
-/** Behind a statement that calls watch(): pasted as it is, it would take the table's other events away. */
-export const WATCH_REPLACES = '-- and the other settings that the table has: watch() replaces them all';
-
 export interface Examination {
   client: pg.Client;
   databaseUrl: string;

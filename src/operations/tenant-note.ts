@@ -1,5 +1,6 @@
 /** A tenant that nothing has heard of is most often one that is misspelt: its webhook waits in silence for ever. */
 import type pg from 'pg';
+import { shellWord } from '../shared/shell-quote.ts';
 import type { WebhookRow } from './webhooks.ts';
 
 /** Looking through tables without an index may take long, and the answer is a courtesy. */
@@ -40,7 +41,7 @@ async function note(client: pg.Client, id: string, tenantId: string): Promise<st
   if (!known) return null;
   const verdict = `no row of a watched table, no event and no other webhook has the tenant "${tenantId}" so far.`;
   if (near === null) return verdict;
-  return `${verdict} Is it "${near}"? Then delete this one with "rowhook webhook delete ${id}", and create it with --tenant ${near}.`;
+  return `${verdict} Is it "${near}"? Then delete this one with "rowhook webhook delete ${id}", and create it with --tenant ${shellWord(near)}.`;
 }
 
 async function isNamed(client: pg.Client, id: string, tenantId: string): Promise<boolean> {

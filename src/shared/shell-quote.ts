@@ -3,6 +3,11 @@ export function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
+/** As it is where a shell takes it so; else in quotes. */
+export function shellWord(text: string): string {
+  return /^[\w.,:@%+/-]+$/.test(text) ? text : quoted(text);
+}
+
 /** A request as a command to be pasted into a shell. `input` says where the body comes from. */
 export function curlCommand(
   request: { method: string; url: string; headers: readonly string[] },

@@ -13,6 +13,7 @@ import { rowhook } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { findDumpTools } from '../support/dump.ts';
 import { lines, takeChanges } from '../support/outbox.ts';
+import { paste } from '../support/paste.ts';
 import { wantedMajor } from '../support/server.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
@@ -342,6 +343,14 @@ describe('a name that is not there is answered with those that are near', () => 
     }
   });
 
+  test('a name with a quote in it: what is offered can be pasted, as SQL and into a shell', async () => {
+    await database.query(`create table "It's mine" (id int primary key, tenant_id text)`);
+    const { hint } = await failed(database.query("select rowhook.watch('its mine')"));
+    const [, statement = '', command = ''] = /In SQL: (.*); in a shell: (.*)$/.exec(hint) ?? [];
+    await paste(statement, database);
+    expect((await paste(command, database)).stdout).toMatch(/^Watching public\."It's mine":/);
+  });
+
   test('what is not near at all is not offered, nor what one may not see', () =>
     asRole(async (role, session) => {
       await database.query(`grant rowhook_owner to ${role}`);
@@ -527,8 +536,12 @@ describe('what sources produce, and what webhooks ask for', () => {
     expect((await cli('webhook', 'list')).stdout).toContain(`${webhook} ${what}. Is it order.created?`);
     const [remark] = await found();
     expect(remark.what).toContain(what);
-    expect(remark.mend).toBe(`rowhook webhook update ${webhook} --events order.created,other.*`);
-    await cli(...remark.mend.replace('rowhook ', '').replace(',other.*', '').split(' '));
+    expect(remark.mend).toBe(`rowhook webhook update ${webhook} --events 'order.created,other.*' --force`);
+    await paste(remark.mend, database);
+    const [other] = await found();
+    expect(other.what).toContain('asks for other.*, which no watched table produces');
+    expect((await paste(other.mend, database)).stdout).toContain('order.created');
+    await cli('webhook', 'update', webhook, '--events', 'order.created');
     expect(await found()).toEqual([]);
     expect((await cli('webhook', 'list')).stdout).not.toContain('asks for');
     await database.query('delete from rowhook.webhook_configurations');

@@ -9,6 +9,7 @@ import { whyOf } from '../../src/operations/why/why.ts';
 import { rowhook } from '../support/cli.ts';
 import { caughtUp, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, daemonRole, type TestDatabase } from '../support/database.ts';
+import { paste } from '../support/paste.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
@@ -40,6 +41,9 @@ beforeAll(async () => {
     create type color as enum ('red', 'blue');
     create domain paint as color;
     create table colors (id color, other paint, tenant_id text, primary key (id, other));
+    create table "It's Ü" ("Nr." int primary key, "Kunde Nr" text);
+    create table loose (id int primary key, tenant_id text) partition by list (id);
+    create table loose_1 partition of loose default;
     create view a_view as select * from orders;
     select rowhook.watch(t::regclass) from unnest('{orders,s2.invoices,lines,parts,keyless,domains,colors}'::text[]) as t;`);
   daemon = await startTestDaemon(database);
@@ -73,18 +77,8 @@ const insert = (tenant: string | null = 'acme', table = 'orders', row = id) =>
   database.query(`insert into ${table} (id, tenant_id) values ($1, $2)`, [row, tenant]);
 const change = (row = id) => database.query("update orders set v = concat(v, 'x') where id = $1", [row]);
 
-/** A remedy as it was printed: a command of ours, or SQL. */
-async function run(mend = ''): Promise<string> {
-  const command = mend.replace(/ {3}#.*$/, '');
-  if (!command.startsWith('rowhook ')) {
-    await database.query(command);
-    return '';
-  }
-  const words = [...command.slice('rowhook '.length).matchAll(/'([^']*)'|(\S+)/g)].map(([, a, b]) => a ?? b ?? '');
-  const { code, stdout, stderr } = await cli(...words);
-  expect({ command, code, stderr }).toEqual({ command, code: 0, stderr: '' });
-  return stdout;
-}
+/** A remedy as it was printed: a command of ours, or SQL. What it prints. */
+const run = async (mend = '') => (await paste(mend, database)).stdout;
 
 test('what was delivered: exit code 0, each webhook and what became of it', async () => {
   const all = await webhook();
@@ -124,6 +118,24 @@ describe('the table', () => {
     await run(stop?.mend);
     await insert('acme', '"User"');
     expect((await ask('"User"')).changes).toHaveLength(1);
+  });
+
+  test('is a partition: the remedy watches the whole table', async () => {
+    await webhook();
+    await run(stops(await ask('loose_1'))[0]?.mend);
+    await insert('acme', 'loose');
+    expect((await ask('loose_1')).changes).toHaveLength(1);
+  });
+
+  test('has odd names, and no column that is known to be the tenant: the remedies can be pasted', async () => {
+    await webhook();
+    const odd = `"It's Ü"`;
+    const [stop] = stops(await ask(odd, '1'));
+    await run(stop?.mend?.replace('<column>', `'Kunde Nr'`));
+    await database.query(`insert into ${odd} values (1, null)`);
+    const [withoutTenant] = stops(await ask(odd, '1'));
+    await run(withoutTenant?.mend?.replace('<tenant>', 'acme'));
+    expect((await ask(odd, '1')).changes).toHaveLength(1);
   });
 
   test.each([
@@ -223,7 +235,7 @@ describe('the row', () => {
       const answer = await ask('lines', ...key);
       expect(answer).toMatchObject({ row: 'found', changes: [{ event_types: ['lines.created'] }] });
     }
-    expect((await refusal('lines', order)).message).toMatch(/2 columns: rowhook why 'public.lines' <order_id> <n>$/);
+    expect((await refusal('lines', order)).message).toMatch(/2 columns: rowhook why public\.lines <order_id> <n>$/);
     expect((await refusal('lines', 'x', '1')).message).toContain(
       'the key is not one of the table: invalid input syntax',
     );

@@ -1,10 +1,11 @@
 // Each fault is made on a real server, and found; a healthy installation has none.
 
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { bySetting } from '../../src/capture/muted-sessions.ts';
 import { captureCost } from '../../src/doctor/checks/capture-cost.ts';
 import { NEEDED } from '../../src/doctor/checks/privileges.ts';
 import { badMinor, versionRemarks } from '../../src/doctor/checks/server.ts';
@@ -170,9 +171,21 @@ describe('server', () => {
     expect(versionRemarks(140005, '14.5')).toMatchObject([{ kind: 'error', what: 'this server is PostgreSQL 14.5' }]);
   });
 
-  test('a hot standby', async () => {
+  test('a hot standby; a server on which no trigger fires', async () => {
     const server = await startServer();
     try {
+      await appendFile(join(server.embedded.dataDir, 'postgresql.conf'), "\nsession_replication_role = 'replica'\n");
+      const muting = () => connected(bySetting, server.database.url);
+      await server.database.query('select pg_reload_conf()');
+      const [muted] = await waitUntil('it is muted', async () => {
+        const found = await muting();
+        return found.length > 0 && found;
+      });
+      expect(muted?.what).toBe('session_replication_role=replica is set for the whole server');
+      // ALTER SYSTEM runs by itself, as psql sends it
+      for (const statement of muted?.mend.split('; ') ?? []) await server.database.query(statement);
+      await waitUntil('it is not', async () => (await muting()).length === 0);
+
       await server.embedded.stop();
       await writeFile(join(server.embedded.dataDir, 'standby.signal'), '');
       await server.embedded.start();
@@ -342,8 +355,9 @@ describe('triggers', () => {
       },
       { kind: 'error', what: 'public.parent has a foreign table under it, public.far' },
     ]);
-    await database.query("select rowhook.unwatch('public.going')");
-    await database.query("select rowhook.unwatch('losing'), rowhook.unwatch('parent')");
+    await database.query(
+      "select rowhook.unwatch('losing'), rowhook.unwatch('parent'), rowhook.unwatch('public.going')",
+    );
     await database.query('drop table losing, parent; drop server nowhere; drop foreign data wrapper nowhere');
     expect(await findings()).toEqual([]);
   });
@@ -363,6 +377,14 @@ describe('muted', () => {
         await database.query((finding as { mend: string }).mend);
       }
       expect(await findings()).toEqual([]);
+      // of all roles of the cluster: the tests beside this one must not see it
+      await connected(async (client) => {
+        await client.query("begin; alter role all set rowhook.mute = 'on'");
+        const [everybody] = await bySetting(client);
+        expect(everybody).toMatchObject({ kind: 'error', what: 'rowhook.mute=on is set for role all' });
+        await client.query(everybody?.mend ?? '');
+        expect(await bySetting(client)).toEqual([]);
+      });
     }));
 
   test('a table that a subscription fills', async () => {
@@ -449,22 +471,21 @@ describe('transactions', () => {
         /\n\? transactions +not looked at: transactions of \d+ connections of other roles\n +grant pg_read_all_stats to \S+;\n/,
       );
       expect(code).toBe(0);
-      await client.query('rollback');
+      await database.query((found as { mend: string }).mend);
+      await expect(client.query('select')).rejects.toThrow();
     }));
 
   test('one that was prepared and forgotten', async () => {
     await connected((client) => client.query("begin; select pg_current_xact_id(); prepare transaction 'rowhook''s'"));
-    try {
-      const found = (await findings({ limits: { transactionSeconds: 0 } })).find(({ what }) =>
-        what.includes("rowhook's"),
-      );
-      expect(found).toMatchObject({
-        kind: 'warning',
-        mend: expect.stringContaining("rollback prepared 'rowhook''s';"),
-      });
-    } finally {
-      await database.query("rollback prepared 'rowhook''s'");
-    }
+    const prepared = async () =>
+      (await findings({ limits: { transactionSeconds: 0 } })).find(({ what }) => what.includes("rowhook's"));
+    const found = await prepared();
+    expect(found).toMatchObject({
+      kind: 'warning',
+      mend: expect.stringContaining("rollback prepared 'rowhook''s';"),
+    });
+    await database.query((found as { mend: string }).mend);
+    expect(await prepared()).toBeUndefined();
   });
 });
 
@@ -484,19 +505,23 @@ describe('slots', () => {
       expect.stringMatching(/^rowhook status/),
     ]);
     await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
+    const locking = 'begin; select from rowhook.webhook_outbox limit 1';
     await connected(async (client) => {
-      await client.query('begin; select from rowhook.webhook_outbox limit 1');
+      await client.query(locking);
       const [{ pid } = { pid: 0 }] = (await client.query('select pg_backend_pid() as pid')).rows;
       const [by, mend] = await pinnedBy();
       expect(by?.[1]).toMatch(`the transaction of process ${pid}, `);
       expect(mend).toBe(`select pg_terminate_backend(${pid});`);
-      await client.query("prepare transaction 'pins'");
+      await database.query(String(mend));
+      await waitUntil('its lock is gone', async () => !String((await pinnedBy())[0]).includes('process'));
     });
-    expect(await pinnedBy()).toEqual([
+    await connected((client) => client.query(`${locking}; prepare transaction 'pins'`));
+    const [by, rollback] = await pinnedBy();
+    expect([by, rollback]).toEqual([
       ['7 d', "the prepared transaction 'pins'"],
       "rollback prepared 'pins';   -- or commit prepared",
     ]);
-    await database.query("rollback prepared 'pins'");
+    await database.query(String(rollback));
     const [, mend] = await pinnedBy();
     expect(mend).toBe('select rowhook._recycle_slot();');
     await database.query(String(mend));

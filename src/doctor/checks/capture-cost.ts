@@ -1,7 +1,7 @@
 /** What capture costs, measured where the server counts functions, else estimated. */
 import type pg from 'pg';
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, fine, type Limits, type Remark, WATCH_REPLACES } from '../finding.ts';
+import { type Examination, fine, type Limits, type Remark } from '../finding.ts';
 
 /** An INSERT of one row takes 80 to 110 longer, an UPDATE 200 to 300, a row of a bulk statement 10 to 35: `test/bench/capture.ts`. */
 const ROW_US = 100;
@@ -15,6 +15,8 @@ interface Cost {
   /** Seconds in the capture function; null: the server does not count. */
   measuredSeconds: number | null;
   calls: number | null;
+  /** What watches it with its settings, for new rows alone. */
+  statement: string;
 }
 
 /** All counts begin when the table was watched, so their ratio needs no clock. */
@@ -22,7 +24,10 @@ export async function captureCost({ client, limits }: Examination): Promise<Rema
   return (await readCosts(client)).filter(({ captured }) => captured > 0).map((cost) => remark(cost, limits));
 }
 
-function remark({ relation, captured, statementSeconds, measuredSeconds, calls }: Cost, limits: Limits): Remark {
+function remark(
+  { relation, captured, statementSeconds, measuredSeconds, calls, statement }: Cost,
+  limits: Limits,
+): Remark {
   const seconds = measuredSeconds ?? (captured * ROW_US) / 1e6;
   const share = statementSeconds > 0 ? Math.min(1, seconds / statementSeconds) : 0;
   const how =
@@ -37,9 +42,7 @@ function remark({ relation, captured, statementSeconds, measuredSeconds, calls }
     kind: 'warning',
     what,
     why: "Capture runs inside the application's own statements and makes them longer.",
-    mend: printable(
-      `select rowhook.watch('${relation}', events => '{created}');   ${WATCH_REPLACES}; set track_functions = 'pl' to measure`,
-    ),
+    mend: printable(`${statement}   -- or those of created, updated and deleted that are needed`),
   };
 }
 
@@ -52,7 +55,8 @@ async function readCosts(client: pg.ClientBase): Promise<Cost[]> {
     `select rowhook._qualified(s.relation) as relation,
             least(rowhook._grown(s, 'changes', now), rowhook._grown(s, 'outbox_id', now)) as captured,
             rowhook._grown(s, 'active_ms', now) / 1000 as "statementSeconds",
-            f.total_time / 1000 as "measuredSeconds", f.calls::float8 as calls
+            f.total_time / 1000 as "measuredSeconds", f.calls::float8 as calls,
+            rowhook._watch_statement(jsonb_populate_record(s, '{"events":["created"]}'), s.relation) as statement
        from rowhook.webhook_sources s
        join pg_class c on c.oid = s.relation
       cross join lateral rowhook._counts_of(s.relation) as now

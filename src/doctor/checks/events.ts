@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { readUnproduced, type Unproduced } from '../../capture/unproduced-events.ts';
 import type { Finding } from '../../shared/finding.ts';
+import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
@@ -29,14 +30,16 @@ async function unproduced(client: pg.ClientBase): Promise<Finding[]> {
 
 function finding({ id, tenantId, name, eventTypes, unproduced: missing, near }: Unproduced): Finding {
   const wanted = near === null ? [] : eventTypes.map((type) => (type === missing[0] ? near : type));
+  // the others stay as they are: the application may emit them
+  const force = missing.length > 1 ? ' --force' : '';
   return {
     kind: 'warning',
     what: printable(`webhook "${name}" of ${tenantId} asks for ${missing.join(', ')}, which no watched table produces`),
     why: 'It waits for that in silence, unless the application emits it.',
     mend:
       near === null
-        ? `rowhook webhook update ${id} --events …   # "rowhook sources" lists what is produced; or watch its table`
-        : `rowhook webhook update ${id} --events ${printable([...new Set(wanted)].join(','))}`,
+        ? `rowhook sources   # lists what is produced; then rowhook webhook update ${id} --events …, or watch its table`
+        : `rowhook webhook update ${id} --events ${shellWord(printable([...new Set(wanted)].join(',')))}${force}`,
   };
 }
 

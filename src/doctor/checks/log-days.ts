@@ -5,12 +5,18 @@ import { type Examination, fine, type Remark } from '../finding.ts';
 /** Of the seven that the daemon makes. */
 const DAYS_AHEAD_MIN = 4;
 
+/** One that fires; of these, one that fires for replicas too. */
+interface EventTrigger {
+  name: string;
+  always: boolean;
+}
+
 export async function logDays({ client }: Examination): Promise<Remark[]> {
-  const { rows } = await client.query<{ ahead: number; byDefault: boolean; eventTriggers: string[] }>(
+  const { rows } = await client.query<{ ahead: number; byDefault: boolean; eventTriggers: EventTrigger[] }>(
     `select rowhook._log_days_ahead() as ahead,
             pg_relation_size('rowhook.webhook_logs_default') > 0 as "byDefault",
-            array(select quote_ident(evtname) from pg_event_trigger
-                   where evtenabled <> 'D' and evtevent in ('ddl_command_start', 'ddl_command_end') order by 1) as "eventTriggers"`,
+            (select coalesce(jsonb_agg(jsonb_build_object('name', quote_ident(evtname), 'always', evtenabled = 'A') order by evtname), '[]') from pg_event_trigger
+              where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start', 'ddl_command_end')) as "eventTriggers"`,
   );
   const { ahead, byDefault, eventTriggers } = rows[0] as (typeof rows)[number];
   const remarks: Remark[] = [];
@@ -33,12 +39,14 @@ export async function logDays({ client }: Examination): Promise<Remark[]> {
   return remarks.length > 0 ? remarks : [fine(`webhook_logs has partitions for ${ahead} days ahead`)];
 }
 
-function because(eventTriggers: readonly string[]): string {
-  return eventTriggers.length === 0 ? '' : `; event triggers may forbid it (${eventTriggers.join(', ')})`;
+function because(eventTriggers: readonly EventTrigger[]): string {
+  const names = eventTriggers.map(({ name }) => name).join(', ');
+  return names === '' ? '' : `; event triggers may forbid it (${names})`;
 }
 
-/** An event trigger that forbids it is left out for this one statement. */
-function around(eventTriggers: readonly string[]): string {
-  const all = (verb: string) => eventTriggers.map((name) => `alter event trigger ${name} ${verb}; `).join('');
-  return `${all('disable')}select rowhook._make_log_partitions(); ${all('enable')}`.trim();
+/** An event trigger that forbids it is left out for this one statement, and fires as before then. */
+function around(eventTriggers: readonly EventTrigger[]): string {
+  const off = eventTriggers.map(({ name }) => `alter event trigger ${name} disable; `).join('');
+  const on = eventTriggers.map(({ name, always }) => ` alter event trigger ${name} enable${always ? ' always' : ''};`);
+  return `${off}select rowhook._make_log_partitions();${on.join('')}`;
 }

@@ -118,6 +118,6 @@ async function mightyDaemons(client: pg.ClientBase): Promise<Remark[]> {
     kind: 'warning',
     what: printable(`a daemon is logged in as ${role}, which may do anything`),
     why: 'It opens connections to addresses that tenants choose. Its password should open no more than it needs.',
-    mend: "create role rowhook_login login password '…'; grant rowhook_daemon to rowhook_login;   -- and name it in the daemon's DATABASE_URL",
+    mend: "create role rowhook_login login; grant rowhook_daemon to rowhook_login;   -- give it a password, and name it in the daemon's DATABASE_URL",
   }));
 }

@@ -1,5 +1,6 @@
 /** The row: its key as capture writes it, whether it is there, and its tenant. Nothing else of it is read. */
 import type pg from 'pg';
+import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
 import type { Source } from './source.ts';
@@ -9,6 +10,8 @@ export interface Row {
   /** As webhook_outbox.row_key. */
   rowKey: string;
   columns: string[];
+  /** The same, as identifiers. */
+  quotedColumns: string[];
   is: 'found' | 'gone' | 'unseen';
   /** Null: it has none, or is not found. */
   tenantId: string | null;
@@ -55,7 +58,8 @@ export async function readRow(
     const names = columns.map((column) => column.name);
     const { rows } = await client.query<{ user: string }>('select quote_ident(current_user) as user');
     const [{ user }] = rows as [{ user: string }];
-    return { rowKey, columns: names, user, ...(await tenantOf(client, table, source, columns, key)) };
+    const quotedColumns = columns.map(({ quoted }) => quoted);
+    return { rowKey, columns: names, quotedColumns, user, ...(await tenantOf(client, table, source, columns, key)) };
   } finally {
     await client.query('rollback');
   }
@@ -89,7 +93,7 @@ async function keyColumns(client: pg.Client, table: Table, key: readonly string[
   if (rows.length !== key.length) {
     const names = rows.map((column) => `<${printable(column.name)}>`).join(' ');
     throw new UserError(
-      `why: the primary key of ${name} has ${rows.length} columns: rowhook why '${name}' ${names}`,
+      `why: the primary key of ${name} has ${rows.length} columns: rowhook why ${shellWord(name)} ${names}`,
       2,
     );
   }

@@ -1,6 +1,7 @@
 /** Whether the table is watched, and whether its triggers fire. */
 import type pg from 'pg';
 import { bySetting, bySubscription } from '../../capture/muted-sessions.ts';
+import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
 import type { Step } from './answer.ts';
 import { type Table, whyCommand } from './table.ts';
@@ -54,7 +55,9 @@ export async function sourceSteps(
     }),
   );
   if (source === undefined) {
-    return [{ kind: 'stops', what: `${name} is not watched`, mend: `rowhook watch '${name}'` }, ...namesakes];
+    const tenant = table.hasTenant ? '' : ' --tenant-column <column>';
+    const mend = `rowhook watch ${shellWord(printable(table.root))}${tenant}`;
+    return [{ kind: 'stops', what: `${name} is not watched`, mend }, ...namesakes];
   }
   const steps: Step[] = [
     {

@@ -1,6 +1,6 @@
 /** The table that is meant: as PostgreSQL finds the name, else near names. */
 import type pg from 'pg';
-import { quoted } from '../../shared/shell-quote.ts';
+import { shellWord } from '../../shared/shell-quote.ts';
 import { nearNames } from '../../shared/spelling.ts';
 import { printable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
@@ -12,6 +12,10 @@ export interface Table {
   schema: string;
   /** Itself and the partitioned tables above it: a trigger of each of them may capture its rows. */
   family: string[];
+  /** What would be watched: the partitioned table at the top, or the table itself. */
+  root: string;
+  /** Whether the tenant is found by the name of its column. */
+  hasTenant: boolean;
   /** Watched tables of the same name in other schemas. */
   namesakes: string[];
 }
@@ -23,6 +27,7 @@ export async function findTable(client: pg.Client, text: string, key: readonly s
   const { rows } = await client
     .query<Table & { kind: string }>(
       `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name, quote_ident(n.nspname) as schema, c.relkind as kind,
+              rowhook._qualified(r.oid) as root, rowhook._usual_tenant_column(r.oid) is not null as "hasTenant",
               array(select c.oid::text union select relid::oid::text from pg_partition_ancestors(c.oid)) as family,
               array(select format('%I.%I', on_.nspname, o.relname)
                       from rowhook.webhook_sources s
@@ -31,6 +36,7 @@ export async function findTable(client: pg.Client, text: string, key: readonly s
                      where o.relname = c.relname and o.oid <> c.oid order by 1) as namesakes
          from pg_class c
          join pg_namespace n on n.oid = c.relnamespace
+        cross join lateral (select case when c.relispartition then pg_partition_root(c.oid) else c.oid end as oid) as r
         where c.oid = to_regclass($1)`,
       [text],
     )
@@ -73,6 +79,6 @@ async function notFound(client: pg.Client, text: string, key: readonly string[])
 
 /** The same question of another table. */
 export function whyCommand(table: string, key: readonly string[]): string {
-  const words = [table, ...key].map((word) => (/^[\w.-]+$/.test(word) ? word : quoted(printable(word))));
+  const words = [table, ...key].map((word) => shellWord(printable(word)));
   return ['rowhook why', ...words].join(' ');
 }

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { wants } from '../../match/event-patterns.ts';
 import type { Webhook } from '../../model.ts';
-import { quoted } from '../../shared/shell-quote.ts';
+import { quoted, shellWord } from '../../shared/shell-quote.ts';
 import { nearNames } from '../../shared/spelling.ts';
 import { printable } from '../../shared/terminal.ts';
 import type { Step } from './answer.ts';
@@ -26,7 +26,7 @@ export function rowSteps(table: Table, source: Source, row: Row, key: readonly s
   if (row.tenantId !== null || source.tenantColumn === null) return [];
   const column = printable(source.tenantColumn);
   const literal = (text = '') => `'${printable(text).replaceAll("'", "''")}'`;
-  const where = row.columns.map((name, i) => `${printable(name)} = ${literal(key[i])}`).join(' and ');
+  const where = row.quotedColumns.map((name, i) => `${printable(name)} = ${literal(key[i])}`).join(' and ');
   return [
     {
       kind: 'stops',
@@ -65,7 +65,7 @@ function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
     return {
       kind: 'note',
       what,
-      mend: `rowhook webhook update ${id} --events '${[...settings.eventTypes, `${prefix}.*`].join(',')}' --force`,
+      mend: `rowhook webhook update ${id} --events ${shellWord([...settings.eventTypes, `${prefix}.*`].join(','))} --force`,
     };
   }
   if (!isActive) {

@@ -1,0 +1,199 @@
+// Remedies of the doctor, run as they are printed, in the state that they are meant for: those of tables with odd names, and those
+// that no other test runs. remedies.unit.test.ts says which test runs which.
+
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { captureCost } from '../../src/doctor/checks/capture-cost.ts';
+import { daemons } from '../../src/doctor/checks/daemons.ts';
+import { muted } from '../../src/doctor/checks/muted-sessions.ts';
+import { ring } from '../../src/doctor/checks/outbox-slots.ts';
+import { privileges } from '../../src/doctor/checks/privileges.ts';
+import { schema } from '../../src/doctor/checks/schema.ts';
+import { longTransactions } from '../../src/doctor/checks/transactions.ts';
+import { triggers } from '../../src/doctor/checks/triggers.ts';
+import { type Check, LIMITS, type Limits, type Remark } from '../../src/doctor/finding.ts';
+import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
+import { paste, startPasted } from '../support/paste.ts';
+import { waitUntil } from '../support/wait.ts';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+  await database.query('create foreign data wrapper nowhere; create server nowhere foreign data wrapper nowhere');
+});
+
+afterAll(() => database.drop());
+
+/** What one check finds. */
+async function remarks(check: Check, limits: Partial<Limits> = {}, url = database.url): Promise<Remark[]> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    const found = await check({
+      client,
+      databaseUrl: url,
+      wake: 'poll',
+      environment: undefined,
+      limits: { ...LIMITS, handoverMs: 0, ...limits },
+      now: Date.now,
+    });
+    return found.filter(({ kind }) => kind !== 'fine');
+  } finally {
+    await client.end();
+  }
+}
+
+const mendOf = (remark: Remark | undefined) => (remark && 'mend' in remark ? remark.mend : '');
+/** Quotes of SQL, of a shell and of identifiers, a space, and what is not ASCII. */
+const ODD = `"It's Ü"`;
+const SETTINGS = `prefix => 'odd', events => '{updated}', derived => '{"it''s": "its"}', ignore_columns => '{"n o",updated_at}', capture => 'all'`;
+
+describe('a table with odd names', () => {
+  test.each<[what: string, make: string, choose?: [string, string]]>([
+    ['was dropped', `drop table ${ODD}`],
+    ['has lost its column tenant_id', `alter table ${ODD} drop column tenant_id`],
+    [
+      'has lost its column tenant_id',
+      `alter table ${ODD} drop column tenant_id, drop column org_id`,
+      ["'...'", "'Kunde Nr'"],
+    ],
+    ["has lost it's, of which events are derived", `alter table ${ODD} drop column "it's"`],
+    [
+      'is another table by now',
+      `alter table ${ODD} rename to "It's old"; create table ${ODD} (id int primary key, org_id text, "it's" text)`,
+    ],
+    [
+      'is another table by now',
+      `drop table ${ODD}; create table ${ODD} (id int primary key, tenant_id text, "n o" text, "it's" text)`,
+    ],
+    ['lacks rowhook_insert', `drop trigger rowhook_insert on ${ODD}`],
+    ['rowhook_update is disabled', `alter table ${ODD} disable trigger rowhook_update`],
+    ['has a foreign table under it', `create foreign table "It's far" () inherits (${ODD}) server nowhere`],
+  ])('%s: %s', async (what, make, choose = ['', '']) => {
+    await database.query(`
+      create table ${ODD} (id int primary key, tenant_id text, org_id text, "Kunde Nr" text, "it's" text, "n o" text);
+      select rowhook.watch('${ODD.replaceAll("'", "''")}', ${SETTINGS})`);
+    const before = await settings();
+    await database.query(make);
+    const [found, ...others] = await remarks(triggers);
+    expect(others).toEqual([]);
+    expect(found?.what).toContain(what);
+    await paste(mendOf(found).replace(...choose), database);
+    expect(await remarks(triggers)).toEqual([]);
+    for (const row of await settings()) expect(row).toMatchObject(before[0] as object);
+    await database.query(`
+      select rowhook.unwatch(relation::text) from rowhook.webhook_sources where prefix = 'odd';
+      drop table if exists ${ODD}, "It's old" cascade; drop foreign table if exists "It's far"`);
+  });
+
+  /** What a remedy must not take away. */
+  const settings = () =>
+    database.query("select capture, events from rowhook.webhook_sources where prefix = 'odd' order by id");
+
+  test('is what a subscription fills, or what capture costs much', async () => {
+    await database.query(`
+      create table ${ODD} (id int primary key, tenant_id text);
+      select rowhook.watch('${ODD.replaceAll("'", "''")}', prefix => 'odd', capture => 'all');
+      create subscription odd connection 'host=127.0.0.1' publication p with (connect = false, slot_name = none)`);
+    await database.query(
+      `insert into pg_subscription_rel (srsubid, srrelid, srsubstate) select oid, '${ODD.replaceAll("'", "''")}'::regclass, 'r' from pg_subscription where subname = 'odd'`,
+    );
+    await database.query(`insert into ${ODD} select n, 'acme' from generate_series(1, 100) as n`);
+    try {
+      const [subscription] = await remarks(muted);
+      expect((await paste(mendOf(subscription), database)).stdout).toMatch(/^Watching public\."It's Ü":/);
+    } finally {
+      await database.query('delete from pg_subscription_rel');
+      await database.query('drop subscription odd');
+    }
+    await database.query(
+      `select rowhook.watch('${ODD.replaceAll("'", "''")}', prefix => 'odd', capture => 'all'); insert into ${ODD} select n, 'acme' from generate_series(101, 200) as n`,
+    );
+    const cost = await waitUntil('its rows are counted', async () => {
+      const found = await remarks(captureCost, { captureShare: 0, captureSeconds: 0 });
+      return found.find(({ what }) => what.includes(ODD));
+    });
+    await paste(mendOf(cost), database);
+    expect(await settings()).toEqual([{ capture: 'all', events: ['created'] }]);
+    await database.query(
+      `select rowhook.unwatch('${ODD.replaceAll("'", "''")}'); drop table ${ODD}; truncate rowhook.webhook_outbox`,
+    );
+  });
+});
+
+test.each([
+  ['a foreign partition of a partition', 'detach partition'],
+  ['the other remedy', 'unwatch'],
+])('%s', async (_, verb) => {
+  await database.query(`
+    create table top (id int, tenant_id text) partition by list (id);
+    create table middle partition of top for values in (1, 2) partition by list (id);
+    select rowhook.watch('top');
+    create foreign table far partition of middle for values in (2) server nowhere`);
+  const remedy = mendOf((await remarks(triggers))[0]);
+  expect(remedy).toContain(verb);
+  await paste(verb === 'unwatch' ? remedy.replace(/^.* or /, '') : remedy, database);
+  expect(await remarks(triggers)).toEqual([]);
+  await database.query("select rowhook.unwatch('top'); drop table top; drop foreign table if exists far");
+});
+
+test('no table is watched', async () => {
+  await database.query('select rowhook.unwatch(relation) from rowhook.webhook_sources');
+  const [none] = await remarks(triggers);
+  expect(none?.what).toBe('no table is watched');
+  await paste(mendOf(none), database);
+  expect(await remarks(triggers)).toEqual([]);
+});
+
+test('rowhook is not installed', async () => {
+  const bare = await createDatabase({ bare: true });
+  try {
+    const [missing] = await remarks(schema, {}, bare.url);
+    await paste(mendOf(missing), bare);
+    expect(await remarks(schema, {}, bare.url)).toEqual([]);
+  } finally {
+    await bare.drop();
+  }
+});
+
+test('transactions that may not be seen, and a daemon that may do anything: the roles', async () => {
+  const role = `reader_${database.name}`;
+  await database.query(`create role ${role} login password 'secret'; grant rowhook_daemon to ${role}`);
+  const url = databaseUrl(database.url, database.name, role, 'secret');
+  const mighty = new pg.Client({ connectionString: database.url, application_name: 'rowhook reader' });
+  await mighty.connect();
+  try {
+    const [unseen] = await remarks(longTransactions, {}, url);
+    await paste(mendOf(unseen), database);
+    expect(await remarks(longTransactions, {}, url)).toEqual([]);
+    const [superuser] = await remarks(privileges);
+    await paste(mendOf(superuser), database);
+    await mighty.query("select set_config('application_name', 'x', false)");
+    expect(await database.query("select pg_has_role('rowhook_login', 'rowhook_daemon', 'usage') as is")).toEqual([
+      { is: true },
+    ]);
+  } finally {
+    await mighty.end();
+    await database.query(`drop owned by ${role}; drop role ${role}; drop role if exists rowhook_login`);
+  }
+});
+
+test('nobody delivers, and a slot waits for it: both say how to start one', async () => {
+  await database.query(
+    `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, occurred_at, slot)
+     values (5, 't', '{a.b}', now() - interval '7 days 1 hour', (floor(extract(epoch from now()) / 86400)::bigint + 1) % 8)`,
+  );
+  const [lanes] = await remarks(daemons);
+  const [slot] = await remarks(ring);
+  expect(slot?.what).toMatch(/pinned by lanes 5, .*: no daemon owns them$/);
+  expect(mendOf(slot)).toBe(mendOf(lanes));
+  const daemon = startPasted(mendOf(lanes), { DATABASE_URL: database.daemonUrl, ROWHOOK_HTTP_PORT: '0' });
+  try {
+    await waitUntil('it delivers', async () => (await remarks(daemons)).length === 0);
+    await waitUntil('the slot is read', async () => (await remarks(ring)).every((one) => mendOf(one) !== mendOf(slot)));
+  } finally {
+    daemon.process.kill('SIGTERM');
+    await daemon.ended;
+  }
+});

@@ -1,0 +1,143 @@
+// A remedy that nobody has run in its state is a guess: this table names the test that runs it. One that is added without a line
+// here fails.
+
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = join(import.meta.dirname, '../..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+
+/** Tells what to do, with nothing in it that could be run. */
+const WORDS = 'words';
+/** A command that changes nothing. */
+const LOOKS = 'looks';
+const DOCTOR = 'test/doctor/doctor.test.ts: ';
+const REMEDIES = 'test/doctor/remedies.test.ts: ';
+const WEBHOOKS = 'test/doctor/webhooks.test.ts: ';
+const REPLACED = 'test/capture/replaced-tables.test.ts: ';
+const WHY = 'test/cli/why.test.ts: ';
+const READ_ONLY = 'test/database/read-only.test.ts: ';
+const LOG_DAYS = 'test/record/log-days.test.ts: everything is recorded while an event trigger forbids DDL';
+
+/** In the order of the file: how the remedy begins there, and the test that runs it. */
+const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: string])[]>> = {
+  'src/capture/muted-sessions.ts': [
+    ['whose === null', `${DOCTOR}a server on which no trigger fires`],
+    ['printable( `rowhook watch', `${REMEDIES}is what a subscription fills`],
+  ],
+  'src/capture/pinned-slots.ts': [
+    ["'select rowhook._recycle_slot();'", `${DOCTOR}that nobody holds`],
+    ["'rowhook start'", `${REMEDIES}nobody delivers, and a slot waits for it`],
+    ["'rowhook status --watch", `${DOCTOR}one that a lane has not read`],
+    ['`select pg_terminate_backend', `${DOCTOR}that a transaction locks`],
+    ['`rollback prepared', `${DOCTOR}that a transaction locks`],
+  ],
+  'src/capture/source-problems.ts': [
+    ['`select rowhook.unwatch', `${REMEDIES}was dropped`],
+    ['mayTakePlace ? RECONCILE', `${REMEDIES}is another table by now`],
+    ['printable(`', `${REMEDIES}has lost its column tenant_id`],
+    ['printable(`', `${REMEDIES}has lost it's, of which events are derived`],
+    ['`', `${REMEDIES}a foreign partition of a partition`],
+    ['RECONCILE', `${REMEDIES}lacks rowhook_insert`],
+    ['triggersOfIt.map', `${REMEDIES}rowhook_update is disabled`],
+  ],
+  'src/config/environment.ts': [['`ROWHOOK_ENVIRONMENT=', 'test/cli/adopt.test.ts: recorded %j, the variable %j']],
+  'src/database/read-only.ts': [
+    ['`take ', WORDS],
+    ['printable( owner === undefined', `${READ_ONLY}a running daemon says so on /readyz`],
+  ],
+  'src/doctor/checks.ts': [["'connect as a role", WORDS]],
+  'src/doctor/checks/capture-cost.ts': [['printable(`', `${REMEDIES}what capture costs much`]],
+  'src/doctor/checks/clock.ts': [["'timedatectl", WORDS]],
+  'src/doctor/checks/daemons.ts': [
+    ["'rowhook start'", `${REMEDIES}nobody delivers, and a slot waits for it`],
+    ['`look into the log', WORDS],
+  ],
+  'src/doctor/checks/events.ts': [
+    ["'rowhook webhook list'", `${REPLACED}an active webhook that asks for what nothing produces`],
+    ['near === null', `${REPLACED}an active webhook that asks for what nothing produces`],
+    ['printable(statement)', `${REPLACED}two tables with the same event types`],
+    ['printable( `', `${REPLACED}rows without a tenant are no events`],
+  ],
+  'src/doctor/checks/log-days.ts': [
+    ['printable(around(', LOG_DAYS],
+    ['printable(around(', LOG_DAYS],
+  ],
+  'src/doctor/checks/notifications.ts': [["'give the daemon a DATABASE_URL", WORDS]],
+  'src/doctor/checks/privileges.ts': [
+    ['grant(uninherited', `${DOCTOR}a login that is nobody`],
+    ['rows.map(grant)', `${DOCTOR}what was revoked from rowhook_daemon`],
+    ['"create role rowhook_login', `${REMEDIES}a daemon that may do anything`],
+  ],
+  'src/doctor/checks/schema.ts': [
+    ['grant(uninherited', `${DOCTOR}a login that is nobody`],
+    ["'npm install", WORDS],
+    ["'rowhook migrate'", `${REMEDIES}rowhook is not installed`],
+  ],
+  'src/doctor/checks/server.ts': [
+    ["'name the primary", WORDS],
+    ["'upgrade the server", WORDS],
+    ["'install the current minor", WORDS],
+  ],
+  'src/doctor/checks/transactions.ts': [
+    ['`select pg_terminate_backend', `${DOCTOR}one that stays open`],
+    ['`grant pg_read_all_stats', `${REMEDIES}transactions that may not be seen`],
+    ['`rollback prepared', `${DOCTOR}one that was prepared and forgotten`],
+  ],
+  'src/doctor/checks/triggers.ts': [['"select * from rowhook.watch_preset', `${REMEDIES}no table is watched`]],
+  'src/doctor/checks/webhooks.ts': [
+    ['`rowhook webhook enable', `${WEBHOOKS}a webhook that rowhook disabled`],
+    ['lookAndEnable', `${WEBHOOKS}an open breaker`],
+    ['lookAndEnable', `${WEBHOOKS}a webhook that fails all the time`],
+    ['`rowhook status --limit', `${WEBHOOKS}of 10,000 webhooks that fail`],
+  ],
+  'src/doctor/printing.ts': [
+    ['printable(grants)', 'test/capture/refusals.test.ts: the doctor names the columns and what to grant'],
+    ['"let rowhook_owner do', WORDS],
+  ],
+  'src/operations/why/changes.ts': [['mendOf(', `${WHY}the remedies enable it, and send what it missed`]],
+  'src/operations/why/source.ts': [
+    ['whyCommand', `${WHY}that another schema has too`],
+    ['`rowhook watch', `${WHY}has odd names`],
+    ["'rowhook doctor ", LOOKS],
+    ["'rowhook doctor'", LOOKS],
+    ["'select * from rowhook.reconcile();'", `${WHY}%s: the remedy mends it`],
+    ['`alter table', `${WHY}%s: the remedy mends it`],
+    ['remark.mend', `${DOCTOR}a database or a role whose sessions fire no triggers`],
+  ],
+  'src/operations/why/tenant.ts': [
+    ['`grant usage on schema', `${WHY}that this role may not read`],
+    ['printable(mend)', `${WHY}that this role may not read`],
+    ['`update ', `${WHY}whose tenant is null`],
+    ['`rowhook webhook list', LOOKS],
+    ['`rowhook webhook show', LOOKS],
+    ['`rowhook webhook update', `${WHY}wants other events`],
+    ['`rowhook webhook enable', `${WHY}the remedies enable it`],
+    ['`rowhook webhook create', `${WHY}none has the tenant`],
+  ],
+  'src/operations/why/why.ts': [["'rowhook start'", `${WHY}no daemon runs`]],
+};
+
+/** What follows each `mend:` that is given a value, on one line. */
+function remediesIn(file: string): string[] {
+  const text = read(file)
+    .replace(/^ *(?:\/\/|\*|\/\*\*).*$/gm, '')
+    .replaceAll(/\s+/g, ' ');
+  return [...text.matchAll(/\bmend(?: =|\??:) (?!string\b)(.{1,60})/g)].map(([, remedy = '']) => remedy);
+}
+
+const files = globSync('src/{capture,config,database,doctor,operations}/**/*.ts', { cwd: root }).sort();
+
+test('every file with a remedy has its line', () => {
+  expect(files.filter((file) => remediesIn(file).length > 0)).toEqual(Object.keys(RUN_BY).sort());
+});
+
+test.each(Object.entries(RUN_BY))('%s', (file, expected) => {
+  const found = remediesIn(file);
+  expect(found).toEqual(expected.map(([remedy], i) => (found[i]?.startsWith(remedy) ? found[i] : remedy)));
+  for (const [, where] of expected.filter(([, runBy]) => runBy !== WORDS && runBy !== LOOKS)) {
+    const [, testFile = '', title = ''] = /^(\S+): (.*)$/.exec(where) ?? [];
+    expect(read(testFile), where).toContain(title);
+  }
+});
