@@ -75,7 +75,7 @@ async function fromFile(name: string, path: string): Promise<string> {
   return readSecret(shown, handle.createReadStream());
 }
 
-/** Everything up to the end, without the newline that editors and echo put there. */
+/** Everything up to the end, without the newline and the byte order mark that editors put there. */
 async function readSecret(name: string, stream: AsyncIterable<Buffer | string>): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -89,9 +89,16 @@ async function readSecret(name: string, stream: AsyncIterable<Buffer | string>):
     if (error instanceof UserError) throw error;
     throw new UserError(`${name}: cannot be read (${(error as NodeJS.ErrnoException).code}).`, 2);
   }
-  const secret = Buffer.concat(chunks)
-    .toString('utf8')
-    .replace(/\r?\n$/, '');
+  const secret = textOf(name, Buffer.concat(chunks)).replace(/\r?\n$/, '');
   if (secret === '') throw new UserError(`${name}: is empty.`, 2);
   return secret;
+}
+
+/** PowerShell writes UTF-16: its halves of characters would be a secret that nobody has. */
+function textOf(name: string, bytes: Buffer): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    if (!text.includes('\0')) return text;
+  } catch {}
+  throw new UserError(`${name}: is not text in UTF-8: save it as UTF-8.`, 2);
 }

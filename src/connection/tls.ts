@@ -73,7 +73,7 @@ export function tlsOptions(settings: TlsSettings, host: Host): ConnectionOptions
   return {
     ...verification(settings.mode, root),
     // a certificate names the host, also where its address is dialled
-    ...(isIP(host.name) === 0 && { servername: host.name }),
+    ...(isIP(host.name) === 0 ? { servername: host.name } : { host: host.name }),
     ...(root && crl && { crl: readFileSync(crl) }),
     ...(cert && { cert: readFileSync(cert) }),
     ...(cert && key && { key: readFileSync(key) }),

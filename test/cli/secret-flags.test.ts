@@ -22,7 +22,8 @@ beforeAll(async () => {
   database = await createDatabase();
   folder = await mkdtemp(join(tmpdir(), 'rowhook-secrets-'));
   await writeFile(file('secret'), `${SECRET}\n`);
-  await writeFile(file('header'), 'X-Key: from a file\r\n');
+  await writeFile(file('header'), '\uFEFFX-Key: from a file\r\n'); // as an editor on Windows saves it
+  await writeFile(file('utf16'), Buffer.from('\uFEFFsecret\r\n', 'utf16le'));
   await writeFile(file('empty'), '\n');
 });
 
@@ -63,6 +64,8 @@ test.each([
   [['--bearer', '-', '--secret', '-'], 'x', '--secret: stdin was read for --bearer already: give --secret-file.'],
   [['--bearer', '-'], '\n', '--bearer: is empty.'],
   [['--bearer', '-'], 'x'.repeat(70_000), '--bearer: is longer than 65536 bytes.'],
+  [['--secret-file', 'FOLDER/utf16'], '', '--secret-file: is not text in UTF-8: save it as UTF-8.'],
+  [['--bearer', '-'], 'to\0ken', '--bearer: is not text in UTF-8: save it as UTF-8.'],
   [['--secret-file', 'FOLDER/empty'], '', '--secret-file: is empty.'],
   [['--secret-file', 'FOLDER/none'], '', '--secret-file: "FOLDER/none" cannot be read (ENOENT): check the path'],
   [['--secret-file', 'FOLDER'], '', '--secret-file: cannot be read (EISDIR).'],

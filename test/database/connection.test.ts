@@ -132,6 +132,10 @@ describe('sslmode', () => {
       'sslmode=verify-full sslrootcert=FOLDER/ca.pem host=db.invalid hostaddr=127.0.0.1',
       /certificate is for another name/,
     ],
+    [
+      'sslmode=verify-full sslrootcert=FOLDER/ca.pem host=192.0.2.1 hostaddr=127.0.0.1',
+      /certificate is for another name/,
+    ],
     ['sslmode=verify-full sslrootcert=FOLDER/none.pem', /names a file or socket that is not there/],
     ['sslmode=disable channel_binding=require', /channel binding/],
   ])('%j is refused', async (parameters, sentence) => {
