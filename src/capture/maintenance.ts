@@ -54,6 +54,7 @@ export class Maintenance {
   readonly #retentionDays: number;
   readonly #log: Logger;
   #running = false;
+  #stopped = false;
   #lookedForPinnedAt = -Infinity;
   /** What keeps watched tables from being captured, as of the last look; undefined: not known yet. */
   #problems: readonly SourceProblem[] | undefined;
@@ -83,10 +84,19 @@ export class Maintenance {
     if (this.#running) return;
     this.#running = true;
     for (const task of TASKS) await this.#do(task);
-    await this.#reconcile().catch((error) => this.#log.warn({ err: error }, 'what is watched could not be read'));
+    await this.#reconcile().catch((error) => this.#warn(error, 'what is watched could not be read'));
     this.#logProblems();
-    await this.#tellPinned().catch((error) => this.#log.warn({ err: error }, 'the slots could not be looked at'));
+    await this.#tellPinned().catch((error) => this.#warn(error, 'the slots could not be looked at'));
     this.#running = false;
+  }
+
+  /** The session ends, and its pool with it: nothing more is begun, and what fails now is not worth a word. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #warn(error: unknown, what: string): void {
+    if (!this.#stopped) this.#log.warn({ err: error }, what);
   }
 
   async #tellPinned(): Promise<void> {
@@ -125,12 +135,13 @@ export class Maintenance {
 
   /** Returns how many rows came of it; undefined: it failed. */
   async #do({ name, sql }: Task): Promise<number | undefined> {
+    if (this.#stopped) return undefined;
     try {
       const { rows } = await this.#pool.query({ text: sql(this.#retentionDays), ...PATIENT });
       for (const row of rows) if (row.result !== 0 && row.result !== null) this.#log.info({ ...row }, name);
       return rows.length;
     } catch (error) {
-      this.#log.warn({ err: error }, `${name} failed: it is tried again in a minute`);
+      this.#warn(error, `${name} failed: it is tried again in a minute`);
       return undefined;
     }
   }

@@ -188,6 +188,7 @@ export class Session {
       this.#hasEnded = true;
       for (const timer of timers) clearInterval(timer);
       this.#pipeline?.stop();
+      this.#maintenance?.stop();
       // a connection that does not answer must not keep the next session from starting
       await within(CLOSE_MS, this.#sender.close());
       await this.#lease.end(this.#stopping.signal.aborted);

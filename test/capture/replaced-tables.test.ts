@@ -465,6 +465,23 @@ describe('what the commands, the log and the metrics say of it', () => {
       await daemonPool.end();
     }
   });
+
+  test('maintenance begins nothing more once its session ends, and complains of no pool', async () => {
+    const said: string[] = [];
+    const daemonPool = new pg.Pool({ connectionString: database.daemonUrl });
+    const end = (line: string) => {
+      said.push(JSON.parse(line).msg);
+      maintenance.stop();
+      void daemonPool.end();
+    };
+    const maintenance: Maintenance = new Maintenance(daemonPool, 30, pino({ level: 'info' }, { write: end }));
+    // the first task has something to say
+    await database.query(
+      `do $$ begin execute format('drop table rowhook.webhook_logs_%s', to_char((now() + '7 days') at time zone 'UTC', 'YYYYMMDD')); end $$`,
+    );
+    await maintenance.run();
+    expect(said).toEqual(['make log partitions']);
+  });
 });
 
 describe('what sources produce, and what webhooks ask for', () => {
