@@ -324,7 +324,7 @@ grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
 --
 -- It does lock webhook_logs_default, so whoever reads the whole log keeps it from being made: it waits for nobody, as it is called again in a
 -- minute, and days are made a week ahead. What was recorded by default meanwhile moves into its day, the first one of those days, one
--- in each call. Today's stay, if they are many: recording would wait while they are moved.
+-- in each call. Many stay until today has a day of its own: what is recorded by default would wait while they are moved.
 create function rowhook._make_log_partitions(p_days_ahead int default 7)
 returns int
 language plpgsql
@@ -340,6 +340,7 @@ declare
   v_name    text;
   v_from    timestamptz;
   v_until   timestamptz;
+  v_today   text := 'rowhook.webhook_logs_' || to_char(current_date, 'YYYYMMDD');
   v_by_default bigint;
   v_moves   int := 0;
   v_made    int := 0;
@@ -360,7 +361,7 @@ begin
     lock table only rowhook.webhook_logs_default in access exclusive mode;
     select count(*) into v_by_default
       from (select from rowhook.webhook_logs_default where attempted_at >= v_from and attempted_at < v_until limit 10001) as r;
-    continue when v_by_default > 0 and (v_moves > 0 or v_by_default > 10000 and v_day >= current_date);
+    continue when v_by_default > 0 and (v_moves > 0 or v_by_default > 10000 and to_regclass(v_today) is null);
     execute format('create table rowhook.%I (like rowhook.webhook_logs including defaults including constraints)', v_name);
     execute format('alter table rowhook.%I enable row level security, force row level security', v_name);
     execute format('create policy owner_has_all on rowhook.%I to rowhook_owner using (true) with check (true)', v_name);

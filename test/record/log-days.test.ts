@@ -86,17 +86,21 @@ test('everything is recorded while an event trigger forbids DDL, the doctor says
   ).toHaveLength(1);
 });
 
-test("today's attempts stay where they are while they are many, as recording would wait for their move", async () => {
+test('many attempts stay where they are until today has a partition, as recording would wait for their move', async () => {
   await database.query('drop event trigger if exists "no DDL"');
   await database.query(
     `do $$ begin execute format('drop table rowhook.webhook_logs_%s', to_char(${day(0)} at time zone 'UTC', 'YYYYMMDD')); end $$`,
   );
+  await log(-4, 10_001);
   await log(0, 10_001);
   await database.query('select rowhook._make_log_partitions()');
-  expect(await byDefault()).toEqual([0]);
+  expect(await byDefault()).toEqual([-4, 0]);
   await database.query(
-    'delete from rowhook.webhook_logs_default where ctid in (select ctid from rowhook.webhook_logs_default limit 1)',
+    `delete from rowhook.webhook_logs_default
+      where ctid in (select ctid from rowhook.webhook_logs_default where attempted_at >= ${day(0)} limit 1)`,
   );
+  await database.query('select rowhook._make_log_partitions()');
+  expect(await byDefault()).toEqual([-4]);
   await database.query('select rowhook._make_log_partitions()');
   expect(await byDefault()).toEqual([]);
   expect(await database.query(`select from rowhook.webhook_logs where attempted_at >= ${day(0)}`)).toHaveLength(10_000);

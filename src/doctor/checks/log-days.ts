@@ -32,7 +32,7 @@ export async function logDays({ client }: Examination): Promise<Remark[]> {
     remarks.push({
       kind: 'warning',
       what: 'webhook_logs_default holds attempts',
-      why: "Days had no partition when they were recorded. They move into one, a day a minute, as soon as it can be made; today's may move tomorrow.",
+      why: 'Days had no partition when they were recorded. They move into one, a day a minute, as soon as it can be made; many may stay until tomorrow.',
       mend: printable(around(eventTriggers)),
     });
   }
