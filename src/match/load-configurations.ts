@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import type { TenantConfiguration, Webhook, WebhookSettings } from '../model.ts';
 import { organization } from '../payload/ids.ts';
-import { isOfValue, isolate, reasonOf } from '../shared/isolate.ts';
+import { isolate, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
 import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from './webhook-settings.ts';
 
 type Tenant = Pick<TenantConfiguration, 'tenantId' | 'organization' | 'limits'>;
@@ -50,7 +50,7 @@ async function loadUnusable(
       [id],
     );
   const { rows } = await read('to_json(event_types)::text').catch((error) => {
-    if (isOfValue(error)) return read(`'["*"]'`);
+    if (mayBeOfValue(error)) return read(`'["*"]'`);
     throw error;
   });
   return rows
