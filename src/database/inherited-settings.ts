@@ -15,6 +15,8 @@ interface Inherited {
   value: string;
   /** Values that do as well, as a regular expression of PostgreSQL. Without it, `value` alone does. */
   fine?: string;
+  /** Only in a database of this encoding. */
+  encoding?: string;
 }
 
 function settings(values: Readonly<Record<string, string>>): Inherited[] {
@@ -50,7 +52,14 @@ const TIME_LIMITS = settings({
 });
 
 /** Of commands. search_path stays, as tables are named on the command line; so does lock_timeout, which protects an application. */
-const OF_COMMANDS = [...MEANING, ...PLACES, ...TIME_LIMITS, ...settings({ TimeZone: 'UTC' })];
+const OF_COMMANDS: readonly Inherited[] = [
+  ...MEANING,
+  ...PLACES,
+  ...TIME_LIMITS,
+  ...settings({ TimeZone: 'UTC' }),
+  // a list shows U+FFFD for bytes that are no text, where UTF8 would make it an error. A daemon skips such a row, and says so
+  { name: 'client_encoding', value: 'SQL_ASCII', encoding: 'SQL_ASCII' },
+];
 
 // None that differs in a database as it is made: where sessions are lent, each that differs costs two round trips a statement.
 const OF_DAEMONS: readonly Inherited[] = [
@@ -102,8 +111,10 @@ export async function setInherited(
 }
 
 /** No quote and no backslash stands in any of them, so a literal means the same under every setting. */
-function row({ name, value, fine = `^${value}$` }: Inherited): string {
-  return `('${name}', '${value}', '${fine}')`;
+function row({ name, value, fine = `^${value}$`, encoding }: Inherited): string {
+  // every value matches an empty expression
+  const needed = encoding && `case pg_catalog.getdatabaseencoding() when '${encoding}' then '${fine}' else '' end`;
+  return `('${name}', '${value}', ${needed ?? `'${fine}'`})`;
 }
 
 /** The same for one transaction, behind its BEGIN. */

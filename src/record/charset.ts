@@ -28,7 +28,9 @@ export class Charset {
   /** Attempts as they can be logged; the same ones where nothing is to be replaced. */
   async fit(attempts: readonly Attempt[]): Promise<readonly Attempt[]> {
     if (await this.#holdsAll()) return attempts;
-    const texts = attempts.map(({ outcome, requestHeaders }) => JSON.stringify({ outcome, requestHeaders }));
+    const texts = attempts.map(({ outcome, requestUrl, requestHeaders }) =>
+      JSON.stringify({ outcome, requestUrl, requestHeaders }),
+    );
     await this.#learn(new Set(texts.flatMap((text) => text.match(NOT_ASCII) ?? [])));
     return attempts.map((attempt, i) => {
       const text = texts[i] as string;

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Settings } from '../../src/config/settings.ts';
 import { type Daemon, startDaemon } from '../../src/daemon/daemon.ts';
+import { rowhook } from '../support/cli.ts';
 import { daemonSettings, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -165,14 +166,16 @@ describe('a database of encoding', () => {
       const path = `/${encoding}`;
       // what masks a secret is no ASCII either
       const headers = JSON.stringify({ 'X-Token': 'a secret' });
-      const { id } = await createWebhook(database, { tenant_id: 'odd', url: receiver.url(path), headers });
+      const url = `${receiver.url(path)}?key=secret`;
+      const { id } = await createWebhook(database, { tenant_id: 'odd', url, headers });
       receiver.respond(path, { body: `thanks 🎉 日本 é${'x'.repeat(6_000)}`, headers: { 'x-odd': 'caf\u00e9' } });
       await database.query("insert into things values (1, 'odd', 'a')");
       await logsOf(database, id);
-      const [log] = await database.query<{ body: string; token: string }>(
-        "select response_body as body, request_headers ->> 'X-Token' as token from rowhook.webhook_logs",
+      const [log] = await database.query<{ body: string; token: string; url: string; error: string | null }>(
+        "select response_body as body, request_headers ->> 'X-Token' as token, request_url as url, error from rowhook.webhook_logs",
       );
-      expect(log).toEqual({ body: expect.stringMatching(body), token: expect.stringMatching(/^(•+|\*+)$/) });
+      const masked = expect.stringMatching(/(^|[?]key=)(•+|\*+)$/);
+      expect(log).toEqual({ body: expect.stringMatching(body), token: masked, url: masked, error: null });
       expect(receiver.requestsTo(path)).toHaveLength(1);
     },
   );
@@ -235,6 +238,15 @@ describe('a database of encoding', () => {
           .sort(),
       ).toEqual(['delivered', 'unreadable', 'unreadable']);
       expect(again.find(({ code }) => code === 'unreadable')?.error).toMatch(reason);
+      // commands show what is no text with something in its place, where the server hands it out
+      const [first] = await database.query<{ id: string }>(
+        "select min(id)::text as id from rowhook.webhook_outbox where tenant_id = 'odd' and source_id is not null",
+      );
+      const explained = await rowhook(['webhook', 'explain', id, first?.id as string], {
+        env: { DATABASE_URL: database.url },
+      });
+      if (encoding === 'SQL_ASCII') expect(explained).toMatchObject({ code: 0, stderr: '' });
+      else expect(explained.stderr).toContain('0x81');
       for (const insert of [
         "insert into rowhook.webhook_tenants (id) values (E'\\x81')",
         "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ('t', E'\\x81', 'https://a.example', '{*}')",
