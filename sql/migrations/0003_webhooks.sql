@@ -182,7 +182,7 @@ comment on column rowhook.webhook_configurations.secret is
 comment on column rowhook.webhook_configurations.auth_config is
   'bearer {"token"}, basic {"username","password"}, api_key {"header_name","header_value"}. Write-only for rowhook_app.';
 comment on column rowhook.webhook_configurations.retry_attempts is
-  'How often a failed delivery is tried again after its first attempt, 0 to 20.';
+  'How often a delivery is tried again after a first attempt that failed, 0 to 20.';
 comment on column rowhook.webhook_configurations.retry_delay_seconds is
   'Seconds that the linear schedule multiplies by 1, 2, 3 ...';
 comment on column rowhook.webhook_configurations.timeout_ms is
@@ -214,7 +214,7 @@ comment on column rowhook.webhook_configurations.retry_strategy is
 comment on column rowhook.webhook_configurations.max_in_flight is 'Most requests to it at a time, 1 to 1000.';
 comment on column rowhook.webhook_configurations.rate_limit_per_second is 'Most requests to it a second; null: no limit.';
 comment on column rowhook.webhook_configurations.ordering is
-  'none: a failed delivery is overtaken by later ones of its row. row: it holds them back.';
+  'none: a delivery that waits for its next attempt is overtaken by later ones of its row. row: it holds them back.';
 comment on column rowhook.webhook_configurations.batch_max_wait_ms is 'Milliseconds that a batch waits for more events, 0 to 5000.';
 comment on column rowhook.webhook_configurations.allowed_ips is 'If set, the only networks its url may resolve to, within what the daemon allows.';
 comment on column rowhook.webhook_configurations.disabled_reason is 'Why rowhook disabled it; null: it is active, or was switched off by hand.';
@@ -245,9 +245,9 @@ comment on constraint webhook_configurations_allowed_ips_not_empty on rowhook.we
   'allowed_ips lists 1 to 100 networks, or is null.';
 
 -- The one probe that a captured statement pays. A webhook that is switched off captures for 30 days more, so that what it
--- missed can be replayed.
+-- missed can be replayed. One range holds it and those that are active; what has been off for longer is not even looked at.
 create index webhook_configurations_capture_idx
-  on rowhook.webhook_configurations (tenant_id);
+  on rowhook.webhook_configurations (tenant_id, coalesce(disabled_at, 'infinity'));
 
 create index webhook_configurations_tenant_idx
   on rowhook.webhook_configurations (tenant_id, created_at);

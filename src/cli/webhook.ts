@@ -95,7 +95,7 @@ function optionalFlags(command: Command): Command {
     .option('--method <method>', 'POST (default), PUT or PATCH')
     .option('--filter <json>', `conditions on the row, such as '{"data.stage":"won"}'`)
     .option('--no-auth', 'authorization: none')
-    .option('--retry', 'try failed deliveries again (default)')
+    .option('--retry', 'try a delivery again after an attempt that failed (default)')
     .option('--no-retry', 'never try again')
     .option('--retry-attempts <n>', 'how often to try again, 0 to 20', number('--retry-attempts'))
     .option('--retry-strategy <strategy>', 'exponential (default) or linear')
@@ -103,7 +103,10 @@ function optionalFlags(command: Command): Command {
     .option('--timeout-ms <ms>', 'milliseconds for a whole attempt', number('--timeout-ms'))
     .option('--max-in-flight <n>', 'most requests to it at a time', number('--max-in-flight'))
     .option('--rate-limit <n>', 'most requests to it a second')
-    .option('--ordering <ordering>', "none (default), or row: a failed delivery holds back its row's later ones")
+    .option(
+      '--ordering <ordering>',
+      "none (default), or row: what waits for its next attempt holds back its row's later ones",
+    )
     .option('--payload-format <format>', "nested (default), or flat: the row's fields on the top level")
     .option('--batch-max <n>', 'events in one request, 1 (default: no batches) to 100', number('--batch-max'))
     .option('--batch-wait-ms <ms>', 'how long a batch may wait to fill, 0 to 5000', number('--batch-wait-ms'))

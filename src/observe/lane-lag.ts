@@ -49,6 +49,23 @@ export function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
   });
 }
 
+/** Whether the position of a tenant's lane covers all of the tenant's changes that a snapshot sees. */
+export function isCovered(client: pg.ClientBase, tenantId: string, snapshot: string): Promise<boolean> {
+  const unread = `
+    select from rowhook.webhook_outbox o
+     where o.lane = l.lane and o.tenant_id = $1 and pg_visible_in_snapshot(o.xid, $2::pg_snapshot)`;
+  return asReader(client, async () => {
+    const { rows } = await client.query<{ covered: boolean }>(
+      `select not exists (${unread} and o.xid >= pg_snapshot_xmax(l.from_snapshot))
+          and not exists (${unread} and o.xid = any (array(select pg_snapshot_xip(l.from_snapshot)))) as covered
+         from rowhook.webhook_lanes l
+        where l.lane = rowhook._lane($1)`,
+      [tenantId, snapshot],
+    );
+    return rows[0]?.covered === true;
+  });
+}
+
 async function readLanes(client: pg.ClientBase): Promise<LaneRow[]> {
   const { rows } = await client.query(
     `select lane, epoch::text, from_snapshot::text as "from", to_snapshot::text as "to", done_id::text as "lastId",

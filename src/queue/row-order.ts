@@ -1,5 +1,5 @@
 /**
- * With ordering 'row', a failed delivery blocks its row: it is the row's head, and the row's later deliveries are parked behind
+ * With ordering 'row', a delivery whose attempt failed blocks its row: it is the row's head, and the row's later deliveries are parked behind
  * it, without a time. When the head is done or is given up, RECORD gives the next one its time, in the same
  * transaction; so the order holds across restarts and takeovers. A row that is blocked when its webhook gives that ordering up
  * drains so too: what waits without a time would wait for ever.
@@ -36,7 +36,7 @@ export class RowOrder {
     return blocked !== undefined && blocked.head !== delivery.id;
   }
 
-  /** This delivery failed and will be tried again: the later ones of its row wait for it. */
+  /** An attempt of this delivery failed, and it will be tried again: the later ones of its row wait for it. */
   block(delivery: Delivery): void {
     const row = rowOf(delivery);
     if (row !== null) this.#rows.set(row, { head: delivery.id, uncommitted: this.#rows.get(row)?.uncommitted ?? 0 });

@@ -1,4 +1,4 @@
-/** When a failed delivery is tried again: a pure function of policy, attempt, outcome and chance. */
+/** When a delivery is tried again: a pure function of policy, attempt, outcome and chance. */
 import type { RetryPolicy } from '../model.ts';
 import type { OutcomeCode } from '../outcome.ts';
 

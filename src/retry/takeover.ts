@@ -9,7 +9,7 @@ export interface WaitingFor {
   tenantId: string;
   /** Some of it was never attempted: later events keep behind it. */
   unattempted: boolean;
-  /** With ordering 'row': the rows that a failed delivery holds back. */
+  /** With ordering 'row': the rows that a delivery holds back whose attempt failed. */
   heads: RowHead[];
 }
 

@@ -333,6 +333,24 @@ describe("capture => 'subscribed'", () => {
     },
   );
 
+  test('what has been off for longer is not even looked at, however much of it a tenant has', async () => {
+    await createWebhook(database, { tenant_id: 'acme', url: 'https://example.com/', event_types: ['other'] });
+    await database.query(`
+      insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, is_active, disabled_at)
+      select 'acme', 'off', 'https://example.com/', '{*}', false, now() - interval '31 days' from generate_series(1, 1000);
+      analyze rowhook.webhook_configurations`);
+    const [probe] = await database.query<{ sql: string }>(
+      "select rowhook._capture_wanted(s, quote_literal('acme'), '''{t.created,*}''::text[]') as sql from rowhook.webhook_sources s where s.relation = 't'::regclass",
+    );
+    const lines = await database.query<Record<string, string>>(
+      `explain (analyze, costs off, timing off) select ${probe?.sql}`,
+    );
+    const text = lines.map((line) => line['QUERY PLAN']).join('\n');
+    expect(text).toMatch(/Index Cond: .*COALESCE\(disabled_at/);
+    expect(text).toContain('Rows Removed by Filter: 1\n');
+    expect(await events("insert into t values (1, 'acme')")).toEqual([]);
+  });
+
   test('a statement over many tenants writes those that want it', async () => {
     for (const tenant_id of ['tenant 3', 'tenant 30', 'tenant 77']) {
       await createWebhook(database, { tenant_id, url: 'https://example.com/', event_types: ['t.created'] });

@@ -9,6 +9,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Maintenance } from '../../src/capture/maintenance.ts';
+import { tenantNote } from '../../src/operations/tenant-note.ts';
 import { rowhook } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { findDumpTools } from '../support/dump.ts';
@@ -116,12 +117,14 @@ describe('a watched table is replaced, and watched on with the same settings', (
       ['app.orders: triggers attached'],
     ],
   ])('%s', async (_, sql, more = []) => {
-    const [before] = await database.query('select id from rowhook.webhook_sources');
+    // the function stays, and so does what the doctor counts its time from
+    const source = "select id, counted_from - 'changes' as counts from rowhook.webhook_sources";
+    const [before] = await database.query(source);
     await database.query(sql);
     expect(await reconcile()).toEqual([inItsPlace, ...more]);
     expect(await reconcile()).toEqual([]);
     await expectCaptured();
-    expect(await database.query('select id from rowhook.webhook_sources')).toEqual([before]);
+    expect(await database.query(source)).toEqual([before]);
   });
 
   test('also when it comes back later: until then its source is kept, with its settings', async () => {
@@ -133,6 +136,15 @@ describe('a watched table is replaced, and watched on with the same settings', (
     await database.query('create table app.orders (id int primary key, account text, state text, seen int)');
     expect(await reconcile()).toEqual([inItsPlace, 'app.orders: triggers attached']);
     await expectCaptured();
+  });
+
+  test('unless it was unwatched by then: the source is forgotten with the triggers of the earlier table', async () => {
+    await database.query(`
+      create table app.new (like app.orders including all);
+      begin; alter table app.orders rename to old; alter table app.new rename to orders; commit`);
+    expect(await database.query("select rowhook.unwatch('app.orders')")).toEqual([{ unwatch: true }]);
+    expect(await reconcile()).toEqual([]);
+    expect(await database.query("select from pg_trigger where tgname ~ '^rowhook_'")).toEqual([]);
   });
 
   test('and two that swap their names are both watched on', async () => {
@@ -566,25 +578,23 @@ describe('what sources produce, and what webhooks ask for', () => {
 
   test('a tenant that nothing has heard of: a note to an operator, with the near one; none for one that is known', async () => {
     await database.query("insert into app.orders values (1, 'acme', 'new', 1)");
-    const create = async (tenant: string) =>
-      (
-        await cli(
-          'webhook',
-          'create',
-          '--tenant',
-          tenant,
-          '--name',
-          'n',
-          '--url',
-          'https://example.com/',
-          '--events',
-          '*',
-        )
-      ).stdout;
-    expect(await create('acm')).toMatch(
-      /Note: no row of a watched table, no event and no other webhook has the tenant "acm" so far\. Is it "acme"\?/,
-    );
+    const create = async (tenant: string, ...more: string[]) => {
+      const flags = `--name n --url https://example.com/ --events * --tenant ${tenant}`.split(' ');
+      return (await cli('webhook', 'create', ...flags, ...more)).stdout;
+    };
+    const note = 'no row of a watched table, no event and no other webhook has the tenant "acm" so far. Is it "acme"?';
+    expect(await create('acm')).toContain(`Note: ${note}`);
+    await database.query("delete from rowhook.webhook_configurations where tenant_id = 'acm'");
+    const { id, notes } = JSON.parse(await create('acm', '--json'));
+    expect(notes).toEqual([
+      `${note} Then delete this one with "rowhook webhook delete ${id}", and create it with --tenant acme.`,
+    ]);
     expect(await create('acme')).not.toContain('Note: no row');
+    // others' tenants are no tenant's to know
+    await asRole(async (role, session) => {
+      await database.query(`grant rowhook_app to ${role}`);
+      expect(await tenantNote(session, { id, tenant_id: 'acm' })).toBeNull();
+    });
     await database.query('delete from rowhook.webhook_configurations');
   });
 

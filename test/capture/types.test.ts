@@ -7,7 +7,7 @@ import type { Daemon } from '../../src/daemon/daemon.ts';
 import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { lines, takeChanges } from '../support/outbox.ts';
-import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { type ReceivedRequest, type Receiver, startReceiver } from '../support/receiver.ts';
 import { verifyRequest } from '../support/verify.ts';
 import { createWebhook } from '../support/webhook.ts';
 
@@ -339,9 +339,20 @@ describe('the delivered body', () => {
     await receiver.close();
   });
 
+  const known = new Set<string>();
+  const forget = () => {
+    for (const { headers } of receiver.requests) known.add(headers['webhook-id'] ?? '');
+    receiver.clear();
+  };
+  /** On a busy machine an attempt may be lost and come again, also in the next test: the first of each id counts. */
+  const isFirst = (request: ReceivedRequest) => {
+    const id = request.headers['webhook-id'] ?? '';
+    return receiver.requests.find(({ headers }) => headers['webhook-id'] === id) === request && !known.has(id);
+  };
+
   /** What stands in each body between organization and metadata, after it was verified. */
   const middles = (count: number) =>
-    receiver.waitFor(count).then((requests) =>
+    receiver.waitFor(isFirst, { count }).then((requests) =>
       requests.map((request) => {
         verifyRequest(request, secret);
         const body = request.body.toString();
@@ -363,7 +374,7 @@ describe('the delivered body', () => {
       ({ data, previous }) => `"data":${data}${previous === null ? '' : `,"previous":${previous}`}`,
     );
     expect((await middles(rows.length)).sort()).toEqual(expected.sort());
-    receiver.clear();
+    forget();
   });
 
   test('holds a text of 5 MB, where max_payload_bytes allows it', async () => {
@@ -390,7 +401,7 @@ describe('the delivered body', () => {
   }, 90_000);
 
   test('says so when the row was too large: its key alone, and "truncated": true', async () => {
-    receiver.clear();
+    forget();
     await database.query("select rowhook.watch('large')");
     await database.query("insert into large values (2, 'acme', repeat('x', 1048576)); update large set body = 'short'");
     expect(await middles(2)).toEqual([

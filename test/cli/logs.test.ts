@@ -3,8 +3,11 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Daemon } from '../../src/daemon/daemon.ts';
+import { missedSince } from '../../src/operations/missed.ts';
+import type { WebhookRow } from '../../src/operations/webhooks.ts';
 import { type CliResult, rowhook } from '../support/cli.ts';
 import { caughtUp, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -326,7 +329,7 @@ describe('replay', () => {
 
   test('leaves out what waits for its next attempt, says so, and names the command that sends it', async () => {
     receiver.respond('/in', { status: 503 });
-    const { id } = await webhook({ retry_enabled: true });
+    const { id } = await webhook({ retry_enabled: true, retry_strategy: 'linear', retry_delay_seconds: 3_600 });
     await note('waits');
     await logged(id, 1);
     await waitUntil('it waits for its next attempt', async () => (await cli('deliveries')).stdout.includes('waiting'));
@@ -388,6 +391,9 @@ describe('replay', () => {
     await caughtUp(database);
     const { id } = await webhook({ is_active: false });
     await caughtUp(database);
+    expect((await cli('replay', id, '--since', '1h', '--only', 'all', '--dry-run')).stdout).toContain(
+      `\nThe webhook is switched off. Nothing is sent to it until "rowhook webhook enable ${id}".\n`,
+    );
     const range = ['replay', id, '--since', '1h', '--only', 'all', '--wait'];
     expect((await cli(...range)).stderr).toBe(
       `rowhook: webhook ${id} is switched off: 1 wait until "rowhook webhook enable ${id}".\n`,
@@ -437,6 +443,51 @@ describe('a webhook that is switched off by hand', () => {
       expect(JSON.parse(receiver.requests[0]?.body.toString() ?? '').data.name).toBe('meanwhile');
     },
   );
+
+  test('also what came just before it was enabled, and from a transaction that was open when it was disabled', async () => {
+    const columns = { event_types: ['clients.created'] };
+    const { id } = await webhook(columns);
+    await webhook({ ...columns, url: receiver.url('/other') });
+    await database.query(
+      "update rowhook.webhook_configurations set created_at = now() - interval '1 day' where id = $1",
+      [id],
+    );
+    await caughtUp(database);
+    const write = 'insert into clients (organization_id, name) values ($1, $2)';
+    const long = await database.pool.connect();
+    const client = new pg.Client(database.url);
+    try {
+      await client.connect();
+      await long.query('begin');
+      await long.query(write, [tenant, 'long']);
+      await long.query(
+        "update rowhook.webhook_outbox set occurred_at = occurred_at - interval '10 minutes' where tenant_id = $1 and event_types <> '{}'",
+        [tenant],
+      );
+      await database.query(off, [id]);
+      await caughtUp(database);
+      await long.query('commit');
+      await database.query(write, [tenant, 'late']);
+      // it was read just now, and no position says so
+      await receiver.waitFor(({ path }) => path === '/other', { count: 2 });
+      const [was] = await database.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [
+        id,
+      ]);
+      await database.query('update rowhook.webhook_configurations set is_active = true where id = $1', [id]);
+      const found = await missedSince(client, was as WebhookRow, was?.disabled_at as Date);
+      expect(found).toMatchObject({ missed: 2, given_up: 0 });
+      await database.query(`select rowhook.replay($1, $2, "only" => 'missed')`, [id, found.missed_since]);
+    } finally {
+      long.release();
+      await client.end();
+    }
+    await receiver.waitFor(({ path }) => path === '/in', { count: 2 });
+    await caughtUp(database);
+    expect(receiver.requestsTo('/in').map(({ body }) => JSON.parse(body.toString()).data.name)).toEqual([
+      'long',
+      'late',
+    ]);
+  });
 
   test('created so, then off for more than 30 days: enable says what was lost', async () => {
     const { id } = await webhook({ event_types: ['clients.created'], is_active: false });

@@ -33,6 +33,7 @@ beforeAll(async () => {
     create table parts (id int, day date, tenant_id text, primary key (id, day)) partition by range (day);
     create table parts_1 partition of parts for values from ('2025-01-01') to ('2026-01-01');
     create table parts_2 partition of parts for values from ('2026-01-01') to ('2027-01-01');
+    create table odd ("Key" numeric, "t x" text, tenant_id text, v text, primary key ("Key", "t x"));
     create table keyless (v text, tenant_id text);
     create table calls (at timestamptz default now());
     create function called(int) returns boolean language plpgsql as $$ begin insert into calls default values; return true; end $$;
@@ -45,7 +46,7 @@ beforeAll(async () => {
     create table loose (id int primary key, tenant_id text) partition by list (id);
     create table loose_1 partition of loose default;
     create view a_view as select * from orders;
-    select rowhook.watch(t::regclass) from unnest('{orders,s2.invoices,lines,parts,keyless,domains,colors}'::text[]) as t;`);
+    select rowhook.watch(t::regclass) from unnest('{orders,s2.invoices,lines,parts,odd,keyless,domains,colors}'::text[]) as t;`);
   daemon = await startTestDaemon(database);
   client = new pg.Client(database.url);
   await client.connect();
@@ -136,6 +137,19 @@ describe('the table', () => {
     const [withoutTenant] = stops(await ask(odd, '1'));
     await run(withoutTenant?.mend?.replace('<tenant>', 'acme'));
     expect((await ask(odd, '1')).changes).toHaveLength(1);
+  });
+
+  test('took the place of a watched one: the remedy keeps the settings', async () => {
+    await webhook();
+    await database.query(`
+      create table plans (id int primary key, account text);
+      select rowhook.watch('plans', prefix => 'plan', tenant_column => 'account');
+      drop table plans; create table plans (id int primary key, account text)`);
+    const [stop] = stops(await ask('plans'));
+    expect(stop?.what).toBe('public.plans is another table by now, which is not watched');
+    await run(stop?.mend);
+    await database.query("insert into plans values ($1, 'acme')", [id]);
+    expect(await ask('plans')).toMatchObject({ changes: [{ event_types: ['plan.created'] }] });
   });
 
   test.each([
@@ -240,6 +254,18 @@ describe('the row', () => {
       'the key is not one of the table: invalid input syntax',
     );
     expect(await cli('why', 'lines', 'x', '1')).toMatchObject({ code: 2 });
+  });
+
+  test('by a key whose equal values print differently, under names and with values that are to be quoted', async () => {
+    await webhook();
+    const text = `it's (a, "b") \\`;
+    await database.query('insert into odd values (1.0, $1, null)', [text]);
+    const asked = () => ask('odd', '1', text);
+    const [stop] = stops(await asked());
+    await run(stop?.mend?.replace('<tenant>', 'acme'));
+    expect(await asked()).toMatchObject({ row: 'found', changes: [{ event_types: ['odd.created'] }] });
+    await database.query('delete from odd');
+    expect(await ask('odd', '1.0', text)).toMatchObject({ row: 'gone', changes: [{}, {}] });
   });
 
   test('by a key of a type and a domain of its own', async () => {

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { type Range, readLeftOut } from '../../operations/left-out.ts';
+import { untilCovered } from '../../operations/missed.ts';
 import { daemonRuns, theOne } from '../../operations/webhooks.ts';
 import { type Out, progressLine } from '../../shared/terminal.ts';
 import { ageText, events } from '../../shared/text.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { printNothing, printWaiting, readLeftOut } from './replay-left-out.ts';
+import { printNothing, printWaiting } from './replay-left-out.ts';
 
 export interface ReplayOptions {
   since?: string;
@@ -26,6 +28,7 @@ export async function replay(client: pg.Client, webhookId: string, options: Repl
   const line = progressLine(out);
   // 200,000 events take 5 to 7 s
   if (!options.json) line.draw(dryRun ? 'counting …' : 'queueing …');
+  if (only !== 'given_up') await untilCovered(client, webhookId);
   const left = await readLeftOut(client, webhookId, range);
   const { rows } = await client
     .query<{ count: string }>('select rowhook.replay($1::uuid, $2::timestamptz, $3::timestamptz, $4, $5) as count', [
@@ -137,11 +140,6 @@ async function filterNote(client: pg.Client, id: string, only: string): Promise<
     [id],
   );
   return rowCount ? ', less what its filter does not pass' : '';
-}
-
-interface Range {
-  since: string;
-  until: string;
 }
 
 /** Both times in UTC. The database's clock says what "ago" is. */

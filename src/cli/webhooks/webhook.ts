@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { unlogged } from '../../database/unlogged.ts';
 import { compilePolicy, httpProblem, placeProblem } from '../../deliver/address-guard.ts';
 import { requireKnownEvents } from '../../operations/event-types.ts';
+import { CAPTURED_DAYS, capturedUntil, type Missed, missedSince } from '../../operations/missed.ts';
 import { tenantNote } from '../../operations/tenant-note.ts';
 import { asText, state, theOne, type WebhookRow, withoutSecrets } from '../../operations/webhooks.ts';
 import { maskedUrl } from '../../payload/mask.ts';
@@ -30,7 +31,8 @@ export async function createWebhook(
   const webhook = rows[0] as WebhookRow;
   if (options.json) {
     const { id, tenant_id, name, url, event_types, is_active, secret } = webhook;
-    out.print(JSON.stringify({ id, tenant_id, name, url, event_types, is_active, secret }));
+    const notes = await notesOn(client, webhook);
+    out.print(JSON.stringify({ id, tenant_id, name, url, event_types, is_active, secret, notes }));
     return;
   }
   printPairs(out, [
@@ -40,13 +42,17 @@ export async function createWebhook(
   out.print('\nKeep the secret now, it is not shown again. To send a signed example, valid for five minutes:\n');
   out.print(tryItCommand(webhook, Math.floor(Date.now() / 1000)));
   out.print(`\nTo send one through the daemon: rowhook webhook test ${webhook.id}`);
+  for (const text of await notesOn(client, webhook)) out.print(out.paint('yellow', `\nNote: ${printable(text)}`));
+}
+
+/** Why nothing may come of a new webhook. */
+async function notesOn(client: pg.Client, webhook: WebhookRow): Promise<string[]> {
   const note = await tenantNote(client, webhook);
-  if (note !== null) out.print(out.paint('yellow', `\nNote: ${printable(note)}`));
-  for (const problem of refusals(webhook.url)) {
-    out.print(
-      out.paint('yellow', `\nNote: a daemon with its default settings does not deliver there. ${printable(problem)}`),
-    );
-  }
+  const problems = refusals(webhook.url);
+  return [
+    ...(note === null ? [] : [note]),
+    ...problems.map((problem) => `a daemon with its default settings does not deliver there. ${problem}`),
+  ];
 }
 
 /** What a daemon will say to a URL unless an operator opens it. Names are judged when they are resolved. Pure. */
@@ -163,45 +169,13 @@ export async function switchWebhook(
   else if (!on) printCaptured(theOne(rows, id), out);
 }
 
-interface Missed {
-  missed_since: Date;
-  missed: number;
-  given_up: number;
-  /** When the first of them happened. */
-  given_up_since: Date | null;
-  /** What was written from then on until now was not captured. Null: all of it was. */
-  lost_since: Date | null;
-}
-
-/** How long capture goes on for a webhook that is switched off: the probe of 0006_capture.sql. */
-const CAPTURED_DAYS = 30;
-
-function capturedUntil(disabledAt: Date): Date {
-  return new Date(disabledAt.getTime() + CAPTURED_DAYS * 86_400_000);
-}
-
 function printCaptured({ id, disabled_at }: WebhookRow, out: Out): void {
   if (disabled_at === null) return;
+  const until = capturedUntil(disabled_at);
+  const are = until.getTime() < Date.now() ? 'were' : 'are';
   out.print(
-    `Its events are captured until ${capturedUntil(disabled_at).toISOString()}, and kept for 7 days: "rowhook webhook enable ${id}" says how to send those that it missed.`,
+    `Its events ${are} captured until ${until.toISOString()}, and each is kept for 7 days: "rowhook webhook enable ${id}" says how to send those that it missed.`,
   );
-}
-
-/** What was queued when a webhook was disabled had happened a little earlier. */
-const MISSED_EARLIER_MS = 60_000;
-
-/** What a webhook did not get while it was switched off: what happened since, and what had been given up before. */
-async function missedSince(client: pg.Client, { id, created_at }: WebhookRow, disabledAt: Date): Promise<Missed> {
-  const since = new Date(Math.max(disabledAt.getTime() - MISSED_EARLIER_MS, created_at.getTime()));
-  const { rows } = await client.query<Missed>(
-    `select rowhook.replay($1, $2, "only" => 'missed', dry_run => true)::int as missed,
-            count(*)::int as given_up, min(occurred_at) as given_up_since
-       from rowhook.webhook_deliveries where webhook_id = $1 and state = 'given_up'`,
-    [id, since],
-  );
-  const captured = capturedUntil(disabledAt);
-  const lost_since = captured.getTime() < Date.now() ? captured : null;
-  return { missed: 0, given_up: 0, given_up_since: null, ...rows[0], missed_since: since, lost_since };
 }
 
 function printMissed(

@@ -54,12 +54,17 @@ export async function readRow(
     await client.query(SETTINGS);
     // a type's name is read under the settings under which it is written below
     const columns = await keyColumns(client, table, key);
-    const rowKey = await keyAsText(client, columns, key);
-    const names = columns.map((column) => column.name);
+    const asked = await keyAsText(client, columns, key);
     const { rows } = await client.query<{ user: string }>('select quote_ident(current_user) as user');
     const [{ user }] = rows as [{ user: string }];
-    const quotedColumns = columns.map(({ quoted }) => quoted);
-    return { rowKey, columns: names, quotedColumns, user, ...(await tenantOf(client, table, source, columns, key)) };
+    const { rowKey = asked, ...row } = await readByKey(client, table, source, columns, key);
+    return {
+      rowKey,
+      columns: columns.map(({ name }) => name),
+      quotedColumns: columns.map(({ quoted }) => quoted),
+      user,
+      ...row,
+    };
   } finally {
     await client.query('rollback');
   }
@@ -101,11 +106,14 @@ async function keyColumns(client: pg.Client, table: Table, key: readonly string[
 }
 
 /** `7`, or `(7,acme)`. */
+function image(values: readonly string[]): string {
+  return values.length === 1 ? `(${values[0]})::text` : `row(${values.join(', ')})::text`;
+}
+
 async function keyAsText(client: pg.Client, columns: readonly KeyColumn[], key: readonly string[]): Promise<string> {
   const values = columns.map(({ type }, index) => `$${index + 1}::${type}`);
-  const image = values.length === 1 ? `(${values[0]})::text` : `row(${values.join(', ')})::text`;
   try {
-    const { rows } = await client.query<{ key: string }>(`select ${image} as key`, [...key]);
+    const { rows } = await client.query<{ key: string }>(`select ${image(values)} as key`, [...key]);
     return rows[0]?.key ?? '';
   } catch (error) {
     const { code = '', message } = error as { code?: string; message: string };
@@ -117,22 +125,25 @@ async function keyAsText(client: pg.Client, columns: readonly KeyColumn[], key: 
 /** A permission that lacks, a lock, a time limit, a policy that raises: the row is not seen, and all else can be answered. */
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
-async function tenantOf(
+/** The key as the row has it: 1 and 1.0 are one numeric, and two texts. */
+async function readByKey(
   client: pg.Client,
   table: Table,
   source: Source | undefined,
   columns: readonly KeyColumn[],
   key: readonly string[],
-): Promise<Pick<Row, 'is' | 'tenantId' | 'because'>> {
+): Promise<Pick<Row, 'is' | 'tenantId' | 'because'> & { rowKey?: string }> {
   const tenant = source?.tenantColumn ? `r.${source.tenantColumn}::text` : 'null';
-  const where = columns.map(({ quoted, type }, index) => `r.${quoted}::${type} = $${index + 1}::${type}`).join(' and ');
+  const values = columns.map(({ quoted, type }) => `r.${quoted}::${type}`);
+  const where = columns.map(({ type }, index) => `${values[index]} = $${index + 1}::${type}`).join(' and ');
   try {
-    const { rows } = await client.query<{ tenant: string | null }>(
-      `select ${tenant} as tenant from ${table.name} as r where ${where} limit 1`,
+    const { rows } = await client.query<{ tenant: string | null; key: string }>(
+      `select ${tenant} as tenant, ${image(values)} as key from ${table.name} as r where ${where} limit 1`,
       [...key],
     );
-    if (rows.length === 0) return { is: 'gone', tenantId: null, because: null };
-    return { is: 'found', tenantId: source?.tenantId ?? rows[0]?.tenant ?? null, because: null };
+    const [row] = rows;
+    if (row === undefined) return { is: 'gone', tenantId: null, because: null };
+    return { is: 'found', rowKey: row.key, tenantId: source?.tenantId ?? row.tenant, because: null };
   } catch (error) {
     const { code = '', message } = error as { code?: string; message: string };
     if (!SQLSTATE.test(code)) throw error;

@@ -1,6 +1,7 @@
 /** Whether the table is watched, and whether its triggers fire. */
 import type pg from 'pg';
 import { bySetting, bySubscription } from '../../capture/muted-sessions.ts';
+import { sourceProblems } from '../../capture/source-problems.ts';
 import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
 import type { Step } from './answer.ts';
@@ -46,7 +47,6 @@ export async function sourceSteps(
   source: Source | undefined,
   key: readonly string[],
 ): Promise<Step[]> {
-  const name = printable(table.name);
   const namesakes = table.namesakes.map(
     (other): Step => ({
       kind: 'note',
@@ -54,11 +54,7 @@ export async function sourceSteps(
       mend: whyCommand(other, key),
     }),
   );
-  if (source === undefined) {
-    const tenant = table.hasTenant ? '' : ' --tenant-column <column>';
-    const mend = `rowhook watch ${shellWord(printable(table.root))}${tenant}`;
-    return [{ kind: 'stops', what: `${name} is not watched`, mend }, ...namesakes];
-  }
+  if (source === undefined) return [await notWatched(client, table), ...namesakes];
   const steps: Step[] = [
     {
       kind: 'fine',
@@ -73,6 +69,15 @@ export async function sourceSteps(
     steps.push({ kind: 'stops', what, mend: 'rowhook doctor   # says how to watch it again' });
   }
   return steps;
+}
+
+/** One that took the place of a watched table has that table's settings to go on with: watched anew, it would lose them. */
+async function notWatched(client: pg.Client, { name, root, hasTenant }: Table): Promise<Step> {
+  const replaced = (await sourceProblems(client)).find(({ table }) => table === printable(root));
+  if (replaced !== undefined) return { kind: 'stops', what: replaced.what, mend: replaced.mend };
+  const tenant = hasTenant ? '' : ' --tenant-column <column>';
+  const mend = `rowhook watch ${shellWord(printable(root))}${tenant}`;
+  return { kind: 'stops', what: `${printable(name)} is not watched`, mend };
 }
 
 interface Trigger {
