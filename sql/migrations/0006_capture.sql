@@ -261,7 +261,8 @@ language sql
 stable
 begin atomic
   with own as (
-    select attname, attnum, atttypid from pg_attribute where attrelid = p_relation and attnum > 0 and not attisdropped
+    -- types of PostgreSQL itself all do
+    select attname, attnum, atttypid from pg_attribute where attrelid = p_relation and attnum > 0 and not attisdropped and atttypid >= 16384
   ), types as materialized (
     -- One question for each type. Asked for each of 800 columns, it made watch() take 30 times as long.
     select distinct atttypid as type from own
@@ -301,7 +302,7 @@ as $$
 begin
   return (
     select md5(concat(rowhook._key_columns(s.relation), string_agg(
-             concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, null), case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end),
+             concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, case a.attgenerated when 'v' then a.atttypmod end), case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end),
              ',' order by a.attnum)))
       from rowhook.webhook_sources s
       left join pg_attribute a on a.attrelid = s.relation and a.attnum > 0 and not a.attisdropped
@@ -361,7 +362,7 @@ begin
 exception
   when transaction_rollback then
     raise;
-  when others then
+  when others or assert_failure then
     return row(null, rowhook._problem(sqlstate, sqlerrm))::rowhook._printed;
 end
 $$;
@@ -447,6 +448,17 @@ return 800;
 
 comment on function rowhook._columns_max() is 'A table with more columns than this has them compared as text when it is captured.';
 
+-- Whether PostgreSQL computes a column when it is read (PostgreSQL 18): no trigger can read it.
+create function rowhook._is_virtual(p_relation oid, p_column name)
+returns boolean
+language sql
+stable
+begin atomic
+  select exists (select from pg_attribute where attrelid = p_relation and attname = p_column and attgenerated = 'v');
+end;
+
+comment on function rowhook._is_virtual(oid, name) is 'Whether a column is a virtual generated one.';
+
 -- The tenant of a row in a transition table called r, as an expression.
 create function rowhook._capture_tenant(p_source rowhook.webhook_sources)
 returns text
@@ -455,6 +467,7 @@ stable
 begin atomic
   select case
            when (p_source).tenant_column is null then format('%L::text', (p_source).tenant_id)
+           when rowhook._is_virtual((p_source).relation, (p_source).tenant_column) then 'null::text'
            else rowhook._text_of((p_source).relation, (p_source).tenant_column, quote_ident((p_source).tenant_column))
                 || ' collate "default"'
          end;
@@ -509,14 +522,16 @@ declare
   v_printed text := '';
 begin
   -- A transition table holds nulls for virtual generated columns (PostgreSQL 18), so their expressions stand here, which may name
-  -- any column. For them the nulls have types, which are all built in. A thin event does without them.
+  -- any column. For them the nulls have types, which are all built in. The cast to the column's own type (numeric(9,2), date) is not
+  -- part of what pg_get_expr prints. A thin event does without them.
   if v_virtual then
     v_numbers := array(select generate_series(1, cardinality(v_columns)));
     v_printed := format(' cross join lateral (select %s) as v',
       (select string_agg(format('side.c%s as %I', number, name), ', ' order by number) from unnest(v_columns) with ordinality as u (name, number)));
   end if;
   select string_agg(format('null::%s as %I', case when v_virtual and a.atttypid < 16384 then format_type(a.atttypid, null) else 'text' end, c.name), ', ' order by c.number),
-         string_agg(case when v_virtual and a.attgenerated = 'v' then format(', (%s) as c%s', pg_get_expr(d.adbin, d.adrelid), c.number) else format(', %I as c%s', c.name, c.number) end, '' order by c.number) filter (where c.number > 0)
+         string_agg(format(', %s as c%s', case when a.attgenerated = 'v' and v_virtual then format('(%s)::%s', pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod))
+                                               when a.attgenerated = 'v' then 'null::text' else quote_ident(c.name) end, c.number), '' order by c.number) filter (where c.number > 0)
     into v_missing, v_list
     from (select name, number from unnest(v_columns) with ordinality as u (name, number) where number = any (v_numbers)
           union all
@@ -684,6 +699,32 @@ end;
 
 comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is 'Whether a row of a source may have no tenant.';
 
+-- Whether any tenant of the changed rows wants any of it, as one expression for each transition table. A tenant that may be null is
+-- counted on the way, in the first table alone.
+create function rowhook._capture_probes(p_source rowhook.webhook_sources, p_operation text, p_counted boolean)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_possible text[] := rowhook._capture_possible(p_source, p_operation);
+begin
+  return array(
+    select format('exists (select from %s as i where %s)', rowhook._capture_tenants(p_source, t.name),
+             format(case when t.number = 1 and p_counted
+                         then 'case when i.tenant is null then nextval(''rowhook.rows_without_tenant'') < 0 else %s end' else '%s' end,
+               rowhook._capture_wanted(p_source, 'i.tenant', quote_literal(v_possible || rowhook._wildcards(v_possible)) || '::text[]')))
+      from unnest(case p_operation when 'INSERT' then '{rowhook_new}' when 'DELETE' then '{rowhook_old}' else '{rowhook_new,rowhook_old}' end::text[])
+           with ordinality as t (name, number)
+     order by t.number);
+end
+$$;
+
+comment on function rowhook._capture_probes(rowhook.webhook_sources, text, boolean) is
+  'SQL expressions for whether any tenant of the changed rows wants any of it, one for each transition table.';
+
 -- One kind of statement in a capture function: leave at once when no tenant of these rows wants any of it, else write
 -- one outbox row per change. v_wanted stays null when the table is no longer what the function was written for, or becomes null when
 -- virtual columns cannot be computed; the end of the function sees to both.
@@ -696,24 +737,16 @@ set row_security = on
 as $$
 declare
   v_possible text[] := rowhook._capture_possible(p_source, p_operation);
-  v_tables   text[] := case p_operation when 'INSERT' then '{rowhook_new}' when 'DELETE' then '{rowhook_old}' else '{rowhook_new,rowhook_old}' end;
   v_queries  text[];
   v_inserts  text[];
-  v_probes   text[];
+  v_probes   text[] := rowhook._capture_probes(p_source, p_operation, rowhook._tenant_may_be_null(p_source));
 begin
   if v_possible = '{}' then
     return 'return null;';
   end if;
-  v_probes := array(
-    select format('exists (select from %s as i where %s)', rowhook._capture_tenants(p_source, t.name),
-             format(case when t.number = 1 and rowhook._tenant_may_be_null(p_source)
-                         then 'case when i.tenant is null then nextval(''rowhook.rows_without_tenant'') < 0 else %s end' else '%s' end,
-               rowhook._capture_wanted(p_source, 'i.tenant', quote_literal(v_possible || rowhook._wildcards(v_possible)) || '::text[]')))
-      from unnest(v_tables) with ordinality as t (name, number) order by t.number);
   v_queries := rowhook._capture_queries(p_source, p_operation);
   v_inserts := array(select format('%s %s;', rowhook._capture_insert(), q) from unnest(v_queries) as q);
-  -- Each table is asked in an expression of its own: one of both would set both up, also where the first one decides. A tenant that
-  -- may be null is counted on the way, in the first table alone.
+  -- Each table is asked in an expression of its own: one of both would set both up, also where the first one decides.
   return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;%s%s
     if v_wanted then
       %s
@@ -724,7 +757,7 @@ begin
     case when cardinality(v_probes) > 1 then format(E'\n    if not v_wanted then\n      v_wanted := %s;\n    end if;', v_probes[2]) else '' end,
     case when rowhook._has_virtual_columns(p_source.relation) then format(E'\n    if v_wanted then\n      %s\n    end if;', rowhook._capture_trial(v_queries[cardinality(v_queries)])) else '' end,
     case when cardinality(v_inserts) = 1 then v_inserts[1]
-         else format('if exists (select from %s offset 1) then %s else %s end if;', v_tables[1], v_inserts[2], v_inserts[1]) end);
+         else format('if exists (select from rowhook_new offset 1) then %s else %s end if;', v_inserts[2], v_inserts[1]) end);
 end
 $$;
 
@@ -751,7 +784,7 @@ return format($sql$begin
         perform count(t) from (%s offset 0) as t;
       exception
         when transaction_rollback then raise;
-        when others then v_wanted := null;
+        when others or assert_failure then v_wanted := null;
       end;$sql$, p_query);
 
 comment on function rowhook._capture_trial(text) is 'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
@@ -872,18 +905,16 @@ $$;
 
 comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean, boolean) is 'SQL query for the changes of an UPDATE: old and new rows paired.';
 
--- The query by which a capture function writes while its table is not what it was written for: for the table of the statement as it
--- is now. With p_problem every event is thin. Null when the source is gone.
-create function rowhook._capture_now(p_source_id int, p_relation oid, p_operation text, p_problem text default null)
-returns text
+-- The settings of a source for the table of a statement as it is now. Null when nothing of such a statement is captured.
+create function rowhook._source_now(p_source_id int, p_relation oid, p_operation text)
+returns rowhook.webhook_sources
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_source  rowhook.webhook_sources;
-  v_queries text[];
+  v_source rowhook.webhook_sources;
 begin
   select * into v_source from rowhook.webhook_sources where id = p_source_id;
   if not found then
@@ -892,6 +923,49 @@ begin
   v_source          := rowhook._followed(v_source);
   v_source.relation := p_relation;
   if v_source.tenant_column <> all (rowhook._columns(p_relation)) or rowhook._capture_possible(v_source, p_operation) = '{}' then
+    return null;
+  end if;
+  return v_source;
+end
+$$;
+
+comment on function rowhook._source_now(int, oid, text) is
+  'The settings of a source for the table of a statement as it is now; null when nothing of it is captured.';
+
+-- The query by which a capture function asks whether anybody wants anything, while its table is not what it was written for: most
+-- statements are of no interest to anybody, and the query that writes takes longer to make.
+create function rowhook._wanted_now(p_source_id int, p_relation oid, p_operation text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_source rowhook.webhook_sources := rowhook._source_now(p_source_id, p_relation, p_operation);
+begin
+  return 'select ' || case when v_source.id is null then 'false'
+                           else array_to_string(rowhook._capture_probes(v_source, p_operation, false), ' or ') end;
+end
+$$;
+
+comment on function rowhook._wanted_now(int, oid, text) is
+  'SQL query for whether anybody wants anything of a statement on a table that has changed since its capture function was written.';
+
+-- The query by which a capture function writes while its table is not what it was written for. With p_problem every event is thin.
+-- Null when nothing is captured.
+create function rowhook._capture_now(p_source_id int, p_relation oid, p_operation text, p_problem text default null)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_source  rowhook.webhook_sources := rowhook._source_now(p_source_id, p_relation, p_operation);
+  v_queries text[];
+begin
+  if v_source.id is null then
     return null;
   end if;
   v_queries := rowhook._capture_queries(v_source, p_operation, p_problem);
@@ -928,11 +1002,15 @@ begin
   end if;
   if v_wanted is null then
     begin
+      execute rowhook._wanted_now(%1$s, tg_relid, tg_op) into v_wanted;
+      if not v_wanted then
+        return null;
+      end if;
       v_query := rowhook._capture_now(%1$s, tg_relid, tg_op);
       execute 'select count(t) from (' || v_query || ' offset 0) as t';
     exception
       when transaction_rollback then raise;
-      when others then v_query := rowhook._capture_now(%1$s, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
+      when others or assert_failure then v_query := rowhook._capture_now(%1$s, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
     end;
     if v_query is null then
       return null;
@@ -961,7 +1039,13 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
--- what is written must not depend on who writes it, or it would be written again each time
+-- What is written must not depend on who writes it: constants of expressions are printed under the settings of the functions below.
+set "TimeZone" = 'UTC'
+set "DateStyle" = 'ISO, YMD'
+set "IntervalStyle" = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
@@ -1539,7 +1623,7 @@ begin
       message = format('watch: tenant_id %L is refused', left(p_source.tenant_id, 40)),
       hint = 'It is 1 to 512 bytes long.';
   end if;
-  if exists (select from pg_attribute a where a.attrelid = p_source.relation and a.attname = p_source.tenant_column and a.attgenerated = 'v') then
+  if rowhook._is_virtual(p_source.relation, p_source.tenant_column) then
     raise feature_not_supported using
       message = format('watch: column %I of %s is a virtual generated column, which no trigger can read, so the tenant is unknown', p_source.tenant_column, p_source.relation),
       hint = 'Make the column a stored one, or name the column that it is computed from with tenant_column.';
@@ -2178,6 +2262,9 @@ begin atomic
   select format('nothing is captured: column %I is gone; watch the table again with its new tenant_column', (p_source).tenant_column)
    where (p_source).tenant_column <> all (rowhook._columns((p_source).relation)) and exists (select from pg_class where oid = (p_source).relation)
   union all
+  select format('nothing is captured: column %I is a virtual generated one by now, which no trigger can read; make it a stored one, or watch the table again with another tenant_column', (p_source).tenant_column)
+   where rowhook._is_virtual((p_source).relation, (p_source).tenant_column)
+  union all
   select format('PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the foreign table %s: detach that table, or unwatch this one', f.member)
     from (select rowhook._foreign_member((p_source).relation) as member) as f where f.member is not null
   union all
@@ -2256,7 +2343,7 @@ comment on function rowhook.reconcile(int) is 'Brings capture in line with the t
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),
                           rowhook._execute_with_locks(regclass[], text[]), rowhook._detach(regclass[], int[]), rowhook._remove_sources(int[]),
-                          rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid),
+                          rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid), rowhook._is_virtual(oid, name),
                           rowhook._foreign_member(regclass), rowhook._namesake(rowhook.webhook_sources),
                           rowhook._may_take_place(rowhook.webhook_sources, regclass), rowhook._remember_table(int), rowhook._take_place(int),
                           rowhook._watch_statement(rowhook.webhook_sources, regclass), rowhook._qualified(oid), rowhook._usual_tenant_column(oid),

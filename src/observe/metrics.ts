@@ -104,7 +104,7 @@ export class Metrics {
       labelNames: ['reason'],
       registers,
     });
-    for (const reason of ['too_large', 'error_42501']) this.#thin.inc({ reason }, 0);
+    for (const reason of ['too_large', 'error_42501', 'error_0A000']) this.#thin.inc({ reason }, 0);
     const gauge = (name: string, help: string, value: (now: Vitals) => number | undefined) =>
       new Gauge({
         name,

@@ -486,3 +486,25 @@ test('a virtual generated column is captured with its value, like a stored one',
     'orders.updated {"id":3,"tenant_id":"acme","qty \\"x\\"":null,"updated_at":null,"added":"x"} was {"added":null}',
   ]);
 });
+
+test('a virtual generated column has the value of its own type, to which its expression is converted', async () => {
+  const [server] = await database.query<{ version: number }>(
+    "select current_setting('server_version_num')::int as version",
+  );
+  const kind = (server?.version ?? 0) >= 180000 ? 'virtual' : 'stored';
+  await takeChanges(database);
+  await database.query(`
+    create table typed (
+      id int primary key, tenant_id text, price numeric, at timestamp,
+      gross numeric(9, 2) generated always as (price * 1.19) ${kind},
+      day date generated always as (at) ${kind},
+      label text generated always as (id) ${kind},
+      rough real generated always as (price) ${kind});
+    select rowhook.watch('typed', capture => 'all');
+    insert into typed values (1, 'acme', 19.99, '2025-10-17 19:30')`);
+  const printed = '"gross":23.79,"day":"2025-10-17","label":"1","rough":19.99}';
+  expect(lines(await takeChanges(database))).toEqual([
+    `typed.created {"id":1,"tenant_id":"acme","price":19.99,"at":"2025-10-17T19:30:00",${printed}`,
+  ]);
+  await database.query("select rowhook.unwatch('typed'); drop table typed");
+});
