@@ -7,6 +7,7 @@ import { NoHost } from '../connection/reach.ts';
 import { displayDatabase } from '../connection/target.ts';
 import { UserError } from '../shared/user-error.ts';
 import { RULES } from './constraint-texts.ts';
+import { explainTls } from './explain-tls.ts';
 
 /** The fields of node-postgres' DatabaseError and of Node's network errors that are read here. */
 export interface CodedError extends Error {
@@ -29,6 +30,9 @@ export const BY_CODE: Readonly<Record<string, Explain>> = {
   ETIMEDOUT: (_, database) => `${database} does not answer: check host, port and firewall`,
   EAI_AGAIN: (_, database) => `${database} cannot be looked up: check the host's name and this machine's DNS`,
   ENOTFOUND: (_, database) => `${database} cannot be looked up: check the host's name in DATABASE_URL`,
+  EACCES: ({ message }) =>
+    `DATABASE_URL names a file or socket that may not be opened (${message}): let this user read it`,
+  EISDIR: ({ message }) => `DATABASE_URL names a directory as a file (${message}): check its path`,
   ENOENT: ({ message }) => `DATABASE_URL names a file or socket that is not there (${message}): check its path`,
 
   ERR_TLS_CERT_ALTNAME_INVALID: (_, database) =>
@@ -78,8 +82,6 @@ export const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
   [/does not support SSL/, (_, database) => `${database} speaks no TLS: write sslmode=disable in DATABASE_URL`],
 ];
 
-export const TLS_CODE = /CERT|^UNABLE_TO_|^ERR_TLS|^ERR_SSL|^EPROTO$/;
-
 /** A UserError for what a person can put right, and the error itself for everything else. */
 export function explainDatabaseError(thrown: unknown, databaseUrl: string): Error {
   if (!(thrown instanceof NoHost)) return explain(thrown, displayDatabase(databaseUrl));
@@ -127,11 +129,8 @@ export function explain(thrown: unknown, database: string): Error {
   }
   const sentence = BY_CODE[code] ?? BY_TEXT.find(([pattern]) => code === '' && pattern.test(error.message))?.[1];
   if (sentence) return because(sentence(error, database));
-  if (TLS_CODE.test(code)) {
-    return because(
-      `${database}: its certificate is not trusted (${error.message}): add sslrootcert=/path/to/ca.pem to DATABASE_URL`,
-    );
-  }
+  const ofTls = explainTls(error, database);
+  if (ofTls) return because(ofTls);
   // Any other SQLSTATE: PostgreSQL's own words, which the hint often completes.
   if (/^[0-9A-Z]{5}$/.test(code) && error.routine !== undefined) {
     const hint = error.hint ? `. ${withoutPeriod(error.hint)}` : '';

@@ -38,6 +38,7 @@ beforeAll(async () => {
   for (const name of ['client.pem', 'server/ca']) await writeFile(file(name), client.cert);
   await writeFile(file('client.key'), client.key, { mode: 0o600 });
   await writeFile(file('stranger.pem'), stranger.cert);
+  await writeFile(file('stranger.key'), stranger.key, { mode: 0o600 });
   await handOver(file('server'), await serverAccount());
   server = await startEmbedded({
     major: wantedMajor,
@@ -137,6 +138,21 @@ describe('sslmode', () => {
       /certificate is for another name/,
     ],
     ['sslmode=verify-full sslrootcert=FOLDER/none.pem', /names a file or socket that is not there/],
+    ['sslmode=verify-full sslrootcert=FOLDER', /names a directory as a file/],
+    [
+      'sslmode=require ssl_max_protocol_version=TLSv1.1',
+      /no TLS version that is allowed here .*ssl_max_protocol_version/,
+    ],
+    // its key is another one's; it is not one; nobody at the server knows it
+    [
+      'sslmode=require sslcert=FOLDER/ca.pem sslkey=FOLDER/client.key',
+      /for TLS cannot be used .*sslkey is the key of sslcert/,
+    ],
+    ['sslmode=require sslcert=FOLDER/client.pem sslkey=FOLDER/ca.pem', /for TLS cannot be used .*are PEM files/],
+    [
+      'sslmode=require sslcert=FOLDER/stranger.pem sslkey=FOLDER/stranger.key',
+      /refused the TLS connection \([^)]+ca\): check sslcert and sslkey\.$/,
+    ],
     ['sslmode=disable channel_binding=require', /channel binding/],
   ])('%j is refused', async (parameters, sentence) => {
     expect(await seen(at(parameters.replaceAll('FOLDER', folder)))).toMatch(sentence);
