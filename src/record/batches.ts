@@ -38,6 +38,6 @@ export function withoutTexts(entries: readonly Entry[], reason: string): Entry[]
       error: `the database refused what was to be logged: ${reason}`,
       response: response && { status: response.status, headers: {}, body: '' },
     };
-    return { ...entry, attempt: { ...attempt, outcome, requestHeaders: {} } };
+    return { ...entry, attempt: { ...attempt, outcome, requestUrl: '', requestHeaders: {} } };
   });
 }

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { Settings } from '../../src/config/settings.ts';
 import { type Daemon, startDaemon } from '../../src/daemon/daemon.ts';
 import { rowhook } from '../support/cli.ts';
@@ -304,14 +304,18 @@ describe('what the log refuses', () => {
   const emit = (tenant: string, count: number) =>
     database.query("select rowhook.emit('a.b', '{}', $1) from generate_series(1, $2)", [tenant, count]);
 
-  test('of one answer is logged without it, and with the reason', async () => {
-    await database.query(
-      "alter table rowhook.webhook_logs add constraint no_poison check (response_body is distinct from 'poison')",
-    );
-    const { id } = await createWebhook(database, { tenant_id: 'poisoned', url: receiver.url('/poison') });
-    const fine = await createWebhook(database, { tenant_id: 'poisoned', url: receiver.url('/fine') });
-    receiver.respond('/poison', { body: 'poison' });
-    await emit('poisoned', 6);
+  test.each([
+    ['answer', "response_body is distinct from 'poison'", ''],
+    ['URL', "request_url not like '%?odd=%'", '?odd=x'],
+  ])('of one %s is logged without it, and with the reason', async (tenant, rule, query) => {
+    await database.query(`alter table rowhook.webhook_logs add constraint no_poison check (${rule})`);
+    onTestFinished(async () => {
+      await database.query('alter table rowhook.webhook_logs drop constraint no_poison');
+    });
+    const { id } = await createWebhook(database, { tenant_id: tenant, url: receiver.url(`/${tenant}${query}`) });
+    const fine = await createWebhook(database, { tenant_id: tenant, url: receiver.url('/fine') });
+    receiver.respond(`/${tenant}`, { body: 'poison' });
+    await emit(tenant, 6);
     expect(await logsOf(database, fine.id, 6)).toHaveLength(6);
     const logs = await logsOf(database, id, 6);
     for (const log of logs)
@@ -320,7 +324,7 @@ describe('what the log refuses', () => {
         code: 'delivered',
         error: expect.stringMatching(/^the database refused what was to be logged: .*"no_poison" \(SQLSTATE 23514\)$/),
       });
-    expect(receiver.requestsTo('/poison')).toHaveLength(6);
+    expect(receiver.requestsTo(`/${tenant}`)).toHaveLength(6);
   });
 
   test('of one tenant, whatever it says, stops that webhook alone, and nothing comes twice', async () => {
