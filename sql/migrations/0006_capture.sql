@@ -1123,8 +1123,10 @@ begin
   if found then
     raise insufficient_privilege using
       message = format('watch: %I may not make triggers on table %s', current_user, v_forbidden),
-      hint = format('Connect as its owner %I, or let the owner run: grant trigger on %s to %I;',
-                    (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = v_forbidden), v_forbidden, current_user);
+      hint = (select format(case when pg_has_role(c.relowner, 'rowhook_owner', 'usage')
+                                 then 'Connect as its owner %I, or let the owner run: ' else 'Let its owner %I run: ' end
+                            || 'grant trigger on %s to %I;', pg_get_userbyid(c.relowner), v_forbidden, current_user)
+                from pg_class c where c.oid = v_forbidden);
   end if;
   perform rowhook._execute_with_locks(v_relations, v_statements);
   return query select r, 'attached' from unnest(v_relations) as r;

@@ -379,11 +379,17 @@ begin
   select min(tenant_id) into v_tenant_id from moved;
 
   if v_tenant_id is null then
-    if exists (select from rowhook.webhook_deliveries d
-                where d.delivery_id = p_delivery_id and (p_tenant_id is null or d.tenant_id = p_tenant_id)) then
+    select h.delivery_id into v_last
+      from rowhook.webhook_deliveries d
+      join rowhook.webhook_deliveries h on h.webhook_id = d.webhook_id and hashtext(h.row_key) = hashtext(d.row_key)
+                                       and h.row_key = d.row_key and h.source_id = d.source_id and h.state = 'waiting' and h.ordered
+     where d.delivery_id = p_delivery_id and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+     order by h.outbox_id, h.ordinal
+     limit 1;
+    if found then
       raise object_not_in_prerequisite_state using
         message = format('replay_delivery: delivery %s waits for an earlier one of its row (ordering row)', p_delivery_id),
-        hint = 'Replay that one.';
+        hint = format('Replay that one. In SQL: select rowhook.replay_delivery(%L); in a shell: rowhook replay --delivery %1$s', v_last.delivery_id);
     end if;
     -- an older event has left the outbox, so an older log need not be read
     select l.tenant_id, l.webhook_id, l.event_id, l.event_type, l.organization, l.webhook_name, l.payload_format into v_last

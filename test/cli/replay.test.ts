@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Daemon } from '../../src/daemon/daemon.ts';
 import { caughtUp, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { paste } from '../support/paste.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook, type TestWebhook } from '../support/webhook.ts';
@@ -318,6 +319,31 @@ describe('one delivery by its id', () => {
       'failed 2',
       'success 1',
     ]);
+  });
+
+  test('that waits for an earlier one of its row is refused, with the statement and the command that send both', async () => {
+    for (const how of ['statement', 'command']) {
+      receiver.respond('/in', { status: 500 });
+      const { id } = await webhook({
+        ordering: 'row',
+        retry_enabled: true,
+        retry_strategy: 'linear',
+        retry_delay_seconds: 3600,
+      });
+      await notes(how);
+      await waitUntil('it waits', async () => (await deliveries(id))[0]?.last_code === 'http_error');
+      await database.query("update notes set body = 'later' where organization_id = $1", [tenant]);
+      const behind = await waitUntil('the next one waits behind it', async () => {
+        return (await deliveries(id)).find(({ last_code }) => last_code === null);
+      });
+      const refusal = await replayOne(behind.delivery_id).catch((error) => error);
+      expect(refusal.message).toMatch(/waits for an earlier one of its row/);
+      const [, statement = '', command = ''] = /In SQL: (.*); in a shell: (.*)$/.exec(refusal.hint) ?? [];
+      receiver.respond('/in', { status: 200 });
+      await paste(how === 'statement' ? statement : command, database);
+      await nothingWaits(id);
+      await database.query('delete from rowhook.webhook_configurations; delete from notes');
+    }
   });
 
   test('that never was is refused', async () => {
