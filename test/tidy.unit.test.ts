@@ -1,6 +1,6 @@
 // The style of this repository, as a test.
 
-import { globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, posix } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
@@ -156,6 +156,17 @@ test('no file refers to what lies outside of the repository', () => {
   // an import of src/shared/ is no such thing
   const text = (file: string) => read(file).replace(/(from|import\() ?'[./]+\/shared\/[^']+'/g, '');
   expect(files.filter((file) => text(file).includes(outside))).toEqual([]);
+});
+
+test('every file that comments and documents name is there', () => {
+  const files = find('*.md', '{bin,src,sql,deploy,docs}/**/*.{ts,md,sql,yaml,yml}');
+  const path = /(?<![\w./@-])[a-z]+(?:\/[\w-]+)+(?:\.[\w-]+)*\.(?:ts|md|sql|ya?ml)\b/g;
+  const isThere = (file: string, name: string) =>
+    [name, join('src', name), join(dirname(file), name)].some((at) => existsSync(join(root, at)));
+  const missing = files
+    .flatMap((file) => [...read(file).matchAll(path)].map(([name]) => [file, name] as const))
+    .filter(([file, name]) => !isThere(file, name));
+  expect(missing).toEqual([]);
 });
 
 test('migrations are numbered without a gap', () => {

@@ -6,7 +6,7 @@
  * Functions and triggers of rowhook run in sessions of others: they carry their settings with them (sql/migrations).
  *
  * Not set: default_transaction_read_only. Whoever turns it on, such as a managed service whose disk is full, wants nothing to be
- * written (database/read-only.ts). Nor session_replication_role, which takes a privilege: the doctor names it (doctor/muted.ts).
+ * written (database/read-only.ts). Nor session_replication_role, which takes a privilege: the doctor names it (capture/muted-sessions.ts).
  */
 import type pg from 'pg';
 

@@ -1,4 +1,4 @@
-/** What `whyOf` answers: values only, printed by commands/why.ts. */
+/** What `whyOf` answers: values only, printed by cli/inspect/why.ts. */
 import type { Explanation } from '../explain.ts';
 
 /** One thing on a change's way from the table to the receivers. */
