@@ -87,6 +87,8 @@ test('the doctor names the columns and what to grant, and its statement mends it
   await database.query("insert into t (id, s) values (1, '{point}')");
   const client = new pg.Client(database.daemonUrl);
   await client.connect();
+  // names are printed for whoever pastes them, with another search_path
+  await client.query('set search_path = public, extensions');
   try {
     const remarks = async () =>
       (await printing({ client } as unknown as Examination)) as { what: string; mend?: string }[];
