@@ -23,13 +23,11 @@ import {
   literalProblem,
   type Resolve,
 } from './address-guard.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, RESPONSE_BYTES_MAX } from './exchange.ts';
 import { failed } from './outcome.ts';
 import { hostProblem, tunnelThrough } from './proxy.ts';
 import { Targets } from './target.ts';
 
-/** Names and values of a response's headers, and of its trailers. */
-const HEADER_BYTES_MAX = 16 * 1024;
 /** A connection that takes longer is of no use: what waits for it has its own deadline of 30 s at most. */
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Idle sockets are closed after 4 s, or before the end of what the receiver's Keep-Alive header says, but after this at the latest. */
@@ -153,7 +151,8 @@ function createAgents(
   };
   const settings = {
     allowH2: false,
-    maxHeaderSize: HEADER_BYTES_MAX,
+    // the exchange stops before it
+    maxHeaderSize: RESPONSE_BYTES_MAX,
     keepAliveMaxTimeout: KEEP_ALIVE_MS_MAX,
     keepAliveTimeoutThreshold: KEEP_ALIVE_MARGIN_MS,
     // one total deadline covers connecting, headers and body

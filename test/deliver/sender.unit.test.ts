@@ -418,6 +418,23 @@ describe('nothing goes on for ever', () => {
     expect(flow?.taken).toBeLessThan(16_000_000);
   });
 
+  test('thousands of headers behind the longest head, or as trailers, take no more time than their bytes', async () => {
+    const headers = `x: ${'a'.repeat(16_300)}\r\n${'x:\r\n'.repeat(80_000)}`;
+    const heads = [ERROR, `HTTP/1.1 103 X\r\n\r\n${ERROR}`, `${OK}transfer-encoding: chunked\r\n\r\n0\r\n`];
+    const before = process.cpuUsage();
+    for (const head of heads) {
+      const endless = await server(answering(head + headers));
+      const to = sender();
+      for (let i = 0; i < 3; i++) {
+        const { code } = await to.send(request(endless.url()));
+        expect(code).toBe(head.startsWith(OK) ? 'delivered' : 'protocol_error');
+      }
+    }
+    const { user, system } = process.cpuUsage(before);
+    // 3 s when undici made an error for each header
+    expect((user + system) / 1_000).toBeLessThan(1_500);
+  });
+
   test('ten interim responses are enough', async () => {
     const early = 'HTTP/1.1 103 X\r\n\r\n';
     const patient = await server(answering(early.repeat(10) + EMPTY));
