@@ -40,6 +40,7 @@ export const BY_CODE: Readonly<Record<string, Explain>> = {
 
   '22007': badTime,
   '22008': badTime,
+  '22009': badTime,
   '22P02': ({ message }) => `${message}: check how it is written`,
   '23505': ({ message }) => `${message}: choose another, or update the one that is there`,
   '23514': brokenCheck,

@@ -418,6 +418,11 @@ describe('what happened', () => {
       code: 2,
       stderr: expect.stringMatching(/--since 1h \(\S+Z\) is not before --until 2h \(\S+Z\)/),
     });
+    // what a clock on the wall says, east of UTC
+    const ahead = new Date(Date.now() + 20_700_000).toISOString().slice(0, 16);
+    expect((await cli('replay', webhookId, '--since', ahead)).stderr).toMatch(
+      /--since \S+Z \(\S+Z\) is not before now \(\S+Z\): a time without a zone is UTC, so give yours/,
+    );
     expect(await linesOf('replay', webhookId, '--since', '2h')).toMatchObject([{ webhook_id: webhookId, replayed: 2 }]);
     expect(await linesOf('deliveries', '--state', 'waiting')).toHaveLength(2);
   });

@@ -20,9 +20,12 @@ export interface ReplayOptions {
 
 const ASK_EVERY_MS = 500;
 
+/** 0 s ago. */
+const NOW = '0s';
+
 /** Queues events of a webhook again, under their old ids. The times are those of `time` in config/parse.ts. */
 export async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
-  const { since = '0s', until = '0s', only, dryRun = false } = options; // 0s ago is now
+  const { since = NOW, until = NOW, only, dryRun = false } = options;
   const range = await resolveRange(client, since, until);
   if (!options.json) out.print(`Events from ${range.since} until ${range.until}.`);
   const line = progressLine(out);
@@ -151,15 +154,21 @@ async function resolveRange(client: pg.Client, since: string, until: string): Pr
     [since, until],
   );
   const [{ empty, ...range }] = rows as [Range & { empty: boolean }];
-  if (empty)
+  if (empty) {
+    const end = until === NOW ? 'now' : `--until ${until}`;
+    const remedy = AGO.test(since)
+      ? 'a time like 2h means two hours ago, so the larger one comes first'
+      : 'a time without a zone is UTC, so give yours, as in 2025-10-17T19:30:00+05:45';
     throw new UserError(
-      `replay: --since ${since} (${range.since}) is not before --until ${until} (${range.until}): a time like 2h means two hours ago, so the larger one comes first.`,
+      `replay: --since ${since} (${range.since}) is not before ${end} (${range.until}): ${remedy}.`,
       2,
     );
+  }
   return range;
 }
 
 /** config/parse.ts has made sure that everything else names its zone. */
+const AGO = /^\d+[smhd]$/;
 function timeSql(text: string, parameter: number): string {
-  return /^\d+[smhd]$/.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;
+  return AGO.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;
 }
