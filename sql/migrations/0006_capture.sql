@@ -1878,6 +1878,7 @@ returns table (columns text, cast_function text, grants text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 begin atomic
   with recursive parts (attname, type) as (
     select attname, atttypid from pg_attribute where attrelid = p_relation and attnum > 0 and not attisdropped
@@ -2357,7 +2358,7 @@ grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), r
                           rowhook._free_prefix(rowhook.webhook_sources), rowhook._note_prefix(rowhook.webhook_sources, boolean),
                           rowhook._json_casts(oid), rowhook._note_casts(rowhook.webhook_sources)
    to rowhook_daemon;
-grant execute on function rowhook._source_event_types(rowhook.webhook_sources), rowhook._edit_distance(text, text) to rowhook_app, rowhook_daemon;
+grant execute on function rowhook._source_event_types(rowhook.webhook_sources) to rowhook_app, rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 6;
 

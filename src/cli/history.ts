@@ -144,7 +144,7 @@ function addWhy(program: Command): void {
       'rowhook why deals 4711',
       'rowhook why public.order_lines 4711 3 --json | jq -r \'.steps[] | select(.kind == "stops")\'',
     ],
-    'It only reads: of the row its tenant, and whether it is there. It looks through the whole outbox, which takes about a\nsecond for a million events.',
+    'It only reads: of the row its tenant, and whether it is there. It looks through the whole outbox, which takes up\nto 2 s for a million events.',
     'Exit codes: 0 the newest change was delivered to each webhook that it is sent to; 1 it was not; 2 wrong usage, or no such table.',
   );
 }

@@ -1,6 +1,7 @@
 /** A tenant that nothing has heard of is most often one that is misspelt: its webhook waits in silence for ever. */
 import type pg from 'pg';
 import { shellWord } from '../shared/shell-quote.ts';
+import { editDistance, nearNames } from '../shared/spelling.ts';
 import type { WebhookRow } from './webhooks.ts';
 
 /** Looking through tables without an index may take long, and the answer is a courtesy. */
@@ -85,19 +86,20 @@ async function others(
     ({ relation, column }) =>
       `(select ${column}::text from ${relation} where ${column} is not null limit ${COMPARED_MAX})`,
   );
-  const { rows } = await client.query<{ known: boolean; near: string | null }>(
-    `with known as (
-       select distinct t.id from (
-         (select tenant_id as id from rowhook.webhook_configurations where id <> $1 limit ${COMPARED_MAX})
-         union all (select id from rowhook.webhook_tenants limit ${COMPARED_MAX})
-         ${some.map((query) => `union all ${query}`).join(' ')}) as t
-        limit ${COMPARED_MAX}
-     ), measured as (
-       select id, rowhook._edit_distance(lower($2), lower(id)) as distance
-         from known where abs(length(id) - length($2)) <= 2 and length(id) <= 64)
-     select exists (select from known) as known,
-            (select id from measured where distance <= least(2, length($2) / 3) order by distance, id limit 1) as near`,
-    [id, tenantId],
+  const { rows } = await client.query<{ id: string }>(
+    `select distinct t.id from (
+       (select tenant_id as id from rowhook.webhook_configurations where id <> $1 limit ${COMPARED_MAX})
+       union all (select id from rowhook.webhook_tenants limit ${COMPARED_MAX})
+       ${some.map((query) => `union all ${query}`).join(' ')}) as t
+      order by 1 limit ${COMPARED_MAX}`,
+    [id],
   );
-  return rows[0] ?? { known: false, near: null };
+  const [near] = nearNames(
+    tenantId,
+    rows.map((row) => row.id),
+    1,
+  );
+  // of three letters one may differ, or any would do
+  const isNear = near !== undefined && editDistance(tenantId.toLowerCase(), near.toLowerCase()) <= tenantId.length / 3;
+  return { known: rows.length > 0, near: isNear ? near : null };
 }

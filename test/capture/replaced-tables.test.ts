@@ -602,6 +602,13 @@ describe('what sources produce, and what webhooks ask for', () => {
     await paste(deletion, database);
     const again = `rowhook webhook create ${flag} --name n --url https://example.com/ --events '*'`;
     expect((await paste(again, database)).stdout).not.toContain('Note: no row');
+    // many tenants whose names are long
+    await database.query(
+      "insert into app.orders select n, '00000000-0000-4000-8000-' || lpad(n::text, 12, '0') from generate_series(2, 1001) as n",
+    );
+    expect(await create('00000000-0000-4000-8000-0000000000007')).toContain(
+      'Is it "00000000-0000-4000-8000-000000000007"?',
+    );
     // others' tenants are no tenant's to know
     await asRole(async (role, session) => {
       await database.query(`grant rowhook_app to ${role}`);

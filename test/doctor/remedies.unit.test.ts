@@ -99,8 +99,9 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   'src/operations/why/changes.ts': [['mendOf(', `${WHY}the remedies enable it, and send what it missed`]],
   'src/operations/why/source.ts': [
     ['whyCommand', `${WHY}that another schema has too`],
-    ['`rowhook watch', `${WHY}has odd names`],
     ["'rowhook doctor ", LOOKS],
+    ['replaced.mend', `${WHY}took the place of a watched one: the remedy keeps the settings`],
+    ['`rowhook watch', `${WHY}has odd names`],
     ["'rowhook doctor'", LOOKS],
     ["'select * from rowhook.reconcile();'", `${WHY}%s: the remedy mends it`],
     ['`alter table', `${WHY}%s: the remedy mends it`],

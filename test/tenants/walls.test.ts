@@ -510,7 +510,6 @@ describe('our functions', () => {
       '_auth_problem',
       '_broken_rule',
       '_delete_own',
-      '_edit_distance',
       '_emit_own',
       '_event_types_problem',
       '_filter_problem',
