@@ -1,6 +1,7 @@
 /**
  * Receivers that echo requests, as test endpoints do, would put a webhook's credentials into its log, where whoever may read
- * the log could read what is write-only in the webhook. So what was masked in the request is masked in the response.
+ * the log could read what is write-only in the webhook. So what was masked in the request is masked in the response, as it
+ * is and as JSON, URLs and HTML spell it: PHP's JSON has `\/`, .NET's `\u002B`, and a form has `%2F`.
  */
 
 import type { Request } from '../model.ts';
@@ -13,6 +14,9 @@ const LENGTH_MIN = 4;
 /** Says when to try again, and is read after this. */
 const KEPT = 'retry-after';
 
+/** Stands at the end of a body that was cut. */
+const CUT = '…';
+
 export function withoutEcho(
   outcome: Outcome,
   { url, headers: sent }: Pick<Request, 'url' | 'headers'>,
@@ -22,14 +26,19 @@ export function withoutEcho(
   if (!response || (sent === logged && !url.includes('?'))) return outcome;
   const masked = Object.entries(sent).filter(([name, value]) => logged[name] !== value);
   const secrets = [...masked.flatMap(([, value]) => credentialsOf(value)), ...querySecrets(url)]
-    .flatMap((value) => [value, JSON.stringify(value).slice(1, -1)])
+    // as forms have it
+    .flatMap((value) => (value.includes(' ') ? [value, value.replaceAll(' ', '+')] : [value]))
     .filter((value) => value.length >= LENGTH_MIN)
     // one may be a part of another
     .sort((a, b) => b.length - a.length);
   if (secrets.length === 0) return outcome;
-  const hide = (text: string) => secrets.reduce((rest, secret) => rest.replaceAll(secret, MASK), text);
+  const hide = (text: string) => {
+    const rest = secrets.reduce((left, secret) => left.replaceAll(secret, MASK), text);
+    return withoutEscaped(rest, secrets);
+  };
   const headers = Object.entries(response.headers).map(([name, value]) => [name, name === KEPT ? value : hide(value)]);
-  return { ...outcome, response: { ...response, headers: Object.fromEntries(headers), body: hide(response.body) } };
+  const body = withoutBeginning(hide(response.body), secrets);
+  return { ...outcome, response: { ...response, headers: Object.fromEntries(headers), body } };
 }
 
 /** A header's value whole, without its scheme, and the password of Basic. */
@@ -38,4 +47,64 @@ function credentialsOf(value: string): string[] {
   if (!value.startsWith('Basic ')) return [value, bare];
   const pair = Buffer.from(bare, 'base64').toString();
   return [value, bare, pair, pair.slice(pair.indexOf(':') + 1)];
+}
+
+const ESCAPE = /\\u[0-9a-f]{4}|\\[^u]|(?:%[0-9a-f]{2})+|&(?:#\d{1,6}|#x[0-9a-f]{1,5}|amp|lt|gt|quot|apos);/gi;
+
+/** Looks for secrets in what the text says, and masks them in the text. */
+function withoutEscaped(text: string, secrets: readonly string[]): string {
+  if (!/[\\%&]/.test(text)) return text;
+  let plain = '';
+  /** Of each unit of `plain`: where what says it begins in `text`. */
+  const starts: number[] = [];
+  const add = (said: string, from: number, step: 0 | 1) => {
+    for (let i = 0; i < said.length; i++) starts.push(from + i * step);
+    plain += said;
+  };
+  let read = 0;
+  for (const { 0: sequence, index } of text.matchAll(ESCAPE)) {
+    add(text.slice(read, index), read, 1);
+    add(unescaped(sequence), index, 0);
+    read = index + sequence.length;
+  }
+  add(text.slice(read), read, 1);
+  starts.push(text.length);
+
+  const hidden = new Uint8Array(plain.length);
+  for (const secret of secrets)
+    for (let at = plain.indexOf(secret); at >= 0; at = plain.indexOf(secret, at + secret.length))
+      hidden.fill(1, at, at + secret.length);
+  let result = '';
+  read = 0;
+  for (let at = hidden.indexOf(1); at >= 0; at = hidden.indexOf(1, at)) {
+    result += text.slice(read, starts[at]) + MASK;
+    // one escape may say several units
+    do at += 1;
+    while (hidden[at] === 1 || starts[at] === starts[at - 1]);
+    read = starts[at] as number;
+  }
+  return result + text.slice(read);
+}
+
+const CHARACTERS: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
+const SHORT: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' };
+
+function unescaped(sequence: string): string {
+  if (sequence.startsWith('%')) return Buffer.from(sequence.replaceAll('%', ''), 'hex').toString();
+  if (/^\\u/i.test(sequence)) return String.fromCharCode(Number.parseInt(sequence.slice(2), 16));
+  if (sequence.startsWith('\\')) return SHORT[sequence.slice(1)] ?? sequence.slice(1);
+  const name = sequence.slice(1, -1).toLowerCase();
+  if (!name.startsWith('#')) return CHARACTERS[name] as string;
+  return String.fromCodePoint(name[1] === 'x' ? Number.parseInt(name.slice(2), 16) : Number(name.slice(1)));
+}
+
+/** A body that was cut may end in the beginning of a secret. */
+function withoutBeginning(body: string, secrets: readonly string[]): string {
+  if (!body.endsWith(CUT)) return body;
+  for (const secret of secrets) {
+    for (let length = secret.length - 1; length >= LENGTH_MIN; length--) {
+      if (body.endsWith(secret.slice(0, length) + CUT)) return body.slice(0, -length - CUT.length) + MASK + CUT;
+    }
+  }
+  return body;
 }

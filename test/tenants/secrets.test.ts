@@ -740,6 +740,49 @@ describe('what a receiver echoes', () => {
     });
   });
 
+  const key = 'k+e/y"& é=';
+  const [inKey, afterKey] = [JSON.stringify(key).slice(1, -1), 's3cret-token'];
+  test.each([
+    ['JSON', inKey],
+    ['JSON of PHP', inKey.replaceAll('/', '\\/').replace('é', '\\u00e9')],
+    ['JSON of .NET', 'k\\u002Be/y\\u0022\\u0026 \\u00E9='],
+    ['JSON of Gson', 'k+e/y\\"\\u0026 é\\u003d'],
+    ['JSON, all escaped', [...key].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')],
+    ['a URL', encodeURIComponent(key)],
+    ['a form', new URLSearchParams({ key }).toString().slice('key='.length)],
+    ['HTML', 'k+e/y&quot;&amp; é='],
+    ['HTML of Go', 'k&#43;e/y&#34;&amp; &#xE9;='],
+  ])('is masked as %s spells it, and nothing beside it', (_, spelt) => {
+    const asked = { url, headers: { ...sent, 'x-key': key } };
+    const echoed = outcome(`%25"a\\n${spelt}\\n${afterKey}&lt;${spelt}${spelt}\\u0041%`, {
+      location: `/?a=${spelt}&b=%41`,
+    });
+    const { response } = withoutEcho(echoed, asked, logged);
+    expect(response?.body).toMatch(/^%25"a\\n••••••\\n••••••&lt;(••••••){1,2}\\u0041%$/);
+    expect(response?.headers.location).toBe('/?a=••••••&b=%41');
+  });
+
+  test('is masked where the body was cut in the middle of it', () => {
+    const masked = (body: string) => withoutEcho(outcome(body), { url, headers: sent }, logged).response?.body;
+    expect(masked('a s3cret-tok…')).toBe('a ••••••…');
+    expect(masked('a Bearer s3cre…')).toBe('a ••••••…');
+    expect(masked('a s3c…')).toBe('a s3c…');
+    expect(masked('a s3cret-tok')).toBe('a s3cret-tok');
+  });
+
+  test('takes no time that a receiver could choose', () => {
+    const headers = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`x-${n}`, `${n}!`.padEnd(300, '!')]));
+    const hidden = Object.fromEntries(Object.keys(headers).map((name) => [name, '••••••']));
+    const startedAt = performance.now();
+    for (const drop of ['!', '%21', '\\u0021', '&#33;', '%', '\\', '&', '%ff'])
+      withoutEcho(
+        outcome(drop.repeat(5_000 / drop.length), { x: drop.repeat(16_000 / drop.length) }),
+        { url, headers },
+        hidden,
+      );
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
   test('is left alone when it is too short to be told from other text, or nothing was masked', () => {
     expect(withoutEcho(outcome('abcabc'), { url, headers: sent }, logged).response?.body).toBe('abcabc');
     const plain = outcome('visible');
