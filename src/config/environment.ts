@@ -11,7 +11,8 @@ export interface EnvironmentProblem {
 /** Pure. `recorded` is what the database holds, `given` is ROWHOOK_ENVIRONMENT. Null: a daemon may start. */
 export function environmentProblem(recorded: string | null, given: string | undefined): EnvironmentProblem | null {
   if (recorded === null || recorded === given) return null;
-  const adopt = `rowhook adopt --environment ${given ?? 'staging'} --undelivered discard`;
+  // 63 characters at most
+  const adopt = `rowhook adopt --environment ${given ?? `${recorded.slice(0, 58)}-copy`} --undelivered discard`;
   const what = `This database belongs to the environment "${recorded}", and ROWHOOK_ENVIRONMENT is ${given === undefined ? 'not set' : `"${given}"`}`;
   return {
     what,

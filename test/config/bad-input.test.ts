@@ -112,7 +112,11 @@ describe.concurrent('a database', () => {
       const result = await rowhook(['start'], {
         env: { DATABASE_URL: clone.daemonUrl, ROWHOOK_ENVIRONMENT: environment },
       });
-      expectOneSentence(result, /"production".*(is "staging"|is not set).*rowhook adopt/, 1);
+      expectOneSentence(
+        result,
+        /"production".*(is "staging"|is not set).*rowhook adopt --environment (staging|production-copy) /,
+        1,
+      );
     }
     expect(await everything(clone)).toEqual(before);
   });
