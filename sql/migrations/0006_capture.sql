@@ -1762,7 +1762,7 @@ begin
       hint = case when v_near = '{}' then 'Check its name, and name it with its schema, for example public.deals.'
                   else format('Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %4$s', array_to_string(v_near, ' or '), p_for, v_near[1],
                               -- a shell has no way to write a quote inside of quotes
-                              format(E'\'%s\'', replace(v_near[1], E'\'', E'\'\\\'\''))) end;
+                              format('''%s''', replace(v_near[1], '''', '''' || chr(92) || ''''''))) end;
   end if;
   if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
     raise insufficient_privilege using

@@ -23,6 +23,7 @@ const ODD: Readonly<Record<string, string>> = {
   bytea_output: 'escape',
   standard_conforming_strings: 'off',
   escape_string_warning: 'off',
+  backslash_quote: 'off',
   transform_null_equals: 'on',
   quote_all_identifiers: 'on',
   extra_float_digits: '-15',
