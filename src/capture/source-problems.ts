@@ -38,7 +38,7 @@ interface Trigger {
   enabled: 'O' | 'A' | 'R' | 'D' | null;
 }
 
-const RECONCILE = 'select * from rowhook.reconcile();   -- as the owner of the table';
+const RECONCILE = 'select * from rowhook.reconcile();   -- as the owner of the table and a member of rowhook_owner';
 
 /** Also for the log, `rowhook status`, `rowhook sources` and the metrics. */
 export async function sourceProblems(client: pg.ClientBase | pg.Pool): Promise<SourceProblem[]> {

@@ -431,7 +431,7 @@ describe('what the commands, the log and the metrics say of it', () => {
   test('status, sources and doctor name the table and the statement, which mends it', async () => {
     await database.query(replace);
     const what = 'app.orders is another table by now, which is not watched';
-    const mend = 'select * from rowhook.reconcile();   -- as the owner of the table';
+    const mend = 'select * from rowhook.reconcile();   -- as the owner of the table and a member of rowhook_owner';
     const [found] = await doctor('triggers');
     expect(found).toMatchObject({ kind: 'error', what, mend });
     for (const command of ['status', 'sources']) {

@@ -191,6 +191,9 @@ describe('server', () => {
       await server.embedded.start();
       const found = await findings({ url: server.database.url });
       expect(found).toMatchObject([{ check: 'server', kind: 'error', what: 'this server is a hot standby' }]);
+      await server.database.query(/select .*;/.exec((found[0] as { mend: string }).mend)?.[0] ?? '');
+      const promoted = await findings({ url: server.database.url });
+      expect(promoted.filter(({ check }) => check === 'server')).toEqual([]);
     } finally {
       await server.stop();
     }

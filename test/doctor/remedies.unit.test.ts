@@ -76,7 +76,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ["'rowhook migrate'", `${REMEDIES}rowhook is not installed`],
   ],
   'src/doctor/checks/server.ts': [
-    ["'name the primary", WORDS],
+    ["'name the primary", `${DOCTOR}a hot standby`],
     ["'upgrade the server", WORDS],
     ["'install the current minor", WORDS],
   ],

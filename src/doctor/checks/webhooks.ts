@@ -7,6 +7,9 @@ import { type Examination, fine, type Remark } from '../finding.ts';
 /** Findings of one kind. Of 10,000 webhooks that fail nobody reads a line each. */
 const LISTED_MAX = 5;
 
+/** That `rowhook status` lists. */
+const STATUS_MAX = 100_000;
+
 /** The first retries come after 5 s and 5 min: a webhook that got over it has succeeded since. */
 const FAILING_SECONDS = 600;
 
@@ -86,7 +89,7 @@ async function remarksOf(client: pg.ClientBase, { sql, finding, more }: Kind): P
       kind: 'warning',
       what: `${total - rows.length} more webhooks ${more}`,
       why: `Listed are the ${LISTED_MAX} that have been so for longest.`,
-      mend: `rowhook status --limit ${total}`,
+      mend: `rowhook status --limit ${Math.min(total, STATUS_MAX)}`,
     });
   }
   return remarks;
