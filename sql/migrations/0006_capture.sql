@@ -168,15 +168,29 @@ comment on column rowhook.webhook_event_types.event_type is 'What a webhook may 
 comment on column rowhook.webhook_event_types.relation is 'The watched table that produces it.';
 grant select on rowhook.webhook_event_types to rowhook_app, rowhook_daemon;
 
+-- The columns of a table by the names that they have now. A transaction in REPEATABLE READ, or a statement that began before the table
+-- changed and reaches it by a foreign key, reads pg_attribute as it was; but its triggers see the table as it is, and so does
+-- pg_identify_object_as_address(). That calls a dropped column "........pg.dropped.2........".
+create function rowhook._attributes(p_relation oid)
+returns table (number smallint, name name, type oid)
+language sql
+stable
+begin atomic
+  select a.attnum, n.name, a.atttypid
+    from pg_attribute a
+   cross join lateral (select ((pg_identify_object_as_address('pg_class'::regclass, a.attrelid, a.attnum)).object_names)[3]::name offset 0) as n (name)
+   where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped and n.name not like '........pg.dropped.%';
+end;
+
+comment on function rowhook._attributes(oid) is 'The columns of a table by the names that they have now, also for a transaction that began before.';
+
 -- The columns of a table, in order.
 create function rowhook._columns(p_relation oid)
 returns name[]
 language sql
 stable
 begin atomic
-  select coalesce(array_agg(attname order by attnum), '{}')
-    from pg_attribute
-   where attrelid = p_relation and attnum > 0 and not attisdropped;
+  select coalesce(array_agg(name order by number), '{}') from rowhook._attributes(p_relation);
 end;
 
 comment on function rowhook._columns(oid) is 'The columns of a table, in order.';
@@ -188,10 +202,10 @@ returns name[]
 language sql
 stable
 begin atomic
-  select coalesce(array_agg(a.attname order by k.position), '{}')
+  select coalesce(array_agg(a.name order by k.position), '{}')
     from pg_index i
    cross join lateral unnest(i.indkey[:]) with ordinality as k (attnum, position)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    join rowhook._attributes(p_relation) as a on a.number = k.attnum
    where i.indrelid = p_relation and i.indisprimary and i.indimmediate and k.position <= i.indnkeyatts;
 end;
 
@@ -262,14 +276,14 @@ stable
 begin atomic
   with own as (
     -- types of PostgreSQL itself all do
-    select attname, attnum, atttypid from pg_attribute where attrelid = p_relation and attnum > 0 and not attisdropped and atttypid >= 16384
+    select name, number, type from rowhook._attributes(p_relation) where type >= 16384
   ), types as materialized (
     -- One question for each type. Asked for each of 800 columns, it made watch() take 30 times as long.
-    select distinct atttypid as type from own
+    select distinct type from own
   ), foreign_types as materialized (
     select type from types where not rowhook._prints_itself(type)
   )
-  select coalesce(array_agg(attname order by attnum), '{}') from own where atttypid in (select type from foreign_types);
+  select coalesce(array_agg(name order by number), '{}') from own where type in (select f.type from foreign_types as f);
 end;
 
 comment on function rowhook._foreign_columns(oid) is 'The columns of a table whose type PostgreSQL does not print by its own code alone.';
@@ -280,9 +294,8 @@ returns text
 language sql
 stable
 begin atomic
-  select format(case when exists (select from pg_attribute
-                                   where attrelid = p_relation and attname = p_column and not attisdropped
-                                     and not rowhook._prints_itself(atttypid))
+  select format(case when exists (select from rowhook._attributes(p_relation) as a
+                                   where a.name = p_column and a.type >= 16384 and not rowhook._prints_itself(a.type))
                      then 'case when num_nulls(%1$s) = 0 then concat(%1$s) end' else '%1$s::text' end, p_expression);
 end;
 
@@ -302,10 +315,11 @@ as $$
 begin
   return (
     select md5(concat(rowhook._key_columns(s.relation), string_agg(
-             concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, case a.attgenerated when 'v' then a.atttypmod end), case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end),
+             concat_ws(' ', quote_ident(c.name), format_type(a.atttypid, case a.attgenerated when 'v' then a.atttypmod end), case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end),
              ',' order by a.attnum)))
       from rowhook.webhook_sources s
-      left join pg_attribute a on a.attrelid = s.relation and a.attnum > 0 and not a.attisdropped
+      left join lateral rowhook._attributes(s.relation) as c on true
+      left join pg_attribute a on a.attrelid = s.relation and a.attnum = c.number
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
      where s.id = p_source_id
      group by s.relation);
@@ -327,9 +341,9 @@ as $$
 declare
   v_renamed jsonb;
 begin
-  select jsonb_object_agg(n.key, a.attname) into v_renamed
+  select jsonb_object_agg(n.key, a.name) into v_renamed
     from jsonb_each_text(p_source.column_numbers) as n
-    join pg_attribute a on a.attrelid = p_source.relation and a.attnum = n.value::smallint and not a.attisdropped
+    join rowhook._attributes(p_source.relation) as a on a.number = n.value::smallint
    where p_source.numbered_relation = p_source.relation::oid and n.key <> all (rowhook._columns(p_source.relation)::text[]);
   if v_renamed is not null then
     p_source.tenant_column  := coalesce(v_renamed ->> p_source.tenant_column::text, p_source.tenant_column);
@@ -337,9 +351,8 @@ begin
     p_source.derived        := (select coalesce(jsonb_object_agg(coalesce(v_renamed ->> d.key, d.key), d.value), '{}') from jsonb_each(p_source.derived) as d);
   end if;
   p_source.column_numbers    := (
-    select coalesce(jsonb_object_agg(a.attname, a.attnum), '{}') from pg_attribute a
-     where a.attrelid = p_source.relation and a.attnum > 0 and not a.attisdropped
-       and (a.attname = p_source.tenant_column or a.attname = any (p_source.ignore_columns::name[]) or p_source.derived ? a.attname::text));
+    select coalesce(jsonb_object_agg(a.name, a.number), '{}') from rowhook._attributes(p_source.relation) as a
+     where a.name = p_source.tenant_column or a.name = any (p_source.ignore_columns::name[]) or p_source.derived ? a.name::text);
   p_source.numbered_relation := p_source.relation;
   return p_source;
 end
@@ -538,7 +551,8 @@ begin
           select p_source.tenant_column, 0
            where p_source.tenant_column is not null
              and p_source.tenant_column <> all (array(select v_columns[number] from unnest(v_numbers) as u (number)))) as c (name, number)
-    left join pg_attribute a on a.attrelid = p_source.relation and a.attname = c.name
+    left join rowhook._attributes(p_source.relation) as n on n.name = c.name
+    left join pg_attribute a on a.attrelid = p_source.relation and a.attnum = n.number
     left join pg_attrdef d   on d.adrelid = a.attrelid and d.adnum = a.attnum;
 
   -- a column of a composite key that is gone leaves no key, or rows would pair that have nothing in common
@@ -2305,6 +2319,7 @@ begin
     begin
       if exists (select from pg_class where oid = v_source.relation) and rowhook._write_capture(v_source.id) then
         return query select v_source.relation::text, 'capture function rewritten: the table changed';
+        select * into strict v_source from rowhook.webhook_sources where id = v_source.id;
       end if;
       return query select v_name, c from rowhook._complaints(v_source) as c;
     exception when others then
@@ -2346,7 +2361,7 @@ comment on function rowhook.reconcile(int) is 'Brings capture in line with the t
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),
                           rowhook._execute_with_locks(regclass[], text[]), rowhook._detach(regclass[], int[]), rowhook._remove_sources(int[]),
-                          rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid), rowhook._is_virtual(oid, name),
+                          rowhook._watch_children(rowhook.webhook_sources, boolean), rowhook._capture_relations(regclass), rowhook._columns(oid), rowhook._attributes(oid), rowhook._is_virtual(oid, name),
                           rowhook._foreign_member(regclass), rowhook._namesake(rowhook.webhook_sources),
                           rowhook._may_take_place(rowhook.webhook_sources, regclass), rowhook._remember_table(int), rowhook._take_place(int),
                           rowhook._watch_statement(rowhook.webhook_sources, regclass), rowhook._qualified(oid), rowhook._usual_tenant_column(oid),
