@@ -183,7 +183,11 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   const inside = (range: Network) => holds(range, address);
 
   if (policy.closed.some(inside)) {
-    return { kind: 'closed address', reason: '(a service of rowhook itself)', remedy: 'No setting opens it.' };
+    return {
+      kind: 'closed address',
+      reason: '(a service of rowhook itself)',
+      remedy: 'No setting opens it: give the webhook another URL.',
+    };
   }
   if (policy.deny.some(inside)) {
     return { kind: 'denied address', reason: '(ROWHOOK_DENY_CIDRS)', remedy: 'Use another, or ask an operator.' };
@@ -194,7 +198,7 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
     const reason = `(${range.cidr}, ${range.name})`;
     const own = `${address}/${address.kind() === 'ipv4' ? 32 : 128}`;
     const opens = range.closed ? undefined : { address: own, range: range.cidr };
-    return { kind, reason, remedy: 'No setting opens it.', ...(opens && { opens }) };
+    return { kind, reason, remedy: 'No setting opens it: give the webhook another URL.', ...(opens && { opens }) };
   }
   if (allowedIps.length > 0 && !networksOf(allowedIps).some(inside)) {
     return {
@@ -206,7 +210,11 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   // A gateway carries a NAT64 address on to the IPv4 host in its last four bytes: opened, it is judged once more as that.
   const carried = holds(nat64, address) ? judge(lastFourBytes(address), { ...policy, allow: [] }) : undefined;
   return (
-    carried && { kind: carried.kind, reason: carried.reason, remedy: 'No setting opens it inside a NAT64 address.' }
+    carried && {
+      kind: carried.kind,
+      reason: carried.reason,
+      remedy: 'No setting opens it inside a NAT64 address: give the webhook another URL.',
+    }
   );
 }
 

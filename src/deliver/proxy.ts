@@ -34,7 +34,7 @@ export function hostProblem(
   const name = withoutDots(hostname);
   const refused = (why: string) => `"${hostname}" is refused: ${why}`;
   if (endpoints.some(({ host }) => withoutDots(host) === name))
-    return refused('it is a service of rowhook itself. No setting opens it.');
+    return refused('it is a service of rowhook itself. No setting opens it: give the webhook another URL.');
   if (allowedIps && allowedIps.length > 0)
     return refused(
       `its allowed_ips cannot be checked, since ${SUBJECT} looks names up. Put an address into url, or take allowed_ips away.`,

@@ -177,7 +177,9 @@ describe('public unicast only', () => {
     expect(addressProblem('127.0.0.1', strict)).toMatch(
       /^special-purpose address 127\.0\.0\.1 \(127\.0\.0\.0\/8, Loopback\)/,
     );
-    expect(addressProblem('169.254.169.254', strict)).toMatch(/is refused\. No setting opens it\.$/);
+    expect(addressProblem('169.254.169.254', strict)).toMatch(
+      /is refused\. No setting opens it: give the webhook another URL\.$/,
+    );
   });
 });
 
@@ -195,8 +197,9 @@ describe('settings', () => {
 
   test.each(metadata)('the metadata address %s is opened by none', (ip) => {
     const exact = policy({ allowCidrs: [`${ip}/${isIP(ip) === 4 ? 32 : 128}`, ip, '0.0.0.0/0', '::/0'] });
-    expect(addressProblem(ip, exact)).toMatch(/No setting opens it\.$/);
-    if (isIP(ip) === 4) expect(addressProblem(`::ffff:${ip}`, exact)).toMatch(/No setting opens it\.$/);
+    expect(addressProblem(ip, exact)).toMatch(/No setting opens it: give the webhook another URL\.$/);
+    if (isIP(ip) === 4)
+      expect(addressProblem(`::ffff:${ip}`, exact)).toMatch(/No setting opens it: give the webhook another URL\.$/);
   });
 
   test('ROWHOOK_DENY_CIDRS wins over everything, in either spelling', () => {
@@ -272,7 +275,7 @@ describe('an IPv4 address inside an IPv6 one', () => {
     const nat64 = policy({ allowCidrs: ['64:ff9b::/96', '0.0.0.0/0'], denyCidrs: ['9.9.9.9'] });
     expect(addressProblem('64:ff9b::808:808', nat64)).toBeUndefined();
     expect(addressProblem('64:ff9b::a00:7', nat64)).toBe(
-      'private address 64:ff9b::a00:7 (10.0.0.0/8, Private-Use) is refused. No setting opens it inside a NAT64 address.',
+      'private address 64:ff9b::a00:7 (10.0.0.0/8, Private-Use) is refused. No setting opens it inside a NAT64 address: give the webhook another URL.',
     );
     expect(addressProblem('64:ff9b::a9fe:a9fe', nat64)).toMatch(/Link Local/);
     expect(addressProblem('64:ff9b::909:909', nat64)).toMatch(/^denied/);

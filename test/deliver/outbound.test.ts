@@ -91,7 +91,7 @@ describe('a refused address', () => {
       'http://169.254.169.254/latest/meta-data',
       { allowCidrs: ['0.0.0.0/0'] },
       {},
-      /No setting opens it\. Then: /,
+      /No setting opens it: give the webhook another URL\. Then: /,
     ],
     ['a denied range', 'https://1.1.1.1/x', { ...strict, denyCidrs: ['1.1.1.0/24'] }, {}, /ROWHOOK_DENY_CIDRS/],
     ['an unlisted address', 'https://1.1.1.1/x', strict, { allowed_ips: ['2.0.0.0/8'] }, /allowed_ips/],
@@ -157,7 +157,9 @@ describe('our own database', () => {
       const [log] = await logsOf(id);
       expect(log).toMatchObject({
         code: 'address_refused',
-        error: expect.stringMatching(/a service of rowhook itself.*No setting opens it\. Then: /),
+        error: expect.stringMatching(
+          /a service of rowhook itself.*No setting opens it: give the webhook another URL\. Then: /,
+        ),
       });
     }
     expect((await logsOf(beside.id))[0]).toMatchObject({ status: 'success' });

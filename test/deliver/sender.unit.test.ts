@@ -922,7 +922,7 @@ describe('our own database', () => {
     const outcome = await to.send(request(`http://${dialled}:${database.port}/`));
     expect(outcome).toMatchObject({ status: 'failed', code: 'address_refused' });
     expect(outcome.error).toMatch(
-      /closed address .*\(a service of rowhook itself\)( is refused)?\. No setting opens it\.$/,
+      /closed address .*\(a service of rowhook itself\)( is refused)?\. No setting opens it: give the webhook another URL\.$/,
     );
     expect(database.connections).toEqual([]);
   });
