@@ -87,6 +87,8 @@ function withDefaults(given: Given, env: NodeJS.ProcessEnv): Given {
     ofEnvironment.set(name, value);
   }
   const all = new Map([...ofEnvironment, ...ofService, ...given]);
+  // older than PGSSLMODE, and libpq still goes by it
+  if (!all.has('sslmode') && env.PGREQUIRESSL?.startsWith('1')) all.set('sslmode', 'require');
   for (const [name, { values }] of Object.entries(PARAMETERS)) {
     const value = all.get(name);
     if (values && value) all.set(name, value.toLowerCase());

@@ -174,6 +174,8 @@ function remedyOf({ remedy }: Refusal, cidr: string | undefined): string {
   return cidr === undefined ? remedy : `An operator can open it: add ${cidr} to ROWHOOK_ALLOW_CIDRS.`;
 }
 
+const FOR_GOOD = 'No setting opens it: give the webhook another URL.';
+
 function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[] = []): Refusal | undefined {
   if (isIP(ip) === 0 || ip.includes('%')) {
     return { kind: 'malformed address', reason: '(no plain IP address)', remedy: 'Use a public one, without a zone.' };
@@ -183,11 +185,7 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   const inside = (range: Network) => holds(range, address);
 
   if (policy.closed.some(inside)) {
-    return {
-      kind: 'closed address',
-      reason: '(a service of rowhook itself)',
-      remedy: 'No setting opens it: give the webhook another URL.',
-    };
+    return { kind: 'closed address', reason: '(a service of rowhook itself)', remedy: FOR_GOOD };
   }
   if (policy.deny.some(inside)) {
     return { kind: 'denied address', reason: '(ROWHOOK_DENY_CIDRS)', remedy: 'Use another, or ask an operator.' };
@@ -198,7 +196,7 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
     const reason = `(${range.cidr}, ${range.name})`;
     const own = `${address}/${address.kind() === 'ipv4' ? 32 : 128}`;
     const opens = range.closed ? undefined : { address: own, range: range.cidr };
-    return { kind, reason, remedy: 'No setting opens it: give the webhook another URL.', ...(opens && { opens }) };
+    return { kind, reason, remedy: FOR_GOOD, ...(opens && { opens }) };
   }
   if (allowedIps.length > 0 && !networksOf(allowedIps).some(inside)) {
     return {
@@ -209,13 +207,7 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
   }
   // A gateway carries a NAT64 address on to the IPv4 host in its last four bytes: opened, it is judged once more as that.
   const carried = holds(nat64, address) ? judge(lastFourBytes(address), { ...policy, allow: [] }) : undefined;
-  return (
-    carried && {
-      kind: carried.kind,
-      reason: carried.reason,
-      remedy: 'No setting opens it inside a NAT64 address: give the webhook another URL.',
-    }
-  );
+  return carried && { kind: carried.kind, reason: carried.reason, remedy: FOR_GOOD };
 }
 
 const networksByList = new WeakMap<readonly string[], readonly Network[]>();

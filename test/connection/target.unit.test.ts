@@ -29,6 +29,13 @@ test('an address that is dialled in the place of a socket is asked for TLS', () 
   expect(firstServer(target)).toMatchObject({ encrypted: true });
 });
 
+test('PGREQUIRESSL=1 is sslmode=require, unless something else names a mode', () => {
+  const env = { PGREQUIRESSL: '1' };
+  expect(readTarget('host=h', env).tls.mode).toBe('require');
+  expect(readTarget('host=h', { ...env, PGSSLMODE: 'allow' }).tls.mode).toBe('allow');
+  expect(readTarget('host=h sslmode=disable', env).tls.mode).toBe('disable');
+});
+
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'rowhook-pgpass-'));

@@ -275,7 +275,7 @@ describe('an IPv4 address inside an IPv6 one', () => {
     const nat64 = policy({ allowCidrs: ['64:ff9b::/96', '0.0.0.0/0'], denyCidrs: ['9.9.9.9'] });
     expect(addressProblem('64:ff9b::808:808', nat64)).toBeUndefined();
     expect(addressProblem('64:ff9b::a00:7', nat64)).toBe(
-      'private address 64:ff9b::a00:7 (10.0.0.0/8, Private-Use) is refused. No setting opens it inside a NAT64 address: give the webhook another URL.',
+      'private address 64:ff9b::a00:7 (10.0.0.0/8, Private-Use) is refused. No setting opens it: give the webhook another URL.',
     );
     expect(addressProblem('64:ff9b::a9fe:a9fe', nat64)).toMatch(/Link Local/);
     expect(addressProblem('64:ff9b::909:909', nat64)).toMatch(/^denied/);
