@@ -343,6 +343,9 @@ begin
   if v_keys is null then
     return null; -- an unknown auth_type has its own constraint
   end if;
+  if p_auth_type = 'none' and p_auth_config is distinct from '{}' then
+    return 'is {} where auth_type is ''none''; set both in one statement';
+  end if;
   if jsonb_typeof(p_auth_config) is distinct from 'object'
      or (select coalesce(array_agg(key order by key collate "C"), '{}') from jsonb_object_keys(p_auth_config) as key) <> v_keys
      or exists (select from jsonb_each(p_auth_config) where jsonb_typeof(value) <> 'string') then

@@ -119,6 +119,19 @@ describe('a secret', () => {
     expect((await stored(id)).secret).toMatch(/^whsec_/);
   });
 
+  test('is taken away with the auth_type that needs it, as the error says', async () => {
+    await acme.query(
+      `insert into rowhook.webhooks (name, url, event_types, auth_type, auth_config)
+       values ('a', 'https://example.com/', '{*}', 'bearer', '{"token":"t0p"}')`,
+    );
+    await expect(acme.query("update rowhook.webhooks set auth_type = 'none'")).rejects.toThrow(
+      /auth_config: is \{\} where auth_type is 'none'; set both in one statement\.$/,
+    );
+    expect(
+      await rowsOf(acme, "update rowhook.webhooks set auth_type = 'none', auth_config = '{}' returning auth_type"),
+    ).toEqual([{ auth_type: 'none' }]);
+  });
+
   test('is rotated by an UPDATE, with the old one beside it; null keeps it', async () => {
     const { id, secret } = await rowOf(acme, `${insert} returning id, secret`);
     await acme.query("update rowhook.webhooks set name = 'b', secret = null, auth_config = null where id = $1", [id]);
