@@ -1388,11 +1388,27 @@ begin atomic
     'changes', (select coalesce(sum(pg_stat_get_tuples_inserted(r) + pg_stat_get_tuples_updated(r) + pg_stat_get_tuples_deleted(r)), 0)
                   from rowhook._capture_relations(p_relation) as r),
     'outbox_id', coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0),
-    'active_ms', coalesce((select max(d.active_time) from pg_stat_database d where d.datname = current_database()), 0));
+    'active_ms', coalesce((select max(d.active_time) from pg_stat_database d where d.datname = current_database()), 0),
+    'reset', (select extract(epoch from d.stats_reset) from pg_stat_database d where d.datname = current_database()));
 end;
 
 comment on function rowhook._counts_of(regclass) is
-  'Rows that were changed in a table, outbox ids that were given out, and time in statements, as statistics have them now.';
+  'Rows that were changed in a table, outbox ids that were given out, and time in statements, as statistics have them now, and since when.';
+
+-- The same for a source that goes on with another table. Its function stays, and so does what the time in it is compared with.
+create function rowhook._counts_again(p_source rowhook.webhook_sources, p_relation regclass)
+returns jsonb
+language sql
+stable
+begin atomic
+  select (p_source).counted_from || jsonb_build_object('changes', now -> 'changes')
+         || case when now -> 'reset' is distinct from (p_source).counted_from -> 'reset'
+                 then jsonb_build_object('active_ms', 0, 'reset', now -> 'reset') else '{}' end
+    from rowhook._counts_of(p_relation) as now;
+end;
+
+comment on function rowhook._counts_again(rowhook.webhook_sources, regclass) is
+  'What the doctor counts from when a source goes on with another table.';
 
 -- How much a count has grown since the table was watched; all of it where counting began anew.
 create function rowhook._grown(p_source rowhook.webhook_sources, p_count text, p_now jsonb)
@@ -1401,7 +1417,9 @@ language sql
 stable
 begin atomic
   select (p_now ->> p_count)::float8
-         - case when (p_now ->> p_count)::float8 < ((p_source).counted_from ->> p_count)::float8 then 0 else ((p_source).counted_from ->> p_count)::float8 end;
+         - case when (p_now ->> p_count)::float8 < ((p_source).counted_from ->> p_count)::float8
+                     or p_count <> 'outbox_id' and p_now -> 'reset' is distinct from (p_source).counted_from -> 'reset'
+                then 0 else ((p_source).counted_from ->> p_count)::float8 end;
 end;
 
 comment on function rowhook._grown(rowhook.webhook_sources, text, jsonb) is
@@ -1458,7 +1476,7 @@ begin
   v_namesake := rowhook._namesake(v_source);
   if v_namesake is not null and rowhook._may_take_place(v_source, v_namesake) then
     update rowhook.webhook_sources
-       set relation = v_namesake, lost_at = null, counted_from = counted_from || jsonb_build_object('changes', rowhook._counts_of(v_namesake) -> 'changes')
+       set relation = v_namesake, lost_at = null, counted_from = rowhook._counts_again(v_source, v_namesake)
      where id = p_source_id;
     perform rowhook._write_capture(p_source_id);
   end if;
@@ -1989,8 +2007,8 @@ begin
   select n.nspname, c.relname, pg_get_userbyid(c.relowner) into v_source.schema_name, v_source.table_name, v_source.table_owner
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = watch.target;
   -- a source that has lost a table of this name goes on with this one
-  update rowhook.webhook_sources
-     set relation = watch.target, counted_from = counted_from || jsonb_build_object('changes', rowhook._counts_of(watch.target) -> 'changes')
+  update rowhook.webhook_sources as lost
+     set relation = watch.target, counted_from = rowhook._counts_again(lost, watch.target)
    where id = (select min(s.id) from rowhook.webhook_sources s
                 where (s.schema_name, s.table_name) = (v_source.schema_name, v_source.table_name)
                   and not exists (select from pg_class c where c.oid = s.relation))

@@ -557,6 +557,19 @@ test('rows that were written before the watch cost nothing, however late their c
   await database.query("select rowhook.unwatch('bulky'); drop table bulky; truncate rowhook.webhook_outbox");
 });
 
+test('statistics that were reset count from nothing, however high they have become since; ids of the outbox do not', async () => {
+  const grown = async (count: string, reset: number) => {
+    const [row] = await database.query<{ grown: number }>(
+      `select rowhook._grown(jsonb_populate_record(null::rowhook.webhook_sources, $1), $2, $3) as grown`,
+      [{ counted_from: { [count]: 100, reset: 1 } }, count, { [count]: 150, reset }],
+    );
+    return row?.grown;
+  };
+  expect([await grown('changes', 1), await grown('changes', 2)]).toEqual([50, 150]);
+  expect([await grown('active_ms', 1), await grown('active_ms', 2)]).toEqual([50, 150]);
+  expect([await grown('outbox_id', 1), await grown('outbox_id', 2)]).toEqual([50, 50]);
+});
+
 test('capture that takes a large part of the time, estimated and measured', async () => {
   const limits = { captureShare: 0, captureSeconds: 0 };
   const write = (settings: string) =>
