@@ -10,8 +10,14 @@ interface Connection extends EventEmitter {
   readonly stream: { destroy(error: Error): void };
 }
 
+interface Client {
+  readonly connection: Connection;
+  /** False without TLS: whoever took that away may offer what he likes. */
+  readonly enableChannelBinding: boolean;
+}
+
 export function requireBinding(client: pg.ClientBase): void {
-  const { connection } = client as unknown as { connection: Connection };
+  const { connection, enableChannelBinding } = client as unknown as Client;
   let isBound = false;
   const refuse = () => {
     connection.stream.destroy(
@@ -19,7 +25,7 @@ export function requireBinding(client: pg.ClientBase): void {
     );
   };
   connection.on('authenticationSASL', ({ mechanisms }: { mechanisms: readonly string[] }) => {
-    isBound = mechanisms.includes('SCRAM-SHA-256-PLUS');
+    isBound = enableChannelBinding && mechanisms.includes('SCRAM-SHA-256-PLUS');
     if (!isBound) refuse();
   });
   for (const weaker of ['authenticationCleartextPassword', 'authenticationMD5Password']) connection.on(weaker, refuse);

@@ -1,6 +1,7 @@
 // Connection strings, as libpq has them, on servers that speak TLS, listen on a socket, are primary or read-only.
 
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type pg from 'pg';
@@ -156,6 +157,32 @@ describe('sslmode', () => {
     ['sslmode=disable channel_binding=require', /channel binding/],
   ])('%j is refused', async (parameters, sentence) => {
     expect(await seen(at(parameters.replaceAll('FOLDER', folder)))).toMatch(sentence);
+  });
+
+  test('channel_binding=require gives nothing to a server that speaks no TLS and offers binding', async () => {
+    let answered = false;
+    const liar = createServer((socket) => {
+      let isOffered = false;
+      socket.on('error', () => {});
+      socket.on('data', (bytes) => {
+        if (bytes.readInt32BE(4) === 80_877_103) return void socket.write('N');
+        answered ||= isOffered;
+        const mechanisms = Buffer.from('\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0', 'latin1');
+        const length = Buffer.alloc(4);
+        length.writeInt32BE(mechanisms.length + 4);
+        socket.write(Buffer.concat([Buffer.from('R'), length, mechanisms]));
+        isOffered = true;
+      });
+    });
+    await new Promise<void>((listening) => liar.listen(0, '127.0.0.1', listening));
+    try {
+      const { port } = liar.address() as AddressInfo;
+      const error = await seen(`postgres://u:x@127.0.0.1:${port}/d?channel_binding=require`);
+      expect(error).toMatch(/no channel binding/);
+      expect(answered).toBe(false);
+    } finally {
+      liar.close();
+    }
   });
 
   test('allow and prefer find the way that pg_hba.conf leaves open, and a pool keeps to it', async () => {
