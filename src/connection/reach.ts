@@ -69,7 +69,7 @@ export async function reach(databaseUrl: string, connect: Connect): Promise<pg.C
   const failures: Failure[] = [];
   for (const attrs of passes(target.sessionAttrs)) {
     failures.length = 0;
-    for (const host of await addressed(target, failures)) {
+    for await (const host of addressed(target, failures)) {
       try {
         const { client, server } = await connectHost(target, host, connect);
         const problem = await sessionProblem(client, attrs).catch((error: Error) => error);
@@ -96,31 +96,32 @@ function passes(attrs: SessionAttrs): SessionAttrs[] {
 
 /**
  * A name may stand for several servers, of which one is the primary: each of its addresses is tried. Where any will do, Node
- * chooses among them by itself.
+ * chooses among them by itself. A name is looked up when it is its turn: one that nobody answers for keeps no other waiting.
  */
-async function addressed(
+async function* addressed(
   { database, hosts, sessionAttrs, shuffleHosts }: Target,
   failures: Failure[],
-): Promise<Host[]> {
-  if (sessionAttrs === 'any' && !shuffleHosts) return [...hosts];
-  const all: Host[] = [];
-  for (const host of hosts) {
-    if (host.address !== undefined || host.name.startsWith('/') || isIP(host.name) !== 0) {
-      all.push(host);
+): AsyncGenerator<Host> {
+  const inTurn = <T>(list: readonly T[]) => (shuffleHosts ? shuffled(list) : list);
+  for (const host of inTurn(hosts)) {
+    const isPlace = host.address !== undefined || host.name.startsWith('/') || isIP(host.name) !== 0;
+    if (isPlace || (sessionAttrs === 'any' && !shuffleHosts)) {
+      yield host;
       continue;
     }
-    try {
-      const addresses = await lookup(host.name, { all: true });
-      all.push(...addresses.map(({ address }) => ({ ...host, address })));
-    } catch (error) {
+    const addresses = await lookup(host.name, { all: true }).catch((error: Error) => {
       failures.push({ at: displayOn(database, [host]), error });
-    }
+      return [];
+    });
+    for (const { address } of inTurn(addresses)) yield { ...host, address };
   }
-  if (!shuffleHosts) return all;
-  return all
-    .map((host) => ({ host, rank: Math.random() }))
+}
+
+function shuffled<T>(list: readonly T[]): T[] {
+  return list
+    .map((item) => ({ item, rank: Math.random() }))
     .sort((a, b) => a.rank - b.rank)
-    .map(({ host }) => host);
+    .map(({ item }) => item);
 }
 
 async function connectHost(

@@ -270,6 +270,12 @@ describe('several hosts', () => {
     );
   });
 
+  test('a name is looked up when it is its turn', async () => {
+    expect(await seen(`postgres://u@127.0.0.1:${await freePort()},db.invalid:2/d`)).toMatch(
+      /^database "d" at 127\.0\.0\.1:\d+ refused the connection: .*; database "d" at db\.invalid:2 cannot be looked up/,
+    );
+  });
+
   test('a wrong password is not tried on the next', async () => {
     const url = await several('password=wrong');
     expect(await seen(url)).toMatch(/; database "\S+" at 127\.0\.0\.1:\d+ refused the login .*DATABASE_URL\.$/);
