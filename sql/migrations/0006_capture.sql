@@ -761,14 +761,15 @@ begin
   v_queries := rowhook._capture_queries(p_source, p_operation);
   v_inserts := array(select format('%s %s;', rowhook._capture_insert(), q) from unnest(v_queries) as q);
   -- Each table is asked in an expression of its own: one of both would set both up, also where the first one decides.
-  return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;%s%s
+  return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;
+    if not v_wanted then
+      %s
+    end if;%s
     if v_wanted then
       %s
-    elsif not v_wanted then
-      return null;
     end if;$sql$,
     p_source.id, rowhook._layout(p_source.id), v_probes[1],
-    case when cardinality(v_probes) > 1 then format(E'\n    if not v_wanted then\n      v_wanted := %s;\n    end if;', v_probes[2]) else '' end,
+    case when cardinality(v_probes) > 1 then format(E'v_wanted := %s;\n      if not v_wanted then\n        return null;\n      end if;', v_probes[2]) else 'return null;' end,
     case when rowhook._has_virtual_columns(p_source.relation) then format(E'\n    if v_wanted then\n      %s\n    end if;', rowhook._capture_trial(v_queries[cardinality(v_queries)])) else '' end,
     case when cardinality(v_inserts) = 1 then v_inserts[1]
          else format('if exists (select from rowhook_new offset 1) then %s else %s end if;', v_inserts[2], v_inserts[1]) end);

@@ -26,6 +26,9 @@ begin
   end if;
   if tg_op = 'INSERT' then
     v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_new as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.created,*,deal.*}'::text[] limit 1)) end;
+    if not v_wanted then
+      return null;
+    end if;
     if v_wanted then
       insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
            case when f.fits then f.data else json_build_object('id', f.k1) end, case when f.fits then null::json end, case when not f.fits then 'too_large' end
@@ -35,11 +38,12 @@ begin
                               from (select n.tenant as tenant_id, '{deal.created}'::text[] as event_types, n.key as row_key, n.whole, n.c1 as k1 from (select side.*, side.image as whole, side.c1::text collate "C" as key from (select null::text as organization_id, null::text as id, null::text as stage, null::text as assigned_to) as missing cross join lateral (select (r.*)::record as image, organization_id::text collate "default" as tenant, id as c1, stage as c7, assigned_to as c8 from rowhook_new as r) as side) as n) as e
                              where e.tenant_id is not null and e.event_types <> '{}' and (select true from rowhook.webhook_configurations as w where w.tenant_id = e.tenant_id and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (e.event_types || '{*,deal.*}'::text[]) limit 1)
                             offset 0) as e) as d) as f;
-    elsif not v_wanted then
-      return null;
     end if;
   elsif tg_op = 'DELETE' then
     v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_old as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.deleted,*,deal.*}'::text[] limit 1)) end;
+    if not v_wanted then
+      return null;
+    end if;
     if v_wanted then
       insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
            case when f.fits then f.data else json_build_object('id', f.k1) end, case when f.fits then null::json end, case when not f.fits then 'too_large' end
@@ -49,13 +53,14 @@ begin
                               from (select o.tenant as tenant_id, '{deal.deleted}'::text[] as event_types, o.key as row_key, o.whole, o.c1 as k1 from (select side.*, side.image as whole, side.c1::text collate "C" as key from (select null::text as organization_id, null::text as id, null::text as stage, null::text as assigned_to) as missing cross join lateral (select (r.*)::record as image, organization_id::text collate "default" as tenant, id as c1, stage as c7, assigned_to as c8 from rowhook_old as r) as side) as o) as e
                              where e.tenant_id is not null and e.event_types <> '{}' and (select true from rowhook.webhook_configurations as w where w.tenant_id = e.tenant_id and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (e.event_types || '{*,deal.*}'::text[]) limit 1)
                             offset 0) as e) as d) as f;
-    elsif not v_wanted then
-      return null;
     end if;
   else
     v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_new as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.assigned,deal.created,deal.deleted,deal.stage.changed,deal.updated,*,deal.*,deal.stage.*}'::text[] limit 1)) end;
     if not v_wanted then
       v_wanted := exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_old as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.assigned,deal.created,deal.deleted,deal.stage.changed,deal.updated,*,deal.*,deal.stage.*}'::text[] limit 1));
+      if not v_wanted then
+        return null;
+      end if;
     end if;
     if v_wanted then
       insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
@@ -75,8 +80,6 @@ begin
                                     offset 0) as p) as e
                              where e.tenant_id is not null and e.event_types <> '{}' and (select true from rowhook.webhook_configurations as w where w.tenant_id = e.tenant_id and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (e.event_types || '{*,deal.*,deal.stage.*}'::text[]) limit 1)
                             offset 0) as e) as d) as f;
-    elsif not v_wanted then
-      return null;
     end if;
   end if;
   if v_wanted is null then
