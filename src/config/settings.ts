@@ -135,7 +135,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--proxy-url <url>',
     fallback: '',
     parse: proxyUrl,
-    help: 'HTTP proxy that webhooks go out through (CONNECT), such as http://proxy.example:3128; HTTPS_PROXY and its like are not used',
+    help: 'HTTP proxy that webhooks go out through (CONNECT), such as http://proxy.example:3128; HTTPS_PROXY and its like are not used; as a flag, others can read a password in ps',
   },
   {
     name: 'logLevel',
