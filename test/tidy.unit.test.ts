@@ -106,6 +106,11 @@ describe('imports go one way', () => {
     expect(forbidden(file, text)).toHaveLength(1);
   });
 
+  test('operations/ hands back values: what prints them is cli/', () => {
+    const printing = /\b(?:Out|Cell|Style|console)\b|process\.std/;
+    expect(inSrc.filter((file) => folderOf(file) === 'operations' && printing.test(read(file)))).toEqual([]);
+  });
+
   test('DELIVER cannot see the database, READ and RECORD cannot see HTTP', () => {
     const packages = (folder: string) =>
       inSrc.filter((file) => folderOf(file) === folder).flatMap((file) => importsOf(file).map(({ from }) => from));

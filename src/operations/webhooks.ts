@@ -1,6 +1,5 @@
 import type pg from 'pg';
 import { maskedUrl } from '../payload/mask.ts';
-import type { Cell } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 
 export interface WebhookRow {
@@ -31,13 +30,6 @@ export async function daemonRuns(client: pg.Client): Promise<boolean> {
   return rowCount === 1;
 }
 
-export function state({ is_active, disabled_reason }: WebhookRow): Cell {
-  if (is_active) return { text: 'active', style: 'green' };
-  return disabled_reason === null
-    ? { text: 'off', style: 'dim' }
-    : { text: `disabled: ${disabled_reason}`, style: 'red' };
-}
-
 const MASK = '***';
 
 /** Secrets are shown once, when they are made; headers, credentials and what a URL's query says never. */
@@ -52,10 +44,4 @@ export function withoutSecrets(row: object): Record<string, unknown> {
       return [column, Object.fromEntries(Object.keys(value ?? {}).map((key) => [key, MASK]))];
     }),
   );
-}
-
-export function asText(value: unknown): string {
-  if (value === null || value === undefined) return '';
-  if (value instanceof Date) return value.toISOString();
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

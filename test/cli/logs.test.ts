@@ -320,7 +320,7 @@ describe('replay', () => {
     expect(await json(...range, '--dry-run')).toMatchObject({ webhook_id: id, would_replay: 20 });
     const replayed = await cli(...range, '--wait');
     expect(replayed.stdout).toMatch(
-      /^Events from \S+Z until \S+Z\.\nQueued 20 events again, behind what is new\.\n(\d+ left\n)+0 left\n1 of them failed: "rowhook deliveries --webhook /,
+      /^Events from \S+Z until \S+Z\.\nQueued 20 events again, behind what is new\.\n(\d+ left\n)+0 left\nThe attempts of 1 of them failed: "rowhook deliveries --webhook /,
     );
     expect(receiver.requests).toHaveLength(20);
     expect((await cli('replay', id, '--since', '1h')).stdout).toMatch(/\nQueued 1 event again/);

@@ -100,7 +100,10 @@ async function waitForReplay(
         line.clear();
         if (json) out.print(JSON.stringify({ webhook_id: id, left, failed }));
         else if (failed === 0) out.print('All of them were delivered.');
-        else out.print(`${failed} of them failed: "rowhook deliveries --webhook ${id}" shows what is tried again.`);
+        else
+          out.print(
+            `The attempts of ${failed} of them failed: "rowhook deliveries --webhook ${id}" shows what is tried again.`,
+          );
         return;
       }
       before = left;

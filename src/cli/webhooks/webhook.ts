@@ -4,9 +4,9 @@ import { compilePolicy, httpProblem, placeProblem } from '../../deliver/address-
 import { requireKnownEvents } from '../../operations/event-types.ts';
 import { CAPTURED_DAYS, capturedUntil, type Missed, missedSince } from '../../operations/missed.ts';
 import { tenantNote } from '../../operations/tenant-note.ts';
-import { asText, state, theOne, type WebhookRow, withoutSecrets } from '../../operations/webhooks.ts';
+import { theOne, type WebhookRow, withoutSecrets } from '../../operations/webhooks.ts';
 import { maskedUrl } from '../../payload/mask.ts';
-import { type Out, printable, printPairs, printTable } from '../../shared/terminal.ts';
+import { type Cell, type Out, printable, printPairs, printTable } from '../../shared/terminal.ts';
 import { events } from '../../shared/text.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { columnsOf, type WebhookFlags } from './flags.ts';
@@ -217,4 +217,17 @@ export async function rotateSecret(
 function report(webhook: WebhookRow, what: string, options: { json?: boolean }, out: Out): void {
   if (options.json) out.print(JSON.stringify(withoutSecrets(webhook)));
   else out.print(`Webhook ${webhook.id}: ${what}.`);
+}
+
+function state({ is_active, disabled_reason }: WebhookRow): Cell {
+  if (is_active) return { text: 'active', style: 'green' };
+  return disabled_reason === null
+    ? { text: 'off', style: 'dim' }
+    : { text: `disabled: ${disabled_reason}`, style: 'red' };
+}
+
+function asText(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (value instanceof Date) return value.toISOString();
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

@@ -78,6 +78,7 @@ function capturedSteps(
       ? [`only ignored columns changed (${source.ignoreColumns.join(', ')})`]
       : []),
     `it was a kind of change that makes no event (the table makes ${source.events.join(', ')})`,
+    ...(row.is === 'found' ? [] : ['its key was written in another way, as 1.0 and 1 of a numeric']),
     'its session had rowhook.mute or session_replication_role = replica',
     'its transaction has not committed',
   ];
