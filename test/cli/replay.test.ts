@@ -321,29 +321,30 @@ describe('one delivery by its id', () => {
     ]);
   });
 
-  test('that waits for an earlier one of its row is refused, with the statement and the command that send both', async () => {
-    for (const how of ['statement', 'command']) {
-      receiver.respond('/in', { status: 500 });
-      const { id } = await webhook({
-        ordering: 'row',
-        retry_enabled: true,
-        retry_strategy: 'linear',
-        retry_delay_seconds: 3600,
-      });
-      await notes(how);
-      await waitUntil('it waits', async () => (await deliveries(id))[0]?.last_code === 'http_error');
-      await database.query("update notes set body = 'later' where organization_id = $1", [tenant]);
-      const behind = await waitUntil('the next one waits behind it', async () => {
-        return (await deliveries(id)).find(({ last_code }) => last_code === null);
-      });
-      const refusal = await replayOne(behind.delivery_id).catch((error) => error);
-      expect(refusal.message).toMatch(/waits for an earlier one of its row/);
-      const [, statement = '', command = ''] = /In SQL: (.*); in a shell: (.*)$/.exec(refusal.hint) ?? [];
-      receiver.respond('/in', { status: 200 });
-      await paste(how === 'statement' ? statement : command, database);
-      await nothingWaits(id);
-      await database.query('delete from rowhook.webhook_configurations; delete from notes');
-    }
+  test('that waits for an earlier one of its row is refused, with the command that sends both', async () => {
+    receiver.respond('/in', { status: 500 });
+    const { id } = await webhook({
+      ordering: 'row',
+      retry_enabled: true,
+      retry_strategy: 'linear',
+      retry_delay_seconds: 3600,
+    });
+    await notes('a');
+    await waitUntil('it waits', async () => (await deliveries(id))[0]?.last_code === 'http_error');
+    await database.query("update notes set body = 'b' where organization_id = $1", [tenant]);
+    const behind = await waitUntil('the next one waits behind it', async () => {
+      return (await deliveries(id)).find(({ last_code }) => last_code === null);
+    });
+    const refusal = await replayOne(behind.delivery_id).catch((error) => error);
+    expect(refusal.message).toMatch(/waits for an earlier one of its row/);
+    const [, statement = '', command = ''] = /In SQL: (.*); in a shell: (.*)$/.exec(refusal.hint) ?? [];
+    const [first] = await deliveries(id);
+    expect(statement).toBe(`select rowhook.replay_delivery('${first?.delivery_id}')`);
+    await caughtUp(database);
+    receiver.respond('/in', { status: 200 });
+    await paste(command, database);
+    await nothingWaits(id);
+    expect(arrived()).toEqual(['a', 'a', 'b']);
   });
 
   test('that never was is refused', async () => {
