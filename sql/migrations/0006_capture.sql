@@ -34,7 +34,8 @@
 -- Limits: what a row-level AFTER trigger of the app changes is captured before the statement that fired it. Statement triggers
 -- are queued anew when there is another change of their kind, so a row that one foreign key changes and another one deletes may be
 -- told as deleted first. What MERGE moves to another partition is in the transition tables of DELETE and INSERT, whose triggers
--- fire only if it has such actions.
+-- fire only if it has such actions. A row of more than 1 GB, a json value nested as deep as the stack allows, and an enum whose first
+-- cast to json comes after watch() and fails, fail the app's statement (docs/dba.md).
 
 set role rowhook_owner;
 
