@@ -8,6 +8,7 @@ import type pg from 'pg';
 import { Maintenance } from '../capture/maintenance.ts';
 import type { Settings } from '../config/settings.ts';
 import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from '../database/connections.ts';
+import { explainDatabaseError } from '../database/explain-error.ts';
 import { type Bell, listen, type Ring } from '../database/notification-listener.ts';
 import { timeRoundTrips } from '../database/statement-timing.ts';
 import { createSender, type Sender } from '../deliver/sender.ts';
@@ -57,6 +58,7 @@ export class Session {
   #maintenance: Maintenance | undefined;
   readonly #stopping = new AbortController();
   #hasEnded = false;
+  #endedBecause: string | undefined;
   #lanesRang = false;
   #looking: Promise<void> | undefined;
   #fail: (error: Error) => void = () => {};
@@ -130,7 +132,7 @@ export class Session {
   /** Why nothing is delivered from here; null: it is, or another daemon does it. `endedBefore`: why the last session ended. */
   readyProblem(endedBefore: string | undefined): string | null {
     if (this.#lease.standingBy) return null;
-    if (this.#lease.held.length === 0) return endedBefore ?? STARTING;
+    if (this.#lease.held.length === 0) return endedBefore ?? this.#endedBecause ?? STARTING;
     if (!this.#lease.isValid) return 'the leases could not be renewed: the database does not answer';
     return this.healthProblem;
   }
@@ -184,6 +186,10 @@ export class Session {
       await orFail(pipeline.stream.run());
       if (this.#stopping.signal.aborted) await orFail(this.#lease.leave());
       await orFail(pipeline.drain(DRAIN_MS));
+    } catch (error) {
+      // closing takes a moment
+      this.#endedBecause = explainDatabaseError(error, settings.databaseUrl).message;
+      throw error;
     } finally {
       this.#hasEnded = true;
       for (const timer of timers) clearInterval(timer);
@@ -194,7 +200,7 @@ export class Session {
       await this.#lease.end(this.#stopping.signal.aborted);
       const bellClosed = listening?.then(({ close }) => close());
       const readerClosed = connecting?.then((client) => client.end());
-      await within(CLOSE_MS, Promise.allSettled([bellClosed, readerClosed, this.#pool.end()]));
+      await within(CLOSE_MS, Promise.all([bellClosed, readerClosed, this.#pool.end()]));
     }
   }
 
