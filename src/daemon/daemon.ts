@@ -3,14 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { environmentProblem } from '../config/environment.ts';
 import type { Settings } from '../config/settings.ts';
 import { displayDatabase } from '../connection/target.ts';
-import { explainAfterwards, sessionsOf, withClient } from '../database/connections.ts';
+import { explainAfterwards, poolerModeOf, withClient } from '../database/connections.ts';
 import { builtForVersion, schemaVersion } from '../database/migrations.ts';
 import { ReadOnlyDatabase, readOnlySetting } from '../database/read-only.ts';
 import { proxyNotice } from '../deliver/proxy.ts';
 import { serve } from '../observe/health-server.ts';
 import { createLogger, type Logger } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
-import { BacklogWatcher, STUCK_MS } from '../observe/stuck-lanes.ts';
+import { STUCK_MS, StuckLaneWatcher } from '../observe/stuck-lanes.ts';
 import { startTracing } from '../observe/tracing.ts';
 import { UserError } from '../shared/user-error.ts';
 import { Session, STARTING } from './session.ts';
@@ -47,7 +47,7 @@ export async function startDaemon(
   let session: Session | undefined;
   let stopping = false;
   let wake = () => {};
-  const backlog = new BacklogWatcher(settings.databaseUrl, sessionsOf(settings.wake), log, stuckMs);
+  const backlog = new StuckLaneWatcher(settings.databaseUrl, poolerModeOf(settings.wake), log, stuckMs);
   const metrics = new Metrics({
     labels: settings.metricsLabels,
     maxInFlight: settings.maxInFlight,

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Lane, Position } from '../model.ts';
 import type { OpenWindows } from '../read/progress.ts';
-import type { Stream } from '../read/reader.ts';
+import type { Reader } from '../read/reader.ts';
 import type { Recorder } from '../record/recorder.ts';
 import { within } from '../shared/timers.ts';
 import type { Lease } from './lease.ts';
@@ -22,7 +22,7 @@ const REST_MS = 1_500;
 const LOOK_MS = 10;
 
 export interface HandoverOptions {
-  stream: Stream;
+  stream: Reader;
   dispatcher: Dispatcher;
   recorder: Recorder;
   windows: OpenWindows;
@@ -56,7 +56,7 @@ export class Handover {
   async giveAll(deadlineMs: number): Promise<void> {
     this.#ending = true;
     await within(deadlineMs, this.#rebalancing ?? Promise.resolve());
-    await this.#give(this.#options.lease.held, deadlineMs);
+    await this.#give(this.#options.lease.ownedLanes, deadlineMs);
   }
 
   async #rebalance(): Promise<void> {
@@ -72,7 +72,7 @@ export class Handover {
     const { dispatcher, lease, stream, epochs } = this.#options;
     const hanging = dispatcher.quiesce.slowLanes;
     const reluctance = (lane: number) => (hanging.has(lane) ? (this.#leaving.has(lane) ? 1 : 2) : 0);
-    const chosen = [...lease.held].sort((a, b) => reluctance(a) - reluctance(b)).slice(0, count);
+    const chosen = [...lease.ownedLanes].sort((a, b) => reluctance(a) - reluctance(b)).slice(0, count);
     this.#slowDown(chosen);
     const restless = await this.#give(
       chosen.filter((lane) => !hanging.has(lane)),
@@ -82,7 +82,7 @@ export class Handover {
     const lanes = [...restless].map(([lane, position]) => ({ lane, epoch: epochs.get(lane) as string, position }));
     if (lanes.length > 0) stream.join(lanes);
     // more daemons than lanes: this one stands by
-    if (lease.held.length === 0) stream.stop();
+    if (lease.ownedLanes.length === 0) stream.stop();
   }
 
   #slowDown(lanes: readonly number[]): void {

@@ -37,7 +37,7 @@ export class Lease {
     this.#log = log;
   }
 
-  get held(): readonly number[] {
+  get ownedLanes(): readonly number[] {
     return [...this.#held];
   }
 
@@ -102,7 +102,7 @@ export class Lease {
   }
 
   async #renew(): Promise<void> {
-    const [askedAt, before] = [performance.now(), this.held];
+    const [askedAt, before] = [performance.now(), this.ownedLanes];
     let problem = new Error(
       `the lease could not be renewed within ${LEASE_MS / 1_000} s: the database does not answer`,
     );
@@ -125,7 +125,7 @@ export class Lease {
   /** Takes what is free of the lanes that are missing for the fair share. */
   async take(): Promise<Lane[]> {
     if (this.surplus >= 0) return [];
-    const lanes = await takeLanes(this.#pool, this.owner, this.held, -this.surplus);
+    const lanes = await takeLanes(this.#pool, this.owner, this.ownedLanes, -this.surplus);
     for (const { lane } of lanes) this.#held.add(lane);
     if (lanes.length > 0) this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'took lanes');
     return lanes;
@@ -146,7 +146,7 @@ export class Lease {
 
   /** Gives back whatever is left, if the database answers; `forGood` when no session follows. */
   async end(forGood: boolean): Promise<void> {
-    const lanes = this.held;
+    const lanes = this.ownedLanes;
     this.#held.clear();
     this.#hasEnded = true;
     await within(

@@ -7,14 +7,14 @@
  */
 import type pg from 'pg';
 import type { Settings } from '../config/settings.ts';
-import type { Sessions } from '../database/connections.ts';
+import type { PoolerMode } from '../database/connections.ts';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
-import { judge } from '../match/match.ts';
+import { filterVerdict } from '../match/match.ts';
 import type { Attempt, Lane, Webhook } from '../model.ts';
 import { type Logger, logAttempt } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { OpenWindows } from '../read/progress.ts';
-import { Stream } from '../read/reader.ts';
+import { Reader } from '../read/reader.ts';
 import { Recorder } from '../record/recorder.ts';
 import { Breakers } from '../retry/breaker.ts';
 import { type DueQuery, readDue } from '../retry/parked-deliveries.ts';
@@ -37,7 +37,7 @@ export interface PipelineOptions {
   pool: pg.Pool;
   reader: pg.Client;
   lease: Lease;
-  sessions: Sessions;
+  sessions: PoolerMode;
   /** A ring would be heard now. */
   hears(): boolean;
   sender: SendsRequests;
@@ -49,7 +49,7 @@ export class Pipeline {
   readonly windows = new OpenWindows(() => this.recorder.positionsMoved());
   readonly breakers: Breakers;
   readonly dispatcher: Dispatcher;
-  readonly stream: Stream;
+  readonly stream: Reader;
   readonly handover: Handover;
   readonly recorder: Recorder;
   readonly #options: PipelineOptions;
@@ -83,7 +83,7 @@ export class Pipeline {
       sender,
       recorder: this.recorder,
       readDue: (queries: readonly DueQuery[]) => readDue(pool, queries),
-      judge,
+      filterVerdict,
       clock: lease,
       onAttempt: (attempt: Attempt) => {
         logAttempt(log, attempt);
@@ -101,8 +101,8 @@ export class Pipeline {
     const onUnusable = ({ tenantId, id, unusable }: Webhook) =>
       log.error({ tenant: tenantId, webhook: id, reason: unusable }, 'a webhook cannot be used: mend its row');
     this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, onUnusable, thin);
-    this.stream = new Stream(reader, {
-      lent: options.sessions === 'lent',
+    this.stream = new Reader(reader, {
+      lent: options.sessions === 'transaction',
       hears: options.hears,
       pending: () => this.dispatcher.unsettled,
       take: (lanes, window) => this.#intake.take(lanes, window),

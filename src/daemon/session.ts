@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { Maintenance } from '../capture/maintenance.ts';
 import type { Settings } from '../config/settings.ts';
-import { connectDaemon, endpointsOf, openPool, type Sessions, sessionsOf } from '../database/connections.ts';
+import { connectDaemon, endpointsOf, openPool, type PoolerMode, poolerModeOf } from '../database/connections.ts';
 import { explainDatabaseError } from '../database/explain-error.ts';
 import { type Bell, listen, type Ring } from '../database/notification-listener.ts';
 import { timeRoundTrips } from '../database/statement-timing.ts';
@@ -49,7 +49,7 @@ export interface SessionOptions {
 
 export class Session {
   readonly #options: SessionOptions;
-  readonly #sessions: Sessions;
+  readonly #sessions: PoolerMode;
   readonly #lease: Lease;
   readonly #pool: pg.Pool;
   readonly #sender: Sender;
@@ -70,7 +70,7 @@ export class Session {
       this.#fail = reject;
     });
     this.#failed.catch(() => {});
-    this.#sessions = sessionsOf(options.settings.wake);
+    this.#sessions = poolerModeOf(options.settings.wake);
     this.#pool = openPool(options.settings.databaseUrl, {
       applicationName: 'rowhook',
       max: POOL_MAX,
@@ -104,12 +104,12 @@ export class Session {
   get vitals(): Vitals {
     const oldest = this.#pipeline?.windows.oldestOccurredAt;
     return {
-      lanes: this.#lease.held.length,
+      lanes: this.#lease.ownedLanes.length,
       inFlight: this.#pipeline?.dispatcher.inFlight ?? 0,
       pending: this.#pipeline?.dispatcher.unsettled.count ?? 0,
       breakersOpen: this.#pipeline?.breakers.openCount ?? 0,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
-      sourcesNotCaptured: this.#lease.held.includes(0) ? this.#maintenance?.sourcesNotCaptured : undefined,
+      sourcesNotCaptured: this.#lease.ownedLanes.includes(0) ? this.#maintenance?.sourcesNotCaptured : undefined,
     };
   }
 
@@ -132,7 +132,7 @@ export class Session {
   /** Why nothing is delivered from here; null: it is, or another daemon does it. `endedBefore`: why the last session ended. */
   readyProblem(endedBefore: string | undefined): string | null {
     if (this.#lease.standingBy) return null;
-    if (this.#lease.held.length === 0) return endedBefore ?? this.#endedBecause ?? STARTING;
+    if (this.#lease.ownedLanes.length === 0) return endedBefore ?? this.#endedBecause ?? STARTING;
     if (!this.#lease.isValid) return 'the leases could not be renewed: the database does not answer';
     return this.healthProblem;
   }
@@ -154,14 +154,14 @@ export class Session {
       this.#maintenance = maintenance;
       await orFail(maintenance.prepare());
       // one daemon does it: the one with the first lane
-      const maintain = () => void (this.#lease.held.includes(0) && maintenance.run());
+      const maintain = () => void (this.#lease.ownedLanes.includes(0) && maintenance.run());
       timers.push(setInterval(maintain, maintenance.everyMs));
       connecting = connectDaemon(settings.databaseUrl, 'rowhook reader', this.#sessions);
       const reader = await orFail(connecting);
       this.#timeRoundTrips(reader);
       reader.on('error', this.#fail);
       reader.on('end', () => this.#fail(new Error('the reader connection ended')));
-      if (this.#sessions === 'own') await orFail(reader.query(READER_SETTINGS));
+      if (this.#sessions === 'session') await orFail(reader.query(READER_SETTINGS));
       this.#databaseEndpoints = await orFail(endpointsOf(reader, settings.databaseUrl));
       const pipeline = new Pipeline({
         ...this.#options,

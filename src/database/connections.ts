@@ -22,13 +22,14 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export const QUERY_MS_MAX = 60_000;
 
 /**
- * Whose the server's sessions are. 'own': a connection is a session. 'lent': a pooler may stand in between that lends one for a
- * transaction (ROWHOOK_WAKE=poll). What a transaction leaves behind there is gone in the next one, and found by strangers.
+ * What stands between rowhook and the server, in PgBouncer's words. 'session': a connection is a session.
+ * 'transaction': a pooler may lend a session for one transaction (ROWHOOK_WAKE=poll). What a transaction
+ * leaves behind there is gone in the next one, and found by strangers.
  */
-export type Sessions = 'own' | 'lent';
+export type PoolerMode = 'session' | 'transaction';
 
-export function sessionsOf(wake: 'notify' | 'poll'): Sessions {
-  return wake === 'poll' ? 'lent' : 'own';
+export function poolerModeOf(wake: 'notify' | 'poll'): PoolerMode {
+  return wake === 'poll' ? 'transaction' : 'session';
 }
 
 /** For those that may wait for locks or look at millions of rows: spread into the query. */
@@ -37,7 +38,7 @@ export const PATIENT = { query_timeout: 600_000 };
 export interface PoolOptions {
   applicationName: string;
   max: number;
-  sessions: Sessions;
+  sessions: PoolerMode;
   /** Statements for each session that is its own. */
   settings?: string;
   /** Called when an idle or a checked-out connection breaks; the pool replaces it by itself. */
@@ -62,7 +63,7 @@ export async function connect(databaseUrl: string, applicationName: string): Pro
 export async function connectDaemon(
   databaseUrl: string,
   applicationName: string,
-  sessions: Sessions,
+  sessions: PoolerMode,
 ): Promise<pg.Client> {
   try {
     const config = await locate(databaseUrl);
@@ -116,7 +117,7 @@ async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise
 }
 
 /** Nobody's process has the number 0. */
-const PID_OF: Readonly<Record<Sessions, number | null>> = { own: null, lent: 0 };
+const PID_OF: Readonly<Record<PoolerMode, number | null>> = { session: null, transaction: 0 };
 
 /** What the session inherits and rowhook needs otherwise is set: once, or where it is lent, in each transaction. */
 async function prepareSession(client: pg.ClientBase, purpose: Purpose, sessionPid: number | null): Promise<void> {
@@ -141,7 +142,7 @@ export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
     onConnect: async (client) => {
       await checkSession(databaseUrl, client);
       await prepareSession(client, 'daemon', PID_OF[sessions]);
-      if (settings && sessions === 'own') await client.query(settings);
+      if (settings && sessions === 'session') await client.query(settings);
     },
   });
   pool.on('error', onError);

@@ -63,7 +63,7 @@ export function compilePolicy({ allowHttp, allowCidrs, denyCidrs }: AddressPolic
 
 /** Why an address is not dialled, or undefined. `allowedIps` are the webhook's own ranges; none of them is no limit. */
 export function addressProblem(ip: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
-  const refusal = judge(ip, policy, allowedIps);
+  const refusal = refusalFor(ip, policy, allowedIps);
   return refusal && `${refusal.kind} ${ip} ${refusal.reason} is refused. ${remedyOf(refusal, refusal.opens?.address)}`;
 }
 
@@ -112,7 +112,7 @@ export function guardedLookup(
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, []);
-      const refusal = addresses.map(({ address }) => judge(address, policy, allowedIps)).find(Boolean);
+      const refusal = addresses.map(({ address }) => refusalFor(address, policy, allowedIps)).find(Boolean);
       if (refusal) {
         const { kind, reason, opens } = refusal;
         const remedy = remedyOf(refusal, opens?.range);
@@ -176,7 +176,7 @@ function remedyOf({ remedy }: Refusal, cidr: string | undefined): string {
 
 const FOR_GOOD = 'No setting opens it: give the webhook another URL.';
 
-function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[] = []): Refusal | undefined {
+function refusalFor(ip: string, policy: CompiledPolicy, allowedIps: readonly string[] = []): Refusal | undefined {
   if (isIP(ip) === 0 || ip.includes('%')) {
     return { kind: 'malformed address', reason: '(no plain IP address)', remedy: 'Use a public one, without a zone.' };
   }
@@ -206,7 +206,7 @@ function judge(ip: string, policy: CompiledPolicy, allowedIps: readonly string[]
     };
   }
   // A gateway carries a NAT64 address on to the IPv4 host in its last four bytes: opened, it is judged once more as that.
-  const carried = holds(nat64, address) ? judge(lastFourBytes(address), { ...policy, allow: [] }) : undefined;
+  const carried = holds(nat64, address) ? refusalFor(lastFourBytes(address), { ...policy, allow: [] }) : undefined;
   return carried && { kind: carried.kind, reason: carried.reason, remedy: FOR_GOOD };
 }
 

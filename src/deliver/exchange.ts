@@ -14,7 +14,7 @@ import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { Request } from '../model.ts';
 import type { Outcome } from '../outcome.ts';
-import { explain, failed, judge, type Response } from './outcome.ts';
+import { explain, failed, outcomeOfResponse, type Response } from './outcome.ts';
 import { ResponseBody } from './response-body.ts';
 import { isUsual, statusProblem, successIn, textOf } from './status-line.ts';
 import type { Target } from './target.ts';
@@ -188,7 +188,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const status = this.#head ? undefined : successIn(this.#unread);
     const head = status === undefined ? this.#head : { status, headers: {} };
     if (!head) return false;
-    this.#end(judge({ ...head, body: this.#body.text() }, this.#ms));
+    this.#end(outcomeOfResponse({ ...head, body: this.#body.text() }, this.#ms));
     return true;
   }
 

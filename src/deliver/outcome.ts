@@ -4,7 +4,7 @@ import type { Outcome, OutcomeCode } from '../outcome.ts';
 export type Response = NonNullable<Outcome['response']>;
 
 /** 2xx is success; a redirect is not followed, since its target was never agreed to. */
-export function judge(response: Response, durationMs: number): Outcome {
+export function outcomeOfResponse(response: Response, durationMs: number): Outcome {
   const { status } = response;
   const common = { response, remoteIp: null, durationMs };
   if (status >= 200 && status < 300) return { status: 'success', code: 'delivered', error: null, ...common };

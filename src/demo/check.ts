@@ -1,11 +1,11 @@
 /** Whether the demo kept its promise: each event once, the refused one once more, all verified and logged. Pure. */
-import type { Verdict } from '../payload/signature.ts';
+import type { SignatureCheck } from '../payload/signature.ts';
 
 export interface Seen {
   id: string;
   event: string;
-  standard: Verdict;
-  hex: Verdict;
+  standard: SignatureCheck;
+  hex: SignatureCheck;
   answered: number;
 }
 

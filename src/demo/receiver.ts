@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type SigningKey, signingKey, type Verdict, verify } from '../payload/signature.ts';
+import { type SignatureCheck, type SigningKey, signingKey, verify } from '../payload/signature.ts';
 import { boundedServer } from '../shared/bounded-server.ts';
 
 /** One request, whatever came of it. */
@@ -16,8 +16,8 @@ export interface Arrival {
   event: string;
   /** How often this event has come, this time included. */
   time: number;
-  standard: Verdict;
-  hex: Verdict;
+  standard: SignatureCheck;
+  hex: SignatureCheck;
   answered: number;
   body: string;
 }

@@ -29,7 +29,7 @@ import { InFlight, type InFlightOptions } from './in-flight.ts';
 import { Parking } from './park.ts';
 import { Quiesce } from './quiesce.ts';
 import { RoundRobin } from './round-robin.ts';
-import { ReadBack, type ReadBackOptions } from './unpark.ts';
+import { Unparking, type UnparkingOptions } from './unpark.ts';
 
 /** A delivery that is not done after this time is parked: of the daemon's idle time, and by the clock. */
 const PARK_AFTER_MS = 1_000;
@@ -41,7 +41,7 @@ const TICK_MS = 50;
 export interface DispatcherOptions
   extends InFlightOptions,
     AttemptsOptions,
-    Pick<ReadBackOptions, 'readDue' | 'judge'> {
+    Pick<UnparkingOptions, 'readDue' | 'filterVerdict'> {
   recorder: RecordsEntries;
   onLate(seconds: number): void;
   onDisable(webhook: Webhook, reason: string): void;
@@ -56,7 +56,7 @@ export class Dispatcher implements HearsCommits {
   readonly #queues = new QueueRegistry();
   readonly #breakers: Breakers;
   readonly #parking: Parking;
-  readonly #readBack: ReadBack;
+  readonly #readBack: Unparking;
   readonly #turns: RoundRobin;
   readonly #inFlight: InFlight;
   readonly #attempts: Attempts;
@@ -68,7 +68,7 @@ export class Dispatcher implements HearsCommits {
     this.#options = options;
     this.#breakers = breakers;
     this.#parking = new Parking(options.recorder);
-    this.#readBack = new ReadBack({
+    this.#readBack = new Unparking({
       ...options,
       isProbing: ({ webhook }) => breakers.state(webhook.id, options.clock.now()) === 'probing',
       drop: (queue, ticket) => this.#parking.record(queue, ticket, null, FINISHED),

@@ -35,21 +35,21 @@ const PAYLOAD_LOST: Verdict = {
   error: 'its payload is gone: the outbox was emptied by hand, or restored without its data',
 };
 
-export interface ReadBackOptions {
+export interface UnparkingOptions {
   readDue(queries: readonly DueQuery[]): Promise<Due[]>;
   /** Its breaker lets one attempt through. */
   isProbing(queue: WebhookQueue): boolean;
-  judge(webhook: Webhook, change: Change): Verdict;
+  filterVerdict(webhook: Webhook, change: Change): Verdict;
   /** It needs no row any more, and no log. */
   drop(queue: WebhookQueue, ticket: Ticket): void;
   skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void;
 }
 
-export class ReadBack {
-  readonly #options: ReadBackOptions;
+export class Unparking {
+  readonly #options: UnparkingOptions;
   #share = READ_BACK_MAX;
 
-  constructor(options: ReadBackOptions) {
+  constructor(options: UnparkingOptions) {
     this.#options = options;
   }
 
@@ -112,7 +112,7 @@ export class ReadBack {
   /** What a replay queued without asking the filter is judged now. An event always has data, be it the JSON null. */
   #verdictOn(webhook: Webhook, { change, unfiltered }: Delivery): Verdict {
     if (change.unreadable === undefined && change.data === null) return PAYLOAD_LOST;
-    return unfiltered || change.unreadable !== undefined ? this.#options.judge(webhook, change) : 'send';
+    return unfiltered || change.unreadable !== undefined ? this.#options.filterVerdict(webhook, change) : 'send';
   }
 }
 

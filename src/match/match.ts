@@ -17,7 +17,7 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
   const matched: Matched[] = [];
   change.eventTypes.forEach((eventType, ordinal) => {
     for (const webhook of receiversOf(change, eventType, configuration)) {
-      const verdict = judge(webhook, change);
+      const verdict = filterVerdict(webhook, change);
       if (verdict === 'pass_over') continue;
       const event = eventId(incarnation, change.id, ordinal);
       const delivery: Delivery = {
@@ -70,7 +70,7 @@ function receiversOf(
 }
 
 /** What becomes of a change that the webhook wants by its type. */
-export function judge(webhook: Webhook, change: Change): Verdict {
+export function filterVerdict(webhook: Webhook, change: Change): Verdict {
   const obstacle = obstacleOf(webhook, change);
   if (obstacle !== null) return obstacle;
   if (change.testWebhookId !== null) return 'send';

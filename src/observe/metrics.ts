@@ -4,7 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Attempt } from '../model.ts';
-import type { BacklogWatcher } from './stuck-lanes.ts';
+import type { StuckLaneWatcher } from './stuck-lanes.ts';
 
 /** From a few milliseconds on a quiet system to the hours of a retry schedule. */
 const LATENCY_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 1_800, 7_200, 86_400];
@@ -45,7 +45,7 @@ export interface MetricsOptions {
   labels: MetricsLabels;
   maxInFlight: number;
   vitals(): Vitals;
-  backlog: Pick<BacklogWatcher, 'oldestSeconds' | 'parked' | 'logDaysAhead' | 'rowsWithoutTenant'>;
+  backlog: Pick<StuckLaneWatcher, 'oldestSeconds' | 'parked' | 'logDaysAhead' | 'rowsWithoutTenant'>;
 }
 
 export class Metrics {

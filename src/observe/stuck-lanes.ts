@@ -5,7 +5,7 @@
  * An event counts until the position that is written in the database has passed it: by then it is delivered or parked.
  */
 import type pg from 'pg';
-import { openPool, type Sessions } from '../database/connections.ts';
+import { openPool, type PoolerMode } from '../database/connections.ts';
 import { within } from '../shared/timers.ts';
 import type { Logger } from './log.ts';
 
@@ -75,7 +75,7 @@ const COUNT_WITHOUT_TENANT =
 const COUNT = 'select state, count(*)::int as count from rowhook.webhook_deliveries group by state';
 const LOG_DAYS = 'select rowhook._log_days_ahead() as ahead';
 
-export class BacklogWatcher {
+export class StuckLaneWatcher {
   readonly #pool: pg.Pool;
   readonly #log: Logger;
   readonly #stuckMs: number;
@@ -91,7 +91,7 @@ export class BacklogWatcher {
   #rowsWithoutTenant: number | undefined;
   #failing = false;
 
-  constructor(databaseUrl: string, sessions: Sessions, log: Logger, stuckMs = STUCK_MS) {
+  constructor(databaseUrl: string, sessions: PoolerMode, log: Logger, stuckMs = STUCK_MS) {
     this.#pool = openPool(databaseUrl, {
       applicationName: 'rowhook watcher',
       max: 1,

@@ -46,7 +46,7 @@ export function hexSignature(key: SigningKey, body: string | Buffer): string {
   return createHmac('sha256', key.hex).update(body).digest('hex');
 }
 
-export type Verdict = 'valid' | 'missing' | 'malformed' | 'too_old' | 'too_new' | 'mismatch';
+export type SignatureCheck = 'valid' | 'missing' | 'malformed' | 'too_old' | 'too_new' | 'mismatch';
 
 /** What a receiver got, header values as they came. */
 export interface SignedRequest {
@@ -63,7 +63,7 @@ export function verify(
   request: SignedRequest,
   nowSeconds: number,
   toleranceSeconds = TOLERANCE_SECONDS,
-): { standard: Verdict; hex: Verdict } {
+): { standard: SignatureCheck; hex: SignatureCheck } {
   return { standard: verifyStandard(keys, request, nowSeconds, toleranceSeconds), hex: verifyHex(keys, request) };
 }
 
@@ -72,7 +72,7 @@ function verifyStandard(
   { id, timestamp, signature, body }: SignedRequest,
   nowSeconds: number,
   toleranceSeconds: number,
-): Verdict {
+): SignatureCheck {
   if (!id || !timestamp || !signature) return 'missing';
   if (!/^\d{1,12}$/.test(timestamp)) return 'malformed';
   const given = signature.split(' ').filter((part) => part.startsWith('v1,'));
@@ -89,7 +89,7 @@ function verifyStandard(
   return ageSeconds < -toleranceSeconds ? 'too_new' : 'valid';
 }
 
-function verifyHex(keys: readonly SigningKey[], { hexSignature: given, body }: SignedRequest): Verdict {
+function verifyHex(keys: readonly SigningKey[], { hexSignature: given, body }: SignedRequest): SignatureCheck {
   if (!given) return 'missing';
   if (!/^[0-9a-f]{64}$/.test(given)) return 'malformed';
   return keys.some((key) => equal(given, hexSignature(key, body))) ? 'valid' : 'mismatch';

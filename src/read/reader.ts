@@ -38,7 +38,7 @@ export interface StreamOptions extends Omit<Reading, 'client'> {
   onUnrung(changes: number): void;
 }
 
-export class Stream {
+export class Reader {
   readonly #client: pg.Client;
   readonly #doorbell: Doorbell;
   readonly #options: StreamOptions;

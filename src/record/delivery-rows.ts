@@ -2,7 +2,7 @@
 
 import type pg from 'pg';
 import type { Delivery, Entry, RowHead } from '../model.ts';
-import { heldByOthers } from './locked-rows.ts';
+import { lockedByOthers } from './locked-rows.ts';
 
 // A webhook that was deleted meanwhile leaves no orphans. What was parked together is due in order, a batch all at once.
 const PARK = `
@@ -46,7 +46,7 @@ const RELEASE = `
 export async function recordDeliveries(client: pg.ClientBase, entries: readonly Entry[]): Promise<RowHead[]> {
   const latest = [...new Map(entries.map((entry) => [entry.delivery.id, entry])).values()];
   const rows = latest.filter(({ delivery }) => delivery.parked).map(({ delivery }) => delivery.id);
-  const held = await heldByOthers(client, 'deliveries', rows);
+  const held = await lockedByOthers(client, 'deliveries', rows);
   const last = latest.filter(({ delivery }) => !held.has(delivery.id));
   const parked = last.filter(({ next }) => next.kind !== 'finished');
   const done = last.filter(({ next, delivery }) => next.kind === 'finished' && delivery.parked);

@@ -2,7 +2,7 @@
 
 import type pg from 'pg';
 import type { Entry, HealthChange } from '../model.ts';
-import { heldByOthers } from './locked-rows.ts';
+import { lockedByOthers } from './locked-rows.ts';
 
 const HEALTH = `
   insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since, open_until, openings)
@@ -20,7 +20,7 @@ export async function recordHealth(client: pg.ClientBase, entries: readonly Entr
     if (health.kind !== 'unchanged') last.set(delivery.webhookId, { lane: delivery.change.lane, change: health });
   }
   if (last.size === 0) return;
-  for (const id of await heldByOthers(client, 'health', [...last.keys()])) last.delete(id);
+  for (const id of await lockedByOthers(client, 'health', [...last.keys()])) last.delete(id);
   const healthy = [...last].filter(([, { change }]) => change.kind === 'healthy').map(([id]) => id);
   const failing = [...last].flatMap(([webhook_id, { lane, change }]) =>
     change.kind !== 'failing'

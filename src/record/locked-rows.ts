@@ -17,7 +17,7 @@ const STATEMENTS = {
 };
 
 /** Those of the ids whose rows somebody else has locked. */
-export async function heldByOthers(
+export async function lockedByOthers(
   client: pg.ClientBase,
   what: keyof typeof STATEMENTS,
   ids: readonly string[],

@@ -189,7 +189,7 @@ describe('sslmode', () => {
     expect(await seen(at('sslmode=allow', 'only_tls'))).toMatchObject({ tls: true });
     expect(await seen(at('', 'only_plain'))).toMatchObject({ tls: false });
     expect(await seen(at('sslmode=disable', 'only_tls'))).toMatch(/refused the login .*no encryption/);
-    const pool = openPool(at('sslmode=allow', 'only_tls'), { applicationName: 'pool', max: 2, sessions: 'own' });
+    const pool = openPool(at('sslmode=allow', 'only_tls'), { applicationName: 'pool', max: 2, sessions: 'session' });
     const { rows } = await pool.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()');
     await pool.end();
     expect(rows).toEqual([{ ssl: true }]);
@@ -292,7 +292,7 @@ describe('several hosts', () => {
   test("a daemon's pool stays on its server, and looks for another when that one is not what it was", async () => {
     const url = await several('target_session_attrs=read-write', [new URL(server.url), otherUrl]);
     const admin = await connect(server.url, 'test');
-    const pool = openPool(url, { applicationName: 'pool', max: 3, sessions: 'own' });
+    const pool = openPool(url, { applicationName: 'pool', max: 3, sessions: 'session' });
     const portOf = async (client: pg.PoolClient) =>
       (await client.query('select inet_server_port() as port')).rows[0].port as number;
     const clients: pg.PoolClient[] = [];

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { Dispatcher } from '../../src/dispatch/dispatcher.ts';
 import { Parking } from '../../src/dispatch/park.ts';
-import { ReadBack } from '../../src/dispatch/unpark.ts';
+import { Unparking } from '../../src/dispatch/unpark.ts';
 import type { Delivery, Entry, TenantConfiguration, Webhook, WebhookSettings } from '../../src/model.ts';
 import type { Ticket } from '../../src/queue/ticket.ts';
 import { WebhookQueue } from '../../src/queue/webhook-queue.ts';
@@ -41,13 +41,13 @@ function scene(settings: Partial<WebhookSettings> = {}) {
   const parking = new Parking({ add: (entry) => void recorded.push(entry) });
   const asked: DueQuery[] = [];
   let answer: (query: DueQuery) => Due | Promise<Due> = () => due();
-  const readBack = new ReadBack({
+  const readBack = new Unparking({
     readDue: async ([query]) => {
       asked.push(query as DueQuery);
       return [await answer(query as DueQuery)];
     },
     isProbing: () => false,
-    judge: () => 'send',
+    filterVerdict: () => 'send',
     drop: () => {},
     skip: () => {},
   });
@@ -212,7 +212,7 @@ describe('what is read back', () => {
             return { ...due(), webhookId, moreDue: true, nextInMs: 0 };
           });
         },
-        judge: () => 'send',
+        filterVerdict: () => 'send',
         onAttempt: () => {},
         onLate: () => {},
         onDisable: () => {},

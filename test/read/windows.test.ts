@@ -3,7 +3,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { renewLanes, takeLanes } from '../../src/daemon/lane-rows.ts';
 import type { Change, Position, Window } from '../../src/model.ts';
-import { Stream } from '../../src/read/reader.ts';
+import { Reader } from '../../src/read/reader.ts';
 import { parseSnapshot, READER_SETTINGS, readPulse, readWindow } from '../../src/read/windows.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -573,7 +573,7 @@ describe('after one bulk statement, when the statistics say that all rows share 
 test('a window is read for as long as its statement may take: meanwhile the loop is not late, and after that it is', async () => {
   const reader = new pg.Client(database.url);
   await reader.connect();
-  const stream = new Stream(reader, {
+  const stream = new Reader(reader, {
     lent: false,
     hears: () => true,
     pending: () => ({ count: 0, size: 0 }),

@@ -7,7 +7,7 @@ import { takeLanes } from '../../src/daemon/lane-rows.ts';
 import { connectDaemon } from '../../src/database/connections.ts';
 import { type Bell, listen } from '../../src/database/notification-listener.ts';
 import type { Lane, Window } from '../../src/model.ts';
-import { Stream } from '../../src/read/reader.ts';
+import { Reader } from '../../src/read/reader.ts';
 import { READER_SETTINGS } from '../../src/read/windows.ts';
 import type { TestDatabase } from './database.ts';
 
@@ -15,7 +15,7 @@ interface Sleeper {
   lanes: number[];
   reader: pg.Client;
   bell: Bell;
-  stream: Stream;
+  stream: Reader;
   /** Resolves when it has ended, however that was. */
   ended: Promise<unknown>;
 }
@@ -75,10 +75,10 @@ export class Sleepers {
 
   async #add(lanes: readonly Lane[]): Promise<void> {
     const url = this.#database.daemonUrl;
-    const reader = await connectDaemon(url, 'rowhook reader', 'own');
+    const reader = await connectDaemon(url, 'rowhook reader', 'session');
     await reader.query(READER_SETTINGS);
     let bell: Bell | undefined;
-    const stream = new Stream(reader, {
+    const stream = new Reader(reader, {
       lent: false,
       hears: () => bell?.hears ?? false,
       // some are woken by each event, some by a few of them

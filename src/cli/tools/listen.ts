@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type SigningKey, signingKey, type Verdict, verify } from '../../payload/signature.ts';
+import { type SignatureCheck, type SigningKey, signingKey, verify } from '../../payload/signature.ts';
 import { type Bounds, boundedServer } from '../../shared/bounded-server.ts';
 import { type Out, printable, printableLines } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
@@ -94,7 +94,7 @@ function print(request: IncomingMessage, body: Buffer, keys: SigningKey[], optio
   if (!options.quiet) out.print(`${printableLines(indentJson(body.toString('utf8')))}\n`);
 }
 
-function shown(name: string, verdict: Verdict, out: Out): string {
+function shown(name: string, verdict: SignatureCheck, out: Out): string {
   return out.paint(verdict === 'valid' ? 'green' : 'red', `${name} signature ${verdict.replace('_', ' ')}`);
 }
 

@@ -1,4 +1,9 @@
-import { type SignedRequest, signingKey, type Verdict, verify as verifyRequest } from '../../payload/signature.ts';
+import {
+  type SignatureCheck,
+  type SignedRequest,
+  signingKey,
+  verify as verifyRequest,
+} from '../../payload/signature.ts';
 import type { Out } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
 
@@ -12,7 +17,7 @@ export interface VerifyOptions {
   json?: boolean;
 }
 
-const REASONS: Readonly<Record<Exclude<Verdict, 'valid'>, string>> = {
+const REASONS: Readonly<Record<Exclude<SignatureCheck, 'valid'>, string>> = {
   missing: 'is not there: give --id, --timestamp and --signature as they were received',
   malformed: 'is malformed: give it as it was received, such as v1,… or 64 hex digits',
   mismatch: 'does not match: the secret, the id, the timestamp or a byte of the body differs',
@@ -40,7 +45,7 @@ export function verify(options: VerifyOptions, body: Buffer, nowSeconds: number,
   throw new UserError(`the signature ${remedy}.`, verdict === 'missing' ? 2 : 1);
 }
 
-function judge(options: VerifyOptions, body: Buffer, nowSeconds: number): Verdict {
+function judge(options: VerifyOptions, body: Buffer, nowSeconds: number): SignatureCheck {
   const { secret, signature, id, timestamp, toleranceSeconds } = options;
   const isHex = !signature.includes(',');
   const request: SignedRequest = { id, timestamp, body, ...(isHex ? { hexSignature: signature } : { signature }) };
