@@ -213,5 +213,5 @@ function unknownKeys(env: NodeJS.ProcessEnv): string[] {
   return Object.entries(env)
     .filter(([key]) => key.startsWith('ROWHOOK_') && !key.startsWith('ROWHOOK_TEST_') && !known.includes(key))
     .filter(([key, value]) => !SERVICE_LINK_KEY.test(key) && !SERVICE_LINK_VALUE.test(value ?? ''))
-    .map(([key]) => `${key}: is no setting of rowhook: take it away, or write ${nearest(key, known)}`);
+    .map(([key]) => `${key}: is not a rowhook setting. Remove it, or use ${nearest(key, known)}`);
 }

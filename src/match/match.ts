@@ -42,7 +42,10 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
   return matched;
 }
 
-/** Those that want it and are active, or were disabled by rowhook: what these miss is told. */
+/**
+ * Active webhooks subscribed to this event type, plus webhooks that rowhook disabled: the events that
+ * they miss are logged as skipped.
+ */
 function receiversOf(
   { testWebhookId }: Change,
   eventType: string,

@@ -95,7 +95,7 @@ export class Metrics {
     });
     this.#unrung = new Counter({
       name: 'rowhook_safety_poll_events_total',
-      help: 'Changes that a sleeping daemon found by its safety poll, since no notification told of them: 0, unless notifications get lost.',
+      help: "Changes found by a sleeping daemon's safety poll because no notification arrived. Above 0, notifications are being lost.",
       registers,
     });
     this.#thin = new Counter({

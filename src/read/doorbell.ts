@@ -13,7 +13,9 @@
 import type pg from 'pg';
 import { type Pulse, parseSnapshot } from './windows.ts';
 
-/** So many times news within that time keep it awake, and within half of it wake it. */
+/**
+ * `newsCount` changes within `ms` keep the daemon awake. The same number within `ms / 2` wakes it up.
+ */
 export interface Calm {
   newsCount: number;
   ms: number;

@@ -18,7 +18,7 @@ import { type Pulse, readPulse } from './windows.ts';
 const READ_AHEAD_MAX = 1_000;
 const READ_AHEAD_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 32);
 
-/** How soon it is looked whether there is room again. */
+/** How often to check whether there is room in memory again. */
 const FULL_PAUSE_MS = 2;
 
 type Seen = Pick<Pulse, 'snapshot' | 'sequenceValue'>;

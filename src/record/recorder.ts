@@ -28,7 +28,7 @@ const BATCH_MAX = 500;
  */
 const POSITION_EVERY_MS = { idle: 1_000, busy: 2_000 };
 
-/** How soon it is looked whether positions that have moved were written with a batch, or are due by themselves. */
+/** How often to check for moved positions that no batch has written yet. */
 const POSITION_LOOK_MS = 500;
 
 /** How soon a batch is tried again that the database has refused. */

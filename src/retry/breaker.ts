@@ -48,7 +48,7 @@ export class Breakers {
     return [...this.#health].filter(([, { lane }]) => lanes.has(lane)).map(([webhookId]) => webhookId);
   }
 
-  /** Lanes go. */
+  /** Forgets the webhooks of lanes that were handed to another daemon. */
   forgetLanes(lanes: readonly number[]): void {
     for (const [webhookId, { lane }] of this.#health) if (lanes.includes(lane)) this.#health.delete(webhookId);
   }

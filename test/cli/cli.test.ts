@@ -135,7 +135,7 @@ describe('wrong usage exits 2 with one sentence', () => {
     expect(stderr).toBe(
       [
         'rowhook: 3 settings are wrong.',
-        '  ROWHOOK_MAX_INFLIGHT: is no setting of rowhook: take it away, or write ROWHOOK_MAX_IN_FLIGHT.',
+        '  ROWHOOK_MAX_INFLIGHT: is not a rowhook setting. Remove it, or use ROWHOOK_MAX_IN_FLIGHT.',
         '  ROWHOOK_WAKE: "shout" is none of notify, poll.',
         '  --http-port: "x" is not a whole number from 0 to 65535.\n',
       ].join('\n'),

@@ -344,7 +344,7 @@ describe.concurrent('a command', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr.split('\n')).toEqual([
       'rowhook: 4 settings are wrong.',
-      '  ROWHOOK_MAXINFLIGHT: is no setting of rowhook: take it away, or write ROWHOOK_MAX_IN_FLIGHT.',
+      '  ROWHOOK_MAXINFLIGHT: is not a rowhook setting. Remove it, or use ROWHOOK_MAX_IN_FLIGHT.',
       expect.stringMatching(/^ {2}ROWHOOK_ENVIRONMENT: "a b" is not a name/),
       expect.stringMatching(/^ {2}--wake: "shout" is none of notify, poll\.$/),
       expect.stringMatching(/^ {2}ROWHOOK_ALLOW_CIDRS: .*"10\.0\.0\.0\/99"/),

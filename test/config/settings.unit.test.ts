@@ -70,7 +70,7 @@ describe('readSettings', () => {
 
   test('refuses an unknown key and names the nearest', () => {
     expect(problemsOf({}, { ROWHOOK_MAX_INFLIGHT: '8' })).toBe(
-      'ROWHOOK_MAX_INFLIGHT: is no setting of rowhook: take it away, or write ROWHOOK_MAX_IN_FLIGHT.',
+      'ROWHOOK_MAX_INFLIGHT: is not a rowhook setting. Remove it, or use ROWHOOK_MAX_IN_FLIGHT.',
     );
   });
 
