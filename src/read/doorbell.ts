@@ -1,37 +1,46 @@
 /**
- * When to sleep. Capture rings (NOTIFY) only while rowhook.doorbell says that every daemon sleeps, because NOTIFY takes a lock of
- * the whole cluster through the commit's flush: with a 2 ms flush and 32 writers, 12,100 transactions a second fall to 389.
+ * Decides when the daemon sleeps. Capture rings (NOTIFY) only while rowhook.doorbell says that
+ * every daemon is asleep. The reason: NOTIFY takes a lock on the whole cluster and holds it through
+ * the commit's flush. With a 2 ms flush and 32 writers, 12,100 transactions a second fall to 389.
  *
- *   asleep   nothing can come without a ring; a safety poll now and then all the same
- *   awake    rings came too close together: it has set the doorbell to "awake", polls every few milliseconds, and nobody rings
- *   drowsy   calm again, it has set the doorbell to "asleep". A transaction from before may still commit without having rung, so
- *            it keeps polling, slower and slower, until all of them have ended
+ *   asleep   Every change rings. A safety poll still runs now and then.
+ *   awake    Rings came too close together. The daemon has set the doorbell to "awake", and polls
+ *            every few milliseconds. Nobody rings.
+ *   drowsy   Changes are few again. The daemon has set the doorbell to "asleep". An earlier
+ *            transaction may still commit without a ring, so the daemon keeps polling, more and
+ *            more slowly, until all earlier transactions have ended.
  *
- * Few events are rung for, one by one. That is sooner there than a poll, and an app that writes two events a second costs 5 % of a core
- * and not 18, as it did while a daemon stayed awake for a second after each. Pure but for the queries it hands in.
+ * While events are rare, each event rings. A ring arrives sooner than a poll would find the event,
+ * and it costs less. An app that writes two events a second costs 5 % of a core. It cost 18 % while
+ * a daemon stayed awake for a second after each event. Pure except for its queries.
  */
 import type pg from 'pg';
 import { type Pulse, parseSnapshot } from './windows.ts';
 
 /**
- * `newsCount` changes within `ms` keep the daemon awake. The same number within `ms / 2` wakes it up.
+ * `newsCount` changes within `ms` keep the daemon awake. The same number within `ms / 2` wakes it.
  */
 export interface Calm {
   newsCount: number;
   ms: number;
 }
 
-/** 32 and 64 a second: there a ring and a poll cost as much CPU, and with a flush of 2 ms the lock is held for an eighth of the time. */
+/**
+ * 32 changes a second keep the daemon awake, and 64 wake it. At these rates a ring costs as much
+ * CPU as a poll, and with a flush of 2 ms the lock is held for an eighth of the time.
+ */
 const CALM: Calm = { newsCount: 16, ms: 500 };
 const POLL_AWAKE_MS = 2;
 const POLL_DROWSY_MS_MAX = 250;
-/** Where no ring is heard (ROWHOOK_WAKE=poll, or the listener's connection is lost), it polls as if awake for so long after news, */
+/**
+ * A daemon receives no rings with ROWHOOK_WAKE=poll, or while the listener's connection is lost. It
+ * then polls as if awake for DEAF_SILENCE_MS after news, and every POLL_IDLE_MS after that.
+ */
 const DEAF_SILENCE_MS = 1_000;
-/** and then at most so often. */
 const POLL_IDLE_MS = 50;
 export const SAFETY_POLL_MS = 30_000;
 
-/** What rowhook.doorbell says while somebody is awake. */
+/** The value of rowhook.doorbell while a daemon is awake. */
 const AWAKE = '1';
 
 export type Mode = 'awake' | 'drowsy' | 'asleep';
@@ -43,13 +52,13 @@ export class Doorbell {
   #mode: Mode = 'awake';
   /** By performance.now(). */
   #awakeSince = performance.now();
-  /** The same of the latest news, the last one last. */
+  /** Times of the latest news by performance.now(), oldest first. */
   readonly #news: number[] = [];
-  /** The transaction id that every running one must have passed before it may sleep. */
+  /** The daemon may sleep once every running transaction has a larger id than this one. */
   #barrier: bigint | null = null;
   #pauseMs = POLL_AWAKE_MS;
 
-  /** `hears`: whether a ring would be heard now. Whoever is deaf may not sleep. */
+  /** `hears` returns whether this daemon would receive a ring now. If not, it may not sleep. */
   constructor(client: pg.ClientBase, hears: () => boolean, calm = CALM) {
     this.#client = client;
     this.#hears = hears;
@@ -60,7 +69,10 @@ export class Doorbell {
     return this.#mode;
   }
 
-  /** It rang so often, or so many ids were taken since the last poll: one of a busy daemon finds many at once. */
+  /**
+   * Records `count` rings, or ids that were taken since the last poll. One poll of a busy daemon
+   * finds many ids.
+   */
   async noteNews(count: number): Promise<void> {
     const now = performance.now();
     for (let n = 0; n < Math.min(count, this.#calm.newsCount); n++) this.#news.push(now);
@@ -69,7 +81,10 @@ export class Doorbell {
     if (this.#mode !== 'awake' && this.#cameWithin(this.#calm.ms / 2)) await this.#wake();
   }
 
-  /** After a poll. While another daemon is awake nobody rings, for us neither. */
+  /**
+   * Call this after each poll. While another daemon is awake, nobody rings, so this daemon wakes
+   * too.
+   */
   async heed({ doorbell }: Pulse): Promise<void> {
     if (this.#mode !== 'awake' && doorbell === AWAKE) await this.#wake();
   }
@@ -83,11 +98,14 @@ export class Doorbell {
 
   /** Sets the doorbell to "awake" and rings for the other daemons. */
   async setAwake(): Promise<void> {
-    // nobody is told in vain: without the ring another daemon would sleep while nobody rings for it
+    // The ring is needed: another daemon would otherwise sleep on, while nobody rings for it.
     await this.#client.query("select setval('rowhook.doorbell', 1), pg_notify('rowhook', '')");
   }
 
-  /** After a poll that found nothing: how long to wait for a ring before the next one, in milliseconds. */
+  /**
+   * Call this after a poll that found nothing. Returns the milliseconds to wait for a ring before
+   * the next poll.
+   */
   async rest({ snapshot }: Pulse): Promise<number> {
     if (!this.#hears()) {
       const lastNewsAt = this.#news.at(-1) ?? this.#awakeSince;
@@ -105,7 +123,7 @@ export class Doorbell {
     }
     if (this.#mode === 'drowsy' && this.#barrier !== null) {
       if (BigInt(parseSnapshot(snapshot).xmin) > this.#barrier) {
-        // this poll's snapshot saw all that never rang, and it found nothing
+        // The snapshot of this poll saw every change that did not ring, and the poll found nothing.
         this.#mode = 'asleep';
         return SAFETY_POLL_MS;
       }
@@ -115,7 +133,7 @@ export class Doorbell {
     return SAFETY_POLL_MS;
   }
 
-  /** All the news that it keeps in mind. */
+  /** Whether the last `newsCount` changes came within `ms`. */
   #cameWithin(ms: number): boolean {
     return this.#news.length === this.#calm.newsCount && performance.now() - (this.#news[0] as number) < ms;
   }

@@ -1,19 +1,21 @@
-/** Lanes at the same position are read by one statement; groups of them that come to the same place become one. */
+/**
+ * One statement reads all lanes of a group. Groups that reach the same position become one group.
+ */
 import type { Lane, Position } from '../model.ts';
 
-/** `stamp` counts snapshots: a larger one was taken later. */
+/** `stamp` is the number of a snapshot. A snapshot with a larger number was taken later. */
 export interface Group {
   lanes: number[];
   position: Position;
   stamp: number;
 }
 
-/** It is not inside a large window. */
+/** The group is between two windows, not inside a large one. */
 export function isBetween({ position }: Group): boolean {
   return position.to === null;
 }
 
-/** Groups that have come to where the first one is join it. */
+/** Merges the groups that have reached the position of the first one into it. */
 export function merge(groups: Group[]): Group[] {
   const [head, ...others] = groups;
   if (!head) return [];
@@ -22,7 +24,7 @@ export function merge(groups: Group[]): Group[] {
   return [head, ...others.filter((group) => !met(group))];
 }
 
-/** Lanes at the same position are read by one statement. */
+/** Groups lanes by position, because one statement reads all lanes at the same position. */
 export function groupByPosition(lanes: readonly Lane[]): { lanes: number[]; position: Position }[] {
   const groups = new Map<string, { lanes: number[]; position: Position }>();
   for (const { lane, position } of lanes) {

@@ -1,13 +1,16 @@
-/** The windows that were read and are not done yet, in order; and from them, the position that each lane may write. */
+/**
+ * The windows that were read and are not done yet, in order. They determine the position that each
+ * lane may write.
+ */
 import type { Position } from '../model.ts';
 
 interface OpenWindow {
   lanes: number[];
   after: Position;
   pending: number;
-  /** When its first event happened; undefined: it has none. */
+  /** When the window's first event happened. Undefined: the window has no event. */
   occurredAt: number | undefined;
-  /** performance.now() */
+  /** By performance.now(). */
   openedAt: number;
 }
 
@@ -16,7 +19,7 @@ export class OpenWindows {
   readonly #open: OpenWindow[] = [];
   readonly #done = new Map<number, Position>();
 
-  /** `onMoved`: some lane is done further than before. */
+  /** `onMoved` is called when the position of a lane has moved forward. */
   constructor(onMoved: () => void) {
     this.#onMoved = onMoved;
   }
@@ -26,17 +29,23 @@ export class OpenWindows {
     return this.#done;
   }
 
-  /** When the oldest event that is neither delivered nor parked happened, in milliseconds since 1970. */
+  /**
+   * When the oldest event happened that is neither delivered nor parked, in milliseconds since
+   * 1970.
+   */
   get oldestOccurredAt(): number | undefined {
     return this.#open[0]?.occurredAt;
   }
 
-  /** For how long the oldest open window has been open, in milliseconds. */
+  /** How long the oldest open window has been open, in milliseconds. */
   get oldestOpenMs(): number {
     return this.#open[0] ? performance.now() - this.#open[0].openedAt : 0;
   }
 
-  /** A window of `count` deliveries was read. Returns what each of them calls once it need not be waited for. */
+  /**
+   * Adds a window of `count` deliveries. Each delivery calls the returned function when the window
+   * need not wait for it any more.
+   */
   open(lanes: readonly number[], after: Position, count: number, occurredAt: number | undefined): () => void {
     const window = { lanes: [...lanes], after, pending: count, occurredAt, openedAt: performance.now() };
     this.#open.push(window);
@@ -47,7 +56,7 @@ export class OpenWindows {
     };
   }
 
-  /** These lanes are given back: their positions are another's now. */
+  /** Forgets `lanes`, which are given back: their next owner writes their positions now. */
   forget(lanes: readonly number[]): void {
     for (const lane of lanes) this.#done.delete(lane);
     for (const window of this.#open) window.lanes = window.lanes.filter((lane) => !lanes.includes(lane));

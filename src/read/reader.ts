@@ -1,8 +1,10 @@
 /**
- * The only loop that reads. It follows the outbox of its lanes window by window, and rests when the doorbell says so.
+ * The only loop that reads. It reads the outbox of its lanes window by window, and pauses for as
+ * long as the doorbell says.
  *
- * Lanes at the same position are read together. Lanes that come from different owners begin at different positions: each
- * group reads on by itself, and a group that is behind reads its next window up to where the first one is, to join it there.
+ * Lanes at the same position are read together, as a group. Lanes that come from different owners
+ * begin at different positions. Each group reads its own windows. A group that is behind ends its
+ * next window at the position of the first group, and then joins that group.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
@@ -14,7 +16,7 @@ import { READ_MS_MAX } from './statements.ts';
 import { type Reading, readAnyWindow } from './unreadable-rows.ts';
 import { type Pulse, readPulse } from './windows.ts';
 
-/** Deliveries in memory, and characters of their payloads, above which nothing more is read. */
+/** Nothing more is read while this number of deliveries, or of payload characters, is in memory. */
 const READ_AHEAD_MAX = 1_000;
 const READ_AHEAD_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 32);
 
@@ -25,16 +27,16 @@ type Seen = Pick<Pulse, 'snapshot' | 'sequenceValue'>;
 const NOTHING_SEEN: Seen = { snapshot: '', sequenceValue: '' };
 
 export interface StreamOptions extends Omit<Reading, 'client'> {
-  /** A ring would be heard now. */
+  /** Whether this daemon would receive a ring now. */
   hears(): boolean;
-  /** See read/doorbell.ts; for tests that let it sleep often. */
+  /** See read/doorbell.ts. Tests set it to let the reader sleep often. */
   calm?: Calm;
-  /** Deliveries in memory, and characters of their payloads. */
+  /** How many deliveries are in memory, and the characters of their payloads. */
   pending(): { count: number; size: number };
   take(lanes: readonly number[], window: Window): Promise<void>;
-  /** Everything of these lanes that was committed when they joined the stream has been taken. */
+  /** `take` has received every change that was committed before `lanes` joined the reader. */
   onCaughtUp(lanes: readonly number[]): void;
-  /** The safety poll found so many changes that nobody had rung for. */
+  /** The safety poll found this number of changes that nobody had rung for. */
   onUnrung(changes: number): void;
 }
 
@@ -44,16 +46,19 @@ export class Reader {
   readonly #options: StreamOptions;
   #groups: Group[] = [];
   #stamps = 0;
-  /** To be done between two windows. */
+  /** Work to do between two windows. */
   #errands: (() => void)[] = [];
-  /** Since the last read. */
+  /** Rings since the last read. */
   #rings = 0;
   #stopping = false;
   #ended = false;
   #wake: () => void = () => {};
-  /** performance.now() by which the loop must have turned again. */
+  /** The time by performance.now() at which the next turn of the loop is due. */
   #nextTurnAt = performance.now();
-  /** Since when it waits for a window, or for its beginning; by performance.now(). */
+  /**
+   * The time by performance.now() since which the reader waits for a window, or for its first page.
+   * Null while it waits for neither.
+   */
   #readingSince: number | null = performance.now();
 
   constructor(client: pg.Client, options: StreamOptions) {
@@ -62,19 +67,25 @@ export class Reader {
     this.#doorbell = new Doorbell(client, options.hears, options.calm);
   }
 
-  /** How long ago the loop should have turned, in milliseconds. A window may take as long as its statement may (read/windows.ts). */
+  /**
+   * Milliseconds by which the loop is late. The time of a window's statement does not count: its
+   * own timeout limits it (read/statements.ts).
+   */
   get lateMs(): number {
     return this.#readingSince === null ? Math.max(0, performance.now() - this.#nextTurnAt) : 0;
   }
 
-  /** It waits for a statement that may take minutes: what is left from before is looked up, or where a large window begins. */
+  /**
+   * The reader waits for a statement that may take minutes: it looks up what earlier owners left,
+   * or finds the first page of a large window.
+   */
   get isSearching(): boolean {
     return this.#readingSince !== null && performance.now() - this.#readingSince > READ_MS_MAX;
   }
 
-  /** Somebody says that there is something to read. */
+  /** Tells the reader that there is something to read. */
   ring(): void {
-    // who is awake polls soon anyway, and anybody may NOTIFY, as often as he likes
+    // An awake reader polls soon anyway, and any user of the database may NOTIFY at any rate.
     if (this.#doorbell.mode === 'awake') return;
     this.#rings += 1;
     this.#wake();
@@ -85,16 +96,17 @@ export class Reader {
     this.#wake();
   }
 
-  /** Reads these lanes too. */
+  /** Reads `lanes` as well, from their positions on. */
   join(lanes: readonly Lane[]): void {
     this.#betweenWindows(() => {
-      // their positions are newer than any snapshot of ours: the others come to them, and not the other way round
+      // The positions of `lanes` are newer than any snapshot of this reader. So the other groups
+      // catch up with the new groups, not the reverse.
       const stamp = ++this.#stamps;
       for (const group of groupByPosition(lanes)) this.#groups.push({ ...group, stamp });
     });
   }
 
-  /** Reads these lanes no more, and tells how far they were read. */
+  /** Stops reading `lanes`, and returns how far each of them was read. */
   leave(lanes: readonly number[]): Promise<Map<number, Position>> {
     return new Promise((resolve) => {
       this.#betweenWindows(() => {
@@ -134,7 +146,7 @@ export class Reader {
         continue;
       }
       if (this.#rings > 0) {
-        // whoever rings has committed: there is no need to ask first
+        // A ring means that something was committed, so the reader reads without a poll first.
         const rings = this.#rings;
         this.#rings = 0;
         unrung = false;
@@ -149,9 +161,10 @@ export class Reader {
       const moved = pulse.snapshot !== seen.snapshot;
       seen = pulse;
       if (written > 0 || moved || this.#groups.length > 1) {
-        // what is read comes with a later snapshot than this pulse, so after news there is always one more look
+        // The window is read with a later snapshot than this poll. So the reader polls once more
+        // after news.
         const news = await this.#readAll(unrung);
-        // also of lanes that are not ours: all daemons share one doorbell
+        // Ids of other daemons' lanes count too, because all daemons share one doorbell.
         if (written > 0) await this.#doorbell.noteNews(this.#doorbell.mode === 'awake' ? written : 1);
         if (news) {
           unrung = false;
@@ -165,18 +178,18 @@ export class Reader {
     }
     this.#ended = true;
     this.#runErrands();
-    // another daemon may be asleep: nobody would ring for it
+    // Another daemon may be asleep, and nobody would ring for it.
     if (this.#doorbell.mode !== 'awake') await this.#doorbell.setAwake();
   }
 
-  /** As far as everything has been read. */
+  /** The snapshot and sequence value up to which every group has read. */
   get #seen(): Seen {
     const [head, ...others] = this.#groups;
     if (!head || others.length > 0 || !isBetween(head)) return NOTHING_SEEN;
     return { snapshot: head.position.from, sequenceValue: head.position.sequenceValue };
   }
 
-  /** One window of each group. Returns whether there was news, or may be more. */
+  /** Reads one window of each group. Returns true if there was news, or if there may be more. */
   async #readAll(unrung: boolean): Promise<boolean> {
     const [head] = this.#groups;
     let more = this.#groups.length > 1;
@@ -192,7 +205,8 @@ export class Reader {
       more ||= window.more;
     }
     if (unrung) this.#options.onUnrung(changes);
-    // undici writes its requests in the next turn of the loop: the poll that follows goes behind them
+    // Undici writes its requests in the next turn of the event loop. The next poll is sent after
+    // them.
     if (changes > 0) await nextTurn();
     this.#groups = merge(this.#groups);
     if (!more) this.#options.onCaughtUp(this.#groups.flatMap(({ lanes }) => lanes));
@@ -209,7 +223,7 @@ export class Reader {
     }
   }
 
-  /** Waits for a ring or a stop, this long at most; false: one came. */
+  /** Waits up to `ms` for a ring or a stop. Returns false if one came. */
   async #pause(ms: number): Promise<boolean> {
     if (this.#stopping || this.#errands.length > 0) return false;
     this.#nextTurnAt = performance.now() + ms;
@@ -223,7 +237,7 @@ export class Reader {
   }
 }
 
-/** Ids of the outbox that were taken in between; at first 1, whatever it was. */
+/** Number of outbox ids taken between two polls. The first poll counts as 1. */
 function idsBetween(seen: Seen, { sequenceValue }: Seen): number {
   if (seen === NOTHING_SEEN) return 1;
   return Number(BigInt(sequenceValue) - BigInt(seen.sequenceValue));

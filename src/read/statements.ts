@@ -1,18 +1,23 @@
-/** The statements of READ (read/windows.ts says what they are for). */
+/** The SQL statements of READ. read/windows.ts explains their purpose. */
 import { PATIENT } from '../database/connections.ts';
 import { withinHeap } from '../shared/memory.ts';
 
-/** Rows of one window or page: enough to pay for the round trip, few enough to hold in memory. */
+/**
+ * Limit on the rows of one window or page: enough to pay for the round trip, few enough for memory.
+ */
 export const CHANGES_MAX = 500;
 
-/** Bytes of payload of one window or page; the row that crosses it still belongs to it. */
+/** Limit on the payload bytes of one window or page. The row that crosses it is still included. */
 export const PAYLOAD_BYTES_MAX = withinHeap(16 * 1024 * 1024, 1 / 64);
 
-/** Without an answer after this long, the network has fallen silent. A poll takes 0.1 ms; a page of rows of 1 MiB each, 1 s. */
+/**
+ * Timeouts: after this time without an answer, the network counts as down. A poll takes 0.1 ms. A
+ * page of rows of 1 MiB each takes 1 s.
+ */
 const PULSE_MS_MAX = 10_000;
 export const READ_MS_MAX = 20_000;
 
-/** Columns of the outbox, and each as it is sent. */
+/** The columns of the outbox, and the SQL expression that sends each of them. */
 export const AS_SENT: readonly (readonly [column: string, sent: string])[] = [
   ['id', 'id'],
   ['lane', 'lane'],
@@ -26,7 +31,9 @@ export const AS_SENT: readonly (readonly [column: string, sent: string])[] = [
   ['truncated', 'truncated'],
   ['test_webhook_id', 'test_webhook_id'],
 ];
-/** Places of the columns in a row. The driver gives rows as arrays, because objects cost more CPU. */
+/**
+ * Index of each column in a row. The driver returns rows as arrays, because objects cost more CPU.
+ */
 export const COLUMN = {
   id: 0,
   lane: 1,
@@ -44,7 +51,7 @@ export const COLUMN = {
 } as const;
 
 /**
- * Places in the first row of a hot read. That row is not a change: it carries the statement's own
+ * Indexes in the first row of a hot read. That row is not a change. It carries the statement's own
  * snapshot, clock and sequence value in columns of type text.
  */
 export const HEADER = { snapshot: COLUMN.tenantId, at: COLUMN.eventTypes, sequenceValue: COLUMN.rowKey } as const;
@@ -52,9 +59,10 @@ export const HEADER = { snapshot: COLUMN.tenantId, at: COLUMN.eventTypes, sequen
 const COLUMNS = AS_SENT.map(([column]) => column).join(', ');
 
 /**
- * Rows of the outbox as they are sent, cut off where their bytes cross the most; a running total needs no sort. `rows` selects COLUMNS
- * and has a limit, so that no expression is computed below it, where each of 16 scans would have to get it ready: a read that finds
- * nothing takes PostgreSQL 118 us, and took 135.
+ * Selects outbox rows as they are sent, up to the row that crosses PAYLOAD_BYTES_MAX. The running
+ * total needs no sort. `rows` selects COLUMNS and has a limit, so PostgreSQL computes no expression
+ * below that limit. Otherwise each of 16 scans would have to prepare the expressions. A read that
+ * finds nothing takes PostgreSQL 118 us instead of 135.
  */
 const WITHIN_BYTES = (rows: string) => `
   select * from (
@@ -64,7 +72,8 @@ const WITHIN_BYTES = (rows: string) => `
         from (${rows}) as o) as r) as t
    where bytes_so_far - bytes <= ${PAYLOAD_BYTES_MAX}`;
 
-// The first row carries the snapshot of the statement itself. $1 lanes, $2 S1's xmax, $3 the transactions S1 saw running
+// The first row carries the snapshot of the statement itself. $1: lanes. $2: S1's xmax. $3: the
+// transactions that were running when S1 was taken.
 const readHot = (branches: readonly string[]) => `
   select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id, null::int as source_id,
          clock_timestamp()::text as event_types, (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
@@ -75,12 +84,14 @@ const readHot = (branches: readonly string[]) => `
 const LATER = `(select ${COLUMNS} from rowhook.webhook_outbox where xid >= $2::xid8 and lane = any ($1::smallint[]))`;
 const STRAGGLERS = `(select ${COLUMNS} from rowhook.webhook_outbox where xid = any ($3::xid8[]) and lane = any ($1::smallint[]))`;
 
-// Mostly S1 saw nothing running, and half of the scans need not be set up: 73 us instead of 118.
+// Usually no transaction was running when S1 was taken. READ_HOT_LATER then leaves out half of the
+// scans: 73 us instead of 118.
 export const READ_HOT = { name: 'rowhook_read_hot', query_timeout: READ_MS_MAX, text: readHot([LATER, STRAGGLERS]) };
 export const READ_HOT_LATER = { name: 'rowhook_read_hot_later', query_timeout: READ_MS_MAX, text: readHot([LATER]) };
 
-// $1 S1's xmax, $2 what S1 saw running, $3 lanes, $4 S1, $5 S2: the smallest id of the window, less one
-// It looks at every row of the window once: 10 million are a matter of minutes on a slow disk.
+// The smallest id of the window, less one. $1: S1's xmax. $2: the transactions that were running
+// when S1 was taken. $3: lanes. $4: S1. $5: S2. The statement reads every row of the window once.
+// For 10 million rows that takes minutes on a slow disk.
 export const FIND_FIRST = {
   name: 'rowhook_read_first',
   ...PATIENT,
@@ -94,14 +105,15 @@ export const FIND_FIRST = {
        and not pg_visible_in_snapshot(xid, $4::pg_snapshot)) as w`,
 };
 
-/** Rows of a window behind an id: $1 last id, $2 S1, $3 lanes, $4 S2. */
+/** Rows of a window after an id. $1: last id. $2: S1. $3: lanes. $4: S2. */
 export const OF_WINDOW = `
       from rowhook.webhook_outbox
      where id > $1::bigint and lane = any ($3::smallint[])
        and pg_visible_in_snapshot(xid, $4::pg_snapshot) and not pg_visible_in_snapshot(xid, $2::pg_snapshot)`;
 
-// $5 rows. The last column is when it was read: what is begun of a large window is looked
-// through from there on by whoever takes over, and not from the window's beginning, hours ago.
+// $5: rows. The last column is the time at which the page was read. A new owner looks for begun
+// deliveries from this time on. Without it, a new owner would have to start at the beginning of a
+// large window, which may be hours ago.
 export const READ_PAGE = {
   name: 'rowhook_read_page',
   query_timeout: READ_MS_MAX,
@@ -117,5 +129,5 @@ export const READ_PULSE = {
          (select last_value from rowhook.doorbell)::text`,
 };
 
-/** Text in, text out: no value of the hot path is parsed by the driver. */
+/** Returns every value as text. The driver parses no value of the hot path. */
 export const RAW = { rowMode: 'array' as const, types: { getTypeParser: () => (value: string) => value } };

@@ -1,7 +1,8 @@
 /**
- * READ, where a row makes the statement fail that reads those of all tenants: a database of encoding SQL_ASCII may hold bytes that no
- * UTF-8 has, and a file may be damaged. The window is read by id then, and rows that cannot be read are found by halves. Such a row
- * becomes a change that says so, and is logged as skipped for whom it was for.
+ * READ, if one row makes the statement fail that reads the rows of all tenants. A database with the
+ * encoding SQL_ASCII may hold bytes that are not valid UTF-8, and a file may be damaged. The window
+ * is then read by id, and unreadable rows are found by bisection. An unreadable row becomes a
+ * change with a reason. It is logged as skipped for each webhook that should have received it.
  */
 import type pg from 'pg';
 import type { Change, Position, Window } from '../model.ts';
@@ -11,18 +12,24 @@ import { asReader, findFirstPage, type RawRow, readWindow, toChange } from './wi
 
 /** Rows of one page. */
 const PAGE_ROWS = 100;
-/** Stored, of one page: unpacked it may be a multiple. */
+/** Limit on the stored bytes of one page. Unpacked, they may be a multiple of this. */
 const STORED_BYTES_MAX = PAYLOAD_BYTES_MAX / 8;
 
 export interface Reading {
   client: pg.ClientBase;
-  /** The session has no settings of its own (database/connections.ts): each try is a transaction, as a failed statement ends one. */
+  /**
+   * Whether the session is lent and has no settings of its own (database/connections.ts). Each try
+   * is then a transaction, because a failed statement ends it.
+   */
   lent: boolean;
-  /** A row that cannot be read, and why. Without a tenant nobody can be told but the operator. */
+  /**
+   * Reports a row that cannot be read, and why. If `tenantId` is null, only the operator can be
+   * informed.
+   */
   onUnreadable?(outboxId: string, tenantId: string | null, reason: string): void;
 }
 
-/** A window or page, as readWindow() reads it. */
+/** Reads a window or a page as readWindow() does, also if some of its rows cannot be read. */
 export async function readAnyWindow(
   reading: Reading,
   lanes: readonly number[],
@@ -73,11 +80,11 @@ async function readAround(
 
 type ReadRows = (selected: string, condition: string, value: unknown) => Promise<RawRow[]>;
 
-/** Sizes as they are stored: to know them, nothing is unpacked that may be damaged. */
+/** Stored sizes. PostgreSQL unpacks no value to return them, so damaged values do no harm here. */
 const IDS_AND_SIZES = 'id, coalesce(pg_column_size(data), 0) + coalesce(pg_column_size(previous), 0)';
 const ALL_SENT = AS_SENT.map(([, sent]) => sent).join(', ');
 
-/** As many as memory allows; one at least. */
+/** Returns as many ids as STORED_BYTES_MAX allows, but at least one. */
 function firstIds(rows: readonly RawRow[]): string[] {
   let bytes = 0;
   return rows.flatMap(([id, size], i) => {
@@ -86,7 +93,7 @@ function firstIds(rows: readonly RawRow[]): string[] {
   });
 }
 
-/** What can be read of a row. */
+/** Reads the columns of a row that are readable. */
 async function changeOf({ onUnreadable }: Reading, id: string, read: ReadRows): Promise<Change[]> {
   const { values, problem } = await readColumns(
     AS_SENT,
@@ -105,7 +112,7 @@ async function query(reading: Reading, text: string, values: unknown[]): Promise
   return rows;
 }
 
-/** The end of a window that is read from now on. */
+/** Returns the end of a window that is read from now on. */
 async function now(reading: Reading): Promise<Position> {
   const [row] = await query(
     reading,

@@ -1,15 +1,17 @@
 /**
  * READ: the outbox in windows between two snapshots.
  *
- * Ids are taken in one order and committed in another, so "id greater than the last" would lose events; and waiting for the
- * oldest running transaction would let one long transaction stall everything. A window is every row that snapshot S2 sees
- * and S1 does not: rows whose xid is S1's xmax or later, and stragglers, those that S1 saw running. Nothing is lost, nothing
- * comes twice, and nobody waits.
+ * Transactions take ids in one order and commit in another. A query for "id greater than the last"
+ * would therefore lose events. Waiting for the oldest running transaction would let one long
+ * transaction stall everything. A window is every row that snapshot S2 sees and snapshot S1 does
+ * not. These are rows whose xid is S1's xmax or later, and stragglers: rows whose transaction was
+ * running when S1 was taken. No row is lost, no row comes twice, and nobody waits.
  *
- * A window of up to CHANGES_MAX rows is read by one statement, which also returns its own snapshot as S2. Of a larger one
- * (a bulk statement, or the daemon was away) S2 is kept, and the window is read in pages by id. Inside a window, id is the
- * order of the changes to one row: a later change took its id while it held the row's lock. xid is not: a savepoint or a
- * late first write can turn it around.
+ * One statement reads a window of up to CHANGES_MAX rows, and also returns its own snapshot as S2.
+ * A window is larger after a bulk statement, or when the daemon was away. Then S2 is kept, and the
+ * window is read in pages by id. Inside a window, the changes to one row are ordered by id: a later
+ * change took its id while it held the row's lock. The xid does not give this order: a savepoint or
+ * a late first write can reverse it.
  */
 import type pg from 'pg';
 import type { Change, Position, Window } from '../model.ts';
@@ -27,21 +29,25 @@ import {
 } from './statements.ts';
 
 /**
- * Rows that a session asks for in one page, where it is not CHANGES_MAX. To measure a payload the server unpacks it, so a page
- * that its bytes cut off has unpacked all 500 for nothing: with rows of 1 MiB 1,000 ms a page, and 50 when it asks for twice
- * as many as the page before could hold.
+ * Rows that a session asks for in one page, if not CHANGES_MAX. The server unpacks a payload to
+ * measure it. A page that PAYLOAD_BYTES_MAX cuts off has therefore unpacked all 500 rows for
+ * nothing. With rows of 1 MiB such a page takes 1,000 ms. It takes 50 ms if it asks for twice as
+ * many rows as the page before could hold.
  */
 const pageRows = new WeakMap<pg.ClientBase, number>();
 const PAGE_ROWS_MIN = 8;
 
 /**
- * How the reading session plans. After one bulk statement the statistics say that all rows share one xid, and the planner
- * would read the whole table: 50 ms a poll instead of 0.2 ms.
+ * Planner settings of the reading session. After one bulk statement the statistics say that all
+ * rows share one xid. The planner would then read the whole table: 50 ms a poll instead of 0.2 ms.
  */
 export const READER_SETTINGS =
   "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set timezone = 'UTC'";
 
-/** Plans as the reader does for one transaction: where a session does not keep settings, or is somebody else's. */
+/**
+ * Runs `read` in one transaction with the reader's planner settings. For sessions that do not keep
+ * settings, or that belong to somebody else.
+ */
 export async function asReader<T>(client: pg.ClientBase, read: () => Promise<T>): Promise<T> {
   await client.query(`begin read only; ${READER_SETTINGS.replaceAll(/\bset /g, 'set local ')}`);
   try {
@@ -51,11 +57,14 @@ export async function asReader<T>(client: pg.ClientBase, read: () => Promise<T>)
   }
 }
 
-/** What a poll sees: something is to be read only when one of the two moved. */
+/**
+ * What a poll returns. There is something to read only if `snapshot` or `sequenceValue` has
+ * changed.
+ */
 export interface Pulse {
   snapshot: string;
   sequenceValue: string;
-  /** What rowhook.doorbell says. */
+  /** The value of rowhook.doorbell. */
   doorbell: string;
 }
 
@@ -65,7 +74,7 @@ export async function readPulse(client: pg.ClientBase): Promise<Pulse> {
   return { snapshot, sequenceValue, doorbell };
 }
 
-/** Reads the next window, or the next page of a large one. `until`, if given, ends the window instead of now. */
+/** Reads the next window, or the next page of a large one. The window ends at `until`, or now. */
 export async function readWindow(
   client: pg.ClientBase,
   lanes: readonly number[],
@@ -94,7 +103,7 @@ export async function readWindow(
   return startPaging(client, lanes, position, now);
 }
 
-/** The window from `position` to the snapshot of `end` is read by id. */
+/** Reads the first page of the window from `position` to the snapshot of `end`. */
 async function startPaging(
   client: pg.ClientBase,
   lanes: readonly number[],
@@ -105,7 +114,10 @@ async function startPaging(
   return first === null ? { changes: [], after: end, more: false } : readPage(client, lanes, first);
 }
 
-/** Where the pages of the window from `position` to the snapshot of `end` begin; null: there is nothing in it. */
+/**
+ * Returns where the pages of the window from `position` to the snapshot of `end` begin, or null if
+ * the window is empty.
+ */
 export async function findFirstPage(
   client: pg.ClientBase,
   lanes: readonly number[],
@@ -136,12 +148,12 @@ async function readPage(client: pg.ClientBase, lanes: readonly number[], positio
       more: true,
     };
   }
-  // a page that its bytes ended is a page too: the next one begins behind its last row
+  // PAYLOAD_BYTES_MAX may end a page early. The next page begins after its last row.
   const changes = raw.slice(0, asked).map(toChange);
   return { changes, after: { ...position, at, lastId: changes.at(-1)?.id as string }, more: true };
 }
 
-/** Nothing was cut off, neither by count nor by bytes. */
+/** Neither the row limit nor the byte limit cut anything off. */
 function isWhole(rows: readonly RawRow[], asked: number): boolean {
   return rows.length <= asked && !isCutByBytes(rows);
 }
@@ -150,7 +162,7 @@ function isCutByBytes(rows: readonly RawRow[]): boolean {
   return Number(rows.at(-1)?.[COLUMN.bytesSoFar] ?? 0) > PAYLOAD_BYTES_MAX;
 }
 
-/** What the next page asks for. */
+/** Sets how many rows the next page asks for. */
 function noteSizes(client: pg.ClientBase, rows: readonly RawRow[], asked: number): void {
   const next = isCutByBytes(rows) ? Math.max(PAGE_ROWS_MIN, 2 * rows.length) : 2 * asked;
   pageRows.set(client, Math.min(next, CHANGES_MAX));
@@ -184,7 +196,7 @@ function listOf(text: string | null | undefined): string[] {
   return text ? text.split(',') : [];
 }
 
-/** Ids are digits without leading zeros: the longer is the larger. */
+/** Ids are digits without leading zeros, so the longer id is the larger one. */
 function byId({ id: a }: Change, { id: b }: Change): number {
   return a.length - b.length || (a < b ? -1 : 1);
 }
