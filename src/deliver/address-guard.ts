@@ -1,9 +1,10 @@
 /**
- * Which addresses a webhook may reach. Tenants choose the URLs, the daemon sits inside somebody's network: only public
- * unicast addresses are dialled, unless the operator opens a range.
+ * Checks which addresses a webhook may reach. Tenants choose the URLs, and the daemon runs inside a
+ * private network. So the daemon dials only public unicast addresses, unless the operator opens a
+ * range.
  *
- * The judgement falls at dial time, inside the socket's own lookup, on every address that a name resolves to. The address
- * that was judged is the address that is dialled, so there is no moment between check and connect for DNS rebinding.
+ * The check runs at dial time, in the socket's own lookup, on every address of a name. The checked
+ * address is the dialled address, so DNS rebinding cannot change it in between.
  */
 import { isIP, type LookupFunction } from 'node:net';
 import { networkInterfaces } from 'node:os';
@@ -13,14 +14,14 @@ import { specialRanges } from './special-ranges.ts';
 
 export type { Resolve };
 
-/** The WHATWG Fetch standard's list of ports that browsers block: services that an HTTP request could be mistaken for. */
+/** Ports that browsers block (WHATWG Fetch): their services could mistake an HTTP request. */
 const blockedPorts = new Set(
   `0 1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 135 137
   139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 995 1719 1720 1723
   2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080`.split(/\s+/),
 );
 
-/** More than any receiver asks for, and short enough for a log line. */
+/** Longer than any receiver needs, and short enough for a log line. */
 const urlLengthMax = 2_048;
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -32,7 +33,7 @@ const nat64 = network('64:ff9b::/96');
 
 export interface AddressPolicy {
   allowHttp: boolean;
-  /** Ranges that the operator opens, and ranges that stay closed whatever else is said. */
+  /** `allowCidrs` opens ranges. `denyCidrs` closes ranges and wins over `allowCidrs`. */
   allowCidrs: readonly string[];
   denyCidrs: readonly string[];
 }
@@ -45,47 +46,46 @@ export interface CompiledPolicy {
   readonly closed: readonly Network[];
 }
 
-/** Where something of our own listens, such as the database: no webhook gets there, whatever range is open. */
+/** Where a service of ours listens, such as the database. No webhook reaches it. */
 export interface Endpoint {
   readonly host: string;
   readonly port: number;
 }
 
-/** The error of a socket that was never opened. */
 export class AddressRefused extends Error {
   readonly code = 'address_refused';
 }
 
-/** Throws on a range that is not one; the settings and PostgreSQL's type cidr let none through. */
+/** Throws on an invalid range. The settings and PostgreSQL's type cidr already refuse those. */
 export function compilePolicy({ allowHttp, allowCidrs, denyCidrs }: AddressPolicy): CompiledPolicy {
   return { allowHttp, allow: allowCidrs.map(network), deny: denyCidrs.map(network), closed: [] };
 }
 
-/** Why an address is not dialled, or undefined. `allowedIps` are the webhook's own ranges; none of them is no limit. */
+/** Why an address is not dialled. `allowedIps` are the webhook's ranges; [] sets no limit. */
 export function addressProblem(ip: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
   const refusal = refusalFor(ip, policy, allowedIps);
   return refusal && `${refusal.kind} ${ip} ${refusal.reason} is refused. ${remedyOf(refusal, refusal.opens?.address)}`;
 }
 
-/** The same for a URL's host: a literal, with or without brackets, or a name, which is judged when it is resolved. */
+/** The same for a URL's host. A name is not checked here but when it is resolved. */
 export function literalProblem(host: string, policy: CompiledPolicy, allowedIps?: readonly string[]) {
   const ip = host.startsWith('[') ? host.slice(1, -1) : host;
   return isIP(ip) === 0 ? undefined : addressProblem(ip, policy, allowedIps);
 }
 
-/** Why a URL cannot be a webhook's, or undefined. Quotes no more of it than scheme, host and port: paths hold secrets. */
+/** Why a webhook cannot use a URL. Quotes only scheme, host and port: paths hold secrets. */
 export function urlProblem(text: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
   return placeProblem(text, policy, allowedIps) ?? httpProblem(text, policy);
 }
 
-/** Why its traffic may not go unencrypted, or undefined. */
+/** Why a URL may not be used without encryption, or undefined. */
 export function httpProblem(text: string, { allowHttp }: CompiledPolicy): string | undefined {
   const url = URL.parse(text);
   if (allowHttp || url?.protocol !== 'http:') return undefined;
   return `"http://${url.host}" is refused: it is not encrypted. Use https:, or start the daemon with --allow-http (ROWHOOK_ALLOW_HTTP=true).`;
 }
 
-/** Whatever else is wrong with it. */
+/** All checks of a URL except its encryption. */
 export function placeProblem(text: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
   if (text.length > urlLengthMax) return `The URL is longer than ${urlLengthMax} characters. Shorten it.`;
   const url = URL.parse(text);
@@ -100,9 +100,9 @@ export function placeProblem(text: string, policy: CompiledPolicy, allowedIps?: 
 }
 
 /**
- * The `lookup` of `net.connect` and `tls.connect`: one bad address among good ones refuses the name. Node does not call it
- * for literal hosts, so a connector asks `literalProblem` as well. The refusal names the range and not the address: tenants
- * read it, and need not learn what our resolver knows of the inside.
+ * The `lookup` of `net.connect` and `tls.connect`. One refused address refuses the whole name. Node
+ * does not call it for literal hosts, so a connector calls `literalProblem` too. The message names
+ * the range, not the address: tenants read it and must not learn internal addresses.
  */
 export function guardedLookup(
   policy: CompiledPolicy,
@@ -119,7 +119,7 @@ export function guardedLookup(
         return callback(new AddressRefused(`"${hostname}" is refused: ${kind} ${reason}. ${remedy}`), []);
       }
       const [first] = addresses;
-      // Node's own code takes the first of an empty answer and throws where nobody can catch it.
+      // For an empty answer, Node's own code throws where nobody can catch it.
       if (!first) callback(Object.assign(new Error(`"${hostname}" has no address.`), { code: 'ENOTFOUND' }), []);
       else if (options.all) callback(null, addresses);
       else callback(null, first.address, first.family);
@@ -128,8 +128,9 @@ export function guardedLookup(
 }
 
 /**
- * The policy for a connection to `port`: whatever address one of the endpoints has there is closed. Their names are resolved
- * now, because a failover moves them. An endpoint on this machine is there under every address of this machine.
+ * The policy for a connection to `port`. Closes every address that one of `endpoints` has at that
+ * port. Resolves their names on each call, because a failover moves them. If an endpoint is on this
+ * machine, all addresses of this machine are closed.
  */
 export async function closedAt(
   port: number,
@@ -144,7 +145,7 @@ export async function closedAt(
 }
 
 function addressesOf(host: string, resolve: Resolve): Promise<string[]> {
-  // a socket directory
+  // A path is a socket directory of this machine.
   if (host.startsWith('/')) return Promise.resolve(['127.0.0.1']);
   if (isIP(host) !== 0) return Promise.resolve([host]);
   return new Promise((resolved, failed) => {
@@ -155,7 +156,7 @@ function addressesOf(host: string, resolve: Resolve): Promise<string[]> {
   });
 }
 
-/** The addresses of this machine. To connect to the unspecified address is to connect to oneself. */
+/** The addresses of this machine. A connection to an unspecified address reaches this machine. */
 function here(): Network[] {
   const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   const own = interfaces.map(({ address }) => address.replace(/%.*/, ''));
@@ -166,7 +167,7 @@ interface Refusal {
   readonly kind: string;
   readonly reason: string;
   readonly remedy: string;
-  /** An operator can open the address alone, or the range that it is in. */
+  /** An operator can open the single address, or the range that contains it. */
   readonly opens?: { address: string; range: string };
 }
 
@@ -180,7 +181,7 @@ function refusalFor(ip: string, policy: CompiledPolicy, allowedIps: readonly str
   if (isIP(ip) === 0 || ip.includes('%')) {
     return { kind: 'malformed address', reason: '(no plain IP address)', remedy: 'Use a public one, without a zone.' };
   }
-  // What connects to an IPv4-mapped address reaches the IPv4 host itself, so it is judged as that.
+  // A connection to an IPv4-mapped address reaches the IPv4 host, so that host is checked.
   const address = ipaddr.process(ip);
   const inside = (range: Network) => holds(range, address);
 
@@ -205,14 +206,14 @@ function refusalFor(ip: string, policy: CompiledPolicy, allowedIps: readonly str
       remedy: 'Add its range to allowed_ips.',
     };
   }
-  // A gateway carries a NAT64 address on to the IPv4 host in its last four bytes: opened, it is judged once more as that.
+  // A gateway forwards a NAT64 address to the IPv4 host in its last four bytes: check that too.
   const carried = holds(nat64, address) ? refusalFor(lastFourBytes(address), { ...policy, allow: [] }) : undefined;
   return carried && { kind: carried.kind, reason: carried.reason, remedy: FOR_GOOD };
 }
 
 const networksByList = new WeakMap<readonly string[], readonly Network[]>();
 
-/** The ranges of one webhook, which come by with each of its deliveries. */
+/** Caches the parsed ranges of a webhook, because each of its deliveries needs them. */
 function networksOf(cidrs: readonly string[]): readonly Network[] {
   let networks = networksByList.get(cidrs);
   if (!networks) {
@@ -222,7 +223,7 @@ function networksOf(cidrs: readonly string[]): readonly Network[] {
   return networks;
 }
 
-/** ISATAP is no range: its mark is the interface id 0000:5efe or 0200:5efe before an IPv4 address, under any prefix. */
+/** ISATAP is not a range: any prefix may precede interface id 0000:5efe or 0200:5efe. */
 function isIsatap(address: Address): boolean {
   const [a = -1, b, c, d] = address.toByteArray().slice(8);
   return (a | 2) === 2 && b === 0 && c === 0x5e && d === 0xfe;
@@ -236,7 +237,7 @@ function holds([network, prefixBits]: Network, address: Address): boolean {
   return network.kind() === address.kind() && address.match(network, prefixBits);
 }
 
-/** A range as CIDR, or one address. A range of IPv4-mapped addresses is one of IPv4. */
+/** Parses a CIDR range or one address. IPv4-mapped ranges become IPv4 ranges. */
 function network(cidr: string): Network {
   const [ip = '', prefix, ...rest] = String(cidr).split('/');
   const widthBits = isIP(ip) === 4 ? 32 : 128;

@@ -1,37 +1,43 @@
 /**
- * Node resolves names in a pool of 4 threads, 2 at a time, and a name whose server does not answer holds one for up to half a
- * minute: two such names, which any tenant can write into URLs, would keep every webhook from connecting. So there are 128
- * threads (libuv gives half of them to names), and a name that is being looked up is not looked up a second time meanwhile.
- * The setting counts until the pool is first used, so it is made here, at import.
+ * Keeps slow DNS names from delaying other webhooks.
  *
- * That alone only moves the number: 200 silent names kept an event for a good one waiting for 50 s. So who was quick the last time
- * goes first, and a part of the threads is kept for names that were.
+ * By default, Node resolves names in a pool of 4 threads, 2 names at a time. A name whose server
+ * does not answer holds a thread for up to half a minute. Any tenant can write two such names into
+ * URLs, and then no webhook could connect. So the pool has 128 threads, of which libuv uses half
+ * for names. While a name is being looked up, it is not looked up a second time. The pool's size
+ * cannot change after its first use, so it is set at import.
+ *
+ * A larger pool alone is not enough: 200 names without an answer delayed an event for a good name
+ * by 50 s. So names that were quick the last time go first, and some threads are reserved for them.
  */
 import { type LookupAddress, type LookupAllOptions, lookup } from 'node:dns';
 
 process.env.UV_THREADPOOL_SIZE ??= '128';
 
-/** What libuv looks up at a time. */
+/** Lookups that libuv runs at the same time. */
 const LOOKUPS_MAX = Math.max(2, Math.floor(Number(process.env.UV_THREADPOOL_SIZE) / 2));
 
-/** Names that took longer the last time are slow, and together get a quarter of the threads. */
+/** A name is slow if its last lookup took longer. Slow names share a quarter of the threads. */
 const SLOW_MS = 1_000;
 const SLOW_MAX = Math.ceil(LOOKUPS_MAX / 4);
 
-/** Slow ones and those that nothing is known of get three quarters together: the rest is for names that have proved quick. */
+/**
+ * Limit for slow names and unknown names together: three quarters of the threads. The rest is
+ * reserved for names that were quick.
+ */
 const UNPROVED_MAX = LOOKUPS_MAX - SLOW_MAX;
 
-/** Names that are remembered. */
+/** Number of names whose lookup time is remembered. */
 const NAMES_MAX = 10_000;
 
-/** How `dns.lookup` is called here, so that a test can answer in its place. */
+/** The type of `dns.lookup` as it is called here. A test can pass a replacement. */
 export type Resolve = (
   hostname: string,
   options: LookupAllOptions,
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
 ) => void;
 
-/** One lookup of a name at a time; who asks meanwhile gets the same answer. */
+/** Runs one lookup of a name at a time. Callers that ask meanwhile get the same answer. */
 export function shared(resolve: Resolve): Resolve {
   const asking = new Map<string, Parameters<Resolve>[2][]>();
   return (hostname, options, callback) => {
@@ -50,9 +56,12 @@ export function shared(resolve: Resolve): Resolve {
   };
 }
 
-/** Lookups wait for a thread here, the quickest names first, and not in libuv's queue. */
+/** Queues lookups here, quickest names first, because libuv's own queue has no priorities. */
 export function quickestFirst(resolve: Resolve): Resolve {
-  /** Milliseconds that a name took the last time, longest unused first. */
+  /**
+   * Milliseconds that each name's last lookup took. The name that was not used for longest is
+   * first.
+   */
   const took = new Map<string, number>();
   const waiting: { expectedMs: number; start: () => void }[] = [];
   const running = { all: 0, unproved: 0, slow: 0 };
@@ -75,7 +84,7 @@ export function quickestFirst(resolve: Resolve): Resolve {
   };
 
   return (hostname, options, callback) => {
-    // a name that nothing is known of stands between the quick and the slow
+    // An unknown name ranks between the quick names and the slow ones.
     const expectedMs = took.get(hostname) ?? SLOW_MS;
     const start = () => {
       const startedAt = performance.now();

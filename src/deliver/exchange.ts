@@ -1,13 +1,15 @@
 /**
- * One request and what comes back, within bounds: a receiver is a stranger, and may send anything, at any pace, for ever.
- * undici calls the on… methods; exactly one outcome comes of it, by the deadline at the latest.
+ * One request and its response, within bounds. A receiver may send anything, at any pace, forever.
+ * undici calls the on… methods. Each exchange has exactly one outcome, at the deadline at the
+ * latest.
  *
- * The status decides as soon as the head of a response is complete, and 2xx as soon as its status line is. What breaks off, breaks
- * the protocol or does not end behind it changes nothing: the receiver has said what became of the event, and would only get it
- * again. Its connection is closed.
+ * The status decides when the head of the response is complete, and 2xx when the status line is
+ * complete. A later error, or a body that never ends, changes nothing: the receiver has answered,
+ * and a retry would only repeat the event. Its connection is closed.
  *
- * A receiver may close an idle connection while a request is on its way to it. So a request that failed on a connection that
- * was used before, and got no byte of an answer, is sent once more at once on a new one, within the same attempt and deadline.
+ * A receiver may close an idle connection while a request is being sent. So a request that failed
+ * on a reused connection without one byte of an answer is sent again at once on a new connection.
+ * Both requests are one attempt with one deadline.
  */
 import { channel } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
@@ -19,23 +21,23 @@ import { ResponseBody } from './response-body.ts';
 import { isUsual, statusProblem, successIn, textOf } from './status-line.ts';
 import type { Target } from './target.ts';
 
-/** All that one response may put on the wire: headers, interim responses, body with its framing. */
+/** Limit on the bytes of one response: headers, interim responses, and body with framing. */
 export const RESPONSE_BYTES_MAX = 256 * 1024;
-/** Of that, the head of one response. */
+/** Limit on the bytes of one response's head. */
 const HEAD_BYTES_MAX = 16 * 1024;
-/** Interim (1xx) responses before the real one. */
+/** Limit on interim (1xx) responses before the final one. */
 const INTERIM_RESPONSES_MAX = 10;
 
-/** Of a request of undici, and of a socket: the exchange that it serves now. A WeakMap would cost each collection of garbage. */
+/** Links a request or socket to its exchange. A WeakMap would slow garbage collection. */
 const EXCHANGE = Symbol('exchange');
 interface Serving {
   [EXCHANGE]?: Exchange | null;
 }
 
-/** A connection that was closed by the other side, in the codes of Node and undici. */
+/** Codes of Node and undici for a connection that the receiver closed. */
 const CLOSED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
 
-// undici tells the socket of a request nowhere else.
+// undici reveals the socket of a request only in these channels.
 let launching: Exchange | undefined;
 
 channel('undici:request:create').subscribe((message) => {
@@ -52,8 +54,9 @@ channel('undici:client:sendHeaders').subscribe((message) => {
 });
 
 /**
- * Shows what is read to the exchange before undici parses it, and gives undici nothing of a head that is too long. Its own limit makes an
- * error, with its stack, for each header behind it that came in the same packet: one response took 300 to 600 ms of CPU.
+ * Passes the bytes to the exchange before undici parses them. undici gets no bytes beyond the
+ * longest head. Its own limit creates an error with a stack for each further header in the same
+ * packet, and one such response took 300 to 600 ms of CPU.
  */
 function tap(socket: Socket & Serving): void {
   const read = socket.read.bind(socket);
@@ -73,11 +76,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #freshAgent: (() => Dispatcher) | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #socket: (Socket & Serving) | undefined;
-  /** The connection had served another request before. */
   #isReused = false;
   #remoteIp: string | null = null;
   #bytes = 0;
-  /** What was read of the response up to the end of its head, as text once it came in more than one piece. */
+  /** The response as read so far, until its head ends. A string once it is in several chunks. */
   #unread: Buffer | string = '';
   #head: Omit<Response, 'body'> | undefined;
   #interim = 0;
@@ -85,14 +87,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #resolve: (outcome: Outcome) => void = () => {};
   #deadline: NodeJS.Timeout | undefined;
 
-  /** `onEnd` is called when there is an outcome. */
   constructor(request: Request, target: Target, onEnd: () => void) {
     this.#request = request;
     this.#target = target;
     this.#onEnd = onEnd;
   }
 
-  /** `kept` keeps connections; what `fresh` returns makes a new one for each request. It is asked when it is needed, since agents retire. */
+  /** `kept` reuses connections. `fresh` is called on use, because agents retire. */
   outcome(kept: Dispatcher, fresh: () => Dispatcher): Promise<Outcome> {
     const { timeoutMs } = this.#request;
     this.#freshAgent = fresh;
@@ -113,7 +114,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     try {
       agent.dispatch({ origin, path, method, headers, body }, this);
     } catch (error) {
-      // undici refuses some requests by throwing, such as a malformed header
+      // undici throws on some requests, such as one with a malformed header.
       this.#fail(error as Error);
     } finally {
       launching = undefined;
@@ -123,13 +124,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onSocket(socket: Socket & Serving, isNew: boolean): void {
     this.#socket = socket;
     this.#isReused = !isNew;
-    // a socket that was closed meanwhile has forgotten it
+    // A socket that was closed meanwhile has no address any more.
     this.#remoteIp = socket.remoteAddress ?? null;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    // the deadline passed while it was waiting for its connection
+    // The deadline passed while the request was waiting for a connection.
     if (this.#done) this.#abort();
   }
 
@@ -165,7 +166,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#fail(error);
   }
 
-  /** What may be given to undici at once: no more than the longest head, until there is one. */
+  /** Limit on bytes for undici's next read. Without a limit once the head is complete. */
   get room(): number {
     return this.#head ? Infinity : HEAD_BYTES_MAX - this.#unread.length;
   }
@@ -174,7 +175,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#bytes += chunk.length;
     if (this.#bytes > RESPONSE_BYTES_MAX) this.#tooLong(RESPONSE_BYTES_MAX);
     else if (this.#head) return;
-    // undici has seen as much, and found no head in it
+    // undici has parsed the longest allowed head and found no end.
     else if (this.#unread.length >= HEAD_BYTES_MAX) this.#tooLong(HEAD_BYTES_MAX);
     else this.#unread = this.#unread.length === 0 ? chunk : `${textOf(this.#unread)}${textOf(chunk)}`;
   }
@@ -183,7 +184,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     return Math.round(performance.now() - this.#startedAt);
   }
 
-  /** Ends by the status, if there is one. */
+  /** Ends with the outcome of the status, if the status is known. */
   #answered(): boolean {
     const status = this.#head ? undefined : successIn(this.#unread);
     const head = status === undefined ? this.#head : { status, headers: {} };
@@ -192,7 +193,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     return true;
   }
 
-  /** The status is known, and the rest would not be kept. */
+  /** Ends early: the status is known, and the rest would not be stored. */
   #cutShort(): void {
     this.#answered();
     this.#abort();
@@ -218,7 +219,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  /** On a new connection, so this happens once. */
+  /** Sends the request again on a new connection. A new connection is never sent again. */
   #startAgain(): void {
     if (this.#socket) this.#socket[EXCHANGE] = null;
     this.#socket = undefined;
@@ -226,7 +227,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#dispatch((this.#freshAgent as () => Dispatcher)());
   }
 
-  /** The first call counts. */
+  /** Only the first call has an effect. */
   #end(outcome: Outcome): void {
     if (this.#done) return;
     this.#done = true;
@@ -236,7 +237,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#resolve({ ...outcome, remoteIp: this.#remoteIp });
   }
 
-  /** Ends the request, and its socket with it. */
+  /** Aborts the request and closes its socket. */
   #abort(): void {
     this.#controller?.abort(new Error('aborted'));
   }

@@ -1,9 +1,9 @@
-/** How an attempt ended, as a value: from a response, or from the error that stood in its place. Pure. */
+/** Turns a response, or the error in its place, into the outcome of an attempt. Pure. */
 import type { Outcome, OutcomeCode } from '../outcome.ts';
 
 export type Response = NonNullable<Outcome['response']>;
 
-/** 2xx is success; a redirect is not followed, since its target was never agreed to. */
+/** 2xx is success. Redirects are not followed, because nobody approved their target. */
 export function outcomeOfResponse(response: Response, durationMs: number): Outcome {
   const { status } = response;
   const common = { response, remoteIp: null, durationMs };
@@ -20,16 +20,16 @@ export function failed(code: OutcomeCode, error: string, durationMs: number): Ou
   return { status: 'failed', code, error, response: null, remoteIp: null, durationMs };
 }
 
-/** What is known of the connection at the moment of an error. */
+/** What is known about the connection when an error occurs. */
 export interface Circumstances {
-  /** Of the URL, with its port; the rest of it may hold secrets. */
+  /** Host and port of the URL. The rest of the URL may hold secrets. */
   host: string;
-  /** The receiver had closed its side, or nothing had come from it. */
+  /** The receiver closed its side, or no byte arrived from it. */
   peerClosed: boolean;
   durationMs: number;
 }
 
-/** Codes of Node, OpenSSL and undici, never message texts. */
+/** Codes of Node, OpenSSL and undici. Message texts are never compared. */
 const CODES: Readonly<Record<string, OutcomeCode>> = {
   address_refused: 'address_refused',
   proxy_failed: 'proxy_failed',
@@ -40,7 +40,7 @@ const CODES: Readonly<Record<string, OutcomeCode>> = {
   ETIMEDOUT: 'timeout',
   UND_ERR_CONNECT_TIMEOUT: 'timeout',
   EPROTO: 'tls_failed',
-  // undici's parser asserts what a status below 100 breaks
+  // undici's parser fails an assertion on a status below 100.
   ERR_ASSERTION: 'protocol_error',
 };
 
@@ -53,7 +53,7 @@ interface CodedError extends Error {
 }
 
 export function explain(error: CodedError, { host, peerClosed, durationMs }: Circumstances): Outcome {
-  // several addresses, several errors: the first tells
+  // With several addresses there are several errors. The first one is used.
   const cause: CodedError = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
   const code = codeOf(cause, peerClosed);
   if (code === 'address_refused' || code === 'proxy_failed') return failed(code, cause.message, durationMs);
@@ -65,7 +65,8 @@ function codeOf({ code = '', name, syscall }: CodedError, peerClosed: boolean): 
   const known = CODES[code];
   if (known) return known;
   if (syscall === 'getaddrinfo') return 'dns_failed';
-  // undici closes a socket with this code as well when it has read what it cannot use, such as 101 Switching Protocols
+  // undici also uses this code when it closes a socket because the response is not usable, such as
+  // 101 Switching Protocols.
   if (code === 'UND_ERR_SOCKET') return peerClosed ? 'connection_reset' : 'protocol_error';
   if (TLS_CODE.test(code)) return 'tls_failed';
   return PROTOCOL_CODE.test(code) || name === 'HTTPParserError' ? 'protocol_error' : 'connection_failed';
@@ -80,6 +81,6 @@ const SENTENCES: Partial<Record<OutcomeCode, string>> = {
   tls_failed: 'its certificate or TLS was refused',
   protocol_error: 'its response is not valid HTTP/1.1',
 };
-/** The daemon's own limits, and not the receiver's fault. */
+/** Errors caused by limits of the daemon's machine, not by the receiver. */
 const NO_SOCKETS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS']);
 const OURS = 'it was not asked, rowhook itself has no socket left';

@@ -1,7 +1,8 @@
 /**
- * ROWHOOK_PROXY_URL: requests go out through a tunnel of an HTTP proxy (CONNECT), http: and https: alike. The proxy looks names up
- * and dials, so the address guard judges what it can see: an address in the URL by all of its rules, a name by its text alone.
- * What a name resolves to is for the proxy to refuse, and the daemon says so when it starts.
+ * ROWHOOK_PROXY_URL: all requests, http: and https:, go through a tunnel of an HTTP proxy
+ * (CONNECT). The proxy resolves names and dials, so the address guard checks only what it can see.
+ * It applies all rules to an address in the URL, and checks a name by its text alone. The proxy has
+ * to refuse unwanted addresses of a name. The daemon logs this at its start.
  */
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -9,7 +10,7 @@ import { isIP, type Socket } from 'node:net';
 import type { buildConnector } from 'undici';
 import { type CompiledPolicy, type Endpoint, literalProblem } from './address-guard.ts';
 
-/** What a tenant reads of a failed tunnel: it names the setting, and not the proxy. */
+/** Tenants read this error of a failed tunnel. It names the setting, not the proxy. */
 export class ProxyFailed extends Error {
   readonly code = 'proxy_failed';
 }
@@ -17,12 +18,16 @@ export class ProxyFailed extends Error {
 const SUBJECT = 'the outgoing proxy (ROWHOOK_PROXY_URL)';
 
 /**
- * Names that stand for something inside a network, or for this machine: RFC 6761 (localhost), RFC 6762 (local, and its appendix
- * G), RFC 8375 (home.arpa), ICANN's resolution of 2024 (internal), and services in a cluster of Kubernetes (svc).
+ * Names inside a network, or of this machine: RFC 6761 (localhost), RFC 6762 (local, and its
+ * appendix G), RFC 8375 (home.arpa), ICANN's resolution of 2024 (internal), and services in a
+ * Kubernetes cluster (svc).
  */
 const INSIDE = /(^|\.)(localhost|localdomain|local|internal|intranet|private|corp|home|lan|home\.arpa|svc)$/;
 
-/** Why a host is not asked for through the proxy, or undefined. `endpoints` are our own services at the port that is asked for. */
+/**
+ * Why a host is not requested through the proxy, or undefined. `endpoints` are our own services at
+ * the requested port.
+ */
 export function hostProblem(
   hostname: string,
   policy: CompiledPolicy,
@@ -46,12 +51,12 @@ export function hostProblem(
   return undefined;
 }
 
-/** A URL may end in several, and what a proxy makes of them is not known. */
+/** Removes all final dots. A URL may have several, and proxies treat them differently. */
 function withoutDots(host: string): string {
   return host.toLowerCase().replace(/\.+$/, '');
 }
 
-/** Opens tunnels through the proxy; TLS to the receiver is spoken inside of them, by `secure`. */
+/** Opens tunnels through the proxy. `secure` starts TLS to the receiver inside the tunnel. */
 export function tunnelThrough(
   proxy: string,
   secure: buildConnector.connector,
@@ -95,7 +100,7 @@ export function tunnelThrough(
       socket.destroy();
       fail(isOpen ? 'sent something of its own through the tunnel' : refusal(statusCode, authority));
     });
-    // an answer to CONNECT comes as the event above; this is one that Node takes for something else
+    // Node emits `response` only for an answer that it does not accept as an answer to CONNECT.
     connect.on('response', ({ statusCode = 0 }) => fail(refusal(statusCode, authority)));
     connect.on('error', (error: NodeJS.ErrnoException) => fail(`cannot be used (${error.code ?? error.name})`));
     connect.end();
@@ -109,7 +114,7 @@ function refusal(statusCode: number, authority: string): string {
 
 const UNUSED = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy'];
 
-/** What the daemon says of proxies when it starts, without their URLs' credentials. */
+/** The daemon's log line about proxies at its start. It never shows credentials of a URL. */
 export function proxyNotice(
   proxy: string | undefined,
   env: NodeJS.ProcessEnv,

@@ -1,18 +1,24 @@
 /**
- * What is kept of a response's body. The bytes are copied: a slice would keep the whole buffer that it was read into, and many
- * small chunks would be as many slices of some 200 bytes each.
+ * Stores the start of a response's body. The bytes are copied. A slice would keep its whole read
+ * buffer in memory, and many small chunks would need many slices of about 200 bytes each.
  */
 
-/** Bytes that are read; of a longer body the rest is not waited for, and its connection is closed. */
+/** Limit on bytes read. At this limit rowhook stops reading and closes the connection. */
 const BYTES_MAX = 64 * 1024;
-/** Pieces that they may come in. 65,536 of one byte each took 10 ms of CPU, as much as a hundred attempts. */
+/**
+ * Limit on the chunks of a body. 65,536 chunks of one byte took 10 ms of CPU, as much as a hundred
+ * attempts.
+ */
 const CHUNKS_MAX = 4_096;
-/** Characters that are kept for webhook_logs. */
+/** Limit on characters stored in webhook_logs. */
 const CHARACTERS_MAX = 5_000;
-/** No character of UTF-8 is longer. */
+/** A character of UTF-8 has at most four bytes. */
 const KEPT_BYTES_MAX = CHARACTERS_MAX * 4;
 
-/** Keeps no state between two texts; to make one takes as long as to decode a short text. */
+/**
+ * Reused, because it has no state between two calls. Creating a decoder takes as long as decoding a
+ * short text.
+ */
 const UTF8 = new TextDecoder();
 const EMPTY = Buffer.alloc(0);
 
@@ -21,7 +27,7 @@ export class ResponseBody {
   #chunks = 0;
   #kept: Buffer = EMPTY;
 
-  /** Returns false when there is no use in reading on. */
+  /** Returns false when reading can stop. */
   add(chunk: Buffer): boolean {
     const from = this.#bytes;
     this.#bytes += chunk.length;
@@ -34,7 +40,7 @@ export class ResponseBody {
     return this.#bytes <= BYTES_MAX && this.#chunks <= CHUNKS_MAX;
   }
 
-  /** As text that PostgreSQL can store, cut between characters. */
+  /** The stored text, cut between characters. PostgreSQL cannot store NUL, so it is replaced. */
   text(): string {
     const bytes = this.#kept.subarray(0, Math.min(this.#bytes, KEPT_BYTES_MAX));
     const text = UTF8.decode(bytes).replaceAll('\0', '\ufffd');

@@ -1,12 +1,16 @@
 /**
- * DELIVER: one attempt over HTTP. It knows nothing of the database, and a failing endpoint is a value, never an exception.
+ * DELIVER: one attempt over HTTP. It knows nothing of the database, and a failing endpoint is a
+ * value, never an exception.
  *
- * undici's dispatch() with a handler costs 60 µs a signed request where request() costs 80 to 90. The address guard sits in
- * the connector, where the address that is checked is the address that is dialled; keep-alive sockets were checked when they
- * were opened. No redirects, no proxy from the environment, no decompression. Behind ROWHOOK_PROXY_URL it judges less (deliver/proxy.ts).
+ * undici's dispatch() with a handler costs 60 µs per signed request, request() costs 80 to 90. The
+ * address guard is part of the connector, so the checked address is the dialled address. Keep-alive
+ * sockets were checked when they were opened. rowhook follows no redirects, uses no proxy from the
+ * environment and decompresses nothing. With ROWHOOK_PROXY_URL the guard checks less
+ * (deliver/proxy.ts).
  *
- * Receivers are strangers: whatever they send is bounded in time (one deadline for everything), in memory (headers, body)
- * and in bytes read. A connection that broke a rule is closed, so that no response can be taken for another request's.
+ * Receivers are not trusted. Each response is bounded in time (one deadline for everything), in
+ * memory (headers, body) and in bytes read. A connection that broke a rule is closed, so its
+ * remaining bytes cannot become the response to another request.
  */
 import type { LookupFunction, Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
@@ -28,30 +32,36 @@ import { failed } from './outcome.ts';
 import { hostProblem, tunnelThrough } from './proxy.ts';
 import { Targets } from './target.ts';
 
-/** A connection that takes longer is of no use: what waits for it has its own deadline of 30 s at most. */
+/** Limit on connecting. Requests that wait for a connection have a deadline of at most 30 s. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Idle sockets are closed after 4 s, or before the end of what the receiver's Keep-Alive header says, but after this at the latest. */
+/**
+ * Idle sockets are closed after 4 s, or when the receiver's Keep-Alive header says so. This is the
+ * upper limit.
+ */
 const KEEP_ALIVE_MS_MAX = 60_000;
-/** A receiver counts from when it has answered, and a request is on its way for a while. With `timeout=1` no socket is kept. */
+/**
+ * Close idle sockets this long before the receiver does. The receiver's timeout starts when it
+ * answers, and a request needs time to arrive. With `timeout=1` no socket is kept.
+ */
 const KEEP_ALIVE_MARGIN_MS = 1_000;
-/** Open sockets without a request, above which all idle ones are closed. */
+/** Limit on idle sockets. Above it, all idle sockets are closed. */
 const IDLE_SOCKETS_MAX = 1_000;
-/** Agents for webhooks with their own allowed_ips, each with its own sockets. */
+/** Limit on agents. Each list of allowed_ips has its own agent with its own sockets. */
 const AGENTS_MAX = 100;
 
 export interface Sender {
   /** Never rejects. */
   send(request: Request): Promise<Outcome>;
-  /** Ends what is under way; their outcomes are failures. */
+  /** Aborts all requests in flight. Their outcomes are failures. */
   close(): Promise<void>;
 }
 
 export interface SenderOptions {
-  /** Our own services, which no webhook reaches. Asked at every dial. */
+  /** Our own services, which no webhook may reach. Called at every dial. */
   closed?: () => readonly Endpoint[];
-  /** Of an HTTP proxy that all requests go through. */
+  /** URL of the HTTP proxy for all requests. */
   proxy?: string | undefined;
-  /** Answers in place of the system's resolver. */
+  /** Replaces the system's resolver. */
   resolve?: Resolve;
 }
 
@@ -63,7 +73,7 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
   const sockets = new Set<Socket>();
   let inFlight = 0;
 
-  /** Its requests go on, its idle sockets close. */
+  /** Lets the pair's requests finish and closes its idle sockets. */
   const retire = (key: string, pair: AgentPair) => {
     agents.delete(key);
     retired.add(pair);
@@ -99,10 +109,11 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
         inFlight += 1;
         const fresh = () => agentsFor(request.allowedIps).fresh;
         const outcome = new Exchange(request, target, onEnd).outcome(kept, fresh);
-        // the address of the connection is the proxy's
+        // The address of the connection is the proxy's, not the receiver's.
         return options.proxy === undefined ? outcome : outcome.then((ended) => ({ ...ended, remoteIp: null }));
       } catch (error) {
-        // allowed_ips with what is no range: the database lets none in, and one row must not stop the daemon
+        // allowed_ips holds an invalid range. The database refuses those, and one row must not stop
+        // the daemon.
         return Promise.resolve(failed('address_refused', (error as Error).message, 0));
       }
     },
@@ -114,9 +125,9 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
 }
 
 interface AgentPair {
-  /** Keeps connections. */
+  /** Reuses connections. */
   readonly kept: Agent;
-  /** Makes a new connection for each request. */
+  /** Opens a new connection for each request. */
   readonly fresh: Agent;
 }
 
@@ -127,14 +138,14 @@ function createAgents(
   onConnect: (socket: Socket) => void,
 ): AgentPair {
   const connectorWith = (lookup: LookupFunction) =>
-    // a resumed TLS session skips the check of the certificate's names, so none is kept
+    // A resumed TLS session skips the check of the certificate's names, so no session is cached.
     buildConnector({ lookup, timeout: CONNECT_TIMEOUT_MS, maxCachedSessions: 0, allowH2: false });
   const connector = connectorWith(guardedLookup(policy, allowedIps, resolve));
   const tunnel = proxy === undefined ? undefined : tunnelThrough(proxy, connector, CONNECT_TIMEOUT_MS);
 
   const connect: buildConnector.connector = (options, callback) => {
     const dial = (rules: CompiledPolicy) => {
-      // Node asks `lookup` for names only
+      // Node calls `lookup` for names only.
       const judge = tunnel ? hostProblem : literalProblem;
       const problem = judge(options.hostname, rules, allowedIps, endpoints);
       if (problem) return callback(new AddressRefused(problem), null);
@@ -151,11 +162,11 @@ function createAgents(
   };
   const settings = {
     allowH2: false,
-    // the exchange stops before it
+    // The exchange stops before this limit.
     maxHeaderSize: RESPONSE_BYTES_MAX,
     keepAliveMaxTimeout: KEEP_ALIVE_MS_MAX,
     keepAliveTimeoutThreshold: KEEP_ALIVE_MARGIN_MS,
-    // one total deadline covers connecting, headers and body
+    // One deadline for the whole attempt covers connecting, headers and body.
     headersTimeout: 0,
     bodyTimeout: 0,
     connect,

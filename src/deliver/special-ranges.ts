@@ -1,11 +1,12 @@
 /**
- * The addresses that are not public unicast: the IANA special-purpose registries for IPv4 and IPv6 whole (as of 2025-10-09),
- * with IANA's names, and what they leave out: multicast, IPv6 outside 2000::/3, and the metadata services of the clouds, one
- * of which (Azure's) stands in public space.
+ * The addresses that are not public unicast. The table holds all of the IANA special-purpose
+ * registries for IPv4 and IPv6 (as of 2025-10-09), with IANA's names. It adds multicast, IPv6
+ * outside 2000::/3, and the metadata services of the clouds. One of those (Azure's) has a public
+ * address.
  *
- * The most specific range that holds an address decides. One marked `!` is opened by no setting: metadata services hand out
- * the machine's credentials, no receiver has a link-local address, and an IPv6 address that carries an IPv4 address would be
- * a way around every rule on the inner one.
+ * The most specific range that contains an address decides. No setting opens a range marked `!`.
+ * Metadata services give out the machine's credentials. No receiver has a link-local address. An
+ * IPv6 address that carries an IPv4 address would bypass every rule for the IPv4 address.
  */
 const table = `
   0.0.0.0/8              ! This network
@@ -81,11 +82,11 @@ const table = `
 export interface SpecialRange {
   readonly cidr: string;
   readonly name: string;
-  /** Opened by no setting. */
+  /** No setting opens this range. */
   readonly closed: boolean;
 }
 
-/** The most specific first. */
+/** Sorted: the most specific range is first. */
 export const specialRanges: readonly SpecialRange[] = [...table.matchAll(/^ *(\S+) +(! )?(.+)$/gm)]
   .map(([, cidr = '', closed, name = '']) => ({ cidr, name, closed: closed !== undefined }))
   .sort((a, b) => prefixBits(b) - prefixBits(a));

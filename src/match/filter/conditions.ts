@@ -1,6 +1,7 @@
 /**
- * From a filter's JSON to checks: its grammar, its bounds, and for each condition the sentence that is said when it does not
- * hold. Problems are thrown where they are found, with the way there.
+ * Compiles a filter's JSON into checks. This file holds the grammar, the limits, and the sentence
+ * for each condition that does not hold. A problem is thrown where it is found, with the path to
+ * it.
  */
 
 import { Decimal } from '../../shared/decimal.ts';
@@ -13,26 +14,27 @@ const levelsMax = 8;
 const pathCharactersMax = 256;
 const pathNamesMax = 16;
 const digitsMax = 1_000;
-/** Of a name or value that is quoted in a sentence. */
+/** Limit on a name or value that a sentence quotes. */
 const quotedCharactersMax = 60;
 
-/** A filter that is none: what is wrong with it, and where. */
+/** The filter is invalid. The message says what is wrong, and where. */
 export class FilterProblem extends Error {}
 
-/** Stands in a slot whose value a thin event does not say. */
+/** Marks a slot whose value is not in a thin event. */
 export const UNKNOWN = Symbol('unknown');
 
 export type Slots = (Value | undefined | typeof UNKNOWN)[];
 
-/** Why an event is not let through: a condition does not hold, or it cannot be said whether it does. */
+/** Why a filter refuses an event: a condition does not hold, or its result is unknown. */
 export interface Refusal {
   readonly isKnown: boolean;
   readonly because: string;
 }
 
 /**
- * The refusal of the condition that does not hold, or undefined. Refusals are made once, with the filter. As in SQL, $and is
- * refused by one condition that is known not to hold, $or passes by one that is known to hold, and $not of what is unknown is unknown.
+ * Returns the refusal of the condition that does not hold, or undefined. Refusals are created once,
+ * with the filter. The rules are those of SQL: one condition known to be false refuses $and, one
+ * condition known to be true passes $or, and $not of unknown is unknown.
  */
 export type Check = (slots: Slots) => Refusal | undefined;
 
@@ -42,7 +44,10 @@ export class Conditions {
   #conditionCount = 0;
   #characterCount = 0;
 
-  /** What must all hold: a whole filter, or the condition of a path. `where` leads to it: `$or[1] "data.stage"`. */
+  /**
+   * Conditions that must all hold: a whole filter, or the conditions of one path. `where` is the
+   * path to this part of the filter, such as `$or[1] "data.stage"`.
+   */
   compile(value: unknown, where: readonly string[], path: string | undefined, level: number): Check {
     if (!isObject(value)) {
       if (path !== undefined) return this.#operator('$eq', value, where, path);
@@ -193,7 +198,7 @@ function cut(text: string): string {
   return characters.length > quotedCharactersMax ? `${characters.slice(0, quotedCharactersMax).join('')}...` : text;
 }
 
-/** In code points, as PostgreSQL counts. */
+/** Counts code points, as PostgreSQL does. */
 function lengthOf(text: string): number {
   return [...text].length;
 }

@@ -1,7 +1,8 @@
 /**
- * What the operators of a filter mean. Strings compare with strings, by code point; numbers with numbers, exactly; nothing else
- * has an order. A value that is not there is undefined: it equals nothing, so `$ne` and `$nin` hold and the others do not.
- * Each test takes time linear in its value, whatever a tenant writes.
+ * Defines the operators of a filter. Strings compare with strings by code point. Numbers compare
+ * with numbers exactly. Other types have no order. A missing value is undefined and equals nothing,
+ * so `$ne` and `$nin` hold and the other operators do not. Each test takes time linear in its
+ * value, whatever a tenant writes.
  */
 import { Decimal } from '../../shared/decimal.ts';
 import { Composite, keyOf, type Scalar, type Value } from '../../shared/json-values.ts';
@@ -9,12 +10,12 @@ import { Composite, keyOf, type Scalar, type Value } from '../../shared/json-val
 export type Test = (value: Value | undefined) => boolean;
 
 export interface Operator {
-  /** What the operand must be, in words and as a check. */
+  /** What the operand must be, as text for messages and as a check. */
   readonly takes: string;
   readonly accepts: (operand: readonly Scalar[], isList: boolean) => boolean;
   /** `first` is the operand, or the first of a list of `operands`. */
   readonly test: (first: Scalar, operands: readonly Scalar[]) => Test;
-  /** Whether an array's elements must be read for it. */
+  /** True if the test needs the elements of an array. */
   readonly elements?: boolean;
 }
 
@@ -68,14 +69,17 @@ function ofStrings(operand: Scalar, test: (value: string, part: string) => boole
   return (value) => typeof value === 'string' && typeof operand === 'string' && test(value, operand);
 }
 
-/** NaN where there is no order, which every comparison answers with false. */
+/** NaN where there is no order. Every comparison with NaN is false. */
 function order(value: Value | undefined, operand: Scalar): number {
   if (typeof value === 'string' && typeof operand === 'string') return compareText(value, operand);
   if (value instanceof Decimal && operand instanceof Decimal) return value.compare(operand);
   return Number.NaN;
 }
 
-/** By code point, as PostgreSQL's "C" collation does. UTF-16 units sort otherwise: surrogates stand below U+E000. */
+/**
+ * Compares code points, as PostgreSQL's "C" collation does. UTF-16 units sort differently:
+ * surrogates are below U+E000.
+ */
 function compareText(left: string, right: string): number {
   const length = Math.min(left.length, right.length);
   let at = 0;
@@ -89,22 +93,22 @@ function isSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdfff;
 }
 
-/** An element of an array, or a part of a string. */
+/** Tests for an element of an array, or a part of a string. */
 function contains(operand: Scalar): Test {
   const key = keyOf(operand);
   const inText = typeof operand === 'string' ? search(operand) : () => false;
   return (value) => (value instanceof Composite ? value.elements.has(key) : typeof value === 'string' && inText(value));
 }
 
-/** Below this many comparisons V8's own search is faster whatever it meets. */
+/** Below this number of comparisons V8's own search is faster in every case. */
 const nativeSearchMax = 1_000_000;
 
 /**
- * V8's search takes pattern times text in the worst case: 3 s for 16 kB of "a" and one "b" in 1 MiB of "a". Knuth, Morris and
- * Pratt's takes text plus pattern, always.
+ * V8's search takes pattern times text in the worst case: 3 s for 16 kB of "a" and one "b" in 1 MiB
+ * of "a". The search of Knuth, Morris and Pratt always takes text plus pattern.
  */
 function search(part: string): (text: string) => boolean {
-  // borders[n]: how many of the first n units of `part` begin it anew at their end.
+  // borders[n]: length of the longest proper start of `part` that also ends its first n units.
   const borders = new Uint16Array(part.length + 1);
   for (let end = 1, border = 0; end < part.length; end++) {
     while (border > 0 && part.charCodeAt(end) !== part.charCodeAt(border)) border = borders[border] ?? 0;
