@@ -1,12 +1,18 @@
 /** Which entries are recorded together. Pure. */
 import type { Entry } from '../model.ts';
 
-/** Delivered or given up at its first attempt: no row waits for it, and its webhook was and is well. */
+/**
+ * Delivered or given up at the first attempt: the delivery has no row, and its webhook was healthy
+ * and still is.
+ */
 export function leavesItsLogOnly({ attempt, delivery, next, health }: Entry): boolean {
   return attempt !== null && next.kind === 'finished' && !delivery.parked && health.kind === 'unchanged';
 }
 
-/** All entries of a delivery stay together: one that was parked and then done in the same batch leaves no row. */
+/**
+ * Separates entries that only leave a log from all others. All entries of a delivery stay together:
+ * a delivery that was parked and then done in the same batch leaves no row.
+ */
 export function divide(entries: readonly Entry[]): { logOnly: Entry[]; rest: Entry[] } {
   const others = new Set(entries.filter((entry) => !leavesItsLogOnly(entry)).map(({ delivery }) => delivery.id));
   const isRest = ({ delivery }: Entry) => others.has(delivery.id);
@@ -14,7 +20,11 @@ export function divide(entries: readonly Entry[]): { logOnly: Entry[]; rest: Ent
   return { logOnly: entries.filter((entry) => !isRest(entry)), rest: entries.filter(isRest) };
 }
 
-/** At least so many: a request's deliveries are written by one transaction, which gives them one time to be tried again at. */
+/**
+ * How many entries to write next: `count`, or more if a request's deliveries would be cut. One
+ * transaction writes all deliveries of a request, and gives all of them the same time for the
+ * retry.
+ */
 export function wholeBatches(entries: readonly Entry[], count: number): number {
   const batchOf = (i: number) => entries[i]?.delivery.batchId ?? null;
   let end = count;
@@ -22,12 +32,18 @@ export function wholeBatches(entries: readonly Entry[], count: number): number {
   return end;
 }
 
-/** Those that are written together or not at all: all entries of a delivery, and all deliveries of a request. */
+/**
+ * Groups of entries that are written together or not at all: all entries of a delivery, and all
+ * deliveries of a request.
+ */
 export function groupsOf(entries: readonly Entry[]): Entry[][] {
   return [...Map.groupBy(entries, ({ delivery }) => delivery.batchId ?? delivery.id).values()];
 }
 
-/** What is left of entries whose log rows the database refuses: what others wrote is taken out, and the reason is put in. */
+/**
+ * Entries whose log rows the database refuses, without the texts that others wrote. `reason` stands
+ * in their place.
+ */
 export function withoutTexts(entries: readonly Entry[], reason: string): Entry[] {
   return entries.map((entry) => {
     const { attempt } = entry;

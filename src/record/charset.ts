@@ -1,19 +1,20 @@
 /**
- * What the database's encoding can hold. Receivers answer in any language, and rowhook marks what it cut with '…': in a database that
- * is not UTF8, a character that its encoding lacks would keep a whole batch from being recorded. So it is replaced.
+ * Replaces characters that the database's encoding cannot hold. Receivers answer in any language,
+ * and rowhook marks shortened texts with '…'. In a database that is not UTF8, one character that
+ * its encoding lacks would keep a whole batch from being recorded.
  */
 import type pg from 'pg';
 import type { Attempt } from '../model.ts';
 
-/** These hold every character. SQL_ASCII keeps the bytes that it is given. */
+/** These encodings hold every character. SQL_ASCII stores any bytes. */
 const WHOLE: ReadonlySet<string> = new Set(['UTF8', 'SQL_ASCII']);
 
-/** Rowhook's own, which have something like it in ASCII. */
+/** Rowhook's own characters that have an ASCII equivalent. */
 const INSTEAD: Readonly<Record<string, string>> = { '…': '...', '•': '*' };
 
 const NOT_ASCII = /[^\0-\x7f]/gu;
 
-/** Characters that are remembered. */
+/** Limit on the characters that are remembered. */
 const KNOWN_MAX = 65_536;
 
 export class Charset {
@@ -25,7 +26,10 @@ export class Charset {
     this.#pool = pool;
   }
 
-  /** Attempts as they can be logged; the same ones where nothing is to be replaced. */
+  /**
+   * Returns the attempts with every missing character replaced. If nothing is missing, returns
+   * `attempts`.
+   */
   async fit(attempts: readonly Attempt[]): Promise<readonly Attempt[]> {
     if (await this.#holdsAll()) return attempts;
     const texts = attempts.map(({ outcome, requestUrl, requestHeaders }) =>

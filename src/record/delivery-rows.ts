@@ -1,10 +1,14 @@
-/** Rows of webhook_deliveries: what is parked, what is done, and which delivery of a row goes next. */
+/**
+ * Rows of webhook_deliveries: parked deliveries, finished ones, and which delivery of a row goes
+ * next.
+ */
 
 import type pg from 'pg';
 import type { Delivery, Entry, RowHead } from '../model.ts';
 import { lockedByOthers } from './locked-rows.ts';
 
-// A webhook that was deleted meanwhile leaves no orphans. What was parked together is due in order, a batch all at once.
+// A webhook that was deleted in the meantime leaves no orphans. Deliveries that were parked
+// together are due in order. A batch is due all at once.
 const PARK = `
   insert into rowhook.webhook_deliveries
     (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted, ordered, lane, ordinal, truncated,
@@ -26,7 +30,8 @@ const PARK = `
      set state = excluded.state, next_attempt_at = excluded.next_attempt_at, attempt = excluded.attempt, ordered = excluded.ordered,
          attempted = webhook_deliveries.attempted or excluded.attempted,
          last_code = coalesce(excluded.last_code, webhook_deliveries.last_code), batch_id = excluded.batch_id`;
-// Of each row with ordering 'row', the earliest delivery is the head: it goes next, if it waited behind another one.
+// With ordering 'row', the earliest delivery of a row is its head. If the head waited behind
+// another delivery, it goes next.
 const RELEASE = `
   with head as (
     select t.n, d.delivery_id, d.next_attempt_at
@@ -42,7 +47,7 @@ const RELEASE = `
   )
   select n::int as n, delivery_id, next_attempt_at = 'infinity' as released from head`;
 
-/** A delivery may come by twice in one batch (parked, then done): only how it ended is written. */
+/** One batch may contain a delivery twice (parked, then done). Only its last state is written. */
 export async function recordDeliveries(client: pg.ClientBase, entries: readonly Entry[]): Promise<RowHead[]> {
   const latest = [...new Map(entries.map((entry) => [entry.delivery.id, entry])).values()];
   const rows = latest.filter(({ delivery }) => delivery.parked).map(({ delivery }) => delivery.id);

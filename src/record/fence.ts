@@ -6,10 +6,10 @@ export class LanesLost extends Error {
   }
 }
 
-/** The owner, its lanes, and the epoch of each. */
+/** The owner, its lanes, and the epoch of each lane. */
 export type Fence = readonly [owner: string, lanes: number[], epochs: string[]];
 
-/** The lanes that are still the owner's, who keeps them until the transaction ends. */
+/** Selects the lanes that the owner still owns. It keeps them until the transaction ends. */
 export const FENCE = `
   select l.lane from rowhook.webhook_lanes l
     join unnest($2::smallint[], $3::bigint[]) as mine (lane, epoch) using (lane, epoch)

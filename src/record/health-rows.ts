@@ -13,7 +13,10 @@ const HEALTH = `
      set failures = excluded.failures, failing_since = excluded.failing_since, open_until = excluded.open_until,
          openings = excluded.openings, updated_at = now()`;
 
-/** Only webhooks that fail, or have just stopped failing, cost anything here. */
+/**
+ * Writes nothing for webhooks that keep succeeding. Only failing and just recovered ones cost a
+ * query.
+ */
 export async function recordHealth(client: pg.ClientBase, entries: readonly Entry[]): Promise<void> {
   const last = new Map<string, { lane: number; change: HealthChange }>();
   for (const { delivery, health } of entries) {

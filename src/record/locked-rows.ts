@@ -1,12 +1,15 @@
 /**
- * Rows that a tenant holds in an open transaction: it deletes or changes its webhook, or replays a delivery, and does not
- * commit. RECORD must not wait for it, because a batch is about all tenants and holds the lanes' locks: one tenant could stop
- * everybody's deliveries. So it takes the locks of its rows first, without waiting, and leaves out the rows that are held.
- * They stay as they were: their delivery is tried again when it is due, as one that a crash left behind.
+ * Rows that a tenant has locked in an open transaction. The tenant deletes or changes its webhook,
+ * or replays a delivery, and does not commit. RECORD must not wait for that transaction, because a
+ * batch is about all tenants and locks the lanes. One tenant could stop everybody's deliveries. So
+ * RECORD first locks its rows without waiting, and leaves out the locked ones. These rows stay as
+ * they were. Their deliveries are retried when they are due, like deliveries that a crash left
+ * behind.
  */
 import type pg from 'pg';
 
-// The locks last until the end of the transaction: what is not returned here can be written without waiting.
+// The locks last until the end of the transaction. Rows that are not returned can be written
+// without waiting.
 const HELD = (table: string, column: string) => `
   with taken as (select ${column} from rowhook.${table} where ${column} = any ($1::uuid[]) for update skip locked)
   select ${column} as id from rowhook.${table} where ${column} = any ($1::uuid[]) except select ${column} from taken`;
@@ -16,7 +19,7 @@ const STATEMENTS = {
   health: { name: 'rowhook_held_health', text: HELD('webhook_health', 'webhook_id') },
 };
 
-/** Those of the ids whose rows somebody else has locked. */
+/** Returns the ids whose rows are locked by other transactions. */
 export async function lockedByOthers(
   client: pg.ClientBase,
   what: keyof typeof STATEMENTS,

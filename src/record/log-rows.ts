@@ -1,17 +1,23 @@
-/** What RECORD writes, statement by statement; record/recorder.ts puts them into fenced transactions. */
+/** Rows of webhook_logs: one for each attempt. */
 import type pg from 'pg';
 import type { Attempt } from '../model.ts';
 import { USER_AGENT } from '../payload/headers.ts';
 import { FENCE, type Fence } from './fence.ts';
 
-/** A column of webhook_logs: what it is made of, and how; $ stands for it, as text. */
+/**
+ * A column of webhook_logs. `value` returns its value, and `from` is its SQL expression. In `from`,
+ * $ stands for the value as text.
+ */
 interface LogColumn {
   name: string;
   from: string;
   value(attempt: Attempt, now: number): string | number | null;
 }
 
-/** Text of others may hold anything, so it travels as JSON; ids, codes and numbers hold no control characters. */
+/**
+ * A text that others wrote may contain any character, so it is sent as JSON. Ids, codes and numbers
+ * contain no control characters.
+ */
 const TEXT = "$::json #>> '{}'";
 
 const LOG_COLUMNS: readonly LogColumn[] = [
@@ -43,7 +49,8 @@ const LOG_COLUMNS: readonly LogColumn[] = [
   column('error', TEXT, ({ outcome }) => JSON.stringify(outcome.error)),
   column('lane', '$::smallint', ({ delivery }) => delivery.change.lane),
   column('request_method', '$', ({ requestMethod }) => requestMethod),
-  // what the body is made of, besides the event; organization is JSON text that the server may have printed with line breaks
+  // Besides the event, the body is made of these. `organization` is JSON text. The server may have
+  // printed it with line breaks.
   column('organization', `(${TEXT})::json`, ({ delivery }) => JSON.stringify(delivery.organization)),
   column('webhook_name', TEXT, ({ delivery }) => JSON.stringify(delivery.webhookName)),
   column('payload_format', '$', ({ delivery }) => delivery.payloadFormat),
@@ -56,9 +63,11 @@ function column(name: string, from: string, value: LogColumn['value']): LogColum
 const RECORD_END = '\x1e';
 const FIELD_END = '\x1f';
 
-// All rows are one text, fields and records apart by the control characters that ASCII has for it. As a JSON array of objects
-// a row took PostgreSQL 31 us, of which 21 were json_to_recordset; so it takes 20. As one array for each column it took the
-// daemon, which is the first to be full, 10 more. OFFSET 0: a row is split once, and not for every column.
+// All rows are sent as one text. ASCII control characters separate fields and records. A row then
+// takes PostgreSQL 20 us. As a JSON array of objects it took 31 us, of which 21 were
+// json_to_recordset. As one array per column it took the daemon 10 us more, and the daemon reaches
+// its limit before PostgreSQL does. OFFSET 0 makes PostgreSQL split a row once, and not once per
+// column.
 const LOGS = `
   with held as materialized (${FENCE}), logged as (
     insert into rowhook.webhook_logs (${LOG_COLUMNS.map(({ name }) => name).join(', ')}, user_agent)
@@ -68,14 +77,17 @@ const LOGS = `
   )
   select from held`;
 
-/** Returns whether all lanes are held still; if not, nothing was written. A transaction by itself, or part of a larger one. */
+/**
+ * Inserts log rows, by itself or as part of a larger transaction. Returns whether the daemon still
+ * owns all lanes. If not, nothing was written.
+ */
 export async function recordLogs(
   client: pg.ClientBase | pg.Pool,
   attempts: readonly Attempt[],
   fence: Fence,
 ): Promise<boolean> {
   const now = performance.now();
-  // an empty field is null
+  // An empty field becomes null.
   const recordOf = (attempt: Attempt) => LOG_COLUMNS.map(({ value }) => value(attempt, now)).join(FIELD_END);
   const values = [...fence, attempts.map(recordOf).join(RECORD_END)];
   const { rowCount } = await client.query({ name: 'rowhook_record_logs', text: LOGS, values });

@@ -1,9 +1,8 @@
 /**
- * RECORD: outcomes become rows. One transaction per batch writes logs, parked and finished deliveries and positions, fenced
- * by the epoch of every lane it touches: if one of them is not ours any more, nothing is written.
- *
- * Batches follow each other; while one is being written the next one gathers, so their size adapts to the load. A delivery
- * counts as done only once its batch has committed.
+ * RECORD: outcomes become rows. One transaction per batch writes logs, parked and finished
+ * deliveries, and positions. It is fenced by the epochs of its lanes: if this daemon has lost one
+ * of them, nothing is written. While a batch is written, the next one collects entries, so its size
+ * adapts to the load. A delivery counts as done only when its batch has committed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
@@ -19,35 +18,32 @@ import { recordLogs } from './log-rows.ts';
 import { recordPositions } from './position-rows.ts';
 import { Refused } from './refused.ts';
 
-/** Entries of one batch. */
 const BATCH_MAX = 500;
-
 /**
- * How often positions are written: what a crash may make us look through again. Less often under load: beside a transaction that
- * stays open, each write leaves 16 row versions that every later batch steps over: 14,400 of them make a batch 1.2 ms slower.
+ * How often positions are written. After a crash, the changes after them are checked again. Under
+ * load they are written less often: while a transaction stays open, each write leaves 16 row
+ * versions that every later batch steps over. 14,400 of them make a batch 1.2 ms slower.
  */
 const POSITION_EVERY_MS = { idle: 1_000, busy: 2_000 };
-
 /** How often to check for moved positions that no batch has written yet. */
 const POSITION_LOOK_MS = 500;
-
-/** How soon a batch is tried again that the database has refused. */
+/** Pause before a refused batch is retried. */
 const REFUSED_PAUSE_MS = 1_000;
 
 export interface RecorderOptions {
   pool: pg.Pool;
   owner: string;
-  /** Epoch of each lane that is held. */
+  /** Epoch of each owned lane. */
   epochs: ReadonlyMap<number, string>;
-  /** It comes after the recorder, which it hands entries to. */
+  /** The listener is created after the recorder, and adds entries to it. */
   listener(): HearsCommits;
-  /** The positions that may be written now: everything before them is committed. */
+  /** The positions that may be written: everything before them has committed. */
   positions(): ReadonlyMap<number, Position>;
   /** Nothing waits to be delivered or recorded. */
   isIdle(): boolean;
-  /** A batch was refused, or these alone, of one webhook; they are tried again. */
+  /** A batch was refused, or only the entries `alone` of one webhook. Both are retried. */
   onRefused?(error: Error, alone?: readonly Entry[]): void;
-  /** All that was refused of this webhook alone has been recorded. */
+  /** Every entry that was refused for this webhook alone has been recorded. */
   onRecorded?(webhookId: string): void;
   onError(error: Error): void;
 }
@@ -60,7 +56,7 @@ export class Recorder {
   #writing: Promise<void> | undefined;
   #positionsWrittenAt = performance.now();
   #written = new Map<number, Position>();
-  /** Of lanes that are given back. */
+  /** Last positions of lanes that are given back. */
   #last: { positions: readonly [number, Position][]; written: () => void }[] = [];
   #stopped = false;
   #flushing = false;
@@ -82,7 +78,7 @@ export class Recorder {
     this.#schedule();
   }
 
-  /** Positions have moved: they are written when they are due, also when no batch comes by. Else no timer wakes the process. */
+  /** Moved positions are written when due, even without a batch. If none moves, no timer runs. */
   positionsMoved(): void {
     if (this.#stopped) return;
     this.#timer ??= setTimeout(() => {
@@ -93,7 +89,7 @@ export class Recorder {
     }, POSITION_LOOK_MS);
   }
 
-  /** Writes the last positions of lanes that are given back. Everything of these lanes has committed. */
+  /** Writes the last positions of lanes that are given back. All entries of them have committed. */
   writeLast(positions: readonly [number, Position][]): Promise<void> {
     return new Promise((written) => {
       this.#last.push({ positions, written });
@@ -101,7 +97,7 @@ export class Recorder {
     });
   }
 
-  /** Writes what is left, positions too. */
+  /** Writes all remaining entries and positions. */
   async flush(): Promise<void> {
     this.#flushing = true;
     await this.#writing;
@@ -109,7 +105,7 @@ export class Recorder {
     if (!this.#stopped) await this.#write();
   }
 
-  /** Drops what is left: after an error nothing of it counts. */
+  /** Drops all remaining entries: after an error, none of them counts. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -126,13 +122,13 @@ export class Recorder {
       })
       .finally(() => {
         this.#writing = undefined;
-        // what came in while the last batch was being wound up
+        // Entries may have come in while the last batch ended.
         if (this.#hasWork) this.#schedule();
       });
   }
 
   async #write(): Promise<void> {
-    // one turn of the loop, so that what finished together is written together
+    // Wait one turn of the event loop: outcomes that arrive together are written together.
     await new Promise(setImmediate);
     do {
       const entries = this.#entries.splice(0, wholeBatches(this.#entries, BATCH_MAX));
@@ -140,10 +136,12 @@ export class Recorder {
       const last = this.#last.splice(0);
       const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
       if (entries.length === 0 && moved.length === 0) return;
-      // side by side: what only leaves its log must not wait for what failed, of which there is some in nearly every batch
+      // In parallel: entries that only leave a log must not wait for failed deliveries. Nearly
+      // every batch contains some failed ones.
       const { logOnly, rest } = divide(entries);
       const logged = this.#settle(logOnly, []);
-      // positions change the rows that the other's fence locks, in another order: beside it, they could wait for each other
+      // Positions update rows that the fence of the other write locks in another order. In
+      // parallel, the two writes could wait for each other.
       if (moved.length > 0) await logged;
       await Promise.all([logged, this.#settle(rest, moved)]);
       for (const [lane, position] of moved) this.#written.set(lane, position);
@@ -152,7 +150,7 @@ export class Recorder {
     } while (this.#hasWork);
   }
 
-  /** What a value among the entries makes impossible is found by halves, and everybody else's is written. */
+  /** Finds by bisection the entries with values that cannot be written, and writes all others. */
   async #settle(all: readonly Entry[], moved: readonly [number, Position][]): Promise<void> {
     const entries = all.filter((entry) => !this.#refused.joins(entry));
     let left = moved;
@@ -178,7 +176,7 @@ export class Recorder {
     this.#options.listener().committed(entries, heads);
   }
 
-  /** Not even the bare facts can be written: they are tried again, and meanwhile nothing more is sent to that webhook. */
+  /** Even the bare facts are refused. They are retried, and their webhook is blocked meanwhile. */
   #keep(group: readonly Entry[], error: Error): [] {
     this.#refused.keep(group);
     this.#options.onRefused?.(error, group);
@@ -195,8 +193,9 @@ export class Recorder {
   }
 
   /**
-   * What the database refuses to write down has been sent all the same: the next session would send it again, without an end. So the
-   * batch is kept, and the slots of its attempts stay taken, until the operator has mended the log's triggers or privileges, or the disk.
+   * The requests of a refused batch were sent already. If the session ended, the next one would
+   * send them again, without end. So the batch is kept, and its attempts keep their permits, until
+   * the operator has repaired the log's triggers, its privileges, or the disk.
    */
   async #persist(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<RowHead[]> {
     for (;;) {
@@ -221,7 +220,8 @@ export class Recorder {
     ];
     const fence: Fence = [owner, lanes, lanes.map((lane) => epochs.get(lane) ?? '-1')];
     const attempts = await this.#charset.fit(entries.flatMap(({ attempt }) => attempt ?? []));
-    // mostly so: a transaction of one statement commits sooner than one of four, and what was sent keeps its slot until then
+    // The usual case. A transaction of one statement commits sooner than one of four, and the
+    // attempts keep their permits until the commit.
     if (moved.length === 0 && entries.every(leavesItsLogOnly)) {
       if (!(await recordLogs(pool, attempts, fence))) throw new LanesLost();
       return [];
@@ -239,12 +239,12 @@ export class Recorder {
       client.release();
       return heads;
     } catch (error) {
-      // the connection may be the problem: it is not used again then
+      // The connection may have caused the error. Then it is not used again.
       client.release(!isOfValue(error) || !(await client.query('rollback').catch(() => false)));
       throw error;
     }
   }
 }
 
-// A process that is paused in here holds its lanes' locks, and would keep a successor waiting: the server ends it.
+// If this process is paused here, the server ends its session: a successor needs its lanes' locks.
 const BEGIN = "begin; set local idle_in_transaction_session_timeout = '2s'";

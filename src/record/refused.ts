@@ -1,6 +1,7 @@
 /**
- * What the database refuses to record of some deliveries, while everybody else's goes on: it was sent, so it is kept, with the slots
- * of its attempts, and tried again. What follows of the same deliveries waits behind it.
+ * Entries that the database refuses to record, while those of all other deliveries are written.
+ * Their requests were sent, so the entries are kept, and recording them is retried. Later entries
+ * of the same deliveries wait behind them.
  */
 import type { Entry } from '../model.ts';
 
@@ -10,23 +11,26 @@ const AGAIN_MS_MAX = 30_000;
 interface Kept {
   entries: Entry[];
   tries: number;
-  /** Of the next try; undefined: it is under way. */
+  /** Timer of the next try. Undefined: a try is running. */
   timer: NodeJS.Timeout | undefined;
 }
 
 export class Refused {
-  /** By delivery; deliveries of one request have one in common. */
+  /** By delivery id. All deliveries of one request share one value. */
   readonly #kept = new Map<string, Kept>();
   readonly #onAgain: (entries: readonly Entry[]) => void;
   readonly #onRecorded: (webhookId: string) => void;
 
-  /** `onAgain`: they are to be tried again. `onRecorded`: nothing of this webhook is kept any more. */
+  /**
+   * `onAgain` is called with entries to retry. `onRecorded` is called when nothing of a webhook is
+   * kept any more.
+   */
   constructor(onAgain: (entries: readonly Entry[]) => void, onRecorded: (webhookId: string) => void) {
     this.#onAgain = onAgain;
     this.#onRecorded = onRecorded;
   }
 
-  /** Its delivery waits to be tried again, and so does it from now on. */
+  /** If the delivery of `entry` waits for a retry, keeps `entry` too and returns true. */
   joins(entry: Entry): boolean {
     const kept = this.#kept.get(entry.delivery.id);
     if (!kept?.timer) return false;
@@ -34,7 +38,7 @@ export class Refused {
     return true;
   }
 
-  /** All entries of one delivery, or of one request's. */
+  /** Keeps all entries of one delivery, or of all deliveries of one request. */
   keep(entries: readonly Entry[]): void {
     const tries = Math.max(0, ...entries.map(({ delivery }) => this.#kept.get(delivery.id)?.tries ?? 0));
     const kept: Kept = { entries: [...entries], tries: tries + 1, timer: undefined };
