@@ -3,11 +3,15 @@ import { Command, CommanderError } from 'commander';
 import { UserError } from '../shared/user-error.ts';
 import { VERSION } from '../shared/version.ts';
 import { addCompletionCommand } from './completion.ts';
-import { addDatabaseCommands } from './database.ts';
 import { EXIT_CODES } from './define.ts';
 import { addHistoryCommands } from './history.ts';
 import { addOperateCommands } from './operate.ts';
 import { addReceiverCommands } from './receiver.ts';
+import { addAdopt } from './setup/adopt.ts';
+import { addDemo } from './setup/demo.ts';
+import { addMigrate } from './setup/migrate.ts';
+import { addStart } from './setup/start.ts';
+import { addSources, addUnwatch, addWatch } from './setup/watch.ts';
 import { addWebhookCommands } from './webhook.ts';
 
 const program = new Command('rowhook')
@@ -22,7 +26,15 @@ const program = new Command('rowhook')
   .showHelpAfterError('(--help says what can be given)')
   .addHelpText('after', `\n"rowhook <command> --help" shows a command's flags and examples.\n\n${EXIT_CODES}`);
 
-addDatabaseCommands(program);
+program.commandsGroup('Set up and run:');
+addMigrate(program);
+addWatch(program);
+addUnwatch(program);
+addSources(program);
+addAdopt(program);
+addStart(program);
+addDemo(program);
+
 addWebhookCommands(program);
 addHistoryCommands(program);
 addOperateCommands(program);

@@ -1,51 +1,50 @@
+/** `rowhook adopt`. */
+import type { Command } from 'commander';
 import type pg from 'pg';
+import { environment, oneOf } from '../../config/parse.ts';
+import type { Undelivered } from '../../operations/adopt.ts';
 import type { Out } from '../../shared/terminal.ts';
-import { UserError } from '../../shared/user-error.ts';
+import { help, onDatabase, out, parsed } from '../define.ts';
 
-export interface AdoptOptions {
+interface AdoptOptions {
   environment: string;
-  undelivered: 'deliver' | 'discard';
+  undelivered: Undelivered;
   json?: boolean;
 }
 
-/**
- * Makes a copied or renamed database belong to an environment, so that daemons of it may deliver. A copy of production holds
- * production's undelivered events: whether they go out from here as well is for a person to say. Either way the copy begins
- * an incarnation of its own, since both databases hand out the same outbox ids from where they parted.
- */
-export async function adopt(
-  client: pg.Client,
-  { environment, undelivered, json }: AdoptOptions,
-  out: Out,
-): Promise<void> {
-  // by itself: what it stamps with its transaction's id as undelivered, a snapshot of the same transaction cannot tell
-  await client.query('select rowhook._notice_restore()');
-  await client.query('begin');
-  try {
-    await client.query('select from rowhook.webhook_lanes order by lane for update');
-    const { rows: owned } = await client.query('select from rowhook.webhook_lane_owners');
-    if (owned.length > 0) throw new UserError('adopt: a daemon is delivering from this database. Stop it first.');
-    await client.query('select rowhook._begin_incarnation()');
-    let discarded = 0;
-    if (undelivered === 'discard') {
-      const { rowCount } = await client.query("delete from rowhook.webhook_deliveries where state = 'waiting'");
-      discarded = rowCount ?? 0;
-      await client.query(
-        `update rowhook.webhook_lanes
-            set epoch = epoch + 1, owner = null, from_snapshot = pg_current_snapshot(),
-                to_snapshot = null, done_id = null, position_at = now(),
-                sequence_value = coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0)`,
-      );
-    }
-    await client.query('update rowhook.webhook_installation set environment = $1, recorded_at = now()', [environment]);
-    await client.query('commit');
-    if (json) out.print(JSON.stringify({ environment, undelivered, discarded_parked: discarded }));
-    else
-      out.print(
-        `This database belongs to the environment "${environment}" now. Undelivered events: ${undelivered === 'discard' ? 'discarded' : 'kept'}.`,
-      );
-  } catch (error) {
-    await client.query('rollback');
-    throw error;
-  }
+export function addAdopt(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('adopt')
+      .description('say which environment a copied or renamed database belongs to')
+      .requiredOption(
+        '--environment <name>',
+        'the ROWHOOK_ENVIRONMENT of its daemons',
+        parsed('--environment', environment),
+      )
+      .requiredOption(
+        '--undelivered <what>',
+        'deliver or discard: what becomes of the events that are undelivered here',
+        parsed('--undelivered', oneOf(['deliver', 'discard'])),
+      ),
+    (client, flags: AdoptOptions) => adopt(client, flags, out),
+  );
+  help(
+    command,
+    [
+      'rowhook adopt --environment staging --undelivered discard      # a copy of production',
+      'rowhook adopt --environment production --undelivered deliver   # the same database under a new name',
+    ],
+    'Stop the daemons of this database first. Its webhooks stay active: a copy of production still holds the URLs of its customers.',
+  );
+}
+
+async function adopt(client: pg.Client, { environment, undelivered, json }: AdoptOptions, out: Out): Promise<void> {
+  const { adoptDatabase } = await import('../../operations/adopt.ts');
+  const discarded = await adoptDatabase(client, environment, undelivered);
+  if (json) out.print(JSON.stringify({ environment, undelivered, discarded_parked: discarded }));
+  else
+    out.print(
+      `This database belongs to the environment "${environment}" now. Undelivered events: ${undelivered === 'discard' ? 'discarded' : 'kept'}.`,
+    );
 }

@@ -5,15 +5,18 @@
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { oneOf, wholeNumber } from '../../config/parse.ts';
 import { type Logged, problems } from '../../demo/check.ts';
 import type { Arrival } from '../../demo/receiver.ts';
 import { REFUSED_ONCE, SCRIPT, type Step, TENANT, TRY_SQL } from '../../demo/script.ts';
 import { printArrival } from '../../demo/show.ts';
-import { type Stage, setStage } from '../../demo/stage.ts';
+import type { Stage } from '../../demo/stage.ts';
 import { untilAskedToStop } from '../../shared/signals.ts';
 import { type Out, printTable } from '../../shared/terminal.ts';
+import { help, out, parsed } from '../define.ts';
 
-export interface DemoOptions {
+interface DemoOptions {
   once: boolean;
   pg: 15 | 18;
   port?: number;
@@ -23,8 +26,27 @@ export interface DemoOptions {
 const ARRIVE_MS_MAX = 20_000;
 const LOOK_EVERY_MS = 10;
 
+export function addDemo(program: Command): void {
+  const command = program
+    .command('demo')
+    .description('see it work: a PostgreSQL of its own, CRM tables, a receiver and a daemon')
+    .option('--once', 'exit when everything was delivered and logged')
+    .option('--port <port>', "its PostgreSQL's port (default: a free one)", parsed('--port', wholeNumber(1, 65_535)))
+    .option('--pg <major>', 'version of PostgreSQL, 15 or 18', parsed('--pg', oneOf(['15', '18'])), '18')
+    .action(async ({ once = false, pg, ...rest }: { once?: boolean; port?: number; pg: string }) => {
+      process.exitCode = await demo({ once, pg: pg === '15' ? 15 : 18, ...rest }, out);
+    });
+  help(
+    command,
+    ['rowhook demo', 'rowhook demo --once'],
+    '',
+    'Exit codes: 0 all was delivered and logged, 1 it was not, 2 wrong usage.',
+  );
+}
+
 /** Resolves to the exit code. */
-export async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number> {
+async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number> {
+  const { setStage } = await import('../../demo/stage.ts');
   // its server is its own: the PG… variables of libpq are about another one
   for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name];
   let stopping = false;

@@ -1,8 +1,23 @@
+/** `rowhook migrate`. */
+import type { Command } from 'commander';
 import type pg from 'pg';
-import { migrate as applyMigrations } from '../../database/migrations.ts';
 import type { Out } from '../../shared/terminal.ts';
+import { help, onDatabase, out } from '../define.ts';
 
-export async function migrate(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
+export function addMigrate(program: Command): void {
+  const command = onDatabase(
+    program.command('migrate').description('create the schema "rowhook" and its roles, or bring them up to date'),
+    (client, flags: { json?: boolean }) => migrate(client, flags, out),
+  );
+  help(
+    command,
+    ['DATABASE_URL=postgres://owner@localhost/app rowhook migrate'],
+    'Run it as often as you like: what is there already is left alone.',
+  );
+}
+
+async function migrate(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
+  const { migrate: applyMigrations } = await import('../../database/migrations.ts');
   const { applied, version } = await applyMigrations(client, (line) => options.json || out.print(line));
   if (options.json) out.print(JSON.stringify({ applied, version }));
   else if (applied.length === 0) out.print(`Nothing to do: the schema rowhook is at version ${version}.`);

@@ -1,9 +1,17 @@
+/** `rowhook watch`, `unwatch` and `sources`. */
+import type { Command } from 'commander';
 import type pg from 'pg';
-import { sourceProblems } from '../../capture/source-problems.ts';
+import { oneOf, wholeNumber } from '../../config/parse.ts';
+import type { PresetTable } from '../../operations/sources.ts';
 import { type Cell, type Out, printable, printTable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
+import { collect, commaList, help, onDatabase, out, parsed } from '../define.ts';
 
-export interface WatchOptions {
+interface JsonFlag {
+  json?: boolean;
+}
+
+interface WatchOptions {
   preset?: string;
   prefix?: string;
   tenantColumn?: string;
@@ -17,53 +25,80 @@ export interface WatchOptions {
   json?: boolean;
 }
 
-interface Source {
-  relation: string;
-  prefix: string;
-  tenant: string;
-  events: string[];
-  capture: string;
-}
+const operations = () => import('../../operations/sources.ts');
 
-interface PresetTable {
-  relation: string;
-  prefix: string;
-  status: string;
-  detail: string | null;
-}
-
-const SOURCE_COLUMNS = `
-  case when exists (select from pg_class c where c.oid = s.relation) then rowhook._qualified(s.relation)
-       else format('%I.%I', s.schema_name, s.table_name) end as relation,
-  s.prefix,
-  coalesce(s.tenant_column::text, 'always ' || s.tenant_id) as tenant,
-  array(select e.event_type from rowhook.webhook_event_types e where e.relation = s.relation order by 1) as events,
-  s.capture`;
-
-export async function watch(client: pg.Client, table: string, options: WatchOptions, out: Out): Promise<void> {
-  // Only what was given is passed: the defaults are the function's own.
-  const parameters = [
-    ['prefix', options.prefix, 'text'],
-    ['tenant_column', options.tenantColumn, 'text'],
-    ['tenant_id', options.tenantId, 'text'],
-    ['events', options.events, 'text[]'],
-    ['derived', options.derived && JSON.stringify(derivedOf(options.derived)), 'jsonb'],
-    ['ignore_columns', options.ignoreColumns, 'text[]'],
-    ['capture', options.capture, 'text'],
-    ['max_payload_bytes', options.maxPayloadBytes, 'int'],
-  ].filter(([, value]) => value !== undefined);
-  const named = parameters.map(([name, , type], index) => `, ${name} => $${index + 2}::${type}`);
-
-  const notes = notices(client);
-  const watched = await client.query<{ id: number }>(`select (rowhook.watch($1::text${named.join('')})).id`, [
-    table,
-    ...parameters.map(([, value]) => value),
-  ]);
-  const { rows } = await client.query<Source>(
-    `select ${SOURCE_COLUMNS} from rowhook.webhook_sources s where s.id = $1`,
-    [watched.rows[0]?.id],
+export function addWatch(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('watch')
+      .description("turn a table's row changes into events")
+      .argument('[table]', 'the table, with its schema where that is not in the search_path')
+      .option('--preset <name>', 'watch those tables of a preset that exist: crm, sales, inbox, users or all')
+      .option('--schema <name>', "the schema of a preset's tables (default: public)")
+      .option('--prefix <prefix>', "what its events' names begin with (default: the table's name)")
+      .option('--tenant-column <column>', 'the column that names the tenant (default: organization_id, tenant_id …)')
+      .option('--tenant-id <tenant>', 'the one tenant that all of its rows belong to')
+      .option('--events <list>', 'some of created,updated,deleted (default: all)', commaList)
+      .option(
+        '--derived <rule>',
+        'a further event: stage=stage.changed when a column changes, status:won=won when it becomes a value; repeatable',
+        collect,
+      )
+      .option('--ignore-columns <list>', 'an UPDATE of these alone is no event (default: updated_at)', commaList)
+      .option(
+        '--capture <what>',
+        'subscribed (default): what a webhook wants; all: everything, for history',
+        parsed('--capture', oneOf(['subscribed', 'all'])),
+      )
+      .option(
+        '--max-payload-bytes <n>',
+        'above it an event holds the key columns only (default: 1048576)',
+        parsed('--max-payload-bytes', wholeNumber(0, 2 ** 31 - 1)),
+      ),
+    async (client, table: string | undefined, flags: WatchOptions) => {
+      if (flags.preset !== undefined) await watchPreset(client, flags.preset, flags, out);
+      else await watch(client, table ?? '', flags, out);
+    },
+  ).hook('preAction', (watching) => {
+    const isPreset = watching.opts().preset !== undefined;
+    if (watching.args.length > 0 === isPreset) throw new UserError('watch: give either a table or --preset.', 2);
+  });
+  help(
+    command,
+    [
+      'rowhook watch --preset crm',
+      'rowhook watch deals --prefix deal --derived stage=stage.changed --derived assigned_to=assigned',
+      'rowhook watch public.invoices --tenant-column account_id --ignore-columns updated_at,seen_at',
+    ],
+    'Watching a table again replaces its settings.',
   );
-  const source = rows[0] as Source;
+}
+
+export function addUnwatch(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('unwatch')
+      .description("stop watching a table and take rowhook's triggers off it")
+      .argument('<table>', 'the table'),
+    (client, table: string, flags: JsonFlag) => unwatch(client, table, flags, out),
+  );
+  help(command, ['rowhook unwatch deals'], 'Events that were captured already are still delivered.');
+}
+
+export function addSources(program: Command): void {
+  const command = onDatabase(
+    program.command('sources').description('list the watched tables and their events'),
+    (client, flags: JsonFlag) => sources(client, flags, out),
+  );
+  help(command, ['rowhook sources', "rowhook sources --json | jq -r '.events[]'"]);
+}
+
+async function watch(client: pg.Client, table: string, options: WatchOptions, out: Out): Promise<void> {
+  const { watchTable } = await operations();
+  const { derived } = options;
+  const settings = { ...options, derived: derived && derivedOf(derived) };
+  const notes = notices(client);
+  const source = await watchTable(client, table, settings);
   if (options.json) out.print(JSON.stringify({ ...source, notes }));
   else {
     out.print(`Watching ${source.relation}: ${source.events.join(', ')}. The tenant is ${source.tenant}.`);
@@ -82,19 +117,14 @@ function printNotes(notes: readonly string[], out: Out): void {
   for (const note of notes) out.print(out.paint('yellow', `Note: ${printable(note)}`));
 }
 
-export async function watchPreset(client: pg.Client, preset: string, options: WatchOptions, out: Out): Promise<void> {
-  // as rowhook.watch_preset() does, but each table in a transaction of its own: none stays locked while the next one is waited for
-  const tables = await client.query<{ name: string }>('select name from rowhook._preset_tables($1) as name', [preset]);
+async function watchPreset(client: pg.Client, preset: string, options: WatchOptions, out: Out): Promise<void> {
+  const { presetTables, watchPresetTable } = await operations();
+  const tables = await presetTables(client, preset);
   const rows: PresetTable[] = [];
   const notes = notices(client);
   try {
-    for (const { name } of tables.rows) {
-      const watched = await client.query<PresetTable>(
-        'select relation, prefix, status, detail from rowhook._watch_preset_table($1, $2)',
-        [name, options.schema ?? 'public'],
-      );
-      rows.push(...watched.rows);
-    }
+    // as rowhook.watch_preset() does, but each table in a transaction of its own: none stays locked while the next one is waited for
+    for (const name of tables) rows.push(...(await watchPresetTable(client, name, options.schema ?? 'public')));
   } finally {
     // should one fail, those before it are watched all the same
     if (rows.length > 0) printPreset(rows, options, out);
@@ -120,23 +150,17 @@ function printPreset(rows: readonly PresetTable[], options: WatchOptions, out: O
   }
 }
 
-export async function unwatch(client: pg.Client, table: string, options: { json?: boolean }, out: Out): Promise<void> {
-  const { rows } = await client.query<{ removed: boolean }>('select rowhook.unwatch($1::text) as removed', [table]);
-  const removed = rows[0]?.removed === true;
+async function unwatch(client: pg.Client, table: string, options: { json?: boolean }, out: Out): Promise<void> {
+  const removed = await (await operations()).unwatchTable(client, table);
   if (options.json) out.print(JSON.stringify({ table, removed }));
   else out.print(removed ? `No longer watching ${table}.` : `${table} was not watched: nothing to do.`);
 }
 
-export async function sources(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
-  const { rows } = await client.query<Source & { name: string }>(
-    `select ${SOURCE_COLUMNS}, format('%I.%I', s.schema_name, s.table_name) as name from rowhook.webhook_sources s order by 1`,
-  );
-  const problems = await sourceProblems(client);
-  const of = ({ relation, name }: { relation: string; name: string }) =>
-    problems.filter(({ table }) => table === relation || table === name);
+async function sources(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
+  const { rows, problems } = await (await operations()).readSources(client);
   if (options.json) {
-    for (const { name, ...row } of rows) {
-      const found = of({ ...row, name }).map(({ what, mend }) => ({ what, mend }));
+    for (const row of rows) {
+      const found = row.problems.map(({ what, mend }) => ({ what, mend }));
       out.print(JSON.stringify({ ...row, problems: found }));
     }
   } else if (rows.length === 0) {
@@ -146,7 +170,7 @@ export async function sources(client: pg.Client, options: { json?: boolean }, ou
       out,
       ['table', 'tenant', 'capture', 'events'],
       rows.map((row) => [
-        of(row).length > 0 ? { text: row.relation, style: 'red' } : row.relation,
+        row.problems.length > 0 ? { text: row.relation, style: 'red' } : row.relation,
         row.tenant,
         row.capture,
         row.events.join(' '),
