@@ -1,7 +1,9 @@
 /**
- * channel_binding=require: the login is bound to the TLS connection, so whoever stands in between cannot pass it on.
- * node-postgres binds where the server offers it, and goes on without where it does not; here the connection ends instead,
- * before a password was sent. The listener's connection (database/notification-listener.ts), which pg-listen makes, only binds where that is offered.
+ * channel_binding=require binds the login to the TLS connection, so an attacker in between cannot
+ * relay it. node-postgres binds if the server offers binding, and continues without it otherwise.
+ * Here the connection ends instead, before a password is sent. pg-listen makes the listener's
+ * connection (database/notification-listener.ts). That connection only binds if the server offers
+ * it.
  */
 import type { EventEmitter } from 'node:events';
 import type pg from 'pg';
@@ -12,7 +14,7 @@ interface Connection extends EventEmitter {
 
 interface Client {
   readonly connection: Connection;
-  /** False without TLS: whoever took that away may offer what he likes. */
+  /** False without TLS: an attacker who removed TLS can offer any mechanism. */
   readonly enableChannelBinding: boolean;
 }
 

@@ -1,4 +1,7 @@
-/** The files that libpq reads beside the connection string: where they are, the service file, and the password file. */
+/**
+ * The files that libpq reads besides the connection string: their places, the service file, and the
+ * password file.
+ */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +15,7 @@ export function userFile(name: string, windowsName = name): string {
   return isWindows ? join(process.env.APPDATA ?? '.', 'postgresql', windowsName) : join(home(), name);
 }
 
-/** A container may run as a number that has no name and no home. */
+/** A container may run with a user id that has no name and no home. */
 function home(): string {
   try {
     return homedir();
@@ -21,7 +24,10 @@ function home(): string {
   }
 }
 
-/** A service file: that of this user, or else that of the machine, which libpq has compiled in and PGSYSCONFDIR names. */
+/**
+ * Reads the user's service file, or else the machine's. libpq has the place of the machine's file
+ * compiled in; here PGSYSCONFDIR names it.
+ */
 export function readService(service: string, file: string | undefined, env: NodeJS.ProcessEnv): Given {
   const machines = env.PGSYSCONFDIR
     ? [join(env.PGSYSCONFDIR, 'pg_service.conf')]
@@ -74,8 +80,8 @@ export interface PasswordFor {
 }
 
 /**
- * The password of the first line that fits: `host:port:database:user:password`, in which * fits everything. As in libpq, a
- * colon ends the password unless it stands behind a backslash.
+ * The password of the first matching line: `host:port:database:user:password`, where * matches
+ * everything. As in libpq, a colon ends the password unless a backslash precedes it.
  */
 export function passwordOf(file: string | undefined, wanted: PasswordFor): string | undefined {
   const path = file ?? userFile('.pgpass', 'pgpass.conf');
@@ -97,7 +103,10 @@ export function passwordOf(file: string | undefined, wanted: PasswordFor): strin
   return undefined;
 }
 
-/** As a pattern: a backslash of a field stands behind a backslash. Everything else may, so ::1 needs none. */
+/**
+ * A pattern for a field of the password file. In the file a backslash is written with a backslash
+ * before it. For any other character that is optional, so ::1 needs none.
+ */
 function escapable(text: string): string {
   return [...text].map((char) => (char === '\\' ? '\\\\\\\\' : `\\\\?${char.replace(/\W/, '\\$&')}`)).join('');
 }

@@ -1,18 +1,19 @@
 /**
- * The connection parameters of libpq, each with its environment variable and with what rowhook can do about it.
+ * The connection parameters of libpq, each with its environment variable and with rowhook's support
+ * for it.
  *
- * No kept npm package parses them: pg-connection-string, which node-postgres uses, knows one host, no service file and no
- * keyword form, and passes over what it does not know; pgpass takes its file from the environment alone. A parameter that is
- * passed over without a word connects to another database, or to one that nobody verified. So what rowhook does not
- * support is an error that names it.
+ * No maintained npm package parses them all. pg-connection-string, which node-postgres uses,
+ * supports one host, no service file and no keyword form, and ignores unknown parameters. pgpass
+ * finds its file only through the environment. An ignored parameter can lead to another database,
+ * or to one that nobody verified. So an unsupported parameter is an error that names it.
  */
 
 export interface Parameter {
   readonly env?: string;
-  /** Every value that is supported, in lower case; undefined: any. */
+  /** Every supported value, in lower case. Undefined: any value. */
   readonly values?: readonly string[];
   readonly isNumber?: true;
-  /** rowhook cannot do it, whatever the value is. */
+  /** rowhook does not support any value of this parameter. */
   readonly unsupported?: true;
 }
 
@@ -22,7 +23,7 @@ const unsupported = (env?: string): Parameter => ({ ...(env && { env }), unsuppo
 export const SESSION_ATTRS = ['any', 'read-write', 'read-only', 'primary', 'standby', 'prefer-standby'] as const;
 export type SessionAttrs = (typeof SESSION_ATTRS)[number];
 
-/** no-verify is node-postgres' own word for require without a look at the certificate. */
+/** no-verify is a word of node-postgres: require, without a check of the certificate. */
 export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify'] as const;
 export type SslMode = (typeof SSL_MODES)[number];
 
@@ -56,7 +57,7 @@ export const PARAMETERS: Readonly<Record<string, Parameter>> = {
   ssl_max_protocol_version: { env: 'PGSSLMAXPROTOCOLVERSION', values: TLS_VERSIONS },
   channel_binding: { env: 'PGCHANNELBINDING', values: ['disable', 'prefer', 'require'] },
 
-  // Supported as far as they ask for what happens anyway.
+  // Supported if the value asks for what rowhook does anyway.
   sslsni: { env: 'PGSSLSNI', values: ['1'] },
   sslcompression: { env: 'PGSSLCOMPRESSION', values: ['0', '1'] }, // libpq passes over it, too
   gssencmode: { env: 'PGGSSENCMODE', values: ['disable', 'prefer'] },
@@ -84,12 +85,15 @@ export const PARAMETERS: Readonly<Record<string, Parameter>> = {
   oauth_scope: unsupported(),
 };
 
-/** Throws what is wrong with one parameter. `from` names the place, unless that is the connection string itself. */
+/**
+ * Throws what is wrong with one parameter. `from` names its place unless it is in the connection
+ * string.
+ */
 export function checkParameter(name: string, value: string, from = ''): void {
   const parameter = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined;
   const where = from && ` (${from})`;
   if (!parameter) {
-    // what is not a word may be a part of a password
+    // A text that is not a word may be a part of a password.
     const shown = /^\w{1,40}$/.test(name) ? `"${name}"` : 'a parameter';
     throw new Error(`has ${shown}${where}, which is not a connection parameter of libpq: remove it`);
   }

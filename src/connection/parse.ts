@@ -1,10 +1,11 @@
 /**
- * Reads a connection string as libpq does: `postgres://user:password@host:1,host:2/database?parameter=value`, or
- * `host=… port=… dbname=…`. No value is part of a message, since it may be the password.
+ * Reads a connection string as libpq does:
+ * `postgres://user:password@host:1,host:2/database?parameter=value`, or `host=… port=… dbname=…`.
+ * Messages never quote a value, because it may be the password.
  */
 import { checkParameter } from './parameters.ts';
 
-/** Parameters by name, as they were given. */
+/** Parameters by name, with their values as given. */
 export type Given = Map<string, string>;
 
 const ENCODE = 'write special characters of the password percent-encoded, such as %40 for @ and %2F for /';
@@ -22,7 +23,7 @@ function parseUrl(rest: string): Given {
   const set = (name: string, text: string) => {
     if (text !== '') given.set(name, decode(text));
   };
-  // as in libpq, a password may hold everything except @ and /
+  // As in libpq, a password may hold everything except @ and /.
   const [credentials = '', userInfo] = /^([^@/]*)@/.exec(rest) ?? [];
   if (userInfo !== undefined) {
     const colon = userInfo.indexOf(':');
@@ -34,7 +35,7 @@ function parseUrl(rest: string): Given {
   const hosts = authority.split(',').map(hostAndPort);
   set('host', hosts.map(({ host }) => host).join(','));
   set('port', hosts.map(({ port }) => port).join(','));
-  // libpq would take the rest of a password with / in it for the name of the database, and show it in messages
+  // If a password contains /, libpq takes its rest as the database name and shows it in messages.
   if (path.includes('@')) throw new Error(`is not a valid URL: ${ENCODE}`);
   set('dbname', path);
   for (const pair of (query ?? '').split('&').filter(Boolean)) {
@@ -51,7 +52,7 @@ function parseUrl(rest: string): Given {
   return given;
 }
 
-/** JDBC's way to ask for TLS, which libpq takes, too. */
+/** JDBC's parameter for TLS. libpq accepts it too. */
 function sslOf(name: string, value: string): [name: string, value: string] {
   return name === 'ssl' && value === 'true' ? ['sslmode', 'require'] : [name, value];
 }
@@ -74,7 +75,10 @@ function decode(text: string): string {
   }
 }
 
-/** `name = value`, a value with blanks in single quotes; a backslash takes the next character as it is. */
+/**
+ * `name = value`. A value with blanks is in single quotes. The character after a backslash is taken
+ * literally.
+ */
 function parseKeywords(text: string): Given {
   const given: Given = new Map();
   const pair = /\s*([^\s=']+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)(?:[^\s\\]|\\.)*)?)(?=\s|$)/gsy;

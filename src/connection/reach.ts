@@ -1,10 +1,11 @@
 /**
- * Finds a server that will do, as libpq does: host by host, with and without TLS as sslmode says, until one has what
- * target_session_attrs asks for.
+ * Finds a suitable server as libpq does. It tries host by host, with and without TLS as sslmode
+ * says, until one meets target_session_attrs.
  *
- * A daemon's session lives on one server: its pool, reader and listener all go where the first of them was led. So what was
- * found is kept for each connection string, until a connection to it fails or is not what it was any more. After a
- * failover the old primary's connections break, the session ends, and the next one looks for the primary again.
+ * A daemon's session uses one server: its pool, reader and listener all connect to the server that
+ * was found first. So that server is remembered for each connection string. It is forgotten when a
+ * connection to it fails or no longer meets target_session_attrs. After a failover the connections
+ * to the old primary break and the session ends. The next session looks for the primary again.
  */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
@@ -14,9 +15,9 @@ import type { SessionAttrs } from './parameters.ts';
 import { displayOn, type Host, readTarget, type Server, type Target } from './target.ts';
 import { encryptions, tlsOptions } from './tls.ts';
 
-/** No host of several will do. */
+/** Several hosts were tried, and none is suitable. */
 export class NoHost extends Error {
-  /** Why, for each: an error of connecting, or a sentence. */
+  /** For each host the reason: an error of connecting, or a sentence. */
   readonly failures: readonly Failure[];
 
   constructor(failures: readonly Failure[]) {
@@ -41,7 +42,10 @@ type Connect = (config: ServerConfig) => Promise<pg.Client>;
 const found = new Map<string, Server>();
 const targets = new Map<string, Target>();
 
-/** What the string means now. A service file that somebody is just writing to does not end a daemon that had read it. */
+/**
+ * Reads what the string means now. If the service file is just being written, a daemon that has
+ * read it before goes on.
+ */
 export function targetOf(databaseUrl: string): Target {
   try {
     const target = readTarget(databaseUrl);
@@ -54,7 +58,7 @@ export function targetOf(databaseUrl: string): Target {
   }
 }
 
-/** Where the last connection of this string was led; undefined: it is to be looked for. */
+/** The server of this string's last connection. Undefined: search for one. */
 export function pinned(databaseUrl: string): Server | undefined {
   return found.get(databaseUrl);
 }
@@ -63,7 +67,7 @@ export function forget(databaseUrl: string): void {
   found.delete(databaseUrl);
 }
 
-/** Tries everything, and leaves the server pinned that it connected to. */
+/** Tries all hosts, and remembers the server that it connected to. */
 export async function reach(databaseUrl: string, connect: Connect): Promise<pg.Client> {
   const target = targetOf(databaseUrl);
   const failures: Failure[] = [];
@@ -81,7 +85,7 @@ export async function reach(databaseUrl: string, connect: Connect): Promise<pg.C
         failures.push({ at: displayOn(target.database, [host]), error: problem });
       } catch (error) {
         failures.push({ at: displayOn(target.database, [host]), error });
-        // the same credentials would be refused by every host, as often as they are tried
+        // Every host would refuse the same credentials, so no other host is tried.
         if (/^(28|3D)/.test(codeOf(error))) break;
       }
     }
@@ -89,14 +93,15 @@ export async function reach(databaseUrl: string, connect: Connect): Promise<pg.C
   throw failures.length === 1 && failures[0]?.error instanceof Error ? failures[0].error : new NoHost(failures);
 }
 
-/** prefer-standby looks for a standby first, and then takes what there is. */
+/** prefer-standby first looks for a standby, then takes any server. */
 function passes(attrs: SessionAttrs): SessionAttrs[] {
   return attrs === 'prefer-standby' ? ['standby', 'any'] : [attrs];
 }
 
 /**
- * A name may stand for several servers, of which one is the primary: each of its addresses is tried. Where any will do, Node
- * chooses among them by itself. A name is looked up when it is its turn: one that nobody answers for keeps no other waiting.
+ * A name may stand for several servers, of which one is the primary. So each of its addresses is
+ * tried. If any server will do, Node chooses an address itself. Each name is resolved only when its
+ * turn comes, so a name without an answer does not delay the names before it.
  */
 async function* addressed(
   { database, hosts, sessionAttrs, shuffleHosts }: Target,
@@ -138,11 +143,14 @@ async function connectHost(
       if (!mayDependOnTls(error)) break;
     }
   }
-  // what the server itself says explains more than that it speaks no TLS
+  // An error from the server itself explains more than the error that it has no TLS.
   throw failed.findLast((error) => isSqlState(codeOf(error))) ?? failed.at(-1);
 }
 
-/** pg_hba.conf may ask for TLS, or refuse it (28000). No other way of speaking finds a host that is not there. */
+/**
+ * pg_hba.conf may require TLS or refuse it (28000). For an unreachable host, TLS makes no
+ * difference.
+ */
 function mayDependOnTls(error: unknown): boolean {
   const code = codeOf(error);
   if (isSqlState(code)) return code === '28000';
@@ -160,7 +168,9 @@ function isSqlState(code: string): boolean {
   return /^[0-9A-Z]{5}$/.test(code) && code !== 'EPIPE';
 }
 
-/** What a session lacks, in words that follow the name of its server; null: nothing. */
+/**
+ * Why a session is not suitable, in words that follow the name of its server. Null: it is suitable.
+ */
 export async function sessionProblem(client: pg.ClientBase, attrs: SessionAttrs): Promise<string | null> {
   if (attrs === 'any' || attrs === 'prefer-standby') return null;
   const { rows } = await client.query({
@@ -174,7 +184,7 @@ export async function sessionProblem(client: pg.ClientBase, attrs: SessionAttrs)
   return readonly ? null : 'is not read-only';
 }
 
-/** The same with everything that node-postgres would otherwise look for in the environment. */
+/** The same, with every value that node-postgres would otherwise read from the environment. */
 export function configOf(target: Target, { host, encrypted }: Server): ServerConfig {
   const { user, database, password, tls } = target;
   const wanted = { host: host.name, port: host.port, database, user };

@@ -1,4 +1,7 @@
-/** What a connection string means, with the service file, the environment and the defaults behind it: in libpq's order. */
+/**
+ * Resolves a connection string with the service file, the environment and the defaults, in libpq's
+ * order.
+ */
 import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -8,9 +11,9 @@ import { type Given, parseConnectionString } from './parse.ts';
 import { encryptions, type TlsSettings, tlsSettings } from './tls.ts';
 
 export interface Host {
-  /** A name, an address, or the directory of a socket: what a certificate and a password file know it by. */
+  /** A name, an address, or a socket's directory. Certificates and password files use it. */
   readonly name: string;
-  /** Dialled in its place. */
+  /** The address to dial instead of `name`. */
   readonly address?: string;
   readonly port: number;
 }
@@ -37,13 +40,19 @@ export interface Target {
   readonly tls: TlsSettings;
 }
 
-/** For each host. libpq waits for ever by default; a daemon must find the next host, or say that there is none. */
+/**
+ * Limit for each host. libpq waits forever by default, but a daemon must try the next host or
+ * report that none answers.
+ */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Finds a peer that vanished without a word, such as a failed-over primary, before the kernel's two hours. */
+/**
+ * Finds a peer that vanished silently, such as a failed-over primary. The kernel would need two
+ * hours.
+ */
 const KEEP_ALIVE_AFTER_MS = 30_000;
 
-/** Where packages put the server's socket; libpq has one of them compiled in. */
+/** Where packages put the server's socket. libpq has one of these directories compiled in. */
 const SOCKET_DIRECTORIES = ['/var/run/postgresql', '/tmp'];
 
 /** Throws a verdict that follows `DATABASE_URL:`. */
@@ -67,14 +76,14 @@ export function readTarget(text: string, env: NodeJS.ProcessEnv = process.env): 
     connectTimeoutMs: seconds('connect_timeout', CONNECT_TIMEOUT_MS),
     keepAlive: get('keepalives') !== '0',
     keepAliveAfterMs: seconds('keepalives_idle', KEEP_ALIVE_AFTER_MS),
-    // libpq takes any; rowhook can do nothing on a standby
+    // libpq accepts any server by default, but rowhook cannot work on a standby.
     sessionAttrs: (get('target_session_attrs') ?? (hosts.length > 1 ? 'primary' : 'any')) as SessionAttrs,
     shuffleHosts: get('load_balance_hosts') === 'random',
     tls: tlsSettings(get),
   };
 }
 
-/** The service file fills what the connection string leaves open, and the environment what both do. */
+/** The service file fills gaps of the connection string, and the environment fills the rest. */
 function withDefaults(given: Given, env: NodeJS.ProcessEnv): Given {
   const service = given.get('service') ?? env.PGSERVICE;
   const file = given.get('servicefile') ?? env.PGSERVICEFILE;
@@ -87,7 +96,7 @@ function withDefaults(given: Given, env: NodeJS.ProcessEnv): Given {
     ofEnvironment.set(name, value);
   }
   const all = new Map([...ofEnvironment, ...ofService, ...given]);
-  // older than PGSSLMODE, and libpq still goes by it
+  // PGREQUIRESSL is older than PGSSLMODE, and libpq still reads it.
   if (!all.has('sslmode') && env.PGREQUIRESSL?.startsWith('1')) all.set('sslmode', 'require');
   for (const [name, { values }] of Object.entries(PARAMETERS)) {
     const value = all.get(name);
@@ -104,7 +113,7 @@ function systemUser(): string {
   }
 }
 
-/** The one to begin with. */
+/** The server to try first. */
 export function firstServer({ hosts, tls }: Target): Server {
   const host = hosts[0] as Host;
   return { host, encrypted: encryptions(tls, host)[0] ?? false };
@@ -139,7 +148,7 @@ function defaultHost(port: number): string {
   return SOCKET_DIRECTORIES.find((directory) => existsSync(join(directory, `.s.PGSQL.${port}`))) ?? 'localhost';
 }
 
-/** `database "app" at db.example.com:5432`: what tells two databases apart, without user or password. */
+/** `database "app" at db.example.com:5432` identifies a database without user or password. */
 export function displayDatabase(text: string): string {
   try {
     const { database, hosts } = readTarget(text);

@@ -1,4 +1,4 @@
-/** TLS as libpq has it: which encryption is tried, and what is verified. */
+/** TLS as in libpq: which encryption is tried, and what is verified. */
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { type ConnectionOptions, getCACertificates, type SecureVersion } from 'node:tls';
@@ -48,14 +48,14 @@ export function tlsSettings(get: (name: string) => string | undefined): TlsSetti
   };
 }
 
-/** With and without TLS, in the order in which they are tried. A socket of this machine needs none. */
+/** Whether to use TLS, in the order of the tries. A local socket needs no TLS. */
 export function encryptions({ mode }: TlsSettings, { name, address = name }: Host): boolean[] {
   if (mode === 'disable' || address.startsWith('/')) return [false];
   if (mode === 'allow') return [false, true];
   return mode === 'prefer' ? [true, false] : [true];
 }
 
-/** A file that was named has to be there; one of libpq's own places counts when it is. */
+/** A file that was named must exist. A file in libpq's own places is used if it exists. */
 function rootFile(given: string | undefined): string | undefined {
   return given ?? ownFile('root.crt');
 }
@@ -72,7 +72,7 @@ export function tlsOptions(settings: TlsSettings, host: Host): ConnectionOptions
   const key = settings.key ?? ownFile('postgresql.key');
   return {
     ...verification(settings.mode, root),
-    // a certificate names the host, also where its address is dialled
+    // A certificate is checked against the host's name, even if its address is dialled.
     ...(isIP(host.name) === 0 ? { servername: host.name } : { host: host.name }),
     ...(root && crl && { crl: readFileSync(crl) }),
     ...(cert && { cert: readFileSync(cert) }),
@@ -83,7 +83,10 @@ export function tlsOptions(settings: TlsSettings, host: Host): ConnectionOptions
   };
 }
 
-/** Whoever has a CA at hand verifies against it, in every mode; verify-full without one takes Node's. */
+/**
+ * If `root` names a CA, the certificate is verified against it in every mode. Without a CA,
+ * verify-full uses Node's CAs.
+ */
 function verification(mode: SslMode, root: string | undefined): ConnectionOptions {
   const ca = root && (root === 'system' ? getCACertificates('system') : readFileSync(root));
   if (mode === 'verify-full') return ca ? { ca } : {};

@@ -1,14 +1,17 @@
 /**
- * What goes out for a delivery: ids, body and headers. Pure.
+ * Builds the body of a delivery. Pure.
  *
- * The body is spliced from the JSON text that PostgreSQL printed. Parsing it would bend bigint, numeric and 1e400, and
- * cost more than everything else here.
+ * The body is spliced from the JSON text that PostgreSQL printed. Parsing the text would change
+ * bigint, numeric and 1e400, and cost more than everything else here.
  */
 import type { Delivery } from '../model.ts';
 import { flatFields } from './flat.ts';
 import { truncatedReason } from './truncated.ts';
 
-/** The body: the same bytes on every attempt of the delivery. Ids and event types consist of characters that JSON takes as they are. */
+/**
+ * The body has the same bytes on every attempt of the delivery. Ids and event types need no JSON
+ * escapes.
+ */
 export function bodyOf(delivery: Delivery): string {
   const { id, eventId, eventType, change, organization, webhookId, webhookName } = delivery;
   const timestamp = new Date(change.occurredAt).toISOString();

@@ -1,4 +1,4 @@
-/** The headers of a request, as they are sent and as they are logged. Pure. */
+/** The headers of a request, as sent and as logged. Pure. */
 
 import type { WebhookSettings } from '../model.ts';
 import { VERSION } from '../shared/version.ts';
@@ -7,7 +7,7 @@ import { hexSignature, type SigningKey, standardSignature } from './signature.ts
 
 export const USER_AGENT = `rowhook/${VERSION}`;
 
-/** What the headers say of one request: a delivery's ids, or a batch's. */
+/** The ids in a request's headers: those of a delivery or of a batch. */
 export interface Identity {
   eventId: string;
   eventType: string;
@@ -16,11 +16,14 @@ export interface Identity {
 
 export interface RequestHeaders {
   sent: Record<string, string>;
-  /** The same with secrets masked, for webhook_logs; the same object where there are none. */
+  /** `sent` with secrets masked, for webhook_logs. The same object if there are no secrets. */
   logged: Record<string, string>;
 }
 
-/** All headers of one attempt; `keys` newest first, `now` in milliseconds on the database's clock. */
+/**
+ * All headers of one attempt. `keys` has the newest first. `now` is in milliseconds on the
+ * database's clock.
+ */
 export function headersOf(
   { eventId, eventType, deliveryId }: Identity,
   settings: Pick<WebhookSettings, 'headers' | 'authType' | 'authConfig'>,

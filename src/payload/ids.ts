@@ -1,4 +1,7 @@
-/** Ids of events, deliveries and batches: made of names, so they are the same on every attempt. Pure. */
+/**
+ * Ids of events, deliveries and batches. They are computed from names, so they are the same on
+ * every attempt. Pure.
+ */
 
 import { hash } from 'node:crypto';
 import type { Delivery } from '../model.ts';
@@ -8,19 +11,22 @@ export function eventId(incarnation: string, outboxId: string, ordinal: number):
   return `evt_${incarnation}_${outboxId}_${ordinal}`;
 }
 
-/** A name-based uuid (version 8, RFC 9562) of event and webhook, as rowhook._delivery_id computes it. */
+/**
+ * A name-based uuid (version 8, RFC 9562) of event and webhook. rowhook._delivery_id computes the
+ * same.
+ */
 export function deliveryId(event: string, webhookId: string): string {
   const hex = hash('sha256', `${event}:${webhookId}`);
   const variant = ((Number.parseInt(hex[16] as string, 16) & 3) | 8).toString(16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
-/** The JSON text of the body's organization; the id alone where nothing else is known. */
+/** The JSON text of the body's organization. Only the id if name and slug are unknown. */
 export function organization(id: string, name: string | null, slug: string | null): string {
   return JSON.stringify(name === null && slug === null ? { id } : { id, name, slug });
 }
 
-/** A batch's id: its deliveries decide it, so a retry of the same ones has the same. */
+/** A batch's id depends on its deliveries, so a retry of the same deliveries has the same id. */
 export function batchId(deliveries: readonly Delivery[]): string {
   return `bat_${hash('sha256', deliveries.map(({ id }) => id).join()).slice(0, 32)}`;
 }

@@ -1,20 +1,22 @@
 /**
- * Receivers that echo requests, as test endpoints do, would put a webhook's credentials into its log, where whoever may read
- * the log could read what is write-only in the webhook. So what was masked in the request is masked in the response, as it
- * is and as JSON, URLs and HTML spell it: PHP's JSON has `\/`, .NET's `\u002B`, and a form has `%2F`.
+ * Masks a webhook's credentials in a response. Some receivers, such as test endpoints, echo the
+ * request. Without masking, everybody who may read the log could read values that are write-only in
+ * the webhook. So every value that was masked in the request is masked in the response, also in the
+ * spellings of JSON, URLs and HTML. For example, PHP's JSON has `\/`, .NET's has `\u002B`, and a
+ * form has `%2F`.
  */
 
 import type { Request } from '../model.ts';
 import type { Outcome } from '../outcome.ts';
 import { MASK, querySecrets } from './mask.ts';
 
-/** Shorter values are found in any text. */
+/** Shorter values occur by chance in many texts, so they are not masked. */
 const LENGTH_MIN = 4;
 
-/** Says when to try again, and is read after this. */
+/** This header says when to retry. It is read after masking, so it stays unchanged. */
 const KEPT = 'retry-after';
 
-/** Stands at the end of a body that was cut. */
+/** The end of a body that was cut. */
 const CUT = '…';
 
 export function withoutEcho(
@@ -26,10 +28,10 @@ export function withoutEcho(
   if (!response || (sent === logged && !url.includes('?'))) return outcome;
   const masked = Object.entries(sent).filter(([name, value]) => logged[name] !== value);
   const secrets = [...masked.flatMap(([, value]) => credentialsOf(value)), ...querySecrets(url)]
-    // as forms have it
+    // Forms write a blank as +.
     .flatMap((value) => (value.includes(' ') ? [value, value.replaceAll(' ', '+')] : [value]))
     .filter((value) => value.length >= LENGTH_MIN)
-    // one may be a part of another
+    // Longest first, because one secret may be a part of another.
     .sort((a, b) => b.length - a.length);
   if (secrets.length === 0) return outcome;
   const hide = (text: string) => {
@@ -41,7 +43,7 @@ export function withoutEcho(
   return { ...outcome, response: { ...response, headers: Object.fromEntries(headers), body } };
 }
 
-/** A header's value whole, without its scheme, and the password of Basic. */
+/** A header's whole value, the value without its scheme, and the password of Basic. */
 function credentialsOf(value: string): string[] {
   const bare = value.replace(/^(Bearer|Basic) /, '');
   if (!value.startsWith('Basic ')) return [value, bare];
@@ -51,11 +53,11 @@ function credentialsOf(value: string): string[] {
 
 const ESCAPE = /\\u[0-9a-f]{4}|\\[^u]|(?:%[0-9a-f]{2})+|&(?:#\d{1,6}|#x[0-9a-f]{1,5}|amp|lt|gt|quot|apos);/gi;
 
-/** Looks for secrets in what the text says, and masks them in the text. */
+/** Decodes the escapes in `text`, finds secrets in the result, and masks them in `text`. */
 function withoutEscaped(text: string, secrets: readonly string[]): string {
   if (!/[\\%&]/.test(text)) return text;
   let plain = '';
-  /** Of each unit of `plain`: where what says it begins in `text`. */
+  /** For each UTF-16 unit of `plain`: the position in `text` where its spelling begins. */
   const starts: number[] = [];
   const add = (said: string, from: number, step: 0 | 1) => {
     for (let i = 0; i < said.length; i++) starts.push(from + i * step);
@@ -78,7 +80,7 @@ function withoutEscaped(text: string, secrets: readonly string[]): string {
   read = 0;
   for (let at = hidden.indexOf(1); at >= 0; at = hidden.indexOf(1, at)) {
     result += text.slice(read, starts[at]) + MASK;
-    // one escape may say several units
+    // One escape may stand for several units.
     do at += 1;
     while (hidden[at] === 1 || starts[at] === starts[at - 1]);
     read = starts[at] as number;
@@ -98,7 +100,7 @@ function unescaped(sequence: string): string {
   return String.fromCodePoint(name[1] === 'x' ? Number.parseInt(name.slice(2), 16) : Number(name.slice(1)));
 }
 
-/** A body that was cut may end in the beginning of a secret. */
+/** Masks the beginning of a secret at the end of a body that was cut. */
 function withoutBeginning(body: string, secrets: readonly string[]): string {
   if (!body.endsWith(CUT)) return body;
   for (const secret of secrets) {

@@ -1,6 +1,7 @@
 /**
- * What of a request stands in logs. Names do not tell which values are secret (X-Pass, X-Session, ?k=), so every value that a
- * tenant chose is masked, except the values of a few headers that nobody keeps a credential in. Pure.
+ * Decides what logs show of a request. Names do not tell which values are secret (X-Pass,
+ * X-Session, ?k=). So every value that a tenant chose is masked, except in a few headers that never
+ * hold credentials. Pure.
  */
 
 export const MASK = '••••••';
@@ -10,12 +11,15 @@ const HARMLESS: ReadonlySet<string> = new Set(
   x-team x-source x-environment x-region x-version x-api-version api-version`.split(/\s+/),
 );
 
-/** A custom header of this name is logged as it is. */
+/** True if a custom header of this name is logged unmasked. */
 export function isHarmless(header: string): boolean {
   return HARMLESS.has(header.toLowerCase());
 }
 
-/** `https://a.example/b?token=abc` without the values of its query, without a user and a password, and without a fragment. */
+/**
+ * `https://a.example/b?token=abc` without the values of its query, without user and password, and
+ * without its fragment.
+ */
 export function maskedUrl(url: string): string {
   if (!/[?#@]/.test(url)) return url;
   const { place, query, fragment } = partsOf(url);
@@ -23,7 +27,7 @@ export function maskedUrl(url: string): string {
   return `${withoutUser(place)}${masked === undefined ? '' : `?${masked}`}${fragment === undefined ? '' : `#${MASK}`}`;
 }
 
-/** What `maskedUrl` leaves out of a query, as it stands there and decoded. */
+/** The query values that `maskedUrl` removes, as written and decoded. */
 export function querySecrets(url: string): string[] {
   const { query } = partsOf(url);
   return (query?.split('&') ?? []).flatMap((pair) => {
@@ -32,7 +36,7 @@ export function querySecrets(url: string): string[] {
   });
 }
 
-/** Of whatever stands in the column, a valid URL or not. */
+/** Splits any text of the column url, even an invalid URL. */
 function partsOf(url: string): { place: string; query?: string; fragment?: string } {
   const [rest, fragment] = cut(url, '#');
   const [place, query] = cut(rest, '?');
@@ -51,7 +55,10 @@ function withoutUser(place: string): string {
   return at < start ? place : `${place.slice(0, start)}${MASK}${place.slice(at)}`;
 }
 
-/** `token=abc` keeps its name; a query without a `=` may be nothing but a secret. */
+/**
+ * `token=abc` keeps its name. A part of a query without `=` is masked whole, because it may be a
+ * secret.
+ */
 function maskedPair(pair: string): string {
   const at = pair.indexOf('=');
   return pair === '' ? '' : `${pair.slice(0, at + 1)}${MASK}`;

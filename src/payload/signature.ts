@@ -1,17 +1,20 @@
 /**
- * Signing and verifying, pure.
+ * Signs and verifies. Pure.
  *
- * Two signatures go out with every request. `webhook-signature` follows Standard Webhooks and covers the id, the time and
- * the body, so a receiver can refuse replays; `X-Webhook-Signature` covers the body alone and can be checked in one line of
- * any language. Keys are `KeyObject`s made once per secret: with OpenSSL 3 a signature of 1 kB takes 2.7 µs with a
- * KeyObject and 15 µs with a Buffer.
+ * Every request has two signatures. `webhook-signature` follows Standard Webhooks and covers id,
+ * time and body, so a receiver can refuse replays. `X-Webhook-Signature` covers only the body and
+ * can be checked in one line of any language. Keys are `KeyObject`s, created once per secret. With
+ * OpenSSL 3 a signature of 1 kB takes 2.7 µs with a KeyObject and 15 µs with a Buffer.
  */
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 const PREFIX = 'whsec_';
 const PADDED_BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/;
 
-/** Standard Webhooks: older or newer requests are refused, so that a recorded one cannot be sent again for ever. */
+/**
+ * Standard Webhooks: older or newer requests are refused, so a recorded request cannot be replayed
+ * later.
+ */
 export const TOLERANCE_SECONDS = 300;
 
 /** The two keys of one secret. */
@@ -21,9 +24,10 @@ export interface SigningKey {
 }
 
 /**
- * `whsec_<base64>` signs Standard Webhooks with the decoded bytes, any other secret with its UTF-8 bytes; the hex signature
- * always takes the UTF-8 bytes of the whole secret. A `whsec_` whose rest is not padded base64 counts as any other secret:
- * every library would refuse to decode it, and a daemon must not stop on one tenant's row.
+ * For `whsec_<base64>`, Standard Webhooks signs with the decoded bytes. For any other secret, it
+ * signs with the UTF-8 bytes. The hex signature always uses the UTF-8 bytes of the whole secret. A
+ * `whsec_` secret without valid padded base64 counts as any other secret. Every library would
+ * refuse to decode it, and a daemon must not stop because of one tenant's row.
  */
 export function signingKey(secret: string): SigningKey {
   const hex = createSecretKey(secret, 'utf8');
@@ -31,7 +35,7 @@ export function signingKey(secret: string): SigningKey {
   return { standard: PADDED_BASE64.test(rest) ? createSecretKey(rest, 'base64') : hex, hex };
 }
 
-/** `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`; `timestamp` in Unix seconds. */
+/** `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. `timestamp` is in Unix seconds. */
 export function standardSignature(
   key: SigningKey,
   id: string,
@@ -48,7 +52,7 @@ export function hexSignature(key: SigningKey, body: string | Buffer): string {
 
 export type SignatureCheck = 'valid' | 'missing' | 'malformed' | 'too_old' | 'too_new' | 'mismatch';
 
-/** What a receiver got, header values as they came. */
+/** The request that a receiver got, with unchanged header values. */
 export interface SignedRequest {
   id?: string | undefined;
   timestamp?: string | undefined;
@@ -57,7 +61,10 @@ export interface SignedRequest {
   body: string | Buffer;
 }
 
-/** Checks both signatures against any of the live secrets. A toleranceSeconds of Infinity takes requests of any age. */
+/**
+ * Checks both signatures against each live secret. With a toleranceSeconds of Infinity, requests of
+ * any age are accepted.
+ */
 export function verify(
   keys: readonly SigningKey[],
   request: SignedRequest,
@@ -95,7 +102,7 @@ function verifyHex(keys: readonly SigningKey[], { hexSignature: given, body }: S
   return keys.some((key) => equal(given, hexSignature(key, body))) ? 'valid' : 'mismatch';
 }
 
-/** Takes the same time wherever two texts of one length differ; their length is no secret. */
+/** Takes the same time for any two texts of one length. The length is not secret. */
 function equal(left: string, right: string): boolean {
   const [a, b] = [Buffer.from(left), Buffer.from(right)];
   return a.length === b.length && timingSafeEqual(a, b);

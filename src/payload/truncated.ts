@@ -1,6 +1,9 @@
 /** Why an event is thin. Pure. */
 
-/** Why an event is thin, in its body: `too_large`, or the SQLSTATE of the error. Its message is for those who run the database. */
+/**
+ * The reason in the body: `too_large`, or the SQLSTATE of the error. The error's message is only
+ * for those who run the database.
+ */
 export function truncatedReason(truncated: string): string {
   return truncated === 'too_large' ? truncated : `error_${/^[0-9A-Z]{5}(?=:)/.exec(truncated)?.[0] ?? 'unknown'}`;
 }

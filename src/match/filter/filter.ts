@@ -1,37 +1,42 @@
 /**
  * A webhook's filter: conditions on an event's row, as JSON.
  *
- *   {"data.stage": "won", "data.value": {"$gt": 10000}}       both
- *   {"$or": [{"data.stage": "won"}, {"previous.stage": {"$exists": true}}]}
+ * {"data.stage": "won", "data.value": {"$gt": 10000}}       both must hold
+ * {"$or": [{"data.stage": "won"}, {"previous.stage": {"$exists": true}}]}
  *
- * A key is a path (names below `data` or `previous`, joined by dots; a number is an array's index) or $and, $or, $not. A path's
- * condition is a value, which must be equal, or an object of operators, which must all hold; $and, $or and $not work inside it
- * as well. null is a value: `$exists` holds for it. On a path that is not there `$ne`, `$nin` and `$not` hold, the others do not.
- * `previous` holds the old values of the columns that an update changed, so {"previous.stage": {"$exists": true}} says that
- * the stage changed.
+ * A key is a path or $and, $or, $not. A path starts with `data` or `previous`. Dots join its names,
+ * and a number is an array's index. A path's condition is a value or an object of operators. The
+ * path's value must equal that value, or all operators must hold. $and, $or and $not also work
+ * inside the object. null is a value: `$exists` holds for it. On a missing path, `$ne`, `$nin` and
+ * `$not` hold and the other operators do not. `previous` holds the old values of the columns that
+ * an update changed, so {"previous.stage": {"$exists": true}} means that the stage changed.
  *
- * A thin event has the columns of the key only. Conditions on these are answered, all others are unknown, and a filter that depends
- * on one of them is unknown as a whole.
+ * A thin event has only the key columns. The result of a condition on another column is unknown. If
+ * a filter depends on an unknown result, its own result is unknown.
  *
- * No code and no patterns, and a bound on everything, because tenants write filters and the daemon runs them. The same rules
- * stand in sql/migrations/0002_filters.sql, with the same sentences; test/match/filters.corpus.ts keeps the two together.
+ * Filters hold no code and no patterns, and everything in them is bounded, because tenants write
+ * filters and the daemon runs them. sql/migrations/0002_filters.sql has the same rules with the
+ * same sentences. test/match/filters.corpus.ts checks that both agree.
  */
 
 import { Decimal } from '../../shared/decimal.ts';
 import { readValues } from '../../shared/json-values.ts';
 import { Conditions, FilterProblem, type Slots, UNKNOWN } from './conditions.ts';
 
-/** `because` names the condition that does not hold, or that is unknown, never a value of the row. */
+/** `because` names the condition that does not hold or is unknown. It never holds a row's value. */
 export type Match = { matched: true } | { matched: false; because: string } | { matched: 'unknown'; because: string };
 
 export interface Filter {
   /** `data` and `previous` are JSON texts as PostgreSQL wrote them. */
   matches(data: string, previous: string | undefined): Match;
-  /** Of a thin event, whose `data` has some of the row's columns. What the others hold, and what they held before, is unknown. */
+  /**
+   * Matches a thin event. Its `data` has some of the row's columns. The other columns and all
+   * previous values are unknown.
+   */
   matchesThin(data: string): Match;
 }
 
-/** The filter of a JSON text, with every digit of its numbers. `JSON.parse` alone would round them. */
+/** Parses a filter and keeps every digit of its numbers. `JSON.parse` alone would round them. */
 export function parseFilter(text: string): unknown {
   const keepDigits = (_: string, value: unknown, context?: { source?: string }) =>
     typeof value === 'number' ? new Decimal(context?.source ?? String(value)) : value;
@@ -42,7 +47,7 @@ export function parseFilter(text: string): unknown {
   }
 }
 
-/** What is wrong with a filter, or undefined. */
+/** Returns what is wrong with a filter, or undefined. */
 export function filterProblem(filter: unknown): string | undefined {
   try {
     compileFilter(filter);
@@ -72,7 +77,7 @@ export function compileFilter(filter: unknown): Filter {
     },
     matchesThin(data) {
       const slots: Slots = Array<typeof UNKNOWN>(conditions.slotCount).fill(UNKNOWN);
-      // reading a column makes what lies in it known, also what is not there
+      // After a column is read, all paths inside it are known, including missing ones.
       if (inData.names.size > 0) readValues(data, inData, slots);
       return answer(slots);
     },
