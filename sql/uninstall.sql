@@ -1,12 +1,13 @@
--- Removes rowhook from this database: every trigger, function, table and row of it. What it has captured and not yet
--- delivered is lost; the tables it watched keep their data.
+-- Removes rowhook from this database: every trigger, function, table and row of it. What it has
+-- captured and not yet delivered is lost; the tables it watched keep their data.
 --
 --   psql -v ON_ERROR_STOP=1 -f uninstall.sql
 --
--- Stop the daemons first. Run it as a member of rowhook_owner that owns the watched tables (dropping their triggers locks
--- each of them for a moment). It is one transaction, except where the server's lock table has no room for all watched
--- tables at once: then each is left in a transaction of its own, and what fails in between is mended by running it again.
--- The roles go too, unless another database of this cluster, or a login, still depends on them.
+-- Stop the daemons first. Run it as a member of rowhook_owner that owns the watched tables
+-- (dropping their triggers locks each of them for a moment). It is one transaction, except where
+-- the server's lock table has no room for all watched tables at once: then each is left in a
+-- transaction of its own, and what fails in between is mended by running it again. The roles go
+-- too, unless another database of this cluster, or a login, still depends on them.
 
 set lock_timeout = '10s';
 set statement_timeout = 0;

@@ -47,7 +47,8 @@ begin
     end if;
   end loop;
 
-  -- from 16 on a grant may come without its privileges, or without SET ROLE: createrole_self_grant makes one of each kind
+  -- from 16 on a grant may come without its privileges, or without SET ROLE: createrole_self_grant
+  -- makes one of each kind
   if not pg_has_role(current_user, 'rowhook_owner', 'usage')
      or v_version >= 160000 and not pg_has_role(current_user, 'rowhook_owner', 'set') then
     begin
@@ -70,9 +71,9 @@ set role rowhook_owner;
 
 grant usage on schema rowhook to rowhook_app, rowhook_daemon;
 
--- The tenant of this session: the setting rowhook.tenant_id, null when unset or empty (after SET and
--- RESET a setting is '', not null). A DBA may replace this one function, by JWT claims or the session
--- user. Its body is parsed once, here, so that nobody's search_path can bend it.
+-- The tenant of this session: the setting rowhook.tenant_id, null when unset or empty (after SET
+-- and RESET a setting is '', not null). A DBA may replace this one function, by JWT claims or the
+-- session user. Its body is parsed once, here, so that nobody's search_path can bend it.
 create function rowhook.current_tenant()
 returns text
 language sql
@@ -81,15 +82,19 @@ parallel safe
 return nullif(current_setting('rowhook.tenant_id', true), '');
 
 comment on function rowhook.current_tenant() is
-  'The tenant of this session, from the setting rowhook.tenant_id; null when there is none. Replace it to take the tenant from JWT claims or the session user.';
+  'The tenant of this session, from the setting rowhook.tenant_id; null when it is unset or '
+  'empty. Replace this function to take the tenant from JWT claims or from the session user.';
 
 revoke execute on function rowhook.current_tenant() from public;
 grant execute on function rowhook.current_tenant() to rowhook_app, rowhook_daemon;
 
--- The number of the last of these files that was applied; each file ends by replacing it. The daemon compares it with
--- what it was built for, and `rowhook migrate` finds by it what a DBA has applied with psql.
+-- The number of the last of these files that was applied; each file ends by replacing it. The
+-- daemon compares it with what it was built for, and `rowhook migrate` finds by it what a DBA has
+-- applied with psql.
 create function rowhook.schema_version() returns int language sql stable parallel safe return 1;
 
-comment on function rowhook.schema_version() is 'The number of the last migration that was applied.';
+comment on function rowhook.schema_version() is
+  'The number of the last migration that was applied. The daemon compares it with the number it '
+  'was built for.';
 
 reset role;

@@ -1,21 +1,23 @@
 -- rowhook 0002: what a webhook's filter may be.
 --
--- A filter is conditions on an event's row: {"data.stage":"won","data.value":{"$gt":10000}}. The daemon
--- evaluates it (src/match/filter/filter.ts says what it means); here it is only checked, so that a bad one is refused
--- on insert, whatever client writes it, with the path and the reason. Both sides have the same rules
--- and the same sentences; test/match/filters.corpus.ts is run through both.
+-- A filter is conditions on an event's row: {"data.stage":"won","data.value":{"$gt":10000}}. The
+-- daemon evaluates it (src/match/filter/filter.ts says what it means); here it is only checked, so
+-- that a bad one is refused on insert, whatever client writes it, with the path and the reason.
+-- Both sides have the same rules and the same sentences; test/match/filters.corpus.ts is run
+-- through both.
 --
 --   filter    := { path: condition, ... }   all must hold
 --              | { "$and" | "$or": [filter, ...] } | { "$not": filter }       mixed freely
 --   condition := value | { operator: operand, ... } | { "$and" | "$or": [condition, ...] } | { "$not": condition }
 --
--- Tenants write filters and the daemon runs them, so all of it is bounded: length, conditions, levels of
--- $and, $or and $not, names of a path, digits of a number.
+-- Tenants write filters and the daemon runs them, so all of it is bounded: length, conditions,
+-- levels of $and, $or and $not, names of a path, digits of a number.
 
 set role rowhook_owner;
 
--- Null when it is a filter, else a sentence: where, what is wrong, what would be right. The planner expects
--- far more rows than such a text can hold and would have LLVM compile the query: 1,060 ms a check, and 0.4 without.
+-- Null when it is a filter, else a sentence: where, what is wrong, what would be right. The planner
+-- expects far more rows than such a text can hold and would have LLVM compile the query: 1,060 ms a
+-- check, and 0.4 without.
 create function rowhook._filter_problem(p_filter jsonb)
 returns text
 language plpgsql
@@ -76,7 +78,8 @@ begin
         ) inner_part (place, path, value, level)
     ),
 
-    -- Every key in them with its operand. {"data.stage":"won"} is short for {"data.stage":{"$eq":"won"}}.
+    -- Every key in them with its operand. {"data.stage":"won"} is short for
+    -- {"data.stage":{"$eq":"won"}}.
     entry (place, path, key, operand) as (
       select part.place, part.path, each.key, each.value
         from part
@@ -158,7 +161,8 @@ end
 $$;
 
 comment on function rowhook._filter_problem(jsonb) is
-  'Why a webhook''s filter is refused, as a sentence; null when it is a filter.';
+  'A sentence that says why a webhook''s filter is refused: where, what is wrong and what would '
+  'be right. Null when the filter is valid.';
 
 revoke execute on function rowhook._filter_problem(jsonb) from public;
 grant execute on function rowhook._filter_problem(jsonb) to rowhook_app, rowhook_daemon;

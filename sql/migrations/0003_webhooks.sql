@@ -2,14 +2,16 @@
 -- (webhook_configurations).
 --
 -- Tenants write these rows themselves, so the table refuses what could not be delivered, with a
--- sentence that names the column, the value and the remedy. Plain rules are named check constraints;
--- rules that must explain themselves (filter, headers, auth_config) raise in one BEFORE trigger.
--- Secrets (secret, previous_secret, auth_config) can be written by rowhook_app but never read back.
+-- sentence that names the column, the value and the remedy. Plain rules are named check
+-- constraints; rules that must explain themselves (filter, headers, auth_config) raise in one
+-- BEFORE trigger. Secrets (secret, previous_secret, auth_config) can be written by rowhook_app but
+-- never read back.
 
 set role rowhook_owner;
 
--- 'whsec_' and the base64 of 32 random bytes. gen_random_uuid() draws from the server's strong random
--- source, 122 bits each; three of them through sha256 keep 256 bits, without the extension pgcrypto.
+-- 'whsec_' and the base64 of 32 random bytes. gen_random_uuid() draws from the server's strong
+-- random source, 122 bits each; three of them through sha256 keep 256 bits, without the extension
+-- pgcrypto.
 create function rowhook._new_secret()
 returns text
 language sql
@@ -17,7 +19,8 @@ volatile
 return 'whsec_' || encode(sha256(
   uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
 
-comment on function rowhook._new_secret() is 'A new signing secret: whsec_ and 32 random bytes in base64.';
+comment on function rowhook._new_secret() is
+  'A new signing secret: whsec_ and 32 random bytes in base64.';
 
 -- The fixed hash partition of tenants that each lane is. Immutable, so that it is inlined.
 create function rowhook._lane(p_tenant_id text)
@@ -30,8 +33,9 @@ return (hashtext(p_tenant_id) & 15)::smallint;
 
 comment on function rowhook._lane(text) is 'The lane of a tenant, 0 to 15: a fixed hash.';
 
--- In a database of another encoding, SQL_ASCII for one, text may hold bytes that no client of encoding UTF-8 can read: the daemon is
--- one. What stands in configurations is read for everybody, so it is refused here. Whatever the row holds stays out of the message.
+-- In a database of another encoding, SQL_ASCII for one, text may hold bytes that no client of
+-- encoding UTF-8 can read: the daemon is one. What stands in configurations is read for everybody,
+-- so it is refused here. Whatever the row holds stays out of the message.
 create function rowhook._refuse_unreadable(p_table text, p_row text)
 returns void
 language plpgsql
@@ -49,7 +53,8 @@ end
 $$;
 
 comment on function rowhook._refuse_unreadable(text, text) is
-  'Refuses a row of a table that holds text which no client of encoding UTF-8 can read.';
+  'Refuses a row whose text cannot be converted to UTF-8. A client with the encoding UTF-8 could '
+  'not read it.';
 
 create table rowhook.webhook_tenants (
   id                    text        primary key,
@@ -65,18 +70,26 @@ create table rowhook.webhook_tenants (
 );
 
 comment on table rowhook.webhook_tenants is
-  'What is known of a tenant: its name and slug (the organization of each webhook body) and its limits. A tenant needs no row here.';
-comment on column rowhook.webhook_tenants.id is 'The tenant, as tenant_id names it elsewhere. 1 to 512 bytes.';
+  'Name, slug and limits of a tenant. Name and slug become the organization of each webhook '
+  'body. A row is optional.';
+comment on column rowhook.webhook_tenants.id is
+  'The tenant, as tenant_id names it in other tables. 1 to 512 bytes.';
 comment on column rowhook.webhook_tenants.name is 'Name of the organization in each webhook body.';
-comment on column rowhook.webhook_tenants.slug is 'Short name of the organization in each webhook body.';
+comment on column rowhook.webhook_tenants.slug is
+  'Short name of the organization in each webhook body.';
 comment on column rowhook.webhook_tenants.max_in_flight is
-  'Most requests at a time over all webhooks of the tenant; null: no limit but those of the webhooks.';
-comment on column rowhook.webhook_tenants.rate_limit_per_second is 'Most requests a second over all webhooks of the tenant; null: no limit.';
+  'Maximum number of requests at the same time over all webhooks of the tenant. Null: only the '
+  'limits of the webhooks apply.';
+comment on column rowhook.webhook_tenants.rate_limit_per_second is
+  'Maximum number of requests a second over all webhooks of the tenant; null: no limit.';
 comment on column rowhook.webhook_tenants.created_at is 'When the row was written.';
-comment on column rowhook.webhook_tenants.updated_at is 'When the row was changed, if whoever changed it said so.';
+comment on column rowhook.webhook_tenants.updated_at is
+  'When the row was last changed, if the client that changed it set this column.';
 comment on constraint webhook_tenants_pkey on rowhook.webhook_tenants is 'One row for each tenant.';
-comment on constraint webhook_tenants_id_is_not_empty on rowhook.webhook_tenants is 'id is 1 to 512 bytes.';
-comment on constraint webhook_tenants_max_in_flight_in_range on rowhook.webhook_tenants is 'max_in_flight is 1 to 10000 requests, or null.';
+comment on constraint webhook_tenants_id_is_not_empty on rowhook.webhook_tenants is
+  'id is 1 to 512 bytes.';
+comment on constraint webhook_tenants_max_in_flight_in_range on rowhook.webhook_tenants is
+  'max_in_flight is 1 to 10000 requests, or null.';
 comment on constraint webhook_tenants_rate_limit_in_range on rowhook.webhook_tenants is
   'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null.';
 
@@ -94,7 +107,8 @@ begin
 end
 $$;
 
-comment on function rowhook._keep_tenant_id() is 'Trigger of webhook_tenants: refuses to change an id.';
+comment on function rowhook._keep_tenant_id() is
+  'Trigger of webhook_tenants: refuses to change an id.';
 
 create trigger keep_id before update on rowhook.webhook_tenants
   for each row when (new.id is distinct from old.id) execute function rowhook._keep_tenant_id();
@@ -111,7 +125,8 @@ begin
 end
 $$;
 
-comment on function rowhook._check_tenant() is 'Trigger of webhook_tenants: refuses what the daemon could not read.';
+comment on function rowhook._check_tenant() is
+  'Trigger of webhook_tenants: refuses text that the daemon could not read.';
 
 create trigger check_tenant before insert or update on rowhook.webhook_tenants
   for each row when (getdatabaseencoding() <> 'UTF8') execute function rowhook._check_tenant();
@@ -151,7 +166,8 @@ create table rowhook.webhook_configurations (
 
   constraint webhook_configurations_tenant_id_is_not_empty check (tenant_id <> '' and octet_length(tenant_id) <= 512),
   constraint webhook_configurations_name_is_not_empty      check (name <> '' and length(name) <= 255),
-  -- which host and port may be dialled is the daemon's to say, at each attempt: it depends on the operator's settings
+  -- which host and port may be dialled is the daemon's to say, at each attempt: it depends on the
+  -- operator's settings
   constraint webhook_configurations_url_is_http            check (url ~* '^https?://[^/?#@[:space:][:cntrl:]]+([/?#][^[:space:][:cntrl:]]*)?$' and length(url) <= 2048),
   constraint webhook_configurations_http_method_is_known   check (http_method in ('POST', 'PUT', 'PATCH')),
   constraint webhook_configurations_auth_type_is_known     check (auth_type in ('none', 'bearer', 'basic', 'api_key')),
@@ -172,90 +188,138 @@ create table rowhook.webhook_configurations (
 );
 
 comment on table rowhook.webhook_configurations is
-  'Webhooks: where to send which events of one tenant. insert (tenant_id, name, url, event_types) is enough.';
-comment on column rowhook.webhook_configurations.event_types is
-  'Wanted events: exact (deal.updated), by prefix (deal.*) or all (*).';
-comment on column rowhook.webhook_configurations.filter is
-  'Conditions on the row, e.g. {"data.stage":"won","data.value":{"$gt":10000}}; null sends every event.';
-comment on column rowhook.webhook_configurations.secret is
-  'Signing secret. The Standard Webhooks key of whsec_... is its base64-decoded rest, of any other its UTF-8 bytes. Write-only for rowhook_app.';
-comment on column rowhook.webhook_configurations.auth_config is
-  'bearer {"token"}, basic {"username","password"}, api_key {"header_name","header_value"}. Write-only for rowhook_app.';
-comment on column rowhook.webhook_configurations.retry_attempts is
-  'How often a delivery is tried again after a first attempt that failed, 0 to 20.';
-comment on column rowhook.webhook_configurations.retry_delay_seconds is
-  'Seconds that the linear schedule multiplies by 1, 2, 3 ...';
-comment on column rowhook.webhook_configurations.timeout_ms is
-  'Milliseconds for a whole attempt: by then status and headers of the response must have arrived, and no more of its body is read.';
-comment on column rowhook.webhook_configurations.payload_format is
-  'nested: the row under data. flat: the row''s fields on the top level beside webhook_event, for tools that cannot map nested fields; one that is named like a field of rowhook gets data_ in front.';
-comment on column rowhook.webhook_configurations.batch_max_events is
-  'Above 1, requests carry {"id","batch":[...]} with up to so many events and about 4 MiB of payload, sent when full or after batch_max_wait_ms.';
-comment on column rowhook.webhook_configurations.disabled_at is
-  'Since when the webhook is switched off, by rowhook (disabled_reason says why) or by hand; null: it is active. Its events are captured for 30 days more.';
-comment on column rowhook.webhook_configurations.id is 'The webhook. Made by rowhook; never changes.';
-comment on column rowhook.webhook_configurations.tenant_id is 'Whose events it gets; never changes. Default: the tenant of the session.';
-comment on column rowhook.webhook_configurations.name is 'For people, and metadata.webhook_name of each body. 1 to 255 characters.';
-comment on column rowhook.webhook_configurations.description is 'For people; rowhook does not read it.';
+  'Webhooks: which events of one tenant are sent where. An insert needs tenant_id, name, url and '
+  'event_types only.';
+comment on column rowhook.webhook_configurations.id is
+  'The webhook. rowhook generates the id; it never changes.';
+comment on column rowhook.webhook_configurations.tenant_id is
+  'The tenant whose events the webhook receives; it never changes. Default: the tenant of the '
+  'session.';
+comment on column rowhook.webhook_configurations.name is
+  'Name for people, also sent as metadata.webhook_name in each body. 1 to 255 characters.';
+comment on column rowhook.webhook_configurations.description is
+  'Description for people; rowhook does not read it.';
 comment on column rowhook.webhook_configurations.url is
-  'Where requests go: http or https, 2048 characters at most, no user or password. Which addresses may be dialled is the daemon''s to say.';
+  'URL that requests are sent to: http or https, at most 2048 characters, without user and '
+  'password. The daemon decides which addresses it may connect to.';
 comment on column rowhook.webhook_configurations.http_method is 'POST, PUT or PATCH.';
-comment on column rowhook.webhook_configurations.headers is 'Further request headers, {"X-Team":"sales"}: 50 at most, 16 kB in all. content-type and others that rowhook or HTTP itself sets are refused. Values are masked in logs.';
-comment on column rowhook.webhook_configurations.auth_type is 'none, bearer, basic or api_key; auth_config holds what it needs.';
+comment on column rowhook.webhook_configurations.event_types is
+  'Event types that the webhook receives: exact (deal.updated), by prefix (deal.*) or all (*).';
+comment on column rowhook.webhook_configurations.filter is
+  'Conditions on the row, e.g. {"data.stage":"won","data.value":{"$gt":10000}}; null sends every '
+  'event.';
+comment on column rowhook.webhook_configurations.headers is
+  'Additional request headers, {"X-Team":"sales"}: at most 50, and 16 kB in total. content-type '
+  'and other headers that rowhook or HTTP itself sets are refused; values are masked in logs.';
+comment on column rowhook.webhook_configurations.auth_type is
+  'none, bearer, basic or api_key. auth_config holds the credentials.';
+comment on column rowhook.webhook_configurations.auth_config is
+  'bearer {"token"}, basic {"username","password"}, api_key {"header_name","header_value"}. '
+  'Write-only for rowhook_app.';
+comment on column rowhook.webhook_configurations.secret is
+  'Signing secret. For whsec_..., the Standard Webhooks key is the base64-decoded rest; for any '
+  'other secret it is its UTF-8 bytes. Write-only for rowhook_app.';
 comment on column rowhook.webhook_configurations.previous_secret is
-  'The secret before the last rotation. It signs too (in webhook-signature only), until previous_secret_expires_at. Not readable for rowhook_app.';
+  'The secret before the last rotation. It also signs (in webhook-signature only), until '
+  'previous_secret_expires_at. rowhook_app cannot read it.';
 comment on column rowhook.webhook_configurations.previous_secret_expires_at is
-  'Until when the previous secret signs, 7 days ahead at most; null: there is none.';
+  'When the previous secret stops signing, at most 7 days ahead; null: there is no previous '
+  'secret.';
 comment on column rowhook.webhook_configurations.is_active is
-  'false: nothing is sent to it. What is captured meanwhile, for 30 days from disabled_at, can be replayed once it is true again.';
-comment on column rowhook.webhook_configurations.retry_enabled is 'false: a delivery has one attempt.';
+  'false: nothing is sent to the webhook. Its events are captured for 30 days after disabled_at '
+  'and can be replayed once is_active is true again.';
+comment on column rowhook.webhook_configurations.retry_enabled is
+  'false: a delivery has one attempt only.';
+comment on column rowhook.webhook_configurations.retry_attempts is
+  'How often a delivery is retried after its first attempt has failed, 0 to 20.';
 comment on column rowhook.webhook_configurations.retry_strategy is
-  'exponential: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, each plus or minus 20 percent. linear: retry_delay_seconds x 1, 2, 3 ...';
-comment on column rowhook.webhook_configurations.max_in_flight is 'Most requests to it at a time, 1 to 1000.';
-comment on column rowhook.webhook_configurations.rate_limit_per_second is 'Most requests to it a second; null: no limit.';
+  'exponential: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, each plus or minus 20 percent. linear: '
+  'retry_delay_seconds x 1, 2, 3 ...';
+comment on column rowhook.webhook_configurations.retry_delay_seconds is
+  'Number of seconds that the linear schedule multiplies by 1, 2, 3 ...';
+comment on column rowhook.webhook_configurations.timeout_ms is
+  'Milliseconds for a whole attempt. Status and headers of the response must arrive within this '
+  'time; after it, no more of the body is read.';
+comment on column rowhook.webhook_configurations.max_in_flight is
+  'Maximum number of requests to the webhook at the same time, 1 to 1000.';
+comment on column rowhook.webhook_configurations.rate_limit_per_second is
+  'Maximum number of requests to the webhook a second; null: no limit.';
 comment on column rowhook.webhook_configurations.ordering is
-  'none: a delivery that waits for its next attempt is overtaken by later ones of its row. row: it holds them back.';
-comment on column rowhook.webhook_configurations.batch_max_wait_ms is 'Milliseconds that a batch waits for more events, 0 to 5000.';
-comment on column rowhook.webhook_configurations.allowed_ips is 'If set, the only networks its url may resolve to, within what the daemon allows.';
-comment on column rowhook.webhook_configurations.disabled_reason is 'Why rowhook disabled it; null: it is active, or was switched off by hand.';
-comment on column rowhook.webhook_configurations.created_at is 'When it was created.';
-comment on column rowhook.webhook_configurations.updated_at is 'When it was last changed, by whomever.';
-comment on constraint webhook_configurations_pkey on rowhook.webhook_configurations is 'A webhook has one row.';
-comment on constraint webhook_configurations_tenant_id_is_not_empty on rowhook.webhook_configurations is 'tenant_id is 1 to 512 bytes.';
-comment on constraint webhook_configurations_name_is_not_empty on rowhook.webhook_configurations is 'name is 1 to 255 characters.';
+  'none: later deliveries of the same row overtake a delivery that waits for its next attempt. '
+  'row: they wait behind it.';
+comment on column rowhook.webhook_configurations.payload_format is
+  'nested: the row is under data. flat: the row''s fields are on the top level beside '
+  'webhook_event, for tools that cannot map nested fields; a field that is named like a field of '
+  'rowhook gets the prefix data_.';
+comment on column rowhook.webhook_configurations.batch_max_events is
+  'Above 1, a request carries {"id","batch":[...]} with at most this many events and about 4 MiB '
+  'of payload. It is sent when the batch is full or after batch_max_wait_ms.';
+comment on column rowhook.webhook_configurations.batch_max_wait_ms is
+  'Milliseconds that a batch waits for more events, 0 to 5000.';
+comment on column rowhook.webhook_configurations.allowed_ips is
+  'If set, the url may resolve to these networks only, within what the daemon allows.';
+comment on column rowhook.webhook_configurations.disabled_reason is
+  'Why rowhook disabled the webhook. Null: it is active, or somebody switched it off by hand.';
+comment on column rowhook.webhook_configurations.disabled_at is
+  'When the webhook was switched off, by rowhook (disabled_reason says why) or by hand; null: it '
+  'is active. Its events are captured for 30 more days.';
+comment on column rowhook.webhook_configurations.created_at is 'When the webhook was created.';
+comment on column rowhook.webhook_configurations.updated_at is
+  'When the webhook was last changed, by rowhook or by anybody else.';
+comment on constraint webhook_configurations_pkey on rowhook.webhook_configurations is
+  'A webhook has one row.';
+comment on constraint webhook_configurations_tenant_id_is_not_empty on rowhook.webhook_configurations is
+  'tenant_id is 1 to 512 bytes.';
+comment on constraint webhook_configurations_name_is_not_empty on rowhook.webhook_configurations is
+  'name is 1 to 255 characters.';
 comment on constraint webhook_configurations_url_is_http on rowhook.webhook_configurations is
   'url is an http or https URL of at most 2048 characters, without user and password.';
-comment on constraint webhook_configurations_http_method_is_known on rowhook.webhook_configurations is 'http_method is POST, PUT or PATCH.';
-comment on constraint webhook_configurations_auth_type_is_known on rowhook.webhook_configurations is 'auth_type is none, bearer, basic or api_key.';
-comment on constraint webhook_configurations_secret_is_long_enough on rowhook.webhook_configurations is 'secret is 16 to 512 bytes.';
-comment on constraint webhook_configurations_retry_attempts_in_range on rowhook.webhook_configurations is 'retry_attempts is 0 to 20.';
-comment on constraint webhook_configurations_retry_strategy_is_known on rowhook.webhook_configurations is 'retry_strategy is exponential or linear.';
-comment on constraint webhook_configurations_retry_delay_in_range on rowhook.webhook_configurations is 'retry_delay_seconds is 1 second to a day.';
-comment on constraint webhook_configurations_timeout_in_range on rowhook.webhook_configurations is 'timeout_ms is 1 to 30 seconds.';
-comment on constraint webhook_configurations_max_in_flight_in_range on rowhook.webhook_configurations is 'max_in_flight is 1 to 1000 requests.';
+comment on constraint webhook_configurations_http_method_is_known on rowhook.webhook_configurations is
+  'http_method is POST, PUT or PATCH.';
+comment on constraint webhook_configurations_auth_type_is_known on rowhook.webhook_configurations is
+  'auth_type is none, bearer, basic or api_key.';
+comment on constraint webhook_configurations_secret_is_long_enough on rowhook.webhook_configurations is
+  'secret is 16 to 512 bytes.';
+comment on constraint webhook_configurations_retry_attempts_in_range on rowhook.webhook_configurations is
+  'retry_attempts is 0 to 20.';
+comment on constraint webhook_configurations_retry_strategy_is_known on rowhook.webhook_configurations is
+  'retry_strategy is exponential or linear.';
+comment on constraint webhook_configurations_retry_delay_in_range on rowhook.webhook_configurations is
+  'retry_delay_seconds is 1 second to a day.';
+comment on constraint webhook_configurations_timeout_in_range on rowhook.webhook_configurations is
+  'timeout_ms is 1 to 30 seconds.';
+comment on constraint webhook_configurations_max_in_flight_in_range on rowhook.webhook_configurations is
+  'max_in_flight is 1 to 1000 requests.';
 comment on constraint webhook_configurations_rate_limit_in_range on rowhook.webhook_configurations is
   'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null.';
-comment on constraint webhook_configurations_ordering_is_known on rowhook.webhook_configurations is 'ordering is none or row.';
-comment on constraint webhook_configurations_payload_format_is_known on rowhook.webhook_configurations is 'payload_format is nested or flat.';
-comment on constraint webhook_configurations_batch_max_events_in_range on rowhook.webhook_configurations is 'batch_max_events is 1 to 100.';
-comment on constraint webhook_configurations_batch_max_wait_in_range on rowhook.webhook_configurations is 'batch_max_wait_ms is 0 to 5000.';
+comment on constraint webhook_configurations_ordering_is_known on rowhook.webhook_configurations is
+  'ordering is none or row.';
+comment on constraint webhook_configurations_payload_format_is_known on rowhook.webhook_configurations is
+  'payload_format is nested or flat.';
+comment on constraint webhook_configurations_batch_max_events_in_range on rowhook.webhook_configurations is
+  'batch_max_events is 1 to 100.';
+comment on constraint webhook_configurations_batch_max_wait_in_range on rowhook.webhook_configurations is
+  'batch_max_wait_ms is 0 to 5000.';
 comment on constraint webhook_configurations_batch_or_ordering on rowhook.webhook_configurations is
-  'Batches and ordering row exclude each other: a batch is retried whole, so it cannot hold back single rows.';
+  'Batches and ordering row exclude each other: a batch is retried as a whole, so it cannot hold '
+  'back single rows.';
 comment on constraint webhook_configurations_allowed_ips_not_empty on rowhook.webhook_configurations is
   'allowed_ips lists 1 to 100 networks, or is null.';
 
--- The one probe that a captured statement pays. A webhook that is switched off captures for 30 days more, so that what it
--- missed can be replayed. One range holds it and those that are active; what has been off for longer is not even looked at.
+-- The one probe that a captured statement pays. A webhook that is switched off captures for 30 days
+-- more, so that what it missed can be replayed. One range holds it and those that are active; what
+-- has been off for longer is not even looked at.
 create index webhook_configurations_capture_idx
   on rowhook.webhook_configurations (tenant_id, coalesce(disabled_at, 'infinity'));
 
 create index webhook_configurations_tenant_idx
   on rowhook.webhook_configurations (tenant_id, created_at);
 
--- The functions below are checked under the caller's settings, and standard_conforming_strings = off takes backslashes out
--- of literals: '\.' would match anything. So no pattern here holds one.
+-- The functions below are checked under the caller's settings, and standard_conforming_strings =
+-- off takes backslashes out of literals: '\.' would match anything. So no pattern here holds one.
 
--- 'deal.updated', 'deal.*' and '*' are event types; returns null when all of them are, else the first problem.
+-- 'deal.updated', 'deal.*' and '*' are event types; returns null when all of them are, else the
+-- first problem.
 create function rowhook._event_types_problem(p_event_types text[])
 returns text
 language plpgsql
@@ -279,10 +343,12 @@ begin
 end
 $$;
 
-comment on function rowhook._event_types_problem(text[]) is 'Why event_types is refused, as a phrase; null when it is not.';
+comment on function rowhook._event_types_problem(text[]) is
+  'A phrase that says why event_types is refused; null when it is valid.';
 
--- An object of strings whose names are HTTP tokens, without those that rowhook or HTTP itself must own. A message quotes a name only
--- when it is one: "X-Key: abc" as a name would show the value, and auth_config gives its header_name to this function, too.
+-- An object of strings whose names are HTTP tokens, without those that rowhook or HTTP itself must
+-- own. A message quotes a name only when it is one: "X-Key: abc" as a name would show the value,
+-- and auth_config gives its header_name to this function, too.
 create function rowhook._headers_problem(p_headers jsonb)
 returns text
 language plpgsql
@@ -321,7 +387,8 @@ begin
 end
 $$;
 
-comment on function rowhook._headers_problem(jsonb) is 'Why headers is refused, as a phrase; null when it is not.';
+comment on function rowhook._headers_problem(jsonb) is
+  'A phrase that says why headers is refused; null when it is valid.';
 
 create function rowhook._auth_problem(p_auth_type text, p_auth_config jsonb)
 returns text
@@ -369,12 +436,14 @@ end
 $$;
 
 comment on function rowhook._auth_problem(text, jsonb) is
-  'Why auth_config is refused for an auth_type, as a phrase without its values; null when it is not.';
+  'A phrase that says why auth_config is refused for an auth_type, without its values; null when '
+  'it is valid.';
 
--- The first of the table's own constraints that a row breaks: its name, or that of a column that is null and must not be.
--- PostgreSQL prints the failing row, secrets and all, to those who bypass row-level security, and into the server's log (to
--- all others it does not). So for them the trigger asks first. Written from the catalog, because a list by hand would go
--- out of step: whoever adds a constraint to the table, writes this function again.
+-- The first of the table's own constraints that a row breaks: its name, or that of a column that is
+-- null and must not be. PostgreSQL prints the failing row, secrets and all, to those who bypass
+-- row-level security, and into the server's log (to all others it does not). So for them the
+-- trigger asks first. Written from the catalog, because a list by hand would go out of step:
+-- whoever adds a constraint to the table, writes this function again.
 do $$
 begin
   execute format(
@@ -394,7 +463,8 @@ end
 $$;
 
 comment on function rowhook._broken_rule(rowhook.webhook_configurations) is
-  'The first column that must not be null, or check constraint, that a row breaks; null when there is none. Asked first, so that errors need not print secrets.';
+  'The first not-null column or check constraint that a row violates; null when there is none. '
+  'It is called before PostgreSQL checks, so that errors need not print secrets.';
 
 create function rowhook._check_configuration()
 returns trigger
@@ -472,13 +542,15 @@ end
 $$;
 
 comment on function rowhook._check_configuration() is
-  'Trigger of webhook_configurations: refuses what could not be delivered, with a sentence, and rotates secrets.';
+  'Trigger of webhook_configurations: refuses a row that could not be delivered, with a sentence '
+  'that says why, and rotates secrets.';
 
 create trigger check_configuration
   before insert or update on rowhook.webhook_configurations
   for each row execute function rowhook._check_configuration();
 
--- Gives a webhook a new secret and returns it, this once. Until now + overlap both secrets sign, newest first.
+-- Gives a webhook a new secret and returns it, this once. Until now + overlap both secrets sign,
+-- newest first.
 create function rowhook.rotate_secret(webhook_id uuid, overlap interval default '24 hours')
 returns text
 language plpgsql
@@ -504,10 +576,12 @@ end
 $$;
 
 comment on function rowhook.rotate_secret(uuid, interval) is
-  'Gives a webhook a new signing secret and returns it, this once. In webhook-signature both secrets sign until now + overlap (0 to 7 days); X-Webhook-Signature is made with the new one at once.';
+  'Gives a webhook a new signing secret and returns it, this once. In webhook-signature both '
+  'secrets sign until now + overlap (0 to 7 days), newest first; X-Webhook-Signature uses the '
+  'new secret at once.';
 
--- Tenants see and change their own rows; the policies of owner and daemon open the rest. FORCE makes the
--- policies hold for the table's owner too.
+-- Tenants see and change their own rows; the policies of owner and daemon open the rest. FORCE
+-- makes the policies hold for the table's owner too.
 --
 -- What rowhook_app is not granted, and why:
 --   select (secret, ...)  secrets are written, never read: no RETURNING, WHERE, ON CONFLICT or MERGE shows them
@@ -549,9 +623,11 @@ grant update (name, description, url, http_method, event_types, filter, headers,
               batch_max_events, batch_max_wait_ms, allowed_ips)
    on rowhook.webhook_configurations to rowhook_app;
 
--- The same webhooks, for applications that ask for every column: RETURNING *, SELECT *, and what ORMs make of a model. A view,
--- because RETURNING needs SELECT on the column, and whoever has that may read the secret for ever. Here secret and auth_config read as
--- null, and a statement that writes them returns what it wrote, this once. It runs with the rights and the policies of its caller.
+-- The same webhooks, for applications that ask for every column: RETURNING *, SELECT *, and what
+-- ORMs make of a model. A view, because RETURNING needs SELECT on the column, and whoever has that
+-- may read the secret for ever. Here secret and auth_config read as null, and a statement that
+-- writes them returns what it wrote, this once. It runs with the rights and the policies of its
+-- caller.
 create view rowhook.webhooks with (security_invoker = true) as
 select id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
        null::jsonb as auth_config, null::text as secret, previous_secret_expires_at,
@@ -561,9 +637,12 @@ select id, tenant_id, name, description, url, http_method, event_types, filter, 
   from rowhook.webhook_configurations;
 
 comment on view rowhook.webhooks is
-  'The webhooks of webhook_configurations for applications and ORMs: every column can be selected and returned. secret and auth_config are null, except in RETURNING of the statement that writes them.';
+  'The webhooks of webhook_configurations for applications and ORMs: every column can be '
+  'selected and returned. secret and auth_config are null, except in RETURNING of the statement '
+  'that writes them.';
 
--- The table's comments, and its defaults, except of what only rowhook fills and of the two columns that read as null.
+-- The table's comments, and its defaults, except of what only rowhook fills and of the two columns
+-- that read as null.
 do $$
 declare
   v_column record;
@@ -584,13 +663,16 @@ end
 $$;
 
 comment on column rowhook.webhooks.secret is
-  'Signing secret, as in webhook_configurations. Null when it is read. Written as null: INSERT makes a new one, UPDATE keeps what is there.';
+  'Signing secret, as in webhook_configurations; null when it is read. When it is written as '
+  'null, INSERT makes a new secret and UPDATE keeps the stored one.';
 comment on column rowhook.webhooks.auth_config is
-  'What auth_type needs, as in webhook_configurations. Null when it is read. Written as null: INSERT takes {}, UPDATE keeps what is there.';
+  'Credentials for auth_type, as in webhook_configurations; null when it is read. When it is '
+  'written as null, INSERT stores {} and UPDATE keeps the stored value.';
 
--- Writes what a statement on the view says. ORMs write whole rows, so an UPDATE sets only what differs from the row that it found: what
--- somebody else changed meanwhile stays, and a null secret stays what it is. What only rowhook sets (created_at, updated_at,
--- disabled_reason, disabled_at) is ignored, since ORMs keep timestamps of their own.
+-- Writes what a statement on the view says. ORMs write whole rows, so an UPDATE sets only what
+-- differs from the row that it found: what somebody else changed meanwhile stays, and a null secret
+-- stays what it is. What only rowhook sets (created_at, updated_at, disabled_reason, disabled_at)
+-- is ignored, since ORMs keep timestamps of their own.
 create function rowhook._write_webhook()
 returns trigger
 language plpgsql
@@ -658,13 +740,15 @@ end
 $$;
 
 comment on function rowhook._write_webhook() is
-  'Trigger of the view webhooks: writes the row of webhook_configurations with the rights of the caller, and returns a secret only to the statement that writes it.';
+  'Trigger of the view webhooks: writes the row of webhook_configurations with the rights of the '
+  'caller. It returns a secret only to the statement that writes it.';
 
 create trigger write_webhook
   instead of insert or update or delete on rowhook.webhooks
   for each row execute function rowhook._write_webhook();
 
--- LOCK TABLE on a view of the caller's rights needs the same privilege on the table below, so DELETE may be granted here.
+-- LOCK TABLE on a view of the caller's rights needs the same privilege on the table below, so
+-- DELETE may be granted here.
 grant select, insert, update, delete on rowhook.webhooks to rowhook_app;
 
 revoke execute on all functions in schema rowhook from public;

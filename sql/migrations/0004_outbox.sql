@@ -1,31 +1,36 @@
 -- rowhook 0004: the outbox, the append-only log that capture writes in the app's own transaction.
 --
--- Each row carries its transaction's id (xid), so that the daemon can read the log in windows between two
--- snapshots: every row that snapshot S2 sees and S1 did not. Ids are handed out in one order and committed in
--- another, so "id greater than the last one" would lose events, and waiting for the oldest transaction would stall
--- behind one long one. A window loses nothing and waits for nobody.
+-- Each row carries its transaction's id (xid), so that the daemon can read the log in windows
+-- between two snapshots: every row that snapshot S2 sees and S1 did not. Ids are handed out in one
+-- order and committed in another, so "id greater than the last one" would lose events, and waiting
+-- for the oldest transaction would stall behind one long one. A window loses nothing and waits for
+-- nobody.
 --
--- The table is a ring of 8 list partitions, the slots. Time picks the slot (one day each); before a slot's turn
--- comes again, the daemon recycles it with TRUNCATE. So retention writes no dead rows, and a day-long transaction
--- bloats nothing. Detaching or dropping a partition would wait for every writer of the parent; TRUNCATE of a slot
--- nobody writes waits for nobody.
+-- The table is a ring of 8 list partitions, the slots. Time picks the slot (one day each); before a
+-- slot's turn comes again, the daemon recycles it with TRUNCATE. So retention writes no dead rows,
+-- and a day-long transaction bloats nothing. Detaching or dropping a partition would wait for every
+-- writer of the parent; TRUNCATE of a slot nobody writes waits for nobody.
 --
--- A row whose event_types is empty is not an event: it says that the tenant's configuration changed at this point
--- of the log, so that an event never meets a configuration from before its time.
+-- A row whose event_types is empty is not an event: it says that the tenant's configuration changed
+-- at this point of the log, so that an event never meets a configuration from before its time.
 
 set role rowhook_owner;
 
 create sequence rowhook.webhook_outbox_id_seq as bigint;
+comment on sequence rowhook.webhook_outbox_id_seq is
+  'Ids of webhook_outbox. After a restore the sequence continues, and a new incarnation tells '
+  'the ids apart.';
 
--- The slot of this moment. Inlined into the column's default. date_part and not extract, which computes in numeric: 0.5 us
--- a row less.
+-- The slot of this moment. Inlined into the column's default. date_part and not extract, which
+-- computes in numeric: 0.5 us a row less.
 create function rowhook._slot()
 returns smallint
 language sql
 volatile
 return (floor(date_part('epoch', clock_timestamp()) / 86400)::bigint % 8)::smallint;
 
-comment on function rowhook._slot() is 'The outbox slot of this moment, 0 to 7: the day (UTC) modulo 8.';
+comment on function rowhook._slot() is
+  'The outbox slot of this moment, 0 to 7: the day (UTC) modulo 8.';
 
 create table rowhook.webhook_outbox (
   id              bigint      not null default nextval('rowhook.webhook_outbox_id_seq'),
@@ -44,30 +49,45 @@ create table rowhook.webhook_outbox (
   primary key (id, slot)
 ) partition by list (slot);
 
+comment on table rowhook.webhook_outbox is
+  'The log of changes. Triggers and emit() write it in the app''s transaction, and the daemon '
+  'reads it; it is a ring of 8 slots (partitions), one day each.';
+comment on column rowhook.webhook_outbox.id is
+  'Part of the event ids. Within one window of transactions, the order of ids is the order of '
+  'the changes to a row.';
+comment on column rowhook.webhook_outbox.xid is
+  'The transaction that wrote the row. The daemon compares it with snapshots.';
+comment on column rowhook.webhook_outbox.occurred_at is
+  'When the change was captured, within its statement. It is the timestamp of the body.';
+comment on column rowhook.webhook_outbox.source_id is
+  'The watched table, see webhook_sources. Null: the row comes from emit(), a test or a change '
+  'of configuration.';
+comment on column rowhook.webhook_outbox.slot is
+  'The number of the partition that holds the row, 0 to 7: the day (UTC) modulo 8.';
+comment on column rowhook.webhook_outbox.lane is 'Hash partition of the tenant, 0 to 15.';
+comment on column rowhook.webhook_outbox.truncated is
+  'Why data holds the key columns only; null: data is whole. too_large: data exceeded the '
+  'source''s max_payload_bytes; otherwise the SQLSTATE and message of the error that printing '
+  'the row raised.';
+comment on column rowhook.webhook_outbox.tenant_id is 'The tenant that the event belongs to.';
+comment on column rowhook.webhook_outbox.event_types is
+  'The event types of this change. Empty: the tenant''s configuration changed here.';
+comment on column rowhook.webhook_outbox.row_key is
+  'Primary key of the changed row as text. Deliveries of one row start in the order of its '
+  'changes.';
+comment on column rowhook.webhook_outbox.data is
+  'The row as row_to_json prints it; after a DELETE, the deleted row.';
+comment on column rowhook.webhook_outbox.previous is
+  'Old values of the columns that an UPDATE changed.';
+comment on column rowhook.webhook_outbox.test_webhook_id is
+  'Set for a test event, which goes to this webhook only, whether it is active or not.';
+comment on constraint webhook_outbox_pkey on rowhook.webhook_outbox is
+  'An id exists once in each slot.';
+
 alter sequence rowhook.webhook_outbox_id_seq owned by rowhook.webhook_outbox.id;
 
 -- finds a window: everything from snapshot S1's xmax on, and the stragglers that S1 saw running
 create index webhook_outbox_xid_idx on rowhook.webhook_outbox (xid, id);
-
-comment on table rowhook.webhook_outbox is
-  'The log of changes, written by triggers and emit() in the app''s transaction, read by the daemon. A ring of 8 slots (partitions), one day each.';
-comment on column rowhook.webhook_outbox.xid is 'The transaction that wrote the row: what snapshots are compared with.';
-comment on column rowhook.webhook_outbox.lane is 'Hash partition of the tenant, 0 to 15.';
-comment on column rowhook.webhook_outbox.event_types is 'The events this change is; empty: the tenant''s configuration changed here.';
-comment on column rowhook.webhook_outbox.row_key is 'Primary key of the changed row as text; deliveries of one row start in the order of its changes.';
-comment on column rowhook.webhook_outbox.data is 'The row as row_to_json prints it; after a delete, the deleted row.';
-comment on column rowhook.webhook_outbox.previous is 'Old values of the columns that an UPDATE changed.';
-comment on column rowhook.webhook_outbox.truncated is 
-  'Why data holds the key columns only; null: it is whole. too_large: it was larger than the source''s max_payload_bytes. Else the SQLSTATE and message of the error that printing the row raised.';
-comment on column rowhook.webhook_outbox.test_webhook_id is 'A test event: for this webhook only, whether active or not.';
-comment on sequence rowhook.webhook_outbox_id_seq is 'Ids of webhook_outbox. After a restore it goes on, and a new incarnation tells the ids apart.';
-comment on column rowhook.webhook_outbox.id is
-  'Part of the event ids. Within one window of transactions its order is the order of the changes to a row.';
-comment on column rowhook.webhook_outbox.occurred_at is 'When the change was captured, within its statement: the timestamp of the body.';
-comment on column rowhook.webhook_outbox.source_id is 'The watched table, see webhook_sources; null: emit(), a test, or a change of configuration.';
-comment on column rowhook.webhook_outbox.slot is 'Which of the 8 partitions holds the row: the day (UTC) modulo 8.';
-comment on column rowhook.webhook_outbox.tenant_id is 'Whose event it is.';
-comment on constraint webhook_outbox_pkey on rowhook.webhook_outbox is 'An id is there once in each slot.';
 
 alter table rowhook.webhook_outbox enable row level security, force row level security;
 create policy owner_has_all on rowhook.webhook_outbox to rowhook_owner  using (true) with check (true);
@@ -86,36 +106,48 @@ begin
 end
 $$;
 
--- The doorbell says whether anybody polls: 1 awake, 2 asleep. Capture notifies only while it says asleep, because
--- NOTIFY takes a lock of the whole cluster through the commit's flush. It is a sequence because a sequence is not
--- MVCC: a repeatable-read writer reads today's value. Only daemons set it.
+-- The doorbell says whether anybody polls: 1 awake, 2 asleep. Capture notifies only while it says
+-- asleep, because NOTIFY takes a lock of the whole cluster through the commit's flush. It is a
+-- sequence because a sequence is not MVCC: a repeatable-read writer reads today's value. Only
+-- daemons set it.
 create sequence rowhook.doorbell as smallint minvalue 1 maxvalue 2 cycle;
+comment on sequence rowhook.doorbell is
+  '1: a daemon is awake and polls. 2: all daemons sleep, so capture notifies the channel rowhook.';
+
 select setval('rowhook.doorbell', 1);
-comment on sequence rowhook.doorbell is '1: a daemon is awake and polls; 2: all sleep, so capture notifies the channel rowhook.';
 
 grant select on sequence rowhook.webhook_outbox_id_seq to rowhook_daemon;
 grant select, update on sequence rowhook.doorbell to rowhook_daemon;
 
--- Where event ids come from. An incarnation is random and names one stretch of outbox ids; after a restore a new
--- one begins, because the ids that follow may have been used before. The event id contains it.
+-- Where event ids come from. An incarnation is random and names one stretch of outbox ids; after a
+-- restore a new one begins, because the ids that follow may have been used before. The event id
+-- contains it.
 create table rowhook.webhook_incarnations (
   starts_at_id      bigint      primary key,
   incarnation       text        not null,
   created_at        timestamptz not null default now()
 );
+
+comment on table rowhook.webhook_incarnations is
+  'The random incarnation that is part of the event ids from starts_at_id on. A restore begins a '
+  'new incarnation.';
+comment on column rowhook.webhook_incarnations.starts_at_id is
+  'The first id of webhook_outbox that belongs to the incarnation.';
+comment on column rowhook.webhook_incarnations.incarnation is
+  '8 random hexadecimal digits, part of each event id.';
+comment on column rowhook.webhook_incarnations.created_at is 'When the incarnation began.';
+comment on constraint webhook_incarnations_pkey on rowhook.webhook_incarnations is
+  'At most one incarnation begins at an id.';
+
 insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
 values (1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8));
-comment on table rowhook.webhook_incarnations is
-  'Which random incarnation is part of the event ids from starts_at_id on; a restore begins a new one.';
-comment on column rowhook.webhook_incarnations.starts_at_id is 'The first id of webhook_outbox that belongs to it.';
-comment on column rowhook.webhook_incarnations.incarnation is '8 random hexadecimal digits, part of each event id.';
-comment on column rowhook.webhook_incarnations.created_at is 'When it began.';
-comment on constraint webhook_incarnations_pkey on rowhook.webhook_incarnations is 'One incarnation begins at an id.';
 
--- Where this database is. A managed service may refuse what says so: Amazon Aurora has no WAL functions unless wal_level is
--- logical, pg_control_checkpoint() among them. Then the server's start stands for its timeline: a promoted standby is another
--- server, and after point-in-time recovery it was started again. A mere restart begins a new incarnation of event ids as well,
--- which harms nobody. Without the cluster's identifier a restore is still noticed by the oids, and by positions from the future.
+-- Where this database is. A managed service may refuse what says so: Amazon Aurora has no WAL
+-- functions unless wal_level is logical, pg_control_checkpoint() among them. Then the server's
+-- start stands for its timeline: a promoted standby is another server, and after point-in-time
+-- recovery it was started again. A mere restart begins a new incarnation of event ids as well,
+-- which harms nobody. Without the cluster's identifier a restore is still noticed by the oids, and
+-- by positions from the future.
 create function rowhook._timeline()
 returns text
 language plpgsql
@@ -130,6 +162,10 @@ exception
     return 'start ' || (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint;
 end
 $$;
+
+comment on function rowhook._timeline() is
+  'The timeline of this cluster. Where the server does not tell it, the time when the server was '
+  'started.';
 
 create function rowhook._system_identifier()
 returns bigint
@@ -146,14 +182,12 @@ exception
 end
 $$;
 
-comment on function rowhook._timeline() is
-  'The timeline of this cluster; where the server does not tell it, when the server was started.';
 comment on function rowhook._system_identifier() is
-  'The identifier of this cluster; 0 where the server does not tell it.';
+  'The system identifier of this cluster; 0 where the server does not tell it.';
 
--- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays silent; and which
--- cluster and timeline it ran on and by which oids its database and this table went there, so that a restore is noticed,
--- into the same cluster too.
+-- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays
+-- silent; and which cluster and timeline it ran on and by which oids its database and this table
+-- went there, so that a restore is noticed, into the same cluster too.
 create table rowhook.webhook_installation (
   is_only_row       boolean     primary key default true,
   environment       text,
@@ -164,24 +198,35 @@ create table rowhook.webhook_installation (
   table_oid         oid         not null,
   constraint webhook_installation_is_one_row check (is_only_row)
 );
+
+comment on table rowhook.webhook_installation is
+  'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once it was recorded, so that a '
+  'clone stays silent. It also holds the cluster, timeline and oids of this database, so that a '
+  'restore is noticed, also into the same cluster.';
+comment on column rowhook.webhook_installation.is_only_row is 'Always true: the table has one row.';
+comment on column rowhook.webhook_installation.environment is
+  'The ROWHOOK_ENVIRONMENT that every daemon must name; null: none was recorded yet. The command '
+  'rowhook adopt changes it.';
+comment on column rowhook.webhook_installation.recorded_at is 'When environment was recorded.';
+comment on column rowhook.webhook_installation.system_identifier is
+  'The cluster of this database when a daemon last checked, see pg_control_system(); 0 where the '
+  'server does not tell it.';
+comment on column rowhook.webhook_installation.timeline is
+  'Timeline of that cluster, the first 8 digits of its WAL file names. Where the server does not '
+  'tell it, the time when the server was started.';
+comment on column rowhook.webhook_installation.database_oid is
+  'Oid of this database in that cluster. A copy in the same cluster has another oid.';
+comment on column rowhook.webhook_installation.table_oid is
+  'Oid of this table in that cluster. A table that was restored from a dump has another oid.';
+comment on constraint webhook_installation_pkey on rowhook.webhook_installation is
+  'Together with webhook_installation_is_one_row it limits the table to one row.';
+comment on constraint webhook_installation_is_one_row on rowhook.webhook_installation is
+  'is_only_row is true, so the primary key allows one row.';
+
 insert into rowhook.webhook_installation (system_identifier, timeline, database_oid, table_oid)
 select rowhook._system_identifier(), rowhook._timeline(), oid, 'rowhook.webhook_installation'::regclass
   from pg_database
  where datname = current_database();
-comment on table rowhook.webhook_installation is
-  'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once one was recorded; and where this database was: its cluster, timeline and oids.';
-comment on column rowhook.webhook_installation.is_only_row is 'Always true: the table has one row.';
-comment on column rowhook.webhook_installation.environment is
-  'The ROWHOOK_ENVIRONMENT that every daemon must name; null: none was recorded yet. rowhook adopt changes it.';
-comment on column rowhook.webhook_installation.recorded_at is 'When environment was recorded.';
-comment on column rowhook.webhook_installation.system_identifier is
-  'Cluster that this database was on when a daemon last looked, see pg_control_system(); 0 where it does not tell.';
-comment on column rowhook.webhook_installation.timeline is
-  'Timeline of that cluster, the first 8 digits of its WAL file names; else when its server was started.';
-comment on column rowhook.webhook_installation.database_oid is 'Oid that this database had there: a copy in the same cluster has another.';
-comment on column rowhook.webhook_installation.table_oid is 'Oid that this table had there: one restored from a dump has another.';
-comment on constraint webhook_installation_pkey on rowhook.webhook_installation is 'With webhook_installation_is_one_row: the table has one row.';
-comment on constraint webhook_installation_is_one_row on rowhook.webhook_installation is 'is_only_row is true, so the primary key allows one row.';
 
 alter table rowhook.webhook_incarnations enable row level security, force row level security;
 alter table rowhook.webhook_installation enable row level security, force row level security;
@@ -206,10 +251,11 @@ begin atomic
 end;
 
 comment on function rowhook._event_id(bigint, int) is
-  'The event id of an outbox id and the ordinal of its event type: evt_<incarnation>_<id>_<ordinal>.';
+  'The event id of an outbox id and the ordinal of its event type: evt_<incarnation>_<outbox '
+  'id>_<ordinal>. It stays the same on every retry, restart and replay.';
 
--- A name-based uuid (version 8, RFC 9562) of event and webhook: known before any row of the delivery exists, and the
--- same after a replay. payload/body.ts computes the same.
+-- A name-based uuid (version 8, RFC 9562) of event and webhook: known before any row of the
+-- delivery exists, and the same after a replay. payload/body.ts computes the same.
 create function rowhook._delivery_id(p_event_id text, p_webhook_id uuid)
 returns uuid
 language sql
@@ -221,7 +267,8 @@ begin atomic
     from (values (sha256(convert_to(p_event_id || ':' || p_webhook_id, 'UTF8')))) as t (h);
 end;
 
-comment on function rowhook._delivery_id(text, uuid) is 'The delivery id of an event id and a webhook: a name-based uuid (version 8).';
+comment on function rowhook._delivery_id(text, uuid) is
+  'The delivery id of an event id and a webhook: a name-based uuid (version 8, RFC 9562).';
 
 -- Rings for the sleeping daemons. Called at the end of whatever wrote outbox rows.
 create function rowhook._ring()
@@ -238,9 +285,12 @@ begin
 end
 $$;
 
-comment on function rowhook._ring() is 'Notifies the channel rowhook if every daemon sleeps.';
+comment on function rowhook._ring() is
+  'Notifies the channel rowhook if every daemon sleeps. Called at the end of every function that '
+  'writes outbox rows.';
 
--- A change of a tenant's webhooks or of the tenant itself goes into the tenant's own stream of the log.
+-- A change of a tenant's webhooks or of the tenant itself goes into the tenant's own stream of the
+-- log.
 create function rowhook._capture_configuration()
 returns trigger
 language plpgsql
@@ -263,7 +313,8 @@ end
 $$;
 
 comment on function rowhook._capture_configuration() is
-  'Trigger of webhook_configurations and webhook_tenants: writes into the outbox that the configuration of these tenants changed.';
+  'Trigger of webhook_configurations and webhook_tenants: writes an outbox row for each tenant '
+  'whose configuration changed.';
 
 create trigger capture_insert after insert on rowhook.webhook_configurations
   referencing new table as changed for each statement execute function rowhook._capture_configuration();

@@ -1,9 +1,11 @@
--- rowhook 0005: what the daemon writes: webhook_logs (every attempt), webhook_deliveries (only what did not finish at
--- once), webhook_lanes (who reads which part of the outbox, and how far) and webhook_daemons (who there is).
+-- rowhook 0005: what the daemon writes: webhook_logs (every attempt), webhook_deliveries (only what
+-- did not finish at once), webhook_lanes (who reads which part of the outbox, and how far) and
+-- webhook_daemons (who there is).
 --
--- The happy path writes one log row per delivery and nothing else. A delivery gets a row in webhook_deliveries when
--- it is parked: its attempt failed, its webhook is full, slow or broken, or an attempt takes so long that the
--- lane's position should not wait for it. The position can then move on.
+-- The happy path writes one log row per delivery and nothing else. A delivery gets a row in
+-- webhook_deliveries when it is parked: its attempt failed, its webhook is full, slow or broken, or
+-- an attempt takes so long that the lane's position should not wait for it. The position can then
+-- move on.
 --
 --      (in memory) --> delivered                        only a row in webhook_logs
 --          | park
@@ -50,45 +52,76 @@ create table rowhook.webhook_deliveries (
 );
 
 comment on table rowhook.webhook_deliveries is
-  'Deliveries that did not finish at once: waiting for their next attempt, or given up and replayable. A delivery that succeeded has no row here.';
-comment on column rowhook.webhook_deliveries.attempt is 'Attempts made so far; a replay starts again at 0.';
-comment on column rowhook.webhook_deliveries.attempted is 'It was attempted at least once. What never was keeps later events of its webhook behind it.';
-comment on column rowhook.webhook_deliveries.next_attempt_at is 'When it is due; infinity: behind an earlier one of its row (ordering row); null: it was given up.';
-comment on column rowhook.webhook_deliveries.ordered is 'Its webhook asks for ordering row, or did when the row was blocked: the earliest one waiting is the head of its row.';
-comment on column rowhook.webhook_deliveries.replayed is 'A replay asked for it: it goes behind what is new. Until its first attempt (last_code is null) its webhook''s filter has not been asked.';
-comment on column rowhook.webhook_deliveries.organization is 'The organization of the body, as of the first attempt: every attempt sends the same bytes.';
-comment on column rowhook.webhook_deliveries.batch_id is 'The batch it was sent in; the batch is retried whole, under the same id.';
-comment on column rowhook.webhook_deliveries.has_payload is 'data and previous were copied here, because the outbox slot that held them was recycled.';
-comment on column rowhook.webhook_deliveries.delivery_id is 'Name-based uuid of event_id and webhook_id: X-Webhook-Delivery.';
-comment on column rowhook.webhook_deliveries.webhook_id is 'The webhook it goes to.';
-comment on column rowhook.webhook_deliveries.outbox_id is 'The change in webhook_outbox that holds its payload, unless has_payload.';
+  'Deliveries that did not finish at once. They wait for their next attempt, or were given up '
+  'and can be replayed; a delivery that succeeded has no row here.';
+comment on column rowhook.webhook_deliveries.delivery_id is
+  'Name-based uuid of event_id and webhook_id. It is sent as X-Webhook-Delivery.';
+comment on column rowhook.webhook_deliveries.webhook_id is 'The webhook that the delivery goes to.';
+comment on column rowhook.webhook_deliveries.outbox_id is
+  'The row of webhook_outbox that holds the payload, unless has_payload is true.';
 comment on column rowhook.webhook_deliveries.occurred_at is 'When the change was captured.';
 comment on column rowhook.webhook_deliveries.parked_at is 'When this row was written.';
-comment on column rowhook.webhook_deliveries.source_id is 'The watched table of the change; null: none.';
-comment on column rowhook.webhook_deliveries.lane is 'Lane of the tenant, 0 to 15: its owner sends the delivery.';
-comment on column rowhook.webhook_deliveries.ordinal is 'Which of the event types of its change it is, counted from 0.';
-comment on column rowhook.webhook_deliveries.truncated is 'Why the payload is thin, as in webhook_outbox.';
-comment on column rowhook.webhook_deliveries.test is 'It is a test event.';
+comment on column rowhook.webhook_deliveries.next_attempt_at is
+  'When the next attempt is due. infinity: the delivery waits behind an earlier one of its row '
+  '(ordering row). Null: it was given up.';
+comment on column rowhook.webhook_deliveries.source_id is
+  'The watched table of the change; null: there is none.';
+comment on column rowhook.webhook_deliveries.attempt is
+  'Number of attempts so far. A replay starts again at 0.';
+comment on column rowhook.webhook_deliveries.lane is
+  'Lane of the tenant, 0 to 15. The owner of the lane sends the delivery.';
+comment on column rowhook.webhook_deliveries.ordinal is
+  'Index of the event type among the event types of the change, counted from 0.';
+comment on column rowhook.webhook_deliveries.attempted is
+  'true: the delivery was attempted at least once. A delivery that was never attempted keeps '
+  'later events of its webhook behind it.';
+comment on column rowhook.webhook_deliveries.ordered is
+  'true: the webhook has ordering row, or had it when the row was blocked. The earliest waiting '
+  'delivery is the head of its row.';
+comment on column rowhook.webhook_deliveries.truncated is
+  'Why the payload has key columns only, as in webhook_outbox.';
+comment on column rowhook.webhook_deliveries.test is 'true: the event is a test event.';
+comment on column rowhook.webhook_deliveries.replayed is
+  'true: a replay queued the delivery, and it goes out after new ones. The webhook''s filter is '
+  'evaluated at its first attempt (until then last_code is null).';
 comment on column rowhook.webhook_deliveries.state is
-  'waiting: for its next attempt. given_up: its attempts ran out; kept until retention ends, or replayed.';
-comment on column rowhook.webhook_deliveries.tenant_id is 'Whose it is.';
-comment on column rowhook.webhook_deliveries.event_id is 'webhook-id of its requests.';
-comment on column rowhook.webhook_deliveries.event_type is 'What happened, such as deal.updated.';
-comment on column rowhook.webhook_deliveries.row_key is 'Primary key of the changed row as text; null: no order to keep.';
-comment on column rowhook.webhook_deliveries.last_code is 'How the last attempt ended, as webhook_logs.code; null: there was none.';
-comment on column rowhook.webhook_deliveries.webhook_name is 'The webhook''s name in the body, as of the first attempt.';
-comment on column rowhook.webhook_deliveries.payload_format is 'Format of the body as of the first attempt: nested or flat.';
-comment on column rowhook.webhook_deliveries.data is 'Copy of the payload, once its outbox slot was recycled; until then null.';
-comment on column rowhook.webhook_deliveries.previous is 'Copy of the old values, once its outbox slot was recycled; until then null.';
-comment on constraint webhook_deliveries_pkey on rowhook.webhook_deliveries is 'A delivery has one row at most.';
-comment on constraint webhook_deliveries_state_is_known on rowhook.webhook_deliveries is 'state is waiting or given_up.';
+  'waiting: the delivery waits for its next attempt. given_up: its attempts ran out; it is kept '
+  'until retention ends or it is replayed.';
+comment on column rowhook.webhook_deliveries.tenant_id is
+  'The tenant that the delivery belongs to.';
+comment on column rowhook.webhook_deliveries.event_id is 'Event id, sent as webhook-id.';
+comment on column rowhook.webhook_deliveries.event_type is
+  'Type of the event, such as deal.updated.';
+comment on column rowhook.webhook_deliveries.row_key is
+  'Primary key of the changed row as text; null: the delivery has no order to keep.';
+comment on column rowhook.webhook_deliveries.last_code is
+  'Outcome of the last attempt, as webhook_logs.code; null: there was no attempt.';
+comment on column rowhook.webhook_deliveries.organization is
+  'The organization in the body, as of the first attempt. Every attempt sends the same bytes.';
+comment on column rowhook.webhook_deliveries.webhook_name is
+  'The webhook''s name in the body, as of the first attempt.';
+comment on column rowhook.webhook_deliveries.payload_format is
+  'Format of the body, as of the first attempt: nested or flat.';
+comment on column rowhook.webhook_deliveries.batch_id is
+  'The batch that the delivery was sent in. The batch is retried as a whole, under the same id.';
+comment on column rowhook.webhook_deliveries.data is
+  'Copy of the payload after its outbox slot was recycled; null before that.';
+comment on column rowhook.webhook_deliveries.previous is
+  'Copy of the old values after their outbox slot was recycled; null before that.';
+comment on column rowhook.webhook_deliveries.has_payload is
+  'true: data and previous were copied here, because the outbox slot that held them was recycled.';
+comment on constraint webhook_deliveries_pkey on rowhook.webhook_deliveries is
+  'A delivery has at most one row.';
+comment on constraint webhook_deliveries_state_is_known on rowhook.webhook_deliveries is
+  'state is waiting or given_up.';
 comment on constraint webhook_deliveries_waiting_has_time on rowhook.webhook_deliveries is
-  'What waits has a next_attempt_at, what was given up has none.';
+  'A waiting delivery has a next_attempt_at; a delivery that was given up has none.';
 
--- what is due next, webhook by webhook, apart from what a replay asked for; those parked together come in the order of
--- their events
+-- what is due next, webhook by webhook, apart from what a replay asked for; those parked together
+-- come in the order of their events
 create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, replayed, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
--- the key's hash, as an index entry holds 2.7 kB: a longer key, such as bytea written out, would keep the whole batch from being recorded
+-- the key's hash, as an index entry holds 2.7 kB: a longer key, such as bytea written out, would
+-- keep the whole batch from being recorded
 create index webhook_deliveries_ordered_idx on rowhook.webhook_deliveries (webhook_id, hashtext(row_key), outbox_id, ordinal) where state = 'waiting' and ordered;
 create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using brin (parked_at);
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
@@ -97,6 +130,7 @@ create index webhook_deliveries_tenant_idx  on rowhook.webhook_deliveries (tenan
 create index webhook_deliveries_batch_idx   on rowhook.webhook_deliveries (batch_id) where batch_id is not null;
 
 create sequence rowhook.webhook_logs_id_seq as bigint;
+comment on sequence rowhook.webhook_logs_id_seq is 'Ids of webhook_logs.';
 
 create table rowhook.webhook_logs (
   id               bigint      not null default nextval('rowhook.webhook_logs_id_seq'),
@@ -128,43 +162,65 @@ create table rowhook.webhook_logs (
   constraint webhook_logs_status_is_known check (status in ('success', 'failed', 'skipped'))
 ) partition by range (attempted_at);
 
-alter sequence rowhook.webhook_logs_id_seq owned by rowhook.webhook_logs.id;
-
--- Takes what no day takes, where days cannot be made: what was sent must be recorded, whatever forbids DDL here.
-create table rowhook.webhook_logs_default partition of rowhook.webhook_logs default;
-comment on table rowhook.webhook_logs_default is
-  'Attempts of days whose partition could not be made, until it can; empty as a rule.';
-
 comment on table rowhook.webhook_logs is
-  'Every attempt, one row each. Partitioned by day (UTC); days older than ROWHOOK_RETENTION_DAYS are dropped.';
-comment on column rowhook.webhook_logs.code is 'Why it ended so, from a closed list: delivered, http_error, timeout, connection_refused ...';
-comment on column rowhook.webhook_logs.response_body is 'The first 5,000 characters of the response body.';
-comment on column rowhook.webhook_logs.request_headers is 'The request''s headers; secrets are masked.';
-comment on column rowhook.webhook_logs.duration_ms is 'Milliseconds from connecting to the end of the response.';
-comment on column rowhook.webhook_logs.organization is 'What the body was made of, with webhook_name, payload_format and the event in the outbox: they make the same bytes again.';
-comment on column rowhook.webhook_logs.next_attempt_at is 'When it is tried again; null when it is not.';
-comment on sequence rowhook.webhook_logs_id_seq is 'Ids of webhook_logs.';
-comment on column rowhook.webhook_logs.id is 'Number of the attempt, over all webhooks.';
-comment on column rowhook.webhook_logs.attempted_at is 'When the attempt started, by the clock of the database.';
-comment on column rowhook.webhook_logs.tenant_id is 'Whose it is.';
-comment on column rowhook.webhook_logs.webhook_id is 'The webhook it went to; it may be deleted by now.';
-comment on column rowhook.webhook_logs.delivery_id is 'The delivery that it was an attempt of.';
-comment on column rowhook.webhook_logs.event_id is 'webhook-id of the request.';
-comment on column rowhook.webhook_logs.event_type is 'What happened, such as deal.updated.';
-comment on column rowhook.webhook_logs.attempt is 'Counts the attempts of its delivery from 1; on a skipped one, those made before.';
-comment on column rowhook.webhook_logs.status is 'success: the receiver answered 2xx. failed: it did not. skipped: nothing was sent.';
-comment on column rowhook.webhook_logs.response_status is 'HTTP status of the response; null: there was none.';
-comment on column rowhook.webhook_logs.response_headers is 'Headers of the response; null: there was none.';
-comment on column rowhook.webhook_logs.request_url is 'Where it went, with the values of its query masked.';
-comment on column rowhook.webhook_logs.remote_ip is 'Address that was dialled; null: none was.';
-comment on column rowhook.webhook_logs.user_agent is 'user-agent of the request: the version of rowhook that sent it.';
+  'Every attempt, one row each. The table is partitioned by day (UTC); days older than '
+  'ROWHOOK_RETENTION_DAYS are dropped.';
+comment on column rowhook.webhook_logs.id is 'Number of the attempt, counted over all webhooks.';
+comment on column rowhook.webhook_logs.attempted_at is
+  'When the attempt started, by the clock of the database.';
+comment on column rowhook.webhook_logs.tenant_id is 'The tenant that the attempt belongs to.';
+comment on column rowhook.webhook_logs.webhook_id is
+  'The webhook that the attempt went to. It may have been deleted since.';
+comment on column rowhook.webhook_logs.delivery_id is 'The delivery that the attempt belongs to.';
+comment on column rowhook.webhook_logs.event_id is 'Event id, sent as webhook-id.';
+comment on column rowhook.webhook_logs.event_type is 'Type of the event, such as deal.updated.';
+comment on column rowhook.webhook_logs.attempt is
+  'Number of the attempt within its delivery, from 1. For a skipped delivery, the number of '
+  'attempts made before.';
+comment on column rowhook.webhook_logs.status is
+  'success: the receiver answered 2xx. failed: it did not. skipped: nothing was sent.';
+comment on column rowhook.webhook_logs.code is
+  'Why the attempt ended this way, from a closed list: delivered, http_error, timeout, '
+  'connection_refused ...';
+comment on column rowhook.webhook_logs.response_status is
+  'HTTP status of the response; null: there was none.';
+comment on column rowhook.webhook_logs.response_body is
+  'The first 5,000 characters of the response body.';
+comment on column rowhook.webhook_logs.response_headers is
+  'Headers of the response; null: there was none.';
+comment on column rowhook.webhook_logs.request_url is
+  'URL of the request; the values of its query are masked.';
+comment on column rowhook.webhook_logs.request_headers is
+  'Headers of the request; secrets are masked.';
+comment on column rowhook.webhook_logs.remote_ip is
+  'Address that the daemon connected to; null: there was no connection.';
+comment on column rowhook.webhook_logs.user_agent is
+  'user-agent of the request: the version of rowhook that sent it.';
+comment on column rowhook.webhook_logs.duration_ms is
+  'Milliseconds from connecting to the end of the response.';
+comment on column rowhook.webhook_logs.next_attempt_at is
+  'When the delivery is retried; null: it is not retried.';
 comment on column rowhook.webhook_logs.error is 'What went wrong, as a sentence; null on success.';
 comment on column rowhook.webhook_logs.lane is 'Lane of the tenant, 0 to 15.';
 comment on column rowhook.webhook_logs.request_method is 'POST, PUT or PATCH.';
+comment on column rowhook.webhook_logs.organization is
+  'The organization in the body. Together with webhook_name, payload_format and the event in the '
+  'outbox it reproduces the same bytes.';
 comment on column rowhook.webhook_logs.webhook_name is 'The webhook''s name in the body.';
 comment on column rowhook.webhook_logs.payload_format is 'Format of the body: nested or flat.';
-comment on constraint webhook_logs_pkey on rowhook.webhook_logs is 'The key of a partitioned table begins with the column it is partitioned by.';
-comment on constraint webhook_logs_status_is_known on rowhook.webhook_logs is 'status is success, failed or skipped.';
+comment on constraint webhook_logs_pkey on rowhook.webhook_logs is
+  'The key of a partitioned table must contain the column that the table is partitioned by.';
+comment on constraint webhook_logs_status_is_known on rowhook.webhook_logs is
+  'status is success, failed or skipped.';
+
+alter sequence rowhook.webhook_logs_id_seq owned by rowhook.webhook_logs.id;
+
+-- Takes what no day takes, where days cannot be made: what was sent must be recorded, whatever
+-- forbids DDL here.
+create table rowhook.webhook_logs_default partition of rowhook.webhook_logs default;
+
+comment on table rowhook.webhook_logs_default is
+  'Attempts of days whose partition could not be created yet. It is normally empty.';
 
 create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
 -- finds one row by its id, and costs a write nothing: ids stand in the order of the pages
@@ -181,15 +237,21 @@ create table rowhook.webhook_health (
 );
 
 comment on table rowhook.webhook_health is
-  'Webhooks that fail: a row from the first failed attempt after a success until the next success. A healthy webhook has none.';
-comment on column rowhook.webhook_health.failures is 'Failed attempts since the last success.';
-comment on column rowhook.webhook_health.open_until is 'The circuit breaker is open until then, then one attempt probes; null: closed.';
-comment on column rowhook.webhook_health.openings is 'How often the breaker opened since the last success; each time it stays open twice as long.';
+  'Failing webhooks. A row exists from the first failed attempt after a success until the next '
+  'success; a healthy webhook has no row.';
 comment on column rowhook.webhook_health.webhook_id is 'The webhook that fails.';
-comment on column rowhook.webhook_health.lane is 'Lane of its tenant, 0 to 15.';
-comment on column rowhook.webhook_health.failing_since is 'When the first attempt failed after the last success.';
+comment on column rowhook.webhook_health.lane is 'Lane of the webhook''s tenant, 0 to 15.';
+comment on column rowhook.webhook_health.failures is 'Failed attempts since the last success.';
+comment on column rowhook.webhook_health.failing_since is
+  'When the first attempt after the last success failed.';
+comment on column rowhook.webhook_health.open_until is
+  'The circuit breaker is open until this time; then one attempt probes the webhook. Null: the '
+  'breaker is closed.';
+comment on column rowhook.webhook_health.openings is
+  'How often the breaker opened since the last success. Each time it stays open twice as long.';
 comment on column rowhook.webhook_health.updated_at is 'When a daemon wrote the row.';
-comment on constraint webhook_health_pkey on rowhook.webhook_health is 'A webhook has one row at most.';
+comment on constraint webhook_health_pkey on rowhook.webhook_health is
+  'A webhook has at most one row.';
 
 create index webhook_health_lane_idx on rowhook.webhook_health (lane);
 
@@ -197,38 +259,51 @@ create table rowhook.webhook_lanes (
   lane              smallint    primary key,
   epoch             bigint      not null default 0,
   owner             uuid,
-  -- the position: everything that from_snapshot sees is done. While a large window is read in pages,
-  -- to_snapshot is its end and done_id the last id that is done
+  -- the position: everything that from_snapshot sees is done. While a large window is read in
+  -- pages, to_snapshot is its end and done_id the last id that is done
   from_snapshot     pg_snapshot not null default pg_current_snapshot(),
   to_snapshot       pg_snapshot,
   done_id           bigint,
   position_at       timestamptz not null default now(),
-  -- the outbox sequence's last value, read after from_snapshot was taken: larger ids were written later
+  -- the outbox sequence's last value, read after from_snapshot was taken: larger ids were written
+  -- later
   sequence_value    bigint      not null default 0,
   constraint webhook_lanes_lane_in_range        check (lane between 0 and 15),
   constraint webhook_lanes_page_has_end         check ((to_snapshot is null) = (done_id is null))
 ) with (fillfactor = 20); -- updated once a second: HOT updates stay in the page
 
+comment on table rowhook.webhook_lanes is
+  'The 16 lanes: the daemon that owns each lane, the epoch that fences its writes, and its '
+  'position in the outbox.';
+comment on column rowhook.webhook_lanes.lane is
+  'Number of the lane, 0 to 15. A fixed hash assigns tenants to lanes.';
+comment on column rowhook.webhook_lanes.epoch is
+  'Counter of owners. A write with an older epoch changes nothing.';
+comment on column rowhook.webhook_lanes.owner is
+  'The row of webhook_daemons that owns the lane while its lease lasts.';
+comment on column rowhook.webhook_lanes.from_snapshot is
+  'The position: every change that is visible in this snapshot was delivered, parked, or wanted '
+  'by no webhook.';
+comment on column rowhook.webhook_lanes.to_snapshot is
+  'End of a large window that is being read in pages; null: no such window is being read.';
+comment on column rowhook.webhook_lanes.done_id is
+  'The last outbox id within that window that is done; null: no such window is being read.';
+comment on column rowhook.webhook_lanes.position_at is
+  'When the position was written. It may not cover attempts that were logged since.';
+comment on column rowhook.webhook_lanes.sequence_value is
+  'Last value of webhook_outbox_id_seq, read after from_snapshot was taken. Larger ids were '
+  'written later.';
+comment on constraint webhook_lanes_pkey on rowhook.webhook_lanes is 'One row for each lane.';
+comment on constraint webhook_lanes_lane_in_range on rowhook.webhook_lanes is
+  'There are 16 lanes, 0 to 15.';
+comment on constraint webhook_lanes_page_has_end on rowhook.webhook_lanes is
+  'While a large window is read in pages, to_snapshot (the end of the window) and done_id (the '
+  'end of the page) are set; otherwise both are null.';
+
 insert into rowhook.webhook_lanes (lane) select generate_series(0, 15);
 
-comment on table rowhook.webhook_lanes is
-  'The 16 lanes: which daemon owns each, the epoch that fences its writes, and its position in the outbox.';
-comment on column rowhook.webhook_lanes.owner is 'A row of webhook_daemons. It owns the lane for as long as its lease lasts.';
-comment on column rowhook.webhook_lanes.epoch is 'Counts owners: a write with an older epoch changes nothing.';
-comment on column rowhook.webhook_lanes.position_at is 'When the position was written: attempts logged since may not be covered by it.';
-comment on column rowhook.webhook_lanes.lane is '0 to 15: tenants are divided among them by a fixed hash.';
-comment on column rowhook.webhook_lanes.from_snapshot is 'Position: every change that this snapshot sees is delivered, parked or wanted by nobody.';
-comment on column rowhook.webhook_lanes.to_snapshot is 'End of a large window that is being read in pages; null: none is.';
-comment on column rowhook.webhook_lanes.done_id is 'Within that window, the last outbox id that is done; null: none is being read.';
-comment on column rowhook.webhook_lanes.sequence_value is
-  'Last value of webhook_outbox_id_seq, read after from_snapshot was taken: larger ids came later.';
-comment on constraint webhook_lanes_pkey on rowhook.webhook_lanes is 'One row for each lane.';
-comment on constraint webhook_lanes_lane_in_range on rowhook.webhook_lanes is 'There are 16 lanes, 0 to 15.';
-comment on constraint webhook_lanes_page_has_end on rowhook.webhook_lanes is
-  'A page within a large window has the window''s end, to_snapshot, and its own, done_id; else both are null.';
-
--- One lease for a daemon, and not one for each lane: a transaction that stays open for a day keeps every row version that was
--- replaced meanwhile, and whoever reads the row steps over all of them.
+-- One lease for a daemon, and not one for each lane: a transaction that stays open for a day keeps
+-- every row version that was replaced meanwhile, and whoever reads the row steps over all of them.
 create table rowhook.webhook_daemons (
   id                uuid        primary key,
   name              text        not null,
@@ -238,13 +313,18 @@ create table rowhook.webhook_daemons (
 ) with (fillfactor = 20);
 
 comment on table rowhook.webhook_daemons is
-  'The daemons that run. Each renews its lease every 2 s, and owns its fair share of the lanes among those that are not leaving.';
-comment on column rowhook.webhook_daemons.id is 'The owner of its lanes in webhook_lanes.';
-comment on column rowhook.webhook_daemons.name is 'Host and process.';
-comment on column rowhook.webhook_daemons.lease_expires_at is 'Its lanes are its own until then.';
-comment on column rowhook.webhook_daemons.is_leaving is 'It is stopping: its attempts end, and then its lanes go to the others.';
-comment on column rowhook.webhook_daemons.started_at is 'When it began this session with the database.';
-comment on constraint webhook_daemons_pkey on rowhook.webhook_daemons is 'A daemon has one row for each of its sessions.';
+  'The daemons that run. Each renews its lease every 2 s, and owns its fair share of the lanes '
+  'among the daemons that are not leaving.';
+comment on column rowhook.webhook_daemons.id is 'Id that webhook_lanes.owner refers to.';
+comment on column rowhook.webhook_daemons.name is 'Host and process of the daemon.';
+comment on column rowhook.webhook_daemons.started_at is
+  'When the daemon began this session with the database.';
+comment on column rowhook.webhook_daemons.lease_expires_at is
+  'The daemon owns its lanes until this time.';
+comment on column rowhook.webhook_daemons.is_leaving is
+  'true: the daemon is stopping. Its attempts end, and then its lanes go to the other daemons.';
+comment on constraint webhook_daemons_pkey on rowhook.webhook_daemons is
+  'A daemon has one row for each of its sessions.';
 
 create view rowhook.webhook_lane_owners with (security_invoker = true) as
 select l.lane, d.id as owner, d.name as owner_name, d.lease_expires_at
@@ -253,11 +333,14 @@ select l.lane, d.id as owner, d.name as owner_name, d.lease_expires_at
    -- a lease that ends later was made before the clock was set back
    and d.lease_expires_at between clock_timestamp() and clock_timestamp() + interval '1 minute';
 
-comment on view rowhook.webhook_lane_owners is 'The lanes that a daemon owns now; a lane that is not here is free.';
+comment on view rowhook.webhook_lane_owners is
+  'The lanes that a daemon owns now. A lane without a row here is free.';
 comment on column rowhook.webhook_lane_owners.lane is 'The lane, 0 to 15.';
-comment on column rowhook.webhook_lane_owners.owner is 'Id of its daemon, see webhook_daemons.';
-comment on column rowhook.webhook_lane_owners.owner_name is 'Host and process of its daemon.';
-comment on column rowhook.webhook_lane_owners.lease_expires_at is 'Until when the lane is its own, unless it renews.';
+comment on column rowhook.webhook_lane_owners.owner is
+  'Id of the daemon that owns the lane, see webhook_daemons.';
+comment on column rowhook.webhook_lane_owners.owner_name is 'Host and process of that daemon.';
+comment on column rowhook.webhook_lane_owners.lease_expires_at is
+  'The daemon owns the lane until this time, unless it renews its lease.';
 
 alter table rowhook.webhook_deliveries enable row level security, force row level security;
 alter table rowhook.webhook_daemons    enable row level security, force row level security;
@@ -290,8 +373,8 @@ grant select, insert, update, delete on rowhook.webhook_daemons to rowhook_daemo
 grant select on rowhook.webhook_lane_owners to rowhook_daemon;
 grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
 
--- A view of the log, not a count kept on the side: whoever may read the rows may read their sums. Ask for one tenant or
--- webhook where the log is large.
+-- A view of the log, not a count kept on the side: whoever may read the rows may read their sums.
+-- Ask for one tenant or webhook where the log is large.
 create view rowhook.webhook_stats with (security_invoker = true) as
 select tenant_id,
        webhook_id,
@@ -306,25 +389,32 @@ select tenant_id,
  group by tenant_id, webhook_id, date_trunc('hour', attempted_at, 'UTC');
 
 comment on view rowhook.webhook_stats is
-  'Per webhook and hour (UTC): attempts, successes, failures, deliveries that were skipped, and the median and 95th percentile of the durations in milliseconds.';
-comment on column rowhook.webhook_stats.tenant_id is 'Whose webhook it is.';
+  'Per webhook and hour (UTC): attempts, successes, failures, deliveries that were skipped, and '
+  'the median and 95th percentile of the durations in milliseconds.';
+comment on column rowhook.webhook_stats.tenant_id is 'The tenant of the webhook.';
 comment on column rowhook.webhook_stats.webhook_id is 'The webhook.';
 comment on column rowhook.webhook_stats.hour is 'Beginning of the hour (UTC).';
 comment on column rowhook.webhook_stats.attempts is 'Requests that were sent or tried.';
 comment on column rowhook.webhook_stats.successes is 'Attempts that were answered 2xx.';
-comment on column rowhook.webhook_stats.failures is 'Attempts that were not.';
-comment on column rowhook.webhook_stats.skipped is 'Deliveries that were never sent, such as those of a disabled webhook.';
-comment on column rowhook.webhook_stats.p50_duration_ms is 'Median duration of the attempts, in milliseconds.';
-comment on column rowhook.webhook_stats.p95_duration_ms is '95th percentile of the durations, in milliseconds.';
+comment on column rowhook.webhook_stats.failures is 'Attempts that were not answered 2xx.';
+comment on column rowhook.webhook_stats.skipped is
+  'Deliveries that were never sent, such as deliveries of a disabled webhook.';
+comment on column rowhook.webhook_stats.p50_duration_ms is
+  'Median duration of the attempts, in milliseconds.';
+comment on column rowhook.webhook_stats.p95_duration_ms is
+  '95th percentile of the durations, in milliseconds.';
 
 grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
 
--- Makes the log's partitions from yesterday to p_days_ahead days ahead, where they are missing. Attaching a table
--- made beforehand blocks no writer of a day that is there, other than creating it as a partition.
+-- Makes the log's partitions from yesterday to p_days_ahead days ahead, where they are missing.
+-- Attaching a table made beforehand blocks no writer of a day that is there, other than creating it
+-- as a partition.
 --
--- It does lock webhook_logs_default, so whoever reads the whole log keeps it from being made: it waits for nobody, as it is called again in a
--- minute, and days are made a week ahead. What was recorded by default meanwhile moves into its day, the first one of those days, one
--- in each call. Many stay until today has a day of its own: what is recorded by default would wait while they are moved.
+-- It does lock webhook_logs_default, so whoever reads the whole log keeps it from being made: it
+-- waits for nobody, as it is called again in a minute, and days are made a week ahead. What was
+-- recorded by default meanwhile moves into its day, the first one of those days, one in each call.
+-- Many stay until today has a day of its own: what is recorded by default would wait while they are
+-- moved.
 create function rowhook._make_log_partitions(p_days_ahead int default 7)
 returns int
 language plpgsql
@@ -383,7 +473,9 @@ end
 $$;
 
 comment on function rowhook._make_log_partitions(int) is
-  'Makes the daily partitions of webhook_logs from yesterday to so many days ahead, and moves into them what webhook_logs_default holds; returns how many were missing. The daemon calls it every minute.';
+  'Creates the missing daily partitions of webhook_logs from yesterday to p_days_ahead days '
+  'ahead, moves rows of webhook_logs_default into them, and returns how many were missing. The '
+  'daemon calls it every minute.';
 
 -- How many days from tomorrow on have a partition each, without a gap.
 create function rowhook._log_days_ahead()
@@ -399,7 +491,8 @@ begin atomic
 end;
 
 comment on function rowhook._log_days_ahead() is
-  'How many days from tomorrow on have a partition of webhook_logs, without a gap: 7 as a rule. The metrics and the doctor show it.';
+  'How many days from tomorrow on have a partition of webhook_logs, without a gap; normally 7. '
+  'The metrics and the doctor show it.';
 
 -- Drops the days of the log that ended more than p_retention_days ago.
 create function rowhook._drop_old_logs(p_retention_days int)
@@ -410,7 +503,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 set "TimeZone" = 'UTC'
--- an open transaction that has read the log keeps the drop waiting, and whoever writes logs waits behind the drop
+-- an open transaction that has read the log keeps the drop waiting, and whoever writes logs waits
+-- behind the drop
 set lock_timeout = '100ms'
 as $$
 declare
@@ -434,10 +528,11 @@ end
 $$;
 
 comment on function rowhook._drop_old_logs(int) is
-  'Drops the partitions of webhook_logs that are older than so many days; returns how many. The daemon calls it every minute.';
+  'Drops the partitions of webhook_logs that ended more than p_retention_days days ago, and '
+  'returns how many. The daemon calls it every minute.';
 
--- What retention ends row by row: given-up deliveries, and what the log holds by default. By itself, so that it
--- goes on where something forbids to drop tables.
+-- What retention ends row by row: given-up deliveries, and what the log holds by default. By
+-- itself, so that it goes on where something forbids to drop tables.
 create function rowhook._delete_old_rows(p_retention_days int)
 returns bigint
 language plpgsql
@@ -464,7 +559,8 @@ end
 $$;
 
 comment on function rowhook._delete_old_rows(int) is
-  'Deletes given-up deliveries, and rows of webhook_logs_default, that are older than so many days; returns how many. The daemon calls it every minute.';
+  'Deletes given-up deliveries and rows of webhook_logs_default that are older than '
+  'p_retention_days days, and returns how many. The daemon calls it every minute.';
 
 -- Which characters, each given as UTF-8, the encoding of this database can hold.
 create function rowhook._holds(p_characters bytea[])
@@ -491,12 +587,14 @@ end
 $$;
 
 comment on function rowhook._holds(bytea[]) is
-  'Which characters, each given as UTF-8, the encoding of this database can hold. The daemon replaces others before it logs them.';
+  'Which characters, each given as UTF-8, the encoding of this database can store. The daemon '
+  'replaces the others before it logs them.';
 
--- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that parked deliveries
--- still need are copied to them first. Returns the slot, or null when nothing was to be done or nothing could be done
--- now: it waits for no lock longer than a reader takes, and is called again soon. A slot that is not read whole just stays, and its turn passes: it
--- takes new rows beside the old ones, and is emptied a round later. Nothing unread is ever dropped.
+-- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that
+-- parked deliveries still need are copied to them first. Returns the slot, or null when nothing was
+-- to be done or nothing could be done now: it waits for no lock longer than a reader takes, and is
+-- called again soon. A slot that is not read whole just stays, and its turn passes: it takes new
+-- rows beside the old ones, and is emptied a round later. Nothing unread is ever dropped.
 create function rowhook._recycle_slot()
 returns smallint
 language plpgsql
@@ -517,7 +615,8 @@ begin
   if not v_any then
     return null;
   end if;
-  -- who holds it now will hold it in the end as well: then there is no use in looking at millions of rows
+  -- who holds it now will hold it in the end as well: then there is no use in looking at millions
+  -- of rows
   begin
     execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode', v_slot);
     raise exception 'free' using errcode = 'RH001'; -- lets go of it again
@@ -537,7 +636,8 @@ begin
           select w.delivery_id from rowhook.webhook_deliveries w
            where not w.has_payload and (w.outbox_id, w.tenant_id) in (select id, tenant_id from rowhook.webhook_outbox_%s) for update skip locked)', v_slot, v_slot);
   begin
-    -- no more writers; but readers, who look into every slot, go on while all of this one is looked at
+    -- no more writers; but readers, who look into every slot, go on while all of this one is looked
+    -- at
     execute format('lock table only rowhook.webhook_outbox_%s in share mode nowait', v_slot);
     execute format(
       'select exists (select from rowhook.webhook_outbox_%s o join rowhook.webhook_lanes l on l.lane = o.lane
@@ -563,11 +663,13 @@ end
 $$;
 
 comment on function rowhook._recycle_slot() is
-  'Empties the outbox slot of tomorrow with TRUNCATE, once every lane has read it; returns it, or null. The daemon calls it every minute; it waits for no lock.';
+  'Empties tomorrow''s outbox slot with TRUNCATE, once every lane has read it, and returns the '
+  'slot; null if it did nothing. The daemon calls it every minute.';
 
--- Begins a new incarnation: the ids of the outbox that follow may have been handed out before, or elsewhere, for other
--- events. It starts behind the last id that surely was not: what a position, a log row or a parked delivery knows of came
--- here with this history. So what was delivered or parked since the last position is still recognised by its id.
+-- Begins a new incarnation: the ids of the outbox that follow may have been handed out before, or
+-- elsewhere, for other events. It starts behind the last id that surely was not: what a position, a
+-- log row or a parked delivery knows of came here with this history. So what was delivered or
+-- parked since the last position is still recognised by its id.
 create function rowhook._begin_incarnation()
 returns void
 language sql
@@ -588,16 +690,19 @@ as $$
 $$;
 
 comment on function rowhook._begin_incarnation() is
-  'Begins a new incarnation of event ids behind the last id that is known to be from before. _notice_restore() and rowhook adopt call it.';
+  'Begins a new incarnation of event ids after the last id that is known to be older. '
+  '_notice_restore() and rowhook adopt call it.';
 
--- After a restore from a dump, or a move to another cluster, transaction ids count anew: positions and the xids in the
--- outbox mean nothing any more, and a reader that trusted them would be silent for ever, or send everything again. What
--- was undelivered is still told by the old values among themselves. Those rows get this transaction's id, all others an id
--- from before any time, and every lane goes on from now. When its position was taken stays: from there on the log says
--- what of it was begun.
+-- After a restore from a dump, or a move to another cluster, transaction ids count anew: positions
+-- and the xids in the outbox mean nothing any more, and a reader that trusted them would be silent
+-- for ever, or send everything again. What was undelivered is still told by the old values among
+-- themselves. Those rows get this transaction's id, all others an id from before any time, and
+-- every lane goes on from now. When its position was taken stays: from there on the log says what
+-- of it was begun.
 --
--- Another timeline of the same cluster (a promoted standby, point-in-time recovery) keeps the transaction ids, but ids of the
--- outbox may be handed out a second time. So in both cases a new incarnation begins: event ids stay unique.
+-- Another timeline of the same cluster (a promoted standby, point-in-time recovery) keeps the
+-- transaction ids, but ids of the outbox may be handed out a second time. So in both cases a new
+-- incarnation begins: event ids stay unique.
 --
 -- Returns what it noticed: 'moved', 'new timeline', or null.
 create function rowhook._notice_restore()
@@ -609,8 +714,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  -- Taken before this transaction has an id of its own: a later snapshot may see that id as done, since a snapshot never
-  -- lists its own transaction as running, and with it the rows that are stamped with it.
+  -- Taken before this transaction has an id of its own: a later snapshot may see that id as done,
+  -- since a snapshot never lists its own transaction as running, and with it the rows that are
+  -- stamped with it.
   v_now      pg_snapshot := pg_current_snapshot();
   v_system   bigint := rowhook._system_identifier();
   v_database oid    := (select oid from pg_database where datname = current_database());
@@ -635,7 +741,8 @@ begin
     return 'new timeline';
   end if;
 
-  -- A move by logical replication brings the rows and not the sequence: ids that are known must not be handed out again.
+  -- A move by logical replication brings the rows and not the sequence: ids that are known must not
+  -- be handed out again.
   perform setval('rowhook.webhook_outbox_id_seq', known.id)
      from (select greatest((select max(id) from rowhook.webhook_outbox), (select max(starts_at_id) - 1 from rowhook.webhook_incarnations)) as id) as known
     where known.id > coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0);
@@ -657,7 +764,8 @@ end
 $$;
 
 comment on function rowhook._notice_restore() is
-  'Notices that this database was restored or moved to another cluster, and lets every lane go on with what was undelivered. Returns moved, new timeline, or null.';
+  'Detects that this database was restored or moved to another cluster, and lets every lane '
+  'continue with the undelivered changes. Returns moved, new timeline, or null.';
 
 -- A deleted webhook takes its unfinished deliveries along. Its logs stay.
 create function rowhook._forget_deliveries()
@@ -676,13 +784,14 @@ end
 $$;
 
 comment on function rowhook._forget_deliveries() is
-  'Trigger of webhook_configurations: a deleted webhook takes its unfinished deliveries and its health along.';
+  'Trigger of webhook_configurations: deletes the unfinished deliveries and the health of a '
+  'deleted webhook. Its logs stay.';
 
 create trigger forget_deliveries after delete on rowhook.webhook_configurations
   referencing old table as deleted for each statement execute function rowhook._forget_deliveries();
 
--- Whoever changes where or how a webhook is sent, or enables it, wants it tried now: its breaker closes, its failures are
--- forgotten.
+-- Whoever changes where or how a webhook is sent, or enables it, wants it tried now: its breaker
+-- closes, its failures are forgotten.
 create function rowhook._forget_health()
 returns trigger
 language plpgsql
@@ -701,7 +810,9 @@ begin
 end
 $$;
 
-comment on function rowhook._forget_health() is 'Trigger of webhook_configurations: closes the breaker of a webhook that was changed or enabled.';
+comment on function rowhook._forget_health() is
+  'Trigger of webhook_configurations: closes the circuit breaker of a webhook that was changed '
+  'or enabled.';
 
 create trigger forget_health after update on rowhook.webhook_configurations
   referencing old table as was new table as is_now for each statement execute function rowhook._forget_health();

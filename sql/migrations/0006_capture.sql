@@ -1,41 +1,52 @@
--- rowhook 0006: capture. watch(table) registers a source and writes one static PL/pgSQL function for that table, and
--- three AFTER ... FOR EACH STATEMENT triggers that call it with transition tables.
+-- rowhook 0006: capture. watch(table) registers a source and writes one static PL/pgSQL function
+-- for that table, and three AFTER ... FOR EACH STATEMENT triggers that call it with transition
+-- tables.
 --
--- Why generated and static: its plans are cached and its columns are checked once. Why per statement: 100,000 rows in
--- one statement must not cost 100,000 calls; and a transition table follows the columns of its table, where the NEW of a
--- row-level trigger fails in a session that ran it before the type of a column changed.
+-- Why generated and static: its plans are cached and its columns are checked once. Why per
+-- statement: 100,000 rows in one statement must not cost 100,000 calls; and a transition table
+-- follows the columns of its table, where the NEW of a row-level trigger fails in a session that
+-- ran it before the type of a column changed.
 --
 -- What the generated functions take care of, since they run inside the app's own statements:
---   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of the caller's leaks in;
---     the settings that change how values print (TimeZone, DateStyle, ...) are pinned too. The only code of others that
---     runs in them is a cast to json that somebody made for a type of his own, and the expressions of virtual generated
---     columns. What these raise makes the event thin (_render(), _capture_trial()), and the app's statement goes on.
---   * The payload is json text made by row_to_json: jsonb would abort the app's statement on "\u0000", drop duplicate
---     keys and reorder. An oversized payload becomes a thin event (key columns only) instead of an error.
---   * A table that was altered since must not break the app's statements, nor its events. A function asks first whether the
---     table has the columns and the key that it was written for (_layout(), which costs nothing). If not, it has the query of
---     this one statement written anew (_capture_now()), which follows renamed columns by their number: that takes
---     milliseconds, until reconcile() rewrites the function. If that query fails, all events of the statement are thin.
---   * A partition that was detached keeps its triggers until reconcile(), and changes by itself. Columns are therefore
---     named inside a subquery that stands beside a one-row table of nulls by the same names: SQL resolves a name in the
---     innermost scope that has it, so a column that is gone reads as null. From there on they go by number, so that no
---     name of theirs meets one of ours. No operator of a column's own type is used: values are compared by their images,
---     keys by their text.
+--   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of
+--     the caller's leaks in; the settings that change how values print (TimeZone, DateStyle, ...)
+--     are pinned too. The only code of others that runs in them is a cast to json that somebody
+--     made for a type of his own, and the expressions of virtual generated columns. What these
+--     raise makes the event thin (_render(), _capture_trial()), and the app's statement goes on.
+--   * The payload is json text made by row_to_json: jsonb would abort the app's statement on
+--     "\u0000", drop duplicate keys and reorder. An oversized payload becomes a thin event (key
+--     columns only) instead of an error.
+--   * A table that was altered since must not break the app's statements, nor its events. A
+--     function asks first whether the table has the columns and the key that it was written for
+--     (_layout(), which costs nothing). If not, it has the query of this one statement written anew
+--     (_capture_now()), which follows renamed columns by their number: that takes milliseconds,
+--     until reconcile() rewrites the function. If that query fails, all events of the statement are
+--     thin.
+--   * A partition that was detached keeps its triggers until reconcile(), and changes by itself.
+--     Columns are therefore named inside a subquery that stands beside a one-row table of nulls by
+--     the same names: SQL resolves a name in the innermost scope that has it, so a column that is
+--     gone reads as null. From there on they go by number, so that no name of theirs meets one of
+--     ours. No operator of a column's own type is used: values are compared by their images, keys
+--     by their text.
 --   * A zero-row statement, or one whose tenants want nothing, leaves before anything else happens.
---   * Nothing writes in an EXCEPTION block, which would take a transaction id for each statement. Blocks stand around what
---     only reads, and only where a type or a virtual column may refuse. What fails when the outbox is written (a full disk, a
---     missing partition) fails the app's statement: a change without its event would be worse.
+--   * Nothing writes in an EXCEPTION block, which would take a transaction id for each statement.
+--     Blocks stand around what only reads, and only where a type or a virtual column may refuse.
+--     What fails when the outbox is written (a full disk, a missing partition) fails the app's
+--     statement: a change without its event would be worse.
 --
--- The old and new rows of an UPDATE are paired by primary key. Where that does not name one row (there is none, it is
--- deferrable, or other tables inherit from this one) they are paired by position, as PostgreSQL fills both transition
--- tables in step. So are those of a statement that changed several rows of a table which foreign keys may change, as a row
--- that two of them change stands there twice. A foreign key that comes later counts once reconcile() has seen it.
+-- The old and new rows of an UPDATE are paired by primary key. Where that does not name one row
+-- (there is none, it is deferrable, or other tables inherit from this one) they are paired by
+-- position, as PostgreSQL fills both transition tables in step. So are those of a statement that
+-- changed several rows of a table which foreign keys may change, as a row that two of them change
+-- stands there twice. A foreign key that comes later counts once reconcile() has seen it.
 --
--- Limits: what a row-level AFTER trigger of the app changes is captured before the statement that fired it. Statement triggers
--- are queued anew when there is another change of their kind, so a row that one foreign key changes and another one deletes may be
--- told as deleted first. What MERGE moves to another partition is in the transition tables of DELETE and INSERT, whose triggers
--- fire only if it has such actions. A row of more than 1 GB, a json value nested as deep as the stack allows, and an enum whose first
--- cast to json comes after watch() and fails, fail the app's statement (docs/dba.md).
+-- Limits: what a row-level AFTER trigger of the app changes is captured before the statement that
+-- fired it. Statement triggers are queued anew when there is another change of their kind, so a row
+-- that one foreign key changes and another one deletes may be told as deleted first. What MERGE
+-- moves to another partition is in the transition tables of DELETE and INSERT, whose triggers fire
+-- only if it has such actions. A row of more than 1 GB, a json value nested as deep as the stack
+-- allows, and an enum whose first cast to json comes after watch() and fails, fail the app's
+-- statement (docs/dba.md).
 
 set role rowhook_owner;
 
@@ -68,57 +79,84 @@ create table rowhook.webhook_sources (
   constraint webhook_sources_max_payload_in_range     check (max_payload_bytes between 1024 and 134217728)
 );
 
-comment on table rowhook.webhook_sources is 'Watched tables. Written by watch() and unwatch() only.';
-comment on column rowhook.webhook_sources.parent_id is 'Set for a table that is watched because it inherits from a watched one.';
-comment on column rowhook.webhook_sources.derived is
-  'Further events of an UPDATE: {"column":"suffix"} when the column changes (to a value, unless the suffix ends in "changed"), or {"column":{"value":"suffix"}} when it becomes that value, on INSERT too.';
-comment on column rowhook.webhook_sources.ignore_columns is 'An UPDATE that changes only these columns is no event.';
-comment on column rowhook.webhook_sources.capture is
-  'subscribed: only what an active webhook of the tenant wants is written. all: every event is, for history and replay to later webhooks.';
-comment on column rowhook.webhook_sources.max_payload_bytes is 'Bytes of data and previous together; above it the event is thin: key columns only, "truncated": true.';
-comment on column rowhook.webhook_sources.column_numbers is
-  'Numbers (pg_attribute.attnum) of the columns that the settings name. A renamed column is followed by its number.';
-comment on column rowhook.webhook_sources.numbered_relation is
-  'The table whose numbers column_numbers holds. After a restore from a dump it is another one, and the numbers do not count.';
-comment on sequence rowhook.webhook_sources_id_seq is 'Ids of webhook_sources.';
-comment on column rowhook.webhook_sources.id is 'The source. Its capture function is rowhook._capture_<id>.';
+comment on table rowhook.webhook_sources is
+  'Watched tables. Written by watch() and unwatch() only.';
+comment on column rowhook.webhook_sources.id is
+  'The source. Its capture function is rowhook._capture_<id>.';
 comment on column rowhook.webhook_sources.relation is 'The watched table.';
 comment on column rowhook.webhook_sources.schema_name is
-  'Schema of the table when it was last seen. A table that takes the place of a watched one is known by its name.';
+  'Schema of the table when it was last seen. A table that takes the place of a watched one is '
+  'known by its name.';
 comment on column rowhook.webhook_sources.table_name is 'Name of the table when it was last seen.';
 comment on column rowhook.webhook_sources.table_owner is
-  'Owner of the table when it was last seen. A table of another owner does not take its place by itself.';
+  'Owner of the table when it was last seen. A table of another owner does not take its place by '
+  'itself.';
 comment on column rowhook.webhook_sources.lost_at is
-  'When reconcile() missed the table. A source is kept for 7 days after that, in case its table comes back.';
+  'When reconcile() missed the table. A source is kept for 7 days after that, in case its table '
+  'comes back.';
 comment on column rowhook.webhook_sources.counted_from is
-  'What statistics said when the table was first watched. The doctor counts what capture costs from there.';
-comment on column rowhook.webhook_sources.prefix is 'First part of its event types: deal in deal.updated.';
-comment on column rowhook.webhook_sources.tenant_column is 'Column of the table that names the tenant of a row; null: tenant_id does.';
-comment on column rowhook.webhook_sources.tenant_id is 'The one tenant of all rows of the table; null: tenant_column names it.';
-comment on column rowhook.webhook_sources.events is 'Which of created, updated and deleted are events.';
+  'What statistics said when the table was first watched. The doctor counts what capture costs '
+  'from there.';
+comment on column rowhook.webhook_sources.parent_id is
+  'Set for a table that is watched because it inherits from a watched one.';
+comment on column rowhook.webhook_sources.prefix is
+  'First part of its event types: deal in deal.updated.';
+comment on column rowhook.webhook_sources.tenant_column is
+  'Column of the table that names the tenant of a row; null: tenant_id does.';
+comment on column rowhook.webhook_sources.tenant_id is
+  'The one tenant of all rows of the table; null: tenant_column names it.';
+comment on column rowhook.webhook_sources.events is
+  'Which of created, updated and deleted are events.';
+comment on column rowhook.webhook_sources.derived is
+  'Further events of an UPDATE: {"column":"suffix"} when the column changes (to a value, unless '
+  'the suffix ends in "changed"), or {"column":{"value":"suffix"}} when it becomes that value, '
+  'on INSERT too.';
+comment on column rowhook.webhook_sources.ignore_columns is
+  'An UPDATE that changes only these columns is no event.';
+comment on column rowhook.webhook_sources.capture is
+  'subscribed: only what an active webhook of the tenant wants is written. all: every event is, '
+  'for history and replay to later webhooks.';
+comment on column rowhook.webhook_sources.max_payload_bytes is
+  'Bytes of data and previous together; above it the event is thin: key columns only, '
+  '"truncated": true.';
+comment on column rowhook.webhook_sources.column_numbers is
+  'Numbers (pg_attribute.attnum) of the columns that the settings name. A renamed column is '
+  'followed by its number.';
+comment on column rowhook.webhook_sources.numbered_relation is
+  'The table whose numbers column_numbers holds. After a restore from a dump it is another one, '
+  'and the numbers do not count.';
 comment on column rowhook.webhook_sources.created_at is 'When the table was first watched.';
 comment on column rowhook.webhook_sources.updated_at is 'When watch() last changed the settings.';
 comment on constraint webhook_sources_pkey on rowhook.webhook_sources is 'A source has one row.';
 comment on constraint webhook_sources_parent_id_fkey on rowhook.webhook_sources is
   'parent_id is another source; it becomes null when that one is gone.';
-comment on constraint webhook_sources_relation_is_unique on rowhook.webhook_sources is 'A table is watched once.';
+comment on constraint webhook_sources_relation_is_unique on rowhook.webhook_sources is
+  'A table is watched once.';
 comment on constraint webhook_sources_prefix_is_a_name on rowhook.webhook_sources is
   'prefix is made of letters, digits, _, - and dots between them, 80 characters at most.';
-comment on constraint webhook_sources_has_one_tenant on rowhook.webhook_sources is 'Either tenant_column or tenant_id is given.';
-comment on constraint webhook_sources_events_are_known on rowhook.webhook_sources is 'events are some of created, updated and deleted.';
-comment on constraint webhook_sources_capture_is_known on rowhook.webhook_sources is 'capture is subscribed or all.';
-comment on constraint webhook_sources_max_payload_in_range on rowhook.webhook_sources is 'max_payload_bytes is 1 KiB to 128 MiB.';
+comment on constraint webhook_sources_has_one_tenant on rowhook.webhook_sources is
+  'Either tenant_column or tenant_id is given.';
+comment on constraint webhook_sources_events_are_known on rowhook.webhook_sources is
+  'events are some of created, updated and deleted.';
+comment on constraint webhook_sources_capture_is_known on rowhook.webhook_sources is
+  'capture is subscribed or all.';
+comment on constraint webhook_sources_max_payload_in_range on rowhook.webhook_sources is
+  'max_payload_bytes is 1 KiB to 128 MiB.';
+
+comment on sequence rowhook.webhook_sources_id_seq is 'Ids of webhook_sources.';
 
 alter table rowhook.webhook_sources enable row level security, force row level security;
 create policy owner_has_all on rowhook.webhook_sources to rowhook_owner using (true) with check (true);
 create policy anyone_reads  on rowhook.webhook_sources for select to rowhook_app, rowhook_daemon using (true);
 grant select on rowhook.webhook_sources to rowhook_app, rowhook_daemon;
 
--- A change of a row whose tenant column is null is nobody's: no event. A sequence counts such rows, since counting in it waits for
--- nobody. It counts those that a statement meets before one that is wanted, so it may stay behind.
+-- A change of a row whose tenant column is null is nobody's: no event. A sequence counts such rows,
+-- since counting in it waits for nobody. It counts those that a statement meets before one that is
+-- wanted, so it may stay behind.
 create sequence rowhook.rows_without_tenant;
 comment on sequence rowhook.rows_without_tenant is
   'Counts changes of rows whose tenant column is null, which become no event: at least so many.';
+
 grant select on rowhook.rows_without_tenant to rowhook_daemon;
 
 -- The patterns of event_types that an event matches: itself, each of its prefixes with .*, and *.
@@ -139,7 +177,8 @@ begin atomic
 end;
 
 comment on function rowhook._patterns(text[]) is
-  'The entries of event_types that want one of these events: the event itself, its prefixes with .*, and *.';
+  'The entries of event_types that want one of these events: the event itself, its prefixes with '
+  '.*, and *.';
 
 -- Every event type that a source can produce.
 create function rowhook._source_event_types(p_source rowhook.webhook_sources)
@@ -158,20 +197,24 @@ begin atomic
   ) as s;
 end;
 
-comment on function rowhook._source_event_types(rowhook.webhook_sources) is 'Every event type that a source can produce.';
+comment on function rowhook._source_event_types(rowhook.webhook_sources) is
+  'Every event type that a source can produce.';
 
 create view rowhook.webhook_event_types with (security_invoker = true) as
 select event_type, s.relation
   from rowhook.webhook_sources s
  cross join lateral unnest(rowhook._source_event_types(s)) as event_type;
-comment on view rowhook.webhook_event_types is 'The event types that watched tables produce. emit() may add any other.';
-comment on column rowhook.webhook_event_types.event_type is 'What a webhook may ask for, such as deal.updated.';
+comment on view rowhook.webhook_event_types is
+  'The event types that watched tables produce. emit() may add any other.';
+comment on column rowhook.webhook_event_types.event_type is
+  'What a webhook may ask for, such as deal.updated.';
 comment on column rowhook.webhook_event_types.relation is 'The watched table that produces it.';
 grant select on rowhook.webhook_event_types to rowhook_app, rowhook_daemon;
 
--- The columns of a table by the names that they have now. A transaction in REPEATABLE READ, or a statement that began before the table
--- changed and reaches it by a foreign key, reads pg_attribute as it was; but its triggers see the table as it is, and so does
--- pg_identify_object_as_address(). That calls a dropped column "........pg.dropped.2........".
+-- The columns of a table by the names that they have now. A transaction in REPEATABLE READ, or a
+-- statement that began before the table changed and reaches it by a foreign key, reads pg_attribute
+-- as it was; but its triggers see the table as it is, and so does pg_identify_object_as_address().
+-- That calls a dropped column "........pg.dropped.2........".
 create function rowhook._attributes(p_relation oid)
 returns table (number smallint, name name, type oid)
 language sql
@@ -183,7 +226,9 @@ begin atomic
    where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped and n.name not like '........pg.dropped.%';
 end;
 
-comment on function rowhook._attributes(oid) is 'The columns of a table by the names that they have now, also for a transaction that began before.';
+comment on function rowhook._attributes(oid) is
+  'The columns of a table by the names that they have now, also for a transaction that began '
+  'before.';
 
 -- The columns of a table, in order.
 create function rowhook._columns(p_relation oid)
@@ -196,8 +241,8 @@ end;
 
 comment on function rowhook._columns(oid) is 'The columns of a table, in order.';
 
--- The columns of a table's primary key, in order; empty when it has none. A deferrable key may hold duplicates in
--- mid-transaction, so it does not count.
+-- The columns of a table's primary key, in order; empty when it has none. A deferrable key may hold
+-- duplicates in mid-transaction, so it does not count.
 create function rowhook._key_columns(p_relation oid)
 returns name[]
 language sql
@@ -210,10 +255,12 @@ begin atomic
    where i.indrelid = p_relation and i.indisprimary and i.indimmediate and k.position <= i.indnkeyatts;
 end;
 
-comment on function rowhook._key_columns(oid) is 'The columns of the primary key of a table; empty when it has none, or a deferrable one.';
+comment on function rowhook._key_columns(oid) is
+  'The columns of the primary key of a table; empty when it has none, or a deferrable one.';
 
--- The tables that carry a source's triggers: the table itself and every partition, since a statement fires the triggers of
--- the table it names. A foreign table cannot have such triggers. The root comes first, as the app's statements lock it first.
+-- The tables that carry a source's triggers: the table itself and every partition, since a
+-- statement fires the triggers of the table it names. A foreign table cannot have such triggers.
+-- The root comes first, as the app's statements lock it first.
 create function rowhook._capture_relations(p_relation regclass)
 returns setof regclass
 language sql
@@ -226,11 +273,14 @@ begin atomic
    order by t.level, t.relid;
 end;
 
-comment on function rowhook._capture_relations(regclass) is 'The tables that carry the triggers of a watched table: itself and its partitions, the root first.';
+comment on function rowhook._capture_relations(regclass) is
+  'The tables that carry the triggers of a watched table: itself and its partitions, the root '
+  'first.';
 
--- Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON UPDATE CASCADE, SET NULL or SET
--- DEFAULT. All that they change for one statement stands in the transition tables of one call, together with what that
--- statement itself changes there: so a row may stand there more than once, each time as it was by then.
+-- Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON UPDATE
+-- CASCADE, SET NULL or SET DEFAULT. All that they change for one statement stands in the transition
+-- tables of one call, together with what that statement itself changes there: so a row may stand
+-- there more than once, each time as it was by then.
 create function rowhook._changed_by_keys(p_relation regclass)
 returns boolean
 language sql
@@ -241,10 +291,12 @@ begin atomic
      where contype = 'f' and conrelid in (select rowhook._capture_relations(p_relation)) and (confdeltype in ('n', 'd') or confupdtype in ('c', 'n', 'd')));
 end;
 
-comment on function rowhook._changed_by_keys(regclass) is 'Whether foreign keys may change the rows of a table: SET NULL, SET DEFAULT, ON UPDATE CASCADE.';
+comment on function rowhook._changed_by_keys(regclass) is
+  'Whether foreign keys may change the rows of a table: SET NULL, SET DEFAULT, ON UPDATE CASCADE.';
 
--- Whether PostgreSQL prints the values of a type by its own code alone. A type of somebody's own may have a cast to json or text
--- by a function, which may raise anything; and so may a part of an array, a composite type or a range.
+-- Whether PostgreSQL prints the values of a type by its own code alone. A type of somebody's own
+-- may have a cast to json or text by a function, which may raise anything; and so may a part of an
+-- array, a composite type or a range.
 create function rowhook._prints_itself(p_type oid)
 returns boolean
 language sql
@@ -267,7 +319,8 @@ begin atomic
 end;
 
 comment on function rowhook._prints_itself(oid) is
-  'Whether PostgreSQL prints the values of a type by its own code alone, and not by a cast that somebody made.';
+  'Whether PostgreSQL prints the values of a type by its own code alone, and not by a cast that '
+  'somebody made.';
 
 -- The columns of a table whose type does not print itself.
 create function rowhook._foreign_columns(p_relation oid)
@@ -279,7 +332,8 @@ begin atomic
     -- types of PostgreSQL itself all do
     select name, number, type from rowhook._attributes(p_relation) where type >= 16384
   ), types as materialized (
-    -- One question for each type. Asked for each of 800 columns, it made watch() take 30 times as long.
+    -- One question for each type. Asked for each of 800 columns, it made watch() take 30 times as
+    -- long.
     select distinct type from own
   ), foreign_types as materialized (
     select type from types where not rowhook._prints_itself(type)
@@ -287,9 +341,11 @@ begin atomic
   select coalesce(array_agg(name order by number), '{}') from own where type in (select f.type from foreign_types as f);
 end;
 
-comment on function rowhook._foreign_columns(oid) is 'The columns of a table whose type PostgreSQL does not print by its own code alone.';
+comment on function rowhook._foreign_columns(oid) is
+  'The columns of a table whose type PostgreSQL does not print by its own code alone.';
 
--- The text of a column's value, as an expression. A cast that somebody made is not asked: concat() takes what the type itself prints.
+-- The text of a column's value, as an expression. A cast that somebody made is not asked: concat()
+-- takes what the type itself prints.
 create function rowhook._text_of(p_relation oid, p_column name, p_expression text)
 returns text
 language sql
@@ -300,12 +356,14 @@ begin atomic
                      then 'case when num_nulls(%1$s) = 0 then concat(%1$s) end' else '%1$s::text' end, p_expression);
 end;
 
-comment on function rowhook._text_of(oid, name, text) is 'SQL expression for the text of a column''s value.';
+comment on function rowhook._text_of(oid, name, text) is
+  'SQL expression for the text of a column''s value.';
 
--- A digest of what a capture function was written for: the columns of its table, how the virtual ones are computed, and the key.
--- It is no more immutable than the table is, but only so is it computed while a query is planned, and costs nothing when the
--- query runs. Each query that asks for it reads a transition table, so PostgreSQL plans it again once the table has changed. By
--- the source's id, and types by their names, since oids are others after a restore from a dump.
+-- A digest of what a capture function was written for: the columns of its table, how the virtual
+-- ones are computed, and the key. It is no more immutable than the table is, but only so is it
+-- computed while a query is planned, and costs nothing when the query runs. Each query that asks
+-- for it reads a transition table, so PostgreSQL plans it again once the table has changed. By the
+-- source's id, and types by their names, since oids are others after a restore from a dump.
 create function rowhook._layout(p_source_id int)
 returns text
 language plpgsql
@@ -328,10 +386,11 @@ end
 $$;
 
 comment on function rowhook._layout(int) is
-  'Digest of the columns and the key of a watched table. Marked immutable so that a plan holds it: the plan ends when the table changes.';
+  'Digest of the columns and the key of a watched table. Marked immutable so that a plan holds '
+  'it: the plan ends when the table changes.';
 
--- The settings of a source with the names that its columns have by now. A name that is there counts; one that is gone is
--- followed by its number.
+-- The settings of a source with the names that its columns have by now. A name that is there
+-- counts; one that is gone is followed by its number.
 create function rowhook._followed(p_source rowhook.webhook_sources)
 returns rowhook.webhook_sources
 language plpgsql
@@ -359,13 +418,15 @@ begin
 end
 $$;
 
-comment on function rowhook._followed(rowhook.webhook_sources) is 'The settings of a source with the names that its columns have by now, followed by number.';
+comment on function rowhook._followed(rowhook.webhook_sources) is
+  'The settings of a source with the names that its columns have by now, followed by number.';
 
 create type rowhook._printed as (data json, problem text);
 comment on type rowhook._printed is 'The json of a row, or why it cannot be printed.';
 
--- Prints a row whose columns may refuse to be printed: its json, or the error. The block only reads, so its subtransaction takes no
--- transaction id. A cancelled statement and a full deadlock or serialization failure are not ours to keep: they end the statement.
+-- Prints a row whose columns may refuse to be printed: its json, or the error. The block only
+-- reads, so its subtransaction takes no transaction id. A cancelled statement and a full deadlock
+-- or serialization failure are not ours to keep: they end the statement.
 create function rowhook._render(p_row record)
 returns rowhook._printed
 language plpgsql
@@ -391,10 +452,11 @@ immutable
 parallel safe
 return p_sqlstate || ': ' || left(p_message, 500);
 
-comment on function rowhook._problem(text, text) is 'Why an event is thin: an SQLSTATE and its message.';
+comment on function rowhook._problem(text, text) is
+  'Why an event is thin: an SQLSTATE and its message.';
 
--- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event types, each with its
--- condition over the images o (old) and n (new), or null for always.
+-- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event
+-- types, each with its condition over the images o (old) and n (new), or null for always.
 create function rowhook._capture_rules(p_source rowhook.webhook_sources)
 returns table (operation text, event_type text, condition text)
 language sql
@@ -449,10 +511,12 @@ begin atomic
            group by event_type) as r;
 end;
 
-comment on function rowhook._capture_events(rowhook.webhook_sources, text) is 'SQL expression for the event types of one change.';
+comment on function rowhook._capture_events(rowhook.webhook_sources, text) is
+  'SQL expression for the event types of one change.';
 
--- A table with more columns than this is wide. PostgreSQL has 1,664 columns in a target list, and a pair of old and new
--- rows takes two for each; a wide table compares its columns as one array of JSON texts, which takes longer.
+-- A table with more columns than this is wide. PostgreSQL has 1,664 columns in a target list, and a
+-- pair of old and new rows takes two for each; a wide table compares its columns as one array of
+-- JSON texts, which takes longer.
 create function rowhook._columns_max()
 returns int
 language sql
@@ -460,7 +524,8 @@ immutable
 parallel safe
 return 800;
 
-comment on function rowhook._columns_max() is 'A table with more columns than this has them compared as text when it is captured.';
+comment on function rowhook._columns_max() is
+  'A table with more columns than this has them compared as text when it is captured.';
 
 -- Whether PostgreSQL computes a column when it is read (PostgreSQL 18): no trigger can read it.
 create function rowhook._is_virtual(p_relation oid, p_column name)
@@ -471,7 +536,8 @@ begin atomic
   select exists (select from pg_attribute where attrelid = p_relation and attname = p_column and attgenerated = 'v');
 end;
 
-comment on function rowhook._is_virtual(oid, name) is 'Whether a column is a virtual generated one.';
+comment on function rowhook._is_virtual(oid, name) is
+  'Whether a column is a virtual generated one.';
 
 -- The tenant of a row in a transition table called r, as an expression.
 create function rowhook._capture_tenant(p_source rowhook.webhook_sources)
@@ -487,10 +553,12 @@ begin atomic
          end;
 end;
 
-comment on function rowhook._capture_tenant(rowhook.webhook_sources) is 'SQL expression for the tenant of a row in a transition table.';
+comment on function rowhook._capture_tenant(rowhook.webhook_sources) is
+  'SQL expression for the tenant of a row in a transition table.';
 
--- The tenants of the changed rows, as a subquery over a transition table: all that is asked first. PostgreSQL looks through the
--- whole text of a query each time it runs, so this one names nothing else.
+-- The tenants of the changed rows, as a subquery over a transition table: all that is asked first.
+-- PostgreSQL looks through the whole text of a query each time it runs, so this one names nothing
+-- else.
 create function rowhook._capture_tenants(p_source rowhook.webhook_sources, p_table text)
 returns text
 language sql
@@ -513,11 +581,13 @@ begin atomic
   select exists (select from pg_attribute where attrelid = p_relation and attgenerated = 'v' and not attisdropped);
 end;
 
-comment on function rowhook._has_virtual_columns(oid) is 'Whether a table has virtual generated columns.';
+comment on function rowhook._has_virtual_columns(oid) is
+  'Whether a table has virtual generated columns.';
 
--- One image of the changed rows, as a subquery over a transition table: the row as it is stored (image) and as it prints
--- (whole), its tenant, its columns c1, c2 ... of those numbers that are asked for, its key as text and, if asked for, its
--- position. Of the nulls called missing, see the head of this file.
+-- One image of the changed rows, as a subquery over a transition table: the row as it is stored
+-- (image) and as it prints (whole), its tenant, its columns c1, c2 ... of those numbers that are
+-- asked for, its key as text and, if asked for, its position. Of the nulls called missing, see the
+-- head of this file.
 create function rowhook._capture_image(p_source rowhook.webhook_sources, p_table text, p_numbers int[], p_by_position boolean, p_thin boolean)
 returns text
 language plpgsql
@@ -535,9 +605,10 @@ declare
   v_key     text;
   v_printed text := '';
 begin
-  -- A transition table holds nulls for virtual generated columns (PostgreSQL 18), so their expressions stand here, which may name
-  -- any column. For them the nulls have types, which are all built in. The cast to the column's own type (numeric(9,2), date) is not
-  -- part of what pg_get_expr prints. A thin event does without them.
+  -- A transition table holds nulls for virtual generated columns (PostgreSQL 18), so their
+  -- expressions stand here, which may name any column. For them the nulls have types, which are all
+  -- built in. The cast to the column's own type (numeric(9,2), date) is not part of what
+  -- pg_get_expr prints. A thin event does without them.
   if v_virtual then
     v_numbers := array(select generate_series(1, cardinality(v_columns)));
     v_printed := format(' cross join lateral (select %s) as v',
@@ -556,7 +627,8 @@ begin
     left join pg_attribute a on a.attrelid = p_source.relation and a.attnum = n.number
     left join pg_attrdef d   on d.adrelid = a.attrelid and d.adnum = a.attnum;
 
-  -- a column of a composite key that is gone leaves no key, or rows would pair that have nothing in common
+  -- a column of a composite key that is gone leaves no key, or rows would pair that have nothing in
+  -- common
   select case count(*)
            when 0 then 'null::text'
            when 1 then format('%s collate "C"', rowhook._text_of(p_source.relation, min(c.name), 'side.c' || min(c.number)))
@@ -582,9 +654,10 @@ $$;
 comment on function rowhook._capture_image(rowhook.webhook_sources, text, int[], boolean, boolean) is
   'SQL subquery over a transition table: the changed rows with tenant, key and columns.';
 
--- The query whose rows a capture function writes into the outbox. p_changes is a query of (tenant_id, event_types, row_key, whole,
--- k1, k2 ...), one row per change, with the columns of the key as k1, k2 ...; that of an UPDATE has previous and problem as well.
--- With p_problem every event is thin, and nothing is printed but the key.
+-- The query whose rows a capture function writes into the outbox. p_changes is a query of
+-- (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change, with the columns of the
+-- key as k1, k2 ...; that of an UPDATE has previous and problem as well. With p_problem every event
+-- is thin, and nothing is printed but the key.
 create function rowhook._capture_query(p_source rowhook.webhook_sources, p_changes text, p_possible text[], p_pairs boolean, p_problem text)
 returns text
 language plpgsql
@@ -608,9 +681,10 @@ begin
     return format('select %s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key, json_build_object(%s), null::json, %L::text from (select e.* from (%s) as e where %s) as f',
       p_source.id, v_key, p_problem, p_changes, v_which);
   end if;
-  -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row. pg_column_size comes
-  -- first, since row_to_json fails at 1 GB; no type prints shorter than an eighth of what it takes. Of the text itself it
-  -- tells the bytes and 4 of a header: octet_length would print it once more, for each place where "fits" stands.
+  -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row.
+  -- pg_column_size comes first, since row_to_json fails at 1 GB; no type prints shorter than an
+  -- eighth of what it takes. Of the text itself it tells the bytes and 4 of a header: octet_length
+  -- would print it once more, for each place where "fits" stands.
   return format($sql$select %1$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
            case when f.fits then f.data else json_build_object(%2$s) end, case when f.fits then %8$s end, case when not f.fits then %9$s end
       from (select d.*, coalesce(pg_column_size(d.data) - 4%7$s <= %3$s, false) as fits
@@ -633,16 +707,17 @@ $$;
 comment on function rowhook._capture_query(rowhook.webhook_sources, text, text[], boolean, text) is
   'SQL query for the outbox rows of one kind of statement; with a problem, all of them are thin.';
 
--- Whether anybody wants one of some event types of a tenant, as an expression over the names of both.
+-- Whether anybody wants one of some event types of a tenant, as an expression over the names of
+-- both.
 create function rowhook._capture_wanted(p_source rowhook.webhook_sources, p_tenant text, p_patterns text)
 returns text
 language sql
 stable
 begin atomic
-  -- One that is switched off counts for 30 days: what it misses can be replayed, and nothing is captured for it for ever. One that
-  -- is active has no disabled_at.
-  -- A scalar subquery, which the planner does not turn into a join: a plan made for a bulk statement would read all
-  -- webhooks in each statement after it.
+  -- One that is switched off counts for 30 days: what it misses can be replayed, and nothing is
+  -- captured for it for ever. One that is active has no disabled_at. A scalar subquery, which the
+  -- planner does not turn into a join: a plan made for a bulk statement would read all webhooks in
+  -- each statement after it.
   select case when (p_source).capture = 'subscribed'
     then format('(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and coalesce(w.disabled_at, ''infinity'') > now() - interval ''30 days'' and w.event_types && %s limit 1)', p_tenant, p_patterns)
     else 'true' end;
@@ -661,9 +736,11 @@ begin atomic
   select array(select unnest(rowhook._patterns(p_event_types)) except select unnest(p_event_types) order by 1);
 end;
 
-comment on function rowhook._wildcards(text[]) is 'The patterns with * that match one of these event types.';
+comment on function rowhook._wildcards(text[]) is
+  'The patterns with * that match one of these event types.';
 
--- Every event type that a kind of statement can yield: an UPDATE may be a delete and a create as well.
+-- Every event type that a kind of statement can yield: an UPDATE may be a delete and a create as
+-- well.
 create function rowhook._capture_possible(p_source rowhook.webhook_sources, p_operation text)
 returns text[]
 language sql
@@ -674,10 +751,11 @@ begin atomic
                 order by 1);
 end;
 
-comment on function rowhook._capture_possible(rowhook.webhook_sources, text) is 'Every event type that a kind of statement can yield.';
+comment on function rowhook._capture_possible(rowhook.webhook_sources, text) is
+  'Every event type that a kind of statement can yield.';
 
--- The queries for one kind of statement (INSERT, UPDATE, DELETE), see _capture_query. A second one is for statements that made more
--- than one change.
+-- The queries for one kind of statement (INSERT, UPDATE, DELETE), see _capture_query. A second one
+-- is for statements that made more than one change.
 create function rowhook._capture_queries(p_source rowhook.webhook_sources, p_operation text, p_problem text default null)
 returns text[]
 language plpgsql
@@ -700,7 +778,8 @@ end
 $$;
 
 comment on function rowhook._capture_queries(rowhook.webhook_sources, text, text) is
-  'SQL queries for the outbox rows of one kind of statement: of one change and, if it makes a difference, of more.';
+  'SQL queries for the outbox rows of one kind of statement: of one change and, if it makes a '
+  'difference, of more.';
 
 -- Whether a row of a source may have no tenant.
 create function rowhook._tenant_may_be_null(p_source rowhook.webhook_sources)
@@ -712,10 +791,11 @@ begin atomic
                   where a.attrelid = (p_source).relation and a.attname = (p_source).tenant_column and not a.attnotnull);
 end;
 
-comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is 'Whether a row of a source may have no tenant.';
+comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is
+  'Whether a row of a source may have no tenant.';
 
--- Whether any tenant of the changed rows wants any of it, as one expression for each transition table. A tenant that may be null is
--- counted on the way, in the first table alone.
+-- Whether any tenant of the changed rows wants any of it, as one expression for each transition
+-- table. A tenant that may be null is counted on the way, in the first table alone.
 create function rowhook._capture_probes(p_source rowhook.webhook_sources, p_operation text, p_counted boolean)
 returns text[]
 language plpgsql
@@ -738,11 +818,13 @@ end
 $$;
 
 comment on function rowhook._capture_probes(rowhook.webhook_sources, text, boolean) is
-  'SQL expressions for whether any tenant of the changed rows wants any of it, one for each transition table.';
+  'SQL expressions for whether any tenant of the changed rows wants any of it, one for each '
+  'transition table.';
 
--- One kind of statement in a capture function: leave at once when no tenant of these rows wants any of it, else write
--- one outbox row per change. v_wanted stays null when the table is no longer what the function was written for, or becomes null when
--- virtual columns cannot be computed; the end of the function sees to both.
+-- One kind of statement in a capture function: leave at once when no tenant of these rows wants any
+-- of it, else write one outbox row per change. v_wanted stays null when the table is no longer what
+-- the function was written for, or becomes null when virtual columns cannot be computed; the end of
+-- the function sees to both.
 create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_operation text)
 returns text
 language plpgsql
@@ -761,7 +843,8 @@ begin
   end if;
   v_queries := rowhook._capture_queries(p_source, p_operation);
   v_inserts := array(select format('%s %s;', rowhook._capture_insert(), q) from unnest(v_queries) as q);
-  -- Each table is asked in an expression of its own: one of both would set both up, also where the first one decides.
+  -- Each table is asked in an expression of its own: one of both would set both up, also where the
+  -- first one decides.
   return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;
     if not v_wanted then
       %s
@@ -788,9 +871,11 @@ immutable
 parallel safe
 return 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)';
 
-comment on function rowhook._capture_insert() is 'The head of the statement by which a capture function writes.';
+comment on function rowhook._capture_insert() is
+  'The head of the statement by which a capture function writes.';
 
--- Runs a query once without writing, in a block that only reads, so that its subtransaction takes no transaction id.
+-- Runs a query once without writing, in a block that only reads, so that its subtransaction takes
+-- no transaction id.
 create function rowhook._capture_trial(p_query text)
 returns text
 language sql
@@ -803,10 +888,11 @@ return format($sql$begin
         when others or assert_failure then v_wanted := null;
       end;$sql$, p_query);
 
-comment on function rowhook._capture_trial(text) is 'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
+comment on function rowhook._capture_trial(text) is
+  'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
 
--- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_query. Of their columns those are needed that the key
--- consists of and that decide about derived events.
+-- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_query. Of their columns
+-- those are needed that the key consists of and that decide about derived events.
 create function rowhook._capture_rows(p_source rowhook.webhook_sources, p_alias text, p_table text, p_events text, p_thin boolean)
 returns text
 language plpgsql
@@ -829,11 +915,13 @@ begin
 end
 $$;
 
-comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text, boolean) is 'SQL query for the changes of an INSERT or a DELETE.';
+comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text, boolean) is
+  'SQL query for the changes of an INSERT or a DELETE.';
 
--- The changes of an UPDATE, see _capture_query. A changed key or tenant is a delete and a create: neither tenant sees
--- the other's data. An image without its counterpart has no tenant, so this holds for it too. With p_repeated a row may stand
--- there more than once, see _changed_by_keys: its key does not tell which image became which.
+-- The changes of an UPDATE, see _capture_query. A changed key or tenant is a delete and a create:
+-- neither tenant sees the other's data. An image without its counterpart has no tenant, so this
+-- holds for it too. With p_repeated a row may stand there more than once, see _changed_by_keys: its
+-- key does not tell which image became which.
 create function rowhook._capture_pairs(p_source rowhook.webhook_sources, p_repeated boolean, p_thin boolean)
 returns text
 language plpgsql
@@ -887,8 +975,8 @@ begin
       from unnest(v_columns) with ordinality as c (name, number) where c.name = any (v_foreign);
   end if;
 
-  -- Each pair stands for its new image and, where it moved, for its old one first. OFFSET 0: what is asked for more than once
-  -- is computed once.
+  -- Each pair stands for its new image and, where it moved, for its old one first. OFFSET 0: what
+  -- is asked for more than once is computed once.
   return format($sql$select p.tenant_id, p.event_types, p.row_key, p.whole, p.problem, %1$s as previous%2$s
                               from (select case when s.is_new then n.tenant else o.tenant end as tenant_id,
                                            case when not s.is_new then %3$s when %4$s then %5$s else %6$s end as event_types,
@@ -910,8 +998,9 @@ begin
     rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position, p_thin), rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position, p_thin),
     case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
     v_changed,
-    -- Among tables that inherit, a key that one row left may be another row's in the same statement: its create comes after its
-    -- delete. Else changes come in the order in which they were made, where that is not told by their keys.
+    -- Among tables that inherit, a key that one row left may be another row's in the same
+    -- statement: its create comes after its delete. Else changes come in the order in which they
+    -- were made, where that is not told by their keys.
     case when v_family and v_keys <> '{}' then ' order by s.is_new, o.position'
          when p_repeated then ' order by o.position, s.is_new'
          else '' end,
@@ -919,9 +1008,11 @@ begin
 end
 $$;
 
-comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean, boolean) is 'SQL query for the changes of an UPDATE: old and new rows paired.';
+comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean, boolean) is
+  'SQL query for the changes of an UPDATE: old and new rows paired.';
 
--- The settings of a source for the table of a statement as it is now. Null when nothing of such a statement is captured.
+-- The settings of a source for the table of a statement as it is now. Null when nothing of such a
+-- statement is captured.
 create function rowhook._source_now(p_source_id int, p_relation oid, p_operation text)
 returns rowhook.webhook_sources
 language plpgsql
@@ -946,10 +1037,12 @@ end
 $$;
 
 comment on function rowhook._source_now(int, oid, text) is
-  'The settings of a source for the table of a statement as it is now; null when nothing of it is captured.';
+  'The settings of a source for the table of a statement as it is now; null when nothing of it '
+  'is captured.';
 
--- The query by which a capture function asks whether anybody wants anything, while its table is not what it was written for: most
--- statements are of no interest to anybody, and the query that writes takes longer to make.
+-- The query by which a capture function asks whether anybody wants anything, while its table is not
+-- what it was written for: most statements are of no interest to anybody, and the query that writes
+-- takes longer to make.
 create function rowhook._wanted_now(p_source_id int, p_relation oid, p_operation text)
 returns text
 language plpgsql
@@ -966,10 +1059,11 @@ end
 $$;
 
 comment on function rowhook._wanted_now(int, oid, text) is
-  'SQL query for whether anybody wants anything of a statement on a table that has changed since its capture function was written.';
+  'SQL query for whether anybody wants anything of a statement on a table that has changed since '
+  'its capture function was written.';
 
--- The query by which a capture function writes while its table is not what it was written for. With p_problem every event is thin.
--- Null when nothing is captured.
+-- The query by which a capture function writes while its table is not what it was written for. With
+-- p_problem every event is thin. Null when nothing is captured.
 create function rowhook._capture_now(p_source_id int, p_relation oid, p_operation text, p_problem text default null)
 returns text
 language plpgsql
@@ -990,10 +1084,12 @@ end
 $$;
 
 comment on function rowhook._capture_now(int, oid, text, text) is
-  'SQL query for the outbox rows of a statement on a table that has changed since its capture function was written.';
+  'SQL query for the outbox rows of a statement on a table that has changed since its capture '
+  'function was written.';
 
--- The body of a source's capture function. The look at rowhook.mute stands in it and not in a WHEN of the triggers: PostgreSQL
--- parses a trigger's condition again in each statement, which takes 7 us.
+-- The body of a source's capture function. The look at rowhook.mute stands in it and not in a WHEN
+-- of the triggers: PostgreSQL parses a trigger's condition again in each statement, which takes 7
+-- us.
 create function rowhook._capture_body(p_source rowhook.webhook_sources)
 returns text
 language sql
@@ -1044,10 +1140,11 @@ $body$,
     rowhook._capture_branch(p_source, 'UPDATE'), rowhook._capture_insert());
 end;
 
-comment on function rowhook._capture_body(rowhook.webhook_sources) is 'The body of the capture function of a source.';
+comment on function rowhook._capture_body(rowhook.webhook_sources) is
+  'The body of the capture function of a source.';
 
--- Writes the capture function of a source, if it is not there in just this form. Owned by rowhook_owner, because this
--- function is. Returns whether it wrote.
+-- Writes the capture function of a source, if it is not there in just this form. Owned by
+-- rowhook_owner, because this function is. Returns whether it wrote.
 create function rowhook._write_capture(p_source_id int)
 returns boolean
 language plpgsql
@@ -1055,7 +1152,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
--- What is written must not depend on who writes it: constants of expressions are printed under the settings of the functions below.
+-- What is written must not depend on who writes it: constants of expressions are printed under the
+-- settings of the functions below.
 set "TimeZone" = 'UTC'
 set "DateStyle" = 'ISO, YMD'
 set "IntervalStyle" = 'postgres'
@@ -1082,9 +1180,10 @@ begin
   if exists (select from pg_proc where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
     return false;
   end if;
-  -- Most settings are those that change how values print: row_to_json must not depend on who writes. With row_security off,
-  -- as pg_restore sets it, our own policies would end the app's statement; with jit, a plan made for a bulk statement would
-  -- be compiled again in each small one after it.
+  -- Most settings are those that change how values print: row_to_json must not depend on who
+  -- writes. With row_security off, as pg_restore sets it, our own policies would end the app's
+  -- statement; with jit, a plan made for a bulk statement would be compiled again in each small one
+  -- after it.
   execute format($sql$
     create or replace function rowhook.%I() returns trigger language plpgsql volatile security definer
       set search_path = pg_catalog, pg_temp
@@ -1105,10 +1204,12 @@ end
 $$;
 
 comment on function rowhook._write_capture(int) is
-  'Writes the capture function of a source, rowhook._capture_<id>, if it is not there in just this form. Returns whether it wrote.';
+  'Writes the capture function of a source, rowhook._capture_<id>, if it is not there in just '
+  'this form. Returns whether it wrote.';
 
--- Makes the triggers of a source where they are missing and drops them where they do not belong (a detached partition).
--- Runs as the caller, who owns the table or has the privilege TRIGGER. Returns one line for each table it touched.
+-- Makes the triggers of a source where they are missing and drops them where they do not belong (a
+-- detached partition). Runs as the caller, who owns the table or has the privilege TRIGGER. Returns
+-- one line for each table it touched.
 create function rowhook._attach(p_source_id int)
 returns table (relation regclass, change text)
 language plpgsql
@@ -1134,7 +1235,8 @@ begin
                               ('rowhook_delete', 'delete', 'old table as rowhook_old')) as o (name, operation, images)
            where not exists (select from pg_trigger t where t.tgrelid = r.relation and t.tgname = o.name and t.tgfoid = v_function)
            group by r.relation, r.number) as m;
-  -- CREATE TRIGGER looks at the privilege only when it holds the lock: the app's writers would wait behind us in vain
+  -- CREATE TRIGGER looks at the privilege only when it holds the lock: the app's writers would wait
+  -- behind us in vain
   select r into v_forbidden from unnest(v_relations) as r where not has_table_privilege(r, 'trigger') limit 1;
   if found then
     raise insufficient_privilege using
@@ -1156,12 +1258,14 @@ end
 $$;
 
 comment on function rowhook._attach(int) is
-  'Makes the triggers of a source where they are missing, and drops them where they do not belong. Waits for locks as _execute_with_locks() does.';
+  'Makes the triggers of a source where they are missing, and drops them where they do not '
+  'belong. Waits for locks as _execute_with_locks() does.';
 
--- Runs statements that make or drop triggers, each with the table that it locks. A long wait would queue the app's own statements
--- behind us, and whoever has waited 1 s for a lock (deadlock_timeout) looks for a deadlock and ends his own transaction if he is
--- in one. So we wait for 0.8 s, all tables together, and then let go of those that we have, since the transaction that holds the
--- next one may want them; and try again, eight times.
+-- Runs statements that make or drop triggers, each with the table that it locks. A long wait would
+-- queue the app's own statements behind us, and whoever has waited 1 s for a lock
+-- (deadlock_timeout) looks for a deadlock and ends his own transaction if he is in one. So we wait
+-- for 0.8 s, all tables together, and then let go of those that we have, since the transaction that
+-- holds the next one may want them; and try again, eight times.
 create function rowhook._execute_with_locks(p_relations regclass[], p_statements text[])
 returns void
 language plpgsql
@@ -1201,9 +1305,11 @@ end
 $$;
 
 comment on function rowhook._execute_with_locks(regclass[], text[]) is
-  'Runs statements that lock tables, all or none: waits 0.8 s for the locks, eight times, so that nobody queues behind it for long or meets a deadlock.';
+  'Runs statements that lock tables, all or none: waits 0.8 s for the locks, eight times, so '
+  'that nobody queues behind it for long or meets a deadlock.';
 
--- What gives the current role the rights of another one. A role that does not inherit needs more than to be a member.
+-- What gives the current role the rights of another one. A role that does not inherit needs more
+-- than to be a member.
 create function rowhook._grant_statement(p_role name)
 returns text
 language sql
@@ -1217,7 +1323,8 @@ begin atomic
     from pg_roles r where r.rolname = current_user;
 end;
 
-comment on function rowhook._grant_statement(name) is 'The statement that gives the current role the rights of another one.';
+comment on function rowhook._grant_statement(name) is
+  'The statement that gives the current role the rights of another one.';
 
 -- Drops the triggers of some sources from some tables.
 create function rowhook._detach(p_relations regclass[], p_source_ids int[])
@@ -1252,10 +1359,11 @@ begin
 end
 $$;
 
-comment on function rowhook._detach(regclass[], int[]) is 'Drops the triggers of some sources from some tables, in their order.';
+comment on function rowhook._detach(regclass[], int[]) is
+  'Drops the triggers of some sources from some tables, in their order.';
 
--- Drops sources with their triggers and their functions. Roots come before their partitions, and tables in the order of their
--- sources, wherever they carry triggers by now.
+-- Drops sources with their triggers and their functions. Roots come before their partitions, and
+-- tables in the order of their sources, wherever they carry triggers by now.
 create function rowhook._remove_sources(p_source_ids int[])
 returns void
 language plpgsql
@@ -1275,7 +1383,8 @@ begin
 end
 $$;
 
-comment on function rowhook._remove_sources(int[]) is 'Drops sources with their triggers and their capture functions.';
+comment on function rowhook._remove_sources(int[]) is
+  'Drops sources with their triggers and their capture functions.';
 
 -- Drops a source and its function; fails while a trigger still calls it.
 create function rowhook._forget_source(p_source_id int)
@@ -1292,10 +1401,12 @@ begin
 end
 $$;
 
-comment on function rowhook._forget_source(int) is 'Drops a source and its capture function; fails while a trigger still calls it.';
+comment on function rowhook._forget_source(int) is
+  'Drops a source and its capture function; fails while a trigger still calls it.';
 
--- A statement on a table that inherits fires the triggers of that table, so it is a source of its own, with the settings of
--- its parent. One that somebody watched by itself stays as it is. Returns the tables that became sources.
+-- A statement on a table that inherits fires the triggers of that table, so it is a source of its
+-- own, with the settings of its parent. One that somebody watched by itself stays as it is. Returns
+-- the tables that became sources.
 create function rowhook._watch_children(p_source rowhook.webhook_sources, p_only_new boolean)
 returns setof regclass
 language plpgsql
@@ -1330,8 +1441,8 @@ $$;
 comment on function rowhook._watch_children(rowhook.webhook_sources, boolean) is
   'Watches the tables that inherit from a watched one, with its settings.';
 
--- A foreign table among the partitions or children of a table, if there is one. PostgreSQL cannot collect its changes, and
--- refuses an UPDATE or DELETE that would have to.
+-- A foreign table among the partitions or children of a table, if there is one. PostgreSQL cannot
+-- collect its changes, and refuses an UPDATE or DELETE that would have to.
 create function rowhook._foreign_member(p_relation regclass)
 returns regclass
 language sql
@@ -1344,11 +1455,13 @@ begin atomic
    limit 1;
 end;
 
-comment on function rowhook._foreign_member(regclass) is 'A foreign table among the partitions or children of a table; null when there is none.';
+comment on function rowhook._foreign_member(regclass) is
+  'A foreign table among the partitions or children of a table; null when there is none.';
 
--- A table is watched by its oid, and found again by its name: one that was dropped and made again, restored from a dump, or
--- put in its place by renaming has another oid. Only a table that can be watched counts, and that is not watched by itself.
--- A view of that name does not: there the rows stay in the table that was renamed.
+-- A table is watched by its oid, and found again by its name: one that was dropped and made again,
+-- restored from a dump, or put in its place by renaming has another oid. Only a table that can be
+-- watched counts, and that is not watched by itself. A view of that name does not: there the rows
+-- stay in the table that was renamed.
 create function rowhook._namesake(p_source rowhook.webhook_sources)
 returns regclass
 language sql
@@ -1363,10 +1476,11 @@ begin atomic
 end;
 
 comment on function rowhook._namesake(rowhook.webhook_sources) is
-  'The table that has the name of a watched one by now and is not watched; null when there is none.';
+  'The table that has the name of a watched one by now and is not watched; null when there is '
+  'none.';
 
--- Whether a namesake takes the place of the watched table by itself. Its owner must be the same: else whoever may create
--- tables in that schema could have rowhook run on a table of his own.
+-- Whether a namesake takes the place of the watched table by itself. Its owner must be the same:
+-- else whoever may create tables in that schema could have rowhook run on a table of his own.
 create function rowhook._may_take_place(p_source rowhook.webhook_sources, p_namesake regclass)
 returns boolean
 language sql
@@ -1380,7 +1494,8 @@ end;
 comment on function rowhook._may_take_place(rowhook.webhook_sources, regclass) is
   'Whether a table has the owner and the tenant column of the watched table whose name it has.';
 
--- What the doctor counts from. Rows that were written before do not count, nor what other tables had captured.
+-- What the doctor counts from. Rows that were written before do not count, nor what other tables
+-- had captured.
 create function rowhook._counts_of(p_relation regclass)
 returns jsonb
 language sql
@@ -1395,9 +1510,11 @@ begin atomic
 end;
 
 comment on function rowhook._counts_of(regclass) is
-  'Rows that were changed in a table, outbox ids that were given out, and time in statements, as statistics have them now, and since when.';
+  'Rows that were changed in a table, outbox ids that were given out, and time in statements, as '
+  'statistics have them now, and since when.';
 
--- The same for a source that goes on with another table. Its function stays, and so does what the time in it is compared with.
+-- The same for a source that goes on with another table. Its function stays, and so does what the
+-- time in it is compared with.
 create function rowhook._counts_again(p_source rowhook.webhook_sources, p_relation regclass)
 returns jsonb
 language sql
@@ -1427,8 +1544,8 @@ end;
 comment on function rowhook._grown(rowhook.webhook_sources, text, jsonb) is
   'How much one of the counts of _counts_of() has grown since the table was watched.';
 
--- Keeps the name of a source's table in step with the table, while nobody else has taken that name, and notes when the table is
--- gone. Returns what it noted.
+-- Keeps the name of a source's table in step with the table, while nobody else has taken that name,
+-- and notes when the table is gone. Returns what it noted.
 create function rowhook._remember_table(p_source_id int)
 returns text
 language plpgsql
@@ -1459,7 +1576,8 @@ end
 $$;
 
 comment on function rowhook._remember_table(int) is
-  'Notes the name and the owner of the table of a source, or that it is gone. Returns what is to be reported.';
+  'Notes the name and the owner of the table of a source, or that it is gone. Returns what is to '
+  'be reported.';
 
 -- Makes the namesake of a source's table its table.
 create function rowhook._take_place(p_source_id int)
@@ -1486,10 +1604,12 @@ end
 $$;
 
 comment on function rowhook._take_place(int) is
-  'Makes the table that has the name of a watched table by now the table of its source, if it may take its place.';
+  'Makes the table that has the name of a watched table by now the table of its source, if it '
+  'may take its place.';
 
--- The statement that watches a table with the settings of a source, as far as its columns are there. A tenant column that is
--- not there is replaced by one of the usual names, or left to be filled in.
+-- The statement that watches a table with the settings of a source, as far as its columns are
+-- there. A tenant column that is not there is replaced by one of the usual names, or left to be
+-- filled in.
 create function rowhook._watch_statement(p_source rowhook.webhook_sources, p_relation regclass)
 returns text
 language plpgsql
@@ -1516,7 +1636,8 @@ end
 $$;
 
 comment on function rowhook._watch_statement(rowhook.webhook_sources, regclass) is
-  'The statement that watches a table with the settings of a source, as far as its columns are there.';
+  'The statement that watches a table with the settings of a source, as far as its columns are '
+  'there.';
 
 -- The name of a table with its schema, quoted where that is needed; its number when it is gone.
 create function rowhook._qualified(p_relation oid)
@@ -1528,7 +1649,8 @@ begin atomic
                   p_relation::text);
 end;
 
-comment on function rowhook._qualified(oid) is 'The name of a table with its schema, quoted; its number when it is gone.';
+comment on function rowhook._qualified(oid) is
+  'The name of a table with its schema, quoted; its number when it is gone.';
 
 create function rowhook._default_prefix(p_relation oid)
 returns text
@@ -1538,7 +1660,8 @@ begin atomic
   select regexp_replace(c.relname, '[^A-Za-z0-9_-]+', '_', 'g') from pg_class c where c.oid = p_relation;
 end;
 
-comment on function rowhook._default_prefix(oid) is 'The prefix of a table for which none is chosen: its name, in ASCII letters.';
+comment on function rowhook._default_prefix(oid) is
+  'The prefix of a table for which none is chosen: its name, in ASCII letters.';
 
 create function rowhook._usual_tenant_column(p_relation oid)
 returns name
@@ -1552,7 +1675,8 @@ begin atomic
 end;
 
 comment on function rowhook._usual_tenant_column(oid) is
-  'The column of a table that holds the tenant, found by its name: organization_id, tenant_id, org_id, account_id or workspace_id.';
+  'The column of a table that holds the tenant, found by its name: organization_id, tenant_id, '
+  'org_id, account_id or workspace_id.';
 
 -- Raises what is wrong with a table or its settings, as a sentence with its remedy.
 create function rowhook._check_source(p_source rowhook.webhook_sources, p_by_default boolean)
@@ -1679,7 +1803,8 @@ $$;
 comment on function rowhook._check_source(rowhook.webhook_sources, boolean) is
   'Raises what is wrong with a table to be watched or its settings, with the remedy.';
 
--- The parts of a name as SQL reads it: quoted parts as they are, others in small letters. What cannot be read so is one part.
+-- The parts of a name as SQL reads it: quoted parts as they are, others in small letters. What
+-- cannot be read so is one part.
 create function rowhook._name_parts(p_name text)
 returns name[]
 language plpgsql
@@ -1694,9 +1819,11 @@ exception when invalid_parameter_value then
 end
 $$;
 
-comment on function rowhook._name_parts(text) is 'The parts of a name as SQL reads it: schema and table.';
+comment on function rowhook._name_parts(text) is
+  'The parts of a name as SQL reads it: schema and table.';
 
--- How many letters are to be added, dropped or changed, or swapped with the next one, to make one word of the other.
+-- How many letters are to be added, dropped or changed, or swapped with the next one, to make one
+-- word of the other.
 create function rowhook._edit_distance(p_one text, p_other text)
 returns int
 language plpgsql
@@ -1727,10 +1854,12 @@ begin
 end
 $$;
 
-comment on function rowhook._edit_distance(text, text) is 'How many letters differ between two words; two that are swapped count once.';
+comment on function rowhook._edit_distance(text, text) is
+  'How many letters differ between two words; two that are swapped count once.';
 
--- Tables whose name is near to one, the nearest first, and of those the ones in the schemas that are looked through first. To
--- compare two names of 40 letters takes 5 ms, so of many tables those are compared that have most thirds of the name.
+-- Tables whose name is near to one, the nearest first, and of those the ones in the schemas that
+-- are looked through first. To compare two names of 40 letters takes 5 ms, so of many tables those
+-- are compared that have most thirds of the name.
 create function rowhook._near_names(p_name text, p_schemas name[])
 returns text[]
 language sql
@@ -1759,9 +1888,11 @@ as $$
      limit 3);
 $$;
 
-comment on function rowhook._near_names(text, name[]) is 'Tables whose name is near to one, the nearest first.';
+comment on function rowhook._near_names(text, name[]) is
+  'Tables whose name is near to one, the nearest first.';
 
--- The table of a name, looked for in these schemas as PostgreSQL would; an error that offers those of a near name.
+-- The table of a name, looked for in these schemas as PostgreSQL would; an error that offers those
+-- of a near name.
 create function rowhook._table(p_for text, p_name text, p_schemas name[])
 returns regclass
 language plpgsql
@@ -1808,10 +1939,12 @@ end
 $$;
 
 comment on function rowhook._table(text, text, name[]) is
-  'The table of a name, looked for in some schemas; an error that offers those of a near name. The first argument is the command that asks.';
+  'The table of a name, looked for in some schemas; an error that offers those of a near name. '
+  'The first argument is the command that asks.';
 
--- Another watched table that produces an event type of a source, so that a webhook cannot tell which of them an event is of.
--- Tables that inherit from each other share their event types on purpose, and so may tables of different tenants.
+-- Another watched table that produces an event type of a source, so that a webhook cannot tell
+-- which of them an event is of. Tables that inherit from each other share their event types on
+-- purpose, and so may tables of different tenants.
 create function rowhook._shares_events(p_source rowhook.webhook_sources)
 returns table (relation regclass, event_type text)
 language sql
@@ -1860,7 +1993,8 @@ begin atomic
    limit 1;
 end;
 
-comment on function rowhook._free_prefix(rowhook.webhook_sources) is 'A prefix that no source has, made of schema and table.';
+comment on function rowhook._free_prefix(rowhook.webhook_sources) is
+  'A prefix that no source has, made of schema and table.';
 
 -- The statement that gives a source a prefix of its own.
 create function rowhook._renamed_statement(p_source rowhook.webhook_sources)
@@ -1876,7 +2010,8 @@ begin
 end
 $$;
 
-comment on function rowhook._renamed_statement(rowhook.webhook_sources) is 'The statement that gives a source a prefix of its own.';
+comment on function rowhook._renamed_statement(rowhook.webhook_sources) is
+  'The statement that gives a source a prefix of its own.';
 
 -- Says when the event names of a table are another table's too, or are hardly its own.
 create function rowhook._note_prefix(p_source rowhook.webhook_sources, p_by_default boolean)
@@ -1903,10 +2038,12 @@ end
 $$;
 
 comment on function rowhook._note_prefix(rowhook.webhook_sources, boolean) is
-  'A notice when the event types of a source are those of another one too, or its prefix lost letters of the table''s name.';
+  'A notice when the event types of a source are those of another one too, or its prefix lost '
+  'letters of the table''s name.';
 
--- The casts to json that somebody made and that print columns of a table, also inside of arrays, domains and composite types, and
--- what is to be granted before rowhook_owner may run them; null when nothing is.
+-- The casts to json that somebody made and that print columns of a table, also inside of arrays,
+-- domains and composite types, and what is to be granted before rowhook_owner may run them; null
+-- when nothing is.
 create function rowhook._json_casts(p_relation oid)
 returns table (columns text, cast_function text, grants text)
 language sql
@@ -1941,7 +2078,8 @@ begin atomic
 end;
 
 comment on function rowhook._json_casts(oid) is
-  'The casts to json that somebody made and that print columns of a table, and what is to be granted for them to rowhook_owner.';
+  'The casts to json that somebody made and that print columns of a table, and what is to be '
+  'granted for them to rowhook_owner.';
 
 -- Names what rowhook_owner may not run, as soon as the table is watched.
 create function rowhook._note_casts(p_source rowhook.webhook_sources)
@@ -1963,10 +2101,12 @@ begin
 end
 $$;
 
-comment on function rowhook._note_casts(rowhook.webhook_sources) is 'Warns of casts to json that rowhook_owner may not run.';
+comment on function rowhook._note_casts(rowhook.webhook_sources) is
+  'Warns of casts to json that rowhook_owner may not run.';
 
--- Watches a table: its inserts, updates and deletes become events from the next statement on. Calling it again changes
--- the settings of the source. Run it as the table's owner, being a member of rowhook_owner.
+-- Watches a table: its inserts, updates and deletes become events from the next statement on.
+-- Calling it again changes the settings of the source. Run it as the table's owner, being a member
+-- of rowhook_owner.
 --   prefix          first part of the event names; default: the table's name
 --   tenant_column   column that holds the tenant; default: organization_id, tenant_id, org_id, account_id or workspace_id
 --   derived         see webhook_sources.derived
@@ -2039,8 +2179,13 @@ begin
 end
 $$;
 
--- As the other watch(), by name, so that a table that is not there is answered with those of a near name. Without a search_path
--- of its own, as the name is looked up as the caller would; nothing else in it is, since it was parsed when it was made.
+comment on function rowhook.watch(regclass, text, text, jsonb, text[], text, int, text[], text) is
+  'Watches a table: its inserts, updates and deletes become events. Call it again to change the '
+  'settings. Run it as the owner of the table and member of rowhook_owner.';
+
+-- As the other watch(), by name, so that a table that is not there is answered with those of a near
+-- name. Without a search_path of its own, as the name is looked up as the caller would; nothing
+-- else in it is, since it was parsed when it was made.
 create function rowhook.watch(
   target            text,
   prefix            text    default null,
@@ -2060,8 +2205,12 @@ begin atomic
                        max_payload_bytes, events, tenant_id);
 end;
 
--- Stops watching a table and leaves no trace on it. Returns whether it was watched. Events already in the outbox are
--- still delivered.
+comment on function rowhook.watch(text, text, text, jsonb, text[], text, int, text[], text) is
+  'As watch(regclass), with the name of the table as text: a table that is not there is answered '
+  'with those of a near name.';
+
+-- Stops watching a table and leaves no trace on it. Returns whether it was watched. Events already
+-- in the outbox are still delivered.
 create function rowhook.unwatch(target regclass)
 returns boolean
 language plpgsql
@@ -2094,7 +2243,11 @@ begin
 end
 $$;
 
--- Sources whose table is gone, by the name that it had. None if there is a watched table of that name.
+comment on function rowhook.unwatch(regclass) is
+  'Stops watching a table and leaves no trace on it. Returns whether it was watched.';
+
+-- Sources whose table is gone, by the name that it had. None if there is a watched table of that
+-- name.
 create function rowhook._lost_sources(p_name text, p_schemas name[])
 returns int[]
 language plpgsql
@@ -2116,7 +2269,8 @@ begin
 end
 $$;
 
-comment on function rowhook._lost_sources(text, name[]) is 'Sources whose table is gone, by the name that it had.';
+comment on function rowhook._lost_sources(text, name[]) is
+  'Sources whose table is gone, by the name that it had.';
 
 create function rowhook._unwatch_lost(p_source_ids int[])
 returns boolean
@@ -2131,9 +2285,11 @@ begin
 end
 $$;
 
-comment on function rowhook._unwatch_lost(int[]) is 'What unwatch() does with sources whose table is gone. Returns true.';
+comment on function rowhook._unwatch_lost(int[]) is
+  'What unwatch() does with sources whose table is gone. Returns true.';
 
--- As the other unwatch(), by name: also of a table that is not there any more. See watch() for the search_path.
+-- As the other unwatch(), by name: also of a table that is not there any more. See watch() for the
+-- search_path.
 create function rowhook.unwatch(target text)
 returns boolean
 language sql
@@ -2142,6 +2298,10 @@ begin atomic
   select case when l.ids <> '{}' then rowhook._unwatch_lost(l.ids) else rowhook.unwatch(rowhook._table('unwatch', target, current_schemas(true))) end
     from (select rowhook._lost_sources(target, current_schemas(true)) as ids) as l;
 end;
+
+comment on function rowhook.unwatch(text) is
+  'As unwatch(regclass), with the name of the table as text: also of a watched table that is not '
+  'there any more.';
 
 -- The tables that presets attach to, where they exist.
 create function rowhook._presets()
@@ -2165,9 +2325,11 @@ begin atomic
     ) as v (preset, table_name, prefix, events, derived);
 end;
 
-comment on function rowhook._presets() is 'The tables that the presets of watch_preset() name, and their events.';
+comment on function rowhook._presets() is
+  'The tables that the presets of watch_preset() name, and their events.';
 
--- Watches one table of the presets, where it exists. Derived events whose column it lacks are left out.
+-- Watches one table of the presets, where it exists. Derived events whose column it lacks are left
+-- out.
 create function rowhook._watch_preset_table(p_table_name text, p_schema text)
 returns table (relation text, prefix text, status text, detail text)
 language plpgsql
@@ -2197,7 +2359,8 @@ begin
 end
 $$;
 
-comment on function rowhook._watch_preset_table(text, text) is 'Watches one table of the presets, if it exists.';
+comment on function rowhook._watch_preset_table(text, text) is
+  'Watches one table of the presets, if it exists.';
 
 -- The tables of a preset, or of all; raises when there is no such preset.
 create function rowhook._preset_tables(p_preset text)
@@ -2219,9 +2382,10 @@ $$;
 
 comment on function rowhook._preset_tables(text) is 'The tables of a preset.';
 
--- Watches the tables of a preset that exist in a schema, and says which do not: crm (contacts, deals, clients, projects,
--- notes), sales (opportunities, leads), inbox (conversations, messages), users, or all of them. Each stays locked until your
--- transaction ends: rowhook watch --preset takes one for each table.
+-- Watches the tables of a preset that exist in a schema, and says which do not: crm (contacts,
+-- deals, clients, projects, notes), sales (opportunities, leads), inbox (conversations, messages),
+-- users, or all of them. Each stays locked until your transaction ends: rowhook watch --preset
+-- takes one for each table.
 create function rowhook.watch_preset(preset text, in_schema text default 'public')
 returns table (relation text, prefix text, status text, detail text)
 language sql
@@ -2231,6 +2395,10 @@ set row_security = on
 as $$
   select w.* from rowhook._preset_tables(preset) as table_name cross join lateral rowhook._watch_preset_table(table_name, in_schema) as w
 $$;
+
+comment on function rowhook.watch_preset(text, text) is
+  'Watches the tables of a preset (crm, sales, inbox, users, all) that exist, and says which do '
+  'not.';
 
 -- Whether a source has no table to watch any more, in a word for the report; null otherwise.
 create function rowhook._is_over(p_source rowhook.webhook_sources)
@@ -2254,7 +2422,8 @@ begin atomic
 end;
 
 comment on function rowhook._is_over(rowhook.webhook_sources) is
-  'Why a source is to be forgotten: its table was dropped, is a partition of a watched one, or does not inherit any more. Null: it is not.';
+  'Why a source is to be forgotten: its table was dropped, is a partition of a watched one, or '
+  'does not inherit any more. Null: it is not.';
 
 -- One source: see reconcile(). What it may not do, it raises.
 create function rowhook._reconcile_table(p_source rowhook.webhook_sources)
@@ -2288,7 +2457,8 @@ end
 $$;
 
 comment on function rowhook._reconcile_table(rowhook.webhook_sources) is
-  'Brings the table and the triggers of one source in line with what is there; raises what its caller may not do.';
+  'Brings the table and the triggers of one source in line with what is there; raises what its '
+  'caller may not do.';
 
 -- What reconcile() can only report of a source.
 create function rowhook._complaints(p_source rowhook.webhook_sources)
@@ -2314,11 +2484,13 @@ begin atomic
    where not rowhook._may_take_place(p_source, n.namesake);
 end;
 
-comment on function rowhook._complaints(rowhook.webhook_sources) is 'What keeps a source from being captured and reconcile() cannot mend.';
+comment on function rowhook._complaints(rowhook.webhook_sources) is
+  'What keeps a source from being captured and reconcile() cannot mend.';
 
--- Brings capture in line with the tables as they are now: columns added or dropped, partitions attached or detached, tables that
--- inherit, watched tables dropped, replaced, or restored from a dump. The daemon calls it; it changes what its caller may
--- change, and says what it may not. What fails for one source does not stop the others.
+-- Brings capture in line with the tables as they are now: columns added or dropped, partitions
+-- attached or detached, tables that inherit, watched tables dropped, replaced, or restored from a
+-- dump. The daemon calls it; it changes what its caller may change, and says what it may not. What
+-- fails for one source does not stop the others.
 --   only_source   one source instead of all. A lock stays until its transaction ends, so the daemon takes one source at a time.
 create function rowhook.reconcile(only_source int default null)
 returns table (relation text, change text)
@@ -2368,15 +2540,9 @@ begin
 end
 $$;
 
-comment on function rowhook.watch(regclass, text, text, jsonb, text[], text, int, text[], text) is
-  'Watches a table: its inserts, updates and deletes become events. Call it again to change the settings. Run it as the owner of the table and member of rowhook_owner.';
-comment on function rowhook.watch(text, text, text, jsonb, text[], text, int, text[], text) is
-  'As watch(regclass), with the name of the table as text: a table that is not there is answered with those of a near name.';
-comment on function rowhook.unwatch(text) is
-  'As unwatch(regclass), with the name of the table as text: also of a watched table that is not there any more.';
-comment on function rowhook.unwatch(regclass) is 'Stops watching a table and leaves no trace on it. Returns whether it was watched.';
-comment on function rowhook.watch_preset(text, text) is 'Watches the tables of a preset (crm, sales, inbox, users, all) that exist, and says which do not.';
-comment on function rowhook.reconcile(int) is 'Brings capture in line with the tables as they are, or with that of one source: new columns, new partitions, dropped tables. Returns what it changed or may not change.';
+comment on function rowhook.reconcile(int) is
+  'Brings capture in line with the tables as they are, or with that of one source: new columns, '
+  'new partitions, dropped tables. Returns what it changed or may not change.';
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),

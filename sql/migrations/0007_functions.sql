@@ -1,9 +1,9 @@
 -- rowhook 0007: what applications and tenants call: emit(), test(), replay().
 --
--- Each is one public function with the caller's own rights, over one private function that does the work. A member of
--- rowhook_owner reaches every tenant through the row-level policies. Anybody else goes through the private _own
--- functions, which are SECURITY DEFINER and take the tenant from current_tenant() themselves: no argument can name
--- another one.
+-- Each is one public function with the caller's own rights, over one private function that does the
+-- work. A member of rowhook_owner reaches every tenant through the row-level policies. Anybody else
+-- goes through the private _own functions, which are SECURITY DEFINER and take the tenant from
+-- current_tenant() themselves: no argument can name another one.
 
 set role rowhook_owner;
 
@@ -61,9 +61,11 @@ begin
 end
 $$;
 
-comment on function rowhook._emit_own(text, json, uuid) is 'What emit() and test() do for a tenant: the tenant is that of the session.';
+comment on function rowhook._emit_own(text, json, uuid) is
+  'What emit() and test() do for a tenant: the tenant is that of the session.';
 
--- Puts an event of the application itself (message.sent, payment.received) into the outbox, in this transaction.
+-- Puts an event of the application itself (message.sent, payment.received) into the outbox, in this
+-- transaction.
 create function rowhook.emit(event text, data json, tenant_id text default rowhook.current_tenant())
 returns bigint
 language plpgsql
@@ -85,10 +87,12 @@ end
 $$;
 
 comment on function rowhook.emit(text, json, text) is
-  'Puts an application event into the outbox, in this transaction: select rowhook.emit(''payment.received'', ''{"amount":10}'', ''tenant''). Returns the outbox id.';
+  'Puts an application event into the outbox, in this transaction: select '
+  'rowhook.emit(''payment.received'', ''{"amount":10}'', ''tenant''). Returns the outbox id.';
 
--- Sends a sample of each event type that a webhook wants, to it alone, marked "test": true, active or not. Patterns are
--- filled in from the watched tables; 'webhook.test' when there is none. Returns how many were queued.
+-- Sends a sample of each event type that a webhook wants, to it alone, marked "test": true, active
+-- or not. Patterns are filled in from the watched tables; 'webhook.test' when there is none.
+-- Returns how many were queued.
 create function rowhook.test(webhook_id uuid)
 returns bigint
 language plpgsql
@@ -130,7 +134,8 @@ end
 $$;
 
 comment on function rowhook.test(uuid) is
-  'Sends a sample of each event type the webhook wants, to it alone, marked "test": true. Returns how many were queued.';
+  'Sends a sample of each event type the webhook wants, to it alone, marked "test": true. '
+  'Returns how many were queued.';
 
 -- A made-up row with the columns of the watched table that produces this event type.
 create function rowhook._sample(p_event_type text)
@@ -151,7 +156,8 @@ begin atomic
      and a.attnum > 0 and not a.attisdropped;
 end;
 
-comment on function rowhook._sample(text) is 'A made-up row of the watched table that produces an event type, for test().';
+comment on function rowhook._sample(text) is
+  'A made-up row of the watched table that produces an event type, for test().';
 
 -- The organization of a body as of now, printed as payload/body.ts prints it.
 create function rowhook._organization(p_tenant_id text)
@@ -166,11 +172,13 @@ begin atomic
     '{"id":' || to_json(p_tenant_id) || '}')::json;
 end;
 
-comment on function rowhook._organization(text) is 'The organization of a tenant''s webhook bodies as of now.';
+comment on function rowhook._organization(text) is
+  'The organization of a tenant''s webhook bodies as of now.';
 
--- The events in [p_since, p_until) that a webhook wants by type and that are not waiting or given up: with p_sent also those
--- that it got. What its lane has yet to read is left out: the daemon will send it anyway. The body is made of what the
--- last attempt was made of, so that its bytes stay the same; of what was never sent, as of now.
+-- The events in [p_since, p_until) that a webhook wants by type and that are not waiting or given
+-- up: with p_sent also those that it got. What its lane has yet to read is left out: the daemon
+-- will send it anyway. The body is made of what the last attempt was made of, so that its bytes
+-- stay the same; of what was never sent, as of now.
 create function rowhook._replayable(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_sent boolean)
 returns table (
   delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at timestamptz, source_id int, lane smallint, ordinal smallint,
@@ -230,7 +238,8 @@ end
 $$;
 
 comment on function rowhook._replayable(uuid, timestamptz, timestamptz, boolean) is
-  'The events of a time that replay() can send to a webhook: those it never got, or also those it got.';
+  'The events of a time that replay() can send to a webhook: those it never got, or also those '
+  'it got.';
 
 -- Tells the owner of a tenant's lane to look for deliveries that wait.
 create function rowhook._call_lane(p_tenant_id text)
@@ -246,11 +255,12 @@ begin
 end
 $$;
 
-comment on function rowhook._call_lane(text) is 'Tells the daemon that owns a tenant''s lane to look for deliveries that wait.';
+comment on function rowhook._call_lane(text) is
+  'Tells the daemon that owns a tenant''s lane to look for deliveries that wait.';
 
--- Queues past events of a webhook, under the webhook-id they had or would have had. They wait as rows of
--- webhook_deliveries, so nothing of a replay is lost with the daemon, and go out behind what is new. The filter is the
--- daemon's to ask. p_tenant_id null: any tenant.
+-- Queues past events of a webhook, under the webhook-id they had or would have had. They wait as
+-- rows of webhook_deliveries, so nothing of a replay is lost with the daemon, and go out behind
+-- what is new. The filter is the daemon's to ask. p_tenant_id null: any tenant.
 create function rowhook._replay(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean, p_tenant_id text)
 returns bigint
 language plpgsql
@@ -349,9 +359,12 @@ end
 $$;
 
 comment on function rowhook.replay(uuid, timestamptz, timestamptz, text, boolean) is
-  'Sends events in [since, until) to a webhook again, under the same webhook-id, behind what is new: "only" => ''given_up'' (attempts ran out), ''missed'' (never delivered) or ''all''. Returns how many; dry_run only counts. Its filter is asked when they are sent.';
+  'Sends events in [since, until) to a webhook again, under the same webhook-id, behind what is '
+  'new: "only" => ''given_up'' (attempts ran out), ''missed'' (never delivered) or ''all''. '
+  'Returns how many; dry_run only counts. Its filter is asked when they are sent.';
 
--- Sends one delivery again, now: one that was given up, waits (with the rest of its batch), was skipped or succeeded. p_tenant_id null: any tenant.
+-- Sends one delivery again, now: one that was given up, waits (with the rest of its batch), was
+-- skipped or succeeded. p_tenant_id null: any tenant.
 create function rowhook._replay_delivery(p_delivery_id uuid, p_tenant_id text)
 returns void
 language plpgsql
@@ -425,7 +438,8 @@ begin
 end
 $$;
 
-comment on function rowhook._replay_delivery(uuid, text) is 'What replay_delivery() does, for a delivery of one tenant or, with null, of any.';
+comment on function rowhook._replay_delivery(uuid, text) is
+  'What replay_delivery() does, for a delivery of one tenant or, with null, of any.';
 
 create function rowhook._replay_delivery_own(p_delivery_id uuid)
 returns void
@@ -436,7 +450,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 return rowhook._replay_delivery(p_delivery_id, coalesce(rowhook.current_tenant(), ''));
 
-comment on function rowhook._replay_delivery_own(uuid) is 'What replay_delivery() does for a tenant: the tenant is that of the session.';
+comment on function rowhook._replay_delivery_own(uuid) is
+  'What replay_delivery() does for a tenant: the tenant is that of the session.';
 
 create function rowhook.replay_delivery(delivery_id uuid)
 returns void
@@ -455,7 +470,8 @@ end
 $$;
 
 comment on function rowhook.replay_delivery(uuid) is
-  'Sends one delivery again, now, under the same webhook-id: one that was given up, waits for its next attempt (with its whole batch), was skipped or succeeded.';
+  'Sends one delivery again, now, under the same webhook-id: one that was given up, waits for '
+  'its next attempt (with its whole batch), was skipped or succeeded.';
 
 create function rowhook._delete_own(p_webhook_id uuid)
 returns boolean
@@ -472,9 +488,11 @@ begin atomic
   select count(*) > 0 from deleted;
 end;
 
-comment on function rowhook._delete_own(uuid) is 'What delete_webhook() does for a tenant: the tenant is that of the session.';
+comment on function rowhook._delete_own(uuid) is
+  'What delete_webhook() does for a tenant: the tenant is that of the session.';
 
--- Deletes a webhook and its unfinished deliveries; its logs stay. Tenants have no DELETE on the table, see 0003.
+-- Deletes a webhook and its unfinished deliveries; its logs stay. Tenants have no DELETE on the
+-- table, see 0003.
 create function rowhook.delete_webhook(webhook_id uuid)
 returns void
 language plpgsql
@@ -500,7 +518,8 @@ $$;
 comment on function rowhook.delete_webhook(uuid) is
   'Deletes a webhook and its unfinished deliveries; its logs stay.';
 
--- The daemon disables a webhook that says 410, or has failed for days. Its tenant's other webhooks are told.
+-- The daemon disables a webhook that says 410, or has failed for days. Its tenant's other webhooks
+-- are told.
 create function rowhook._disable_webhook(p_webhook_id uuid, p_reason text)
 returns void
 language plpgsql
@@ -512,8 +531,8 @@ as $$
 declare
   v_webhook record;
 begin
-  -- its tenant may hold the row in an open transaction, and nothing of the daemon waits for a tenant: the next attempt
-  -- comes here again
+  -- its tenant may hold the row in an open transaction, and nothing of the daemon waits for a
+  -- tenant: the next attempt comes here again
   update rowhook.webhook_configurations
      set is_active = false, disabled_at = now(), disabled_reason = p_reason
    where id = (select id from rowhook.webhook_configurations where id = p_webhook_id and is_active for update skip locked)
@@ -527,7 +546,8 @@ end
 $$;
 
 comment on function rowhook._disable_webhook(uuid, text) is
-  'Disables a webhook that answered 410 or has failed for days, and tells the other webhooks of its tenant.';
+  'Disables a webhook that answered 410 or has failed for days, and tells the other webhooks of '
+  'its tenant.';
 
 -- A table whose rows all belong to one tenant (watch(tenant_id => ...)) is that tenant's affair.
 alter policy anyone_reads on rowhook.webhook_sources to rowhook_daemon;

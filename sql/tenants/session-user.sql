@@ -1,5 +1,6 @@
--- rowhook: the tenant of a session is the login that it connected with. No statement changes that, so it holds against
--- tenants that send SQL of their own. It needs a login for each tenant, and no pool that shares connections among them.
+-- rowhook: the tenant of a session is the login that it connected with. No statement changes that,
+-- so it holds against tenants that send SQL of their own. It needs a login for each tenant, and no
+-- pool that shares connections among them.
 --
 --   psql -v ON_ERROR_STOP=1 -1 -f session-user.sql
 --
@@ -16,18 +17,21 @@ create table if not exists rowhook.tenant_logins (
   constraint tenant_logins_tenant_id_is_not_empty check (tenant_id <> '' and octet_length(tenant_id) <= 512)
 );
 
-comment on table rowhook.tenant_logins is 'Which tenant each login belongs to, see current_tenant().';
+comment on table rowhook.tenant_logins is
+  'Which tenant each login belongs to, see current_tenant().';
 comment on column rowhook.tenant_logins.login is 'Role that the tenant connects as.';
 comment on column rowhook.tenant_logins.tenant_id is 'Its tenant.';
-comment on constraint tenant_logins_pkey on rowhook.tenant_logins is 'A login belongs to one tenant.';
-comment on constraint tenant_logins_tenant_id_is_not_empty on rowhook.tenant_logins is 'tenant_id is 1 to 512 bytes.';
+comment on constraint tenant_logins_pkey on rowhook.tenant_logins is
+  'A login belongs to one tenant.';
+comment on constraint tenant_logins_tenant_id_is_not_empty on rowhook.tenant_logins is
+  'tenant_id is 1 to 512 bytes.';
 
 alter table rowhook.tenant_logins enable row level security, force row level security;
 drop policy if exists owner_has_all on rowhook.tenant_logins;
 create policy owner_has_all on rowhook.tenant_logins to rowhook_owner using (true) with check (true);
 
--- session_user, not current_user: rowhook's own functions run as rowhook_owner while they ask. SECURITY DEFINER, because
--- tenants have no business in the table.
+-- session_user, not current_user: rowhook's own functions run as rowhook_owner while they ask.
+-- SECURITY DEFINER, because tenants have no business in the table.
 create or replace function rowhook.current_tenant()
 returns text
 language sql
