@@ -1,10 +1,16 @@
-/** The log row of an attempt, to be: what was sent, as far as logs may show it, and how it ended. Pure. */
+/**
+ * Makes the log row of an attempt: what was sent, as far as logs may show it, and how it ended.
+ * Pure.
+ */
 
 import type { Attempt, Delivery, Next, Webhook } from '../model.ts';
 import type { Outcome, OutcomeCode } from '../outcome.ts';
 import { maskedUrl } from '../payload/mask.ts';
 
-/** One more attempt of a delivery, which counts it if it was made. */
+/**
+ * Makes the log row of an attempt that has ended. A skipped attempt does not increase the
+ * delivery's count.
+ */
 export function madeAttempt(
   delivery: Delivery,
   webhook: Webhook,
@@ -27,14 +33,17 @@ export function madeAttempt(
   };
 }
 
-/** Not tried again by itself, since it was never sent: whoever takes the reason away sends it. */
+/**
+ * Refused deliveries were never sent, and rowhook does not retry them. After removing the reason,
+ * the operator sends them with a replay.
+ */
 const REFUSED: ReadonlySet<OutcomeCode> = new Set(['address_refused', 'http_refused']);
 function withReplay(outcome: Outcome, { webhookId, change }: Delivery): Outcome {
   const since = new Date(change.occurredAt).toISOString().replace(/\.\d+Z$/, 'Z');
   return { ...outcome, error: `${outcome.error} Then: rowhook replay ${webhookId} --since ${since}` };
 }
 
-/** The log row of a delivery that was wanted and is not sent. */
+/** Makes the log row of a delivery that a webhook wanted and that is not sent. */
 export function skippedAttempt(delivery: Delivery, webhook: Webhook, code: OutcomeCode, error: string): Attempt {
   return {
     delivery,

@@ -1,4 +1,4 @@
-/** Starts the attempts of a queue, and decides what follows from how they ended. */
+/** Starts the attempts of a queue, and decides what follows from their outcomes. */
 
 import { type Attempt, FINISHED, type HealthChange, UNCHANGED, type Webhook } from '../model.ts';
 import type { OutcomeCode } from '../outcome.ts';
@@ -15,7 +15,7 @@ import type { RoundRobin } from './round-robin.ts';
 export interface AttemptsOptions {
   clock: LeaseClock;
   onAttempt(attempt: Attempt): void;
-  /** The webhook is to be disabled, for this reason. */
+  /** Disables `webhook` for this reason. */
   onDisable(webhook: Webhook, reason: string): void;
   onError(error: Error): void;
 }
@@ -28,7 +28,7 @@ export class Attempts {
   readonly #breakers: Breakers;
   readonly #goOn: (queue: WebhookQueue, health: HealthChange) => void;
 
-  /** `goOn` is called after each attempt, when its entries are on their way to the recorder. */
+  /** `goOn` is called after each attempt, once its entries have been handed to the recorder. */
   constructor(
     options: AttemptsOptions,
     parts: { inFlight: InFlight; turns: RoundRobin; parking: Parking; breakers: Breakers },
@@ -42,13 +42,13 @@ export class Attempts {
     this.#goOn = goOn;
   }
 
-  /** One request: a delivery, or a batch of them. */
+  /** Starts one request for one delivery, or for a batch. */
   start(queue: WebhookQueue, tickets: readonly Ticket[]): void {
     const { webhook } = queue;
     if (!webhook.isActive && tickets[0]?.delivery.change.testWebhookId === null) {
       for (const ticket of tickets) {
         queue.free(ticket.delivery);
-        // what was parked stays so until the webhook is switched on again
+        // A parked delivery stays parked until the webhook is switched on again.
         if (!queue.backlog.letGo(ticket.delivery.id))
           this.skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
       }
@@ -60,7 +60,7 @@ export class Attempts {
       .catch(this.#options.onError);
   }
 
-  /** The delivery is not sent, and logged with its reason. */
+  /** Skips the delivery, and logs it with its reason. */
   skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void {
     const attempt = skippedAttempt(ticket.delivery, queue.webhook, code, error);
     this.#options.onAttempt(attempt);

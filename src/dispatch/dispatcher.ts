@@ -1,9 +1,9 @@
 /**
- * Decides which delivery is attempted when: for each webhook, under one cap for the whole daemon, in
- * turns.
+ * Decides when each delivery is attempted. The queues of all webhooks take turns, under one cap for
+ * the whole daemon.
  *
- * Nothing here waits for a webhook: a delivery that has not finished PARK_AFTER_MS after it was read
- * is parked, whether it is queued or in flight, and the position moves on.
+ * The dispatcher never waits for a webhook. A delivery that has not finished PARK_AFTER_MS after it
+ * was read is parked, whether it is queued or in flight. The position then moves on.
  */
 
 import {
@@ -31,11 +31,17 @@ import { Quiesce } from './quiesce.ts';
 import { RoundRobin } from './round-robin.ts';
 import { Unparking, type UnparkingOptions } from './unpark.ts';
 
-/** A delivery that is not done after this time is parked: of the daemon's idle time, and by the clock. */
+/**
+ * An unfinished delivery is parked after PARK_AFTER_MS of the daemon's idle time, and after
+ * PARK_AFTER_MS_MAX of elapsed time at the latest.
+ */
 const PARK_AFTER_MS = 1_000;
 const PARK_AFTER_MS_MAX = 10_000;
 
-/** How often slow deliveries, due ones, rate limits and idle queues are checked, while there are queues. */
+/**
+ * How often slow deliveries, due ones, rate limits and idle queues are checked. The timer runs only
+ * while there are queues.
+ */
 const TICK_MS = 50;
 
 export interface DispatcherOptions
@@ -96,13 +102,13 @@ export class Dispatcher implements HearsCommits {
     return this.#inFlight.permits;
   }
 
-  /** Takes a delivery; `settle` is called when its window need not wait for it any more. */
+  /** Accepts a delivery. `settle` is called when its window need not wait for it any more. */
   offer({ delivery, webhook, skip }: Matched, settle: () => void): void {
     const ticket = this.unsettled.ticket(delivery, settle);
     const queue = this.#queues.of(webhook);
     this.#keepTicking();
     if (skip) this.#attempts.skip(queue, ticket, skip.code, skip.error);
-    // somebody waits for a test, and wants to know how the endpoint is now
+    // A test starts at once: somebody waits for it, and wants to know how the endpoint is now.
     else if (delivery.change.testWebhookId !== null && this.#inFlight.hasPermit) this.#attempts.start(queue, [ticket]);
     else if (queue.rowOrder.isBehindHead(delivery)) this.#parking.parkBehind(queue, ticket);
     else if (queue.backlog.state === 'joining') queue.backlog.join(ticket);
@@ -118,7 +124,10 @@ export class Dispatcher implements HearsCommits {
     return this.#queues.tenants;
   }
 
-  /** These tenants as they are now: what is queued goes by it. The webhooks in `waiting` have parked deliveries. */
+  /**
+   * Updates the configuration of these tenants, also for queued deliveries. The webhooks in
+   * `waiting` have parked deliveries.
+   */
   update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): void {
     for (const queue of this.#queues.update(configurations, waiting)) {
       for (const ticket of queue.drain())
@@ -130,16 +139,18 @@ export class Dispatcher implements HearsCommits {
   }
 
   /**
-   * The recorder has committed these; `heads` are the rows with ordering 'row' that they touched.
+   * The recorder has committed `entries`. `heads` are the rows with ordering 'row' that `entries`
+   * touched. The order of the steps:
    *
-   *   1. settle: the window need not wait for the delivery any more, so the lane's position may move;
-   *   2. park: the lane has one entry less on its way to the table;
-   *   3. permits: what the attempt took under the cap is free again;
-   *   4. queues: what was parked may be read back, since the table holds it now;
-   *   5. pump: what 3 and 4 made possible starts.
+   *   1. settle: the delivery's window need not wait for it, so the lane's position may move.
+   *   2. park: the lane has one entry less on its way to the table.
+   *   3. permits: the permits that the attempt took are free again.
+   *   4. queues: parked deliveries may be read back, because the table contains them now.
+   *   5. pump: starts what steps 3 and 4 made possible.
    *
-   * A permit must not be free before its log row has committed, which bounds what a crash repeats.
-   * A queue must not learn of a parked delivery earlier, or a read would find the row as it was before.
+   * A permit must not be free before its log row has committed: this limits what a crash repeats. A
+   * queue must not learn of a parked delivery earlier. Otherwise a read could find the row in its
+   * previous state.
    */
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     for (const entry of entries) {
@@ -151,7 +162,7 @@ export class Dispatcher implements HearsCommits {
     this.#pump();
   }
 
-  /** They will be recorded apart from all others, whose slots theirs must not take meanwhile. */
+  /** Frees the permits of `entries`: they are recorded apart, and others need the permits. */
   setApart(entries: readonly Entry[]): void {
     for (const entry of entries) this.#inFlight.recorded(entry);
   }
@@ -170,9 +181,11 @@ export class Dispatcher implements HearsCommits {
     });
   }
 
-  /** After an attempt: the queue may go on, or its breaker has opened or closed. */
+  /**
+   * Called after an attempt. The queue may start another one, or its breaker has opened or closed.
+   */
   #goOn(queue: WebhookQueue, health: HealthChange): void {
-    // an open breaker keeps nothing in memory
+    // While its breaker is open, a webhook keeps nothing in memory.
     if (this.#breakers.state(queue.webhook.id, this.#options.clock.now()) === 'open') this.#parkAll(queue);
     else if (health.kind === 'healthy') queue.backlog.makeDue();
     this.#turns.add(queue);
@@ -213,7 +226,7 @@ export class Dispatcher implements HearsCommits {
     }
     for (const ticket of this.#inFlight.markSlow(before, (queue) => this.#turns.isSuspect(queue))) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
-      // of a webhook that was deleted nothing is kept
+      // Nothing is kept for a deleted webhook.
       if (!queue) ticket.settle();
       else if (!queue.backlog.isReadBack(ticket.delivery.id)) this.#parking.parkSlow(queue, ticket, PARK_AFTER_MS);
     }

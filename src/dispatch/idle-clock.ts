@@ -1,14 +1,17 @@
 /**
- * A clock that runs while the daemon has time to spare. What waits in memory is held against its endpoint by this clock: while the
- * daemon is busy, or paused, or its host takes the processor, or PostgreSQL takes long to record, the wait says nothing about an endpoint.
+ * A clock that runs only while the daemon is idle. It measures how long deliveries wait in memory
+ * for their endpoints. The daemon may be busy or paused, its host may lack CPU, or PostgreSQL may
+ * take long to record. A wait during that time says nothing about an endpoint, so the clock stands
+ * still.
  *
- * An endpoint that is in the way of others cannot hide behind it: once nothing else gets through, the daemon is idle, and the clock runs.
- * By the wall clock a daemon short of CPU parked all that it read, which costs three times as much CPU: a drain at 5,000 a second that the
- * host slowed to 1,000 for a moment stayed at 2,250 to its end.
+ * An endpoint that blocks others is still found: once no other request gets through, the daemon is
+ * idle, and the clock runs. By elapsed time, a daemon short of CPU parked everything that it read,
+ * which costs three times as much CPU. In a drain of 5,000 events a second, the host slowed the
+ * daemon to 1,000 for a moment. The drain then stayed at 2,250 until its end.
  */
 import { performance } from 'node:perf_hooks';
 
-/** How exact it is: marks in the time that is asked for. */
+/** The resolution of the clock: marks within the `ms` of the constructor. */
 const MARKS = 20;
 
 export class IdleClock {
@@ -16,7 +19,7 @@ export class IdleClock {
   readonly #markMs: number;
   #loop = performance.eventLoopUtilization();
   #spareMs = 0;
-  /** By performance.now(), one for every `markMs` of spare time, the latest last. */
+  /** One time by performance.now() for every `markMs` of idle time, latest last. */
   readonly #marks: number[] = [];
 
   /** `since` looks back over `ms` of idle time. Call `tick()` every `tickMs`. */
@@ -25,11 +28,11 @@ export class IdleClock {
     this.#markMs = ms / MARKS;
   }
 
-  /** `isWaiting`: for something of its own, which is not to count. */
+  /** `isWaiting`: the daemon waits for its own recorder, and this time does not count as idle. */
   tick(now: number, isWaiting: boolean): void {
     const { idle } = this.#loop;
     this.#loop = performance.eventLoopUtilization();
-    // a process that was paused while it waited for sockets was idle for longer than the timer
+    // A process that was paused while it waited for sockets was idle for longer than `tickMs`.
     if (!isWaiting) this.#spareMs += Math.min(this.#loop.idle - idle, this.#tickMs);
     if (this.#spareMs < this.#markMs) return;
     this.#spareMs -= this.#markMs;
@@ -37,7 +40,10 @@ export class IdleClock {
     if (this.#marks.length > MARKS) this.#marks.shift();
   }
 
-  /** The time by performance.now() since which there was so much to spare; -Infinity: there was not so much yet. */
+  /**
+   * The time by performance.now() since which the daemon was idle for `ms`. -Infinity: it was not
+   * idle for that long yet.
+   */
   get since(): number {
     return this.#marks.length < MARKS ? -Infinity : (this.#marks[0] as number);
   }

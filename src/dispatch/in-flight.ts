@@ -1,15 +1,16 @@
 /**
- * Attempts in flight, and the cap on them. Each delivery takes a permit, which is free again only
- * when the attempt's log row has committed. So a crash can repeat at most `maxInFlight` deliveries,
- * and the rest of one batch.
+ * Attempts in flight, and the cap on them. Each delivery takes a permit. The permit is free again
+ * only when the attempt's log row has committed. So a crash can repeat at most `maxInFlight`
+ * deliveries, plus the rest of one batch.
  *
- * One dead endpoint, or a hundred of them at once, must not take all permits until they time out. An
- * attempt that takes long is slow: it keeps its permit, and it makes its webhook a suspect, as a
- * failed attempt does. Suspects together get two thirds of the permits, and so do attempts that are
- * not slow yet. If everything in flight hangs at once, a third of the permits is left one second
- * later for other webhooks, one each: 40 webhooks that hung made healthy ones wait for 18 s, now 1 s.
- * Attempts that have ended and wait for their log row do not count towards the shares. With them, a
- * drain stood still for a commit.
+ * One dead endpoint, or a hundred of them at once, must not take all permits until they time out.
+ * An attempt that takes long is slow. It keeps its permit, and it makes its webhook a suspect, as a
+ * failed attempt does. Suspects together may use two thirds of the permits. Attempts that are not
+ * slow yet may use two thirds as well. If everything in flight hangs at once, a third of the
+ * permits is left for other webhooks one second later, one permit each. With 40 hanging webhooks,
+ * healthy ones waited for 18 s; they now wait for 1 s. Attempts that have ended and wait for their
+ * log row do not count towards the shares. When they counted, a drain stood still until the next
+ * commit.
  */
 
 import type { Delivery, Entry, Webhook } from '../model.ts';
@@ -22,10 +23,13 @@ import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { LeaseClock, SendsRequests } from '../roles.ts';
 import { withinHeap } from '../shared/memory.ts';
 
-/** Limit on request-body bytes in flight. Once it is reached, no new request starts; the one that crosses it is sent. */
+/**
+ * Limit on request-body bytes in flight. Once it is reached, no new request starts. The request
+ * that crosses it is still sent.
+ */
 const BODY_BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);
 
-/** Of permits and bytes: for suspects together, and for attempts that are not slow. */
+/** Share of permits and bytes for all suspects together, and for all attempts that are not slow. */
 const SHARE = 2 / 3;
 
 export interface InFlightOptions {
@@ -36,12 +40,12 @@ export interface InFlightOptions {
 
 export interface AttemptResult {
   outcome: Outcome;
-  /** As it was when the attempt started. */
+  /** The webhook as it was when the attempt started. */
   sentTo: Webhook;
-  /** performance.now() */
+  /** By performance.now(). */
   startedAt: number;
   loggedHeaders: Record<string, string>;
-  /** Queues that the tenant's limits kept waiting. */
+  /** Queues that waited for the limits of this tenant. */
   woken: WebhookQueue[];
 }
 
@@ -57,7 +61,7 @@ export class InFlight {
   readonly #options: InFlightOptions;
   readonly #share: number;
   readonly #tenants: TenantLimits<WebhookQueue>;
-  /** In the order of their start. */
+  /** In order of their start. */
   readonly #attempts = new Map<Ticket, Flight>();
   #permits = 0;
   readonly #permitsByLane = new Map<number, number>();
@@ -76,7 +80,7 @@ export class InFlight {
     return this.#permits;
   }
 
-  /** Deliveries of this lane take no permit. */
+  /** Whether the deliveries of `lane` take no permit. */
   isAtRest(lane: number): boolean {
     return this.#permitsOf(lane) === 0;
   }
@@ -85,25 +89,25 @@ export class InFlight {
     return this.#permitsByLane.get(lane) ?? 0;
   }
 
-  /** Most permits are taken by attempts that have ended: the recorder is slow. */
+  /** Whether attempts that have ended take most of the permits. If so, the recorder is slow. */
   get areUnrecorded(): boolean {
     return !this.hasPermit && this.#permits > 2 * this.#attempts.size;
   }
 
-  /** There is a permit for some webhook. */
+  /** Whether a permit is free for some webhook. */
   get hasPermit(): boolean {
     if (this.#permits >= this.#options.maxInFlight || this.#bytes >= BODY_BYTES_MAX) return false;
-    // not of all permits: an attempt that has ended cannot hang, and is recorded soon
+    // Count attempts, not permits: an attempt that has ended cannot hang, and is recorded soon.
     return this.#attempts.size - this.#slow < this.#share && this.#bytes - this.#slowBytes < SHARE * BODY_BYTES_MAX;
   }
 
-  /** There is one for this webhook. */
+  /** Whether a permit is free for this webhook. */
   hasPermitFor({ limiter }: WebhookQueue, isSuspect: boolean): boolean {
     if (!this.hasPermit || (isSuspect && this.#suspects >= this.#share)) return false;
     return this.#attempts.size < this.#share || limiter.inFlight === 0;
   }
 
-  /** One request: a delivery, or a batch of them. */
+  /** Sends one request for one delivery, or for a batch. */
   async start(queue: WebhookQueue, tickets: readonly Ticket[], isSuspect: boolean): Promise<AttemptResult> {
     const { webhook, limiter } = queue;
     const startedAt = performance.now();
@@ -126,7 +130,10 @@ export class InFlight {
     return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };
   }
 
-  /** What a row holds that nobody can have written must not end the session: the same row would end the next one. */
+  /**
+   * Returns an error if no request can be made of a row. The error must not end the session,
+   * because the same row would end the next session too.
+   */
   #prepare(deliveries: readonly Delivery[], webhook: Webhook): Prepared | Error {
     try {
       return prepare(deliveries, webhook, this.#options.clock.now());
@@ -135,21 +142,27 @@ export class InFlight {
     }
   }
 
-  /** Its log row has committed, or will be written apart from all others: its permit is free. */
+  /**
+   * Frees the permit of an attempt. Its log row has committed, or will be written apart from all
+   * others.
+   */
   recorded({ attempt, delivery }: Entry): void {
     if (!attempt || attempt.isPermitFree || attempt.outcome.status === 'skipped') return;
     attempt.isPermitFree = true;
     this.#countPermits(delivery.change.lane, -1);
   }
 
-  /** Lanes with an attempt that takes long. */
+  /** Lanes with a slow attempt. */
   get slowLanes(): ReadonlySet<number> {
     const lanes = new Set<number>();
     for (const { isSlow, queue } of this.#attempts.values()) if (isSlow) lanes.add(queue.webhook.lane);
     return lanes;
   }
 
-  /** Attempts that started before this time, by performance.now(), are slow from now on. Returns all that are. */
+  /**
+   * Marks attempts as slow that started before `before`, by performance.now(). Returns all slow
+   * attempts.
+   */
   markSlow(before: number, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
     const slow: Ticket[] = [];
     for (const [ticket, flight] of this.#attempts) {

@@ -1,4 +1,7 @@
-/** Hands to RECORD what became of a delivery, and keeps the queue's account of what is on its way to the table. */
+/**
+ * Hands the result of a delivery to RECORD, and counts the entries that are on their way to the
+ * table.
+ */
 import { type Attempt, type Entry, type HealthChange, type Next, UNCHANGED } from '../model.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
@@ -12,7 +15,7 @@ export class Parking {
     this.#recorder = recorder;
   }
 
-  /** The recorder has committed all entries of this lane. */
+  /** Whether the recorder has committed all entries of `lane`. */
   isAtRest(lane: number): boolean {
     return this.#uncommittedOf(lane) === 0;
   }
@@ -39,19 +42,21 @@ export class Parking {
     this.#recorder.add({ delivery, attempt, next, ordered: queue.isOrdered(delivery), health, settle });
   }
 
-  /** Into the table, due at once; behind it nothing of this webhook overtakes. */
+  /** Parks a delivery, due at once. No later delivery of this webhook may overtake it. */
   park(queue: WebhookQueue, ticket: Ticket): void {
     queue.backlog.fallBehind();
     this.record(queue, ticket, null, { kind: 'retry', inMs: 0 });
   }
 
-  /** Into the table, behind the head of its row. */
+  /** Parks a delivery behind the head of its row. */
   parkBehind(queue: WebhookQueue, ticket: Ticket): void {
     queue.rowOrder.countBehind(ticket.delivery, 1);
     this.record(queue, ticket, null, { kind: 'behindRowHead' });
   }
 
-  /** Everything that is queued, in order. What was read back is in the table already. */
+  /**
+   * Parks all queued deliveries, in order. Deliveries that were read back are in the table already.
+   */
   parkAll(queue: WebhookQueue): void {
     for (const ticket of queue.drain()) {
       if (queue.backlog.letGo(ticket.delivery.id)) queue.backlog.makeDue();
@@ -59,7 +64,10 @@ export class Parking {
     }
   }
 
-  /** Its attempt goes on; the row is there for the next owner, should we die before it ends. */
+  /**
+   * Parks a delivery whose attempt goes on. If this daemon dies before the attempt ends, the next
+   * owner finds the row.
+   */
   parkSlow(queue: WebhookQueue, ticket: Ticket, marginMs: number): void {
     queue.backlog.takeBack(ticket.delivery);
     this.record(queue, ticket, null, { kind: 'retry', inMs: queue.webhook.settings.timeoutMs + marginMs });

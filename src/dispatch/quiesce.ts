@@ -1,19 +1,26 @@
 /**
- * Brings lanes to rest, until they are handed over or go on (daemon/handover.ts). Nobody reads them
- * meanwhile. Each part of the dispatcher answers for what it holds of a lane itself.
+ * Brings lanes to rest, until they are handed over or go on (daemon/handover.ts). Nobody reads
+ * these lanes in the meantime. Each part of the dispatcher reports whether it still has deliveries
+ * of a lane.
  */
 
-/** What holds deliveries of lanes. */
+/** A part that may have deliveries of a lane. */
 export interface HoldsLanes {
-  /** It holds nothing of this lane: in flight, in memory, on its way to the table or from there. */
+  /**
+   * Whether the part has no delivery of `lane` in flight, in memory, or on its way to or from the
+   * table.
+   */
   isAtRest(lane: number): boolean;
 }
 
-/** What starts attempts of lanes. */
+/** The part that starts attempts. */
 export interface StartsLanes {
-  /** Webhooks of these lanes, and of no others, start nothing more if they hang or fail. */
+  /**
+   * Only the webhooks of `lanes` start nothing more while they hang or fail. Replaces the lanes of
+   * the call before.
+   */
   slowDown(lanes: ReadonlySet<number>): void;
-  /** Nothing of these lanes starts. */
+  /** Starts nothing of `lanes`. */
   freeze(lanes: readonly number[]): void;
   /** Undoes freeze(). */
   resume(lanes: readonly number[]): void;
@@ -22,11 +29,11 @@ export interface StartsLanes {
 export interface QuiesceOptions {
   turns: StartsLanes;
   holders: readonly HoldsLanes[];
-  /** Parks what is queued for these lanes. */
+  /** Parks the queued deliveries of `lanes`. */
   parkLanes(lanes: readonly number[]): void;
-  /** Lets go of everything that is known of these lanes. */
+  /** Forgets everything about `lanes`. */
   forgetLanes(lanes: readonly number[]): void;
-  /** Lanes with an attempt that takes long. */
+  /** Lanes with a slow attempt. */
   slowLanes(): ReadonlySet<number>;
 }
 
@@ -45,23 +52,23 @@ export class Quiesce {
     this.#options.turns.slowDown(lanes);
   }
 
-  /** Parks what is queued for these lanes, and starts nothing of them. */
+  /** Parks the queued deliveries of `lanes`, and starts nothing of them. */
   freeze(lanes: readonly number[]): void {
     this.#options.turns.freeze(lanes);
     this.#options.parkLanes(lanes);
   }
 
-  /** Nothing of this lane, which is frozen, is in flight or moves between memory and table. */
+  /** Whether nothing of this frozen lane is in flight, or moves between memory and table. */
   isAtRest(lane: number): boolean {
     return this.#options.holders.every((holder) => holder.isAtRest(lane));
   }
 
-  /** These lanes are not handed over after all. */
+  /** Undoes freeze(): these lanes are not handed over after all. */
   resume(lanes: readonly number[]): void {
     this.#options.turns.resume(lanes);
   }
 
-  /** These lanes, which are at rest, belong to another daemon now. */
+  /** Forgets these lanes, which are at rest: another daemon owns them now. */
   forget(lanes: readonly number[]): void {
     this.#options.forgetLanes(lanes);
     this.resume(lanes);

@@ -1,4 +1,4 @@
-/** Queues that may have something to start take turns, one request each, while there are permits. */
+/** Queues that may start something take turns, one request each, while permits are free. */
 
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
@@ -13,9 +13,9 @@ export class RoundRobin implements StartsLanes {
   readonly #breakers: Breakers;
   readonly #tenants: TenantLimits<WebhookQueue>;
   readonly #clock: LeaseClock;
-  /** Lanes that are about to be handed over: their suspects start nothing. */
+  /** Lanes that will be handed over soon. Their suspects start nothing. */
   #leaving: ReadonlySet<number> = new Set();
-  /** Lanes that start nothing at all. */
+  /** Lanes that start nothing. */
   readonly #frozen = new Set<number>();
 
   constructor(inFlight: InFlight, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, clock: LeaseClock) {
@@ -45,27 +45,28 @@ export class RoundRobin implements StartsLanes {
     for (const lane of lanes) this.#frozen.delete(lane);
   }
 
-  /** `start` starts one request of a queue, and says whether there was one. */
+  /** `start` starts one request of a queue, and returns whether there was one. */
   go(start: (queue: WebhookQueue) => boolean): void {
-    // Check for a free permit before iterating. A Set keeps deleted entries until it is compacted, so
-    // finding its first live entry can mean skipping thousands.
+    // Check for a free permit before iterating. A Set keeps deleted entries until it is compacted,
+    // so finding its first live entry can mean skipping thousands.
     if (!this.#inFlight.hasPermit) return;
     for (const queue of this.#ready) {
       if (!this.#inFlight.hasPermit) return;
-      // a Set is visited in order of insertion, also what is inserted meanwhile: this is the end of the line
+      // A Set is visited in order of insertion, including entries inserted during the loop. So
+      // deleting and adding a queue moves it to the end.
       this.#ready.delete(queue);
       if (this.hasRoom(queue) && start(queue) && queue.length > 0) this.#ready.add(queue);
     }
   }
 
-  /** The webhook hangs, or its last attempt failed. */
+  /** Whether the webhook has a slow attempt, or its last attempt failed. */
   isSuspect(queue: WebhookQueue): boolean {
     return queue.slowAttempts > 0 || this.#breakers.isFailing(queue.webhook.id);
   }
 
   /**
-   * Asks the breaker, the share of permits, the webhook's limits and the tenant's. A queue that waits for
-   * its tenant is added again when one of the tenant's attempts ends.
+   * Checks the breaker, the share of permits, the webhook's limits and the tenant's limits. A queue
+   * that waits for its tenant is added again when one of the tenant's attempts ends.
    */
   hasRoom(queue: WebhookQueue): boolean {
     const { webhook, limiter } = queue;

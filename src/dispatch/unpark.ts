@@ -1,4 +1,4 @@
-/** Brings parked deliveries that are due back into their queues. */
+/** Reads due parked deliveries back into their queues. */
 
 import type { Change, Delivery, Verdict, Webhook } from '../model.ts';
 import type { OutcomeCode } from '../outcome.ts';
@@ -8,26 +8,34 @@ import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Due, DueQuery } from '../retry/parked-deliveries.ts';
 import { withinHeap } from '../shared/memory.ts';
 
-/** Webhooks whose parked deliveries are read by one statement, and characters of payload that are expected of it. */
+/**
+ * Limits on one statement that reads parked deliveries: webhooks, and expected characters of
+ * payload.
+ */
 const STATEMENT_WEBHOOKS_MAX = 100;
 const STATEMENT_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 64);
 
-/** Characters of a payload that nobody has seen yet: what sources allow unless told otherwise. */
+/** Characters assumed for a payload of unknown size: the default limit of a source. */
 const PAYLOAD_SIZE_UNSEEN = 1024 * 1024;
 
-/** Read ahead of need, per webhook, as a multiple of its max_in_flight. */
+/** Deliveries to read ahead per webhook, as a multiple of its max_in_flight. */
 const READ_BACK_FACTOR = 4;
 
 /**
- * Deliveries read back, of all webhooks together: those that have parked ones share them, and each gets one at least,
- * or a batch. Else 10,000 webhooks that recover together, as after an outage of ours, would bring 320,000, a gigabyte.
+ * Limit on the deliveries read back for all webhooks together. Webhooks with parked deliveries
+ * share this limit, and each gets at least one delivery, or one batch. Without this limit, 10,000
+ * webhooks that recover together after an outage of rowhook would read back 320,000 deliveries: a
+ * gigabyte.
  */
 const READ_BACK_MAX = 8_192;
 
-/** The same for a webhook with batches: as many as batch_max_events can ask for. */
+/** Deliveries to read ahead for a webhook with batches: the largest possible batch_max_events. */
 const BATCH_EVENTS_MAX = 100;
 
-/** Characters of payload that are read back at once, per webhook; one delivery at least, and all of a batch that was sent before. */
+/**
+ * Limit on the payload characters read back at once per webhook. At least one delivery is read
+ * back, and a batch that was sent before always completely.
+ */
 const READ_BACK_SIZE_MAX = 4 * 1024 * 1024;
 
 const PAYLOAD_LOST: Verdict = {
@@ -37,10 +45,10 @@ const PAYLOAD_LOST: Verdict = {
 
 export interface UnparkingOptions {
   readDue(queries: readonly DueQuery[]): Promise<Due[]>;
-  /** Its breaker lets one attempt through. */
+  /** Whether the breaker of `queue` lets one attempt through. */
   isProbing(queue: WebhookQueue): boolean;
   filterVerdict(webhook: Webhook, change: Change): Verdict;
-  /** It needs no row any more, and no log. */
+  /** Removes the delivery's row without a log row. */
   drop(queue: WebhookQueue, ticket: Ticket): void;
   skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void;
 }
@@ -53,12 +61,15 @@ export class Unparking {
     this.#options = options;
   }
 
-  /** So many queues have parked deliveries. */
+  /** Divides READ_BACK_MAX among this number of queues, which have parked deliveries. */
   divideAmong(queues: number): void {
     this.#share = Math.max(1, Math.floor(READ_BACK_MAX / Math.max(1, queues)));
   }
 
-  /** Those of these queues that one statement reads, the longest due first: so many, and so much, as memory allows; one at least. */
+  /**
+   * Chooses the queues to read by one statement, longest due first. Memory limits their number and
+   * size, but at least one is chosen.
+   */
   choose(due: readonly WebhookQueue[]): WebhookQueue[] {
     let size = 0;
     const first = due.toSorted((a, b) => (a.backlog.dueAt ?? Number.MAX_VALUE) - (b.backlog.dueAt ?? Number.MAX_VALUE));
@@ -70,8 +81,9 @@ export class Unparking {
   }
 
   /**
-   * One statement for all of these queues; probing ones get one delivery, to try their endpoint with. Of a replay only so much
-   * comes back as can start at once, so that nothing new ever waits behind it.
+   * Reads due deliveries of all `queues` by one statement. A queue whose breaker is probing gets
+   * one delivery, to try the endpoint. A replay returns only as many deliveries as can start at
+   * once, so new deliveries never wait behind a replay.
    */
   async read(queues: readonly WebhookQueue[]): Promise<void> {
     const before = queues.map(({ backlog }) => backlog.startReading());
@@ -109,14 +121,20 @@ export class Unparking {
     for (const ticket of backlog.takeJoined()) queue.push(ticket);
   }
 
-  /** What a replay queued without asking the filter is judged now. An event always has data, be it the JSON null. */
+  /**
+   * Applies the filter to deliveries that a replay queued without checking it. An event always has
+   * data, even if it is the JSON null.
+   */
   #verdictOn(webhook: Webhook, { change, unfiltered }: Delivery): Verdict {
     if (change.unreadable === undefined && change.data === null) return PAYLOAD_LOST;
     return unfiltered || change.unreadable !== undefined ? this.#options.filterVerdict(webhook, change) : 'send';
   }
 }
 
-/** Of a replay for a webhook with batches: one batch, and none while something newer was read. */
+/**
+ * For a webhook with batches, keeps one batch of a replay, or none if newer deliveries were read
+ * too.
+ */
 function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook }: WebhookQueue): Delivery[] {
   const { batchMax } = webhook.settings;
   const [live, replays] = [deliveries.filter((d) => !d.replayed), deliveries.filter((d) => d.replayed)];
@@ -129,7 +147,7 @@ function withOneBatchOfReplays(deliveries: readonly Delivery[], { webhook }: Web
 
 function limitOf({ webhook, payloadSize }: WebhookQueue, probing: boolean): number {
   const { batchMax, maxInFlight } = webhook.settings;
-  // until one was seen, all of them may be large
+  // Any payload may be large until the first one has been seen.
   if (probing || payloadSize === null) return 1;
   const most = batchMax > 1 ? BATCH_EVENTS_MAX : maxInFlight * READ_BACK_FACTOR;
   return Math.min(most, 1 + Math.floor(READ_BACK_SIZE_MAX / (payloadSize + 1)));
