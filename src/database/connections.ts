@@ -1,8 +1,8 @@
 /**
- * Connections: the one file that imports node-postgres.
+ * Connections to PostgreSQL. Only this file imports node-postgres.
  *
- * A client without an `error` listener takes the process down when its socket breaks, so every client made here has one;
- * the broken connection then shows at the next query.
+ * A client without an `error` listener ends the process when its socket breaks. So every client
+ * made here has a listener, and the next query reports the broken connection.
  */
 import pg from 'pg';
 import { requireBinding } from '../connection/binding.ts';
@@ -16,15 +16,17 @@ import { makeLent } from './lent-session.ts';
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
- * The daemon's statements end sooner, unless they say otherwise (query_timeout). A network that falls silent closes no
- * connection: without this a statement would wait for its answer until the kernel gives up, after a quarter of an hour.
+ * Limit for a daemon's statements, unless a statement sets its own query_timeout. A network that
+ * falls silent closes no connection. Without this limit a statement would wait until the kernel
+ * gives up, after a quarter of an hour.
  */
 export const QUERY_MS_MAX = 60_000;
 
 /**
- * What stands between rowhook and the server, in PgBouncer's words. 'session': a connection is a session.
- * 'transaction': a pooler may lend a session for one transaction (ROWHOOK_WAKE=poll). What a transaction
- * leaves behind there is gone in the next one, and found by strangers.
+ * What is between rowhook and the server, in PgBouncer's words. 'session': a connection is a
+ * session. 'transaction': a pooler may lend a session for one transaction (ROWHOOK_WAKE=poll).
+ * State that a transaction leaves in such a session is missing in the next transaction, and visible
+ * to other clients.
  */
 export type PoolerMode = 'session' | 'transaction';
 
@@ -32,22 +34,26 @@ export function poolerModeOf(wake: 'notify' | 'poll'): PoolerMode {
   return wake === 'poll' ? 'transaction' : 'session';
 }
 
-/** For those that may wait for locks or look at millions of rows: spread into the query. */
+/** For statements that may wait for locks or read millions of rows. Spread it into the query. */
 export const PATIENT = { query_timeout: 600_000 };
 
 export interface PoolOptions {
   applicationName: string;
   max: number;
   sessions: PoolerMode;
-  /** Statements for each session that is its own. */
+  /** Statements to run in each session that the pool owns. */
   settings?: string;
-  /** Called when an idle or a checked-out connection breaks; the pool replaces it by itself. */
+  /**
+   * Called when an idle or a checked-out connection breaks. The pool replaces the connection
+   * itself.
+   */
   onError?: (error: Error) => void;
 }
 
 /**
- * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins. Whose the session is shows by
- * its process: a pooler makes up the number that it tells its clients.
+ * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins.
+ * The process id of a session shows whether it is lent, because a pooler invents the process id
+ * that it reports to its clients.
  */
 export async function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
   try {
@@ -59,7 +65,10 @@ export async function connect(databaseUrl: string, applicationName: string): Pro
   }
 }
 
-/** The same for one of a daemon's connections, on the server that the others are on: its statements may take QUERY_MS_MAX. */
+/**
+ * The same for one of a daemon's connections, on the server of the daemon's other connections. Its
+ * statements have the limit QUERY_MS_MAX.
+ */
 export async function connectDaemon(
   databaseUrl: string,
   applicationName: string,
@@ -85,7 +94,10 @@ async function open(config: ServerConfig, applicationName: string): Promise<pg.C
   return orEnd(client, () => client.connect());
 }
 
-/** What fails on our side, such as a missing password, would leave the socket open, and the process with it. */
+/**
+ * Closes the client if `work` fails. An error on our side, such as a missing password, would
+ * otherwise leave the socket open and the process running.
+ */
 async function orEnd(client: pg.Client, work: () => Promise<unknown>): Promise<pg.Client> {
   try {
     await work();
@@ -96,7 +108,9 @@ async function orEnd(client: pg.Client, work: () => Promise<unknown>): Promise<p
   }
 }
 
-/** How to connect to the server that the daemon's connections are on, which is looked for where none is known. */
+/**
+ * How to connect to the server of the daemon's connections. Searches for a server if none is known.
+ */
 export async function locate(databaseUrl: string): Promise<ServerConfig> {
   if (!pinned(databaseUrl))
     await reach(databaseUrl, (config) => open(config, 'rowhook')).then((client) => client.end());
@@ -108,7 +122,7 @@ function pinnedConfig(databaseUrl: string): ServerConfig {
   return configOf(target, pinned(databaseUrl) ?? firstServer(target));
 }
 
-/** A server that was the primary may be back as a standby. */
+/** Checks again, because a former primary may have come back as a standby. */
 async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise<void> {
   const problem = await sessionProblem(client, targetOf(databaseUrl).sessionAttrs);
   if (problem === null) return;
@@ -116,16 +130,19 @@ async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise
   throw new Error(`the server ${problem}, which it was not before`);
 }
 
-/** Nobody's process has the number 0. */
+/** No process has the number 0. */
 const PID_OF: Readonly<Record<PoolerMode, number | null>> = { session: null, transaction: 0 };
 
-/** What the session inherits and rowhook needs otherwise is set: once, or where it is lent, in each transaction. */
+/**
+ * Changes inherited settings that rowhook needs otherwise: once, or in each transaction if the
+ * session is lent.
+ */
 async function prepareSession(client: pg.ClientBase, purpose: Purpose, sessionPid: number | null): Promise<void> {
   const { isOwn, settings } = await setInherited(client, purpose, sessionPid, CONNECT_TIMEOUT_MS);
   if (!isOwn) makeLent(client, forOneTransaction(settings));
 }
 
-/** A daemon's pool of at most `max` connections, opened as they are needed. */
+/** A daemon's pool of at most `max` connections, opened on demand. */
 export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
   const { applicationName, max, sessions, settings, onError = () => {} } = options;
   class Client extends pg.Client {
@@ -146,12 +163,12 @@ export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
     },
   });
   pool.on('error', onError);
-  // The pool listens to idle clients only.
+  // The pool itself listens only to idle clients.
   pool.on('connect', (client) => client.on('error', onError));
   return pool;
 }
 
-/** A pool whose connections all go to the server that is pinned for this connection string. */
+/** A pool whose connections all use the server that is pinned for this connection string. */
 class ServerPool extends pg.Pool {
   readonly #databaseUrl: string;
 
@@ -184,7 +201,10 @@ class ServerPool extends pg.Pool {
 
 type PoolCallback = Parameters<pg.Pool['connect']>[0];
 
-/** Connects, works, disconnects; whatever PostgreSQL refuses becomes a sentence for the terminal. */
+/**
+ * Connects, runs the work and disconnects. An error of PostgreSQL becomes a sentence for the
+ * terminal.
+ */
 export async function withClient<T>(
   databaseUrl: string,
   applicationName: string,
@@ -200,7 +220,7 @@ export async function withClient<T>(
   }
 }
 
-/** The same for an error of a connection that is gone. */
+/** The same for an error of a connection that is already closed. */
 export async function explainAfterwards(error: unknown, databaseUrl: string): Promise<Error> {
   const explained = explainDatabaseError(error, databaseUrl);
   if (!isReadOnly(error)) return explained;
@@ -209,9 +229,10 @@ export async function explainAfterwards(error: unknown, databaseUrl: string): Pr
 }
 
 /**
- * Where a database listens: at every host of the connection string, one of which may be the primary next, as the client
- * reached it, and as the server says, which is somewhere else behind a pooler or a port mapping. A host that begins with /
- * is a socket directory of this machine.
+ * Where a database listens: every host of the connection string, because any may be the next
+ * primary; the address that the client reached; and the address that the server reports. The last
+ * two differ behind a pooler or a port mapping. A host that begins with / is a socket directory of
+ * this machine.
  */
 export async function endpointsOf(client: pg.Client, databaseUrl: string): Promise<{ host: string; port: number }[]> {
   const { rows } = await client.query(

@@ -1,6 +1,7 @@
 /**
- * The check constraints of the tables that people write, each as what it asks for. PostgreSQL names a broken constraint
- * and prints the whole row, secrets and all; this is printed instead. test/cli/database.test.ts holds the list complete.
+ * A sentence for each check constraint of the tables that people write. For a broken constraint,
+ * PostgreSQL prints the whole row with its secrets. rowhook prints these sentences instead.
+ * test/cli/database.test.ts checks that the list is complete.
  */
 export const RULES: Readonly<Record<string, string>> = {
   webhook_configurations_allowed_ips_not_empty: 'allowed_ips lists 1 to 100 ranges, or is null',

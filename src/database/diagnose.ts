@@ -1,4 +1,4 @@
-/** What an error of the database does not say by itself, and the database does: whose setting, or whose grant, is behind it. */
+/** Explains an error by asking the database whose setting or grant causes it. */
 import type pg from 'pg';
 import { displayDatabase } from '../connection/target.ts';
 import { UserError } from '../shared/user-error.ts';
@@ -7,7 +7,7 @@ import { READ_ONLY, ReadOnlyDatabase, readOnlySetting } from './read-only.ts';
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** A sentence for it, by asking the database; null: there is nothing to add. */
+/** A sentence that the database's answer gives. Null: nothing to add. */
 export async function explainByLooking(error: unknown, client: pg.Client, databaseUrl: string): Promise<Error | null> {
   const { code, message } = error as { code?: string; message: string };
   try {
@@ -25,7 +25,7 @@ export async function explainByLooking(error: unknown, client: pg.Client, databa
       );
     }
   } catch {
-    // the connection is gone: the error says what it says
+    // The connection is closed, so the error stays unexplained.
   }
   return null;
 }

@@ -1,6 +1,6 @@
 /**
- * What a person at the terminal reads of a database error: subject, verdict, remedy; never a stack,
- * never a password. An error that nobody can put right stays as it is.
+ * Turns a database error into text for the terminal: subject, verdict, remedy. The text never holds
+ * a stack or a password. An error that nobody can fix stays unchanged.
  */
 
 import { NoHost } from '../connection/reach.ts';
@@ -9,7 +9,7 @@ import { UserError } from '../shared/user-error.ts';
 import { RULES } from './constraint-texts.ts';
 import { explainTls } from './explain-tls.ts';
 
-/** The fields of node-postgres' DatabaseError and of Node's network errors that are read here. */
+/** The fields used here of node-postgres' DatabaseError and of Node's network errors. */
 export interface CodedError extends Error {
   readonly code?: string;
   readonly hint?: string;
@@ -20,7 +20,7 @@ export interface CodedError extends Error {
 
 type Explain = (error: CodedError, database: string) => string;
 
-/** One sentence for each SQLSTATE, network code and TLS code that a person can do something about. */
+/** One sentence for each SQLSTATE, network code and TLS code that a person can act on. */
 export const BY_CODE: Readonly<Record<string, Explain>> = {
   ECONNREFUSED: (_, database) =>
     `${database} refused the connection: check that PostgreSQL runs there, and DATABASE_URL`,
@@ -61,7 +61,7 @@ export const BY_CODE: Readonly<Record<string, Explain>> = {
   '57P03': (_, database) => `${database} is not ready: try again in a moment`,
 };
 
-/** Errors of node-postgres that carry no code. */
+/** Errors of node-postgres that have no code. */
 export const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
   [
     /timeout expired|connection timeout/i,
@@ -83,7 +83,7 @@ export const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
   [/does not support SSL/, (_, database) => `${database} speaks no TLS: write sslmode=disable in DATABASE_URL`],
 ];
 
-/** A UserError for what a person can put right, and the error itself for everything else. */
+/** A UserError if a person can fix it, otherwise the error itself. */
 export function explainDatabaseError(thrown: unknown, databaseUrl: string): Error {
   if (!(thrown instanceof NoHost)) return explain(thrown, displayDatabase(databaseUrl));
   const sentences = thrown.failures.map(({ at, error }) =>
@@ -103,7 +103,7 @@ export function badTime({ message }: CodedError): string {
   return `${message}: write it as ${remedy}`;
 }
 
-/** The row itself may hold secrets and is not printed. */
+/** The row is not printed, because it may hold secrets. */
 export function brokenCheck({ table = '', constraint = '' }: CodedError): string {
   return `${table}: the row is refused: ${RULES[constraint] ?? `it breaks the rule "${constraint}"`}`;
 }
@@ -116,14 +116,14 @@ export function withoutPeriod(sentence: string): string {
   return sentence.replace(/[.;]+$/, '');
 }
 
-/** `database` stands for the one that was spoken to. */
+/** `database` names the database that was asked. */
 export function explain(thrown: unknown, database: string): Error {
   const error = (thrown instanceof Error ? thrown : new Error(String(thrown))) as CodedError;
   if (error instanceof UserError) return error;
   const code = error.code ?? '';
   const because = (sentence: string) => new UserError(`${sentence}.`, inputIsWrong(code) ? 2 : 1, { cause: error });
 
-  // PL/pgSQL's RAISE: our own functions speak in the same manner, with the remedy as the hint.
+  // PL/pgSQL's RAISE: our own functions use the same form, with the remedy as the hint.
   if (error.routine === 'exec_stmt_raise' && !RULES[error.constraint ?? '']) {
     const sentences = [error.message, error.hint].filter((text) => text !== undefined && text !== '');
     return because(sentences.map((text) => withoutPeriod(text ?? '')).join('. '));
@@ -132,7 +132,7 @@ export function explain(thrown: unknown, database: string): Error {
   if (sentence) return because(sentence(error, database));
   const ofTls = explainTls(error, database);
   if (ofTls) return because(ofTls);
-  // Any other SQLSTATE: PostgreSQL's own words, which the hint often completes.
+  // Any other SQLSTATE: PostgreSQL's own words. The hint often completes them.
   if (/^[0-9A-Z]{5}$/.test(code) && error.routine !== undefined) {
     const hint = error.hint ? `. ${withoutPeriod(error.hint)}` : '';
     return because(`${database}: ${error.message} (SQLSTATE ${code})${hint}`);
@@ -140,7 +140,7 @@ export function explain(thrown: unknown, database: string): Error {
   return error;
 }
 
-/** What is not rowhook's own has another owner, who says who may. */
+/** An object that is not rowhook's has another owner. The sentence names who can grant access. */
 export function forbidden({ message }: CodedError, database: string): string {
   const isOurs = /\b(rowhook|webhooks?_?\w*|_\w+|schema_version|function \w+)\b/.test(message);
   const remedy =

@@ -1,8 +1,8 @@
-/** Sentences for errors of TLS, by Node's codes: who refused whom decides what mends it. */
+/** Sentences for errors of TLS, by Node's codes. The remedy depends on which side refused. */
 
 interface TlsError extends Error {
   readonly code?: string;
-  /** OpenSSL's words, without its source line. */
+  /** OpenSSL's text without its source line. */
   readonly reason?: string;
 }
 
@@ -24,7 +24,7 @@ const KINDS: readonly (readonly [RegExp, says: string, remedy: string])[] = [
   [/^ERR_(TLS|SSL)_|^EPROTO$/, 'TLS with it failed', 'check that it is PostgreSQL'],
 ];
 
-/** Subject, verdict, remedy; undefined: it is not about TLS. */
+/** Subject, verdict, remedy. Undefined: the error is not about TLS. */
 export function explainTls({ code = '', reason, message }: TlsError, database: string): string | undefined {
   const [, says, remedy] = KINDS.find(([pattern]) => pattern.test(code)) ?? [];
   return says && `${database}: ${says} (${reason ?? message}): ${remedy}`;

@@ -1,6 +1,7 @@
 /**
- * A connection whose session is lent for a transaction, by a pooler. What a transaction leaves behind there is gone in the next
- * one, and found by strangers. So no statement has a name, and settings are made for one transaction.
+ * A connection through a pooler, which lends a session for one transaction. State that a
+ * transaction leaves in the session is missing in the next transaction, and visible to other
+ * clients. So no statement has a name, and settings are set for one transaction only.
  */
 import type pg from 'pg';
 
@@ -9,8 +10,8 @@ type Query = (...args: unknown[]) => Promise<unknown>;
 const BEGIN = /^\s*(begin|start transaction)\b[^;]*/i;
 
 /**
- * From here on every transaction of `client` begins with `settings` (forOneTransaction); a statement by itself gets a transaction
- * around it. Without settings nothing is added.
+ * After this call, every transaction of `client` begins with `settings` (forOneTransaction), and a
+ * single statement is wrapped in a transaction. If `settings` is empty, nothing is added.
  */
 export function makeLent(client: pg.ClientBase, settings: string): void {
   const query = client.query.bind(client) as unknown as Query;
@@ -24,7 +25,7 @@ function withSettings(client: pg.ClientBase, query: Query, settings: string): Qu
       const began = statement.replace(BEGIN, (begin) => `${begin}; ${settings}`);
       return query(began, ...rest);
     }
-    // 'I': no transaction is open
+    // 'I': no transaction is open.
     if (client.getTransactionStatus() !== 'I') return query(statement, ...rest);
     await query(`begin; ${settings}`);
     try {
@@ -38,7 +39,9 @@ function withSettings(client: pg.ClientBase, query: Query, settings: string): Qu
   };
 }
 
-/** One at a time. A pool asks with a callback, everybody else waits for the promise. */
+/**
+ * Runs one statement at a time. A pool passes a callback; all other callers wait for the promise.
+ */
 function inTurn(query: Query) {
   let last: Promise<unknown> = Promise.resolve();
   return (...args: unknown[]): Promise<unknown> | undefined => {
@@ -54,7 +57,10 @@ function inTurn(query: Query) {
   };
 }
 
-/** A statement that was prepared in one session is unknown in the next one, or is somebody else's. */
+/**
+ * A statement that was prepared in one session does not exist in the next session, or belongs to
+ * somebody else there.
+ */
 function withoutName(statement: unknown): unknown {
   if (typeof statement !== 'object' || statement === null) return statement;
   const { name: _, ...unnamed } = statement as pg.QueryConfig;

@@ -1,6 +1,7 @@
 /**
- * Roles that were granted and give nothing: GRANT … WITH INHERIT FALSE (PostgreSQL 16), or a login that is NOINHERIT. Such a login
- * may SET ROLE, which rowhook never does: everything runs as the login.
+ * Finds roles that were granted without their privileges: by GRANT … WITH INHERIT FALSE (PostgreSQL
+ * 16), or to a login that is NOINHERIT. Such a login could use SET ROLE. rowhook never does,
+ * because everything runs as the login.
  */
 import type pg from 'pg';
 import { printable } from '../shared/terminal.ts';
@@ -10,9 +11,9 @@ export interface Membership {
   role: string;
   isOwner: boolean;
   isDaemon: boolean;
-  /** A role of rowhook that it is a member of, without its privileges. */
+  /** A role of rowhook that the login is a member of, without its privileges. */
   uninherited: string | null;
-  /** The statement that gives it a role of rowhook, with the privileges. */
+  /** The statement that grants a role of rowhook together with its privileges. */
   grant(granted: string): string;
 }
 

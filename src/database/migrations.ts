@@ -1,10 +1,11 @@
 /**
- * Applies sql/migrations with postgres-migrations, beside whatever else the database holds.
+ * Applies sql/migrations with postgres-migrations. Other objects of the database stay untouched.
  *
- * postgres-migrations keeps a table `migrations` without a schema, and takes one found in any schema for its own. So
- * rowhook makes `rowhook.migrations` itself and lends it a connection whose search_path is `rowhook` alone. The schema
- * comes from 0001, which therefore runs here, as psql would run it. What was run so, here or by a DBA with psql, is told
- * by rowhook.schema_version() and recorded in the list.
+ * postgres-migrations keeps a table `migrations` without a schema name, and would use one that it
+ * finds in any schema. So rowhook creates `rowhook.migrations` itself and lends it a connection
+ * whose search_path is `rowhook` alone. The schema is created by 0001, so 0001 runs here as psql
+ * would run it. rowhook.schema_version() tells which files ran outside postgres-migrations, here or
+ * by a DBA with psql. They are then recorded in the list.
  */
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
@@ -20,30 +21,30 @@ export interface MigrateReport {
 
 type MigrationFile = Awaited<ReturnType<typeof loadMigrationFiles>>[number];
 
-/** Beside src/ in a checkout, beside dist/ in the package. */
+/** Next to src/ in a checkout, next to dist/ in the package. */
 const sqlFolder = [
   new URL('../../sql/migrations/', import.meta.url),
   new URL('../../../sql/migrations/', import.meta.url),
 ];
 
-/** Held while migrating; any number that nobody else would take. */
+/** Held while migrating. An arbitrary number that nobody else is likely to use. */
 const ADVISORY_LOCK = 7_696_710_571;
 
 const ROLES = ['rowhook_app', 'rowhook_daemon', 'rowhook_owner'];
 
-/** The version of the schema that this rowhook was built for. */
+/** The schema version that this rowhook was built for. */
 export async function builtForVersion(): Promise<number> {
   return (await loadFiles()).files.length - 1;
 }
 
-/** The version of the schema in the database; 0 when there is none. */
+/** The schema version in the database, or 0 without a schema. */
 export async function schemaVersion(client: pg.ClientBase): Promise<number> {
   const found = await client.query("select to_regprocedure('rowhook.schema_version()') is not null as found");
   if (!found.rows[0].found) return 0;
   return (await client.query('select rowhook.schema_version() as version')).rows[0].version;
 }
 
-/** Applies what is missing. Replicas that start together wait for each other. */
+/** Applies missing files. Replicas that start together wait for each other. */
 export async function migrate(client: pg.Client, log: (line: string) => void = () => {}): Promise<MigrateReport> {
   const { rows } = await client.query('select pg_try_advisory_lock($1) as locked', [ADVISORY_LOCK]);
   if (!rows[0].locked) {
@@ -53,7 +54,7 @@ export async function migrate(client: pg.Client, log: (line: string) => void = (
   try {
     return await applyMissing(client, log);
   } finally {
-    // a connection that broke has let go of it
+    // A broken connection has already released the lock.
     await client.query('select pg_advisory_unlock($1)', [ADVISORY_LOCK]).catch(() => {});
   }
 }
@@ -78,16 +79,17 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
   const searchPath = (await client.query('show search_path')).rows[0].search_path;
   try {
     await record(client, files);
-    // after `record`: before it the schema's list may not exist
+    // After `record`, because the schema's list may not exist before.
     await client.query("select set_config('search_path', 'rowhook', false)");
-    // its log is the only place that tells of a file as soon as it is applied
+    // Only the log of postgres-migrations reports a file as soon as it is applied.
     const logger = (message: string) => {
       const file = files[Number(/^Finished migration: (\d+) /.exec(message)?.[1])];
       if (file) log(`applied ${file.fileName}`);
     };
     applied.push(...(await runMigrations({ client }, folder, { logger })).map(({ fileName }) => fileName));
   } catch (error) {
-    // postgres-migrations rolled the failed file back; an installation that never got whole goes as a whole
+    // postgres-migrations rolled the failed file back. An incomplete first installation is removed
+    // as a whole.
     if (before === 0) {
       await takeBack(client, rolesBefore);
       log('took all of it back');
@@ -107,18 +109,18 @@ async function existingRoles(client: pg.Client): Promise<string[]> {
 async function takeBack(client: pg.Client, rolesBefore: readonly string[]): Promise<void> {
   await client.query('drop schema rowhook cascade');
   for (const role of ROLES.filter((name) => !rolesBefore.includes(name))) {
-    // another database of the cluster may use it by now
+    // Another database of the cluster may use the role.
     await client.query(`drop role if exists ${role}`).catch(() => {});
   }
 }
 
-/** Brings rowhook.migrations up to what the schema says was applied. */
+/** Brings rowhook.migrations up to the version that the schema reports. */
 async function record(client: pg.Client, files: MigrationFile[]): Promise<void> {
   const done = files.slice(0, (await schemaVersion(client)) + 1);
   await inTransaction(client, async () => {
-    // whoever is a member may migrate next time
+    // Every member of rowhook_owner may then run the next migration.
     await client.query('set local role rowhook_owner');
-    // the columns are those that postgres-migrations reads and writes
+    // postgres-migrations reads and writes these columns.
     await client.query(`
       create table if not exists rowhook.migrations (
         id          int           primary key,
@@ -152,7 +154,7 @@ async function inTransaction(client: pg.Client, work: () => Promise<unknown>): P
   }
 }
 
-/** File 0 is postgres-migrations' own list; ours are numbered from 1. */
+/** File 0 is postgres-migrations' own list. Our files are numbered from 1. */
 async function loadFiles(): Promise<{ folder: string; files: MigrationFile[] }> {
   for (const url of sqlFolder) {
     const folder = fileURLToPath(url);

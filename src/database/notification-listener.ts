@@ -1,9 +1,10 @@
 /**
- * The bell: a connection of its own that LISTENs. A notification is a hint, it may only call `onRing`; the outbox is the truth.
+ * A separate connection that LISTENs. A notification is a hint and only calls `onRing`. The outbox
+ * is the truth.
  *
- * A half-open socket raises no event, so pg-listen asks for a sign of life every HEARTBEAT_MS and reconnects when none comes
- * in time: after twice as long at most. Until it hears again, the daemon polls. When it gives up for good ("error"), the daemon
- * starts over.
+ * A half-open socket raises no event. So pg-listen checks the connection every HEARTBEAT_MS, and
+ * reconnects if no answer comes in time, at most twice as long after the break. Until it is
+ * connected again, the daemon polls. If it gives up for good ("error"), the daemon starts over.
  */
 import pgListen from 'pg-listen';
 import { locate } from './connections.ts';
@@ -12,11 +13,13 @@ const CHANNEL = 'rowhook';
 const HEARTBEAT_MS = 5_000;
 const RETRY_MS = 500;
 
-/** What a notification says: nothing in particular, look into the outbox; or lanes are free (daemon/lane-rows.ts). */
+/**
+ * A notification's payload. Empty: read the outbox. 'lanes': lanes are free (daemon/lane-rows.ts).
+ */
 export type Ring = '' | 'lanes';
 
 export interface Bell {
-  /** False while the connection is lost, as far as that was noticed. */
+  /** False once the connection is known to be lost. */
   readonly hears: boolean;
   close(): Promise<void>;
 }
@@ -33,14 +36,15 @@ export async function listen(
       application_name: 'rowhook listen',
       ...(await locate(databaseUrl)),
       connectionTimeoutMillis: HEARTBEAT_MS,
-      // what makes the heartbeat fail instead of waiting for ever
+      // With this limit the heartbeat fails instead of waiting forever.
       query_timeout: HEARTBEAT_MS,
     },
     {
       paranoidChecking: HEARTBEAT_MS,
       retryTimeout: Number.POSITIVE_INFINITY,
       retryInterval: () => {
-        // the only way to end its reconnecting, which close() does not: it would keep the process for ever
+        // Only a throw here ends the reconnecting. close() does not end it, so the process would
+        // never exit.
         if (closed) throw new Error('the listener was closed');
         return RETRY_MS;
       },
@@ -56,7 +60,8 @@ export async function listen(
     if (hears) onRing('');
     hears = false;
   });
-  // whatever was missed while it was away; a reconnection that was under way ends in a connection even after close()
+  // Notifications were missed during the break. A reconnection in progress may also end in a
+  // connection after close().
   subscriber.events.on('connected', () => {
     if (closed) return void close();
     hears = true;

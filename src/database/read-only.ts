@@ -1,9 +1,9 @@
 /**
- * A session that may only read, as default_transaction_read_only is on for it.
+ * A session that may only read, because default_transaction_read_only is on.
  *
- * rowhook could write all the same, with BEGIN READ WRITE. It does not: managed services turn the setting on when a disk is nearly
- * full, and what a daemon goes on writing then is what fills it. Nothing is lost meanwhile: an application cannot write either,
- * and what it wrote before waits in the outbox.
+ * rowhook could still write, with BEGIN READ WRITE, but does not. Managed services turn the setting
+ * on when a disk is nearly full, and further writes of a daemon would fill it. No event is lost:
+ * applications cannot write either, and earlier changes wait in the outbox.
  */
 import type pg from 'pg';
 import { printable } from '../shared/terminal.ts';
@@ -12,18 +12,21 @@ import { UserError } from '../shared/user-error.ts';
 export interface ReadOnly {
   what: string;
   why: string;
-  /** The statement. */
+  /** The statement that fixes it. */
   mend: string;
 }
 
-/** What a command or a daemon says of it. */
+/** The error of a command or a daemon. */
 export class ReadOnlyDatabase extends UserError {
   constructor(database: string, { what, why, mend }: ReadOnly) {
     super(`${database} is read-only: ${what}. ${why} Otherwise: ${mend.replace(/;$/, '')}.`);
   }
 }
 
-/** SQLSTATE read_only_sql_transaction: of a hot standby too, which no setting makes writable. */
+/**
+ * SQLSTATE read_only_sql_transaction. A hot standby raises it too, and no setting makes a standby
+ * writable.
+ */
 export const READ_ONLY = '25006';
 
 const NAME = 'default_transaction_read_only';
@@ -37,7 +40,7 @@ interface Found {
   database: string;
 }
 
-/** Of whom the setting is, by pg_settings.source, as ALTER … RESET has it. */
+/** The object that has the setting, by pg_settings.source, in the syntax of ALTER … RESET. */
 const OWNERS: Readonly<Record<string, (found: Found) => string>> = {
   database: ({ database }) => `database ${database}`,
   user: ({ role }) => `role ${role}`,
@@ -45,7 +48,7 @@ const OWNERS: Readonly<Record<string, (found: Found) => string>> = {
   global: () => 'role all',
 };
 
-/** Null: it is not set, or the server is a hot standby. */
+/** Null: the setting is off, or the server is a hot standby. */
 export async function readOnlySetting(client: pg.ClientBase): Promise<ReadOnly | null> {
   const { rows } = await client.query<Found>(
     `select setting = 'on' and not pg_is_in_recovery() as is_on, source,
@@ -62,7 +65,7 @@ export async function readOnlySetting(client: pg.ClientBase): Promise<ReadOnly |
   return {
     what: printable(`${NAME} is on for ${owner ?? 'the whole server'}`),
     why: WHY,
-    // the session of whoever runs it inherits the setting as well
+    // The session that runs the remedy inherits the setting as well.
     mend: printable(
       owner === undefined
         ? `alter system set ${NAME} = off; select pg_reload_conf();`

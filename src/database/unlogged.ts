@@ -1,8 +1,9 @@
 import type pg from 'pg';
 
 /**
- * Runs a statement whose parameters are secrets. A server that logs statements logs their parameters too; whoever may
- * change that (a superuser, or a role that was granted it) does so for this transaction, which a pooler may have lent.
+ * Runs a statement whose parameters are secrets. A server that logs statements also logs their
+ * parameters. A superuser, or a role with the grant, turns that off for this transaction. The
+ * setting is limited to the transaction because a pooler may have lent the session.
  */
 export async function unlogged<Row extends pg.QueryResultRow>(
   client: pg.Client,
@@ -15,7 +16,7 @@ export async function unlogged<Row extends pg.QueryResultRow>(
       `select set_config('log_parameter_max_length', '0', true)
         where has_parameter_privilege('log_parameter_max_length', 'set')`,
     );
-    // this one belongs to every role
+    // Every role may change this setting.
     await client.query("select set_config('log_parameter_max_length_on_error', '0', true)");
     const result = await client.query<Row>(sql, [...values]);
     await client.query('commit');

@@ -1,12 +1,12 @@
 /**
- * Tenants and their webhooks, loaded on demand and kept until the tenant's stream says that they changed. So an event never
- * meets a configuration from before its time, however the daemon was woken.
+ * Tenants and their webhooks. They are loaded on demand and kept until the tenant's stream reports
+ * a change. So an event never meets a configuration older than itself, whatever woke the daemon.
  */
 import type pg from 'pg';
 import type { TenantConfiguration, Webhook } from '../model.ts';
 import { loadConfigurations } from './load-configurations.ts';
 
-/** Tenants kept in memory; the least recently used one goes first. */
+/** Limit on tenants kept in memory. The least recently used tenant is dropped first. */
 const TENANTS_MAX = 10_000;
 
 export class Configurations {
@@ -14,7 +14,7 @@ export class Configurations {
   readonly #onUnusable: (webhook: Webhook) => void;
   readonly #tenants = new Map<string, TenantConfiguration>();
 
-  /** `onUnusable`: a webhook was loaded that nothing can be sent to, for what its row holds. */
+  /** `onUnusable` is called when a loaded webhook cannot be used because of its row's values. */
   constructor(pool: pg.Pool | pg.Client, onUnusable: (webhook: Webhook) => void = () => {}) {
     this.#pool = pool;
     this.#onUnusable = onUnusable;
@@ -24,12 +24,15 @@ export class Configurations {
     this.#tenants.delete(tenantId);
   }
 
-  /** Of lanes that come to us, configurations may be from before somebody else had them. */
+  /**
+   * Call this when lanes arrive: their configurations may be older than their previous owner's
+   * changes.
+   */
   clear(): void {
     this.#tenants.clear();
   }
 
-  /** The configurations of these tenants, one query for all that are not here. */
+  /** The configurations of `tenantIds`. One query loads all that are not in memory. */
   async of(tenantIds: Iterable<string>): Promise<Map<string, TenantConfiguration>> {
     const found = new Map<string, TenantConfiguration>();
     const missing: string[] = [];
@@ -48,7 +51,7 @@ export class Configurations {
     return found;
   }
 
-  /** A Map keeps the order of insertion: the first one is the least recently used. */
+  /** A Map keeps insertion order, so its first entry is the least recently used. */
   #keep(configuration: TenantConfiguration): void {
     this.#tenants.delete(configuration.tenantId);
     this.#tenants.set(configuration.tenantId, configuration);

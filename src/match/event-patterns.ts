@@ -1,6 +1,6 @@
 /** Which event types a list of patterns selects. Pure. */
 
-/** Exact (`deal.updated`), by prefix (`deal.*`) or all (`*`). */
+/** True for an exact pattern (`deal.updated`), a prefix (`deal.*`) or all types (`*`). */
 export function wants(eventTypes: readonly string[], eventType: string): boolean {
   return eventTypes.some(
     (pattern) =>

@@ -1,6 +1,6 @@
 /**
- * Reads the configurations of tenants. One statement reads those of all that are asked for; what one webhook's row holds must stop that
- * webhook alone.
+ * Reads the configurations of tenants. One statement reads all requested tenants. A bad value in
+ * one webhook's row may stop only that webhook.
  */
 import type pg from 'pg';
 import type { TenantConfiguration, Webhook, WebhookSettings } from '../model.ts';
@@ -11,7 +11,10 @@ import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from '
 type Tenant = Pick<TenantConfiguration, 'tenantId' | 'organization' | 'limits'>;
 type Known = Pick<Webhook, 'id' | 'tenantId' | 'lane' | 'name' | 'url'>;
 
-/** A tenant whose rows make the statement fail is loaded webhook by webhook, and the webhook that does is stopped alone. */
+/**
+ * If a tenant's rows make the statement fail, its webhooks are loaded one by one. Only the webhook
+ * that fails is stopped.
+ */
 export function loadConfigurations(
   pool: pg.Pool | pg.Client,
   tenantIds: readonly string[],
@@ -36,7 +39,10 @@ export function loadConfigurations(
   );
 }
 
-/** What is left of a webhook whose row cannot be read: enough to log what it misses. Without its event types, that is everything. */
+/**
+ * What remains of a webhook whose row cannot be read: enough to log the events that it misses. If
+ * its event types cannot be read either, all events count as missed.
+ */
 async function loadUnusable(
   pool: pg.Pool | pg.Client,
   tenantId: string,
@@ -72,7 +78,7 @@ function unusable(known: Known, eventTypes: string, reason: string): Webhook {
   };
 }
 
-/** Nothing is sent by these. */
+/** Settings that send nothing. */
 const NOTHING: WebhookSettings = {
   httpMethod: 'POST',
   eventTypes: [],
@@ -91,7 +97,7 @@ const NOTHING: WebhookSettings = {
   allowedIps: null,
 };
 
-/** `webhookIds`: no others of these tenants. */
+/** `webhookIds` limits the result to these webhooks of the tenants. */
 async function load(
   pool: pg.Pool | pg.Client,
   tenantIds: readonly string[],
@@ -123,7 +129,7 @@ async function load(
     const found = byTenant.get(row.tenant_id) ?? { tenant: orError(() => toTenant(row)), webhooks: [] };
     byTenant.set(row.tenant_id, found);
     if (row.id === null) continue;
-    // no text of PostgreSQL holds a NUL, and none of these is empty
+    // Text in PostgreSQL never holds a NUL, and none of these values is empty.
     const texts = SETTINGS.map((column) => row[column]).join('\0');
     const shared = settings.get(texts) ?? orError(() => toSettings(row));
     settings.set(texts, shared);
@@ -142,7 +148,7 @@ interface Row extends SettingsRow {
   tenant_max_in_flight: number | null;
   tenant_rate: string | null;
   lane: number;
-  /** Null: the tenant has no webhook, and this and all that follows is missing. */
+  /** Null: the tenant has no webhook, and all following fields are missing too. */
   id: string | null;
   name: string;
   url: string;

@@ -1,18 +1,23 @@
-/** MATCH: one change and its tenant's webhooks become deliveries. Pure. */
+/** MATCH: turns one change and its tenant's webhooks into deliveries. Pure. */
 
 import type { Change, Delivery, Matched, TenantConfiguration, Verdict, Webhook, WebhookSettings } from '../model.ts';
 import { deliveryId, eventId } from '../payload/ids.ts';
 import { wants } from './event-patterns.ts';
 import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
 
-/** Event types of a tenant whose receivers are kept: more are no set of types, but made up as they come. */
+/**
+ * Limit on event types whose receivers are cached for a tenant. More types than this are made up at
+ * run time.
+ */
 const TYPES_MAX = 1_000;
 
-/** Compiled once per configuration, and gone with it. */
+/** Compiled once per configuration, and collected with it. */
 const filters = new WeakMap<WebhookSettings, Filter | Error>();
 const receivers = new WeakMap<TenantConfiguration, Map<string, readonly Webhook[]>>();
 
-/** The deliveries of a change, in the order of its events. `incarnation` is the one of the change's id. */
+/**
+ * The deliveries of a change, in the order of its events. `incarnation` belongs to the change's id.
+ */
 export function match(change: Change, configuration: TenantConfiguration, incarnation: string): Matched[] {
   const matched: Matched[] = [];
   change.eventTypes.forEach((eventType, ordinal) => {
@@ -43,15 +48,17 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
 }
 
 /**
- * Active webhooks subscribed to this event type, plus webhooks that rowhook disabled: the events that
- * they miss are logged as skipped.
+ *
+ * Active webhooks subscribed to this event type, plus webhooks that rowhook disabled: the events
+ * that they miss are logged as skipped.
+ *
  */
 function receiversOf(
   { testWebhookId }: Change,
   eventType: string,
   configuration: TenantConfiguration,
 ): readonly Webhook[] {
-  // a test goes to its webhook alone, active or not
+  // A test goes only to its own webhook, active or not.
   if (testWebhookId !== null) return configuration.webhooks.filter(({ id }) => id === testWebhookId);
   let byType = receivers.get(configuration);
   if (!byType) {
@@ -65,14 +72,14 @@ function receiversOf(
         (webhook.isActive || webhook.disabledReason !== null || webhook.unusable !== null) &&
         wants(webhook.settings.eventTypes, eventType),
     );
-    // emit() takes any type: one that makes up new ones all the time must not fill the memory
+    // emit() accepts any type. An application that invents types must not fill the memory.
     if (byType.size >= TYPES_MAX) byType.clear();
     byType.set(eventType, found);
   }
   return found;
 }
 
-/** What becomes of a change that the webhook wants by its type. */
+/** Decides about a change that the webhook subscribes to by type. */
 export function filterVerdict(webhook: Webhook, change: Change): Verdict {
   const obstacle = obstacleOf(webhook, change);
   if (obstacle !== null) return obstacle;
@@ -84,7 +91,7 @@ export function filterVerdict(webhook: Webhook, change: Change): Verdict {
     : { code: 'webhook_disabled', error: `the webhook is disabled: ${webhook.disabledReason}` };
 }
 
-/** What stops an event whatever the filter says, a test too. */
+/** A reason to stop an event whatever the filter says. It applies to tests too. */
 function obstacleOf({ unusable }: Webhook, { unreadable }: Change): Matched['skip'] {
   if (unusable !== null) return { code: 'webhook_unusable', error: `the webhook's row cannot be used: ${unusable}` };
   return unreadable === undefined ? null : { code: 'unreadable', error: `the event cannot be sent: ${unreadable}` };
@@ -106,13 +113,13 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
 }
 
 /**
- * Null: the filter lets it pass. Text: the condition that does not hold. Only a webhook with a filter pays for reading the
- * row, and what it reads never replaces the text.
+ * Null: the filter matches. Text: the condition that does not hold. The row is read only for a
+ * webhook with a filter, and the event's text stays unchanged.
  */
 function refusalOf(settings: WebhookSettings, change: Change): string | NonNullable<Matched['skip']> | null {
   if (settings.filter === null) return null;
   const filter = filterOf(settings, settings.filter);
-  // the table refuses bad filters, but a restore or a superuser may have put one there
+  // The table refuses bad filters, but a restore or a superuser may have stored one.
   if (filter instanceof Error)
     return { code: 'filter_failed', error: `the filter cannot be applied: ${filter.message}` };
   const data = change.data ?? 'null';

@@ -1,9 +1,12 @@
-/** What most webhooks say alike, from the columns of their rows. The table's constraints keep out what cannot be used, unless they were dropped. */
+/**
+ * Reads the settings of a webhook from its row's columns. Most webhooks share equal settings. The
+ * table's constraints refuse unusable values, unless the constraints were dropped.
+ */
 import type { TenantConfiguration, WebhookSettings } from '../model.ts';
 
 /**
- * Lists, objects and numbers of any size come as text: it is parsed for the first webhook that says so, and what cannot be is that
- * webhook's fault alone.
+ * Lists, objects and numbers of any size arrive as text. The text is parsed for the first webhook
+ * that has it. A text that cannot be parsed stops only its own webhook.
  */
 export interface SettingsRow {
   http_method: string;
@@ -47,12 +50,15 @@ export const SETTINGS = [
   'allowed_ips',
 ] as const satisfies readonly (keyof SettingsRow)[];
 
-/** What a timer of Node takes. */
+/** The largest value of a Node timer. */
 const INT_MAX = 2 ** 31 - 1;
-/** Below this the next request would be due after a year. */
+/** At a lower rate the next request would be due after a year. */
 const RATE_MIN = 0.000_000_03;
 
-/** Reads nothing but what is compared: else a webhook would get what another one says, perhaps another tenant's. Throws a sentence. */
+/**
+ * Reads only columns that the cache compares. Otherwise a webhook could get the value of another
+ * webhook, perhaps of another tenant. Throws a sentence.
+ */
 export function toSettings(row: SettingsRow): WebhookSettings {
   return {
     httpMethod: oneOf('http_method', row.http_method, ['POST', 'PUT', 'PATCH']),
@@ -78,7 +84,7 @@ export function toSettings(row: SettingsRow): WebhookSettings {
   };
 }
 
-/** Of a tenant. Throws a sentence. */
+/** The limits of a tenant. Throws a sentence. */
 export function limitsOf(maxInFlight: number | null, rate: string | null): TenantConfiguration['limits'] {
   if (maxInFlight === null && rate === null) return null;
   try {
@@ -91,7 +97,7 @@ export function limitsOf(maxInFlight: number | null, rate: string | null): Tenan
   }
 }
 
-/** As text of numeric: it may be NaN, Infinity, or smaller or larger than a number of JavaScript can be. */
+/** A numeric as text. It may be NaN, Infinity, or outside the range of a JavaScript number. */
 function rateOf(text: string | null): number | null {
   return text === null ? null : number('rate_limit_per_second', Number(text), RATE_MIN);
 }
@@ -118,7 +124,7 @@ function listOf(column: string, json: string): string[] {
   return list;
 }
 
-/** Without the values in the sentence: they may be secrets. */
+/** The sentence never quotes the values, because they may be secrets. */
 function strings(column: string, json: string): Record<string, string> {
   const object: unknown = JSON.parse(json);
   if (typeof object !== 'object' || object === null || Object.values(object).some((one) => typeof one !== 'string'))
