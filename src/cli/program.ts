@@ -2,16 +2,17 @@
 import { Command, CommanderError } from 'commander';
 import { UserError } from '../shared/user-error.ts';
 import { VERSION } from '../shared/version.ts';
-import { addCompletionCommand } from './completion.ts';
 import { EXIT_CODES } from './define.ts';
 import { addHistoryCommands } from './history.ts';
 import { addOperateCommands } from './operate.ts';
-import { addReceiverCommands } from './receiver.ts';
 import { addAdopt } from './setup/adopt.ts';
 import { addDemo } from './setup/demo.ts';
 import { addMigrate } from './setup/migrate.ts';
 import { addStart } from './setup/start.ts';
 import { addSources, addUnwatch, addWatch } from './setup/watch.ts';
+import { addCompletion } from './tools/completion.ts';
+import { addListen } from './tools/listen.ts';
+import { addVerify } from './tools/verify.ts';
 import { addWebhookCommands } from './webhook.ts';
 
 const program = new Command('rowhook')
@@ -38,9 +39,13 @@ addDemo(program);
 addWebhookCommands(program);
 addHistoryCommands(program);
 addOperateCommands(program);
-addReceiverCommands(program);
+
+program.commandsGroup('Receive:');
+addListen(program);
+addVerify(program);
+
 program.commandsGroup('In your shell:');
-addCompletionCommand(program);
+addCompletion(program);
 
 // "rowhook logs | head" closes our stdout: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));

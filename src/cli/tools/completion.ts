@@ -1,21 +1,24 @@
 /**
- * Completion scripts. They hold the whole tree of commands and flags, so that a Tab costs no start of Node; `rowhook
- * completion` writes them anew after an update. Each walks the words before the cursor down the tree and offers what
- * stands at that place.
+ * `rowhook completion`: scripts that complete the commands and flags of this program. They hold the whole tree of both, so
+ * that a Tab costs no start of Node; `rowhook completion` writes them anew after an update. Each walks the words before the
+ * cursor down the tree and offers what stands at that place.
  */
+import type { Command } from 'commander';
+import { oneOf } from '../../config/parse.ts';
 import { quoted } from '../../shared/shell-quote.ts';
+import { help, out, parsed } from '../define.ts';
 
-export const SHELLS = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof SHELLS)[number];
+const SHELLS = ['bash', 'zsh', 'fish'] as const;
+type Shell = (typeof SHELLS)[number];
 
 /** One place in the tree of commands. */
-export interface Place {
+interface Place {
   /** The words that lead there, each after a space: '' or ' webhook create'. */
   at: string;
   offers: readonly Offer[];
 }
 
-export interface Offer {
+interface Offer {
   /** A command, or a flag with its dashes. */
   word: string;
   description: string;
@@ -23,8 +26,41 @@ export interface Offer {
   takesValue: boolean;
 }
 
+export function addCompletion(program: Command): void {
+  const command = program
+    .command('completion')
+    .description('print a script that completes commands and flags in your shell')
+    .argument('<shell>', 'bash, zsh or fish', parsed('shell', oneOf(SHELLS)))
+    .action((shell: Shell) => out.write(completionScript(shell, placesOf(program, ''))));
+  help(
+    command,
+    [
+      'source <(rowhook completion bash)      # in ~/.bashrc',
+      'source <(rowhook completion zsh)       # in ~/.zshrc, after compinit',
+      'rowhook completion fish > ~/.config/fish/completions/rowhook.fish',
+    ],
+    'The script holds all commands and flags: write it again after an update.',
+  );
+}
+
+function placesOf(command: Command, at: string): Place[] {
+  const shown = command.createHelp();
+  const commands = shown
+    .visibleCommands(command)
+    .map((sub): Offer => ({ word: sub.name(), description: sub.description(), takesValue: false }));
+  const flags = shown.visibleOptions(command).map(
+    ({ long, description, required, optional }): Offer => ({
+      word: long ?? '',
+      description,
+      takesValue: required || optional,
+    }),
+  );
+  const below = command.commands.flatMap((sub) => placesOf(sub, `${at} ${sub.name()}`));
+  return [{ at, offers: [...commands, ...flags] }, ...below];
+}
+
 /** Pure. */
-export function completionScript(shell: Shell, places: readonly Place[]): string {
+function completionScript(shell: Shell, places: readonly Place[]): string {
   return { bash, zsh, fish }[shell](places);
 }
 

@@ -1,12 +1,18 @@
+/** `rowhook listen`: needs no database. */
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Command } from 'commander';
+import { wholeNumber } from '../../config/parse.ts';
 import { type SignatureCheck, type SigningKey, signingKey, verify } from '../../payload/signature.ts';
-import { type Bounds, boundedServer } from '../../shared/bounded-server.ts';
+import type { Bounds } from '../../shared/bounded-server.ts';
+import { untilAskedToStop } from '../../shared/signals.ts';
 import { type Out, printable, printableLines } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
+import { help, out, parsed } from '../define.ts';
+import { SECRETS_NOTE, secretFlags } from '../secret-flags.ts';
 import { indentJson } from './indent-json.ts';
 
-export interface ListenOptions {
+interface ListenOptions {
   host: string;
   port: number;
   secret: string[];
@@ -21,8 +27,40 @@ const BODY_BYTES_MAX = 32 * 1024 * 1024;
 /** As many as a webhook may have requests in flight; an attempt ends after 30 s. */
 const BOUNDS: Bounds = { connectionsMax: 1_000, requestMsMax: 30_000 };
 
+export function addListen(program: Command): void {
+  const command = secretFlags(program.command('listen'), [
+    {
+      flag: '--secret <secret>',
+      description: 'verify with this secret; repeatable, as during a rotation',
+      repeatable: true,
+    },
+  ])
+    .description('receive webhooks on this machine, verify them and print them')
+    .option('--port <port>', 'where to listen; 0 takes a free one', parsed('--port', wholeNumber(0, 65_535)), 3000)
+    .option('--host <address>', 'the address to listen on', '127.0.0.1')
+    .option('--status <status>', 'the status to answer', parsed('--status', wholeNumber(200, 599)), 200)
+    .option('--quiet', 'print one line each, without the body')
+    .option('--json', 'print one JSON object a line, the body as text')
+    .action(async (flags: Omit<ListenOptions, 'secret'> & { secret?: string[] }) => {
+      const asked = untilAskedToStop(() => process.exit(1));
+      const server = await listen({ secret: [], ...flags }, out);
+      await asked;
+      server.close().closeAllConnections();
+    });
+  help(
+    command,
+    [
+      'rowhook listen --port 3000 --secret whsec_…',
+      'rowhook listen --status 500   # see the retries',
+      'rowhook listen --json | jq -r .event',
+    ],
+    `${SECRETS_NOTE}\nIt answers --status to valid and invalid requests alike.`,
+  );
+}
+
 /** A local receiver: verifies and prints each webhook, and answers what it is told to, valid or not. */
-export async function listen(options: ListenOptions, out: Out): Promise<Server> {
+async function listen(options: ListenOptions, out: Out): Promise<Server> {
+  const { boundedServer } = await import('../../shared/bounded-server.ts');
   const keys = options.secret.map(signingKey);
   const server = boundedServer(BOUNDS, (request, response) => {
     receive(request, response, options.status)

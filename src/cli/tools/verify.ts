@@ -1,3 +1,6 @@
+/** `rowhook verify`: needs no database. */
+import type { Command } from 'commander';
+import { wholeNumber } from '../../config/parse.ts';
 import {
   type SignatureCheck,
   type SignedRequest,
@@ -6,8 +9,10 @@ import {
 } from '../../payload/signature.ts';
 import type { Out } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
+import { help, out, parsed } from '../define.ts';
+import { secretFlags } from '../secret-flags.ts';
 
-export interface VerifyOptions {
+interface VerifyOptions {
   secret: string[];
   signature: string;
   id?: string;
@@ -25,8 +30,40 @@ const REASONS: Readonly<Record<Exclude<SignatureCheck, 'valid'>, string>> = {
   too_new: 'matches, but the timestamp is further ahead than --tolerance allows',
 };
 
+export function addVerify(program: Command): void {
+  const command = secretFlags(
+    program.command('verify'),
+    [{ flag: '--secret <secret>', description: 'the signing secret; repeatable', repeatable: true, required: true }],
+    'the body is read from stdin',
+  )
+    .description('verify a saved request, its body on stdin')
+    .requiredOption('--signature <signature>', 'webhook-signature (v1,…), or X-Webhook-Signature (64 hex digits)')
+    .option('--id <id>', 'webhook-id; not for the hex signature')
+    .option('--timestamp <seconds>', 'webhook-timestamp; not for the hex signature')
+    .option(
+      '--tolerance <seconds>',
+      'refuse a request older than this (default: any age)',
+      parsed('--tolerance', wholeNumber(0, 1e9)),
+    )
+    .option('--json', 'print the verdict as JSON')
+    .action(async ({ tolerance, ...options }: Omit<VerifyOptions, 'toleranceSeconds'> & { tolerance?: number }) => {
+      const body = await readBody(process.stdin);
+      const toleranceSeconds = tolerance ?? Number.POSITIVE_INFINITY;
+      process.exitCode = verify({ ...options, toleranceSeconds }, body, Date.now() / 1000, out);
+    });
+  help(
+    command,
+    [
+      'rowhook verify --secret-file secret.txt --id evt_… --timestamp 1760729400 --signature v1,… < body.json',
+      'rowhook verify --secret whsec_… --signature 5d5e… < body.json',
+    ],
+    "A secret on the command line can be read in ps and in your shell's history: give a file.",
+    'Exit codes: 0 valid, 1 not valid, 2 wrong usage.',
+  );
+}
+
 /** Verifies a saved request, whose body comes byte for byte. Resolves to the exit code. */
-export function verify(options: VerifyOptions, body: Buffer, nowSeconds: number, out: Out): number {
+function verify(options: VerifyOptions, body: Buffer, nowSeconds: number, out: Out): number {
   const verdict = judge(options, body, nowSeconds);
   if (options.json) {
     out.print(JSON.stringify({ verdict }));
@@ -60,7 +97,7 @@ function age(timestamp: string | undefined, nowSeconds: number): string {
 }
 
 /** Everything on stdin. */
-export async function readBody(stdin: NodeJS.ReadStream): Promise<Buffer> {
+async function readBody(stdin: NodeJS.ReadStream): Promise<Buffer> {
   if (stdin.isTTY) throw new UserError('verify: the body comes on stdin: add "< body.json".', 2);
   const chunks: Buffer[] = [];
   for await (const chunk of stdin) chunks.push(Buffer.from(chunk));
