@@ -1,4 +1,4 @@
-/** The daemon: one session after another until it is stopped. */
+/** The daemon: runs one session after another until it is stopped. */
 import { randomUUID } from 'node:crypto';
 import { environmentProblem } from '../config/environment.ts';
 import type { Settings } from '../config/settings.ts';
@@ -15,7 +15,7 @@ import { startTracing } from '../observe/tracing.ts';
 import { UserError } from '../shared/user-error.ts';
 import { Session, STARTING } from './session.ts';
 
-/** Pause before the next session; doubled while sessions end at once. */
+/** Pause before the next session. It doubles while sessions end at once. */
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 3_000;
 
@@ -23,19 +23,22 @@ const NOBODY = { owner: undefined, standingBy: false, isSearching: false };
 const NO_VITALS = { lanes: 0, inFlight: 0, pending: 0, breakersOpen: 0, oldestUndeliveredSeconds: 0 };
 
 export interface Daemon {
-  /** Ends in order; the same promise however often it is called. */
+  /** Stops the daemon in order. Every call returns the same promise. */
   stop(): Promise<void>;
-  /** Of /healthz, /readyz and /metrics; null: they are switched off. */
+  /** Port of /healthz, /readyz and /metrics. Null: HTTP is switched off. */
   httpPort: number | null;
-  /** Why a restart may help, in a sentence; null: nothing is wrong. */
+  /** Returns why a restart may help, as a sentence. Null: nothing is wrong. */
   healthProblem: () => string | null;
-  /** Resolves when the daemon has ended; rejects with a sentence when it cannot go on, since the schema was migrated under it. */
+  /**
+   * Resolves when the daemon has ended. Rejects with a sentence if the daemon cannot go on because
+   * the schema was migrated while it ran.
+   */
   closed: Promise<void>;
 }
 
 /**
- * Starts a daemon, or says in a sentence why it cannot run on this database. It is unhealthy when nothing has flowed for
- * `stuckMs`.
+ * Starts a daemon, or explains in a sentence why it cannot run on this database. The daemon is
+ * unhealthy when events stand still for `stuckMs`.
  */
 export async function startDaemon(
   settings: Settings,
@@ -56,7 +59,7 @@ export async function startDaemon(
   });
   /** Why the last session ended. */
   let ended: Error | undefined;
-  // a restart would not make the database writable
+  // A restart would not make the database writable.
   const healthProblem = () =>
     ended instanceof ReadOnlyDatabase && !session?.vitals.lanes
       ? null
@@ -88,7 +91,7 @@ export async function startDaemon(
         if (ended instanceof ReadOnlyDatabase) log.error(ended.message);
       }
       if (stopping) break;
-      // what the next version's schema holds is not ours to touch
+      // This version must not change the data of a newer schema.
       if (session.wasMigrated) await checkDatabase(settings);
       pauseMs = performance.now() - startedAt > PAUSE_MS_MAX ? PAUSE_MS_MIN : Math.min(pauseMs * 2, PAUSE_MS_MAX);
       await new Promise<void>((resolve) => {
@@ -103,7 +106,7 @@ export async function startDaemon(
     await Promise.all([http?.close(), backlog.close(), tracing?.close()]);
     log.info('rowhook stopped');
   });
-  // whoever waits for it is told; nobody has to
+  // Callers may await `closed`, but need not: this avoids an unhandled rejection.
   closed.catch(() => {});
 
   return {
@@ -119,7 +122,9 @@ export async function startDaemon(
   };
 }
 
-/** Returns the version of the schema, which is the one that this rowhook was made for. */
+/**
+ * Returns the schema version of the database. It is always the one that this rowhook was made for.
+ */
 async function checkDatabase(settings: Settings): Promise<number> {
   return withClient(settings.databaseUrl, 'rowhook', async (client) => {
     const { rows } = await client.query(
@@ -153,7 +158,10 @@ async function checkDatabase(settings: Settings): Promise<number> {
   });
 }
 
-/** A clone of production must not deliver to production's customers. The first named environment is recorded. */
+/**
+ * A clone of production must not deliver to production's customers. The first environment that is
+ * named is recorded.
+ */
 async function checkEnvironment(
   client: { query(text: string, values?: unknown[]): Promise<{ rows: { environment: string | null }[] }> },
   environment: string | undefined,

@@ -1,10 +1,13 @@
 /**
- * Lanes that go to another daemon, while everything else goes on here. A lane is read no more, what is queued for it is
- * parked, and when its attempts in flight have ended and everything is recorded, its position is written and it is free. So
- * whoever takes it repeats nothing, and its tenants wait for moments.
+ * Hands lanes to another daemon, while all other lanes go on here. The reader stops reading the
+ * lane, and its queued deliveries are parked. When its attempts in flight have ended and everything
+ * is recorded, its position is written, and the lane is free. So the next owner repeats nothing,
+ * and the lane's tenants wait only for moments.
  *
- * An endpoint that hangs must not stop its neighbours for that long: a lane that does not come to rest within REST_MS is
- * read on, and tried again. Its webhooks that hang or fail start nothing more until then, so it comes to rest within one timeout.
+ * An endpoint that hangs must not stop the other endpoints of its lane for long. A lane that does
+ * not come to rest within REST_MS is read again, and its handover is retried. Until then, its
+ * webhooks that hang or fail start nothing more. The lane therefore comes to rest within one
+ * timeout.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
@@ -15,10 +18,13 @@ import type { Recorder } from '../record/recorder.ts';
 import { within } from '../shared/timers.ts';
 import type { Lease } from './lease.ts';
 
-/** For how long a lane may stand still before it goes. Attempts that take longer are found beforehand: they are held. */
+/**
+ * How long a lane may stand still before it is handed over. Lanes with slow attempts are known
+ * beforehand.
+ */
 const REST_MS = 1_500;
 
-/** How often it is looked whether a lane has come to rest. */
+/** How often to check whether a lane has come to rest. */
 const LOOK_MS = 10;
 
 export interface HandoverOptions {
@@ -27,9 +33,9 @@ export interface HandoverOptions {
   recorder: Recorder;
   windows: OpenWindows;
   lease: Lease;
-  /** Epoch of each lane that is held. */
+  /** Epoch of each owned lane. */
   epochs: Map<number, string>;
-  /** Goes on where earlier owners of these lanes ended. */
+  /** Continues where earlier owners of these lanes ended. */
   receive(lanes: readonly Lane[]): Promise<void>;
 }
 
@@ -43,7 +49,10 @@ export class Handover {
     this.#options = options;
   }
 
-  /** Lanes come or go, so that this daemon has its fair share. One call at a time does it, others do nothing. */
+  /**
+   * Takes or gives back lanes up to this daemon's fair share. While one call runs, other calls do
+   * nothing.
+   */
   async rebalance(): Promise<void> {
     if (this.#rebalancing || this.#ending) return;
     this.#rebalancing = this.#rebalance().finally(() => {
@@ -52,7 +61,10 @@ export class Handover {
     await this.#rebalancing;
   }
 
-  /** Before an end: gives back each lane as soon as its attempts have ended, `deadlineMs` at most. */
+  /**
+   * Called before an end. Gives back each lane as soon as its attempts have ended, within
+   * `deadlineMs`.
+   */
   async giveAll(deadlineMs: number): Promise<void> {
     this.#ending = true;
     await within(deadlineMs, this.#rebalancing ?? Promise.resolve());
@@ -67,7 +79,10 @@ export class Handover {
     if (lanes.length > 0) await receive(lanes);
   }
 
-  /** Gives back so many lanes, those first where nothing hangs; or fewer, if the others do not come to rest now. */
+  /**
+   * Gives back `count` lanes, those without slow attempts first. Gives back fewer if the others do
+   * not come to rest now.
+   */
   async #giveSome(count: number): Promise<void> {
     const { dispatcher, lease, stream, epochs } = this.#options;
     const hanging = dispatcher.quiesce.slowLanes;
@@ -81,7 +96,7 @@ export class Handover {
     dispatcher.quiesce.resume([...restless.keys()]);
     const lanes = [...restless].map(([lane, position]) => ({ lane, epoch: epochs.get(lane) as string, position }));
     if (lanes.length > 0) stream.join(lanes);
-    // more daemons than lanes: this one stands by
+    // There are more daemons than lanes, so this daemon stands by.
     if (lease.ownedLanes.length === 0) stream.stop();
   }
 
@@ -91,7 +106,10 @@ export class Handover {
     this.#options.dispatcher.quiesce.slowDown(this.#leaving);
   }
 
-  /** Returns the lanes that did not come to rest in time, and how far they were read. */
+  /**
+   * Returns the lanes that did not come to rest in time, with the position up to which each was
+   * read.
+   */
   async #give(lanes: readonly number[], deadlineMs: number): Promise<Map<number, Position>> {
     const { quiesce } = this.#options.dispatcher;
     const left = await this.#options.stream.leave(lanes);

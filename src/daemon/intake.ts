@@ -1,4 +1,7 @@
-/** From a window to the queues: brings configurations up to date, MATCHes, and hands every delivery to the dispatcher. */
+/**
+ * From a window to the queues: updates configurations, matches changes, and hands every delivery to
+ * the dispatcher.
+ */
 import type pg from 'pg';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { Configurations } from '../match/configurations.ts';
@@ -20,7 +23,7 @@ export class Intake {
   readonly #thin: ThinEvents;
   /** Newest first. */
   #incarnations: { startsAt: bigint; incarnation: string }[] = [];
-  /** Deliveries that an owner before us began: they are not begun again. By lane. */
+  /** By lane: deliveries that an earlier owner began. They are not begun again. */
   readonly #begun = new Map<number, ReadonlySet<string>>();
 
   constructor(
@@ -39,7 +42,10 @@ export class Intake {
     this.#configurations = new Configurations(pool, onUnusable);
   }
 
-  /** Takes over what earlier owners of these lanes left. `since`: when the oldest of the positions was taken. */
+  /**
+   * Takes over what earlier owners of `lanes` left. `since` is the time at which the oldest
+   * position was taken.
+   */
   async begin(lanes: readonly number[], since: string): Promise<void> {
     const { rows } = await this.#pool.query(
       'select starts_at_id, incarnation from rowhook.webhook_incarnations order by starts_at_id desc',
@@ -53,7 +59,7 @@ export class Intake {
     this.#dispatcher.update(configurations, waiting);
   }
 
-  /** Everything of these lanes from before we took over has been taken. */
+  /** Called when every change from before this daemon took `lanes` has been taken. */
   forgetBegun(lanes: readonly number[]): void {
     if (this.#begun.size > 0) for (const lane of lanes) this.#begun.delete(lane);
   }
@@ -71,7 +77,7 @@ export class Intake {
     for (const one of matched) this.#dispatcher.offer(one, settle);
   }
 
-  /** A change without events says that its tenant's configuration changed at this point. */
+  /** A change without event types means that its tenant's configuration changed at this point. */
   async #configurationsOf(changes: readonly Change[]): Promise<Map<string, TenantConfiguration>> {
     const changed = changes.filter(({ eventTypes }) => eventTypes.length === 0);
     const { concerned, waiting } = changed.length > 0 ? await this.#forget(changed) : NOBODY;
@@ -84,8 +90,9 @@ export class Intake {
   }
 
   /**
-   * These tenants' configuration is not what it was. `concerned`: those for which something waits, in memory or in the table.
-   * Ten thousand may be set up at once, and what nobody needs yet is not loaded.
+   * Forgets the configuration of the tenants in `changed`. Returns as `concerned` the tenants that
+   * have deliveries in memory or in the table. Ten thousand tenants may be set up at once, and
+   * configurations that nobody needs yet are not loaded.
    */
   async #forget(changed: readonly Change[]): Promise<{ concerned: string[]; waiting: Waiting }> {
     const tenantIds = [...new Set(changed.map(({ tenantId }) => tenantId))];

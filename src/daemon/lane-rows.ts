@@ -1,23 +1,28 @@
 /**
- * Lanes: which daemon reads which tenants. PostgreSQL is the only coordinator, and its clock the only one that counts.
+ * Lanes: which daemon reads which tenants. PostgreSQL is the only coordinator, and only its clock
+ * counts.
  *
- * Every daemon has a lease of LEASE_MS, which it renews three times as often, and owns its fair share of the lanes: 16 by the number
- * of daemons, the first ones by id one more where that leaves a rest. All see the same list, so the shares add up to 16
- * without a word between them. Taking a lane counts its epoch up, and
- * everything that its owner writes is fenced by that epoch (record/recorder.ts): a paused process that wakes up after its lease
- * changes nothing.
+ * Every daemon has a lease of LEASE_MS and renews it every RENEW_MS. It owns its fair share of the
+ * 16 lanes: 16 divided by the number of daemons. If a remainder is left, the first daemons by id
+ * own one lane more. All daemons see the same list, so the shares add up to 16 without messages
+ * between daemons. Taking a lane increases its epoch. Everything that the lane's owner writes is
+ * fenced by that epoch (record/recorder.ts). A paused process that wakes up after its lease has run
+ * out therefore changes nothing.
  */
 import type pg from 'pg';
 import type { Lane } from '../model.ts';
 
-/** A dead daemon's lanes are free after this long; the others look every RENEW_MS. Together under 10 s. */
+/**
+ * A dead daemon's lanes are free after LEASE_MS. The other daemons check every RENEW_MS. Together
+ * this takes less than 10 s.
+ */
 export const LEASE_MS = 6_000;
 export const RENEW_MS = 2_000;
 
 export interface Renewal {
-  /** The lanes that are still its own. */
+  /** The lanes that the daemon still owns. */
   lanes: number[];
-  /** How many it should hold. */
+  /** How many lanes the daemon should own. */
   share: number;
   /** Milliseconds since 1970 on the database's clock. */
   nowMs: number;
@@ -25,8 +30,9 @@ export interface Renewal {
 }
 
 /**
- * Renews this daemon's lease; one that is about to go has no share. While it owns lanes, a lease that has run out, or is about to,
- * is lost: somebody may be taking them at this moment.
+ * Renews this daemon's lease. A daemon that is leaving has no share. If the daemon owns lanes and
+ * its lease has run out or is about to, the lease is lost: another daemon may be taking the lanes
+ * at this moment.
  */
 export async function renewLanes(
   client: pg.ClientBase | pg.Pool,
@@ -35,8 +41,8 @@ export async function renewLanes(
   isLeaving: boolean,
   ownsLanes: boolean,
 ): Promise<Renewal> {
-  // with a name: to plan it anew every 2 s is most of what a sleeping daemon costs PostgreSQL. schema_version() is stable, so a
-  // prepared plan sees it replaced
+  // A named statement is planned once. A new plan every 2 s would be most of what a sleeping daemon
+  // costs PostgreSQL. schema_version() is stable, so a prepared plan sees its replacement.
   const { rows } = await client.query({
     name: 'rowhook_renew',
     text: `with gone as (
@@ -63,8 +69,9 @@ export async function renewLanes(
 }
 
 /**
- * Takes up to `count` lanes that nobody owns. Those of this owner that are not `mine` are free too: an earlier session of the
- * process owned them, which is gone. A lane whose row is locked is left for the next time.
+ * Takes up to `count` lanes that nobody owns. Lanes of `owner` that are not in `mine` are free too:
+ * they belonged to an earlier session of this process, which has ended. A lane whose row is locked
+ * is skipped until the next call.
  */
 export async function takeLanes(
   client: pg.ClientBase | pg.Pool,
@@ -92,7 +99,7 @@ export async function takeLanes(
   return rows.map(({ lane, epoch, ...position }) => ({ lane, epoch, position }));
 }
 
-/** Frees these lanes of this owner, or all of them, and rings for whoever is to take them. */
+/** Frees `lanes` of `owner`, or all its lanes, and rings for the daemons that may take them. */
 export async function freeLanes(
   client: pg.ClientBase | pg.Pool,
   owner: string,
@@ -107,7 +114,7 @@ export async function freeLanes(
   );
 }
 
-/** This daemon, which owns no lanes any more, is gone. */
+/** Deletes the row of a daemon that owns no lanes any more. */
 export async function forgetDaemon(client: pg.ClientBase | pg.Pool, owner: string): Promise<void> {
   await client.query('delete from rowhook.webhook_daemons where id = $1', [owner]);
 }

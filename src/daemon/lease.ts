@@ -1,4 +1,7 @@
-/** The lanes that this daemon holds: taking them, standing by for them, renewing them, and the database's clock on the way. */
+/**
+ * The lanes that this daemon owns: takes them, stands by for them, and renews the lease. Each
+ * renewal also reads the database's clock.
+ */
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
@@ -9,10 +12,10 @@ import { LanesLost } from '../record/fence.ts';
 import { within } from '../shared/timers.ts';
 import { forgetDaemon, freeLanes, LEASE_MS, RENEW_MS, type Renewal, renewLanes, takeLanes } from './lane-rows.ts';
 
-/** Nothing is started in the last stretch of a lease: the renewal may be late. */
+/** Nothing starts in the last MARGIN_MS of a lease, because the renewal may be late. */
 const MARGIN_MS = 1_000;
 
-/** How long giving lanes back may take. */
+/** Limit on the time for giving lanes back. */
 const GIVE_BACK_MS = 2_000;
 
 export class Lease {
@@ -30,7 +33,7 @@ export class Lease {
   #until = 0;
   #clockOffsetMs = 0;
 
-  /** `owner` is one uuid for all sessions of a daemon. */
+  /** `owner` is a uuid, the same for all sessions of a daemon. */
   constructor(owner: string, pool: pg.Pool, log: Logger) {
     this.owner = owner;
     this.#pool = pool;
@@ -41,22 +44,22 @@ export class Lease {
     return [...this.#held];
   }
 
-  /** Lanes above the fair share; negative: lanes that it should hold too. */
+  /** Number of owned lanes above the fair share. Negative: number of lanes below it. */
   get surplus(): number {
     return this.#held.size - this.#share;
   }
 
-  /** Of the database, when it was last seen. */
+  /** Schema version of the database at the last renewal. */
   get schemaVersion(): number | undefined {
     return this.#schemaVersion;
   }
 
-  /** Other daemons hold the lanes. */
+  /** Whether this daemon owns no lanes, because other daemons own them all. */
   get standingBy(): boolean {
     return this.#standingBy;
   }
 
-  /** False once it may have run out. */
+  /** False once the lease may have run out. */
   get isValid(): boolean {
     return performance.now() < this.#until;
   }
@@ -66,7 +69,7 @@ export class Lease {
     return performance.timeOrigin + performance.now() + this.#clockOffsetMs;
   }
 
-  /** Stands by until there are lanes to take; none when it is aborted. */
+  /** Stands by until there are lanes to take. Returns none if `signal` is aborted. */
   async begin(signal: AbortSignal): Promise<Lane[]> {
     const { rows } = await this.#pool.query({ text: 'select rowhook._notice_restore() as noticed', ...PATIENT });
     if (rows[0].noticed) {
@@ -75,7 +78,8 @@ export class Lease {
         'the database was restored or moved: going on with what is undelivered',
       );
     }
-    // those of a session before this one: what is above our share now would stay ours, and nobody would read it
+    // Free the lanes of an earlier session. Lanes above the current share would otherwise stay
+    // owned, and nobody would read them.
     await freeLanes(this.#pool, this.owner, 'all');
     while (!signal.aborted) {
       await this.renew();
@@ -91,12 +95,15 @@ export class Lease {
     return [];
   }
 
-  /** Says that we are here. Throws when a lane was lost, or the database refuses, or does not answer in time. */
+  /**
+   * Renews the lease. Throws if a lane was lost, or if the database refuses or does not answer in
+   * time.
+   */
   async renew(): Promise<void> {
-    // one that came after the last word would list us again
+    // A renewal after the end would list this daemon again.
     if (this.#hasEnded) return;
     const renewal = this.#renew();
-    // without their results: each would hold those of all before it, 8 MB a day
+    // Drop the results: each promise would keep the results of all earlier ones, 8 MB a day.
     this.#renewals = Promise.allSettled([this.#renewals, renewal]).then(() => {});
     await renewal;
   }
@@ -114,7 +121,7 @@ export class Lease {
       }),
     );
     if (renewed === undefined) throw problem;
-    // what was given back meanwhile is not lost
+    // A lane that was given back during the renewal is not lost.
     if (before.some((lane) => this.#held.has(lane) && !renewed.lanes.includes(lane))) throw new LanesLost();
     this.#until = askedAt + LEASE_MS - MARGIN_MS;
     this.#clockOffsetMs = renewed.nowMs - (performance.timeOrigin + (askedAt + performance.now()) / 2);
@@ -122,7 +129,7 @@ export class Lease {
     this.#schemaVersion = renewed.schemaVersion;
   }
 
-  /** Takes what is free of the lanes that are missing for the fair share. */
+  /** Takes free lanes, up to the fair share. */
   async take(): Promise<Lane[]> {
     if (this.surplus >= 0) return [];
     const lanes = await takeLanes(this.#pool, this.owner, this.ownedLanes, -this.surplus);
@@ -131,20 +138,20 @@ export class Lease {
     return lanes;
   }
 
-  /** So that another daemon can take them at once. Everything of them is recorded. */
+  /** Gives lanes back, and another daemon can take them at once. All their entries are recorded. */
   async give(lanes: readonly number[]): Promise<void> {
     for (const lane of lanes) this.#held.delete(lane);
     await freeLanes(this.#pool, this.owner, lanes);
     this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'gave lanes');
   }
 
-  /** Before an orderly end: our share is for the others to take. */
+  /** Called before an orderly end. The other daemons share the lanes of this one. */
   async leave(): Promise<void> {
     this.#isLeaving = true;
     await this.renew();
   }
 
-  /** Gives back whatever is left, if the database answers; `forGood` when no session follows. */
+  /** Gives back all remaining lanes, if the database answers. `forGood`: no session follows. */
   async end(forGood: boolean): Promise<void> {
     const lanes = this.ownedLanes;
     this.#held.clear();

@@ -1,9 +1,22 @@
 /**
  * From the reader to the recorder: the stages of one session, put together.
  *
- *     read/reader.ts ──window──▶ daemon/intake.ts ──deliveries──▶ dispatch/dispatcher.ts ──request──▶ DELIVER ──outcome──▶ RECORD
- *     └ READ                └ MATCH                   └ queues, turns, parking                       └ logs, positions
- *          read/progress.ts: how far each lane is done ◀─────────────────────── committed ◀──────────────────┘
+ *     read/reader.ts           READ: reads the outbox
+ *       │ window
+ *       ▼
+ *     daemon/intake.ts         MATCH: finds the webhooks of each change
+ *       │ deliveries
+ *       ▼
+ *     dispatch/dispatcher.ts   queues, turns, parking
+ *       │ request
+ *       ▼
+ *     DELIVER                  sends one request
+ *       │ outcome
+ *       ▼
+ *     RECORD                   writes logs and positions
+ *       │ committed
+ *       ▼
+ *     read/progress.ts         how far each lane is done
  */
 import type pg from 'pg';
 import type { Settings } from '../config/settings.ts';
@@ -27,7 +40,7 @@ import { Intake } from './intake.ts';
 import type { Lease } from './lease.ts';
 import { ThinEvents } from './thin-events.ts';
 
-/** For recording what ended just before the deadline. */
+/** Extra time for recording attempts that ended just before the deadline. */
 const GIVE_MARGIN_MS = 1_000;
 
 export interface PipelineOptions {
@@ -38,7 +51,7 @@ export interface PipelineOptions {
   reader: pg.Client;
   lease: Lease;
   sessions: PoolerMode;
-  /** A ring would be heard now. */
+  /** Whether this daemon would receive a ring now. */
   hears(): boolean;
   sender: SendsRequests;
   /** Ends the session. */
@@ -54,7 +67,7 @@ export class Pipeline {
   readonly recorder: Recorder;
   readonly #options: PipelineOptions;
   readonly #intake: Intake;
-  /** Epoch of each lane that is held. */
+  /** Epoch of each owned lane. */
   readonly #epochs = new Map<number, string>();
 
   constructor(options: PipelineOptions) {
@@ -121,7 +134,7 @@ export class Pipeline {
     });
   }
 
-  /** Goes on where earlier owners of these lanes ended. */
+  /** Continues where earlier owners of these lanes ended. */
   async receive(lanes: readonly Lane[]): Promise<void> {
     for (const { lane, epoch } of lanes) this.#epochs.set(lane, epoch);
     const numbers = lanes.map(({ lane }) => lane);
@@ -131,15 +144,19 @@ export class Pipeline {
     this.stream.join(lanes);
   }
 
-  /** Gives each lane back as soon as its attempts have ended, and records what there is; `deadlineMs` at most. */
+  /**
+   * Gives back each lane as soon as its attempts have ended, within `deadlineMs`. Then records all
+   * remaining entries.
+   */
   async drain(deadlineMs: number): Promise<void> {
-    // it waits for what was sent to be recorded, which the database may refuse
+    // The handover waits until sent requests are recorded, and the database may refuse to record
+    // them.
     await within(deadlineMs + GIVE_MARGIN_MS, this.handover.giveAll(deadlineMs));
     this.dispatcher.stop();
     await this.recorder.flush();
   }
 
-  /** At once; what is not recorded does not count. */
+  /** Stops at once. What is not recorded does not count. */
   stop(): void {
     this.dispatcher.stop();
     this.recorder.stop();
@@ -151,7 +168,8 @@ export class Pipeline {
     try {
       await pool.query('select rowhook._disable_webhook($1, $2)', [webhook.id, reason]);
     } catch (error) {
-      // its row breaks a constraint that it got past once: its breaker stays open, and everybody else goes on
+      // The webhook's row violates a constraint that it once evaded. Its breaker stays open, and
+      // all other webhooks go on.
       if (!mayBeOfValue(error)) throw error;
       log.error(
         { err: error, tenant: webhook.tenantId, webhook: webhook.id },

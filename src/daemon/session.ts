@@ -1,7 +1,8 @@
 /**
- * One session of the daemon: everything between taking lanes and losing the database, or being asked to stop. Whatever
- * goes wrong with the database ends the session; the next one (daemon/daemon.ts) begins with nothing in memory and reads its
- * positions again, so that no error has a path of its own.
+ * One session of the daemon. It begins with taking lanes, and ends when the database is lost or a
+ * stop is requested. Every database error that is not handled ends the session. The next session
+ * (daemon/daemon.ts) starts with empty memory and reads its positions again. So errors need no
+ * recovery code of their own.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
@@ -25,21 +26,27 @@ import { Pipeline } from './pipeline.ts';
 /** How long attempts in flight may go on after a stop. */
 export const DRAIN_MS = 10_000;
 
-/** Between two looks at the lanes because somebody rings. */
+/** Pause between two checks of the lanes that a ring caused. */
 const RING_PAUSE_MS = 100;
 
-/** How long closing connections may take. */
+/** Limit on the time for closing connections. */
 const CLOSE_MS = 2_000;
 
-/** Connections beside the reader's and the listener's: recording twice, configurations, parked deliveries, leases. */
+/**
+ * Connections besides those of the reader and the listener: two for recording, and one each for
+ * configurations, parked deliveries and leases.
+ */
 const POOL_MAX = 5;
 
 export const STARTING = 'it is starting, or the database does not answer';
 
 export interface SessionOptions {
-  /** A uuid, the same for all sessions of a daemon: lanes of an earlier one need not be waited for. */
+  /**
+   * A uuid, the same for all sessions of a daemon. A session need not wait for lanes of an earlier
+   * one.
+   */
   owner: string;
-  /** The schema that this rowhook was made for. */
+  /** The schema version that this rowhook was made for. */
   schemaVersion: number;
   settings: Settings;
   log: Logger;
@@ -85,17 +92,17 @@ export class Session {
     });
   }
 
-  /** Ends the session in order: no more reading, attempts in flight may end, what they did is recorded, lanes go back. */
+  /** Stops reading, lets attempts in flight end, records them, and gives back the lanes. */
   stop(): void {
     this.#stopping.abort();
     this.#pipeline?.stream.stop();
     if (this.#pipeline) return;
-    // hosts that do not answer take connect_timeout, each of them
+    // Each host that does not answer takes connect_timeout.
     const giveUp = () => this.#pipeline ?? this.#fail(new Error('it was stopped before the database answered'));
     setTimeout(giveUp, CLOSE_MS).unref();
   }
 
-  /** The schema is not the one any more that this rowhook was made for. */
+  /** Whether the schema version differs from the one that this rowhook was made for. */
   get wasMigrated(): boolean {
     const { schemaVersion } = this.#lease;
     return schemaVersion !== undefined && schemaVersion !== this.#options.schemaVersion;
@@ -113,23 +120,27 @@ export class Session {
     };
   }
 
-  /** Whose lanes it answers for. */
+  /** The owner whose lanes this session is responsible for. */
   get responsible(): Responsible {
     const isSearching = this.#pipeline?.stream.isSearching ?? false;
     return { owner: this.#lease.owner, standingBy: this.#lease.standingBy, isSearching };
   }
 
-  /** Why a restart of the process may help; null: it would not. */
+  /** Why a restart of the process may help. Null: a restart would not help. */
   get healthProblem(): string | null {
     const { stream, windows } = this.#pipeline ?? {};
     if (stream && stream.lateMs > STUCK_MS) return `the loop has not turned for ${Math.round(stream.lateMs)} ms`;
-    // what does not finish is parked after a second, so an old window means that nothing is recorded
+    // Unfinished deliveries are parked after a second, so an old window means that nothing is
+    // recorded.
     if (windows && windows.oldestOpenMs > STUCK_MS)
       return `an event has been undelivered for ${Math.round(windows.oldestOpenMs)} ms, without being parked`;
     return null;
   }
 
-  /** Why nothing is delivered from here; null: it is, or another daemon does it. `endedBefore`: why the last session ended. */
+  /**
+   * Why this daemon delivers nothing. Null: it delivers, or another daemon does. `endedBefore` is
+   * the reason why the last session ended.
+   */
   readyProblem(endedBefore: string | undefined): string | null {
     if (this.#lease.standingBy) return null;
     if (this.#lease.ownedLanes.length === 0) return endedBefore ?? this.#endedBecause ?? STARTING;
@@ -137,7 +148,10 @@ export class Session {
     return this.healthProblem;
   }
 
-  /** Resolves after stop(), or when it holds no lanes any more; rejects when the database or the lanes are lost. */
+  /**
+   * Resolves after stop(), or when the session owns no lanes any more. Rejects when the database or
+   * a lane is lost.
+   */
   async run(): Promise<void> {
     const { settings, log } = this.#options;
     let connecting: Promise<pg.Client> | undefined;
@@ -153,7 +167,7 @@ export class Session {
       const maintenance = new Maintenance(this.#pool, settings.retentionDays, log);
       this.#maintenance = maintenance;
       await orFail(maintenance.prepare());
-      // one daemon does it: the one with the first lane
+      // Only the daemon that owns the first lane runs maintenance.
       const maintain = () => void (this.#lease.ownedLanes.includes(0) && maintenance.run());
       timers.push(setInterval(maintain, maintenance.everyMs));
       connecting = connectDaemon(settings.databaseUrl, 'rowhook reader', this.#sessions);
@@ -181,13 +195,13 @@ export class Session {
         bell = await orFail(listening);
       }
       if (this.#stopping.signal.aborted) pipeline.stream.stop();
-      // a table whose lock it waits for must not keep deliveries waiting
+      // Maintenance may wait for a table's lock. Deliveries must not wait for it.
       maintain();
       await orFail(pipeline.stream.run());
       if (this.#stopping.signal.aborted) await orFail(this.#lease.leave());
       await orFail(pipeline.drain(DRAIN_MS));
     } catch (error) {
-      // closing takes a moment
+      // Set before closing, which takes a moment.
       this.#endedBecause = explainDatabaseError(error, settings.databaseUrl).message;
       throw error;
     } finally {
@@ -195,7 +209,7 @@ export class Session {
       for (const timer of timers) clearInterval(timer);
       this.#pipeline?.stop();
       this.#maintenance?.stop();
-      // a connection that does not answer must not keep the next session from starting
+      // A connection that does not answer must not delay the next session.
       await within(CLOSE_MS, this.#sender.close());
       await this.#lease.end(this.#stopping.signal.aborted);
       const bellClosed = listening?.then(({ close }) => close());
@@ -204,7 +218,10 @@ export class Session {
     }
   }
 
-  /** Lanes were freed, it is said. Anybody may say so, as often as he likes: it is looked at one at a time, with a pause. */
+  /**
+   * Called when a ring says that lanes were freed. Anybody may ring, at any rate. So checks run one
+   * at a time, with a pause.
+   */
   #ringLanes(): void {
     this.#lanesRang = true;
     this.#looking ??= (async () => {
@@ -220,7 +237,7 @@ export class Session {
       });
   }
 
-  /** Says that we are here, and sees to our fair share. */
+  /** Renews the lease, and takes or gives back lanes up to the fair share. */
   async #renew(): Promise<void> {
     await this.#lease.renew();
     if (this.wasMigrated) this.stop();

@@ -1,10 +1,16 @@
-/** Thin events whose row could not be printed: counted, and logged once an hour for each table and reason. */
+/**
+ * Thin events whose row could not be printed. They are counted, and logged once an hour for each
+ * table and reason.
+ */
 import type { Change } from '../model.ts';
 import { truncatedReason } from '../payload/truncated.ts';
 
 const LOGGED_EVERY_MS = 3_600_000;
 
-/** Tables and reasons that are remembered; one more forgets all of them, and they are logged again. */
+/**
+ * Limit on the remembered tables and reasons. One more clears the memory, and all of them are
+ * logged again.
+ */
 const REMEMBERED_MAX = 1_000;
 
 export class ThinEvents {

@@ -1,4 +1,7 @@
-/** What an outcome means for a delivery and its webhook, and how it will stand in the log. Pure, but for the breakers' count. */
+/**
+ * What an outcome means for a delivery and its webhook, and how the log shows it. Pure, except for
+ * the breakers' count.
+ */
 
 import { type Delivery, FINISHED, type HealthChange, type Next, UNCHANGED, type Webhook } from '../model.ts';
 import type { Outcome } from '../outcome.ts';
@@ -9,13 +12,14 @@ export interface Consequence {
   /** What becomes of the delivery, or of all deliveries of a batch. */
   next: Exclude<Next, { kind: 'behindRowHead' }>;
   health: HealthChange;
-  /** Why the webhook is to be disabled; null: it is not. */
+  /** Why to disable the webhook. Null: it is not disabled. */
   disable: string | null;
 }
 
 /**
- * `now` in milliseconds on the database's clock, `random` in [0, 1). A batch is one success or failure of its webhook. An answer
- * of an address that the webhook has left since (`sentTo`) says nothing of the one that it has now.
+ * `now` is in milliseconds on the database's clock, `random` is in [0, 1). A batch counts as one
+ * success or failure of its webhook. `sentTo` is the webhook as it was when the attempt started. If
+ * its address has changed since, the outcome says nothing about the new address.
  */
 export function consequenceOf(
   webhook: Webhook,

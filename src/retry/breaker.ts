@@ -11,7 +11,10 @@
 import { type Health, type HealthChange, UNCHANGED, type Webhook } from '../model.ts';
 
 const FAILURES_TO_OPEN = 10;
-/** Ten requests break at once when a receiver is restarted: it must not cost its events half a minute. */
+/**
+ * A restart of a receiver breaks ten requests at once. Its events must not wait half a minute for
+ * that.
+ */
 const OPEN_MS_MIN = 5_000;
 const OPEN_MS_MAX = 600_000;
 
@@ -24,11 +27,11 @@ export interface DisablePolicy {
 
 function stateOf(health: Health | undefined, now: number): BreakerState {
   if (!health || health.openUntil === null) return 'closed';
-  // further away than it can be: the clock was ahead, and has been set right since
+  // `openUntil` is too far in the future: the clock was ahead, and has since been corrected.
   return now < health.openUntil && health.openUntil - now <= OPEN_MS_MAX ? 'open' : 'probing';
 }
 
-/** The webhooks that fail, of the lanes that are ours. */
+/** The failing webhooks of the owned lanes. */
 export class Breakers {
   readonly #health = new Map<string, Health>();
   readonly #blocked = new Set<string>();
@@ -38,12 +41,12 @@ export class Breakers {
     this.#policy = policy;
   }
 
-  /** The webhooks that fail, of lanes that come to us. */
+  /** Adds the failing webhooks of lanes that this daemon has taken. */
   load(health: ReadonlyMap<string, Health>): void {
     for (const [webhookId, one] of health) this.#health.set(webhookId, one);
   }
 
-  /** Ids of the webhooks of these lanes whose last attempt failed. */
+  /** Ids of the webhooks of `lanes` whose last attempt failed. */
   failingOf(lanes: ReadonlySet<number>): string[] {
     return [...this.#health].filter(([, { lane }]) => lanes.has(lane)).map(([webhookId]) => webhookId);
   }
@@ -53,7 +56,10 @@ export class Breakers {
     for (const [webhookId, { lane }] of this.#health) if (lanes.includes(lane)) this.#health.delete(webhookId);
   }
 
-  /** What became of its attempts cannot be recorded, or can again: until then nothing starts, as if its breaker were open. */
+  /**
+   * Blocks a webhook while its outcomes cannot be recorded, or unblocks it. A blocked webhook
+   * starts nothing, as if its breaker were open.
+   */
   block(webhookId: string, isBlocked: boolean): void {
     if (isBlocked) this.#blocked.add(webhookId);
     else this.#blocked.delete(webhookId);
@@ -64,12 +70,12 @@ export class Breakers {
     return stateOf(this.#health.get(webhookId), now);
   }
 
-  /** Its last attempt failed. */
+  /** Whether the last attempt of the webhook failed. */
   isFailing(webhookId: string): boolean {
     return this.#health.has(webhookId);
   }
 
-  /** Breakers that are not closed. */
+  /** Number of breakers that are not closed. */
   get openCount(): number {
     let count = 0;
     for (const { openUntil } of this.#health.values()) if (openUntil !== null) count += 1;
@@ -84,7 +90,10 @@ export class Breakers {
     return this.#health.delete(webhookId) ? { kind: 'healthy' } : UNCHANGED;
   }
 
-  /** Its health after one more failed attempt, and why it is to be disabled, if it is. */
+  /**
+   * Returns the health after one more failed attempt. `disable` is the reason to disable the
+   * webhook, or null.
+   */
   failed({ id, lane }: Pick<Webhook, 'id' | 'lane'>, now: number): { health: Health; disable: string | null } {
     const health = afterFailure(this.#health.get(id), lane, now);
     this.#health.set(id, health);
@@ -95,13 +104,13 @@ export class Breakers {
   }
 }
 
-/** The health after one more failed attempt. */
+/** Returns the health after one more failed attempt. */
 export function afterFailure(health: Health | undefined, lane: number, now: number): Health {
   const failures = (health?.failures ?? 0) + 1;
   const failingSince = health?.failingSince ?? now;
   const openings = health?.openings ?? 0;
   const state = stateOf(health, now);
-  // what was in flight when it opened says nothing new
+  // Attempts that were in flight when the breaker opened say nothing new.
   if (state === 'open') return { lane, failures, failingSince, openings, openUntil: health?.openUntil ?? null };
   if (state === 'closed' && failures < FAILURES_TO_OPEN)
     return { lane, failures, failingSince, openings, openUntil: null };
@@ -109,7 +118,10 @@ export function afterFailure(health: Health | undefined, lane: number, now: numb
   return { lane, failures, failingSince, openings: openings + 1, openUntil: now + openMs };
 }
 
-/** Both a count and a duration: neither a burst within a short outage nor one failure a week disables a webhook. */
+/**
+ * Requires both a count and a duration. Neither many failures within a short outage nor one failure
+ * a week disables a webhook.
+ */
 export function shouldDisable(health: Health, policy: DisablePolicy, now: number): boolean {
   return health.failures >= policy.failures && now - health.failingSince >= policy.days * 86_400_000;
 }

@@ -1,4 +1,7 @@
-/** The parked deliveries: what waits in webhook_deliveries, read by the owner of its lane. No claims: a lane has one owner. */
+/**
+ * The parked deliveries, which wait in webhook_deliveries. Only the owner of their lane reads them.
+ * A lane has one owner, so no delivery needs a claim.
+ */
 import type pg from 'pg';
 import type { Delivery, PayloadFormat } from '../model.ts';
 import { isolate } from '../shared/isolate.ts';
@@ -8,24 +11,27 @@ export interface DueQuery {
   webhookId: string;
   tenantId: string;
   limit: number;
-  /** The same for what a replay asked for, which goes behind. */
+  /** The limit on deliveries of replays, which follow all others. */
   replays: number;
-  /** Deliveries of it that are in memory already. */
+  /** Ids of the webhook's deliveries that are in memory already. */
   inMemory: readonly string[];
 }
 
 export interface Due {
   webhookId: string;
   deliveries: Delivery[];
-  /** More than these are due now. What was never attempted is always due, so without more, none of it is left. */
+  /**
+   * More deliveries are due now. A delivery that was never attempted is always due. So if this is
+   * false, none of those is left.
+   */
   moreDue: boolean;
-  /** More of a replay is due than was asked for. */
+  /** More deliveries of replays are due than the query asked for. */
   replaysDue: boolean;
-  /** Milliseconds until the next one after these is due; null when there is none. */
+  /** Milliseconds until the next delivery after these is due. Null: there is none. */
   nextInMs: number | null;
 }
 
-/** What waits for webhook q, of a replay or not, by its time. */
+/** The deliveries that wait for webhook q, of replays or not, ordered by their time. */
 const WAITING = (replayed: 'd.replayed' | 'not d.replayed') => `
           from rowhook.webhook_deliveries d
          where d.lane = rowhook._lane(q.tenant_id) and d.webhook_id = q.webhook_id and d.state = 'waiting' and ${replayed}
@@ -33,8 +39,9 @@ const WAITING = (replayed: 'd.replayed' | 'not d.replayed') => `
          order by d.next_attempt_at, d.outbox_id, d.ordinal`;
 
 /**
- * Due or not, in order, and one more; the batch that comes first is read whole, however few are asked for. A first attempt waits
- * for no minute: the clock was ahead, and has been set right.
+ * Reads waiting deliveries in order, due or not, and one more than `limit`. The first batch is read
+ * completely, even if it is larger than `limit`. A first attempt never waits for a minute: if its
+ * time is further away, the clock was ahead, and has since been corrected.
  */
 const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string, texts: string) => `
         select d.delivery_id, d.outbox_id::text as outbox_id, (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
@@ -61,10 +68,13 @@ const DUE = `
        left join lateral (select o.data, o.previous from rowhook.webhook_outbox o
                            where not d.has_payload and d.due_in_ms <= 0 and o.id = d.outbox_id::bigint and o.tenant_id = d.tenant_id limit 1) as o on true`;
 
-/** The same without anything that people wrote. */
+/** The same as DUE, without any text that people wrote. */
 const DUE_WITHOUT_TEXTS = `select q.webhook_id, q.tenant_id, d.* ${FROM_QUERIES} cross join lateral ${BOTH('')}`;
 
-/** The next due deliveries of each webhook, earliest first; those parked together in the order of their events. */
+/**
+ * Reads the next due deliveries of each webhook, earliest first. Deliveries that were parked
+ * together come in the order of their events.
+ */
 export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Promise<Due[]> {
   const rows = await isolate(
     queries,
@@ -75,7 +85,7 @@ export async function readDue(pool: pg.Pool, queries: readonly DueQuery[]): Prom
     const own = rows.filter((row) => row.webhook_id === webhookId);
     const [live, asked] = [own.filter((row) => !row.replayed), own.filter((row) => row.replayed)];
     const [next, nextReplay] = [dueOf(live, limit), dueOf(asked, replays)];
-    // a replay that is due waits for room, not for a time
+    // A due replay waits for free permits, not for a time.
     const times = [next.inMs, nextReplay.inMs === 0 ? null : nextReplay.inMs].filter((inMs) => inMs !== null);
     return {
       webhookId,
@@ -102,7 +112,7 @@ async function readRows<Row extends BareRow>(
   return (await pool.query<Row>(text, [JSON.stringify(asked)])).rows;
 }
 
-/** Those due, and in how many milliseconds the next one after them is. */
+/** Returns the due deliveries, and the milliseconds until the next one after them is due. */
 function dueOf(rows: DueRow[], limit: number): { due: DueRow[]; inMs: number | null } {
   const batch = rows[0]?.batch_id ?? null;
   const first = batch === null ? 0 : rows.filter(({ batch_id }) => batch_id === batch).length;
@@ -112,8 +122,9 @@ function dueOf(rows: DueRow[], limit: number): { due: DueRow[]; inMs: number | n
 }
 
 /**
- * Those due of the first `limit`. A batch goes out whole: nothing is taken of one that the limit cut, or that became due row by
- * row while it was read. Should its rows have got different times, as by hand, its parts are better than none for ever.
+ * Returns the due rows among the first `limit`. A batch is sent as a whole. Nothing is taken of a
+ * batch that `limit` cut, or whose rows became due one by one during the read. If somebody gave its
+ * rows different times by hand, sending parts of the batch is better than never sending it.
  */
 function withoutPartsOfBatches(rows: DueRow[], limit: number): DueRow[] {
   const isTaken = (row: DueRow, i: number) => i < limit && row.due_in_ms <= 0;
@@ -123,7 +134,7 @@ function withoutPartsOfBatches(rows: DueRow[], limit: number): DueRow[] {
   return whole.length > 0 || (rows[0]?.due_in_ms ?? 1) > 0 ? whole : taken;
 }
 
-/** Without what people wrote. */
+/** The row of a parked delivery, without any text that people wrote. */
 export interface BareRow {
   webhook_id: string;
   delivery_id: string;

@@ -1,6 +1,7 @@
 /**
- * What people wrote of parked deliveries, read by itself where the statement fails that reads all of it: a delivery whose texts cannot
- * be read says so, and the others go out.
+ * The texts that people wrote in parked deliveries. They are read separately if the statement fails
+ * that reads everything. A delivery whose texts cannot be read carries the reason, and all others
+ * are sent.
  */
 import type pg from 'pg';
 import { isolate, readColumns } from '../shared/isolate.ts';
@@ -13,7 +14,7 @@ export interface Texts {
   webhook_name: string;
   data: string | null;
   previous: string | null;
-  /** Some of them cannot be read, and why; those are empty. */
+  /** Why some texts cannot be read. These texts are empty. */
   unreadable?: string;
 }
 
@@ -34,7 +35,7 @@ const TEXTS = (selected: string) => `
    where d.delivery_id = any ($1::uuid[])`;
 const ALL = TEXTS(COLUMNS.map(([column, expression]) => `${expression} as ${column}`).join(', '));
 
-/** The same rows with their texts; what is not due yet needs none. */
+/** Returns the same rows with their texts. A row that is not due yet needs no texts. */
 export async function readTexts<Row extends BareRow>(pool: pg.Pool, rows: readonly Row[]): Promise<(Row & Texts)[]> {
   const isDue = ({ due_in_ms }: Row) => due_in_ms <= 0;
   const found = await isolate(
@@ -43,7 +44,7 @@ export async function readTexts<Row extends BareRow>(pool: pg.Pool, rows: readon
     async (id) => [{ delivery_id: id, ...(await textsOf(pool, id)) }],
   );
   const texts = new Map(found.map((row) => [row.delivery_id, row]));
-  // one that was deleted meanwhile is not due
+  // A delivery that was deleted in the meantime is left out.
   return rows.flatMap((row) => {
     const own = texts.get(row.delivery_id);
     return own ? { ...row, ...own } : isDue(row) ? [] : { ...row, ...NOTHING };

@@ -1,4 +1,4 @@
-/** When a delivery is tried again: a pure function of policy, attempt, outcome and chance. */
+/** When a delivery is retried: a pure function of policy, attempt, outcome and random number. */
 import type { RetryPolicy } from '../model.ts';
 import type { OutcomeCode } from '../outcome.ts';
 
@@ -6,7 +6,10 @@ const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** After the 1st, 2nd … failed attempt; the last one repeats. A receiver's deploy, its outage, its weekend. */
+/**
+ * Delay after the 1st, 2nd … failed attempt. The last delay repeats. The delays span a receiver's
+ * deployment, its outage, and its weekend.
+ */
 const EXPONENTIAL_MS = [
   5 * SECOND_MS,
   5 * MINUTE_MS,
@@ -17,16 +20,16 @@ const EXPONENTIAL_MS = [
   14 * HOUR_MS,
 ];
 
-/** Spreads the retries of one outage. */
+/** Spreads the retries after one outage. */
 const JITTER = 0.2;
 
-/** A receiver may ask for this long a pause at most, and no schedule waits longer. */
+/** Limit on the pause that a receiver may ask for, and on every delay of a schedule. */
 const DELAY_MS_MAX = 24 * HOUR_MS;
 
-/** Nobody who answers 429 is asked again sooner. */
+/** Minimum delay after a response with status 429. */
 const TOO_MANY_REQUESTS_MS_MIN = MINUTE_MS;
 
-/** Outcomes that no retry will mend. */
+/** Outcomes that a retry cannot change. */
 const FINAL: ReadonlySet<OutcomeCode> = new Set([
   'gone',
   'address_refused',
@@ -38,7 +41,7 @@ const FINAL: ReadonlySet<OutcomeCode> = new Set([
 export interface FailedAttempt {
   code: OutcomeCode;
   responseStatus: number | null;
-  /** The response's Retry-After header, as it came. */
+  /** The response's Retry-After header, unparsed. */
   retryAfter: string | undefined;
 }
 
@@ -64,14 +67,19 @@ export function retryInMs(
   return Math.round(Math.min(Math.max(scheduled, asked, floor), DELAY_MS_MAX));
 }
 
-/** Retry-After comes as seconds or as an HTTP date. Anything else is no answer. */
+/**
+ * Parses Retry-After, which is a number of seconds or an HTTP date. Returns undefined for any other
+ * text.
+ */
 export function retryAfterMs(header: string | undefined, now: number): number | undefined {
   if (header === undefined) return undefined;
   const text = header.trim();
   if (/^\d+$/.test(text)) return Number(text) * SECOND_MS;
-  // Date.parse takes much that is not an HTTP date; all three forms of those begin with a weekday
+  // Date.parse accepts many texts that are not HTTP dates. All three forms of HTTP dates begin with
+  // a weekday.
   const isDate = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text);
-  // the oldest form ends with the year and names no zone: Date.parse would take this machine's
+  // The oldest form ends with the year and names no time zone. Date.parse would use the zone of
+  // this machine.
   const at = isDate ? Date.parse(/ \d{4}$/.test(text) ? `${text} GMT` : text) : Number.NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }

@@ -1,22 +1,26 @@
-/** What earlier owners of a lane, or a change of a tenant's configuration, left in the tables: read when a lane or a tenant is taken on. */
+/**
+ * Reads what earlier owners of a lane left in the tables, and what waits for a tenant whose
+ * configuration changed. Called when this daemon takes a lane, or when a tenant's configuration
+ * changes.
+ */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
 import type { Health, RowHead } from '../model.ts';
 import { leavingOut } from '../shared/isolate.ts';
 
-/** What waits for one webhook. */
+/** Deliveries that wait for one webhook. */
 export interface WaitingFor {
   tenantId: string;
-  /** Some of it was never attempted: later events keep behind it. */
+  /** Some deliveries were never attempted, so later events are queued behind them. */
   unattempted: boolean;
-  /** With ordering 'row': the rows that a delivery holds back whose attempt failed. */
+  /** With ordering 'row': the rows that a failed delivery blocks. */
   heads: RowHead[];
 }
 
 /** By webhook id. */
 export type Waiting = Map<string, WaitingFor>;
 
-// Hops from one webhook to the next through the index.
+// Moves from one webhook to the next through the index.
 const WAITING = (selected: string) => `
      with recursive hop as (
        select l.lane, (select d.webhook_id from rowhook.webhook_deliveries d
@@ -41,7 +45,10 @@ const HEADS = (selected: string) => `
       order by webhook_id, source_id, row_key, outbox_id, ordinal`;
 const HEAD = 'webhook_id, source_id, row_key, delivery_id';
 
-/** The webhooks of these lanes that have deliveries waiting. A tenant or a row's key that cannot be read is left out. */
+/**
+ * Finds the webhooks of `lanes` that have waiting deliveries. A webhook whose tenant cannot be read
+ * is left out, and so is a delivery whose row key cannot be read.
+ */
 export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Promise<Waiting> {
   const read = async (text: string, more: unknown[] = []) => (await pool.query(text, [lanes, ...more])).rows;
   const idsOf = async (text: string) => (await read(text)).map(({ id }): string => id);
@@ -67,7 +74,10 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
   return waiting;
 }
 
-/** The same for the webhooks of some tenants, whose configuration changed or who asked for a replay. */
+/**
+ * Finds the webhooks of `tenantIds` that have waiting deliveries. These tenants have changed their
+ * configuration, or have asked for a replay.
+ */
 export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[]): Promise<Waiting> {
   const { rows } = await pool.query(
     `select w.id, w.tenant_id, false as unattempted
@@ -80,7 +90,10 @@ export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[])
   return toWaiting(rows);
 }
 
-/** Those of these webhooks that are of these tenants and do not fail: a change of its configuration forgives a webhook. */
+/**
+ * Returns the webhooks that belong to `tenantIds` and have no failures on record. A change of a
+ * webhook's configuration clears its failures.
+ */
 export async function findForgiven(
   pool: pg.Pool,
   tenantIds: readonly string[],
@@ -100,7 +113,7 @@ function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: 
   return new Map(rows.map((row) => [row.id, { tenantId: row.tenant_id, unattempted: row.unattempted, heads: [] }]));
 }
 
-/** The webhooks of these lanes that fail. */
+/** Reads the health of the failing webhooks of `lanes`. */
 export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promise<Map<string, Health>> {
   const { rows } = await pool.query(
     `select webhook_id, lane, failures, openings, (extract(epoch from case when isfinite(failing_since) then failing_since else now() end) * 1000)::float8 as "failingSince",
@@ -111,13 +124,16 @@ export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promi
   return new Map(rows.map(({ webhook_id, ...health }) => [webhook_id, health]));
 }
 
-/** Deliveries of these lanes that were begun after a position was written: what a new owner must not begin again. By lane. */
+/**
+ * By lane, the deliveries of `lanes` that were begun after `since`, when a position was written. A
+ * new owner must not begin them again.
+ */
 export async function findBegun(
   pool: pg.Pool,
   lanes: readonly number[],
   since: string,
 ): Promise<Map<number, Set<string>>> {
-  // a minute of margin, for what the clocks of two statements may differ
+  // The margin of one minute covers differences between the clocks of two statements.
   const { rows } = await pool.query<[number, string]>({
     text: `select lane, delivery_id from rowhook.webhook_logs
             where attempted_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
