@@ -1,8 +1,9 @@
 /**
- * What keeps the tables in shape: the log's partitions, the outbox's ring, triggers on new partitions. Waits for no lock.
+ * Maintains the tables: the log's partitions, the outbox's ring, triggers on new partitions. It
+ * never waits for a lock.
  *
- * A slot of the ring that is not read whole, or that somebody's transaction holds, stays: retention never wins over an unread
- * event. The outbox grows then, and the log says so.
+ * A slot of the ring is kept while it has unread rows or a transaction has locked it. Retention
+ * never wins over an unread event. The outbox grows meanwhile, and the log reports it.
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
@@ -10,19 +11,26 @@ import type { Logger } from '../observe/log.ts';
 import { pinnedSlots, SLOT_SECONDS_MAX } from './pinned-slots.ts';
 import { type SourceProblem, sourceProblems } from './source-problems.ts';
 
-/** How soon a new partition is captured, or a slot is tried again that could not be recycled. */
+/**
+ * How soon a new partition is captured, and how soon a slot is retried that could not be emptied.
+ */
 const EVERY_MS = 60_000;
 
-/** How often it is looked, and said, whether a slot cannot be emptied. To look may mean to read all of it. */
+/**
+ * How often to check for slots that cannot be emptied, and to log them. A check may read a whole
+ * slot.
+ */
 const PINNED_EVERY_MS = 3_600_000;
 
-/** How often it is logged that a watched table is not captured. */
+/** How often to log that a watched table is not captured. */
 const PROBLEM_EVERY_MS = 3_600_000;
 
 /**
- * Counts all changes to the catalogs that say how watched tables look. While it stays the same, and reconcile() had nothing to do or to
- * complain of, there is no need to ask: it takes 5 ms a table, and was a quarter of what a sleeping daemon costs PostgreSQL. The
- * server may count up to 10 s late, so what comes just before a look is seen a minute later. Null: the server does not count.
+ * Counts all changes to the catalogs that describe watched tables. If the count has not changed,
+ * and the last reconcile() had nothing to do and found no problem, reconcile() is skipped.
+ * reconcile() takes 5 ms per table, and was a quarter of a sleeping daemon's cost to PostgreSQL.
+ * The server may count up to 10 s late, so a change just before a check may be seen a minute later.
+ * Null: the server does not count.
  */
 const CATALOG_CHANGES = `
   select case when current_setting('track_counts')::boolean
@@ -35,7 +43,7 @@ interface Task {
   sql(retentionDays: number): string;
 }
 
-/** Where they cannot be made, webhook_logs_default takes what is recorded. */
+/** If no partition can be created, webhook_logs_default takes the rows. */
 const MAKE_LOG_PARTITIONS: Task = {
   name: 'make log partitions',
   sql: () => 'select rowhook._make_log_partitions() as result',
@@ -56,11 +64,14 @@ export class Maintenance {
   #running = false;
   #stopped = false;
   #lookedForPinnedAt = -Infinity;
-  /** What keeps watched tables from being captured, as of the last look; undefined: not known yet. */
+  /**
+   * Problems that keep watched tables from being captured, at the last check. Undefined: not
+   * checked yet.
+   */
   #problems: readonly SourceProblem[] | undefined;
-  /** When each of them was last logged. */
+  /** When each problem was last logged. */
   readonly #loggedAt = new Map<string, number>();
-  /** CATALOG_CHANGES when there was nothing to reconcile. */
+  /** CATALOG_CHANGES at the last check with nothing to reconcile. */
   #reconciledAt: string | null = null;
 
   constructor(pool: pg.Pool, retentionDays: number, log: Logger) {
@@ -69,17 +80,19 @@ export class Maintenance {
     this.#log = log;
   }
 
-  /** Watched tables that are not captured as they should be; undefined: not known yet. */
+  /** The number of watched tables with a capture problem. Undefined: not checked yet. */
   get sourcesNotCaptured(): number | undefined {
     return this.#problems && new Set(this.#problems.map(({ table }) => table)).size;
   }
 
-  /** What must be done before anything is delivered. */
+  /** Work that must be done before any delivery. */
   async prepare(): Promise<void> {
     await this.#do(MAKE_LOG_PARTITIONS);
   }
 
-  /** Each task by itself: one that fails is told and tried again, and holds up none of the others. */
+  /**
+   * Runs each task by itself. A task that fails is logged and retried, and delays no other task.
+   */
   async run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
@@ -90,7 +103,9 @@ export class Maintenance {
     this.#running = false;
   }
 
-  /** The session ends, and its pool with it: nothing more is begun, and what fails now is not worth a word. */
+  /**
+   * The session ends and closes its pool. No new task starts, and failures are no longer logged.
+   */
   stop(): void {
     this.#stopped = true;
   }
@@ -106,7 +121,10 @@ export class Maintenance {
       this.#log.warn({ why, mend }, what);
   }
 
-  /** One source for each transaction, whose locks would stay until its end. What inherits comes before its parent. */
+  /**
+   * Handles one source per transaction, because its locks last until the transaction ends. Children
+   * come before their parents.
+   */
   async #reconcile(): Promise<void> {
     const [before] = (await this.#pool.query<{ changes: string | null }>(CATALOG_CHANGES)).rows;
     if (this.#reconciledAt !== null && before?.changes === this.#reconciledAt) return;
@@ -120,7 +138,7 @@ export class Maintenance {
     this.#reconciledAt = nothing ? (before?.changes ?? null) : null;
   }
 
-  /** Each of them at once, and once an hour while it stays. */
+  /** Logs each new problem at once, and again every hour while it lasts. */
   #logProblems(): void {
     const now = performance.now();
     const problems = this.#problems ?? [];
@@ -133,7 +151,7 @@ export class Maintenance {
     }
   }
 
-  /** Returns how many rows came of it; undefined: it failed. */
+  /** Returns the number of affected rows. Undefined: the task failed. */
   async #do({ name, sql }: Task): Promise<number | undefined> {
     if (this.#stopped) return undefined;
     try {

@@ -1,10 +1,12 @@
-/** Settings and subscriptions that keep triggers from firing. */
+/** Finds settings and subscriptions that keep triggers from firing. */
 import type pg from 'pg';
 import type { Finding } from '../shared/finding.ts';
 import { shellWord } from '../shared/shell-quote.ts';
 import { printable } from '../shared/terminal.ts';
 
-/** Of the server, a database or a role: whoever logs in writes without triggers, for good. */
+/**
+ * A setting of the server, a database or a role. Every new session there writes without triggers.
+ */
 export async function bySetting(client: pg.ClientBase): Promise<Finding[]> {
   const { rows } = await client.query<{ whose: string | null; setting: string; name: string }>(
     `select coalesce(nullif(concat_ws(' in ', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname)), ''), 'role all') as whose,
@@ -23,7 +25,7 @@ export async function bySetting(client: pg.ClientBase): Promise<Finding[]> {
     kind: 'error',
     what: printable(`${setting} is set for ${whose ?? 'the whole server'}`),
     why: 'What such a session writes fires no trigger, so it becomes no event. It is meant for a single load or restore.',
-    // it may stand in postgresql.conf, which RESET does not reach
+    // The setting may come from postgresql.conf, which RESET does not change.
     mend:
       whose === null ? `alter system set ${name} = origin; select pg_reload_conf();` : printable(resetFor(whose, name)),
   }));
@@ -33,7 +35,7 @@ function resetFor(whose: string, name: string): string {
   return `alter ${whose} reset ${name};`;
 }
 
-/** An apply worker fires row triggers only, and ours are statement triggers. */
+/** An apply worker fires only row triggers, and ours are statement triggers. */
 export async function bySubscription(client: pg.ClientBase): Promise<Finding[]> {
   const { rows } = await client.query<{ relation: string; subscription: string }>(
     `select format('%I.%I', n.nspname, c.relname) as relation, u.subname as subscription

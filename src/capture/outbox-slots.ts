@@ -1,11 +1,11 @@
-/** The ring of the outbox: which of its eight slots holds what. */
+/** The ring of the outbox: the contents of its eight slots. */
 import type pg from 'pg';
 
 export interface Slot {
   slot: number;
-  /** current: today's; next: emptied before its turn comes, at midnight UTC; kept: history. */
+  /** current: today's slot. next: to be emptied before its turn at midnight UTC. kept: history. */
   turn: 'current' | 'next' | 'kept';
-  /** Ages of its first and last row; null: it is empty. */
+  /** Ages of the oldest and the newest row. Null: the slot is empty. */
   oldestSeconds: number | null;
   newestSeconds: number | null;
   bytes: number;

@@ -1,4 +1,4 @@
-/** Who keeps a slot of the outbox from being emptied. */
+/** Finds who keeps a slot of the outbox from being emptied. */
 
 import type pg from 'pg';
 import type { Finding } from '../shared/finding.ts';
@@ -6,10 +6,12 @@ import { printable } from '../shared/terminal.ts';
 import { ageText } from '../shared/text.ts';
 import { readSlots, type Slot } from './outbox-slots.ts';
 
-/** Age of the oldest row of a slot: its turn to be emptied comes after 7 days. */
+/** Limit on the age of a slot's oldest row. A slot is due to be emptied after 7 days. */
 export const SLOT_SECONDS_MAX = 7 * 86_400 + 600;
 
-/** The slots that hold events older than `slotSeconds`, and somebody who keeps them from being emptied. */
+/**
+ * The slots with events older than `slotSeconds` that a reader or a lock keeps from being emptied.
+ */
 export async function pinnedSlots(client: pg.ClientBase | pg.Pool, slotSeconds: number): Promise<Finding[]> {
   const slots = await readSlots(client);
   const old = slots.filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > slotSeconds);
@@ -19,7 +21,7 @@ export async function pinnedSlots(client: pg.ClientBase | pg.Pool, slotSeconds: 
 async function findingOf(client: pg.ClientBase | pg.Pool, slot: Slot, slotSeconds: number): Promise<Finding[]> {
   const holder = await readerOf(client, slot.slot, slotSeconds);
   if (holder) return [finding(slot, holder)];
-  // its turn has passed: whoever held it does so no more, or does no harm until its turn comes again
+  // This slot is not due now. A former holder does no harm until the slot's next turn.
   if (slot.turn !== 'next') return [];
   return [finding(slot, (await lockOf(client, slot.slot)) ?? NOBODY)];
 }
@@ -43,7 +45,7 @@ const NOBODY: Holder = {
   mend: 'select rowhook._recycle_slot();',
 };
 
-/** Lanes that have not read all that is old in it. */
+/** Lanes that have not read all old events of the slot. */
 async function readerOf(
   client: pg.ClientBase | pg.Pool,
   slot: number,

@@ -1,31 +1,31 @@
-/** What keeps watched tables from being captured: tables, columns and triggers that are not as they were. */
+/** Finds why watched tables are not captured: tables, columns and triggers that have changed. */
 import type pg from 'pg';
 import type { Finding } from '../shared/finding.ts';
 import { printable } from '../shared/terminal.ts';
 
-/** What keeps a watched table from being captured as it was asked for. */
+/** Why a watched table is not captured as requested. */
 export interface SourceProblem extends Finding {
   /** The table, with its schema. */
   table: string;
 }
 
 interface Source {
-  /** The name that it was watched by. */
+  /** The name under which it was watched. */
   name: string;
-  /** What it is called now. */
+  /** Its name now. */
   relation: string;
   gone: boolean;
-  /** Another table, which has the name by now. */
+  /** Another table that has the old name now. */
   namesake: string | null;
-  /** Whether reconcile() lets it take the place. */
+  /** Whether reconcile() lets the namesake replace the table. */
   mayTakePlace: boolean | null;
-  /** What watches the namesake, or the table itself, with the settings of this source. */
+  /** The statement that watches the namesake, or the table itself, with this source's settings. */
   statement: string;
   lostDerived: string[];
-  /** The column that names the tenant, if the table has lost it. */
+  /** The tenant column, if the table has lost it. */
   lostColumn: string | null;
   foreignMember: string | null;
-  /** What takes that away from its parent. */
+  /** The statement that detaches `foreignMember` from its parent. */
   detach: string | null;
 }
 
@@ -34,13 +34,16 @@ interface Trigger {
   isMember: boolean;
   name: string;
   operation: string;
-  /** As pg_trigger.tgenabled: O origin, A always, R replica only, D disabled. Null: it is not there. */
+  /**
+   * As pg_trigger.tgenabled: O origin, A always, R replica only, D disabled. Null: the trigger is
+   * missing.
+   */
   enabled: 'O' | 'A' | 'R' | 'D' | null;
 }
 
 const RECONCILE = 'select * from rowhook.reconcile();   -- as the owner of the table and a member of rowhook_owner';
 
-/** Also for the log, `rowhook status`, `rowhook sources` and the metrics. */
+/** The log, `rowhook status`, `rowhook sources` and the metrics use this too. */
 export async function sourceProblems(client: pg.ClientBase | pg.Pool): Promise<SourceProblem[]> {
   return problemsOf(client, await readSources(client));
 }
@@ -78,7 +81,7 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
   return rows;
 }
 
-/** One row for each trigger that should be there. */
+/** One row for each trigger that should exist. */
 async function readTriggers(client: pg.ClientBase | pg.Pool): Promise<Trigger[]> {
   const { rows } = await client.query<Trigger>(
     `select format('%I.%I', n.nspname, c.relname) as relation, r.oid <> s.relation as "isMember",
@@ -197,7 +200,7 @@ function listOf(words: readonly string[]): string {
   return words.join(', ');
 }
 
-/** As SQL writes a text. */
+/** Quotes a text as an SQL literal. */
 function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }

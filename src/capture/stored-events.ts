@@ -1,10 +1,16 @@
-/** What the database still holds of an event: its change in the outbox, or the copy beside a delivery that is parked. */
+/**
+ * Finds what the database still holds of an event: its change in the outbox, or the copy with a
+ * parked delivery.
+ */
 import type pg from 'pg';
 import type { Change } from '../model.ts';
 
 export interface StoredChange extends Change {
   incarnation: string;
-  /** Which of the change's events the first of `eventTypes` is: a copy holds one only. */
+  /**
+   * The position of the first of `eventTypes` among the change's events. A copy holds only one
+   * event.
+   */
   firstOrdinal: number;
 }
 
@@ -68,7 +74,10 @@ function toChange(row: StoredRow): StoredChange {
   };
 }
 
-/** An event's id is evt_<incarnation>_<outbox id>_<n>. A number alone is an outbox id: all of a change's events. */
+/**
+ * An event's id is evt_<incarnation>_<outbox id>_<n>. A number alone is an outbox id and means all
+ * events of that change.
+ */
 export function parseEventId(text: string): { outboxId: string; incarnation: string | null; ordinal: number | null } {
   const [first = '', incarnation = null, outboxId, ordinal] = text.split('_');
   return outboxId === undefined

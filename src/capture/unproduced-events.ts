@@ -1,6 +1,6 @@
 /**
- * Event types that active webhooks ask for and nothing produces: after a table was unwatched, or got
- * another prefix.
+ * Finds event types that active webhooks subscribe to and nothing produces, such as after a table
+ * was unwatched or got another prefix.
  */
 
 import type pg from 'pg';
@@ -10,18 +10,21 @@ export interface Unproduced {
   id: string;
   tenantId: string;
   name: string;
-  /** All that it asks for. */
+  /** All event types that the webhook subscribes to. */
   eventTypes: string[];
-  /** Those of them that nothing produces. */
+  /** Those event types that nothing produces. */
   unproduced: string[];
-  /** An event type that is produced and differs from the first of these by a letter or two. */
+  /** A produced event type that differs from `unproduced[0]` by one or two letters. */
   near: string | null;
 }
 
-/** Of 10,000 webhooks nobody reads what each of them may mean. */
+/** Limit on webhooks that get a suggestion. With 10,000 webhooks, nobody reads more. */
 const COMPARED_MAX = 100;
 
-/** emit() may produce any event type, so what a webhook was sent in the last week counts as produced. Of one tenant, or of all. */
+/**
+ * emit() may produce any event type. So types that a webhook received in the last week count as
+ * produced. Reads one tenant, or all.
+ */
 export async function readUnproduced(client: pg.ClientBase, tenantId: string | null): Promise<Unproduced[]> {
   const { rows } = await client.query<Omit<Unproduced, 'near'>>(
     `with produced as materialized (

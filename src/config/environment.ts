@@ -1,17 +1,26 @@
-/** Whether a daemon may deliver from a database, by the environment's name. `start` and `doctor` ask the same function. */
+/**
+ * Decides by the environment's name whether a daemon may deliver from a database. `start` and
+ * `doctor` both use this function.
+ */
 export interface EnvironmentProblem {
   what: string;
   why: string;
-  /** The setting comes first; `adopt` is for clones alone, since it can discard what is undelivered. */
+  /**
+   * The setting is named first. `adopt` is only for clones, because it can discard undelivered
+   * events.
+   */
   mend: string;
-  /** All of it on one line, for whoever started a daemon. */
+  /** Verdict and remedy on one line, for the person who started a daemon. */
   sentence: string;
 }
 
-/** Pure. `recorded` is what the database holds, `given` is ROWHOOK_ENVIRONMENT. Null: a daemon may start. */
+/**
+ * Pure. `recorded` is the name in the database, `given` is ROWHOOK_ENVIRONMENT. Null: a daemon may
+ * start.
+ */
 export function environmentProblem(recorded: string | null, given: string | undefined): EnvironmentProblem | null {
   if (recorded === null || recorded === given) return null;
-  // 63 characters at most
+  // At most 63 characters.
   const adopt = `rowhook adopt --environment ${given ?? `${recorded.slice(0, 58)}-copy`} --undelivered discard`;
   const what = `This database belongs to the environment "${recorded}", and ROWHOOK_ENVIRONMENT is ${given === undefined ? 'not set' : `"${given}"`}`;
   return {

@@ -1,11 +1,16 @@
-/** Parsers of what settings and flags are given. Each throws an Error whose message is a verdict: `is not …: remedy`. */
+/**
+ * Parsers for the values of settings and flags. Each throws an Error whose message is a verdict:
+ * `is not …: remedy`.
+ */
 import { isIP } from 'node:net';
 import { readTarget } from '../connection/target.ts';
 
-/** What Kubernetes gives `ROWHOOK_PORT`, or `ROWHOOK_HTTP_PORT`, when a Service has that name. */
+/**
+ * Kubernetes sets `ROWHOOK_PORT` or `ROWHOOK_HTTP_PORT` to such a value if a Service has that name.
+ */
 export const SERVICE_LINK_VALUE = /^(tcp|udp|sctp):\/\//;
 
-/** What libpq takes, as far as rowhook can do it: readTarget says what it cannot. */
+/** Accepts what libpq accepts. readTarget reports parts that rowhook does not support. */
 export function databaseUrl(text: string): string {
   readTarget(text);
   return text;
@@ -16,14 +21,14 @@ export function environment(text: string): string {
   return text;
 }
 
-/** An IPv6 address may stand in brackets, as in a URL. */
+/** An IPv6 address may be in brackets, as in a URL. */
 export function httpHost(text: string): string {
   const host = text.replace(/^\[(.*)\]$/, '$1');
   if (isIP(host) !== 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(host)) return host;
   throw new Error('is not an address or a host name: use 127.0.0.1, or :: for all interfaces');
 }
 
-/** Its text is not part of the message: there may be a password in it. */
+/** The message does not quote the URL, because it may hold a password. */
 export function proxyUrl(text: string): string {
   const url = URL.parse(text);
   const isPlain = url?.pathname === '/' && !url.search && !url.hash && isDecodable(`${url.username}:${url.password}`);
@@ -33,7 +38,7 @@ export function proxyUrl(text: string): string {
   );
 }
 
-/** `%zz` is not, and neither is the byte `%ff` alone. */
+/** `%zz` cannot be decoded, and neither can the byte `%ff` alone. */
 function isDecodable(text: string): boolean {
   try {
     return decodeURIComponent(text) !== undefined;
@@ -65,7 +70,7 @@ export function boolean(text: string): boolean {
   throw new Error('is neither true nor false');
 }
 
-/** Gives every range with its prefix; a lone address is the range of itself. */
+/** Returns every range with its prefix. A single address becomes a range of one address. */
 export function cidrs(text: string): string[] {
   const ranges = text.split(',').map((part) => part.trim());
   return ranges.filter(Boolean).map((range) => {
@@ -92,8 +97,9 @@ function uuid(text: string, remedy: string): string {
 }
 
 /**
- * A time as commands take it: `2h` for that long ago, or a date with or without a time and a zone. Without a zone it is UTC,
- * as in the logs, wherever the database or the terminal stands. Returns `2h`, or a time that names its zone.
+ * A time for commands: `2h` means two hours ago. A date may have a time and a zone. Without a zone
+ * it is UTC, as in the logs, whatever zone the database or the terminal has. Returns `2h`, or a
+ * time with its zone.
  */
 export function time(text: string): string {
   const ago = /^(\d{1,9})\s*([smhd])$/.exec(text);
@@ -114,7 +120,7 @@ function isIsoTime(text: string): boolean {
   return !Number.isNaN(Date.parse(text));
 }
 
-/** Of an event (`evt_<incarnation>_<outbox id>_<n>`), or of an outbox row. */
+/** The id of an event (`evt_<incarnation>_<outbox id>_<n>`) or of an outbox row. */
 export function eventId(text: string): string {
   if (/^(evt_[^_]+_\d{1,18}_\d{1,4}|\d{1,18})$/.test(text)) return text;
   throw new Error('is no event: give its id (evt_…), which "rowhook logs show" prints, or the number of an outbox row');

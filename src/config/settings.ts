@@ -1,8 +1,10 @@
 /**
- * Settings come from a flag or from the environment, the flag winning. One table drives parsing, `--help` and docs/configuration.md.
+ * Settings come from a flag or from the environment. A flag wins. One table drives parsing,
+ * `--help` and docs/configuration.md.
  *
- * An empty value is an unset one, because Compose files and Helm charts write `ROWHOOK_X=${X:-}`. A misspelt key would
- * silently leave a default in force, so unknown `ROWHOOK_*` keys are errors, and all problems are reported at once.
+ * An empty value counts as unset, because Compose files and Helm charts write `ROWHOOK_X=${X:-}`. A
+ * misspelt key would silently keep a default, so unknown `ROWHOOK_*` keys are errors. All problems
+ * are reported at once.
  */
 
 import { nearest } from '../shared/spelling.ts';
@@ -171,7 +173,10 @@ export const SETTINGS: readonly AnySetting[] = [
   },
 ];
 
-/** Reads every setting, or throws one UserError that names every problem. `flags` are commander's, by setting name. */
+/**
+ * Reads every setting, or throws one UserError that names every problem. `flags` are commander's,
+ * by setting name.
+ */
 export function readSettings(flags: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Settings {
   const problems = unknownKeys(env);
   const values = new Map<keyof Settings, unknown>();
@@ -185,7 +190,7 @@ export function readSettings(flags: Readonly<Record<string, unknown>>, env: Node
     try {
       values.set(setting.name, text === '' ? whenUnset(setting.name) : setting.parse(text));
     } catch (error) {
-      // A URL holds a password: it is never printed.
+      // A URL may hold a password, so it is never printed.
       const quoted = setting.env.endsWith('_URL') ? '' : ` "${text}"`;
       problems.push(`${subject}:${quoted} ${(error as Error).message}`);
     }
@@ -194,7 +199,8 @@ export function readSettings(flags: Readonly<Record<string, unknown>>, env: Node
   if (problems.length === 1) throw new UserError(`${problems[0]}.`, 2);
   if (problems.length > 1)
     throw new UserError(`${problems.length} settings are wrong.\n  ${problems.join('.\n  ')}.`, 2);
-  // Every name of SETTINGS was set above, with its own parser's value; test/config/settings.unit.test.ts holds the table to that.
+  // The loop above sets every name of SETTINGS with the value of its own parser.
+  // test/config/settings.unit.test.ts checks the table.
   return Object.fromEntries(values) as unknown as Settings;
 }
 
@@ -205,7 +211,10 @@ function whenUnset(name: keyof Settings): undefined | string[] {
   return name === 'environment' || name === 'proxyUrl' ? undefined : [];
 }
 
-/** Kubernetes puts `ROWHOOK_SERVICE_HOST`, `ROWHOOK_PORT=tcp://…` and their like into every pod beside a Service "rowhook". */
+/**
+ * Kubernetes puts `ROWHOOK_SERVICE_HOST`, `ROWHOOK_PORT=tcp://…` and similar variables into every
+ * pod next to a Service "rowhook".
+ */
 const SERVICE_LINK_KEY = /_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)/;
 
 function unknownKeys(env: NodeJS.ProcessEnv): string[] {

@@ -80,8 +80,8 @@ const OF_DAEMONS: readonly Inherited[] = [
   ...settings({ lock_timeout: '0' }),
   // No user-made function or operator may hide PostgreSQL's own.
   { name: 'search_path', value: 'pg_catalog, pg_temp', fine: '^pg_catalog|^(?!.*pg_catalog)' },
-  // A crash may repeat only what was not yet written to disk, so `off` becomes `local`. How long to wait
-  // for a standby is the DBA's choice.
+  // A crash may repeat only what was not yet written to disk, so `off` becomes `local`. How long to
+  // wait for a standby is the DBA's choice.
   { name: 'synchronous_commit', value: 'local', fine: '^(?!off$)' },
   // A plan without these reads whole tables.
   ...settings({

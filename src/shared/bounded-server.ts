@@ -1,15 +1,16 @@
 /**
- * HTTP servers of our own, with a bound on what strangers may take of them: connections, headers, the time of a request.
+ * HTTP servers of our own, with limits on what clients may take: connections, headers, the time of
+ * a request.
  *
- * One connection too many closes the oldest, and is not refused itself: whoever takes all of them and holds them would
- * otherwise keep the probes out, and have a daemon restarted that is well.
+ * One connection too many is accepted, and the oldest connection is closed. Otherwise a client that
+ * holds all connections would lock out the probes, and a healthy daemon would be restarted.
  */
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 
 export interface Bounds {
   connectionsMax: number;
-  /** For a request to arrive whole, and as much again for its answer to be taken. */
+  /** Limit on receiving a request, and again on sending its answer. */
   requestMsMax: number;
 }
 

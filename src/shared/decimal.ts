@@ -1,22 +1,26 @@
 /**
- * A JSON number as it was written. bigint, numeric and 1e400 do not survive a double, and a filter that compares money must
- * not be wrong in the last digit. A decimal is its significant digits and the place of the first one, so 1e999999999 takes no
- * more memory than it takes to write, and comparing costs no more than reading.
+ * A JSON number as it was written. A double cannot hold every bigint, numeric or 1e400, and a
+ * filter that compares money must be exact to the last digit. A decimal holds the significant
+ * digits and the place of the first one. So 1e999999999 takes no more memory than its text, and
+ * comparing costs no more than reading.
  */
 
-/** Exponents beyond this are cut to it: they stay ordered against every number that anybody writes down in full. */
+/**
+ * Larger exponents are reduced to this limit. They still compare correctly with every number that
+ * is written out in full.
+ */
 const exponentMax = 1e15;
 const pattern = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
 
 export class Decimal {
   readonly source: string;
   readonly sign: -1 | 0 | 1;
-  /** Without leading and trailing zeros; empty for zero. */
+  /** Without leading and trailing zeros. Empty for zero. */
   readonly digits: string;
   /** The value is 0.digits times ten to this power. */
   readonly exponent: number;
 
-  /** `source` is a number as JSON spells it. */
+  /** `source` is a number in JSON's spelling. */
   constructor(source: string) {
     this.source = source;
     const [, minus, whole = '', fraction = '', power = '0'] = pattern.exec(source) ?? [];
@@ -32,22 +36,23 @@ export class Decimal {
     this.exponent = this.sign === 0 ? 0 : whole.length - start + shift;
   }
 
-  /** The same for equal numbers, however they were written: 1, 1.0 and 10e-1. */
+  /** Equal numbers have equal keys, however they were written: 1, 1.0 and 10e-1. */
   get key(): string {
     return `${this.sign}|${this.digits}|${this.exponent}`;
   }
 
-  /** How many digits it has when written without an exponent. */
+  /** The number of digits when written without an exponent. */
   get plainDigits(): number {
     return Math.max(this.exponent, 1) + Math.max(this.digits.length - this.exponent, 0);
   }
 
-  /** Below, equal or above zero, as for `Array.prototype.sort`. */
+  /** Below, equal to or above zero, as for `Array.prototype.sort`. */
   compare(other: Decimal): number {
     if (this.sign !== other.sign) return this.sign - other.sign;
     if (this.exponent !== other.exponent) return this.sign * Math.sign(this.exponent - other.exponent);
     if (this.digits === other.digits) return 0;
-    // Both begin at the same place, so digits compare as text does, and the shorter one continues with zeros.
+    // Both begin at the same place, so their digits compare as text. The shorter text continues
+    // with zeros.
     return this.digits < other.digits ? -this.sign : this.sign;
   }
 }

@@ -1,10 +1,10 @@
-/** What is wrong, why it matters, and what puts it right. */
+/** A finding says what is wrong, why it matters, and what fixes it. */
 
-/** Something that is wrong. An error stops events, or keeps them back; a warning does not, yet. */
+/** An error stops events or delays them. A warning does not do so yet. */
 export interface Finding {
   kind: 'error' | 'warning';
   what: string;
   why: string;
-  /** The statement, or the command, that mends it. */
+  /** The statement or command that fixes it. */
   mend: string;
 }

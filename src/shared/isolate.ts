@@ -1,33 +1,42 @@
 /**
- * Poison in what is shared: a value of one tenant makes a statement fail that serves all of them. To do the same again would fail
- * again, for everybody. So the statement is done by halves until the culprit is alone; what becomes of it is the caller's to say, and
- * everybody else goes on.
+ * Isolates a value of one tenant that makes a shared statement fail. Repeating the statement would
+ * fail again, for everybody. So its items are halved until the failing item is alone. The caller
+ * decides what happens to that item, and all other items succeed.
  */
 
-/** A value or a constraint: it fails again, whenever it is tried. */
+/** SQLSTATEs of a value or a constraint. The statement fails again whenever it is repeated. */
 const OF_A_VALUE = /^2[23]/;
-/** A damaged row, a limit of the server, a time without an end: a value's fault if it comes twice. */
+/**
+ * A damaged row, a limit of the server, or an infinite time. A value is the cause if the error
+ * comes twice.
+ */
 const OF_A_VALUE_IF_TWICE = /^(0A|XX|54)/;
-/** Of class 0A too: the table has changed under a prepared statement, which a new connection mends. */
+/**
+ * This error also has class 0A. The table has changed under a prepared statement, and a new
+ * connection fixes that.
+ */
 const OF_A_STATEMENT = 'RevalidateCachedQuery';
 
 function codeOf(error: unknown): string {
   return (error as { code?: string }).code ?? '';
 }
 
-/** The statement fails for what is in it. */
+/** True if the statement fails because of its values. */
 export function isOfValue(error: unknown): boolean {
   return OF_A_VALUE.test(codeOf(error));
 }
 
-/** The server said no and goes on: nothing was written. Anything else may have been, and the connection is lost. */
+/**
+ * True if the server refused and the connection still works, so nothing was written. After any
+ * other error, something may have been written and the connection is lost.
+ */
 export function isRefusal(error: unknown): boolean {
   const code = codeOf(error);
-  // connection exceptions, shutdowns, and the timeouts that end a session
+  // Connection exceptions, shutdowns, and the timeouts that end a session.
   return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P|25P0[34])/.test(code);
 }
 
-/** It may fail for what is in it: isolate() finds out. */
+/** True if the values may be the cause. isolate() finds out. */
 export function mayBeOfValue(error: unknown): boolean {
   return isOfValue(error) || isOfValueIfTwice(error);
 }
@@ -37,8 +46,9 @@ function isOfValueIfTwice(error: unknown): boolean {
 }
 
 /**
- * Does the work for all items; if a value among them makes it fail, by halves, each half by itself. `refused` says what becomes of
- * an item that fails alone. The work changes nothing where it fails. Any other error is thrown.
+ * Does the work for all items. If a value makes the work fail, each half is tried by itself.
+ * `refused` decides what happens to an item that fails alone. Failing work must change nothing. Any
+ * other error is thrown.
  */
 export async function isolate<T, R>(
   items: readonly T[],
@@ -68,18 +78,27 @@ async function twice<R>(work: () => Promise<R>): Promise<R> {
   }
 }
 
-/** Why the database refused, as part of a sentence. Its details are left out: they hold values. */
+/**
+ * Why the database refused, as part of a sentence. The error's details are omitted, because they
+ * hold values.
+ */
 export function reasonOf(error: Error): string {
   return `${error.message} (SQLSTATE ${codeOf(error)})`;
 }
 
-/** What can be read of one row, column by column; a column that cannot is null, and `problem` says why. */
+/**
+ * The values of one row, read column by column. A column that cannot be read is null, and `problem`
+ * says why.
+ */
 export interface Readable {
   values: Map<string, string | null>;
   problem: string | null;
 }
 
-/** `columns`: each with the expression that reads it; `read` gives an expression's value as text. */
+/**
+ * `columns` are names with the expressions that read them. `read` returns an expression's value as
+ * text.
+ */
 export async function readColumns(
   columns: readonly (readonly [column: string, expression: string])[],
   read: (expression: string) => Promise<string | null>,
@@ -100,7 +119,10 @@ export async function readColumns(
   return { values, problem };
 }
 
-/** What `all` reads. Where it fails for a value, what is known by each key is read by itself, and left out if it cannot be. */
+/**
+ * Returns what `all` reads. If a value makes `all` fail, each key is read by itself, and keys that
+ * cannot be read are omitted.
+ */
 export function leavingOut<Key, Row>(
   all: () => Promise<Row[]>,
   keys: () => Promise<Key[]>,

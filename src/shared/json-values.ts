@@ -1,15 +1,16 @@
 /**
- * Reads a few values out of a JSON text without parsing it: one pass over the text for all wanted paths, everything else is
- * stepped over. So numbers keep every digit, depth does not matter, and a row of 1 MiB takes milliseconds (`JSON.parse` with a reviver,
- * which gives the digits as well, takes 220 ms and overflows the stack at 3,000 levels).
+ * Reads a few values from a JSON text without parsing it. One pass over the text finds all wanted
+ * paths and skips everything else. So numbers keep every digit, depth does not matter, and a row of
+ * 1 MiB takes milliseconds. `JSON.parse` with a reviver also gives the digits, but takes 220 ms and
+ * overflows the stack at 3,000 levels.
  *
- * The text comes from PostgreSQL, so it is valid JSON; that is not checked again.
+ * The text comes from PostgreSQL, so it is valid JSON and is not checked again.
  */
 import { Decimal } from './decimal.ts';
 
 export type Scalar = string | boolean | null | Decimal;
 
-/** An object, or an array: with the keys of its scalar elements, if the path asked for them. */
+/** An object or an array. An array has the keys of its scalar elements if the path needs them. */
 export class Composite {
   readonly elements: ReadonlySet<string>;
 
@@ -20,7 +21,7 @@ export class Composite {
 
 export type Value = Scalar | Composite;
 
-/** Equal values have equal keys; a number never equals a string. Composites equal nothing. */
+/** Equal values have equal keys. A number never equals a string. Composites equal nothing. */
 export function keyOf(value: Value): string {
   if (typeof value === 'string') return `"${value}`;
   if (value instanceof Decimal) return value.key;
@@ -30,9 +31,9 @@ export function keyOf(value: Value): string {
 /** Wanted paths, as a tree of names. */
 export interface Wanted {
   readonly names: Map<string, Wanted>;
-  /** Where its own value goes; below zero if only members are wanted. */
+  /** The slot for the value at this path. Below zero if only members are wanted. */
   slot: number;
-  /** Whether an array is wanted with its elements. */
+  /** Whether the elements of an array are wanted. */
   elements: boolean;
 }
 
@@ -40,19 +41,23 @@ export function nothingWanted(): Wanted {
   return { names: new Map(), slot: -1, elements: false };
 }
 
-/** Writes the wanted values of `text` into their slots; what is not there leaves its slot as it is. */
+/**
+ * Writes the wanted values of `text` into their slots. A missing value leaves its slot unchanged.
+ */
 export function readValues(text: string, wanted: Wanted, slots: unknown[]): void {
   new Reader(text, slots).value(wanted);
 }
 
-/** Names each member of an object, and says where its name begins: at the quote. */
+/**
+ * Calls `visit` for each member of an object, with its name and the position of the name's quote.
+ */
 export function visitMembers(text: string, visit: (name: string, at: number) => void): void {
   new Reader(text, []).members(visit);
 }
 
 class Reader {
   readonly #text: string;
-  /** Of a Value or undefined each, as far as this reader writes them. */
+  /** Each slot holds a Value or undefined once this reader has written it. */
   readonly #slots: unknown[];
   #at = 0;
 
@@ -61,7 +66,10 @@ class Reader {
     this.#slots = slots;
   }
 
-  /** Goes past one value and takes what is wanted of it. It recurses as deep as the wanted paths, not as the text. */
+  /**
+   * Reads past one value and stores its wanted parts. The recursion is as deep as the wanted paths,
+   * not as the text.
+   */
   value(wanted: Wanted): void {
     const opening = this.#peek();
     const start = this.#at;
@@ -88,7 +96,7 @@ class Reader {
       this.#skip();
       return;
     }
-    // PostgreSQL's json keeps duplicate names. Receivers see the last one, and so do filters.
+    // PostgreSQL's json keeps duplicate names. Receivers see the last one, so filters do too.
     forget(member, this.#slots);
     this.value(member);
   }
@@ -152,7 +160,7 @@ class Reader {
     } while (depth > 0 && this.#at < this.#text.length);
   }
 
-  /** A quote ends the string unless an odd number of backslashes stands before it. */
+  /** A quote ends the string unless an odd number of backslashes precedes it. */
   #skipString(): void {
     let end = this.#at;
     let slashes: number;
@@ -180,7 +188,7 @@ class Reader {
 
 const composite = new Composite();
 
-/** A comma, a closing bracket, white space, or NaN: the end of the text. */
+/** A comma, a closing bracket or white space. NaN is the end of the text. */
 function endsScalar(code: number): boolean {
   return code === 0x2c || code === 0x7d || code === 0x5d || !(code > 0x20);
 }

@@ -1,9 +1,12 @@
-/** How much payload may be in memory: what is asked for, or less where V8 has little (a small container, --max-old-space-size). */
+/**
+ * Limits the payload in memory to a share of V8's heap, which may be small (a small container,
+ * --max-old-space-size).
+ */
 import { getHeapStatistics } from 'node:v8';
 
 const HEAP_BYTES = getHeapStatistics().heap_size_limit;
 
-/** `bytes`, or this share of the heap if that is less. */
+/** `bytes`, or `share` of the heap if that is less. */
 export function withinHeap(bytes: number, share: number): number {
   return Math.floor(Math.min(bytes, share * HEAP_BYTES));
 }

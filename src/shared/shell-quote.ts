@@ -1,14 +1,14 @@
-/** For POSIX shells. */
+/** Quotes a text for POSIX shells. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** As it is where a shell takes it so; else in quotes. */
+/** Quotes a text only if a shell needs the quotes. */
 export function shellWord(text: string): string {
   return /^[\w.,:@%+/-]+$/.test(text) ? text : quoted(text);
 }
 
-/** A request as a command to be pasted into a shell. `input` says where the body comes from. */
+/** A request as a command to paste into a shell. `input` says where the body comes from. */
 export function curlCommand(
   request: { method: string; url: string; headers: readonly string[] },
   input: string,

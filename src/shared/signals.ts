@@ -1,10 +1,13 @@
 /**
- * Signals that ask a process to end. npm passes a Ctrl-C on to a child that the terminal has told already, so a repeat
- * within the same moment is the same request.
+ * Signals that ask a process to end. npm passes a Ctrl-C on to a child that already got it from the
+ * terminal. So a repeat within this time counts as the same request.
  */
 const SAME_REQUEST_MS = 300;
 
-/** Resolves at the first SIGINT or SIGTERM; `onSecond` runs at the next one, from somebody who will not wait. */
+/**
+ * Resolves at the first SIGINT or SIGTERM. `onSecond` runs at the next one, from a user who does
+ * not want to wait.
+ */
 export function untilAskedToStop(onSecond: () => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let firstAt = 0;

@@ -1,12 +1,12 @@
-/** Names that are almost the same, for those who have misspelt one. Pure. */
+/** Finds names similar to a misspelt one. Pure. */
 
-/** The candidate that is closest to a word. `candidates` has one at least. */
+/** The candidate closest to a word. `candidates` must not be empty. */
 export function nearest(word: string, candidates: readonly string[]): string {
   const byDistance = candidates.map((candidate) => ({ candidate, distance: editDistance(word, candidate) }));
   return byDistance.reduce((best, next) => (next.distance < best.distance ? next : best)).candidate;
 }
 
-/** Levenshtein's, one row at a time. */
+/** Levenshtein's distance, one row at a time. */
 export function editDistance(left: string, right: string): number {
   let row = Array.from({ length: right.length + 1 }, (_, index) => index);
   for (const [i, a] of [...left].entries()) {
@@ -20,7 +20,10 @@ export function editDistance(left: string, right: string): number {
   return row.at(-1) ?? 0;
 }
 
-/** Those that differ from the word in two letters at most, or in upper and lower case; the closest first. */
+/**
+ * Candidates that differ from the word in at most two letters, or only in case. The closest is
+ * first.
+ */
 export function nearNames(word: string, candidates: readonly string[], max = 3): string[] {
   const lower = word.toLowerCase();
   return candidates

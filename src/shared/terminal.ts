@@ -1,18 +1,19 @@
 /**
- * What commands print on: lines, tables that fit the terminal, colours where they can be seen.
+ * Output of commands: lines, tables that fit the terminal, colours where the terminal supports
+ * them.
  *
- * Tenants choose names, URLs and response bodies, and an operator's terminal obeys escape sequences, so everything that
- * comes from a row or a request passes through `printable` first.
+ * Tenants choose names, URLs and response bodies, and an operator's terminal obeys escape
+ * sequences. So everything from a row or a request passes through `printable` first.
  */
 import { styleText } from 'node:util';
 
 export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
 
-/** Where a command writes. `columns` is undefined where there is no terminal: then nothing is cut. */
+/** Where a command writes. Without a terminal, `columns` is undefined and nothing is cut. */
 export interface Out {
   readonly columns: number | undefined;
   print(line?: string): void;
-  /** As it is, without an end of line. */
+  /** Writes the text unchanged, without a line end. */
   write(text: string): void;
   paint(style: Style, text: string): string;
 }
@@ -22,7 +23,7 @@ export function terminal(stream: NodeJS.WriteStream): Out {
     columns: stream.isTTY ? stream.columns : undefined,
     print: (line = '') => void stream.write(`${line}\n`),
     write: (text) => void stream.write(text),
-    // styleText looks at the stream, NO_COLOR and FORCE_COLOR.
+    // styleText checks the stream, NO_COLOR and FORCE_COLOR.
     paint: (style, text) => styleText(style, text, { stream }),
   };
 }
@@ -30,8 +31,8 @@ export function terminal(stream: NodeJS.WriteStream): Out {
 export type Cell = string | number | null | undefined | { text: string; style: Style };
 
 /**
- * Prints rows under their headers. The widest columns give way first; ids never do, because people copy them. What does not fit
- * even so is printed as pairs, row by row.
+ * Prints rows under their headers. The widest columns are narrowed first. Ids are never cut,
+ * because people copy them. A table that is still too wide is printed as pairs, row by row.
  */
 export function printTable(out: Out, headers: readonly string[], rows: readonly (readonly Cell[])[]): void {
   const texts = [headers, ...rows.map((row) => row.map(textOf))];
@@ -67,7 +68,7 @@ export function printTable(out: Out, headers: readonly string[], rows: readonly 
   }
 }
 
-/** Prints names and values below each other. */
+/** Prints pairs of name and value, one per line. */
 export function printPairs(out: Out, pairs: readonly (readonly [string, Cell])[]): void {
   const width = Math.max(...pairs.map(([name]) => name.length));
   for (const [name, cell] of pairs) {
@@ -76,12 +77,12 @@ export function printPairs(out: Out, pairs: readonly (readonly [string, Cell])[]
   }
 }
 
-/** One line without control characters: `\x1b` and its like are shown instead of obeyed. */
+/** One line without control characters: `\x1b` and others are shown, not obeyed. */
 export function printable(text: string): string {
   return escapeControls(text, /[\p{Cc}\p{Cf}\u2028\u2029]/gu);
 }
 
-/** The same, but lines stay lines. */
+/** The same, but keeps line breaks. */
 export function printableLines(text: string): string {
   return escapeControls(text, /(?![\n\t])[\p{Cc}\p{Cf}\u2028\u2029]/gu);
 }
@@ -95,11 +96,13 @@ function escapeControls(text: string, controls: RegExp): string {
 
 export interface ProgressLine {
   draw(text: string): void;
-  /** Before anything else is printed. */
+  /** Call this before anything else is printed. */
   clear(): void;
 }
 
-/** One line of a terminal, written over again and again; nothing where there is no terminal. */
+/**
+ * One line of a terminal that is overwritten again and again. Prints nothing without a terminal.
+ */
 export function progressLine(out: Out): ProgressLine {
   const { columns } = out;
   const draw = (text: string) => columns !== undefined && out.write(`\r\u001b[K${cut(text, columns - 1)}`);
@@ -125,7 +128,10 @@ function widthOf(widths: readonly number[]): number {
   return widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1));
 }
 
-/** Narrows the widest column that may be narrowed, down to the next widest, until the row fits or nothing gives. */
+/**
+ * Narrows the widest column that may be narrowed, down to the width of the next one. Repeats this
+ * until the row fits or no column can be narrowed.
+ */
 function fittingWidths(natural: readonly number[], fixed: readonly boolean[], columns: number | undefined): number[] {
   const widths = [...natural];
   if (columns === undefined) return widths;

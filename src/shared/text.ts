@@ -1,4 +1,4 @@
-/** How long something takes or is old, for people: `12 s`, `5 min`, `3 h`, `2 d`. */
+/** A duration or an age for people: `12 s`, `5 min`, `3 h`, `2 d`. */
 export function ageText(seconds: number): string {
   const rounded = Math.max(0, Math.floor(seconds));
   if (rounded < 120) return `${rounded} s`;

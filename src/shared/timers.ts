@@ -1,6 +1,10 @@
-/** Timers that tell how late they are: the event loop's lag, measured where there is a timer anyway. */
+/**
+ * Timers that report how late they run. This measures the event loop's lag without extra timers.
+ */
 
-/** Calls `work` every `ms`, and `onLate` before it with the seconds by which the call is late. */
+/**
+ * Calls `work` every `ms`. Before each call, calls `onLate` with the seconds by which it is late.
+ */
 export function everyMs(ms: number, onLate: (seconds: number) => void, work: () => void): NodeJS.Timeout {
   let dueAt = performance.now() + ms;
   return setInterval(() => {
@@ -11,7 +15,7 @@ export function everyMs(ms: number, onLate: (seconds: number) => void, work: () 
   }, ms);
 }
 
-/** What the promise gives, or undefined when it fails or takes longer. */
+/** The promise's value, or undefined if it fails or takes longer than `ms`. */
 export async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {

@@ -1,9 +1,9 @@
 /**
- * What a person at the terminal reads: a clear sentence with the remedy (subject, verdict, remedy), never a stack, never a
- * password. Anything that is not a UserError is a bug of ours and keeps its stack.
+ * An error for a person at the terminal: a sentence with subject, verdict and remedy. It never
+ * shows a stack or a password. Any other error is a bug of ours and keeps its stack.
  */
 
-/** Exit code 1: it failed. Exit code 2: it was asked for wrongly. */
+/** Exit code 1: the command failed. Exit code 2: the command was used wrongly. */
 export class UserError extends Error {
   readonly exitCode: 1 | 2;
 

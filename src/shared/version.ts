@@ -1,4 +1,4 @@
-/** The version in package.json, found from `src/` and from `dist/src/` alike. */
+/** The version in package.json, found both from `src/` and from `dist/src/`. */
 import { readFileSync } from 'node:fs';
 import { findPackageJSON } from 'node:module';
 
