@@ -6,9 +6,9 @@
 --                 and logs, nothing else.
 -- rowhook_daemon  NOLOGIN, granted to the login the daemon connects with.
 --
--- Roles belong to the whole cluster: they may be here already from another database, so they are
--- made only where they are missing. Nothing in these files needs a superuser, an extension,
--- logical replication or a server setting.
+-- Roles belong to the whole cluster: another database may have created them already, so each role
+-- is created only if it is missing. Nothing in these files needs a superuser, an extension, logical
+-- replication or a server setting.
 --
 -- By hand: psql -v ON_ERROR_STOP=1 -1 -f each file of this folder, in order.
 
@@ -36,7 +36,7 @@ begin
       begin
         execute format('create role %I nologin', v_role);
       exception
-        -- another database of this cluster made it in the same moment
+        -- another database of this cluster created the role at the same moment
         when duplicate_object or unique_violation then null;
         when insufficient_privilege then
           raise exception 'role % does not exist, and % may not create roles', v_role, current_user
@@ -47,8 +47,8 @@ begin
     end if;
   end loop;
 
-  -- from 16 on a grant may come without its privileges, or without SET ROLE: createrole_self_grant
-  -- makes one of each kind
+  -- From PostgreSQL 16 on, a grant may come without its privileges or without SET ROLE:
+  -- createrole_self_grant makes one of each kind.
   if not pg_has_role(current_user, 'rowhook_owner', 'usage')
      or v_version >= 160000 and not pg_has_role(current_user, 'rowhook_owner', 'set') then
     begin
@@ -71,9 +71,8 @@ set role rowhook_owner;
 
 grant usage on schema rowhook to rowhook_app, rowhook_daemon;
 
--- The tenant of this session: the setting rowhook.tenant_id, null when unset or empty (after SET
--- and RESET a setting is '', not null). A DBA may replace this one function, by JWT claims or the
--- session user. Its body is parsed once, here, so that nobody's search_path can bend it.
+-- After SET and RESET a setting is '', not null. The body is parsed once, here, so that nobody's
+-- search_path can change its meaning.
 create function rowhook.current_tenant()
 returns text
 language sql
@@ -88,9 +87,8 @@ comment on function rowhook.current_tenant() is
 revoke execute on function rowhook.current_tenant() from public;
 grant execute on function rowhook.current_tenant() to rowhook_app, rowhook_daemon;
 
--- The number of the last of these files that was applied; each file ends by replacing it. The
--- daemon compares it with what it was built for, and `rowhook migrate` finds by it what a DBA has
--- applied with psql.
+-- Each migration ends by replacing this function. `rowhook migrate` uses it to find out which files
+-- a DBA has applied with psql.
 create function rowhook.schema_version() returns int language sql stable parallel safe return 1;
 
 comment on function rowhook.schema_version() is

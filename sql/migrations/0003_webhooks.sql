@@ -1,17 +1,16 @@
 -- rowhook 0003: what tenants write: who they are (webhook_tenants) and where their events go
 -- (webhook_configurations).
 --
--- Tenants write these rows themselves, so the table refuses what could not be delivered, with a
--- sentence that names the column, the value and the remedy. Plain rules are named check
--- constraints; rules that must explain themselves (filter, headers, auth_config) raise in one
--- BEFORE trigger. Secrets (secret, previous_secret, auth_config) can be written by rowhook_app but
--- never read back.
+-- Tenants write these rows themselves, so the table refuses rows that could not be delivered, with
+-- a sentence that names the column, the value and the remedy. Plain rules are named check
+-- constraints. Rules that need an explanation (filter, headers, auth_config) raise their errors in
+-- one BEFORE trigger. rowhook_app can write secrets (secret, previous_secret, auth_config) but
+-- cannot read them back.
 
 set role rowhook_owner;
 
--- 'whsec_' and the base64 of 32 random bytes. gen_random_uuid() draws from the server's strong
--- random source, 122 bits each; three of them through sha256 keep 256 bits, without the extension
--- pgcrypto.
+-- gen_random_uuid() uses the server's strong random source, 122 bits a call. Three calls hashed
+-- with sha256 yield 256 bits, without the extension pgcrypto.
 create function rowhook._new_secret()
 returns text
 language sql
@@ -22,7 +21,7 @@ return 'whsec_' || encode(sha256(
 comment on function rowhook._new_secret() is
   'A new signing secret: whsec_ and 32 random bytes in base64.';
 
--- The fixed hash partition of tenants that each lane is. Immutable, so that it is inlined.
+-- This function is immutable so that it is inlined.
 create function rowhook._lane(p_tenant_id text)
 returns smallint
 language sql
@@ -33,9 +32,9 @@ return (hashtext(p_tenant_id) & 15)::smallint;
 
 comment on function rowhook._lane(text) is 'The lane of a tenant, 0 to 15: a fixed hash.';
 
--- In a database of another encoding, SQL_ASCII for one, text may hold bytes that no client of
--- encoding UTF-8 can read: the daemon is one. What stands in configurations is read for everybody,
--- so it is refused here. Whatever the row holds stays out of the message.
+-- In a database with another encoding, such as SQL_ASCII, text may contain bytes that a client with
+-- the encoding UTF-8, such as the daemon, cannot read. Configurations are read by everybody, so
+-- such bytes are refused here. The message does not contain the row's values.
 create function rowhook._refuse_unreadable(p_table text, p_row text)
 returns void
 language plpgsql
@@ -93,7 +92,8 @@ comment on constraint webhook_tenants_max_in_flight_in_range on rowhook.webhook_
 comment on constraint webhook_tenants_rate_limit_in_range on rowhook.webhook_tenants is
   'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null.';
 
--- The daemon is told of a tenant by its id, so nobody would tell it that the old one is gone.
+-- The daemon learns of a changed tenant by its id. After a change of the id, nothing would tell the
+-- daemon that the old id is gone.
 create function rowhook._keep_tenant_id()
 returns trigger
 language plpgsql
@@ -166,8 +166,8 @@ create table rowhook.webhook_configurations (
 
   constraint webhook_configurations_tenant_id_is_not_empty check (tenant_id <> '' and octet_length(tenant_id) <= 512),
   constraint webhook_configurations_name_is_not_empty      check (name <> '' and length(name) <= 255),
-  -- which host and port may be dialled is the daemon's to say, at each attempt: it depends on the
-  -- operator's settings
+  -- The daemon decides at each attempt which host and port it may connect to, because that depends
+  -- on the operator's settings.
   constraint webhook_configurations_url_is_http            check (url ~* '^https?://[^/?#@[:space:][:cntrl:]]+([/?#][^[:space:][:cntrl:]]*)?$' and length(url) <= 2048),
   constraint webhook_configurations_http_method_is_known   check (http_method in ('POST', 'PUT', 'PATCH')),
   constraint webhook_configurations_auth_type_is_known     check (auth_type in ('none', 'bearer', 'basic', 'api_key')),
@@ -182,7 +182,6 @@ create table rowhook.webhook_configurations (
   constraint webhook_configurations_payload_format_is_known check (payload_format in ('nested', 'flat')),
   constraint webhook_configurations_batch_max_events_in_range check (batch_max_events between 1 and 100),
   constraint webhook_configurations_batch_max_wait_in_range check (batch_max_wait_ms between 0 and 5000),
-  -- a batch is retried as a whole, so it cannot hold back single rows
   constraint webhook_configurations_batch_or_ordering      check (batch_max_events = 1 or ordering = 'none'),
   constraint webhook_configurations_allowed_ips_not_empty  check (cardinality(allowed_ips) between 1 and 100 and array_ndims(allowed_ips) = 1 and array_position(allowed_ips, null) is null)
 );
@@ -306,9 +305,9 @@ comment on constraint webhook_configurations_batch_or_ordering on rowhook.webhoo
 comment on constraint webhook_configurations_allowed_ips_not_empty on rowhook.webhook_configurations is
   'allowed_ips lists 1 to 100 networks, or is null.';
 
--- The one probe that a captured statement pays. A webhook that is switched off captures for 30 days
--- more, so that what it missed can be replayed. One range holds it and those that are active; what
--- has been off for longer is not even looked at.
+-- Each captured statement looks into this index once. A disabled webhook captures for 30 more days,
+-- so that its missed events can be replayed. One range contains these webhooks and the active ones;
+-- webhooks that have been disabled for longer are not even looked at.
 create index webhook_configurations_capture_idx
   on rowhook.webhook_configurations (tenant_id, coalesce(disabled_at, 'infinity'));
 
@@ -316,10 +315,9 @@ create index webhook_configurations_tenant_idx
   on rowhook.webhook_configurations (tenant_id, created_at);
 
 -- The functions below are checked under the caller's settings, and standard_conforming_strings =
--- off takes backslashes out of literals: '\.' would match anything. So no pattern here holds one.
+-- off removes backslashes from literals: '\.' would match any character. Therefore no pattern here
+-- contains a backslash.
 
--- 'deal.updated', 'deal.*' and '*' are event types; returns null when all of them are, else the
--- first problem.
 create function rowhook._event_types_problem(p_event_types text[])
 returns text
 language plpgsql
@@ -346,9 +344,9 @@ $$;
 comment on function rowhook._event_types_problem(text[]) is
   'A phrase that says why event_types is refused; null when it is valid.';
 
--- An object of strings whose names are HTTP tokens, without those that rowhook or HTTP itself must
--- own. A message quotes a name only when it is one: "X-Key: abc" as a name would show the value,
--- and auth_config gives its header_name to this function, too.
+-- Valid headers are an object of strings. Their names are HTTP tokens, except those that rowhook or
+-- HTTP itself must set. A message quotes a name only if it is a valid name: "X-Key: abc" as a name
+-- would show the value, and auth_config passes its header_name to this function, too.
 create function rowhook._headers_problem(p_headers jsonb)
 returns text
 language plpgsql
@@ -374,7 +372,7 @@ begin
     if lower(v_name) = any ('{webhook-id,webhook-timestamp,webhook-signature,x-webhook-event,x-webhook-timestamp,x-webhook-signature,x-webhook-delivery,content-type,content-length,content-encoding,user-agent,host,accept-encoding,connection,keep-alive,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,transfer-encoding,upgrade,expect,http2-settings,traceparent,tracestate}'::text[]) then
       return format('%s is set by rowhook or by HTTP itself; choose another name', quote_literal(v_name));
     end if;
-    -- tabs and visible ASCII: what every receiver reads alike
+    -- Tabs and visible ASCII are the characters that all receivers read in the same way.
     if jsonb_typeof(v_value) <> 'string' or v_value #>> '{}' !~ ('^[ -~' || chr(9) || ']*$') then
       return format('the value of %s is a string of visible ASCII characters on one line', quote_literal(v_name));
     end if;
@@ -418,7 +416,7 @@ begin
      or exists (select from jsonb_each(p_auth_config) where jsonb_typeof(value) <> 'string') then
     return format('has exactly the keys (%s) for auth_type %s, all strings', array_to_string(v_keys, ', '), quote_literal(p_auth_type));
   end if;
-  -- the values are secrets: they are never part of the message
+  -- The values are secrets, so no message contains them.
   if exists (select from jsonb_each_text(p_auth_config) where value !~ '^[ -~]*$' or length(value) > 4096) and p_auth_type <> 'basic' then
     return 'holds values of visible ASCII characters on one line, 4096 at most';
   end if;
@@ -439,11 +437,10 @@ comment on function rowhook._auth_problem(text, jsonb) is
   'A phrase that says why auth_config is refused for an auth_type, without its values; null when '
   'it is valid.';
 
--- The first of the table's own constraints that a row breaks: its name, or that of a column that is
--- null and must not be. PostgreSQL prints the failing row, secrets and all, to those who bypass
--- row-level security, and into the server's log (to all others it does not). So for them the
--- trigger asks first. Written from the catalog, because a list by hand would go out of step:
--- whoever adds a constraint to the table, writes this function again.
+-- For users who bypass row-level security, and in the server's log, PostgreSQL prints the failing
+-- row with its secrets. (For all other users it does not.) For them the trigger calls this function
+-- first. The function is generated from the catalog, because a list written by hand would get out
+-- of step: whoever adds a constraint to the table must generate this function again.
 do $$
 begin
   execute format(
@@ -518,13 +515,14 @@ begin
     if new.tenant_id <> old.tenant_id or new.id <> old.id then
       raise check_violation using message = 'webhook_configurations.tenant_id: a webhook stays with its tenant and keeps its id. Create another webhook instead.', constraint = 'webhook_configurations_tenant_stays', schema = 'rowhook', table = 'webhook_configurations', column = 'tenant_id';
     end if;
-    -- A new secret with an end date for the old one is a rotation: both sign until then.
+    -- A new secret with an end date for the old one is a rotation: both secrets sign until that
+    -- date.
     if new.secret <> old.secret then
       new.previous_secret := case when new.previous_secret_expires_at > now() then old.secret end;
     end if;
     new.updated_at := now();
   end if;
-  -- disabled_at is null while it is active, and only then, whoever switches it and however
+  -- disabled_at is null exactly while the webhook is active, regardless of who switches it and how.
   if new.is_active then
     new.disabled_reason := null;
     new.disabled_at := null;
@@ -549,8 +547,6 @@ create trigger check_configuration
   before insert or update on rowhook.webhook_configurations
   for each row execute function rowhook._check_configuration();
 
--- Gives a webhook a new secret and returns it, this once. Until now + overlap both secrets sign,
--- newest first.
 create function rowhook.rotate_secret(webhook_id uuid, overlap interval default '24 hours')
 returns text
 language plpgsql
@@ -580,10 +576,10 @@ comment on function rowhook.rotate_secret(uuid, interval) is
   'secrets sign until now + overlap (0 to 7 days), newest first; X-Webhook-Signature uses the '
   'new secret at once.';
 
--- Tenants see and change their own rows; the policies of owner and daemon open the rest. FORCE
--- makes the policies hold for the table's owner too.
+-- Tenants see and change their own rows. The policies of owner and daemon allow all rows. FORCE
+-- applies the policies to the table's owner, too.
 --
--- What rowhook_app is not granted, and why:
+-- rowhook_app does not have these privileges:
 --   select (secret, ...)  secrets are written, never read: no RETURNING, WHERE, ON CONFLICT or MERGE shows them
 --   insert (id)           a primary key is unique over all tenants: "already exists" would tell of another one's row
 --   delete                whoever may DELETE may LOCK TABLE ... IN ACCESS EXCLUSIVE MODE, and so stop the daemon and every
@@ -623,11 +619,11 @@ grant update (name, description, url, http_method, event_types, filter, headers,
               batch_max_events, batch_max_wait_ms, allowed_ips)
    on rowhook.webhook_configurations to rowhook_app;
 
--- The same webhooks, for applications that ask for every column: RETURNING *, SELECT *, and what
--- ORMs make of a model. A view, because RETURNING needs SELECT on the column, and whoever has that
--- may read the secret for ever. Here secret and auth_config read as null, and a statement that
--- writes them returns what it wrote, this once. It runs with the rights and the policies of its
--- caller.
+-- Some applications ask for every column: RETURNING *, SELECT *, and the statements that ORMs build
+-- from a model. A view is needed, because RETURNING requires SELECT on the column, and SELECT would
+-- let the role read the secret forever. In the view, secret and auth_config read as null, and a
+-- statement that writes them returns what it wrote, this once. The view runs with the rights and
+-- the policies of its caller.
 create view rowhook.webhooks with (security_invoker = true) as
 select id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
        null::jsonb as auth_config, null::text as secret, previous_secret_expires_at,
@@ -641,8 +637,8 @@ comment on view rowhook.webhooks is
   'selected and returned. secret and auth_config are null, except in RETURNING of the statement '
   'that writes them.';
 
--- The table's comments, and its defaults, except of what only rowhook fills and of the two columns
--- that read as null.
+-- The view gets the comments and defaults of the table, except defaults of columns that only
+-- rowhook sets and of the two columns that read as null.
 do $$
 declare
   v_column record;
@@ -669,10 +665,10 @@ comment on column rowhook.webhooks.auth_config is
   'Credentials for auth_type, as in webhook_configurations; null when it is read. When it is '
   'written as null, INSERT stores {} and UPDATE keeps the stored value.';
 
--- Writes what a statement on the view says. ORMs write whole rows, so an UPDATE sets only what
--- differs from the row that it found: what somebody else changed meanwhile stays, and a null secret
--- stays what it is. What only rowhook sets (created_at, updated_at, disabled_reason, disabled_at)
--- is ignored, since ORMs keep timestamps of their own.
+-- ORMs write whole rows, so an UPDATE sets only the columns that differ from the row that it found.
+-- Changes that somebody else made in the meantime are kept, and a null secret keeps the stored
+-- secret. Columns that only rowhook sets (created_at, updated_at, disabled_reason, disabled_at) are
+-- ignored, because ORMs maintain their own timestamps.
 create function rowhook._write_webhook()
 returns trigger
 language plpgsql
@@ -731,7 +727,7 @@ begin
     end if;
   end if;
 
-  -- as it stands now, with what this statement wrote
+  -- Return the row as it is stored now, with the secrets that this statement wrote.
   select * into new from rowhook.webhooks as w where w.id = v_id;
   new.secret := v_secret;
   new.auth_config := v_auth;
@@ -747,13 +743,13 @@ create trigger write_webhook
   instead of insert or update or delete on rowhook.webhooks
   for each row execute function rowhook._write_webhook();
 
--- LOCK TABLE on a view of the caller's rights needs the same privilege on the table below, so
--- DELETE may be granted here.
+-- LOCK TABLE on a security_invoker view requires the same privilege on the table below it, so
+-- granting DELETE on the view is safe.
 grant select, insert, update, delete on rowhook.webhooks to rowhook_app;
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.rotate_secret(uuid, interval) to rowhook_app, rowhook_daemon;
--- what the defaults and the trigger above call in the writer's name
+-- The defaults and the trigger above call these functions with the rights of the writer.
 grant execute on function rowhook._new_secret(), rowhook._event_types_problem(text[]), rowhook._headers_problem(jsonb),
                           rowhook._auth_problem(text, jsonb), rowhook._filter_problem(jsonb),
                           rowhook._broken_rule(rowhook.webhook_configurations), rowhook._refuse_unreadable(text, text)

@@ -1,18 +1,19 @@
 -- rowhook 0004: the outbox, the append-only log that capture writes in the app's own transaction.
 --
--- Each row carries its transaction's id (xid), so that the daemon can read the log in windows
--- between two snapshots: every row that snapshot S2 sees and S1 did not. Ids are handed out in one
--- order and committed in another, so "id greater than the last one" would lose events, and waiting
--- for the oldest transaction would stall behind one long one. A window loses nothing and waits for
--- nobody.
+-- Each row contains its transaction's id (xid), so that the daemon can read the log in windows
+-- between two snapshots: all rows that snapshot S2 sees and S1 did not see. Ids are assigned in one
+-- order and committed in another. Therefore "id greater than the last one" would lose events, and
+-- waiting for the oldest transaction would make everything wait for one long transaction. A window
+-- loses nothing and waits for nobody.
 --
--- The table is a ring of 8 list partitions, the slots. Time picks the slot (one day each); before a
--- slot's turn comes again, the daemon recycles it with TRUNCATE. So retention writes no dead rows,
--- and a day-long transaction bloats nothing. Detaching or dropping a partition would wait for every
--- writer of the parent; TRUNCATE of a slot nobody writes waits for nobody.
+-- The table is a ring of 8 list partitions, the slots. Each slot holds one day. Before the turn of
+-- a slot comes again, the daemon recycles it with TRUNCATE. So retention leaves no dead rows, and a
+-- transaction that takes a day causes no bloat. Detaching or dropping a partition would wait for
+-- every writer of the parent; TRUNCATE of a slot that nobody writes waits for nobody.
 --
--- A row whose event_types is empty is not an event: it says that the tenant's configuration changed
--- at this point of the log, so that an event never meets a configuration from before its time.
+-- A row whose event_types is empty is not an event. It says that the tenant's configuration changed
+-- at this point of the log, so that an event is never matched with a configuration from before its
+-- time.
 
 set role rowhook_owner;
 
@@ -21,8 +22,8 @@ comment on sequence rowhook.webhook_outbox_id_seq is
   'Ids of webhook_outbox. After a restore the sequence continues, and a new incarnation tells '
   'the ids apart.';
 
--- The slot of this moment. Inlined into the column's default. date_part and not extract, which
--- computes in numeric: 0.5 us a row less.
+-- The function is inlined into the column's default. It uses date_part because extract computes in
+-- numeric: date_part takes 0.5 us less for each row.
 create function rowhook._slot()
 returns smallint
 language sql
@@ -86,7 +87,8 @@ comment on constraint webhook_outbox_pkey on rowhook.webhook_outbox is
 
 alter sequence rowhook.webhook_outbox_id_seq owned by rowhook.webhook_outbox.id;
 
--- finds a window: everything from snapshot S1's xmax on, and the stragglers that S1 saw running
+-- This index finds a window: all rows from snapshot S1's xmax on, and the rows of transactions that
+-- were still running in S1.
 create index webhook_outbox_xid_idx on rowhook.webhook_outbox (xid, id);
 
 alter table rowhook.webhook_outbox enable row level security, force row level security;
@@ -106,10 +108,9 @@ begin
 end
 $$;
 
--- The doorbell says whether anybody polls: 1 awake, 2 asleep. Capture notifies only while it says
--- asleep, because NOTIFY takes a lock of the whole cluster through the commit's flush. It is a
--- sequence because a sequence is not MVCC: a repeatable-read writer reads today's value. Only
--- daemons set it.
+-- Capture notifies only while the doorbell says that all daemons sleep, because NOTIFY takes a lock
+-- of the whole cluster until the commit is flushed. The doorbell is a sequence because a sequence
+-- is not subject to MVCC: a repeatable-read writer reads its current value. Only daemons set it.
 create sequence rowhook.doorbell as smallint minvalue 1 maxvalue 2 cycle;
 comment on sequence rowhook.doorbell is
   '1: a daemon is awake and polls. 2: all daemons sleep, so capture notifies the channel rowhook.';
@@ -119,9 +120,9 @@ select setval('rowhook.doorbell', 1);
 grant select on sequence rowhook.webhook_outbox_id_seq to rowhook_daemon;
 grant select, update on sequence rowhook.doorbell to rowhook_daemon;
 
--- Where event ids come from. An incarnation is random and names one stretch of outbox ids; after a
--- restore a new one begins, because the ids that follow may have been used before. The event id
--- contains it.
+-- An incarnation is random and names one range of outbox ids. After a restore a new incarnation
+-- begins, because the ids that follow may have been used before. The event id contains the
+-- incarnation.
 create table rowhook.webhook_incarnations (
   starts_at_id      bigint      primary key,
   incarnation       text        not null,
@@ -142,12 +143,12 @@ comment on constraint webhook_incarnations_pkey on rowhook.webhook_incarnations 
 insert into rowhook.webhook_incarnations (starts_at_id, incarnation)
 values (1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8));
 
--- Where this database is. A managed service may refuse what says so: Amazon Aurora has no WAL
--- functions unless wal_level is logical, pg_control_checkpoint() among them. Then the server's
--- start stands for its timeline: a promoted standby is another server, and after point-in-time
--- recovery it was started again. A mere restart begins a new incarnation of event ids as well,
--- which harms nobody. Without the cluster's identifier a restore is still noticed by the oids, and
--- by positions from the future.
+-- A managed service may refuse the functions that identify the cluster. Amazon Aurora, for example,
+-- has no WAL functions unless wal_level is logical, and pg_control_checkpoint() is one of them. In
+-- that case the server's start time replaces the timeline: a promoted standby is another server,
+-- and point-in-time recovery starts the server again. A mere restart then begins a new incarnation
+-- of event ids as well, which does no harm. Without the cluster's identifier, a restore is still
+-- noticed by the oids and by positions from the future.
 create function rowhook._timeline()
 returns text
 language plpgsql
@@ -185,9 +186,6 @@ $$;
 comment on function rowhook._system_identifier() is
   'The system identifier of this cluster; 0 where the server does not tell it.';
 
--- One row: which environment (ROWHOOK_ENVIRONMENT) this database belongs to, so that a clone stays
--- silent; and which cluster and timeline it ran on and by which oids its database and this table
--- went there, so that a restore is noticed, into the same cluster too.
 create table rowhook.webhook_installation (
   is_only_row       boolean     primary key default true,
   environment       text,
@@ -237,7 +235,6 @@ create policy daemon_has_all on rowhook.webhook_installation to rowhook_daemon u
 grant select, insert on rowhook.webhook_incarnations to rowhook_daemon;
 grant select, update on rowhook.webhook_installation to rowhook_daemon;
 
--- 'evt_<incarnation>_<outbox id>_<n>': the same on every retry, restart and replay.
 create function rowhook._event_id(p_outbox_id bigint, p_ordinal int)
 returns text
 language sql
@@ -254,8 +251,8 @@ comment on function rowhook._event_id(bigint, int) is
   'The event id of an outbox id and the ordinal of its event type: evt_<incarnation>_<outbox '
   'id>_<ordinal>. It stays the same on every retry, restart and replay.';
 
--- A name-based uuid (version 8, RFC 9562) of event and webhook: known before any row of the
--- delivery exists, and the same after a replay. payload/body.ts computes the same.
+-- The id is known before any row of the delivery exists, and a replay has the same one.
+-- payload/body.ts computes the same id.
 create function rowhook._delivery_id(p_event_id text, p_webhook_id uuid)
 returns uuid
 language sql
@@ -270,7 +267,6 @@ end;
 comment on function rowhook._delivery_id(text, uuid) is
   'The delivery id of an event id and a webhook: a name-based uuid (version 8, RFC 9562).';
 
--- Rings for the sleeping daemons. Called at the end of whatever wrote outbox rows.
 create function rowhook._ring()
 returns void
 language plpgsql
@@ -289,8 +285,8 @@ comment on function rowhook._ring() is
   'Notifies the channel rowhook if every daemon sleeps. Called at the end of every function that '
   'writes outbox rows.';
 
--- A change of a tenant's webhooks or of the tenant itself goes into the tenant's own stream of the
--- log.
+-- The change becomes part of the log of its tenant, so that it is in order with the tenant's
+-- events.
 create function rowhook._capture_configuration()
 returns trigger
 language plpgsql

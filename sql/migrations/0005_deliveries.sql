@@ -2,9 +2,9 @@
 -- did not finish at once), webhook_lanes (who reads which part of the outbox, and how far) and
 -- webhook_daemons (who there is).
 --
--- The happy path writes one log row per delivery and nothing else. A delivery gets a row in
+-- A delivery that succeeds at once writes one log row and nothing else. A delivery gets a row in
 -- webhook_deliveries when it is parked: its attempt failed, its webhook is full, slow or broken, or
--- an attempt takes so long that the lane's position should not wait for it. The position can then
+-- the attempt takes so long that the lane's position should not wait for it. Then the position can
 -- move on.
 --
 --      (in memory) --> delivered                        only a row in webhook_logs
@@ -117,11 +117,11 @@ comment on constraint webhook_deliveries_state_is_known on rowhook.webhook_deliv
 comment on constraint webhook_deliveries_waiting_has_time on rowhook.webhook_deliveries is
   'A waiting delivery has a next_attempt_at; a delivery that was given up has none.';
 
--- what is due next, webhook by webhook, apart from what a replay asked for; those parked together
--- come in the order of their events
+-- This index finds the deliveries that are due next for each webhook, with replayed ones apart.
+-- Deliveries that were parked together come in the order of their events.
 create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, replayed, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
--- the key's hash, as an index entry holds 2.7 kB: a longer key, such as bytea written out, would
--- keep the whole batch from being recorded
+-- The index contains the hash of the key, because an index entry holds at most 2.7 kB. A longer
+-- key, such as bytea as text, would prevent the whole batch from being recorded.
 create index webhook_deliveries_ordered_idx on rowhook.webhook_deliveries (webhook_id, hashtext(row_key), outbox_id, ordinal) where state = 'waiting' and ordered;
 create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using brin (parked_at);
 create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
@@ -215,15 +215,16 @@ comment on constraint webhook_logs_status_is_known on rowhook.webhook_logs is
 
 alter sequence rowhook.webhook_logs_id_seq owned by rowhook.webhook_logs.id;
 
--- Takes what no day takes, where days cannot be made: what was sent must be recorded, whatever
--- forbids DDL here.
+-- The default partition takes attempts of days without a partition. Sent requests must be recorded
+-- even where something forbids DDL.
 create table rowhook.webhook_logs_default partition of rowhook.webhook_logs default;
 
 comment on table rowhook.webhook_logs_default is
   'Attempts of days whose partition could not be created yet. It is normally empty.';
 
 create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
--- finds one row by its id, and costs a write nothing: ids stand in the order of the pages
+-- This index finds one row by its id and costs a write nothing, because ids are in the order of the
+-- pages.
 create index webhook_logs_id_idx     on rowhook.webhook_logs using brin (id) with (pages_per_range = 32, autosummarize = on);
 
 create table rowhook.webhook_health (
@@ -259,14 +260,12 @@ create table rowhook.webhook_lanes (
   lane              smallint    primary key,
   epoch             bigint      not null default 0,
   owner             uuid,
-  -- the position: everything that from_snapshot sees is done. While a large window is read in
-  -- pages, to_snapshot is its end and done_id the last id that is done
+  -- The position: everything that from_snapshot sees is done. While a large window is read in
+  -- pages, to_snapshot is its end and done_id is the last id that is done.
   from_snapshot     pg_snapshot not null default pg_current_snapshot(),
   to_snapshot       pg_snapshot,
   done_id           bigint,
   position_at       timestamptz not null default now(),
-  -- the outbox sequence's last value, read after from_snapshot was taken: larger ids were written
-  -- later
   sequence_value    bigint      not null default 0,
   constraint webhook_lanes_lane_in_range        check (lane between 0 and 15),
   constraint webhook_lanes_page_has_end         check ((to_snapshot is null) = (done_id is null))
@@ -302,8 +301,9 @@ comment on constraint webhook_lanes_page_has_end on rowhook.webhook_lanes is
 
 insert into rowhook.webhook_lanes (lane) select generate_series(0, 15);
 
--- One lease for a daemon, and not one for each lane: a transaction that stays open for a day keeps
--- every row version that was replaced meanwhile, and whoever reads the row steps over all of them.
+-- A daemon has one lease, and not one for each lane. A transaction that stays open for a day keeps
+-- every row version that was replaced since, and every reader of the row must step over all of
+-- them.
 create table rowhook.webhook_daemons (
   id                uuid        primary key,
   name              text        not null,
@@ -330,7 +330,7 @@ create view rowhook.webhook_lane_owners with (security_invoker = true) as
 select l.lane, d.id as owner, d.name as owner_name, d.lease_expires_at
   from rowhook.webhook_lanes l
   join rowhook.webhook_daemons d on d.id = l.owner
-   -- a lease that ends later was made before the clock was set back
+   -- A lease that ends later was written before the clock was set back.
    and d.lease_expires_at between clock_timestamp() and clock_timestamp() + interval '1 minute';
 
 comment on view rowhook.webhook_lane_owners is
@@ -373,8 +373,8 @@ grant select, insert, update, delete on rowhook.webhook_daemons to rowhook_daemo
 grant select on rowhook.webhook_lane_owners to rowhook_daemon;
 grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
 
--- A view of the log, not a count kept on the side: whoever may read the rows may read their sums.
--- Ask for one tenant or webhook where the log is large.
+-- This is a view of the log and not a separate count, so whoever may read the rows may read their
+-- sums. Where the log is large, query one tenant or webhook only.
 create view rowhook.webhook_stats with (security_invoker = true) as
 select tenant_id,
        webhook_id,
@@ -406,15 +406,15 @@ comment on column rowhook.webhook_stats.p95_duration_ms is
 
 grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
 
--- Makes the log's partitions from yesterday to p_days_ahead days ahead, where they are missing.
--- Attaching a table made beforehand blocks no writer of a day that is there, other than creating it
--- as a partition.
+-- Attaching a table that was created beforehand does not block writers of existing days; creating
+-- it as a partition would.
 --
--- It does lock webhook_logs_default, so whoever reads the whole log keeps it from being made: it
--- waits for nobody, as it is called again in a minute, and days are made a week ahead. What was
--- recorded by default meanwhile moves into its day, the first one of those days, one in each call.
--- Many stay until today has a day of its own: what is recorded by default would wait while they are
--- moved.
+-- Attaching locks webhook_logs_default, so a session that reads the whole log prevents it. The
+-- function does not wait for such sessions, since it is called again in a minute and days are
+-- created a week ahead. Rows that went to the default partition in the meantime move into the
+-- partition of their day: one day in each call, the first one. If a day has many such rows, they
+-- stay until today has a partition of its own; otherwise new rows for the default partition would
+-- wait while they are moved.
 create function rowhook._make_log_partitions(p_days_ahead int default 7)
 returns int
 language plpgsql
@@ -435,9 +435,9 @@ declare
   v_moves   int := 0;
   v_made    int := 0;
 begin
-  -- one daemon at a time; an advisory lock could be taken, and kept, by anybody
+  -- One daemon at a time. Anybody could take and keep an advisory lock, so a row is locked instead.
   perform from rowhook.webhook_installation for update;
-  -- an array, as a query that is still open would keep the table from being emptied
+  -- The days are an array, because a query that is still open would prevent truncating the table.
   foreach v_day in array array(
     select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date
      union
@@ -477,7 +477,6 @@ comment on function rowhook._make_log_partitions(int) is
   'ahead, moves rows of webhook_logs_default into them, and returns how many were missing. The '
   'daemon calls it every minute.';
 
--- How many days from tomorrow on have a partition each, without a gap.
 create function rowhook._log_days_ahead()
 returns int
 language sql
@@ -494,7 +493,6 @@ comment on function rowhook._log_days_ahead() is
   'How many days from tomorrow on have a partition of webhook_logs, without a gap; normally 7. '
   'The metrics and the doctor show it.';
 
--- Drops the days of the log that ended more than p_retention_days ago.
 create function rowhook._drop_old_logs(p_retention_days int)
 returns int
 language plpgsql
@@ -503,8 +501,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 set "TimeZone" = 'UTC'
--- an open transaction that has read the log keeps the drop waiting, and whoever writes logs waits
--- behind the drop
+-- An open transaction that has read the log makes the DROP wait, and writers of logs wait behind
+-- the DROP.
 set lock_timeout = '100ms'
 as $$
 declare
@@ -531,8 +529,8 @@ comment on function rowhook._drop_old_logs(int) is
   'Drops the partitions of webhook_logs that ended more than p_retention_days days ago, and '
   'returns how many. The daemon calls it every minute.';
 
--- What retention ends row by row: given-up deliveries, and what the log holds by default. By
--- itself, so that it goes on where something forbids to drop tables.
+-- Retention deletes these rows one by one. This is a function of its own so that it continues where
+-- something forbids dropping tables.
 create function rowhook._delete_old_rows(p_retention_days int)
 returns bigint
 language plpgsql
@@ -562,7 +560,6 @@ comment on function rowhook._delete_old_rows(int) is
   'Deletes given-up deliveries and rows of webhook_logs_default that are older than '
   'p_retention_days days, and returns how many. The daemon calls it every minute.';
 
--- Which characters, each given as UTF-8, the encoding of this database can hold.
 create function rowhook._holds(p_characters bytea[])
 returns boolean[]
 language plpgsql
@@ -590,11 +587,11 @@ comment on function rowhook._holds(bytea[]) is
   'Which characters, each given as UTF-8, the encoding of this database can store. The daemon '
   'replaces the others before it logs them.';
 
--- Empties the slot whose turn comes next, if all of it has been read by every lane. Payloads that
--- parked deliveries still need are copied to them first. Returns the slot, or null when nothing was
--- to be done or nothing could be done now: it waits for no lock longer than a reader takes, and is
--- called again soon. A slot that is not read whole just stays, and its turn passes: it takes new
--- rows beside the old ones, and is emptied a round later. Nothing unread is ever dropped.
+-- The slot whose turn comes next is emptied only if every lane has read all of it. Payloads that
+-- parked deliveries still need are copied to them first. The function waits for no lock longer than
+-- a reader takes, and is called again soon. A slot that was not read completely stays, and its turn
+-- passes: it takes new rows beside the old ones and is emptied a round later. Unread rows are never
+-- dropped.
 create function rowhook._recycle_slot()
 returns smallint
 language plpgsql
@@ -602,7 +599,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
--- a busy daemon reads all the time; whoever holds a slot for longer must not make it wait
+-- A busy daemon reads all the time. It must not wait because somebody holds a slot for longer.
 set lock_timeout = '50ms'
 as $$
 declare
@@ -615,8 +612,8 @@ begin
   if not v_any then
     return null;
   end if;
-  -- who holds it now will hold it in the end as well: then there is no use in looking at millions
-  -- of rows
+  -- A session that holds the slot now will probably still hold it at the end, so check this before
+  -- reading millions of rows.
   begin
     execute format('lock table only rowhook.webhook_outbox_%s in access exclusive mode', v_slot);
     raise exception 'free' using errcode = 'RH001'; -- lets go of it again
@@ -626,7 +623,7 @@ begin
     when sqlstate 'RH001' then
       null;
   end;
-  -- a replay in an open transaction may hold some of these
+  -- A replay in an open transaction may have locked some of these rows.
   execute format(
     'update rowhook.webhook_deliveries d
         set data = o.data, previous = o.previous, has_payload = true
@@ -636,13 +633,13 @@ begin
           select w.delivery_id from rowhook.webhook_deliveries w
            where not w.has_payload and (w.outbox_id, w.tenant_id) in (select id, tenant_id from rowhook.webhook_outbox_%s) for update skip locked)', v_slot, v_slot);
   begin
-    -- no more writers; but readers, who look into every slot, go on while all of this one is looked
-    -- at
+    -- This lock stops writers. Readers look into every slot, and they continue while this slot is
+    -- checked.
     execute format('lock table only rowhook.webhook_outbox_%s in share mode nowait', v_slot);
     execute format(
       'select exists (select from rowhook.webhook_outbox_%s o join rowhook.webhook_lanes l on l.lane = o.lane
                        where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot) into v_unread;
-    -- its turn may have come meanwhile: then writers wait for this lock
+    -- The turn of the slot may have come in the meantime. In that case writers wait for this lock.
     if v_unread or v_slot <> (rowhook._slot() + 1) % 8 then
       return null;
     end if;
@@ -650,7 +647,7 @@ begin
   exception when lock_not_available then
     return null;
   end;
-  -- after the last reader, who may have been a replay
+  -- Check again after the last reader, because that reader may have been a replay.
   execute format(
     'select exists (select from rowhook.webhook_deliveries d
                      where not d.has_payload and (d.outbox_id, d.tenant_id) in (select id, tenant_id from rowhook.webhook_outbox_%s))', v_slot) into v_uncopied;
@@ -666,10 +663,10 @@ comment on function rowhook._recycle_slot() is
   'Empties tomorrow''s outbox slot with TRUNCATE, once every lane has read it, and returns the '
   'slot; null if it did nothing. The daemon calls it every minute.';
 
--- Begins a new incarnation: the ids of the outbox that follow may have been handed out before, or
--- elsewhere, for other events. It starts behind the last id that surely was not: what a position, a
--- log row or a parked delivery knows of came here with this history. So what was delivered or
--- parked since the last position is still recognised by its id.
+-- The following outbox ids may have been assigned before, or elsewhere, for other events. The
+-- incarnation starts after the last id that certainly belongs to this history: an id that a
+-- position, a log row or a parked delivery contains. So events that were delivered or parked since
+-- the last position are still recognised by their ids.
 create function rowhook._begin_incarnation()
 returns void
 language sql
@@ -693,18 +690,18 @@ comment on function rowhook._begin_incarnation() is
   'Begins a new incarnation of event ids after the last id that is known to be older. '
   '_notice_restore() and rowhook adopt call it.';
 
--- After a restore from a dump, or a move to another cluster, transaction ids count anew: positions
--- and the xids in the outbox mean nothing any more, and a reader that trusted them would be silent
--- for ever, or send everything again. What was undelivered is still told by the old values among
--- themselves. Those rows get this transaction's id, all others an id from before any time, and
--- every lane goes on from now. When its position was taken stays: from there on the log says what
--- of it was begun.
+-- After a restore from a dump, or a move to another cluster, transaction ids start anew. Positions
+-- and the xids in the outbox then mean nothing: a reader that trusted them would be silent forever,
+-- or send everything again. The old values, compared with each other, still tell which rows were
+-- undelivered. Those rows get the id of this transaction, all others get an id older than any
+-- transaction, and every lane continues from now. position_at is kept: the log after that time says
+-- which of these deliveries were begun.
 --
 -- Another timeline of the same cluster (a promoted standby, point-in-time recovery) keeps the
--- transaction ids, but ids of the outbox may be handed out a second time. So in both cases a new
--- incarnation begins: event ids stay unique.
+-- transaction ids, but outbox ids may be assigned a second time. So in both cases a new incarnation
+-- begins, and event ids stay unique.
 --
--- Returns what it noticed: 'moved', 'new timeline', or null.
+-- 'moved' and 'new timeline' are the two cases; null means that nothing happened.
 create function rowhook._notice_restore()
 returns text
 language plpgsql
@@ -714,9 +711,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  -- Taken before this transaction has an id of its own: a later snapshot may see that id as done,
-  -- since a snapshot never lists its own transaction as running, and with it the rows that are
-  -- stamped with it.
+  -- The snapshot is taken before this transaction has an id. A later snapshot may treat that id as
+  -- done, since a snapshot never lists its own transaction as running, and with the id all rows
+  -- that are stamped with it.
   v_now      pg_snapshot := pg_current_snapshot();
   v_system   bigint := rowhook._system_identifier();
   v_database oid    := (select oid from pg_database where datname = current_database());
@@ -741,8 +738,8 @@ begin
     return 'new timeline';
   end if;
 
-  -- A move by logical replication brings the rows and not the sequence: ids that are known must not
-  -- be handed out again.
+  -- A move by logical replication copies the rows and not the sequence. Known ids must not be
+  -- assigned again.
   perform setval('rowhook.webhook_outbox_id_seq', known.id)
      from (select greatest((select max(id) from rowhook.webhook_outbox), (select max(starts_at_id) - 1 from rowhook.webhook_incarnations)) as id) as known
     where known.id > coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0);
@@ -767,7 +764,6 @@ comment on function rowhook._notice_restore() is
   'Detects that this database was restored or moved to another cluster, and lets every lane '
   'continue with the undelivered changes. Returns moved, new timeline, or null.';
 
--- A deleted webhook takes its unfinished deliveries along. Its logs stay.
 create function rowhook._forget_deliveries()
 returns trigger
 language plpgsql
@@ -790,8 +786,8 @@ comment on function rowhook._forget_deliveries() is
 create trigger forget_deliveries after delete on rowhook.webhook_configurations
   referencing old table as deleted for each statement execute function rowhook._forget_deliveries();
 
--- Whoever changes where or how a webhook is sent, or enables it, wants it tried now: its breaker
--- closes, its failures are forgotten.
+-- A user who enables a webhook, or changes where or how it is sent, wants an attempt now. So the
+-- breaker closes and the failures are forgotten.
 create function rowhook._forget_health()
 returns trigger
 language plpgsql

@@ -85,59 +85,59 @@ comment on column rowhook.webhook_sources.id is
   'The source. Its capture function is rowhook._capture_<id>.';
 comment on column rowhook.webhook_sources.relation is 'The watched table.';
 comment on column rowhook.webhook_sources.schema_name is
-  'Schema of the table when it was last seen. A table that takes the place of a watched one is '
-  'known by its name.';
+  'Schema of the table when it was last seen. A table that replaces a watched one is recognised '
+  'by its name.';
 comment on column rowhook.webhook_sources.table_name is 'Name of the table when it was last seen.';
 comment on column rowhook.webhook_sources.table_owner is
-  'Owner of the table when it was last seen. A table of another owner does not take its place by '
-  'itself.';
+  'Owner of the table when it was last seen. A table of another owner does not replace it '
+  'automatically.';
 comment on column rowhook.webhook_sources.lost_at is
-  'When reconcile() missed the table. A source is kept for 7 days after that, in case its table '
-  'comes back.';
+  'When reconcile() first missed the table. The source is kept for 7 days after that, in case '
+  'its table comes back.';
 comment on column rowhook.webhook_sources.counted_from is
-  'What statistics said when the table was first watched. The doctor counts what capture costs '
-  'from there.';
+  'The statistics when the table was first watched. The doctor computes the cost of capture from '
+  'there.';
 comment on column rowhook.webhook_sources.parent_id is
-  'Set for a table that is watched because it inherits from a watched one.';
+  'Set for a table that is watched because it inherits from a watched table.';
 comment on column rowhook.webhook_sources.prefix is
   'First part of its event types: deal in deal.updated.';
 comment on column rowhook.webhook_sources.tenant_column is
-  'Column of the table that names the tenant of a row; null: tenant_id does.';
+  'Column that holds the tenant of a row; null: tenant_id is the tenant of all rows.';
 comment on column rowhook.webhook_sources.tenant_id is
-  'The one tenant of all rows of the table; null: tenant_column names it.';
+  'The one tenant of all rows of the table; null: tenant_column holds the tenant.';
 comment on column rowhook.webhook_sources.events is
   'Which of created, updated and deleted are events.';
 comment on column rowhook.webhook_sources.derived is
-  'Further events of an UPDATE: {"column":"suffix"} when the column changes (to a value, unless '
-  'the suffix ends in "changed"), or {"column":{"value":"suffix"}} when it becomes that value, '
-  'on INSERT too.';
+  'Further events of an UPDATE. {"column":"suffix"}: the column changes (to a value, unless the '
+  'suffix ends in "changed"); {"column":{"value":"suffix"}}: the column becomes that value, also '
+  'on INSERT.';
 comment on column rowhook.webhook_sources.ignore_columns is
-  'An UPDATE that changes only these columns is no event.';
+  'An UPDATE that changes only these columns is not an event.';
 comment on column rowhook.webhook_sources.capture is
-  'subscribed: only what an active webhook of the tenant wants is written. all: every event is, '
-  'for history and replay to later webhooks.';
+  'subscribed: only events that an active webhook of the tenant wants are written. all: every '
+  'event is written, for history and for replay to later webhooks.';
 comment on column rowhook.webhook_sources.max_payload_bytes is
-  'Bytes of data and previous together; above it the event is thin: key columns only, '
-  '"truncated": true.';
+  'Maximum number of bytes of data and previous together. A larger event is thin: it has the key '
+  'columns only and "truncated": true.';
 comment on column rowhook.webhook_sources.column_numbers is
   'Numbers (pg_attribute.attnum) of the columns that the settings name. A renamed column is '
-  'followed by its number.';
+  'recognised by its number.';
 comment on column rowhook.webhook_sources.numbered_relation is
-  'The table whose numbers column_numbers holds. After a restore from a dump it is another one, '
-  'and the numbers do not count.';
+  'The table that column_numbers belongs to. After a restore from a dump the table is another '
+  'one, and the numbers are ignored.';
 comment on column rowhook.webhook_sources.created_at is 'When the table was first watched.';
 comment on column rowhook.webhook_sources.updated_at is 'When watch() last changed the settings.';
 comment on constraint webhook_sources_pkey on rowhook.webhook_sources is 'A source has one row.';
 comment on constraint webhook_sources_parent_id_fkey on rowhook.webhook_sources is
-  'parent_id is another source; it becomes null when that one is gone.';
+  'parent_id is another source. It becomes null when that source is deleted.';
 comment on constraint webhook_sources_relation_is_unique on rowhook.webhook_sources is
   'A table is watched once.';
 comment on constraint webhook_sources_prefix_is_a_name on rowhook.webhook_sources is
-  'prefix is made of letters, digits, _, - and dots between them, 80 characters at most.';
+  'prefix consists of letters, digits, _, -, and dots between them, at most 80 characters.';
 comment on constraint webhook_sources_has_one_tenant on rowhook.webhook_sources is
-  'Either tenant_column or tenant_id is given.';
+  'Either tenant_column or tenant_id is set.';
 comment on constraint webhook_sources_events_are_known on rowhook.webhook_sources is
-  'events are some of created, updated and deleted.';
+  'events contains only created, updated and deleted.';
 comment on constraint webhook_sources_capture_is_known on rowhook.webhook_sources is
   'capture is subscribed or all.';
 comment on constraint webhook_sources_max_payload_in_range on rowhook.webhook_sources is
@@ -155,7 +155,8 @@ grant select on rowhook.webhook_sources to rowhook_app, rowhook_daemon;
 -- wanted, so it may stay behind.
 create sequence rowhook.rows_without_tenant;
 comment on sequence rowhook.rows_without_tenant is
-  'Counts changes of rows whose tenant column is null, which become no event: at least so many.';
+  'Counts changes of rows whose tenant column is null. Such a change is not an event; the true '
+  'number may be higher.';
 
 grant select on rowhook.rows_without_tenant to rowhook_daemon;
 
@@ -227,8 +228,8 @@ begin atomic
 end;
 
 comment on function rowhook._attributes(oid) is
-  'The columns of a table by the names that they have now, also for a transaction that began '
-  'before.';
+  'The columns of a table by their current names, also for a transaction that began before a '
+  'rename.';
 
 -- The columns of a table, in order.
 create function rowhook._columns(p_relation oid)
@@ -256,7 +257,8 @@ begin atomic
 end;
 
 comment on function rowhook._key_columns(oid) is
-  'The columns of the primary key of a table; empty when it has none, or a deferrable one.';
+  'The columns of the primary key of a table, in order; empty when the table has no key, or a '
+  'deferrable one.';
 
 -- The tables that carry a source's triggers: the table itself and every partition, since a
 -- statement fires the triggers of the table it names. A foreign table cannot have such triggers.
@@ -274,8 +276,8 @@ begin atomic
 end;
 
 comment on function rowhook._capture_relations(regclass) is
-  'The tables that carry the triggers of a watched table: itself and its partitions, the root '
-  'first.';
+  'The tables that carry the triggers of a watched table: the table itself and its partitions, '
+  'the root first.';
 
 -- Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON UPDATE
 -- CASCADE, SET NULL or SET DEFAULT. All that they change for one statement stands in the transition
@@ -292,7 +294,8 @@ begin atomic
 end;
 
 comment on function rowhook._changed_by_keys(regclass) is
-  'Whether foreign keys may change the rows of a table: SET NULL, SET DEFAULT, ON UPDATE CASCADE.';
+  'Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON '
+  'UPDATE CASCADE, SET NULL or SET DEFAULT.';
 
 -- Whether PostgreSQL prints the values of a type by its own code alone. A type of somebody's own
 -- may have a cast to json or text by a function, which may raise anything; and so may a part of an
@@ -419,7 +422,8 @@ end
 $$;
 
 comment on function rowhook._followed(rowhook.webhook_sources) is
-  'The settings of a source with the names that its columns have by now, followed by number.';
+  'The settings of a source with the current names of its columns. A name that exists is kept; a '
+  'name that is gone is followed by its number.';
 
 create type rowhook._printed as (data json, problem text);
 comment on type rowhook._printed is 'The json of a row, or why it cannot be printed.';
@@ -442,7 +446,8 @@ exception
 end
 $$;
 
-comment on function rowhook._render(record) is 'The json of a row, or why it cannot be printed.';
+comment on function rowhook._render(record) is
+  'The json of a row whose columns may refuse to be printed, or the error that printing it raises.';
 
 -- Why an event is thin, as webhook_outbox.truncated has it.
 create function rowhook._problem(p_sqlstate text, p_message text)
@@ -453,7 +458,7 @@ parallel safe
 return p_sqlstate || ': ' || left(p_message, 500);
 
 comment on function rowhook._problem(text, text) is
-  'Why an event is thin: an SQLSTATE and its message.';
+  'Why an event is thin, in the form of webhook_outbox.truncated: an SQLSTATE and its message.';
 
 -- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event
 -- types, each with its condition over the images o (old) and n (new), or null for always.
@@ -512,7 +517,7 @@ begin atomic
 end;
 
 comment on function rowhook._capture_events(rowhook.webhook_sources, text) is
-  'SQL expression for the event types of one change.';
+  'SQL expression for the event types of one change, each of them once.';
 
 -- A table with more columns than this is wide. PostgreSQL has 1,664 columns in a target list, and a
 -- pair of old and new rows takes two for each; a wide table compares its columns as one array of
@@ -525,7 +530,7 @@ parallel safe
 return 800;
 
 comment on function rowhook._columns_max() is
-  'A table with more columns than this has them compared as text when it is captured.';
+  'A table with more columns than this number is wide: capture compares its columns as text.';
 
 -- Whether PostgreSQL computes a column when it is read (PostgreSQL 18): no trigger can read it.
 create function rowhook._is_virtual(p_relation oid, p_column name)
@@ -537,7 +542,7 @@ begin atomic
 end;
 
 comment on function rowhook._is_virtual(oid, name) is
-  'Whether a column is a virtual generated one.';
+  'Whether a column is a virtual generated one (PostgreSQL 18). No trigger can read such a column.';
 
 -- The tenant of a row in a transition table called r, as an expression.
 create function rowhook._capture_tenant(p_source rowhook.webhook_sources)
@@ -582,7 +587,7 @@ begin atomic
 end;
 
 comment on function rowhook._has_virtual_columns(oid) is
-  'Whether a table has virtual generated columns.';
+  'Whether a table has virtual generated columns (PostgreSQL 18).';
 
 -- One image of the changed rows, as a subquery over a transition table: the row as it is stored
 -- (image) and as it prints (whole), its tenant, its columns c1, c2 ... of those numbers that are
@@ -705,7 +710,8 @@ end
 $$;
 
 comment on function rowhook._capture_query(rowhook.webhook_sources, text, text[], boolean, text) is
-  'SQL query for the outbox rows of one kind of statement; with a problem, all of them are thin.';
+  'SQL query for the rows that a capture function writes into the outbox for one kind of '
+  'statement. With p_problem, every event is thin.';
 
 -- Whether anybody wants one of some event types of a tenant, as an expression over the names of
 -- both.
@@ -724,7 +730,7 @@ begin atomic
 end;
 
 comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
-  'SQL expression for whether anybody wants one of some event types of a tenant.';
+  'SQL expression for whether any webhook wants one of the given event types of a tenant.';
 
 -- The patterns of some event types that are not event types themselves.
 create function rowhook._wildcards(p_event_types text[])
@@ -752,7 +758,8 @@ begin atomic
 end;
 
 comment on function rowhook._capture_possible(rowhook.webhook_sources, text) is
-  'Every event type that a kind of statement can yield.';
+  'Every event type that a kind of statement can produce. An UPDATE may also be a delete and a '
+  'create.';
 
 -- The queries for one kind of statement (INSERT, UPDATE, DELETE), see _capture_query. A second one
 -- is for statements that made more than one change.
@@ -778,8 +785,8 @@ end
 $$;
 
 comment on function rowhook._capture_queries(rowhook.webhook_sources, text, text) is
-  'SQL queries for the outbox rows of one kind of statement: of one change and, if it makes a '
-  'difference, of more.';
+  'SQL queries for the outbox rows of one kind of statement: one query for a single change and, '
+  'where it differs, a second one for several changes.';
 
 -- Whether a row of a source may have no tenant.
 create function rowhook._tenant_may_be_null(p_source rowhook.webhook_sources)
@@ -818,8 +825,8 @@ end
 $$;
 
 comment on function rowhook._capture_probes(rowhook.webhook_sources, text, boolean) is
-  'SQL expressions for whether any tenant of the changed rows wants any of it, one for each '
-  'transition table.';
+  'SQL expressions for whether any tenant of the changed rows wants any of the events, one for '
+  'each transition table.';
 
 -- One kind of statement in a capture function: leave at once when no tenant of these rows wants any
 -- of it, else write one outbox row per change. v_wanted stays null when the table is no longer what
@@ -861,7 +868,8 @@ end
 $$;
 
 comment on function rowhook._capture_branch(rowhook.webhook_sources, text) is
-  'PL/pgSQL for one kind of statement in a capture function.';
+  'PL/pgSQL for one kind of statement in a capture function: return at once if no tenant of the '
+  'changed rows wants any event, otherwise write one outbox row per change.';
 
 -- What a capture function writes into.
 create function rowhook._capture_insert()
@@ -872,7 +880,7 @@ parallel safe
 return 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)';
 
 comment on function rowhook._capture_insert() is
-  'The head of the statement by which a capture function writes.';
+  'The head of the INSERT statement that a capture function runs.';
 
 -- Runs a query once without writing, in a block that only reads, so that its subtransaction takes
 -- no transaction id.
@@ -1009,7 +1017,7 @@ end
 $$;
 
 comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean, boolean) is
-  'SQL query for the changes of an UPDATE: old and new rows paired.';
+  'SQL query for the changes of an UPDATE, with old and new rows paired.';
 
 -- The settings of a source for the table of a statement as it is now. Null when nothing of such a
 -- statement is captured.
@@ -1037,8 +1045,8 @@ end
 $$;
 
 comment on function rowhook._source_now(int, oid, text) is
-  'The settings of a source for the table of a statement as it is now; null when nothing of it '
-  'is captured.';
+  'The settings of a source for the current form of the table of a statement; null when nothing '
+  'of such a statement is captured.';
 
 -- The query by which a capture function asks whether anybody wants anything, while its table is not
 -- what it was written for: most statements are of no interest to anybody, and the query that writes
@@ -1059,8 +1067,8 @@ end
 $$;
 
 comment on function rowhook._wanted_now(int, oid, text) is
-  'SQL query for whether anybody wants anything of a statement on a table that has changed since '
-  'its capture function was written.';
+  'SQL query for whether any webhook wants an event of a statement, for a table that has changed '
+  'since its capture function was written.';
 
 -- The query by which a capture function writes while its table is not what it was written for. With
 -- p_problem every event is thin. Null when nothing is captured.
@@ -1084,8 +1092,8 @@ end
 $$;
 
 comment on function rowhook._capture_now(int, oid, text, text) is
-  'SQL query for the outbox rows of a statement on a table that has changed since its capture '
-  'function was written.';
+  'SQL query for the outbox rows of a statement, for a table that has changed since its capture '
+  'function was written. With p_problem, every event is thin; null when nothing is captured.';
 
 -- The body of a source's capture function. The look at rowhook.mute stands in it and not in a WHEN
 -- of the triggers: PostgreSQL parses a trigger's condition again in each statement, which takes 7
@@ -1204,8 +1212,8 @@ end
 $$;
 
 comment on function rowhook._write_capture(int) is
-  'Writes the capture function of a source, rowhook._capture_<id>, if it is not there in just '
-  'this form. Returns whether it wrote.';
+  'Writes the capture function of a source, rowhook._capture_<id>, unless it exists in exactly '
+  'this form. Returns whether it wrote the function.';
 
 -- Makes the triggers of a source where they are missing and drops them where they do not belong (a
 -- detached partition). Runs as the caller, who owns the table or has the privilege TRIGGER. Returns
@@ -1258,8 +1266,9 @@ end
 $$;
 
 comment on function rowhook._attach(int) is
-  'Makes the triggers of a source where they are missing, and drops them where they do not '
-  'belong. Waits for locks as _execute_with_locks() does.';
+  'Creates the missing triggers of a source and drops those that do not belong (on a detached '
+  'partition), and returns one line for each table that it changed. Waits for locks as '
+  '_execute_with_locks() does.';
 
 -- Runs statements that make or drop triggers, each with the table that it locks. A long wait would
 -- queue the app's own statements behind us, and whoever has waited 1 s for a lock
@@ -1305,8 +1314,8 @@ end
 $$;
 
 comment on function rowhook._execute_with_locks(regclass[], text[]) is
-  'Runs statements that lock tables, all or none: waits 0.8 s for the locks, eight times, so '
-  'that nobody queues behind it for long or meets a deadlock.';
+  'Runs statements that create or drop triggers and lock tables, all or none. It waits 0.8 s for '
+  'the locks, up to eight times, so that nobody queues behind it for long or meets a deadlock.';
 
 -- What gives the current role the rights of another one. A role that does not inherit needs more
 -- than to be a member.
@@ -1324,7 +1333,7 @@ begin atomic
 end;
 
 comment on function rowhook._grant_statement(name) is
-  'The statement that gives the current role the rights of another one.';
+  'The statement that grants the current role the rights of another role.';
 
 -- Drops the triggers of some sources from some tables.
 create function rowhook._detach(p_relations regclass[], p_source_ids int[])
@@ -1360,7 +1369,7 @@ end
 $$;
 
 comment on function rowhook._detach(regclass[], int[]) is
-  'Drops the triggers of some sources from some tables, in their order.';
+  'Drops the triggers of the given sources from the given tables, in their order.';
 
 -- Drops sources with their triggers and their functions. Roots come before their partitions, and
 -- tables in the order of their sources, wherever they carry triggers by now.
@@ -1402,7 +1411,7 @@ end
 $$;
 
 comment on function rowhook._forget_source(int) is
-  'Drops a source and its capture function; fails while a trigger still calls it.';
+  'Drops a source and its capture function. Fails while a trigger still calls the function.';
 
 -- A statement on a table that inherits fires the triggers of that table, so it is a source of its
 -- own, with the settings of its parent. One that somebody watched by itself stays as it is. Returns
@@ -1439,7 +1448,8 @@ end
 $$;
 
 comment on function rowhook._watch_children(rowhook.webhook_sources, boolean) is
-  'Watches the tables that inherit from a watched one, with its settings.';
+  'Watches the tables that inherit from a watched table, with its settings, and returns the '
+  'tables that became sources.';
 
 -- A foreign table among the partitions or children of a table, if there is one. PostgreSQL cannot
 -- collect its changes, and refuses an UPDATE or DELETE that would have to.
@@ -1476,8 +1486,8 @@ begin atomic
 end;
 
 comment on function rowhook._namesake(rowhook.webhook_sources) is
-  'The table that has the name of a watched one by now and is not watched; null when there is '
-  'none.';
+  'The table that now has the name of a watched table and is not watched itself; null when there '
+  'is none.';
 
 -- Whether a namesake takes the place of the watched table by itself. Its owner must be the same:
 -- else whoever may create tables in that schema could have rowhook run on a table of his own.
@@ -1492,7 +1502,8 @@ begin atomic
 end;
 
 comment on function rowhook._may_take_place(rowhook.webhook_sources, regclass) is
-  'Whether a table has the owner and the tenant column of the watched table whose name it has.';
+  'Whether a namesake may replace the watched table automatically: it has the same owner, and '
+  'the tenant column.';
 
 -- What the doctor counts from. Rows that were written before do not count, nor what other tables
 -- had captured.
@@ -1510,8 +1521,8 @@ begin atomic
 end;
 
 comment on function rowhook._counts_of(regclass) is
-  'Rows that were changed in a table, outbox ids that were given out, and time in statements, as '
-  'statistics have them now, and since when.';
+  'Current statistics of a table: rows changed, outbox ids assigned, time in statements, and '
+  'since when they are counted.';
 
 -- The same for a source that goes on with another table. Its function stays, and so does what the
 -- time in it is compared with.
@@ -1527,7 +1538,7 @@ begin atomic
 end;
 
 comment on function rowhook._counts_again(rowhook.webhook_sources, regclass) is
-  'What the doctor counts from when a source goes on with another table.';
+  'The starting point of the doctor''s counts when a source continues with another table.';
 
 -- How much a count has grown since the table was watched; all of it where counting began anew.
 create function rowhook._grown(p_source rowhook.webhook_sources, p_count text, p_now jsonb)
@@ -1542,7 +1553,8 @@ begin atomic
 end;
 
 comment on function rowhook._grown(rowhook.webhook_sources, text, jsonb) is
-  'How much one of the counts of _counts_of() has grown since the table was watched.';
+  'How much one of the counts of _counts_of() has grown since the table was watched; the whole '
+  'count where counting began anew.';
 
 -- Keeps the name of a source's table in step with the table, while nobody else has taken that name,
 -- and notes when the table is gone. Returns what it noted.
@@ -1576,8 +1588,8 @@ end
 $$;
 
 comment on function rowhook._remember_table(int) is
-  'Notes the name and the owner of the table of a source, or that it is gone. Returns what is to '
-  'be reported.';
+  'Records the name and the owner of the table of a source, or that the table is gone. Returns a '
+  'line for the report.';
 
 -- Makes the namesake of a source's table its table.
 create function rowhook._take_place(p_source_id int)
@@ -1604,8 +1616,7 @@ end
 $$;
 
 comment on function rowhook._take_place(int) is
-  'Makes the table that has the name of a watched table by now the table of its source, if it '
-  'may take its place.';
+  'Makes the namesake of a source''s table the table of the source, if it may replace it.';
 
 -- The statement that watches a table with the settings of a source, as far as its columns are
 -- there. A tenant column that is not there is replaced by one of the usual names, or left to be
@@ -1636,8 +1647,8 @@ end
 $$;
 
 comment on function rowhook._watch_statement(rowhook.webhook_sources, regclass) is
-  'The statement that watches a table with the settings of a source, as far as its columns are '
-  'there.';
+  'The statement that watches a table with the settings of a source, as far as the table has the '
+  'columns.';
 
 -- The name of a table with its schema, quoted where that is needed; its number when it is gone.
 create function rowhook._qualified(p_relation oid)
@@ -1650,7 +1661,8 @@ begin atomic
 end;
 
 comment on function rowhook._qualified(oid) is
-  'The name of a table with its schema, quoted; its number when it is gone.';
+  'The name of a table with its schema, quoted where necessary; the number of the table when it '
+  'is gone.';
 
 create function rowhook._default_prefix(p_relation oid)
 returns text
@@ -1661,7 +1673,7 @@ begin atomic
 end;
 
 comment on function rowhook._default_prefix(oid) is
-  'The prefix of a table for which none is chosen: its name, in ASCII letters.';
+  'The default prefix of a table: its name, in ASCII letters.';
 
 create function rowhook._usual_tenant_column(p_relation oid)
 returns name
@@ -1675,8 +1687,8 @@ begin atomic
 end;
 
 comment on function rowhook._usual_tenant_column(oid) is
-  'The column of a table that holds the tenant, found by its name: organization_id, tenant_id, '
-  'org_id, account_id or workspace_id.';
+  'The column of a table that holds the tenant, recognised by its name: organization_id, '
+  'tenant_id, org_id, account_id or workspace_id.';
 
 -- Raises what is wrong with a table or its settings, as a sentence with its remedy.
 create function rowhook._check_source(p_source rowhook.webhook_sources, p_by_default boolean)
@@ -1801,7 +1813,8 @@ end
 $$;
 
 comment on function rowhook._check_source(rowhook.webhook_sources, boolean) is
-  'Raises what is wrong with a table to be watched or its settings, with the remedy.';
+  'Raises an error if a table to be watched, or its settings, are not valid; the error names the '
+  'remedy.';
 
 -- The parts of a name as SQL reads it: quoted parts as they are, others in small letters. What
 -- cannot be read so is one part.
@@ -1820,7 +1833,8 @@ end
 $$;
 
 comment on function rowhook._name_parts(text) is
-  'The parts of a name as SQL reads it: schema and table.';
+  'The parts of a name as SQL reads it: schema and table. Quoted parts are kept as they are, '
+  'others become lower case; a name that cannot be read this way is one part.';
 
 -- How many letters are to be added, dropped or changed, or swapped with the next one, to make one
 -- word of the other.
@@ -1855,7 +1869,8 @@ end
 $$;
 
 comment on function rowhook._edit_distance(text, text) is
-  'How many letters differ between two words; two that are swapped count once.';
+  'The number of letters to add, drop or change to turn one word into the other. Two swapped '
+  'neighbours count once.';
 
 -- Tables whose name is near to one, the nearest first, and of those the ones in the schemas that
 -- are looked through first. To compare two names of 40 letters takes 5 ms, so of many tables those
@@ -1889,7 +1904,8 @@ as $$
 $$;
 
 comment on function rowhook._near_names(text, name[]) is
-  'Tables whose name is near to one, the nearest first.';
+  'Tables with a similar name, the most similar first, and among equals those of the schemas '
+  'that are searched first.';
 
 -- The table of a name, looked for in these schemas as PostgreSQL would; an error that offers those
 -- of a near name.
@@ -1939,8 +1955,8 @@ end
 $$;
 
 comment on function rowhook._table(text, text, name[]) is
-  'The table of a name, looked for in some schemas; an error that offers those of a near name. '
-  'The first argument is the command that asks.';
+  'The table with the given name, searched for in the given schemas as PostgreSQL does; an error '
+  'that offers similar names if there is none. The first argument is the command that asks.';
 
 -- Another watched table that produces an event type of a source, so that a webhook cannot tell
 -- which of them an event is of. Tables that inherit from each other share their event types on
@@ -1994,7 +2010,7 @@ begin atomic
 end;
 
 comment on function rowhook._free_prefix(rowhook.webhook_sources) is
-  'A prefix that no source has, made of schema and table.';
+  'A prefix that no other source has: made of schema and table, if necessary with a number.';
 
 -- The statement that gives a source a prefix of its own.
 create function rowhook._renamed_statement(p_source rowhook.webhook_sources)
@@ -2038,7 +2054,7 @@ end
 $$;
 
 comment on function rowhook._note_prefix(rowhook.webhook_sources, boolean) is
-  'A notice when the event types of a source are those of another one too, or its prefix lost '
+  'Raises a notice when a source shares event types with another source, or when its prefix lost '
   'letters of the table''s name.';
 
 -- The casts to json that somebody made and that print columns of a table, also inside of arrays,
@@ -2078,8 +2094,8 @@ begin atomic
 end;
 
 comment on function rowhook._json_casts(oid) is
-  'The casts to json that somebody made and that print columns of a table, and what is to be '
-  'granted for them to rowhook_owner.';
+  'The user-defined casts to json that print columns of a table, and the grants that '
+  'rowhook_owner needs to run them; null when it needs none.';
 
 -- Names what rowhook_owner may not run, as soon as the table is watched.
 create function rowhook._note_casts(p_source rowhook.webhook_sources)
@@ -2102,7 +2118,7 @@ end
 $$;
 
 comment on function rowhook._note_casts(rowhook.webhook_sources) is
-  'Warns of casts to json that rowhook_owner may not run.';
+  'Warns of casts to json that rowhook_owner may not run, as soon as the table is watched.';
 
 -- Watches a table: its inserts, updates and deletes become events from the next statement on.
 -- Calling it again changes the settings of the source. Run it as the table's owner, being a member
@@ -2180,8 +2196,9 @@ end
 $$;
 
 comment on function rowhook.watch(regclass, text, text, jsonb, text[], text, int, text[], text) is
-  'Watches a table: its inserts, updates and deletes become events. Call it again to change the '
-  'settings. Run it as the owner of the table and member of rowhook_owner.';
+  'Watches a table: its inserts, updates and deletes become events from the next statement on; '
+  'another call changes the settings. Run it as the owner of the table and a member of '
+  'rowhook_owner.';
 
 -- As the other watch(), by name, so that a table that is not there is answered with those of a near
 -- name. Without a search_path of its own, as the name is looked up as the caller would; nothing
@@ -2206,8 +2223,8 @@ begin atomic
 end;
 
 comment on function rowhook.watch(text, text, text, jsonb, text[], text, int, text[], text) is
-  'As watch(regclass), with the name of the table as text: a table that is not there is answered '
-  'with those of a near name.';
+  'Like watch(regclass), with the name of the table as text. If there is no such table, the '
+  'error offers similar names.';
 
 -- Stops watching a table and leaves no trace on it. Returns whether it was watched. Events already
 -- in the outbox are still delivered.
@@ -2244,7 +2261,8 @@ end
 $$;
 
 comment on function rowhook.unwatch(regclass) is
-  'Stops watching a table and leaves no trace on it. Returns whether it was watched.';
+  'Stops watching a table and leaves no trace on it; events that are already in the outbox are '
+  'still delivered. Returns whether the table was watched.';
 
 -- Sources whose table is gone, by the name that it had. None if there is a watched table of that
 -- name.
@@ -2270,7 +2288,8 @@ end
 $$;
 
 comment on function rowhook._lost_sources(text, name[]) is
-  'Sources whose table is gone, by the name that it had.';
+  'Sources whose table is gone, by the last name of the table. Empty if there is a watched table '
+  'with this name.';
 
 create function rowhook._unwatch_lost(p_source_ids int[])
 returns boolean
@@ -2286,7 +2305,7 @@ end
 $$;
 
 comment on function rowhook._unwatch_lost(int[]) is
-  'What unwatch() does with sources whose table is gone. Returns true.';
+  'The part of unwatch() for sources whose table is gone. Returns true.';
 
 -- As the other unwatch(), by name: also of a table that is not there any more. See watch() for the
 -- search_path.
@@ -2300,8 +2319,8 @@ begin atomic
 end;
 
 comment on function rowhook.unwatch(text) is
-  'As unwatch(regclass), with the name of the table as text: also of a watched table that is not '
-  'there any more.';
+  'Like unwatch(regclass), with the name of the table as text. It also accepts a watched table '
+  'that no longer exists.';
 
 -- The tables that presets attach to, where they exist.
 create function rowhook._presets()
@@ -2360,7 +2379,8 @@ end
 $$;
 
 comment on function rowhook._watch_preset_table(text, text) is
-  'Watches one table of the presets, if it exists.';
+  'Watches one table of the presets, if it exists. Derived events whose column is missing are '
+  'left out.';
 
 -- The tables of a preset, or of all; raises when there is no such preset.
 create function rowhook._preset_tables(p_preset text)
@@ -2380,7 +2400,8 @@ begin
 end
 $$;
 
-comment on function rowhook._preset_tables(text) is 'The tables of a preset.';
+comment on function rowhook._preset_tables(text) is
+  'The tables of a preset, or of all presets; raises an error when there is no such preset.';
 
 -- Watches the tables of a preset that exist in a schema, and says which do not: crm (contacts,
 -- deals, clients, projects, notes), sales (opportunities, leads), inbox (conversations, messages),
@@ -2397,8 +2418,9 @@ as $$
 $$;
 
 comment on function rowhook.watch_preset(text, text) is
-  'Watches the tables of a preset (crm, sales, inbox, users, all) that exist, and says which do '
-  'not.';
+  'Watches the existing tables of a preset: crm (contacts, deals, clients, projects, notes), '
+  'sales (opportunities, leads), inbox (conversations, messages), users, or all. Returns one row '
+  'for each table; its status says whether the table exists.';
 
 -- Whether a source has no table to watch any more, in a word for the report; null otherwise.
 create function rowhook._is_over(p_source rowhook.webhook_sources)
@@ -2422,8 +2444,8 @@ begin atomic
 end;
 
 comment on function rowhook._is_over(rowhook.webhook_sources) is
-  'Why a source is to be forgotten: its table was dropped, is a partition of a watched one, or '
-  'does not inherit any more. Null: it is not.';
+  'Why a source is to be removed: its table was dropped, is a partition of a watched one, or no '
+  'longer inherits. Null: the source stays.';
 
 -- One source: see reconcile(). What it may not do, it raises.
 create function rowhook._reconcile_table(p_source rowhook.webhook_sources)
@@ -2457,8 +2479,8 @@ end
 $$;
 
 comment on function rowhook._reconcile_table(rowhook.webhook_sources) is
-  'Brings the table and the triggers of one source in line with what is there; raises what its '
-  'caller may not do.';
+  'Brings the table and the triggers of one source up to date, see reconcile(); raises an error '
+  'for what its caller may not do.';
 
 -- What reconcile() can only report of a source.
 create function rowhook._complaints(p_source rowhook.webhook_sources)
@@ -2485,7 +2507,7 @@ begin atomic
 end;
 
 comment on function rowhook._complaints(rowhook.webhook_sources) is
-  'What keeps a source from being captured and reconcile() cannot mend.';
+  'Problems that keep a source from being captured and that reconcile() can only report.';
 
 -- Brings capture in line with the tables as they are now: columns added or dropped, partitions
 -- attached or detached, tables that inherit, watched tables dropped, replaced, or restored from a
@@ -2541,8 +2563,9 @@ end
 $$;
 
 comment on function rowhook.reconcile(int) is
-  'Brings capture in line with the tables as they are, or with that of one source: new columns, '
-  'new partitions, dropped tables. Returns what it changed or may not change.';
+  'Brings capture up to date with the current tables, or with that of one source: columns, '
+  'partitions and inheriting tables, dropped, replaced or restored tables. Returns what it '
+  'changed and what the caller may not change.';
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.reconcile(int), rowhook._write_capture(int), rowhook._forget_source(int), rowhook._attach(int),

@@ -1,13 +1,12 @@
 -- rowhook 0007: what applications and tenants call: emit(), test(), replay().
 --
--- Each is one public function with the caller's own rights, over one private function that does the
--- work. A member of rowhook_owner reaches every tenant through the row-level policies. Anybody else
--- goes through the private _own functions, which are SECURITY DEFINER and take the tenant from
--- current_tenant() themselves: no argument can name another one.
+-- Each is one public function with the caller's rights, over one private function that does the
+-- work. A member of rowhook_owner reaches every tenant through the row-level policies. All other
+-- callers go through the private _own functions, which are SECURITY DEFINER and take the tenant
+-- from current_tenant() themselves: no argument can name another tenant.
 
 set role rowhook_owner;
 
--- Writes one event into the outbox. p_webhook_id marks a test for this one webhook.
 create function rowhook._write_event(p_event text, p_data json, p_tenant_id text, p_webhook_id uuid)
 returns bigint
 language plpgsql
@@ -42,7 +41,8 @@ end
 $$;
 
 comment on function rowhook._write_event(text, json, text, uuid) is
-  'Writes one application event, or a test for one webhook, into the outbox, and returns its id.';
+  'Writes one application event, or a test for the one webhook p_webhook_id, into the outbox and '
+  'returns its id.';
 
 create function rowhook._emit_own(p_event text, p_data json, p_webhook_id uuid)
 returns bigint
@@ -62,10 +62,8 @@ end
 $$;
 
 comment on function rowhook._emit_own(text, json, uuid) is
-  'What emit() and test() do for a tenant: the tenant is that of the session.';
+  'The part of emit() and test() for tenants: the tenant is that of the session.';
 
--- Puts an event of the application itself (message.sent, payment.received) into the outbox, in this
--- transaction.
 create function rowhook.emit(event text, data json, tenant_id text default rowhook.current_tenant())
 returns bigint
 language plpgsql
@@ -87,12 +85,11 @@ end
 $$;
 
 comment on function rowhook.emit(text, json, text) is
-  'Puts an application event into the outbox, in this transaction: select '
+  'Writes an event of the application into the outbox, in this transaction: select '
   'rowhook.emit(''payment.received'', ''{"amount":10}'', ''tenant''). Returns the outbox id.';
 
--- Sends a sample of each event type that a webhook wants, to it alone, marked "test": true, active
--- or not. Patterns are filled in from the watched tables; 'webhook.test' when there is none.
--- Returns how many were queued.
+-- Patterns are expanded with the event types of the watched tables. If there is none, the event
+-- type is 'webhook.test'.
 create function rowhook.test(webhook_id uuid)
 returns bigint
 language plpgsql
@@ -134,10 +131,9 @@ end
 $$;
 
 comment on function rowhook.test(uuid) is
-  'Sends a sample of each event type the webhook wants, to it alone, marked "test": true. '
-  'Returns how many were queued.';
+  'Sends a sample of each event type that a webhook wants to this webhook only, marked "test": '
+  'true, whether it is active or not. Returns how many were queued.';
 
--- A made-up row with the columns of the watched table that produces this event type.
 create function rowhook._sample(p_event_type text)
 returns json
 language sql
@@ -157,9 +153,8 @@ begin atomic
 end;
 
 comment on function rowhook._sample(text) is
-  'A made-up row of the watched table that produces an event type, for test().';
+  'A made-up row for test(), with the columns of the watched table that produces the event type.';
 
--- The organization of a body as of now, printed as payload/body.ts prints it.
 create function rowhook._organization(p_tenant_id text)
 returns json
 language sql
@@ -173,12 +168,13 @@ begin atomic
 end;
 
 comment on function rowhook._organization(text) is
-  'The organization of a tenant''s webhook bodies as of now.';
+  'The current organization object of a tenant''s webhook bodies, printed as payload/body.ts '
+  'prints it.';
 
--- The events in [p_since, p_until) that a webhook wants by type and that are not waiting or given
--- up: with p_sent also those that it got. What its lane has yet to read is left out: the daemon
--- will send it anyway. The body is made of what the last attempt was made of, so that its bytes
--- stay the same; of what was never sent, as of now.
+-- The webhook must want the event by type, and the event must not be waiting or given up. Events
+-- that the lane has yet to read are left out, because the daemon will send them anyway. The body
+-- uses the values of the last attempt, so that its bytes stay the same; an event that was never
+-- sent uses the current values.
 create function rowhook._replayable(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_sent boolean)
 returns table (
   delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at timestamptz, source_id int, lane smallint, ordinal smallint,
@@ -187,7 +183,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = on
--- nobody knows how many rows come together here, and nested loops are cheap only for few
+-- The planner cannot know how many rows are joined here, and nested loops are cheap for few rows
+-- only.
 set enable_nestloop = off
 set jit = off
 as $$
@@ -201,7 +198,7 @@ begin
     into v_webhook
     from rowhook.webhook_configurations c where c.id = p_webhook_id;
   return query
-  -- each id is made once: the function that makes one costs 12 microseconds
+  -- Each id is computed once, because _event_id() takes 12 microseconds a call.
   with incarnations as (
     select i.starts_at_id, lead(i.starts_at_id) over (order by i.starts_at_id) as ends_at_id, i.incarnation
       from rowhook.webhook_incarnations i
@@ -238,10 +235,9 @@ end
 $$;
 
 comment on function rowhook._replayable(uuid, timestamptz, timestamptz, boolean) is
-  'The events of a time that replay() can send to a webhook: those it never got, or also those '
-  'it got.';
+  'The events in [p_since, p_until) that replay() can send to a webhook: those that it never '
+  'received and, with p_sent, also those that it received.';
 
--- Tells the owner of a tenant's lane to look for deliveries that wait.
 create function rowhook._call_lane(p_tenant_id text)
 returns void
 language plpgsql
@@ -256,11 +252,11 @@ end
 $$;
 
 comment on function rowhook._call_lane(text) is
-  'Tells the daemon that owns a tenant''s lane to look for deliveries that wait.';
+  'Tells the daemon that owns a tenant''s lane to check for waiting deliveries.';
 
--- Queues past events of a webhook, under the webhook-id they had or would have had. They wait as
--- rows of webhook_deliveries, so nothing of a replay is lost with the daemon, and go out behind
--- what is new. The filter is the daemon's to ask. p_tenant_id null: any tenant.
+-- The events keep the webhook-id that they had or would have had. They wait as rows of
+-- webhook_deliveries, so a replay survives the daemon, and they go out after new events. The daemon
+-- evaluates the filter.
 create function rowhook._replay(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean, p_tenant_id text)
 returns bigint
 language plpgsql
@@ -309,7 +305,7 @@ begin
     get diagnostics v_others = row_count;
   end if;
   if p_only <> 'missed' then
-    -- their order is given up: later events of their rows have gone out already
+    -- Their order is given up, because later events of their rows have already gone out.
     update rowhook.webhook_deliveries d
        set state = 'waiting', next_attempt_at = now(), attempt = 0, replayed = true, ordered = false, batch_id = null
      where d.webhook_id = p_webhook_id and d.state = 'given_up' and d.occurred_at >= v_since and d.occurred_at < v_until;
@@ -323,7 +319,7 @@ end
 $$;
 
 comment on function rowhook._replay(uuid, timestamptz, timestamptz, text, boolean, text) is
-  'What replay() does, for a webhook of one tenant or, with null, of any.';
+  'The work of replay(), for a webhook of one tenant; p_tenant_id null: of any tenant.';
 
 create function rowhook._replay_own(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean)
 returns bigint
@@ -335,7 +331,7 @@ set row_security = on
 return rowhook._replay(p_webhook_id, p_since, p_until, p_only, p_dry_run, coalesce(rowhook.current_tenant(), ''));
 
 comment on function rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean) is
-  'What replay() does for a tenant: the tenant is that of the session.';
+  'The part of replay() for tenants: the tenant is that of the session.';
 
 create function rowhook.replay(
   webhook_id uuid,
@@ -359,12 +355,10 @@ end
 $$;
 
 comment on function rowhook.replay(uuid, timestamptz, timestamptz, text, boolean) is
-  'Sends events in [since, until) to a webhook again, under the same webhook-id, behind what is '
-  'new: "only" => ''given_up'' (attempts ran out), ''missed'' (never delivered) or ''all''. '
-  'Returns how many; dry_run only counts. Its filter is asked when they are sent.';
+  'Sends events in [since, until) to a webhook again, with the same webhook-id, after new ones: '
+  '"only" => ''given_up'' (attempts ran out), ''missed'' (never delivered) or ''all''. Returns '
+  'how many; dry_run only counts, and the filter is evaluated when they are sent.';
 
--- Sends one delivery again, now: one that was given up, waits (with the rest of its batch), was
--- skipped or succeeded. p_tenant_id null: any tenant.
 create function rowhook._replay_delivery(p_delivery_id uuid, p_tenant_id text)
 returns void
 language plpgsql
@@ -376,7 +370,7 @@ declare
   v_tenant_id text;
   v_last      record;
 begin
-  -- a batch that waits goes out whole, so one of its deliveries takes the others along
+  -- A waiting batch is sent as a whole, so one of its deliveries takes the others along.
   with moved as (
     update rowhook.webhook_deliveries d
        set state = 'waiting', next_attempt_at = now(),
@@ -404,7 +398,7 @@ begin
         message = format('replay_delivery: delivery %s waits for an earlier one of its row (ordering row)', p_delivery_id),
         hint = format('Replay that one. In SQL: select rowhook.replay_delivery(%L); in a shell: rowhook replay --delivery %1$s', v_last.delivery_id);
     end if;
-    -- an older event has left the outbox, so an older log need not be read
+    -- An older event has left the outbox, so older logs need not be read.
     select l.tenant_id, l.webhook_id, l.event_id, l.event_type, l.organization, l.webhook_name, l.payload_format into v_last
       from rowhook.webhook_logs l
       join rowhook.webhook_configurations c on c.id = l.webhook_id
@@ -424,7 +418,7 @@ begin
            o.test_webhook_id is not null, o.tenant_id, v_last.event_id, v_last.event_type, o.row_key, v_last.organization, v_last.webhook_name, v_last.payload_format
       from rowhook.webhook_outbox o
      where o.id = split_part(v_last.event_id, '_', 3)::bigint
-       -- a restore may have handed the id out twice
+       -- After a restore, the id may have been assigned twice.
        and rowhook._event_id(o.id, split_part(v_last.event_id, '_', 4)::int) = v_last.event_id
     on conflict (delivery_id) do nothing;
     if not found then
@@ -439,7 +433,7 @@ end
 $$;
 
 comment on function rowhook._replay_delivery(uuid, text) is
-  'What replay_delivery() does, for a delivery of one tenant or, with null, of any.';
+  'The work of replay_delivery(), for a delivery of one tenant; p_tenant_id null: of any tenant.';
 
 create function rowhook._replay_delivery_own(p_delivery_id uuid)
 returns void
@@ -451,7 +445,7 @@ set row_security = on
 return rowhook._replay_delivery(p_delivery_id, coalesce(rowhook.current_tenant(), ''));
 
 comment on function rowhook._replay_delivery_own(uuid) is
-  'What replay_delivery() does for a tenant: the tenant is that of the session.';
+  'The part of replay_delivery() for tenants: the tenant is that of the session.';
 
 create function rowhook.replay_delivery(delivery_id uuid)
 returns void
@@ -470,8 +464,8 @@ end
 $$;
 
 comment on function rowhook.replay_delivery(uuid) is
-  'Sends one delivery again, now, under the same webhook-id: one that was given up, waits for '
-  'its next attempt (with its whole batch), was skipped or succeeded.';
+  'Sends one delivery again now, with the same webhook-id. The delivery may be given up, waiting '
+  '(its whole batch is sent), skipped or successful.';
 
 create function rowhook._delete_own(p_webhook_id uuid)
 returns boolean
@@ -489,10 +483,9 @@ begin atomic
 end;
 
 comment on function rowhook._delete_own(uuid) is
-  'What delete_webhook() does for a tenant: the tenant is that of the session.';
+  'The part of delete_webhook() for tenants: the tenant is that of the session.';
 
--- Deletes a webhook and its unfinished deliveries; its logs stay. Tenants have no DELETE on the
--- table, see 0003.
+-- Tenants have no DELETE on the table, see 0003.
 create function rowhook.delete_webhook(webhook_id uuid)
 returns void
 language plpgsql
@@ -516,10 +509,8 @@ end
 $$;
 
 comment on function rowhook.delete_webhook(uuid) is
-  'Deletes a webhook and its unfinished deliveries; its logs stay.';
+  'Deletes a webhook and its unfinished deliveries. Its logs stay.';
 
--- The daemon disables a webhook that says 410, or has failed for days. Its tenant's other webhooks
--- are told.
 create function rowhook._disable_webhook(p_webhook_id uuid, p_reason text)
 returns void
 language plpgsql
@@ -531,8 +522,8 @@ as $$
 declare
   v_webhook record;
 begin
-  -- its tenant may hold the row in an open transaction, and nothing of the daemon waits for a
-  -- tenant: the next attempt comes here again
+  -- The tenant may have locked the row in an open transaction, and the daemon never waits for a
+  -- tenant: the next attempt calls this function again.
   update rowhook.webhook_configurations
      set is_active = false, disabled_at = now(), disabled_reason = p_reason
    where id = (select id from rowhook.webhook_configurations where id = p_webhook_id and is_active for update skip locked)
@@ -546,10 +537,11 @@ end
 $$;
 
 comment on function rowhook._disable_webhook(uuid, text) is
-  'Disables a webhook that answered 410 or has failed for days, and tells the other webhooks of '
-  'its tenant.';
+  'Disables a webhook that answered 410 or has failed for days, and sends webhook.disabled to '
+  'the other webhooks of its tenant.';
 
--- A table whose rows all belong to one tenant (watch(tenant_id => ...)) is that tenant's affair.
+-- A table whose rows all belong to one tenant (watch(tenant_id => ...)) is visible to that tenant
+-- only.
 alter policy anyone_reads on rowhook.webhook_sources to rowhook_daemon;
 create policy tenant_reads_own on rowhook.webhook_sources for select to rowhook_app
   using (tenant_id is null or tenant_id = (select rowhook.current_tenant()));
