@@ -1,11 +1,17 @@
-/** How much at a time and how much a second: the two limits of a webhook, and of a tenant. */
+/** The two limits of a webhook, or of a tenant: attempts at a time, and attempts per second. */
 
-/** Starts may come this early, together: nobody is timed finer than the tick that wakes a waiting queue. */
+/**
+ * Starts may come early by BURST_MS, several together, because the tick that wakes a waiting queue
+ * is not more precise than that.
+ */
 const BURST_MS = 100;
 
 export class Limiter {
   #inFlight = 0;
-  /** performance.now() at which the next start would be due if all came evenly. */
+  /**
+   * The time by performance.now() at which the next start would be due if starts were evenly
+   * spaced.
+   */
   #evenlyAt = 0;
   inFlightMax: number;
   ratePerSecond: number | null;
@@ -23,7 +29,10 @@ export class Limiter {
     return this.#inFlight < this.inFlightMax && (this.ratePerSecond === null || this.#evenlyAt <= now + BURST_MS);
   }
 
-  /** One has started; every start pushes the next by 1/rate. What was not used is not saved up. */
+  /**
+   * Counts a start. Each start delays the next one by 1 / `ratePerSecond`. Unused starts are not
+   * saved up.
+   */
   start(now: number): void {
     this.#inFlight += 1;
     if (this.ratePerSecond !== null) this.#evenlyAt = Math.max(this.#evenlyAt, now) + 1_000 / this.ratePerSecond;

@@ -1,4 +1,4 @@
-/** The queues of all webhooks that have something in memory or in the table. */
+/** The queues of all webhooks that have deliveries in memory or in the table. */
 
 import type { Entry, RowHead, TenantConfiguration, Webhook } from '../model.ts';
 import type { Waiting } from '../retry/takeover.ts';
@@ -25,7 +25,8 @@ export class QueueRegistry {
       queue = new WebhookQueue(webhook);
       this.#queues.set(webhook.id, queue);
     }
-    // an older window never brings an older configuration: both come from one cache
+    // An older window never brings an older configuration, because all configurations come from one
+    // cache.
     if (queue.webhook !== webhook) queue.configure(webhook);
     return queue;
   }
@@ -34,7 +35,7 @@ export class QueueRegistry {
     return [...this.#queues.values()].filter(({ webhook }) => lanes.includes(webhook.lane));
   }
 
-  /** Nothing of this lane is being read from the table. */
+  /** Whether no delivery of `lane` is being read from the table. */
   isAtRest(lane: number): boolean {
     return this.ofLanes([lane]).every(({ backlog }) => !backlog.isReading);
   }
@@ -47,7 +48,10 @@ export class QueueRegistry {
     return new Set([...this.#queues.values()].map(({ webhook }) => webhook.tenantId));
   }
 
-  /** The webhooks of these tenants as they are now; those in `waiting` have parked deliveries. Returns the queues of deleted ones. */
+  /**
+   * Updates the webhooks of these tenants. The webhooks in `waiting` have parked deliveries.
+   * Returns the queues of deleted webhooks.
+   */
   update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): WebhookQueue[] {
     const webhooks = [...configurations.values()].flatMap((configuration) => configuration.webhooks);
     for (const webhook of webhooks) {
@@ -67,13 +71,17 @@ export class QueueRegistry {
     return deleted;
   }
 
-  /** What was recorded is in the table now: it is due again, or gone; see Dispatcher.committed. */
+  /**
+   * The recorded deliveries are now in the table, and due again, or they are gone. See
+   * Dispatcher.committed.
+   */
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     const now = performance.now();
     for (const { attempt, delivery, next } of entries) {
       const queue = this.#queues.get(delivery.webhookId);
       if (!queue) continue;
-      // until now a read of due deliveries could have found it as it was before; one that is slow is still in flight
+      // Until now, a read of due deliveries could have found this one in its previous state. A slow
+      // one is still in flight, so it stays marked.
       if (attempt !== null || next.kind === 'behindRowHead' || next.kind === 'finished')
         queue.backlog.letGo(delivery.id);
       if (next.kind === 'finished') continue;

@@ -1,15 +1,16 @@
 /**
- * With ordering 'row', a delivery whose attempt failed blocks its row: it is the row's head, and the row's later deliveries are parked behind
- * it, without a time. When the head is done or is given up, RECORD gives the next one its time, in the same
- * transaction; so the order holds across restarts and takeovers. A row that is blocked when its webhook gives that ordering up
- * drains so too: what waits without a time would wait for ever.
+ * With ordering 'row', a delivery whose attempt failed blocks its row and is the row's head. The
+ * row's later deliveries are parked behind the head, without a due time. When the head is done or
+ * given up, RECORD gives the next delivery its time in the same transaction. So the order survives
+ * restarts and takeovers. If the webhook gives up ordering 'row', its blocked rows still drain in
+ * this way. Otherwise deliveries without a time would wait forever.
  */
 import type { Delivery, RowHead } from '../model.ts';
 
 interface BlockedRow {
   /** Delivery id of the row's head. */
   head: string;
-  /** Parked behind it, but not committed yet. */
+  /** Number of deliveries parked behind the head that are not committed yet. */
   uncommitted: number;
 }
 
@@ -20,35 +21,37 @@ export class RowOrder {
     return this.#rows.size;
   }
 
-  /** It, or another one, is the failed head of its row. */
+  /** Whether the row of `delivery` has a failed head. `delivery` may be the head itself. */
   isBlocked(delivery: Pick<Delivery, 'change'>): boolean {
     if (this.#rows.size === 0) return false;
     const row = rowOf(delivery);
     return row !== null && this.#rows.has(row);
   }
 
-  /** Its row's failed head holds it back. */
+  /** Whether `delivery` must wait for another delivery, the failed head of its row. */
   isBehindHead(delivery: Pick<Delivery, 'id' | 'change'>): boolean {
-    // mostly so, and a row's name need not be made
+    // The usual case. It avoids building the row's name.
     if (this.#rows.size === 0) return false;
     const row = rowOf(delivery);
     const blocked = row === null ? undefined : this.#rows.get(row);
     return blocked !== undefined && blocked.head !== delivery.id;
   }
 
-  /** An attempt of this delivery failed, and it will be tried again: the later ones of its row wait for it. */
+  /**
+   * An attempt of `delivery` failed and will be retried. Later deliveries of its row wait for it.
+   */
   block(delivery: Delivery): void {
     const row = rowOf(delivery);
     if (row !== null) this.#rows.set(row, { head: delivery.id, uncommitted: this.#rows.get(row)?.uncommitted ?? 0 });
   }
 
-  /** One more (or, with -1, one less) parked behind the row's head without being committed. */
+  /** Counts one delivery more (1) or less (-1) that is parked behind the head and not committed. */
   countBehind(delivery: Delivery, by: 1 | -1): void {
     const blocked = this.#rows.get(rowOf(delivery) ?? '');
     if (blocked) blocked.uncommitted += by;
   }
 
-  /** What a commit left of a row: its head now, or none. */
+  /** Sets the head of a row after a commit. Null: the row has no head any more. */
   setHead(delivery: RowHead['delivery'], head: string | null): void {
     const row = rowOf(delivery);
     if (row === null) return;
@@ -58,7 +61,7 @@ export class RowOrder {
   }
 }
 
-/** What tells a watched row from all others; null: the event is of none. */
+/** A name for the watched row of an event. Null: the event belongs to no row. */
 export function rowOf({ change }: { change: { sourceId: number | null; rowKey: string | null } }): string | null {
   return change.rowKey === null ? null : `${change.sourceId}:${change.rowKey}`;
 }

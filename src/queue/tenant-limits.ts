@@ -1,4 +1,4 @@
-/** Limits over all webhooks of a tenant (webhook_tenants), for the few tenants that have some. */
+/** Limits over all webhooks of a tenant (webhook_tenants). Only few tenants have such limits. */
 
 import type { TenantConfiguration, Webhook } from '../model.ts';
 import { Limiter } from './limiter.ts';
@@ -8,11 +8,11 @@ interface Tenant {
   waiting: Set<unknown>;
 }
 
-/** `Q` is what waits: a webhook's queue. */
+/** `Q` is what waits for a limit: the queue of a webhook. */
 export class TenantLimits<Q> {
   readonly #tenants = new Map<string, Tenant>();
 
-  /** These tenants as they are now. */
+  /** Sets the current limits of these tenants. */
   configure(configurations: Iterable<TenantConfiguration>): void {
     for (const { tenantId, limits } of configurations) {
       if (!limits) {
@@ -26,7 +26,9 @@ export class TenantLimits<Q> {
     }
   }
 
-  /** If not, the queue is among those that the end of the next attempt returns. */
+  /**
+   * Whether an attempt may start. If not, `queue` is returned when the tenant's next attempt ends.
+   */
   mayStart({ tenantId }: Webhook, queue: Q, now: number): boolean {
     const tenant = this.#tenants.get(tenantId);
     if (!tenant || tenant.limiter.mayStart(now)) return true;
@@ -34,7 +36,10 @@ export class TenantLimits<Q> {
     return false;
   }
 
-  /** Returns what is to be called at the end of the attempt: it gives the queues that were waiting. */
+  /**
+   * Counts a start. Call the returned function when the attempt ends: it returns the queues that
+   * waited.
+   */
   start({ tenantId }: Webhook, now: number): () => Q[] {
     const tenant = this.#tenants.get(tenantId);
     if (!tenant) return () => [];

@@ -3,18 +3,21 @@ import type { Delivery } from '../model.ts';
 
 export interface Ticket {
   delivery: Delivery;
-  /** Called once its window need not wait for it any more. */
+  /** Called when the delivery's window need not wait for it any more. */
   settle: () => void;
-  /** performance.now(); Infinity for a delivery that was read back: no window waits for it. */
+  /**
+   * By performance.now(). Infinity for a delivery that was read back, because no window waits for
+   * it.
+   */
   queuedAt: number;
 }
 
-/** Characters of payload. A payload hardly ever has more bytes than characters. */
+/** Characters of the payload. A payload hardly ever has more bytes than characters. */
 export function payloadSizeOf({ change }: Delivery): number {
   return (change.data?.length ?? 0) + (change.previous?.length ?? 0);
 }
 
-/** Compares by the order of changes, and of events within one change. */
+/** Orders tickets by change, and by event within one change. */
 export function byChange(a: Ticket, b: Ticket): number {
   const [x, y] = [a.delivery.change.id, b.delivery.change.id];
   return x.length - y.length || (x < y ? -1 : x > y ? 1 : a.delivery.ordinal - b.delivery.ordinal);

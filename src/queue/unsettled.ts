@@ -1,10 +1,12 @@
-/** Deliveries in memory that some window waits for: each is a ticket, which is settled once. */
+/**
+ * Deliveries in memory that a window waits for. Each delivery has a ticket, which is settled once.
+ */
 import type { Delivery } from '../model.ts';
 import { payloadSizeOf, type Ticket } from './ticket.ts';
 
 export class Unsettled {
   count = 0;
-  /** Characters of their payloads. */
+  /** Characters of the payloads of these deliveries. */
   size = 0;
   readonly #byLane = new Map<number, number>();
 

@@ -1,6 +1,6 @@
 /**
- * The deliveries of one webhook that are in memory: first in, first out, but never two of one row at
- * a time. backlog.ts says when new deliveries go to the table instead.
+ * The deliveries of one webhook that are in memory, first in, first out. Two deliveries of one row
+ * are never in flight together. backlog.ts decides when new deliveries are parked instead.
  */
 import type { Delivery, Webhook, WebhookSettings } from '../model.ts';
 import { Backlog } from './backlog.ts';
@@ -9,25 +9,28 @@ import { RowOrder, rowOf } from './row-order.ts';
 import { byChange, payloadSizeOf, type Ticket } from './ticket.ts';
 
 /**
- * Characters of payload that a new batch carries; one larger event is sent alone. A batch's body is
- * made, signed and kept at once.
+ * Limit on the payload characters of a new batch. A larger event is sent alone. The body of a batch
+ * is made, signed and kept in memory as a whole.
  */
 const BATCH_SIZE_MAX = 4 * 1024 * 1024;
 
 export class WebhookQueue {
   webhook: Webhook;
   readonly limiter: Limiter;
-  /** What is parked, and what that means for new deliveries. */
+  /** The webhook's parked deliveries, and where new deliveries go because of them. */
   readonly backlog = new Backlog();
-  /** With ordering 'row', or until rows that were blocked when it was given up are done. */
+  /**
+   * Used with ordering 'row'. After the webhook gives up that ordering, used until all blocked rows
+   * are done.
+   */
   readonly rowOrder = new RowOrder();
-  /** Attempts that take long; see dispatch/in-flight.ts. */
+  /** Number of slow attempts; see dispatch/in-flight.ts. */
   slowAttempts = 0;
-  /** Characters of the largest payload lately; null: none was seen yet. */
+  /** Characters of the largest recent payload. Null: no payload has been seen yet. */
   payloadSize: number | null = null;
   #waiting: Ticket[] = [];
   #head = 0;
-  /** Rows with an attempt in flight, and what waits behind each. */
+  /** Rows with an attempt in flight, and the tickets that wait behind each of them. */
   readonly #busyRows = new Map<string, Ticket[]>();
 
   constructor(webhook: Webhook) {
@@ -42,8 +45,8 @@ export class WebhookQueue {
   }
 
   /**
-   * The deliveries of this one's row go one after another. A row that is blocked drains in order,
-   * also when its webhook no longer asks for that.
+   * Whether the deliveries of this delivery's row must be sent one after another. A blocked row
+   * drains in order even if its webhook no longer asks for that.
    */
   isOrdered(delivery: Delivery): boolean {
     if (rowOf(delivery) === null) return false;
@@ -54,25 +57,25 @@ export class WebhookQueue {
     return this.#waiting.length - this.#head;
   }
 
-  /** Parked deliveries are worth reading: one is due, and few are in memory. */
+  /** Whether to read parked deliveries: one is due, and few are in memory. */
   isDue(now: number): boolean {
     if (!this.webhook.isActive || this.length >= this.webhook.settings.maxInFlight) return false;
     return this.backlog.isDue(now, this.replayRoom);
   }
 
-  /** Nothing would be lost with it. */
+  /** Whether the queue can be deleted without losing anything. */
   get isIdle(): boolean {
     return this.length === 0 && this.limiter.inFlight === 0 && this.backlog.isEmpty && this.rowOrder.size === 0;
   }
 
   /**
-   * Since when a window waits for the oldest ticket, by performance.now(), without the time in which
-   * a batch gathers. Infinity: no window waits.
+   * The time by performance.now() since which a window waits for the oldest ticket. The time in
+   * which a batch collects events does not count. Infinity: no window waits.
    */
   get waitingSince(): number {
     let oldest = Infinity;
     for (let i = this.#head; i < this.#waiting.length && oldest === Infinity; i++) {
-      // tickets are in order of time, except those that were read back, which have none
+      // Tickets are ordered by time, except tickets that were read back, which have no time.
       oldest = (this.#waiting[i] as Ticket).queuedAt;
     }
     for (const behind of this.#busyRows.values())
@@ -81,7 +84,10 @@ export class WebhookQueue {
     return Math.min(oldest, this.backlog.joiningSince) + (batchMax > 1 ? batchWaitMs : 0);
   }
 
-  /** How many deliveries of a replay may join: none while anything newer waits, and never more than half of the permits. */
+  /**
+   * How many deliveries of a replay may join the queue: none while newer deliveries wait, and never
+   * more than half of the webhook's max_in_flight.
+   */
   get replayRoom(): number {
     if (this.length > 0 || this.backlog.state !== 'flowing') return 0;
     const { batchMax, maxInFlight, ratePerSecond } = this.webhook.settings;
@@ -97,8 +103,9 @@ export class WebhookQueue {
   }
 
   /**
-   * What goes out next, in one request: a batch when the webhook asks for them or it was sent in one, else the next ticket whose
-   * row is free. What its row's head blocks is handed to `behind`.
+   * Takes the tickets of the next request. This is a batch if the webhook asks for batches, or if
+   * the first ticket was sent in a batch before. Otherwise it is the next ticket whose row is free.
+   * A ticket that its row's head blocks is passed to `behind`.
    */
   take(now: number, behind: (ticket: Ticket) => void): Ticket[] {
     while (this.#head < this.#waiting.length) {
@@ -125,7 +132,10 @@ export class WebhookQueue {
     return [];
   }
 
-  /** Full, or old enough; what was read back has waited already. One that was sent before goes out as it was. */
+  /**
+   * Takes a batch that is full or old enough. Deliveries that were read back have waited already. A
+   * batch that was sent before is sent again unchanged.
+   */
   #takeBatch(first: Ticket, now: number): Ticket[] {
     const { batchMax, batchWaitMs } = this.webhook.settings;
     const { batchId } = first.delivery;
@@ -140,20 +150,23 @@ export class WebhookQueue {
     const complete = batchId !== null || isFull || first.queuedAt === Infinity;
     if (!complete && now - first.queuedAt < batchWaitMs) return [];
     const batch = this.#waiting.splice(this.#head, end - this.#head);
-    // as they will be read back, should it fail: its body is the same then
+    // The order in which a failed batch is read back, so that a retry has the same body.
     return batch.sort(byChange);
   }
 
-  /** The attempt is over: the next one of the row may go, before all that came later. */
+  /**
+   * The attempt of `delivery` has ended. Deliveries of its row that waited go to the front of the
+   * queue.
+   */
   free(delivery: Delivery): void {
-    // a batch keeps no row busy
+    // A batch does not mark its rows as busy.
     const row = delivery.batchId === null ? rowOf(delivery) : null;
     const behind = row === null ? undefined : this.#busyRows.get(row);
     if (row !== null) this.#busyRows.delete(row);
     if (behind && behind.length > 0) this.#waiting.splice(this.#head, 0, ...behind);
   }
 
-  /** Empties the queue, in order. */
+  /** Removes and returns all tickets, in order. */
   drain(): Ticket[] {
     const behind = [...this.#busyRows.values()].flat();
     const queued = [...this.#waiting.slice(this.#head), ...this.backlog.leave()];
@@ -164,7 +177,7 @@ export class WebhookQueue {
   }
 }
 
-/** Batches of one webhook follow each other, which keeps the order of every row. */
+/** Batches of one webhook are sent one at a time, which keeps the order of every row. */
 function inFlightMax({ batchMax, maxInFlight }: WebhookSettings): number {
   return batchMax > 1 ? 1 : maxInFlight;
 }
