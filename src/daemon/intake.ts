@@ -59,7 +59,7 @@ export class Intake {
     this.#dispatcher.update(configurations, waiting);
   }
 
-  /** Called when every change from before this daemon took `lanes` has been taken. */
+  /** Called when the reader has passed every change from before this daemon took `lanes`. */
   forgetBegun(lanes: readonly number[]): void {
     if (this.#begun.size > 0) for (const lane of lanes) this.#begun.delete(lane);
   }

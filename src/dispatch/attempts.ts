@@ -15,7 +15,7 @@ import type { RoundRobin } from './round-robin.ts';
 export interface AttemptsOptions {
   clock: LeaseClock;
   onAttempt(attempt: Attempt): void;
-  /** Disables `webhook` for this reason. */
+  /** Disables `webhook` because of `reason`. */
   onDisable(webhook: Webhook, reason: string): void;
   onError(error: Error): void;
 }

@@ -5,9 +5,9 @@
  * still.
  *
  * An endpoint that blocks others is still found: once no other request gets through, the daemon is
- * idle, and the clock runs. By elapsed time, a daemon short of CPU parked everything that it read,
- * which costs three times as much CPU. In a drain of 5,000 events a second, the host slowed the
- * daemon to 1,000 for a moment. The drain then stayed at 2,250 until its end.
+ * idle, and the clock runs. When elapsed time decided, a daemon short of CPU parked everything that
+ * it read. Parking costs three times as much CPU. In a drain of 5,000 events a second, the host
+ * slowed the daemon to 1,000 for a moment. The drain then stayed at 2,250 until its end.
  */
 import { performance } from 'node:perf_hooks';
 

@@ -34,7 +34,7 @@ const BATCH_EVENTS_MAX = 100;
 
 /**
  * Limit on the payload characters read back at once per webhook. At least one delivery is read
- * back, and a batch that was sent before always completely.
+ * back. A batch that was sent before is read back completely.
  */
 const READ_BACK_SIZE_MAX = 4 * 1024 * 1024;
 

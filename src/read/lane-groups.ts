@@ -10,7 +10,7 @@ export interface Group {
   stamp: number;
 }
 
-/** The group is between two windows, not inside a large one. */
+/** Whether the group is between two windows, and not inside a large one. */
 export function isBetween({ position }: Group): boolean {
   return position.to === null;
 }

@@ -76,8 +76,8 @@ export class Reader {
   }
 
   /**
-   * The reader waits for a statement that may take minutes: it looks up what earlier owners left,
-   * or finds the first page of a large window.
+   * Whether the reader waits for a statement that may take minutes. Such a statement looks up what
+   * earlier owners left, or finds the first page of a large window.
    */
   get isSearching(): boolean {
     return this.#readingSince !== null && performance.now() - this.#readingSince > READ_MS_MAX;

@@ -153,7 +153,7 @@ async function readPage(client: pg.ClientBase, lanes: readonly number[], positio
   return { changes, after: { ...position, at, lastId: changes.at(-1)?.id as string }, more: true };
 }
 
-/** Neither the row limit nor the byte limit cut anything off. */
+/** Whether neither the row limit nor the byte limit cut off any row. */
 function isWhole(rows: readonly RawRow[], asked: number): boolean {
   return rows.length <= asked && !isCutByBytes(rows);
 }

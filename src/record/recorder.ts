@@ -20,8 +20,8 @@ import { Refused } from './refused.ts';
 
 const BATCH_MAX = 500;
 /**
- * How often positions are written. After a crash, the changes after them are checked again. Under
- * load they are written less often: while a transaction stays open, each write leaves 16 row
+ * How often positions are written. After a crash, changes after the last one are checked again.
+ * Under load they are written less often: while a transaction stays open, each write leaves 16 row
  * versions that every later batch steps over. 14,400 of them make a batch 1.2 ms slower.
  */
 const POSITION_EVERY_MS = { idle: 1_000, busy: 2_000 };

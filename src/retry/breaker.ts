@@ -5,7 +5,7 @@
  *                                     ▲                                    │
  *                                     └──────────────failure───────────────┘
  *
- * While it is open its events are parked, not lost, and nobody waits for its timeouts.
+ * While a breaker is open, its events are parked, not lost, and nobody waits for its timeouts.
  */
 
 import { type Health, type HealthChange, UNCHANGED, type Webhook } from '../model.ts';

@@ -11,7 +11,7 @@ import { leavingOut } from '../shared/isolate.ts';
 /** Deliveries that wait for one webhook. */
 export interface WaitingFor {
   tenantId: string;
-  /** Some deliveries were never attempted, so later events are queued behind them. */
+  /** Some deliveries were never attempted, so later events must stay behind them. */
   unattempted: boolean;
   /** With ordering 'row': the rows that a failed delivery blocks. */
   heads: RowHead[];
@@ -91,8 +91,8 @@ export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[])
 }
 
 /**
- * Returns the webhooks that belong to `tenantIds` and have no failures on record. A change of a
- * webhook's configuration clears its failures.
+ * Returns the ids in `webhookIds` that belong to `tenantIds` and have no failures on record. A
+ * change of a webhook's configuration clears its failures.
  */
 export async function findForgiven(
   pool: pg.Pool,
