@@ -1,5 +1,5 @@
 -- The five business tables of the demo and the tests: a small CRM that many organizations share.
--- They know nothing of rowhook. `select rowhook.watch_preset('crm')` watches them.
+-- The tables do not depend on rowhook. `select rowhook.watch_preset('crm')` watches them.
 
 create table if not exists public.clients (
   id               uuid           primary key default gen_random_uuid(),

@@ -1,13 +1,13 @@
--- Removes rowhook from this database: every trigger, function, table and row of it. What it has
--- captured and not yet delivered is lost; the tables it watched keep their data.
+-- Removes rowhook from this database: all its triggers, functions, tables and rows. Events that
+-- were captured and not yet delivered are lost. The watched tables keep their data.
 --
 --   psql -v ON_ERROR_STOP=1 -f uninstall.sql
 --
--- Stop the daemons first. Run it as a member of rowhook_owner that owns the watched tables
--- (dropping their triggers locks each of them for a moment). It is one transaction, except where
--- the server's lock table has no room for all watched tables at once: then each is left in a
--- transaction of its own, and what fails in between is mended by running it again. The roles go
--- too, unless another database of this cluster, or a login, still depends on them.
+-- Stop the daemons first. Run this file as a member of rowhook_owner that owns the watched tables.
+-- Dropping their triggers locks each table for a moment. The file is one transaction, except where
+-- the server's lock table has no room for all watched tables at once. In that case each table is
+-- left in a transaction of its own; if one fails, run the file again. The roles are dropped too,
+-- unless another database of this cluster, or a login, still depends on them.
 
 set lock_timeout = '10s';
 set statement_timeout = 0;
@@ -29,7 +29,7 @@ begin
   if 5 * v_tables < v_room / 2 then
     return;
   end if;
-  -- in a transaction that began before this statement there can be no commit
+  -- A transaction that began before this statement does not allow COMMIT here.
   if now() <> statement_timestamp() then
     raise exception 'uninstall: % watched tables are too many for one transaction of this server', v_tables
       using hint = 'Run it with psql and without -1, BEGIN and COMMIT; or raise max_locks_per_transaction.';

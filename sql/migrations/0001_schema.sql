@@ -2,9 +2,9 @@
 --
 -- rowhook_owner   NOLOGIN, owns every object of rowhook. A DBA who runs migrations, watch() or
 --                 replay() for any tenant is a member of it.
--- rowhook_app     NOLOGIN, granted to the roles an application connects with: its tenant's webhooks
---                 and logs, nothing else.
--- rowhook_daemon  NOLOGIN, granted to the login the daemon connects with.
+-- rowhook_app     NOLOGIN, granted to the roles that an application connects with. It gives access
+--                 to the webhooks and logs of the session's tenant, and to nothing else.
+-- rowhook_daemon  NOLOGIN, granted to the login that the daemon connects with.
 --
 -- Roles belong to the whole cluster: another database may have created them already, so each role
 -- is created only if it is missing. Nothing in these files needs a superuser, an extension, logical

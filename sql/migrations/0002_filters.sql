@@ -1,14 +1,15 @@
 -- rowhook 0002: what a webhook's filter may be.
 --
--- A filter is conditions on an event's row: {"data.stage":"won","data.value":{"$gt":10000}}. The
--- daemon evaluates it (src/match/filter/filter.ts says what it means); here it is only checked, so
--- that a bad one is refused on insert, whatever client writes it, with the path and the reason.
--- Both sides have the same rules and the same sentences; test/match/filters.corpus.ts is run
--- through both.
+-- A filter is a set of conditions on an event's row:
+-- {"data.stage":"won","data.value":{"$gt":10000}}. The daemon evaluates it
+-- (src/match/filter/filter.ts describes what it means). Here it is only checked, so that an invalid
+-- filter is refused on insert, with the path and the reason, whatever client writes it. Both sides
+-- have the same rules and the same sentences; test/match/filters.corpus.ts is run through both.
 --
 --   filter    := { path: condition, ... }   all must hold
 --              | { "$and" | "$or": [filter, ...] } | { "$not": filter }       mixed freely
---   condition := value | { operator: operand, ... } | { "$and" | "$or": [condition, ...] } | { "$not": condition }
+--   condition := value | { operator: operand, ... }
+--              | { "$and" | "$or": [condition, ...] } | { "$not": condition }
 --
 -- Tenants write filters and the daemon runs them, so everything has a limit: length, conditions,
 -- levels of $and, $or and $not, names in a path, digits of a number.

@@ -580,11 +580,14 @@ comment on function rowhook.rotate_secret(uuid, interval) is
 -- applies the policies to the table's owner, too.
 --
 -- rowhook_app does not have these privileges:
---   select (secret, ...)  secrets are written, never read: no RETURNING, WHERE, ON CONFLICT or MERGE shows them
---   insert (id)           a primary key is unique over all tenants: "already exists" would tell of another one's row
---   delete                whoever may DELETE may LOCK TABLE ... IN ACCESS EXCLUSIVE MODE, and so stop the daemon and every
---                         app's writes to watched tables; delete_webhook() takes a row lock and no more
---   update (tenant_id)    a webhook stays with its tenant
+--   select (secret, ...)  Secrets are written, never read: no RETURNING, WHERE, ON CONFLICT or MERGE
+--                         may show them.
+--   insert (id)           A primary key is unique over all tenants: "already exists" would reveal
+--                         the row of another tenant.
+--   delete                A role with DELETE may also LOCK TABLE ... IN ACCESS EXCLUSIVE MODE, and
+--                         so stop the daemon and all writes of the app to watched tables.
+--                         delete_webhook() takes a row lock only.
+--   update (tenant_id)    A webhook stays with its tenant.
 alter table rowhook.webhook_tenants        enable row level security, force row level security;
 alter table rowhook.webhook_configurations enable row level security, force row level security;
 

@@ -394,7 +394,7 @@ comment on view rowhook.webhook_stats is
 comment on column rowhook.webhook_stats.tenant_id is 'The tenant of the webhook.';
 comment on column rowhook.webhook_stats.webhook_id is 'The webhook.';
 comment on column rowhook.webhook_stats.hour is 'Beginning of the hour (UTC).';
-comment on column rowhook.webhook_stats.attempts is 'Requests that were sent or tried.';
+comment on column rowhook.webhook_stats.attempts is 'Requests that were sent or attempted.';
 comment on column rowhook.webhook_stats.successes is 'Attempts that were answered 2xx.';
 comment on column rowhook.webhook_stats.failures is 'Attempts that were not answered 2xx.';
 comment on column rowhook.webhook_stats.skipped is

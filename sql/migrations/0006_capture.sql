@@ -1,52 +1,54 @@
--- rowhook 0006: capture. watch(table) registers a source and writes one static PL/pgSQL function
--- for that table, and three AFTER ... FOR EACH STATEMENT triggers that call it with transition
+-- rowhook 0006: capture. watch(table) registers a source. It writes one static PL/pgSQL function
+-- for the table, and three AFTER ... FOR EACH STATEMENT triggers that call it with transition
 -- tables.
 --
--- Why generated and static: its plans are cached and its columns are checked once. Why per
--- statement: 100,000 rows in one statement must not cost 100,000 calls; and a transition table
--- follows the columns of its table, where the NEW of a row-level trigger fails in a session that
--- ran it before the type of a column changed.
+-- The function is generated and static, so its plans are cached and its columns are checked once.
+-- The triggers fire per statement, because 100,000 rows in one statement must not cost 100,000
+-- calls. A transition table also follows the columns of its table, whereas NEW of a row-level
+-- trigger fails in a session that ran the trigger before the type of a column changed.
 --
--- What the generated functions take care of, since they run inside the app's own statements:
---   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so nothing of
---     the caller's leaks in; the settings that change how values print (TimeZone, DateStyle, ...)
---     are pinned too. The only code of others that runs in them is a cast to json that somebody
---     made for a type of his own, and the expressions of virtual generated columns. What these
---     raise makes the event thin (_render(), _capture_trial()), and the app's statement goes on.
---   * The payload is json text made by row_to_json: jsonb would abort the app's statement on
---     "\u0000", drop duplicate keys and reorder. An oversized payload becomes a thin event (key
---     columns only) instead of an error.
---   * A table that was altered since must not break the app's statements, nor its events. A
---     function asks first whether the table has the columns and the key that it was written for
---     (_layout(), which costs nothing). If not, it has the query of this one statement written anew
---     (_capture_now()), which follows renamed columns by their number: that takes milliseconds,
---     until reconcile() rewrites the function. If that query fails, all events of the statement are
---     thin.
---   * A partition that was detached keeps its triggers until reconcile(), and changes by itself.
---     Columns are therefore named inside a subquery that stands beside a one-row table of nulls by
---     the same names: SQL resolves a name in the innermost scope that has it, so a column that is
---     gone reads as null. From there on they go by number, so that no name of theirs meets one of
---     ours. No operator of a column's own type is used: values are compared by their images, keys
---     by their text.
---   * A zero-row statement, or one whose tenants want nothing, leaves before anything else happens.
+-- The generated functions run inside the app's own statements. Therefore:
+--   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so no setting
+--     of the caller affects them. Settings that change how values print (TimeZone, DateStyle, ...)
+--     are pinned too. Only two kinds of foreign code run in them: a user-defined cast to json for a
+--     type, and the expressions of virtual generated columns. If these raise an error, the event
+--     becomes thin (_render(), _capture_trial()), and the app's statement continues.
+--   * The payload is json text made by row_to_json. jsonb would abort the app's statement on
+--     "\u0000", drop duplicate keys and change their order. An oversized payload becomes a thin
+--     event (key columns only) instead of an error.
+--   * A table that was altered later must not break the app's statements, nor its events. A
+--     function first checks whether the table has the columns and the key that it was written for
+--     (_layout(), which costs nothing). If not, _capture_now() writes the query for this one
+--     statement anew and follows renamed columns by their number. That takes milliseconds, until
+--     reconcile() rewrites the function. If that query fails, all events of the statement are thin.
+--   * A detached partition keeps its triggers until reconcile(), and is altered independently.
+--     Columns are therefore named inside a subquery beside a one-row table of nulls with the same
+--     names. SQL resolves a name in the innermost scope that has it, so a dropped column reads as
+--     null. Outside of the subquery, columns have numbers, so that no column name conflicts with
+--     one of ours. Operators of a column's own type are not used: values are compared by their
+--     images, keys by their text.
+--   * A zero-row statement, or one whose tenants want nothing, returns before anything else
+--     happens.
 --   * Nothing writes in an EXCEPTION block, which would take a transaction id for each statement.
---     Blocks stand around what only reads, and only where a type or a virtual column may refuse.
---     What fails when the outbox is written (a full disk, a missing partition) fails the app's
---     statement: a change without its event would be worse.
+--     Such blocks contain only reads, and exist only where a type or a virtual column may raise an
+--     error. If writing to the outbox fails (a full disk, a missing partition), the app's statement
+--     fails: a change without its event would be worse.
 --
--- The old and new rows of an UPDATE are paired by primary key. Where that does not name one row
--- (there is none, it is deferrable, or other tables inherit from this one) they are paired by
--- position, as PostgreSQL fills both transition tables in step. So are those of a statement that
--- changed several rows of a table which foreign keys may change, as a row that two of them change
--- stands there twice. A foreign key that comes later counts once reconcile() has seen it.
+-- The old and new rows of an UPDATE are paired by primary key. Where the key does not identify one
+-- row (there is no key, it is deferrable, or other tables inherit from this one), rows are paired
+-- by position, because PostgreSQL fills both transition tables in step. Rows are also paired by
+-- position if a statement changed several rows of a table that foreign keys may change, because a
+-- row that two foreign keys change occurs twice. A foreign key that is added later counts after the
+-- next reconcile().
 --
--- Limits: what a row-level AFTER trigger of the app changes is captured before the statement that
--- fired it. Statement triggers are queued anew when there is another change of their kind, so a row
--- that one foreign key changes and another one deletes may be told as deleted first. What MERGE
--- moves to another partition is in the transition tables of DELETE and INSERT, whose triggers fire
--- only if it has such actions. A row of more than 1 GB, a json value nested as deep as the stack
--- allows, and an enum whose first cast to json comes after watch() and fails, fail the app's
--- statement (docs/dba.md).
+-- Limits: Changes by a row-level AFTER trigger of the app are captured before the statement that
+-- fired it. PostgreSQL re-queues a statement trigger when another change of the same kind follows.
+-- If one foreign key updates a row and another deletes it, the `deleted` event may therefore be
+-- written before the `updated` event. A row that MERGE moves to another partition is in the
+-- transition tables of DELETE and INSERT, and their triggers fire only if the MERGE has such
+-- actions. The app's statement fails on a row of more than 1 GB, on a json value nested as deep as
+-- the stack allows, and on an enum whose first cast to json is created after watch() and fails
+-- (docs/dba.md).
 
 set role rowhook_owner;
 
@@ -150,9 +152,9 @@ create policy owner_has_all on rowhook.webhook_sources to rowhook_owner using (t
 create policy anyone_reads  on rowhook.webhook_sources for select to rowhook_app, rowhook_daemon using (true);
 grant select on rowhook.webhook_sources to rowhook_app, rowhook_daemon;
 
--- A change of a row whose tenant column is null is nobody's: no event. A sequence counts such rows,
--- since counting in it waits for nobody. It counts those that a statement meets before one that is
--- wanted, so it may stay behind.
+-- Changes of a row whose tenant column is null belong to nobody and become no event. A sequence
+-- counts these rows, because counting with a sequence waits for nobody. It counts the rows that a
+-- statement meets before a wanted one, so the count may be too low.
 create sequence rowhook.rows_without_tenant;
 comment on sequence rowhook.rows_without_tenant is
   'Counts changes of rows whose tenant column is null. Such a change is not an event; the true '
@@ -160,7 +162,6 @@ comment on sequence rowhook.rows_without_tenant is
 
 grant select on rowhook.rows_without_tenant to rowhook_daemon;
 
--- The patterns of event_types that an event matches: itself, each of its prefixes with .*, and *.
 create function rowhook._patterns(p_event_types text[])
 returns text[]
 language sql
@@ -181,7 +182,6 @@ comment on function rowhook._patterns(text[]) is
   'The entries of event_types that want one of these events: the event itself, its prefixes with '
   '.*, and *.';
 
--- Every event type that a source can produce.
 create function rowhook._source_event_types(p_source rowhook.webhook_sources)
 returns text[]
 language sql
@@ -212,10 +212,10 @@ comment on column rowhook.webhook_event_types.event_type is
 comment on column rowhook.webhook_event_types.relation is 'The watched table that produces it.';
 grant select on rowhook.webhook_event_types to rowhook_app, rowhook_daemon;
 
--- The columns of a table by the names that they have now. A transaction in REPEATABLE READ, or a
--- statement that began before the table changed and reaches it by a foreign key, reads pg_attribute
--- as it was; but its triggers see the table as it is, and so does pg_identify_object_as_address().
--- That calls a dropped column "........pg.dropped.2........".
+-- A transaction in REPEATABLE READ, or a statement that began before the table changed and reaches
+-- it through a foreign key, reads pg_attribute as it was. Its triggers, however, see the table as
+-- it is, and so does pg_identify_object_as_address(). That function calls a dropped column
+-- "........pg.dropped.2........".
 create function rowhook._attributes(p_relation oid)
 returns table (number smallint, name name, type oid)
 language sql
@@ -231,7 +231,6 @@ comment on function rowhook._attributes(oid) is
   'The columns of a table by their current names, also for a transaction that began before a '
   'rename.';
 
--- The columns of a table, in order.
 create function rowhook._columns(p_relation oid)
 returns name[]
 language sql
@@ -242,8 +241,7 @@ end;
 
 comment on function rowhook._columns(oid) is 'The columns of a table, in order.';
 
--- The columns of a table's primary key, in order; empty when it has none. A deferrable key may hold
--- duplicates in mid-transaction, so it does not count.
+-- A deferrable key may contain duplicates during a transaction, so it does not count.
 create function rowhook._key_columns(p_relation oid)
 returns name[]
 language sql
@@ -260,9 +258,9 @@ comment on function rowhook._key_columns(oid) is
   'The columns of the primary key of a table, in order; empty when the table has no key, or a '
   'deferrable one.';
 
--- The tables that carry a source's triggers: the table itself and every partition, since a
--- statement fires the triggers of the table it names. A foreign table cannot have such triggers.
--- The root comes first, as the app's statements lock it first.
+-- A statement fires the triggers of the table that it names, so partitions need triggers too. A
+-- foreign table cannot have such triggers. The root comes first, because the app's statements lock
+-- it first.
 create function rowhook._capture_relations(p_relation regclass)
 returns setof regclass
 language sql
@@ -279,10 +277,9 @@ comment on function rowhook._capture_relations(regclass) is
   'The tables that carry the triggers of a watched table: the table itself and its partitions, '
   'the root first.';
 
--- Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON UPDATE
--- CASCADE, SET NULL or SET DEFAULT. All that they change for one statement stands in the transition
--- tables of one call, together with what that statement itself changes there: so a row may stand
--- there more than once, each time as it was by then.
+-- All changes of foreign keys for one statement are in the transition tables of one call, together
+-- with the changes of that statement itself. So a row may occur more than once, each time in the
+-- state that it had at that point.
 create function rowhook._changed_by_keys(p_relation regclass)
 returns boolean
 language sql
@@ -297,9 +294,8 @@ comment on function rowhook._changed_by_keys(regclass) is
   'Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON '
   'UPDATE CASCADE, SET NULL or SET DEFAULT.';
 
--- Whether PostgreSQL prints the values of a type by its own code alone. A type of somebody's own
--- may have a cast to json or text by a function, which may raise anything; and so may a part of an
--- array, a composite type or a range.
+-- A user-defined type may have a cast to json or text by a function, which may raise any error. The
+-- same goes for the parts of an array, a composite type or a range.
 create function rowhook._prints_itself(p_type oid)
 returns boolean
 language sql
@@ -325,17 +321,16 @@ comment on function rowhook._prints_itself(oid) is
   'Whether PostgreSQL prints the values of a type by its own code alone, and not by a cast that '
   'somebody made.';
 
--- The columns of a table whose type does not print itself.
 create function rowhook._foreign_columns(p_relation oid)
 returns name[]
 language sql
 stable
 begin atomic
   with own as (
-    -- types of PostgreSQL itself all do
+    -- built-in types always print themselves
     select name, number, type from rowhook._attributes(p_relation) where type >= 16384
   ), types as materialized (
-    -- One question for each type. Asked for each of 800 columns, it made watch() take 30 times as
+    -- Each type is checked once. A check for each of 800 columns made watch() take 30 times as
     -- long.
     select distinct type from own
   ), foreign_types as materialized (
@@ -347,8 +342,7 @@ end;
 comment on function rowhook._foreign_columns(oid) is
   'The columns of a table whose type PostgreSQL does not print by its own code alone.';
 
--- The text of a column's value, as an expression. A cast that somebody made is not asked: concat()
--- takes what the type itself prints.
+-- User-defined casts are not used: concat() takes the output of the type itself.
 create function rowhook._text_of(p_relation oid, p_column name, p_expression text)
 returns text
 language sql
@@ -362,11 +356,12 @@ end;
 comment on function rowhook._text_of(oid, name, text) is
   'SQL expression for the text of a column''s value.';
 
--- A digest of what a capture function was written for: the columns of its table, how the virtual
--- ones are computed, and the key. It is no more immutable than the table is, but only so is it
--- computed while a query is planned, and costs nothing when the query runs. Each query that asks
--- for it reads a transition table, so PostgreSQL plans it again once the table has changed. By the
--- source's id, and types by their names, since oids are others after a restore from a dump.
+-- A digest of everything that a capture function was written for: the columns of its table, how the
+-- virtual ones are computed, and the key. It is not more immutable than the table is. But only an
+-- immutable function is computed while a query is planned and costs nothing when the query runs.
+-- Each query that calls it reads a transition table, so PostgreSQL plans the query again after the
+-- table has changed. The digest uses the id of the source and the names of types, because oids
+-- change in a restore from a dump.
 create function rowhook._layout(p_source_id int)
 returns text
 language plpgsql
@@ -392,8 +387,6 @@ comment on function rowhook._layout(int) is
   'Digest of the columns and the key of a watched table. Marked immutable so that a plan holds '
   'it: the plan ends when the table changes.';
 
--- The settings of a source with the names that its columns have by now. A name that is there
--- counts; one that is gone is followed by its number.
 create function rowhook._followed(p_source rowhook.webhook_sources)
 returns rowhook.webhook_sources
 language plpgsql
@@ -428,9 +421,8 @@ comment on function rowhook._followed(rowhook.webhook_sources) is
 create type rowhook._printed as (data json, problem text);
 comment on type rowhook._printed is 'The json of a row, or why it cannot be printed.';
 
--- Prints a row whose columns may refuse to be printed: its json, or the error. The block only
--- reads, so its subtransaction takes no transaction id. A cancelled statement and a full deadlock
--- or serialization failure are not ours to keep: they end the statement.
+-- The block only reads, so its subtransaction takes no transaction id. A cancelled statement, a
+-- deadlock and a serialization failure are not caught: they end the statement.
 create function rowhook._render(p_row record)
 returns rowhook._printed
 language plpgsql
@@ -449,7 +441,6 @@ $$;
 comment on function rowhook._render(record) is
   'The json of a row whose columns may refuse to be printed, or the error that printing it raises.';
 
--- Why an event is thin, as webhook_outbox.truncated has it.
 create function rowhook._problem(p_sqlstate text, p_message text)
 returns text
 language sql
@@ -460,8 +451,8 @@ return p_sqlstate || ': ' || left(p_message, 500);
 comment on function rowhook._problem(text, text) is
   'Why an event is thin, in the form of webhook_outbox.truncated: an SQLSTATE and its message.';
 
--- What a change yields on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted'): event
--- types, each with its condition over the images o (old) and n (new), or null for always.
+-- A change yields event types on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted').
+-- Each has a condition over the images o (old) and n (new), or null for always.
 create function rowhook._capture_rules(p_source rowhook.webhook_sources)
 returns table (operation text, event_type text, condition text)
 language sql
@@ -497,7 +488,6 @@ end;
 comment on function rowhook._capture_rules(rowhook.webhook_sources) is
   'The event types of each kind of change to a source, with their conditions as SQL.';
 
--- The event types of one change, as an expression; each of them once.
 create function rowhook._capture_events(p_source rowhook.webhook_sources, p_operation text)
 returns text
 language sql
@@ -519,9 +509,8 @@ end;
 comment on function rowhook._capture_events(rowhook.webhook_sources, text) is
   'SQL expression for the event types of one change, each of them once.';
 
--- A table with more columns than this is wide. PostgreSQL has 1,664 columns in a target list, and a
--- pair of old and new rows takes two for each; a wide table compares its columns as one array of
--- JSON texts, which takes longer.
+-- PostgreSQL allows 1,664 columns in a target list, and a pair of old and new rows takes two for
+-- each column. A wide table compares its columns as one array of JSON texts, which takes longer.
 create function rowhook._columns_max()
 returns int
 language sql
@@ -532,7 +521,6 @@ return 800;
 comment on function rowhook._columns_max() is
   'A table with more columns than this number is wide: capture compares its columns as text.';
 
--- Whether PostgreSQL computes a column when it is read (PostgreSQL 18): no trigger can read it.
 create function rowhook._is_virtual(p_relation oid, p_column name)
 returns boolean
 language sql
@@ -544,7 +532,6 @@ end;
 comment on function rowhook._is_virtual(oid, name) is
   'Whether a column is a virtual generated one (PostgreSQL 18). No trigger can read such a column.';
 
--- The tenant of a row in a transition table called r, as an expression.
 create function rowhook._capture_tenant(p_source rowhook.webhook_sources)
 returns text
 language sql
@@ -561,9 +548,8 @@ end;
 comment on function rowhook._capture_tenant(rowhook.webhook_sources) is
   'SQL expression for the tenant of a row in a transition table.';
 
--- The tenants of the changed rows, as a subquery over a transition table: all that is asked first.
--- PostgreSQL looks through the whole text of a query each time it runs, so this one names nothing
--- else.
+-- This is the only query that runs first. PostgreSQL looks through the whole text of a query each
+-- time it runs, so this one names nothing else.
 create function rowhook._capture_tenants(p_source rowhook.webhook_sources, p_table text)
 returns text
 language sql
@@ -577,7 +563,6 @@ end;
 comment on function rowhook._capture_tenants(rowhook.webhook_sources, text) is
   'SQL subquery over a transition table: the tenants of the changed rows.';
 
--- Whether PostgreSQL computes columns of a table when they are read (PostgreSQL 18).
 create function rowhook._has_virtual_columns(p_relation oid)
 returns boolean
 language sql
@@ -589,10 +574,9 @@ end;
 comment on function rowhook._has_virtual_columns(oid) is
   'Whether a table has virtual generated columns (PostgreSQL 18).';
 
--- One image of the changed rows, as a subquery over a transition table: the row as it is stored
--- (image) and as it prints (whole), its tenant, its columns c1, c2 ... of those numbers that are
--- asked for, its key as text and, if asked for, its position. Of the nulls called missing, see the
--- head of this file.
+-- One image of the changed rows has: the row as it is stored (image) and as it prints (whole), its
+-- tenant, its requested columns by number (c1, c2 ...), its key as text and, if requested, its
+-- position. The head of this file explains the nulls called missing.
 create function rowhook._capture_image(p_source rowhook.webhook_sources, p_table text, p_numbers int[], p_by_position boolean, p_thin boolean)
 returns text
 language plpgsql
@@ -610,10 +594,10 @@ declare
   v_key     text;
   v_printed text := '';
 begin
-  -- A transition table holds nulls for virtual generated columns (PostgreSQL 18), so their
-  -- expressions stand here, which may name any column. For them the nulls have types, which are all
-  -- built in. The cast to the column's own type (numeric(9,2), date) is not part of what
-  -- pg_get_expr prints. A thin event does without them.
+  -- A transition table contains nulls for virtual generated columns (PostgreSQL 18), so their
+  -- expressions are inserted here, and these may name any column. For them the nulls have types,
+  -- all of them built in. The cast to the column's own type (numeric(9,2), date) is not part of the
+  -- output of pg_get_expr. A thin event does without these columns.
   if v_virtual then
     v_numbers := array(select generate_series(1, cardinality(v_columns)));
     v_printed := format(' cross join lateral (select %s) as v',
@@ -632,8 +616,7 @@ begin
     left join pg_attribute a on a.attrelid = p_source.relation and a.attnum = n.number
     left join pg_attrdef d   on d.adrelid = a.attrelid and d.adnum = a.attnum;
 
-  -- a column of a composite key that is gone leaves no key, or rows would pair that have nothing in
-  -- common
+  -- If a column of a composite key is gone, there is no key; otherwise unrelated rows would pair.
   select case count(*)
            when 0 then 'null::text'
            when 1 then format('%s collate "C"', rowhook._text_of(p_source.relation, min(c.name), 'side.c' || min(c.number)))
@@ -659,10 +642,9 @@ $$;
 comment on function rowhook._capture_image(rowhook.webhook_sources, text, int[], boolean, boolean) is
   'SQL subquery over a transition table: the changed rows with tenant, key and columns.';
 
--- The query whose rows a capture function writes into the outbox. p_changes is a query of
--- (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change, with the columns of the
--- key as k1, k2 ...; that of an UPDATE has previous and problem as well. With p_problem every event
--- is thin, and nothing is printed but the key.
+-- p_changes is a query of (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change,
+-- with the columns of the key as k1, k2 ...; for an UPDATE it also has previous and problem. With
+-- p_problem, only the key is printed.
 create function rowhook._capture_query(p_source rowhook.webhook_sources, p_changes text, p_possible text[], p_pairs boolean, p_problem text)
 returns text
 language plpgsql
@@ -686,10 +668,10 @@ begin
     return format('select %s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key, json_build_object(%s), null::json, %L::text from (select e.* from (%s) as e where %s) as f',
       p_source.id, v_key, p_problem, p_changes, v_which);
   end if;
-  -- OFFSET 0 keeps the planner from evaluating row_to_json once for the size and once for the row.
-  -- pg_column_size comes first, since row_to_json fails at 1 GB; no type prints shorter than an
-  -- eighth of what it takes. Of the text itself it tells the bytes and 4 of a header: octet_length
-  -- would print it once more, for each place where "fits" stands.
+  -- OFFSET 0 prevents the planner from evaluating row_to_json twice, once for the size and once for
+  -- the row. pg_column_size comes first, since row_to_json fails at 1 GB; no type prints shorter
+  -- than an eighth of its size. For the text itself, pg_column_size returns the bytes plus 4 for
+  -- the header; octet_length would print the text again for each use of "fits".
   return format($sql$select %1$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
            case when f.fits then f.data else json_build_object(%2$s) end, case when f.fits then %8$s end, case when not f.fits then %9$s end
       from (select d.*, coalesce(pg_column_size(d.data) - 4%7$s <= %3$s, false) as fits
@@ -713,17 +695,15 @@ comment on function rowhook._capture_query(rowhook.webhook_sources, text, text[]
   'SQL query for the rows that a capture function writes into the outbox for one kind of '
   'statement. With p_problem, every event is thin.';
 
--- Whether anybody wants one of some event types of a tenant, as an expression over the names of
--- both.
 create function rowhook._capture_wanted(p_source rowhook.webhook_sources, p_tenant text, p_patterns text)
 returns text
 language sql
 stable
 begin atomic
-  -- One that is switched off counts for 30 days: what it misses can be replayed, and nothing is
-  -- captured for it for ever. One that is active has no disabled_at. A scalar subquery, which the
-  -- planner does not turn into a join: a plan made for a bulk statement would read all webhooks in
-  -- each statement after it.
+  -- A disabled webhook counts for 30 days, so that its missed events can be replayed and nothing is
+  -- captured for it forever. An active webhook has no disabled_at. This is a scalar subquery,
+  -- because the planner does not turn it into a join: a plan made for a bulk statement would read
+  -- all webhooks in each later statement.
   select case when (p_source).capture = 'subscribed'
     then format('(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and coalesce(w.disabled_at, ''infinity'') > now() - interval ''30 days'' and w.event_types && %s limit 1)', p_tenant, p_patterns)
     else 'true' end;
@@ -732,7 +712,6 @@ end;
 comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
   'SQL expression for whether any webhook wants one of the given event types of a tenant.';
 
--- The patterns of some event types that are not event types themselves.
 create function rowhook._wildcards(p_event_types text[])
 returns text[]
 language sql
@@ -745,8 +724,6 @@ end;
 comment on function rowhook._wildcards(text[]) is
   'The patterns with * that match one of these event types.';
 
--- Every event type that a kind of statement can yield: an UPDATE may be a delete and a create as
--- well.
 create function rowhook._capture_possible(p_source rowhook.webhook_sources, p_operation text)
 returns text[]
 language sql
@@ -761,8 +738,6 @@ comment on function rowhook._capture_possible(rowhook.webhook_sources, text) is
   'Every event type that a kind of statement can produce. An UPDATE may also be a delete and a '
   'create.';
 
--- The queries for one kind of statement (INSERT, UPDATE, DELETE), see _capture_query. A second one
--- is for statements that made more than one change.
 create function rowhook._capture_queries(p_source rowhook.webhook_sources, p_operation text, p_problem text default null)
 returns text[]
 language plpgsql
@@ -788,7 +763,6 @@ comment on function rowhook._capture_queries(rowhook.webhook_sources, text, text
   'SQL queries for the outbox rows of one kind of statement: one query for a single change and, '
   'where it differs, a second one for several changes.';
 
--- Whether a row of a source may have no tenant.
 create function rowhook._tenant_may_be_null(p_source rowhook.webhook_sources)
 returns boolean
 language sql
@@ -801,8 +775,7 @@ end;
 comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is
   'Whether a row of a source may have no tenant.';
 
--- Whether any tenant of the changed rows wants any of it, as one expression for each transition
--- table. A tenant that may be null is counted on the way, in the first table alone.
+-- Rows whose tenant is null are counted here as well, in the first table only.
 create function rowhook._capture_probes(p_source rowhook.webhook_sources, p_operation text, p_counted boolean)
 returns text[]
 language plpgsql
@@ -828,10 +801,8 @@ comment on function rowhook._capture_probes(rowhook.webhook_sources, text, boole
   'SQL expressions for whether any tenant of the changed rows wants any of the events, one for '
   'each transition table.';
 
--- One kind of statement in a capture function: leave at once when no tenant of these rows wants any
--- of it, else write one outbox row per change. v_wanted stays null when the table is no longer what
--- the function was written for, or becomes null when virtual columns cannot be computed; the end of
--- the function sees to both.
+-- v_wanted stays null if the table is no longer the one that the function was written for. It
+-- becomes null if virtual columns cannot be computed. The end of the function handles both cases.
 create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_operation text)
 returns text
 language plpgsql
@@ -850,7 +821,7 @@ begin
   end if;
   v_queries := rowhook._capture_queries(p_source, p_operation);
   v_inserts := array(select format('%s %s;', rowhook._capture_insert(), q) from unnest(v_queries) as q);
-  -- Each table is asked in an expression of its own: one of both would set both up, also where the
+  -- Each table has an expression of its own: a single expression would set up both, even where the
   -- first one decides.
   return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;
     if not v_wanted then
@@ -871,7 +842,6 @@ comment on function rowhook._capture_branch(rowhook.webhook_sources, text) is
   'PL/pgSQL for one kind of statement in a capture function: return at once if no tenant of the '
   'changed rows wants any event, otherwise write one outbox row per change.';
 
--- What a capture function writes into.
 create function rowhook._capture_insert()
 returns text
 language sql
@@ -882,8 +852,7 @@ return 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_ty
 comment on function rowhook._capture_insert() is
   'The head of the INSERT statement that a capture function runs.';
 
--- Runs a query once without writing, in a block that only reads, so that its subtransaction takes
--- no transaction id.
+-- The block only reads, so its subtransaction takes no transaction id.
 create function rowhook._capture_trial(p_query text)
 returns text
 language sql
@@ -899,8 +868,8 @@ return format($sql$begin
 comment on function rowhook._capture_trial(text) is
   'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
 
--- The changes of an INSERT (alias n) or a DELETE (alias o), see _capture_query. Of their columns
--- those are needed that the key consists of and that decide about derived events.
+-- The rows of an INSERT have the alias n, those of a DELETE the alias o, see _capture_query. Only
+-- the columns of the key and the columns that decide about derived events are needed.
 create function rowhook._capture_rows(p_source rowhook.webhook_sources, p_alias text, p_table text, p_events text, p_thin boolean)
 returns text
 language plpgsql
@@ -926,10 +895,10 @@ $$;
 comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text, boolean) is
   'SQL query for the changes of an INSERT or a DELETE.';
 
--- The changes of an UPDATE, see _capture_query. A changed key or tenant is a delete and a create:
--- neither tenant sees the other's data. An image without its counterpart has no tenant, so this
--- holds for it too. With p_repeated a row may stand there more than once, see _changed_by_keys: its
--- key does not tell which image became which.
+-- A changed key or tenant is a delete and a create, so that neither tenant sees the other's data.
+-- An image without a counterpart has no tenant, so the same rule applies. With p_repeated a row may
+-- occur more than once, see _changed_by_keys: its key does not tell which image became which. See
+-- also _capture_query.
 create function rowhook._capture_pairs(p_source rowhook.webhook_sources, p_repeated boolean, p_thin boolean)
 returns text
 language plpgsql
@@ -975,7 +944,8 @@ begin
          from unnest(v_columns) with ordinality as c (name, number)));
   end if;
 
-  -- What the old values of columns that may refuse say, before they are printed.
+  -- The old values of columns whose type may raise an error are checked here, before they are
+  -- printed.
   if v_foreign <> '{}' and not p_thin then
     select format('case when s.is_new and not (%s) then (rowhook._render(row(%s))).problem end', v_moved,
                   string_agg(format('case when row(o.c%1$s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record then o.c%1$s end', c.number), ', ' order by c.number))
@@ -983,8 +953,8 @@ begin
       from unnest(v_columns) with ordinality as c (name, number) where c.name = any (v_foreign);
   end if;
 
-  -- Each pair stands for its new image and, where it moved, for its old one first. OFFSET 0: what
-  -- is asked for more than once is computed once.
+  -- Each pair produces its new image and, if the row moved, its old image first. OFFSET 0 makes
+  -- PostgreSQL compute only once what is used more than once.
   return format($sql$select p.tenant_id, p.event_types, p.row_key, p.whole, p.problem, %1$s as previous%2$s
                               from (select case when s.is_new then n.tenant else o.tenant end as tenant_id,
                                            case when not s.is_new then %3$s when %4$s then %5$s else %6$s end as event_types,
@@ -1006,9 +976,9 @@ begin
     rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position, p_thin), rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position, p_thin),
     case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
     v_changed,
-    -- Among tables that inherit, a key that one row left may be another row's in the same
-    -- statement: its create comes after its delete. Else changes come in the order in which they
-    -- were made, where that is not told by their keys.
+    -- Among inheriting tables, a key that one row left may belong to another row in the same
+    -- statement. The create of that key comes after its delete. Otherwise changes come in the order
+    -- in which they were made, if their keys do not tell it.
     case when v_family and v_keys <> '{}' then ' order by s.is_new, o.position'
          when p_repeated then ' order by o.position, s.is_new'
          else '' end,
@@ -1019,8 +989,6 @@ $$;
 comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean, boolean) is
   'SQL query for the changes of an UPDATE, with old and new rows paired.';
 
--- The settings of a source for the table of a statement as it is now. Null when nothing of such a
--- statement is captured.
 create function rowhook._source_now(p_source_id int, p_relation oid, p_operation text)
 returns rowhook.webhook_sources
 language plpgsql
@@ -1048,9 +1016,8 @@ comment on function rowhook._source_now(int, oid, text) is
   'The settings of a source for the current form of the table of a statement; null when nothing '
   'of such a statement is captured.';
 
--- The query by which a capture function asks whether anybody wants anything, while its table is not
--- what it was written for: most statements are of no interest to anybody, and the query that writes
--- takes longer to make.
+-- This query comes first, because most statements interest no webhook, and the query that writes
+-- takes longer to build.
 create function rowhook._wanted_now(p_source_id int, p_relation oid, p_operation text)
 returns text
 language plpgsql
@@ -1070,8 +1037,6 @@ comment on function rowhook._wanted_now(int, oid, text) is
   'SQL query for whether any webhook wants an event of a statement, for a table that has changed '
   'since its capture function was written.';
 
--- The query by which a capture function writes while its table is not what it was written for. With
--- p_problem every event is thin. Null when nothing is captured.
 create function rowhook._capture_now(p_source_id int, p_relation oid, p_operation text, p_problem text default null)
 returns text
 language plpgsql
@@ -1095,9 +1060,8 @@ comment on function rowhook._capture_now(int, oid, text, text) is
   'SQL query for the outbox rows of a statement, for a table that has changed since its capture '
   'function was written. With p_problem, every event is thin; null when nothing is captured.';
 
--- The body of a source's capture function. The look at rowhook.mute stands in it and not in a WHEN
--- of the triggers: PostgreSQL parses a trigger's condition again in each statement, which takes 7
--- us.
+-- The check of rowhook.mute is in the body and not in a WHEN of the triggers: PostgreSQL parses a
+-- trigger's condition again in each statement, which takes 7 us.
 create function rowhook._capture_body(p_source rowhook.webhook_sources)
 returns text
 language sql
@@ -1151,8 +1115,7 @@ end;
 comment on function rowhook._capture_body(rowhook.webhook_sources) is
   'The body of the capture function of a source.';
 
--- Writes the capture function of a source, if it is not there in just this form. Owned by
--- rowhook_owner, because this function is. Returns whether it wrote.
+-- rowhook_owner owns the capture function, because it owns this function.
 create function rowhook._write_capture(p_source_id int)
 returns boolean
 language plpgsql
@@ -1160,8 +1123,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
--- What is written must not depend on who writes it: constants of expressions are printed under the
--- settings of the functions below.
+-- The function that is written must not depend on who writes it. Constants in expressions are
+-- printed under the settings of the functions below.
 set "TimeZone" = 'UTC'
 set "DateStyle" = 'ISO, YMD'
 set "IntervalStyle" = 'postgres'
@@ -1188,10 +1151,10 @@ begin
   if exists (select from pg_proc where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
     return false;
   end if;
-  -- Most settings are those that change how values print: row_to_json must not depend on who
-  -- writes. With row_security off, as pg_restore sets it, our own policies would end the app's
-  -- statement; with jit, a plan made for a bulk statement would be compiled again in each small one
-  -- after it.
+  -- Most of these settings change how values print: the output of row_to_json must not depend on
+  -- the writer. With row_security off, as pg_restore sets it, our own policies would end the app's
+  -- statement. With jit, a plan made for a bulk statement would be compiled again in each later
+  -- small statement.
   execute format($sql$
     create or replace function rowhook.%I() returns trigger language plpgsql volatile security definer
       set search_path = pg_catalog, pg_temp
@@ -1215,9 +1178,7 @@ comment on function rowhook._write_capture(int) is
   'Writes the capture function of a source, rowhook._capture_<id>, unless it exists in exactly '
   'this form. Returns whether it wrote the function.';
 
--- Makes the triggers of a source where they are missing and drops them where they do not belong (a
--- detached partition). Runs as the caller, who owns the table or has the privilege TRIGGER. Returns
--- one line for each table it touched.
+-- The function runs as the caller, who owns the table or has the privilege TRIGGER.
 create function rowhook._attach(p_source_id int)
 returns table (relation regclass, change text)
 language plpgsql
@@ -1243,8 +1204,8 @@ begin
                               ('rowhook_delete', 'delete', 'old table as rowhook_old')) as o (name, operation, images)
            where not exists (select from pg_trigger t where t.tgrelid = r.relation and t.tgname = o.name and t.tgfoid = v_function)
            group by r.relation, r.number) as m;
-  -- CREATE TRIGGER looks at the privilege only when it holds the lock: the app's writers would wait
-  -- behind us in vain
+  -- CREATE TRIGGER checks the privilege only after it has the lock. Without this check the app's
+  -- writers would wait for nothing.
   select r into v_forbidden from unnest(v_relations) as r where not has_table_privilege(r, 'trigger') limit 1;
   if found then
     raise insufficient_privilege using
@@ -1270,11 +1231,11 @@ comment on function rowhook._attach(int) is
   'partition), and returns one line for each table that it changed. Waits for locks as '
   '_execute_with_locks() does.';
 
--- Runs statements that make or drop triggers, each with the table that it locks. A long wait would
--- queue the app's own statements behind us, and whoever has waited 1 s for a lock
--- (deadlock_timeout) looks for a deadlock and ends his own transaction if he is in one. So we wait
--- for 0.8 s, all tables together, and then let go of those that we have, since the transaction that
--- holds the next one may want them; and try again, eight times.
+-- Each statement comes with the table that it locks. A long wait would make the app's own
+-- statements queue behind us. A session that has waited 1 s for a lock (deadlock_timeout) checks
+-- for a deadlock and ends its own transaction if it is in one. So we wait for 0.8 s for all tables
+-- together, and then release the locks that we have, since the transaction that holds the next one
+-- may need them. We try eight times.
 create function rowhook._execute_with_locks(p_relations regclass[], p_statements text[])
 returns void
 language plpgsql
@@ -1317,8 +1278,7 @@ comment on function rowhook._execute_with_locks(regclass[], text[]) is
   'Runs statements that create or drop triggers and lock tables, all or none. It waits 0.8 s for '
   'the locks, up to eight times, so that nobody queues behind it for long or meets a deadlock.';
 
--- What gives the current role the rights of another one. A role that does not inherit needs more
--- than to be a member.
+-- A role that does not inherit needs more than membership.
 create function rowhook._grant_statement(p_role name)
 returns text
 language sql
@@ -1335,7 +1295,6 @@ end;
 comment on function rowhook._grant_statement(name) is
   'The statement that grants the current role the rights of another role.';
 
--- Drops the triggers of some sources from some tables.
 create function rowhook._detach(p_relations regclass[], p_source_ids int[])
 returns void
 language plpgsql
@@ -1346,7 +1305,7 @@ as $$
 declare
   v_forbidden pg_class;
 begin
-  -- asked before anything is locked, as in _attach()
+  -- checked before anything is locked, as in _attach()
   select c.* into v_forbidden
     from pg_class c
    where c.oid = any (p_relations) and not pg_has_role(c.relowner, 'usage')
@@ -1371,8 +1330,8 @@ $$;
 comment on function rowhook._detach(regclass[], int[]) is
   'Drops the triggers of the given sources from the given tables, in their order.';
 
--- Drops sources with their triggers and their functions. Roots come before their partitions, and
--- tables in the order of their sources, wherever they carry triggers by now.
+-- Roots come before their partitions, and tables come in the order of their sources, wherever they
+-- carry triggers now.
 create function rowhook._remove_sources(p_source_ids int[])
 returns void
 language plpgsql
@@ -1395,7 +1354,6 @@ $$;
 comment on function rowhook._remove_sources(int[]) is
   'Drops sources with their triggers and their capture functions.';
 
--- Drops a source and its function; fails while a trigger still calls it.
 create function rowhook._forget_source(p_source_id int)
 returns void
 language plpgsql
@@ -1413,9 +1371,9 @@ $$;
 comment on function rowhook._forget_source(int) is
   'Drops a source and its capture function. Fails while a trigger still calls the function.';
 
--- A statement on a table that inherits fires the triggers of that table, so it is a source of its
--- own, with the settings of its parent. One that somebody watched by itself stays as it is. Returns
--- the tables that became sources.
+-- A statement on an inheriting table fires the triggers of that table. So the table is a source of
+-- its own, with the settings of its parent. A table that somebody watched separately stays as it
+-- is.
 create function rowhook._watch_children(p_source rowhook.webhook_sources, p_only_new boolean)
 returns setof regclass
 language plpgsql
@@ -1451,8 +1409,8 @@ comment on function rowhook._watch_children(rowhook.webhook_sources, boolean) is
   'Watches the tables that inherit from a watched table, with its settings, and returns the '
   'tables that became sources.';
 
--- A foreign table among the partitions or children of a table, if there is one. PostgreSQL cannot
--- collect its changes, and refuses an UPDATE or DELETE that would have to.
+-- PostgreSQL cannot collect the changes of a foreign table, and refuses an UPDATE or DELETE that
+-- would have to.
 create function rowhook._foreign_member(p_relation regclass)
 returns regclass
 language sql
@@ -1468,10 +1426,10 @@ end;
 comment on function rowhook._foreign_member(regclass) is
   'A foreign table among the partitions or children of a table; null when there is none.';
 
--- A table is watched by its oid, and found again by its name: one that was dropped and made again,
--- restored from a dump, or put in its place by renaming has another oid. Only a table that can be
--- watched counts, and that is not watched by itself. A view of that name does not: there the rows
--- stay in the table that was renamed.
+-- A table is watched by its oid and found again by its name. A table that was dropped and created
+-- again, restored from a dump, or put in place of another by renaming has another oid. A namesake
+-- must be a table that can be watched and that is not watched itself. A view does not count: in
+-- that case the rows stay in the renamed table.
 create function rowhook._namesake(p_source rowhook.webhook_sources)
 returns regclass
 language sql
@@ -1489,8 +1447,8 @@ comment on function rowhook._namesake(rowhook.webhook_sources) is
   'The table that now has the name of a watched table and is not watched itself; null when there '
   'is none.';
 
--- Whether a namesake takes the place of the watched table by itself. Its owner must be the same:
--- else whoever may create tables in that schema could have rowhook run on a table of his own.
+-- The owner must be the same. Otherwise anybody who may create tables in that schema could make
+-- rowhook run on a table of his own.
 create function rowhook._may_take_place(p_source rowhook.webhook_sources, p_namesake regclass)
 returns boolean
 language sql
@@ -1505,8 +1463,8 @@ comment on function rowhook._may_take_place(rowhook.webhook_sources, regclass) i
   'Whether a namesake may replace the watched table automatically: it has the same owner, and '
   'the tenant column.';
 
--- What the doctor counts from. Rows that were written before do not count, nor what other tables
--- had captured.
+-- The doctor counts from these values. So rows that were written before do not count, and neither
+-- do rows captured from other tables.
 create function rowhook._counts_of(p_relation regclass)
 returns jsonb
 language sql
@@ -1524,8 +1482,7 @@ comment on function rowhook._counts_of(regclass) is
   'Current statistics of a table: rows changed, outbox ids assigned, time in statements, and '
   'since when they are counted.';
 
--- The same for a source that goes on with another table. Its function stays, and so does what the
--- time in it is compared with.
+-- The function of the source stays, and so does the value that its time is compared with.
 create function rowhook._counts_again(p_source rowhook.webhook_sources, p_relation regclass)
 returns jsonb
 language sql
@@ -1540,7 +1497,6 @@ end;
 comment on function rowhook._counts_again(rowhook.webhook_sources, regclass) is
   'The starting point of the doctor''s counts when a source continues with another table.';
 
--- How much a count has grown since the table was watched; all of it where counting began anew.
 create function rowhook._grown(p_source rowhook.webhook_sources, p_count text, p_now jsonb)
 returns float8
 language sql
@@ -1556,8 +1512,7 @@ comment on function rowhook._grown(rowhook.webhook_sources, text, jsonb) is
   'How much one of the counts of _counts_of() has grown since the table was watched; the whole '
   'count where counting began anew.';
 
--- Keeps the name of a source's table in step with the table, while nobody else has taken that name,
--- and notes when the table is gone. Returns what it noted.
+-- The recorded name follows the table, as long as nobody else has taken that name.
 create function rowhook._remember_table(p_source_id int)
 returns text
 language plpgsql
@@ -1591,7 +1546,6 @@ comment on function rowhook._remember_table(int) is
   'Records the name and the owner of the table of a source, or that the table is gone. Returns a '
   'line for the report.';
 
--- Makes the namesake of a source's table its table.
 create function rowhook._take_place(p_source_id int)
 returns void
 language plpgsql
@@ -1618,9 +1572,7 @@ $$;
 comment on function rowhook._take_place(int) is
   'Makes the namesake of a source''s table the table of the source, if it may replace it.';
 
--- The statement that watches a table with the settings of a source, as far as its columns are
--- there. A tenant column that is not there is replaced by one of the usual names, or left to be
--- filled in.
+-- A missing tenant column is replaced by one of the usual names, or by a placeholder to fill in.
 create function rowhook._watch_statement(p_source rowhook.webhook_sources, p_relation regclass)
 returns text
 language plpgsql
@@ -1650,7 +1602,6 @@ comment on function rowhook._watch_statement(rowhook.webhook_sources, regclass) 
   'The statement that watches a table with the settings of a source, as far as the table has the '
   'columns.';
 
--- The name of a table with its schema, quoted where that is needed; its number when it is gone.
 create function rowhook._qualified(p_relation oid)
 returns text
 language sql
@@ -1690,7 +1641,6 @@ comment on function rowhook._usual_tenant_column(oid) is
   'The column of a table that holds the tenant, recognised by its name: organization_id, '
   'tenant_id, org_id, account_id or workspace_id.';
 
--- Raises what is wrong with a table or its settings, as a sentence with its remedy.
 create function rowhook._check_source(p_source rowhook.webhook_sources, p_by_default boolean)
 returns void
 language plpgsql
@@ -1800,7 +1750,7 @@ begin
       message = format('watch: column %I of %s is a virtual generated column, which no trigger can read, so the tenant is unknown', p_source.tenant_column, p_source.relation),
       hint = 'Make the column a stored one, or name the column that it is computed from with tenant_column.';
   end if;
-  -- updated_at is ignored by default, also where there is none
+  -- updated_at is ignored by default, also where the table has no such column
   select string_agg(quote_ident(c), ', ' order by c) into v_value
     from (select p_source.tenant_column::text union select jsonb_object_keys(p_source.derived) union select unnest(array_remove(p_source.ignore_columns, 'updated_at'))) as u (c)
    where c <> all (v_columns::text[]);
@@ -1816,8 +1766,6 @@ comment on function rowhook._check_source(rowhook.webhook_sources, boolean) is
   'Raises an error if a table to be watched, or its settings, are not valid; the error names the '
   'remedy.';
 
--- The parts of a name as SQL reads it: quoted parts as they are, others in small letters. What
--- cannot be read so is one part.
 create function rowhook._name_parts(p_name text)
 returns name[]
 language plpgsql
@@ -1836,8 +1784,6 @@ comment on function rowhook._name_parts(text) is
   'The parts of a name as SQL reads it: schema and table. Quoted parts are kept as they are, '
   'others become lower case; a name that cannot be read this way is one part.';
 
--- How many letters are to be added, dropped or changed, or swapped with the next one, to make one
--- word of the other.
 create function rowhook._edit_distance(p_one text, p_other text)
 returns int
 language plpgsql
@@ -1872,9 +1818,8 @@ comment on function rowhook._edit_distance(text, text) is
   'The number of letters to add, drop or change to turn one word into the other. Two swapped '
   'neighbours count once.';
 
--- Tables whose name is near to one, the nearest first, and of those the ones in the schemas that
--- are looked through first. To compare two names of 40 letters takes 5 ms, so of many tables those
--- are compared that have most thirds of the name.
+-- Comparing two names of 40 letters takes 5 ms. Of many tables, only those that contain most thirds
+-- of the name are compared.
 create function rowhook._near_names(p_name text, p_schemas name[])
 returns text[]
 language sql
@@ -1907,8 +1852,6 @@ comment on function rowhook._near_names(text, name[]) is
   'Tables with a similar name, the most similar first, and among equals those of the schemas '
   'that are searched first.';
 
--- The table of a name, looked for in these schemas as PostgreSQL would; an error that offers those
--- of a near name.
 create function rowhook._table(p_for text, p_name text, p_schemas name[])
 returns regclass
 language plpgsql
@@ -1942,7 +1885,7 @@ begin
       message = format('%s: there is no table %s', p_for, (select string_agg(quote_ident(p), '.') from unnest(v_parts) as p)),
       hint = case when v_near = '{}' then 'Check its name, and name it with its schema, for example public.deals.'
                   else format('Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %4$s', array_to_string(v_near, ' or '), p_for, v_near[1],
-                              -- a shell has no way to write a quote inside of quotes
+                              -- a shell has no way to write a quote inside quotes
                               format('''%s''', replace(v_near[1], '''', '''' || chr(92) || ''''''))) end;
   end if;
   if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
@@ -1958,9 +1901,8 @@ comment on function rowhook._table(text, text, name[]) is
   'The table with the given name, searched for in the given schemas as PostgreSQL does; an error '
   'that offers similar names if there is none. The first argument is the command that asks.';
 
--- Another watched table that produces an event type of a source, so that a webhook cannot tell
--- which of them an event is of. Tables that inherit from each other share their event types on
--- purpose, and so may tables of different tenants.
+-- A webhook cannot tell which of the two tables such an event comes from. Tables that inherit from
+-- each other share their event types on purpose, and tables of different tenants may share them.
 create function rowhook._shares_events(p_source rowhook.webhook_sources)
 returns table (relation regclass, event_type text)
 language sql
@@ -1993,7 +1935,6 @@ end;
 comment on function rowhook._shares_events(rowhook.webhook_sources) is
   'Another watched table that produces an event type of a source, with that event type.';
 
--- A prefix that no other source has: of schema and table, else with a number.
 create function rowhook._free_prefix(p_source rowhook.webhook_sources)
 returns text
 language sql
@@ -2012,7 +1953,6 @@ end;
 comment on function rowhook._free_prefix(rowhook.webhook_sources) is
   'A prefix that no other source has: made of schema and table, if necessary with a number.';
 
--- The statement that gives a source a prefix of its own.
 create function rowhook._renamed_statement(p_source rowhook.webhook_sources)
 returns text
 language plpgsql
@@ -2029,7 +1969,6 @@ $$;
 comment on function rowhook._renamed_statement(rowhook.webhook_sources) is
   'The statement that gives a source a prefix of its own.';
 
--- Says when the event names of a table are another table's too, or are hardly its own.
 create function rowhook._note_prefix(p_source rowhook.webhook_sources, p_by_default boolean)
 returns void
 language plpgsql
@@ -2057,9 +1996,7 @@ comment on function rowhook._note_prefix(rowhook.webhook_sources, boolean) is
   'Raises a notice when a source shares event types with another source, or when its prefix lost '
   'letters of the table''s name.';
 
--- The casts to json that somebody made and that print columns of a table, also inside of arrays,
--- domains and composite types, and what is to be granted before rowhook_owner may run them; null
--- when nothing is.
+-- Casts of types inside arrays, domains and composite types count, too.
 create function rowhook._json_casts(p_relation oid)
 returns table (columns text, cast_function text, grants text)
 language sql
@@ -2097,7 +2034,6 @@ comment on function rowhook._json_casts(oid) is
   'The user-defined casts to json that print columns of a table, and the grants that '
   'rowhook_owner needs to run them; null when it needs none.';
 
--- Names what rowhook_owner may not run, as soon as the table is watched.
 create function rowhook._note_casts(p_source rowhook.webhook_sources)
 returns void
 language plpgsql
@@ -2120,11 +2056,10 @@ $$;
 comment on function rowhook._note_casts(rowhook.webhook_sources) is
   'Warns of casts to json that rowhook_owner may not run, as soon as the table is watched.';
 
--- Watches a table: its inserts, updates and deletes become events from the next statement on.
--- Calling it again changes the settings of the source. Run it as the table's owner, being a member
--- of rowhook_owner.
+-- Parameters:
 --   prefix          first part of the event names; default: the table's name
---   tenant_column   column that holds the tenant; default: organization_id, tenant_id, org_id, account_id or workspace_id
+--   tenant_column   column that holds the tenant; default: organization_id, tenant_id, org_id,
+--                   account_id or workspace_id
 --   derived         see webhook_sources.derived
 --   tenant_id       instead of tenant_column: all rows belong to this one tenant
 create function rowhook.watch(
@@ -2164,7 +2099,7 @@ begin
 
   select n.nspname, c.relname, pg_get_userbyid(c.relowner) into v_source.schema_name, v_source.table_name, v_source.table_owner
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = watch.target;
-  -- a source that has lost a table of this name goes on with this one
+  -- a source that has lost a table of this name continues with this one
   update rowhook.webhook_sources as lost
      set relation = watch.target, counted_from = rowhook._counts_again(lost, watch.target)
    where id = (select min(s.id) from rowhook.webhook_sources s
@@ -2200,9 +2135,9 @@ comment on function rowhook.watch(regclass, text, text, jsonb, text[], text, int
   'another call changes the settings. Run it as the owner of the table and a member of '
   'rowhook_owner.';
 
--- As the other watch(), by name, so that a table that is not there is answered with those of a near
--- name. Without a search_path of its own, as the name is looked up as the caller would; nothing
--- else in it is, since it was parsed when it was made.
+-- This function has no search_path of its own, because the name is resolved as the caller would
+-- resolve it. Nothing else in it is resolved that way, since the body was parsed when the function
+-- was created.
 create function rowhook.watch(
   target            text,
   prefix            text    default null,
@@ -2226,8 +2161,6 @@ comment on function rowhook.watch(text, text, text, jsonb, text[], text, int, te
   'Like watch(regclass), with the name of the table as text. If there is no such table, the '
   'error offers similar names.';
 
--- Stops watching a table and leaves no trace on it. Returns whether it was watched. Events already
--- in the outbox are still delivered.
 create function rowhook.unwatch(target regclass)
 returns boolean
 language plpgsql
@@ -2238,7 +2171,7 @@ as $$
 declare
   v_source rowhook.webhook_sources;
 begin
-  -- or the next reconcile() would watch a table that has taken the place of a watched one
+  -- Otherwise the next reconcile() would watch a table that has replaced a watched one.
   select * into v_source from rowhook.webhook_sources s where s.relation = unwatch.target or rowhook._namesake(s) = unwatch.target;
   if not found then
     return false;
@@ -2248,7 +2181,7 @@ begin
       message = format('unwatch: %s is watched because it inherits from %s', unwatch.target, (select s.relation from rowhook.webhook_sources s where s.id = v_source.parent_id)),
       hint = 'Unwatch that table; or watch this one by itself, with its own settings.';
   end if;
-  -- the app's statements lock what inherits after its parent
+  -- the app's statements lock inheriting tables after their parent
   perform rowhook._remove_sources(array(
     with recursive family as (
       select v_source.id, 1 as depth
@@ -2264,8 +2197,6 @@ comment on function rowhook.unwatch(regclass) is
   'Stops watching a table and leaves no trace on it; events that are already in the outbox are '
   'still delivered. Returns whether the table was watched.';
 
--- Sources whose table is gone, by the name that it had. None if there is a watched table of that
--- name.
 create function rowhook._lost_sources(p_name text, p_schemas name[])
 returns int[]
 language plpgsql
@@ -2307,8 +2238,7 @@ $$;
 comment on function rowhook._unwatch_lost(int[]) is
   'The part of unwatch() for sources whose table is gone. Returns true.';
 
--- As the other unwatch(), by name: also of a table that is not there any more. See watch() for the
--- search_path.
+-- See watch() for the search_path.
 create function rowhook.unwatch(target text)
 returns boolean
 language sql
@@ -2322,7 +2252,6 @@ comment on function rowhook.unwatch(text) is
   'Like unwatch(regclass), with the name of the table as text. It also accepts a watched table '
   'that no longer exists.';
 
--- The tables that presets attach to, where they exist.
 create function rowhook._presets()
 returns table (preset text, table_name text, prefix text, events text[], derived jsonb)
 language sql
@@ -2347,8 +2276,6 @@ end;
 comment on function rowhook._presets() is
   'The tables that the presets of watch_preset() name, and their events.';
 
--- Watches one table of the presets, where it exists. Derived events whose column it lacks are left
--- out.
 create function rowhook._watch_preset_table(p_table_name text, p_schema text)
 returns table (relation text, prefix text, status text, detail text)
 language plpgsql
@@ -2382,7 +2309,6 @@ comment on function rowhook._watch_preset_table(text, text) is
   'Watches one table of the presets, if it exists. Derived events whose column is missing are '
   'left out.';
 
--- The tables of a preset, or of all; raises when there is no such preset.
 create function rowhook._preset_tables(p_preset text)
 returns setof text
 language plpgsql
@@ -2403,10 +2329,8 @@ $$;
 comment on function rowhook._preset_tables(text) is
   'The tables of a preset, or of all presets; raises an error when there is no such preset.';
 
--- Watches the tables of a preset that exist in a schema, and says which do not: crm (contacts,
--- deals, clients, projects, notes), sales (opportunities, leads), inbox (conversations, messages),
--- users, or all of them. Each stays locked until your transaction ends: rowhook watch --preset
--- takes one for each table.
+-- Each table stays locked until the transaction ends. `rowhook watch --preset` uses one transaction
+-- for each table.
 create function rowhook.watch_preset(preset text, in_schema text default 'public')
 returns table (relation text, prefix text, status text, detail text)
 language sql
@@ -2422,7 +2346,6 @@ comment on function rowhook.watch_preset(text, text) is
   'sales (opportunities, leads), inbox (conversations, messages), users, or all. Returns one row '
   'for each table; its status says whether the table exists.';
 
--- Whether a source has no table to watch any more, in a word for the report; null otherwise.
 create function rowhook._is_over(p_source rowhook.webhook_sources)
 returns text
 language sql
@@ -2447,7 +2370,6 @@ comment on function rowhook._is_over(rowhook.webhook_sources) is
   'Why a source is to be removed: its table was dropped, is a partition of a watched one, or no '
   'longer inherits. Null: the source stays.';
 
--- One source: see reconcile(). What it may not do, it raises.
 create function rowhook._reconcile_table(p_source rowhook.webhook_sources)
 returns table (relation text, change text)
 language plpgsql
@@ -2482,7 +2404,6 @@ comment on function rowhook._reconcile_table(rowhook.webhook_sources) is
   'Brings the table and the triggers of one source up to date, see reconcile(); raises an error '
   'for what its caller may not do.';
 
--- What reconcile() can only report of a source.
 create function rowhook._complaints(p_source rowhook.webhook_sources)
 returns setof text
 language sql
@@ -2509,11 +2430,10 @@ end;
 comment on function rowhook._complaints(rowhook.webhook_sources) is
   'Problems that keep a source from being captured and that reconcile() can only report.';
 
--- Brings capture in line with the tables as they are now: columns added or dropped, partitions
--- attached or detached, tables that inherit, watched tables dropped, replaced, or restored from a
--- dump. The daemon calls it; it changes what its caller may change, and says what it may not. What
--- fails for one source does not stop the others.
---   only_source   one source instead of all. A lock stays until its transaction ends, so the daemon takes one source at a time.
+-- The daemon calls this function. It changes what its caller may change, and reports what the
+-- caller may not change. An error in one source does not stop the others.
+--   only_source   one source instead of all. A lock stays until its transaction ends, so the daemon
+--                 passes one source at a time.
 create function rowhook.reconcile(only_source int default null)
 returns table (relation text, change text)
 language plpgsql
@@ -2527,7 +2447,7 @@ declare
   v_name   text;
   v_noted  text;
 begin
-  -- what inherits comes before its parent
+  -- inheriting tables come before their parent
   for v_source in select * from rowhook.webhook_sources where id = coalesce(only_source, id) order by id desc loop
     v_name := format('%I.%I', v_source.schema_name, v_source.table_name);
     begin

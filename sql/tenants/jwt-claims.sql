@@ -1,17 +1,17 @@
--- rowhook: the tenant of a session comes from the claims of a verified JSON Web Token, which
--- PostgREST and Supabase put into the setting request.jwt.claims for each request:
--- {"tenant_id":"acme"} or {"app_metadata":{"tenant_id":"acme"}}.
+-- rowhook: the tenant of a session comes from the claims of a verified JSON Web Token. PostgREST
+-- and Supabase put them into the setting request.jwt.claims for each request: {"tenant_id":"acme"}
+-- or {"app_metadata":{"tenant_id":"acme"}}.
 --
 --   psql -v ON_ERROR_STOP=1 -1 -f jwt-claims.sql
 --
--- Run it as a member of rowhook_owner. Grant rowhook_app to the role of signed-in users (in
--- Supabase: authenticated), never to that of strangers (anon). Do not read user_metadata here:
--- users write that themselves.
+-- Run this file as a member of rowhook_owner. Grant rowhook_app to the role of signed-in users (in
+-- Supabase: authenticated), never to the role of anonymous users (anon). Do not read user_metadata
+-- here, because users can write it themselves.
 
 set role rowhook_owner;
 
--- Without claims, without a tenant in them, or with an empty one there is no tenant. What is no
--- JSON is an error.
+-- Without claims, or with a missing or empty tenant in them, there is no tenant. Claims that are
+-- not valid JSON raise an error.
 create or replace function rowhook.current_tenant()
 returns text
 language sql

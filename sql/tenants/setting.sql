@@ -1,5 +1,5 @@
 -- rowhook: the tenant of a session is the setting rowhook.tenant_id, as after installation. This
--- takes session-user.sql or jwt-claims.sql back.
+-- file reverts session-user.sql or jwt-claims.sql.
 --
 --   psql -v ON_ERROR_STOP=1 -1 -f setting.sql
 
