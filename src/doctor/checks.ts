@@ -1,4 +1,4 @@
-/** All checks of `rowhook doctor`, in the order in which they are told. */
+/** All checks of `rowhook doctor`, in the order of their output. */
 
 import { captureCost } from './checks/capture-cost.ts';
 import { clock } from './checks/clock.ts';
@@ -17,7 +17,7 @@ import { webhooks } from './checks/webhooks.ts';
 import type { Check, Examination, Remark } from './finding.ts';
 import { printing } from './printing.ts';
 
-/** These ask PostgreSQL alone. */
+/** Checks that query only PostgreSQL itself. */
 const OF_THE_SERVER: Readonly<Record<string, Check>> = {
   listen: bell,
   clock,
@@ -25,7 +25,7 @@ const OF_THE_SERVER: Readonly<Record<string, Check>> = {
   'prepared transactions': preparedTransactions,
 };
 
-/** These read rowhook's own tables. */
+/** Checks that read rowhook's own tables. */
 const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   triggers,
   printing,
@@ -40,7 +40,7 @@ const OF_ROWHOOK: Readonly<Record<string, Check>> = {
 
 export type CheckedRemark = Remark & { check: string };
 
-/** Runs the checks, one after another; one that may not look says so. */
+/** Runs the checks one after another. A check without permission reports that. */
 export async function examine(examination: Examination): Promise<CheckedRemark[]> {
   const remarks = await run('server', server, examination);
   if (hasErrors(remarks)) return remarks;

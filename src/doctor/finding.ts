@@ -1,15 +1,15 @@
-/** What the checks of `rowhook doctor` share: what they are given, and what they answer. */
+/** Types that the checks of `rowhook doctor` share: their input and their results. */
 import type pg from 'pg';
 import { SLOT_SECONDS_MAX } from '../capture/pinned-slots.ts';
 import type { Finding } from '../shared/finding.ts';
 
-/** Something that was looked at and is as it should be. */
+/** A checked thing that is as it should be. */
 export interface Fact {
   kind: 'fine';
   what: string;
 }
 
-/** Something that this role may not see. */
+/** A thing that this role may not see. */
 export interface Unseen {
   kind: 'unseen';
   what: string;
@@ -18,18 +18,21 @@ export interface Unseen {
 
 export type Remark = Finding | Fact | Unseen;
 
-/** When something is worth a warning. */
+/** Limits above which the doctor warns. */
 export interface Limits {
-  /** Of an open or prepared transaction. */
+  /** Age of an open or prepared transaction. */
   transactionSeconds: number;
-  /** Of an outbox row that nobody has read, while its lane has an owner and no position moves. */
+  /** Age of an unread outbox row, while its lane has an owner and the position does not move. */
   unreadSeconds: number;
-  /** Of the oldest row of a slot: its turn to be emptied comes after 7 days. */
+  /** Age of a slot's oldest row. A slot is due to be emptied after 7 days. */
   slotSeconds: number;
-  /** How long a free lane may be on its way to its next owner. */
+  /** How long a free lane may wait for its next owner. */
   handoverMs: number;
   clockSeconds: number;
-  /** Of the time that this database spends in statements, where it is at least captureSeconds. */
+  /**
+   * Capture's share of the time that this database spends in statements. It counts from
+   * captureSeconds on.
+   */
   captureShare: number;
   captureSeconds: number;
   /** How long a notification may take. */
@@ -50,7 +53,7 @@ export const LIMITS: Limits = {
 export interface Examination {
   client: pg.Client;
   databaseUrl: string;
-  /** Settings of the daemons, as far as the one who asks has them. */
+  /** Settings of the daemons, as far as the caller knows them. */
   wake: 'notify' | 'poll';
   environment: string | undefined;
   limits: Limits;

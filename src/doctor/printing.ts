@@ -1,4 +1,7 @@
-/** Columns whose values are printed by a cast to json that somebody made, and whether rowhook_owner may run it. */
+/**
+ * Finds columns whose values are printed by a user-made cast to json, and whether rowhook_owner may
+ * run that cast.
+ */
 import { printable } from '../shared/terminal.ts';
 import { type Examination, fine, type Remark } from './finding.ts';
 
@@ -6,7 +9,7 @@ interface Cast {
   relation: string;
   columns: string;
   function: string;
-  /** What mends it; null: rowhook_owner may run it. */
+  /** The statement that fixes it. Null: rowhook_owner may run the cast. */
   grants: string | null;
 }
 
@@ -16,7 +19,10 @@ interface Thin {
   events: number;
 }
 
-/** Outbox rows that are looked at, the newest first: enough for some minutes, read by id in milliseconds. */
+/**
+ * Limit on outbox rows to check, newest first. That covers some minutes, and reading by id takes
+ * milliseconds.
+ */
 const NEWEST_ROWS = 5_000;
 
 export async function printing({ client }: Examination): Promise<Remark[]> {

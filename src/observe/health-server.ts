@@ -1,16 +1,16 @@
 /**
  * Health and metrics over HTTP.
  *
- *   /healthz   the loop turns: if not, restart the daemon
- *   /readyz    it delivers, or stands by to: lanes are held and their leases renewed, or others hold them
- *   /metrics   Prometheus
+ * /healthz   The event loop turns. If this fails, restart the daemon.
+ * /readyz    The daemon delivers or stands by: it holds lanes with renewed leases, or others do.
+ * /metrics   Prometheus.
  */
 import type { Server } from 'node:http';
 import { type Bounds, boundedServer } from '../shared/bounded-server.ts';
 import { UserError } from '../shared/user-error.ts';
 
 export interface Served {
-  /** What is wrong, in a sentence; null: nothing. */
+  /** A sentence that says what is wrong. Null: nothing. */
   healthProblem(): string | null;
   readyProblem(): string | null;
   metrics(): Promise<{ contentType: string; text: string }>;
@@ -21,10 +21,13 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** A few probes and scrapers, each with its connection, and all of them at once. */
+/** Enough for a few probes and scrapers at the same time, each with its own connection. */
 const BOUNDS: Bounds = { connectionsMax: 100, requestMsMax: 5_000 };
 
-/** `host` is an address or a name of this machine; `::` is all interfaces. There is nothing to write and no secret to read. */
+/**
+ * `host` is an address or a name of this machine. `::` means all interfaces. The server writes
+ * nothing and shows no secrets.
+ */
 export async function serve(host: string, port: number, served: Served, bounds = BOUNDS): Promise<HttpServer> {
   const server = boundedServer(bounds, (request, response) => {
     const answer = (status: number, text: string, contentType = 'text/plain; charset=utf-8') => {
@@ -63,13 +66,13 @@ export async function serve(host: string, port: number, served: Served, bounds =
 function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port)));
-    // without a host Node takes all interfaces, also on a machine that has no IPv6
+    // Without a host Node listens on all interfaces, also on a machine without IPv6.
     if (host === '::') server.listen(port, resolve);
     else server.listen(port, host, resolve);
   });
 }
 
-/** A second daemon on one machine is the common case. */
+/** The usual cause is a second daemon on the same machine. */
 function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
   const because = (verdict: string) =>
     new UserError(`ROWHOOK_HTTP_PORT: port ${port} ${verdict}, or 0 for none.`, 1, { cause: error });

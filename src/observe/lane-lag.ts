@@ -1,28 +1,35 @@
 /**
- * How far behind the lanes are: what has committed and no position covers yet. Positions are written once a second, every 2 s
- * under load, so a daemon at work shows what it delivered within the last seconds as well.
+ * Measures how far lanes are behind: committed events that no position covers yet. Positions are
+ * written once a second, every 2 s under load. So a working daemon also shows events that it
+ * delivered in the last seconds.
  */
 import type pg from 'pg';
 import type { Lane } from '../model.ts';
 import { groupByPosition } from '../read/lane-groups.ts';
 import { asReader } from '../read/windows.ts';
 
-/** Rows that are counted for one position: a backlog of millions must not make the question expensive. */
+/**
+ * Limit on rows counted for one position, because a backlog of millions must not make the query
+ * expensive.
+ */
 const CHANGES_MAX = 100_000;
 
 export interface LaneLag {
   lane: number;
-  /** `host:pid` of the daemon whose lease has not ended; null: nobody's. */
+  /** `host:pid` of the daemon that holds an unexpired lease. Null: no daemon. */
   owner: string | null;
-  /** Seconds until the lease ends; null: nobody's. */
+  /** Seconds until the lease ends. Null: no lease. */
   leaseSeconds: number | null;
   /** Seconds since the position was written. */
   positionAgeSeconds: number;
-  /** Events that no position covers, at least: of a large backlog only the first 100,000 changes are counted. */
+  /**
+   * Events that no position covers, at least. In a large backlog only the first 100,000 changes are
+   * counted.
+   */
   events: number;
-  /** Age of the oldest of them; null: there is none. */
+  /** Age of the oldest such event. Null: there is none. */
   oldestSeconds: number | null;
-  /** There are more than were counted. */
+  /** True if there are more changes than were counted. */
   more: boolean;
 }
 
@@ -32,7 +39,9 @@ interface LaneRow extends Lane {
   positionAgeSeconds: number;
 }
 
-/** Planned as the daemon plans its reads: else a full outbox would be scanned whole. */
+/**
+ * Uses the planner settings of the daemon's reads. Otherwise PostgreSQL would scan a full outbox.
+ */
 export function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
   return asReader(client, async () => {
     const lanes = await readLanes(client);
@@ -49,7 +58,9 @@ export function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
   });
 }
 
-/** Whether the position of a tenant's lane covers all of the tenant's changes that a snapshot sees. */
+/**
+ * True if the position of the tenant's lane covers all changes of the tenant that `snapshot` sees.
+ */
 export function isCovered(client: pg.ClientBase, tenantId: string, snapshot: string): Promise<boolean> {
   const unread = `
     select from rowhook.webhook_outbox o
@@ -86,7 +97,7 @@ async function readLanes(client: pg.ClientBase): Promise<LaneRow[]> {
   }));
 }
 
-/** The oldest come first: the index is by transaction and id. */
+/** Oldest first, because the index is by transaction and id. */
 async function countUnread(
   client: pg.ClientBase,
   { lanes, position }: ReturnType<typeof groupByPosition>[number],

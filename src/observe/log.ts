@@ -1,4 +1,7 @@
-/** The daemon's log: JSON lines on standard output, one wide line per attempt. No bodies, no secrets. */
+/**
+ * The daemon's log: JSON lines on standard output, one wide line per attempt. It holds no bodies
+ * and no secrets.
+ */
 import { type Logger, pino } from 'pino';
 import type { Attempt } from '../model.ts';
 
@@ -15,15 +18,15 @@ export function createLogger(level: string): Logger {
 }
 
 /**
- * An error of PostgreSQL carries the failing row and the statement's context, and so other people's data; of all of its
- * fields only those that name things are logged.
+ * An error of PostgreSQL carries the failing row and the statement's context, so it holds data of
+ * others. Only fields that name objects are logged.
  */
 function brief(error: Error & Record<string, unknown>): Record<string, unknown> {
   const { name: type, message, stack, code, schema, table, column, constraint, routine } = error;
   return { type, message, code, schema, table, column, constraint, routine, stack };
 }
 
-/** Always the same fields in the same order, so that a line can be read by eye and by machine. */
+/** The fields always have the same order, so that people and machines can read a line. */
 export function logAttempt(log: Logger, { delivery, attempt, outcome, retryInMs }: Attempt): void {
   const level = outcome.status === 'success' ? 'debug' : 'warn';
   if (!log.isLevelEnabled(level)) return;

@@ -1,6 +1,6 @@
 /**
- * What the daemon counts, in Prometheus form. No label names a tenant or a webhook unless the operator asks for it: both are
- * unbounded, and not everybody's to read. A URL never is one.
+ * The daemon's metrics in Prometheus form. No label names a tenant or a webhook unless the operator
+ * turns that on, because both are unbounded and not everybody may see them. A URL is never a label.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Attempt } from '../model.ts';
@@ -9,35 +9,41 @@ import type { StuckLaneWatcher } from './stuck-lanes.ts';
 /** From a few milliseconds on a quiet system to the hours of a retry schedule. */
 const LATENCY_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 1_800, 7_200, 86_400];
 
-/** A poll takes 0.1 ms, a batch of 500 some 20 ms. */
+/** A poll takes 0.1 ms, a batch of 500 about 20 ms. */
 const ROUND_TRIP_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10];
 
-/** From what nobody notices to what makes leases run out. */
+/** From lags that nobody notices to lags that let leases expire. */
 const LAG_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 /**
- * prom-client measures the loop's lag by a timer that wakes an idle process 10 times a second or more, a third of what it costs asleep.
- * We measure it by timers that run anyway (shared/timers.ts), and mostly while there is work.
+ * prom-client measures the loop's lag with a timer that wakes an idle process at least 10 times a
+ * second. That is a third of a sleeping daemon's CPU cost. rowhook uses timers that run anyway
+ * (shared/timers.ts), mostly while there is work.
  */
 const OF_NO_USE = ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99'].map(
   (figure) => `nodejs_eventloop_lag${figure}_seconds`,
 );
 const NEVER_MS = 2 ** 31 - 1;
 
-/** What rowhook_deliveries_total says besides outcome and code. */
+/** Labels of rowhook_deliveries_total besides outcome and code. */
 const EXTRA_LABELS = { none: [], tenant: ['tenant'], webhook: ['tenant', 'webhook'] } as const;
 export type MetricsLabels = keyof typeof EXTRA_LABELS;
 
-/** What is asked of the running session when a scrape comes. */
+/** Values that a scrape reads from the running session. */
 export interface Vitals {
   lanes: number;
   inFlight: number;
   pending: number;
   /** Webhooks whose circuit breaker is not closed. */
   breakersOpen: number;
-  /** Seconds since the oldest event that is read and not done yet happened; 0 when there is none. */
+  /**
+   * Seconds since the oldest event happened that was read and is not finished. 0: there is none.
+   */
   oldestUndeliveredSeconds: number;
-  /** Watched tables that are not captured as they should be; undefined: another daemon looks after them, or none has yet. */
+  /**
+   * Watched tables with a capture problem. Undefined: another daemon checks them, or no check has
+   * run yet.
+   */
   sourcesNotCaptured?: number | undefined;
 }
 
@@ -69,7 +75,7 @@ export class Metrics {
       labelNames: ['outcome', 'code', ...EXTRA_LABELS[labels]],
       registers,
     });
-    // a rate cannot see the first of a series that appears with it
+    // rate() misses the first increment of a series that appears with that increment.
     if (labels === 'none') {
       this.#attempts.inc({ outcome: 'success', code: 'delivered' }, 0);
       this.#attempts.inc({ outcome: 'failed', code: 'http_error' }, 0);
@@ -111,7 +117,7 @@ export class Metrics {
         help,
         registers,
         collect() {
-          // what is not known is no 0
+          // NaN, because an unknown value must not look like 0.
           this.set(value(vitals()) ?? Number.NaN);
         },
       });
@@ -153,7 +159,7 @@ export class Metrics {
     });
   }
 
-  /** `now` in milliseconds on the database's clock. */
+  /** `now` is in milliseconds on the database's clock. */
   count({ delivery, outcome }: Attempt, now: number): void {
     this.#attempts.inc({ outcome: outcome.status, code: outcome.code, ...this.#extra(delivery) });
     if (outcome.status === 'success') this.#latency.observe(Math.max(0, now - delivery.change.occurredAt) / 1_000);

@@ -1,8 +1,9 @@
 /**
- * Traces over OTLP/HTTP: the one file that imports OpenTelemetry. One span for each request, and one trace for each delivery:
- * its id is the delivery's, less the dashes, so all attempts are found together, whenever and by whichever daemon they were
- * made, and from a row of webhook_logs as well. The endpoint, its headers, the service's name and the sampler are read from
- * OpenTelemetry's own variables.
+ * Traces over OTLP/HTTP. Only this file imports OpenTelemetry. Each request is one span, and each
+ * delivery one trace. The trace id is the delivery's id without dashes. So all attempts are found
+ * together, whenever and by whichever daemon they were made, and also from a row of webhook_logs.
+ * The endpoint, its headers, the service's name and the sampler come from OpenTelemetry's own
+ * variables.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DiagLogLevel, diag, type Span, SpanKind, SpanStatusCode, type Tracer } from '@opentelemetry/api';
@@ -24,13 +25,18 @@ import { VERSION } from '../shared/version.ts';
 import type { Logger } from './log.ts';
 import type { Tracing } from './tracing.ts';
 
-/** Spans that wait for their export; above that they are dropped, as deliveries go first. */
+/**
+ * Limit on spans that wait for export. Further spans are dropped, because deliveries have priority.
+ */
 const QUEUE_MAX = 8_192;
 
-/** A collector that does not answer must not hold up the end of the daemon. */
+/** Limit on the final export. A collector that does not answer must not delay the daemon's end. */
 const CLOSE_MS_MAX = 3_000;
 
-/** A root span takes the trace id that was set last; spans are made synchronously. */
+/**
+ * A root span takes the trace id that was set last. This works because spans are created
+ * synchronously.
+ */
 class DeliveryIds extends RandomIdGenerator {
   next = '';
   override generateTraceId = () => this.next;
@@ -91,11 +97,11 @@ export class OtlpTracing implements Tracing {
     await Promise.race([ended, sleep(CLOSE_MS_MAX, undefined, { ref: false })]);
   }
 
-  /** Of the URL only the host: its path and query may hold a secret. */
+  /** A span holds only the URL's host, because path and query may hold a secret. */
   #start({ method, url, headers, body }: Request): Span {
     const deliveryId = headers['X-Webhook-Delivery'] as string;
     const eventType = headers['X-Webhook-Event'] as string;
-    // the table lets in some that are none: what is wrong with it the attempt itself says
+    // The table accepts some invalid URLs. The attempt itself reports such a URL.
     const address = URL.parse(url);
     this.#ids.next = deliveryId.replaceAll('-', '');
     return this.#tracer.startSpan(`deliver ${eventType}`, {
@@ -114,7 +120,7 @@ export class OtlpTracing implements Tracing {
   }
 }
 
-/** All of our spans begin a trace, so what a sampler would do about parents does not matter. */
+/** Every span is the root of its trace, so a sampler's rule for parents has no effect. */
 function samplerOf({ OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG }: NodeJS.ProcessEnv): Sampler {
   switch (OTEL_TRACES_SAMPLER?.replace('parentbased_', '')) {
     case 'always_off':

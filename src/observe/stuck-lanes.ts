@@ -1,25 +1,29 @@
 /**
- * What the database says of undelivered events, asked on a connection of its own: whatever the session believes of itself, and
- * also while sessions fail one after the other, or none begins. So a daemon is never healthy while nothing flows.
+ * Asks the database for undelivered events, on its own connection. So the answer does not depend on
+ * the session's own view, and also comes while sessions fail or none starts. A daemon is therefore
+ * never healthy while no event is delivered.
  *
- * An event counts until the position that is written in the database has passed it: by then it is delivered or parked.
+ * An event counts as undelivered until the position stored in the database has passed it. At that
+ * point it is delivered or parked.
  */
 import type pg from 'pg';
 import { openPool, type PoolerMode } from '../database/connections.ts';
 import { within } from '../shared/timers.ts';
 import type { Logger } from './log.ts';
 
-/** How often the positions are looked at, and how long an answer may take. */
+/** How often to check the positions, and the limit on a check. */
 const LOOK_EVERY_MS = 10_000;
 const LOOK_MS_MAX = 10_000;
 
-/** How long closing the connection may take. */
+/** Limit on closing the connection. */
 const CLOSE_MS = 2_000;
 
-/** Counting reads an index of all that is parked: 0.3 s for a million. */
+/** Counting reads an index of all parked deliveries: 0.3 s for a million. */
 const COUNT_EVERY_MS = 60_000;
 
-/** An event that is older than this, in a lane whose position has not moved for as long, is stuck. */
+/**
+ * A lane is stuck if it has an event older than this and its position has not moved for as long.
+ */
 export const STUCK_MS = 60_000;
 
 /** Deliveries in webhook_deliveries, by state. */
@@ -28,26 +32,33 @@ export interface Parked {
   given_up: number;
 }
 
-/** One lane at one look. */
+/** One lane at one check. */
 interface Lane {
   lane: number;
-  /** Null: nobody, or its lease ran out. */
+  /** Null: no owner, or the owner's lease has expired. */
   owner: string | null;
   position: string;
-  /** Seconds since its oldest undelivered event happened; null: it has none. */
+  /** Seconds since its oldest undelivered event happened. Null: there is none. */
   age: number | null;
 }
 
-/** Which lanes are ours to answer for: our session's, and those that nobody holds unless we stand by for them. */
+/**
+ * Decides which lanes this daemon answers for: lanes of its session, and free lanes unless it is
+ * standing by for them.
+ */
 export interface Responsible {
   owner: string | undefined;
   standingBy: boolean;
-  /** Our session waits for a statement that may take minutes, and a restart would begin it anew. */
+  /**
+   * The session waits for a statement that may take minutes. A restart would run it again from the
+   * beginning.
+   */
   isSearching: boolean;
 }
 
-// Lanes at the same position are looked up together, by the same index as READ's windows. Inside a large window, what is
-// left of it is older than all that comes after it. 2 ms, with a million unread as with none.
+// Lanes at the same position are checked together, with the index that READ's windows use. Inside a
+// large window, the unread rest is older than all later events. The query takes 2 ms, with a
+// million unread events or none.
 const LOOK = `
   select p.lanes, p.owners, p.position, extract(epoch from clock_timestamp() - min(o.occurred_at))::float8 as age
     from (select array_agg(lane) as lanes,
@@ -66,7 +77,8 @@ const LOOK = `
         where id > p.done_id and lane = any (p.lanes) and not pg_visible_in_snapshot(xid, p.s1) order by id limit 1)) as o on true
    group by p.lanes, p.owners, p.position`;
 
-// It is planned once, as planning takes ten times as long as looking: also when the outbox was empty then, and is not any more.
+// The query is planned once, because planning takes ten times as long as the query. The plan must
+// also fit an outbox that was empty at planning time and is full later.
 const LOOK_SETTINGS = 'set enable_seqscan = off; set enable_bitmapscan = off';
 
 const COUNT_WITHOUT_TENANT =
@@ -82,7 +94,7 @@ export class StuckLaneWatcher {
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #lanes: Lane[] = [];
-  /** Since when, by performance.now(), each lane has been at its position. */
+  /** For each lane: its position, and since when (performance.now()) it has been there. */
   readonly #since = new Map<number, { position: string; at: number }>();
   #lookedAt = -Infinity;
   #countedAt = -Infinity;
@@ -102,20 +114,23 @@ export class StuckLaneWatcher {
     this.#stuckMs = stuckMs;
   }
 
-  /** Looks now, and every few seconds from now on, until close(). */
+  /** Checks now, and then every few seconds until close(). */
   start(): void {
     this.#timer = setInterval(() => void this.look(), Math.min(LOOK_EVERY_MS, this.#stuckMs / 2));
     void this.look();
   }
 
-  /** Seconds since the oldest undelivered event of all lanes happened; 0: there is none; undefined: not known yet. */
+  /**
+   * Seconds since the oldest undelivered event of all lanes happened. 0: there is none. Undefined:
+   * not known yet.
+   */
   get oldestSeconds(): number | undefined {
     if (this.#lookedAt === -Infinity) return undefined;
     const oldest = Math.max(0, ...this.#lanes.map(({ age }) => age ?? 0));
     return oldest === 0 ? 0 : oldest + (performance.now() - this.#lookedAt) / 1_000;
   }
 
-  /** Changes of rows that have no tenant, ever; undefined: not known yet. */
+  /** Total of changes to rows without a tenant. Undefined: not known yet. */
   get rowsWithoutTenant(): number | undefined {
     return this.#rowsWithoutTenant;
   }
@@ -125,15 +140,15 @@ export class StuckLaneWatcher {
     return this.#parked;
   }
 
-  /** Days from tomorrow on that have a partition of the log; undefined: not known yet. */
+  /** Days after today that have a log partition. Undefined: not known yet. */
   get logDaysAhead(): number | undefined {
     return this.#logDaysAhead;
   }
 
-  /** What does not flow, in a sentence; null: nothing is known to be stuck. */
+  /** A sentence that names a stuck lane. Null: no lane is known to be stuck. */
   problem({ owner, standingBy, isSearching }: Responsible): string | null {
     const now = performance.now();
-    // while the database does not answer, nothing is known, and a restart would not help
+    // Without answers from the database nothing is known, and a restart would not help.
     if (isSearching || now - this.#lookedAt > this.#stuckMs) return null;
     const stuck = this.#lanes.filter(
       (lane) =>
@@ -146,7 +161,7 @@ export class StuckLaneWatcher {
     return `nothing flows: the oldest undelivered event is ${seconds} s old, and the positions of ${stuck.length} lanes do not move`;
   }
 
-  /** One look, unless one is under way. Never rejects. */
+  /** Runs one check, unless one is running. Never rejects. */
   look(): Promise<void> {
     this.#looking ??= this.#look()
       .then(() => {

@@ -1,10 +1,12 @@
 /**
- * Tells systemd that the daemon has started, that it still works, and that it stops (Type=notify, WatchdogSec=).
+ * Tells systemd that the daemon has started, that it still works, and that it stops (Type=notify,
+ * WatchdogSec=).
  *
- * The protocol is a datagram to a unix socket, which Node cannot send: its dgram knows UDP only. The packages that can are
- * native addons, to be compiled or trusted as binaries, for one message in half a minute. systemd's own `systemd-notify` is
- * there wherever systemd is, so that is run instead: 5 ms, twice in WatchdogSec. As it is a process of its own, the unit needs
- * `NotifyAccess=all`. Without NOTIFY_SOCKET in the environment nothing is done at all.
+ * The protocol is a datagram to a unix socket, which Node cannot send: its dgram supports only UDP.
+ * The packages that can send it are native addons, too much for one message in half a minute. So
+ * rowhook runs systemd's own `systemd-notify`, which exists wherever systemd does. A call takes 5
+ * ms, twice in WatchdogSec. It is a separate process, so the unit needs `NotifyAccess=all`. Without
+ * NOTIFY_SOCKET in the environment, this file does nothing.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -12,7 +14,7 @@ import type { Logger } from './log.ts';
 
 const run = promisify(execFile);
 
-/** systemd-notify waits until its message has been taken. */
+/** systemd-notify waits until systemd has received its message. */
 const NOTIFY_MS_MAX = 5_000;
 
 export interface ServiceManager {
@@ -21,8 +23,9 @@ export interface ServiceManager {
 }
 
 /**
- * The daemon has started: from now on the watchdog is fed twice in its time, by the event loop itself, and only while
- * `healthProblem` has none to tell. So a process whose loop hangs, and one through which nothing flows, are started again.
+ * Call this when the daemon has started. After this call the event loop notifies the watchdog twice
+ * per WatchdogSec, but only while `healthProblem` returns null. So systemd restarts a daemon whose
+ * loop hangs, or which delivers nothing.
  */
 export function tellSystemd(
   healthProblem: () => string | null,
@@ -34,7 +37,7 @@ export function tellSystemd(
 
   let failed = false;
   let last = Promise.resolve();
-  /** One after the other, so that they arrive in order. */
+  /** Sends one state after the other, so that they arrive in order. */
   const notify = (...state: string[]): Promise<void> => {
     last = last.then(async () => {
       try {
@@ -74,12 +77,12 @@ export function tellSystemd(
   };
 }
 
-/** What `systemctl status` shows. */
+/** The text that `systemctl status` shows. */
 function statusOf(problem: string | null): string {
   return `STATUS=${problem ?? 'running'}`;
 }
 
-/** 0: there is none, or it is another process's. */
+/** 0: there is no watchdog, or it is for another process. */
 function watchdogMs({ WATCHDOG_USEC, WATCHDOG_PID }: NodeJS.ProcessEnv): number {
   const isOurs = !WATCHDOG_PID || Number(WATCHDOG_PID) === process.pid;
   return isOurs ? Number(WATCHDOG_USEC ?? 0) / 1_000 : 0;

@@ -1,19 +1,19 @@
 /**
- * Traces, for those who collect them: off unless OpenTelemetry's own variable says where they go. Its packages take 0.5 s to
- * load and 40 MB of memory, so they are loaded only then.
+ * Starts tracing if OpenTelemetry's own variable names an endpoint. OpenTelemetry's packages take
+ * 0.5 s to load and 40 MB of memory, so they are loaded only then.
  */
 
 import type { SendsRequests } from '../roles.ts';
 import type { Logger } from './log.ts';
 
 export interface Tracing {
-  /** A sender that sends each request under a span of its own, whose `traceparent` goes with it. */
+  /** A sender that sends each request in its own span, with the span's `traceparent`. */
   around(sender: SendsRequests): SendsRequests;
-  /** Exports what is left, for a few seconds at most. Never rejects. */
+  /** Exports the remaining spans, for a few seconds at most. Never rejects. */
   close(): Promise<void>;
 }
 
-/** Undefined: nobody asked for traces. */
+/** Undefined: tracing is not configured. */
 export async function startTracing(log: Logger, env: NodeJS.ProcessEnv = process.env): Promise<Tracing | undefined> {
   const endpoint = env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT || env.OTEL_EXPORTER_OTLP_ENDPOINT;
   const isOff = env.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || env.OTEL_TRACES_EXPORTER === 'none';

@@ -1,21 +1,27 @@
-/** What capture costs, measured where the server counts functions, else estimated. */
+/** The cost of capture: measured if the server counts function time, otherwise estimated. */
 import type pg from 'pg';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Limits, type Remark } from '../finding.ts';
 
-/** An INSERT of one row takes 80 to 110 longer, an UPDATE 200 to 300, a row of a bulk statement 10 to 35: `test/bench/capture.ts`. */
+/**
+ * Capture adds 80 to 110 µs to an INSERT of one row, 200 to 300 µs to an UPDATE, and 10 to 35 µs to
+ * each row of a bulk statement: `test/bench/capture.ts`.
+ */
 const ROW_US = 100;
 
 interface Cost {
   relation: string;
-  /** Rows that were captured since the table was watched, at most: those that were changed, or that anything captured. */
+  /**
+   * Upper limit of rows captured since the table was watched: the rows changed there, or the rows
+   * captured anywhere.
+   */
   captured: number;
-  /** That statements of this database took since then. */
+  /** Seconds in statements of this database since then. */
   statementSeconds: number;
-  /** Seconds in the capture function; null: the server does not count. */
+  /** Seconds in the capture function. Null: the server does not count. */
   measuredSeconds: number | null;
   calls: number | null;
-  /** What watches it with its settings, for new rows alone. */
+  /** The statement that watches the table with the same settings, for new rows only. */
   statement: string;
 }
 
@@ -47,8 +53,9 @@ function remark(
 }
 
 /**
- * The server counts changes of rows, captured or not, and a session tells its counts up to 10 s late; ids of the outbox are given
- * to captured rows of all tables, at once. Counts that are lower than when the table was watched began anew.
+ * The server counts all changed rows, captured or not, and a session reports its counts up to 10 s
+ * late. The outbox gives ids to captured rows of all tables, without delay. A count below its value
+ * when the table was watched has been reset.
  */
 async function readCosts(client: pg.ClientBase): Promise<Cost[]> {
   const { rows } = await client.query<Cost>(

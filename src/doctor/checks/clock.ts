@@ -1,4 +1,4 @@
-/** Whether this machine and the server agree on the time. */
+/** Checks that this machine and the server agree on the time. */
 import { type Examination, fine, type Remark } from '../finding.ts';
 
 const SAMPLES = 3;
@@ -13,7 +13,7 @@ export async function clock({ client, limits, now }: Examination): Promise<Remar
     const after = now();
     samples.push({ aheadMs: (rows[0]?.ms ?? 0) - (before + after) / 2, withinMs: (after - before) / 2 });
   }
-  // the fastest answer says it most exactly
+  // The fastest answer gives the most exact difference.
   const { aheadMs, withinMs } = samples.reduce((best, next) => (next.withinMs < best.withinMs ? next : best));
   const seconds = Math.abs(aheadMs) / 1_000;
   if (seconds <= limits.clockSeconds + withinMs / 1_000) {

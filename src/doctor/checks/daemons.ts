@@ -1,4 +1,4 @@
-/** Whether a daemon delivers, belongs here, and makes progress. */
+/** Checks that a daemon delivers, belongs to this database, and makes progress. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { environmentProblem } from '../../config/environment.ts';
 import { type LaneLag, readLag } from '../../observe/lane-lag.ts';
@@ -39,7 +39,7 @@ export async function daemons(examination: Examination): Promise<Remark[]> {
   return [...remarks, ...(await environmentRemarks(examination))];
 }
 
-/** A daemon that starts or stops hands lanes over, which takes a moment. */
+/** A daemon that starts or stops hands lanes over, and the handover takes a moment. */
 async function settledLanes({ client, limits }: Examination): Promise<LaneLag[]> {
   const until = performance.now() + limits.handoverMs;
   for (;;) {

@@ -1,4 +1,7 @@
-/** What webhooks ask for, against what watched tables produce; and rows that are nobody's. */
+/**
+ * Compares the event types of webhooks with those of watched tables, and finds rows without a
+ * tenant.
+ */
 import type pg from 'pg';
 import { readUnproduced, type Unproduced } from '../../capture/unproduced-events.ts';
 import type { Finding } from '../../shared/finding.ts';
@@ -6,7 +9,7 @@ import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
-/** Of 10,000 webhooks nobody reads a line each. */
+/** Limit on listed webhooks. With 10,000 webhooks, nobody reads a line for each. */
 const LISTED_MAX = 5;
 
 export async function events({ client }: Examination): Promise<Remark[]> {
@@ -30,7 +33,7 @@ async function unproduced(client: pg.ClientBase): Promise<Finding[]> {
 
 function finding({ id, tenantId, name, eventTypes, unproduced: missing, near }: Unproduced): Finding {
   const wanted = near === null ? [] : eventTypes.map((type) => (type === missing[0] ? near : type));
-  // the others stay as they are: the application may emit them
+  // The other event types stay, because the application may emit them.
   const force = missing.length > 1 ? ' --force' : '';
   return {
     kind: 'warning',
@@ -43,7 +46,10 @@ function finding({ id, tenantId, name, eventTypes, unproduced: missing, near }: 
   };
 }
 
-/** Two tables with the same event types, if nobody chose that: with a prefix that is the name of both. */
+/**
+ * Finds two tables with the same event types that nobody chose: their prefix is the name of both
+ * tables.
+ */
 async function shared(client: pg.ClientBase): Promise<Finding[]> {
   const { rows } = await client.query<{ relation: string; other: string; event_type: string; statement: string }>(
     `select distinct on (greatest(s.relation, o.relation)) rowhook._qualified(s.relation) as relation,

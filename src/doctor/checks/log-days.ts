@@ -1,11 +1,14 @@
-/** The days of the log: they are made a week ahead, so what keeps them from being made shows days before it matters. */
+/**
+ * Checks the daily partitions of the log. They are created a week ahead, so a problem shows days
+ * before it matters.
+ */
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
-/** Of the seven that the daemon makes. */
+/** Lower limit on days ahead. The daemon creates seven. */
 const DAYS_AHEAD_MIN = 4;
 
-/** One that fires; of these, one that fires for replicas too. */
+/** An event trigger that fires. `always`: it also fires for replicas. */
 interface EventTrigger {
   name: string;
   always: boolean;
@@ -44,7 +47,7 @@ function because(eventTriggers: readonly EventTrigger[]): string {
   return names === '' ? '' : `; event triggers may forbid it (${names})`;
 }
 
-/** An event trigger that forbids it is left out for this one statement, and fires as before then. */
+/** Disables an event trigger that forbids the statement, then restores its former state. */
 function around(eventTriggers: readonly EventTrigger[]): string {
   const off = eventTriggers.map(({ name }) => `alter event trigger ${name} disable; `).join('');
   const on = eventTriggers.map(({ name, always }) => ` alter event trigger ${name} enable${always ? ' always' : ''};`);

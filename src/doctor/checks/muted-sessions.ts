@@ -1,4 +1,4 @@
-/** Settings and subscriptions that keep triggers from firing. */
+/** Finds settings and subscriptions that keep triggers from firing. */
 
 import { bySetting, bySubscription } from '../../capture/muted-sessions.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';

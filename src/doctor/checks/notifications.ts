@@ -1,6 +1,6 @@
 /**
- * Whether a notification arrives: one connection listens, another rings. A pooler that shares its connections by transaction
- * takes LISTEN without a word and passes nothing on.
+ * Checks that a notification arrives: one connection listens, another notifies. A pooler that
+ * shares connections per transaction accepts LISTEN silently and delivers no notification.
  */
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
@@ -19,7 +19,7 @@ export async function bell({ databaseUrl, wake, limits }: Examination): Promise<
     if (await isHeard(listener, ringer, channel, limits.listenMs)) {
       return [fine(`LISTEN works${pooled ? ', through a pooler in session mode' : ''}`)];
     }
-    // a pooler keeps the connection that listens, and may hand it to anybody
+    // A pooler keeps the listening connection and may give it to any client.
     await Promise.all([listener.query('unlisten *'), ringer.query('unlisten *')]);
     if (wake === 'poll') return [fine('LISTEN does not work here, and ROWHOOK_WAKE=poll does without')];
     return [
@@ -48,7 +48,7 @@ async function isHeard(listener: pg.Client, ringer: pg.Client, channel: string, 
   return answer;
 }
 
-/** A pooler makes up the process id that it tells its clients. */
+/** A pooler invents the process id that it reports to its clients. */
 async function isPooled(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
   const told = (client as { processID?: number | null }).processID;

@@ -1,4 +1,4 @@
-/** Slots of the outbox whose turn to be emptied has passed, and who holds them. */
+/** Finds outbox slots that were due to be emptied, and who holds them. */
 import { readSlots } from '../../capture/outbox-slots.ts';
 import { pinnedSlots } from '../../capture/pinned-slots.ts';
 import { ageText } from '../../shared/text.ts';

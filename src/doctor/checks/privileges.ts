@@ -1,10 +1,13 @@
-/** Whether this role may do what it came for, and whether rowhook_daemon has what a daemon needs. */
+/**
+ * Checks that this role has the privileges for its task, and that rowhook_daemon has those of a
+ * daemon.
+ */
 import type pg from 'pg';
 import { membershipOf } from '../../database/membership.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
-/** As the migrations grant them; test/doctor/doctor.test.ts holds the list to that. */
+/** The grants of the migrations. test/doctor/doctor.test.ts compares this list with them. */
 export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly<Record<string, string>>>> = {
   table: {
     webhook_configurations: 'select',
@@ -45,7 +48,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
 
 export async function privileges({ client }: Examination): Promise<Remark[]> {
   const own = await ownRole(client);
-  // whoever may not use the schema cannot look into it
+  // A role without USAGE on the schema cannot read anything in it.
   if (own.some(({ kind }) => kind === 'error')) return own;
   return [...own, ...(await missingGrants(client)), ...(await mightyDaemons(client))];
 }
@@ -106,7 +109,7 @@ function grant({ kind, object, privilege }: { kind: string; object: string; priv
   return `grant ${privilege} on ${on} to rowhook_daemon;`;
 }
 
-/** Who holds the daemon's password should be able to deliver, and no more. */
+/** A login with the daemon's password should be able to deliver, and nothing else. */
 async function mightyDaemons(client: pg.ClientBase): Promise<Remark[]> {
   const { rows } = await client.query<{ role: string }>(
     `select distinct quote_ident(r.rolname) as role

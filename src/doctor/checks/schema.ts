@@ -1,4 +1,4 @@
-/** Whether rowhook is installed, at the version that this rowhook was built for. */
+/** Checks that rowhook is installed, in the version that this rowhook was built for. */
 import { membershipOf } from '../../database/membership.ts';
 import { builtForVersion, schemaVersion } from '../../database/migrations.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';

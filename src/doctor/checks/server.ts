@@ -1,4 +1,7 @@
-/** The server: its version, minors that are known to be bad, replica or not, and what rowhook does not need of it. */
+/**
+ * Checks the server: its version, minor versions with known bugs, whether it is a replica, and
+ * settings that rowhook does not need.
+ */
 import type pg from 'pg';
 import { readOnlySetting } from '../../database/read-only.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
@@ -9,7 +12,7 @@ interface BadMinors {
   why: string;
 }
 
-/** Withdrawn by PostgreSQL with an update out of turn, and of consequence here. */
+/** Minor versions that PostgreSQL replaced by an extra release, with bugs that matter here. */
 const BAD_MINORS: readonly BadMinors[] = [
   {
     versions: [150009, 160005, 170001],
@@ -21,7 +24,7 @@ const BAD_MINORS: readonly BadMinors[] = [
   },
 ];
 
-/** Why this version is to be left, if it is. Pure. */
+/** Why this version should be updated, or undefined. Pure. */
 export function badMinor(version: number): string | undefined {
   return BAD_MINORS.find(({ versions }) => versions.includes(version))?.why;
 }

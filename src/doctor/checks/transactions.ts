@@ -1,10 +1,10 @@
-/** Transactions that stay open, and those that were prepared and forgotten. */
+/** Finds transactions that stay open, and forgotten prepared transactions. */
 
 import { printable } from '../../shared/terminal.ts';
 import { ageText } from '../../shared/text.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
-/** Named at most; one is as bad as twenty. */
+/** Limit on named transactions. One is as harmful as twenty. */
 const NAMED_MAX = 20;
 
 const WHY =
@@ -19,7 +19,9 @@ interface Open {
   seconds: number;
 }
 
-/** Other databases count where the transaction has an id: ids are the cluster's. */
+/**
+ * A transaction of another database counts if it has an id, because the whole cluster shares ids.
+ */
 export async function longTransactions({ client, limits }: Examination): Promise<Remark[]> {
   const { rows } = await client.query<Open>(
     `select pid, usename as user, application_name as application, datname as database, state,
@@ -46,7 +48,7 @@ export async function longTransactions({ client, limits }: Examination): Promise
   return [...(open.length > 0 ? open : [none]), ...(await unseen(client))];
 }
 
-/** What other roles do is hidden from an ordinary role. */
+/** An ordinary role cannot see what other roles do. */
 async function unseen(client: Examination['client']): Promise<Remark[]> {
   const { rows } = await client.query<{ count: number; user: string }>(
     `select count(*)::int as count, quote_ident(current_user) as user from pg_stat_activity

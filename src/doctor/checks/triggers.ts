@@ -1,4 +1,4 @@
-/** What is watched, against the triggers that are there. */
+/** Compares watched tables with their existing triggers. */
 
 import { problemsOf, readSources } from '../../capture/source-problems.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';

@@ -1,16 +1,22 @@
-/** Webhooks that rowhook disabled, whose breaker is open, or of which every attempt has failed for a while. */
+/**
+ * Finds webhooks that rowhook disabled, whose breaker is open, or whose attempts have all failed
+ * for a while.
+ */
 import type pg from 'pg';
 import type { Finding } from '../../shared/finding.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
-/** Findings of one kind. Of 10,000 webhooks that fail nobody reads a line each. */
+/** Limit on findings of one kind. With 10,000 failing webhooks, nobody reads a line for each. */
 const LISTED_MAX = 5;
 
-/** That `rowhook status` lists. */
+/** Limit on webhooks that `rowhook status` lists. */
 const STATUS_MAX = 100_000;
 
-/** The first retries come after 5 s and 5 min: a webhook that got over it has succeeded since. */
+/**
+ * The first retries come after 5 s and 5 min. A webhook that recovered has succeeded within this
+ * time.
+ */
 const FAILING_SECONDS = 600;
 
 interface Failing {
@@ -20,14 +26,14 @@ interface Failing {
   since: Date;
   reason: string | null;
   failures: number;
-  /** Of its kind, with those that are not listed. */
+  /** All findings of this kind, including those that are not listed. */
   total: number;
 }
 
 interface Kind {
   sql: string;
   finding(webhook: Failing): Finding;
-  /** Of those that are not listed. */
+  /** Text for the findings that are not listed. */
   more: string;
 }
 
@@ -77,7 +83,7 @@ export async function webhooks({ client }: Examination): Promise<Remark[]> {
   return remarks.length > 0 ? remarks : [fine('no webhook is disabled by rowhook, and none fails all the time')];
 }
 
-/** Those that fail for longest come first. */
+/** Webhooks that have failed for longest are first. */
 async function remarksOf(client: pg.ClientBase, { sql, finding, more }: Kind): Promise<Remark[]> {
   const { rows } = await client.query<Failing>(
     `select *, count(*) over ()::int as total from (${sql}) as w order by since, id limit ${LISTED_MAX}`,
