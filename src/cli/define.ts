@@ -9,6 +9,9 @@ export const EXIT_CODES = 'Exit codes: 0 done, 1 failed, 2 wrong usage.';
 
 type Flags = Readonly<Record<string, unknown>>;
 
+/** Of a --limit. */
+export const LIMIT_MAX = 100_000;
+
 /** Where commands print. */
 export const out: Out = terminal(process.stdout);
 

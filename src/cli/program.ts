@@ -3,8 +3,12 @@ import { Command, CommanderError } from 'commander';
 import { UserError } from '../shared/user-error.ts';
 import { VERSION } from '../shared/version.ts';
 import { EXIT_CODES } from './define.ts';
-import { addHistoryCommands } from './history.ts';
-import { addOperateCommands } from './operate.ts';
+import { addDeliveries } from './inspect/deliveries.ts';
+import { addDoctor } from './inspect/doctor.ts';
+import { addLogs } from './inspect/logs.ts';
+import { addReplay } from './inspect/replay.ts';
+import { addStatus } from './inspect/status.ts';
+import { addWhy } from './inspect/why.ts';
 import { addAdopt } from './setup/adopt.ts';
 import { addDemo } from './setup/demo.ts';
 import { addMigrate } from './setup/migrate.ts';
@@ -37,8 +41,16 @@ addStart(program);
 addDemo(program);
 
 addWebhookCommands(program);
-addHistoryCommands(program);
-addOperateCommands(program);
+
+program.commandsGroup('What happened:');
+addLogs(program);
+addDeliveries(program);
+addReplay(program);
+addWhy(program);
+
+program.commandsGroup('Look after it:');
+addStatus(program);
+addDoctor(program);
 
 program.commandsGroup('Receive:');
 addListen(program);

@@ -1,41 +1,31 @@
+/** `rowhook deliveries`. */
+import type { Command } from 'commander';
 import type pg from 'pg';
+import { oneOf, webhookId, wholeNumber } from '../../config/parse.ts';
+import type { DeliveryFilter, DeliveryRow } from '../../operations/deliveries.ts';
 import { type Out, printTable } from '../../shared/terminal.ts';
+import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
 
-export interface DeliveriesOptions {
-  webhook?: string;
-  tenant?: string;
-  state?: string;
-  limit: number;
-  json?: boolean;
-}
+type DeliveriesOptions = DeliveryFilter & { limit: number; json?: boolean };
 
-interface DeliveryRow {
-  delivery_id: string;
-  webhook_name: string;
-  tenant_id: string;
-  event_type: string;
-  state: string;
-  attempt: number;
-  last_code: string | null;
-  occurred_at: Date;
-  /** Infinity: when the delivery before it of the same row is done; null: it was given up. */
-  next_attempt_at: Date | number | null;
-  replayed: boolean;
+export function addDeliveries(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('deliveries')
+      .description('list deliveries that wait for another attempt, or were given up')
+      .option('--webhook <id>', 'of one webhook', parsed('--webhook', webhookId))
+      .option('--tenant <tenant>', 'of one tenant')
+      .option('--state <state>', 'waiting or given_up', parsed('--state', oneOf(['waiting', 'given_up'])))
+      .option('--limit <n>', 'most rows to print, newest first', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 100),
+    (client, flags: DeliveriesOptions) => deliveries(client, flags, out),
+  );
+  help(command, ['rowhook deliveries --state given_up', 'rowhook deliveries --webhook 1f0c… --json']);
 }
 
 /** What did not finish at once: waiting for its next attempt, or given up. */
-export async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Out): Promise<void> {
-  const { rows } = await client.query<DeliveryRow>(
-    `select delivery_id, webhook_id, webhook_name, tenant_id, event_id, event_type, state, attempt, last_code,
-            occurred_at, parked_at, next_attempt_at, test, replayed
-       from rowhook.webhook_deliveries
-      where ($1::uuid is null or webhook_id = $1)
-        and ($2::text is null or tenant_id = $2)
-        and ($3::text is null or state = $3)
-      order by occurred_at desc, delivery_id
-      limit $4`,
-    [options.webhook, options.tenant, options.state, options.limit + 1],
-  );
+async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Out): Promise<void> {
+  const { readDeliveries } = await import('../../operations/deliveries.ts');
+  const rows = await readDeliveries(client, options, options.limit + 1);
   const shown = rows.slice(0, options.limit);
   if (options.json) {
     for (const row of shown) out.print(JSON.stringify({ ...row, next_attempt_at: nextOf(row, 'infinity') }));

@@ -1,8 +1,9 @@
-import type { Settings } from '../../config/settings.ts';
-import { withClient } from '../../database/connections.ts';
-import { type CheckedRemark, examine } from '../../doctor/checks.ts';
-import { LIMITS } from '../../doctor/finding.ts';
+/** `rowhook doctor`. */
+import type { Command } from 'commander';
+import { readSettings, type Settings } from '../../config/settings.ts';
+import type { CheckedRemark } from '../../doctor/checks.ts';
 import type { Out, Style } from '../../shared/terminal.ts';
+import { help, out, settingFlags } from '../define.ts';
 
 const MARKS: Readonly<Record<CheckedRemark['kind'], readonly [mark: string, style: Style]>> = {
   error: ['✗', 'red'],
@@ -11,12 +12,37 @@ const MARKS: Readonly<Record<CheckedRemark['kind'], readonly [mark: string, styl
   fine: ['✓', 'green'],
 };
 
+export function addDoctor(program: Command): void {
+  const command = settingFlags(program.command('doctor'), ['databaseUrl', 'environment', 'wake'])
+    .description('look for what is wrong, say why it matters and how to mend it')
+    .option('--json', 'print JSON, one object a line')
+    .action(async (flags: { json?: boolean }) => {
+      const settings = readSettings(flags as Record<string, unknown>, process.env);
+      process.exitCode = await doctor(settings, flags, out);
+    });
+  help(
+    command,
+    [
+      'rowhook doctor',
+      `rowhook doctor --json | jq -r 'select(.kind == "error") | .mend'`,
+      'ROWHOOK_ENVIRONMENT=production rowhook doctor   # with the settings of the daemon',
+    ],
+    "It changes nothing. Run it with the daemon's DATABASE_URL, or as the owner; what a role may not see is told.",
+    'Exit codes: 0 nothing, or warnings; 1 something keeps events back; 2 wrong usage or settings.',
+  );
+}
+
 /** Looks for what is wrong, and says how to mend it. Resolves to the exit code: 1 when something stops events. */
-export async function doctor(
+async function doctor(
   { databaseUrl, wake, environment }: Settings,
   { json }: { json?: boolean },
   out: Out,
 ): Promise<number> {
+  const [{ withClient }, { examine }, { LIMITS }] = await Promise.all([
+    import('../../database/connections.ts'),
+    import('../../doctor/checks.ts'),
+    import('../../doctor/finding.ts'),
+  ]);
   const remarks = await withClient(databaseUrl, 'rowhook doctor', (client) =>
     examine({ client, databaseUrl, wake, environment, limits: LIMITS, now: Date.now }),
   );

@@ -1,58 +1,45 @@
+/** `rowhook logs show`. */
+import type { Command } from 'commander';
 import type pg from 'pg';
-import { findChange, parseEventId } from '../../capture/stored-events.ts';
-import type { Delivery, PayloadFormat } from '../../model.ts';
-import { batchBodyOf, bodyOf } from '../../payload/body.ts';
-import { batchId } from '../../payload/ids.ts';
-import { hexSignature, signingKey } from '../../payload/signature.ts';
+import { wholeNumber } from '../../config/parse.ts';
+import type { Body, LoggedAttempt } from '../../operations/rebuild-request.ts';
 import { curlCommand, quoted } from '../../shared/shell-quote.ts';
 import { type Out, printable, printableLines, printPairs } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-
-interface LogRow {
-  id: string;
-  attempted_at: Date;
-  tenant_id: string;
-  webhook_id: string;
-  delivery_id: string;
-  event_id: string;
-  event_type: string;
-  attempt: number;
-  status: string;
-  code: string;
-  response_status: number | null;
-  response_body: string | null;
-  response_headers: Record<string, string> | null;
-  request_url: string;
-  request_method: string | null;
-  request_headers: Record<string, string> | null;
-  remote_ip: string | null;
-  duration_ms: number | null;
-  next_attempt_at: Date | null;
-  error: string | null;
-  organization: string;
-  webhook_name: string;
-  payload_format: PayloadFormat;
-}
+import { help, onDatabase, out, parsed } from '../define.ts';
 
 /** Of one argument of a command; longer ones come from standard input. */
 const ARGUMENT_BYTES_MAX = 100_000;
 
-/** Log rows of one batch are written in one or two transactions, one right after the other. */
-const BATCH_SPREAD = '10 seconds';
-
-const COLUMNS = `l.id, l.attempted_at, l.tenant_id, l.webhook_id, l.delivery_id, l.event_id, l.event_type, l.attempt, l.status,
-  l.code, l.response_status, l.response_body, l.response_headers, l.request_url, l.request_method, l.request_headers,
-  l.remote_ip, l.duration_ms, l.next_attempt_at, l.error, l.organization::text as organization, l.webhook_name, l.payload_format`;
+export function addLogsShow(logs: Command): void {
+  const command = onDatabase(
+    logs
+      .command('show')
+      .description('show one attempt: request, response, and the same as a curl command')
+      .argument(
+        '<id>',
+        'the number that "rowhook logs" prints first',
+        parsed('log id', wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+      )
+      .option('--body', 'print the request body alone, byte for byte'),
+    (client, id: number, flags: { body?: boolean; json?: boolean }) => showLog(client, String(id), flags, out),
+  );
+  help(
+    command,
+    ['rowhook logs show 4711', 'rowhook logs show 4711 --body | jq .data'],
+    'Bodies are made again from the outbox, which keeps events for 7 days. Secrets are masked.',
+  );
+}
 
 /** One attempt: what was sent, byte for byte, what came back, and how to send it again by hand. */
-export async function showLog(
+async function showLog(
   client: pg.Client,
   id: string,
   options: { body?: boolean; json?: boolean },
   out: Out,
 ): Promise<void> {
-  const { rows } = await client.query<LogRow>(`select ${COLUMNS} from rowhook.webhook_logs l where l.id = $1`, [id]);
-  const [row] = rows;
+  const { findAttempt, rebuild } = await import('../../operations/rebuild-request.ts');
+  const row = await findAttempt(client, id);
   if (!row) throw new UserError(`log ${id} does not exist: "rowhook logs --json" shows the ids of those that do.`);
   const body = row.status === 'skipped' ? 'nothing was sent' : await rebuild(client, row);
   if (options.body) {
@@ -70,71 +57,7 @@ export async function showLog(
   }
 }
 
-interface Body {
-  text: string;
-  /** Its signature is the one that was sent: these are the same bytes. Null: the secret is another by now. */
-  verified: true | null;
-}
-
-/** The body, or why there is none. The envelope is as pure as it was then: same values in, same bytes out. */
-async function rebuild(client: pg.Client, row: LogRow): Promise<Body | string> {
-  const sent = row.request_headers?.['webhook-id'] ?? '';
-  const isBatch = sent !== row.event_id;
-  const deliveries: Delivery[] = [];
-  for (const member of isBatch ? await batchOf(client, row) : [row]) {
-    const { outboxId, incarnation, ordinal } = parseEventId(member.event_id);
-    const change = await findChange(client, outboxId, member.webhook_id);
-    if (!change || change.incarnation !== incarnation)
-      return `event ${member.event_id} has left the outbox, which keeps 7 days`;
-    deliveries.push({
-      id: member.delivery_id,
-      eventId: member.event_id,
-      eventType: member.event_type,
-      ordinal: ordinal ?? 0,
-      change,
-      organization: member.organization,
-      webhookId: member.webhook_id,
-      webhookName: member.webhook_name,
-      payloadFormat: member.payload_format,
-      batchId: isBatch ? sent : null,
-      attempt: member.attempt,
-      parked: false,
-      replayed: false,
-      unfiltered: false,
-    });
-  }
-  if (isBatch && batchId(deliveries) !== sent) return `the log no longer holds all of the batch ${sent}`;
-  const text = isBatch ? batchBodyOf(sent, deliveries) : bodyOf(deliveries[0] as Delivery);
-  return { text, verified: await verify(client, row, text) };
-}
-
-/** One request is several log rows; the moment it was signed is theirs alone. */
-async function batchOf(
-  client: pg.Client,
-  { webhook_id, tenant_id, attempted_at, request_headers }: LogRow,
-): Promise<LogRow[]> {
-  const { rows } = await client.query<LogRow>(
-    `select ${COLUMNS} from rowhook.webhook_logs l
-      where l.tenant_id = $1 and l.webhook_id = $2
-        and l.attempted_at between $3::timestamptz - '${BATCH_SPREAD}'::interval and $3::timestamptz + '${BATCH_SPREAD}'::interval
-        and l.request_headers ->> 'webhook-id' = $4 and l.request_headers ->> 'X-Webhook-Timestamp' = $5
-      order by l.id`,
-    [tenant_id, webhook_id, attempted_at, request_headers?.['webhook-id'], request_headers?.['X-Webhook-Timestamp']],
-  );
-  return rows;
-}
-
-async function verify(client: pg.Client, { webhook_id, request_headers }: LogRow, body: string): Promise<true | null> {
-  const { rows } = await client.query<{ secret: string; previous_secret: string | null }>(
-    'select secret, previous_secret from rowhook.webhook_configurations where id = $1',
-    [webhook_id],
-  );
-  const secrets = rows.flatMap(({ secret, previous_secret }) => [secret, previous_secret ?? secret]);
-  const sent = request_headers?.['X-Webhook-Signature'];
-  return secrets.some((secret) => hexSignature(signingKey(secret), body) === sent) ? true : null;
-}
-
-function print(row: LogRow, body: Body | string, out: Out): void {
+function print(row: LoggedAttempt, body: Body | string, out: Out): void {
   printPairs(out, [
     ['log', `${row.id}, attempt ${row.attempt} of delivery ${row.delivery_id}`],
     ['webhook', `${row.webhook_id} ${row.webhook_name}`],
@@ -179,7 +102,7 @@ function printHeaders(headers: Record<string, string>, out: Out): void {
 }
 
 /** A body that a terminal would not show as it is, or that is too long for an argument, goes through a pipe. */
-function curlOf({ id, request_method, request_url, request_headers }: LogRow, body: string): string {
+function curlOf({ id, request_method, request_url, request_headers }: LoggedAttempt, body: string): string {
   const request = {
     method: request_method ?? 'POST',
     url: printable(request_url),

@@ -1,121 +1,45 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+/** `rowhook logs`. */
+import type { Command } from 'commander';
 import type pg from 'pg';
+import { oneOf, webhookId, wholeNumber } from '../../config/parse.ts';
+import type { LogFilter, LogRow } from '../../operations/logs.ts';
 import { type Out, printable } from '../../shared/terminal.ts';
+import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
+import { addLogsShow } from './log-show.ts';
 
-export interface LogFilter {
-  webhook?: string;
-  tenant?: string;
-  status?: string;
-  event?: string;
-}
+type LogsOptions = LogFilter & { limit: number; follow?: boolean; json?: boolean };
 
-export type LogsOptions = LogFilter & { limit: number; follow?: boolean; json?: boolean };
-
-interface LogRow {
-  id: string;
-  attempted_at: Date;
-  tenant_id: string;
-  webhook_id: string;
-  webhook_name: string | null;
-  event_type: string;
-  attempt: number;
-  status: string;
-  code: string;
-  response_status: number | null;
-  duration_ms: number | null;
-  next_attempt_at: Date | null;
-  error: string | null;
-}
-
-const FOLLOW_EVERY_MS = 500;
-
-/** Rows of one poll: a burst is read in several, without a pause, instead of being held in memory. */
-const FOLLOW_ROWS_MAX = 2_000;
-
-/**
- * A row is written up to a timeout (30 s) and a batch after its attempt began, and several daemons write at a time, so
- * neither attempted_at nor id only ever grows. Each poll therefore looks back this far, and skips what was printed.
- */
-const LOOK_BACK = '2 minutes';
-const LOOK_BACK_IDS = 5_000n;
-
-export async function logs(client: pg.Client, options: LogsOptions, out: Out): Promise<void> {
-  const print = (row: LogRow) => out.print(options.json ? JSON.stringify(row) : line(row, out));
-  const { sql, values } = await conditions(client, options);
-  const select = `select l.*, w.name as webhook_name
-       from rowhook.webhook_logs l
-       left join rowhook.webhook_configurations w on w.id = l.webhook_id
-      where ${sql}`;
-
-  const seen = options.follow ? await recentIds(client) : [];
-  const newest = await client.query<LogRow>(
-    `${select} order by l.attempted_at desc, l.id desc limit $${values.length + 1}`,
-    [...values, options.limit],
+export function addLogs(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('logs')
+      .description('print attempts, one a line, the newest last')
+      .option('--webhook <id>', 'of one webhook', parsed('--webhook', webhookId))
+      .option('--tenant <tenant>', 'of one tenant')
+      .option(
+        '--status <status>',
+        'success, failed or skipped',
+        parsed('--status', oneOf(['success', 'failed', 'skipped'])),
+      )
+      .option('--event <event>', 'of one event type; deal.* for all of deal')
+      .option('--limit <n>', 'how many of the newest', parsed('--limit', wholeNumber(0, LIMIT_MAX)), 50)
+      .option('--follow', 'go on printing as they happen'),
+    (client, flags: LogsOptions) => logs(client, flags, out),
   );
-  for (const row of newest.rows.reverse()) print(row);
-  if (options.follow) {
-    await follow(client, { sql: select, values }, [...seen, ...newest.rows.map((row) => row.id)], print);
-  } else if (newest.rows.length === 0 && !options.json) {
-    out.print('No attempts: nothing was delivered yet, or the flags leave nothing.');
-  }
+  addLogsShow(command);
+  help(command, [
+    'rowhook logs --follow',
+    'rowhook logs --status failed --tenant acme --limit 200',
+    "rowhook logs --json | jq -r 'select(.duration_ms > 1000).request_url'",
+  ]);
 }
 
-async function follow(
-  client: pg.Client,
-  select: Conditions,
-  seen: readonly string[],
-  print: (row: LogRow) => void,
-): Promise<never> {
-  const printed = new Set(seen.map(BigInt));
-  const parameter = select.values.length;
-  for (;;) {
-    const highest = [...printed].reduce((high, id) => (id > high ? id : high), 0n);
-    for (const id of printed) if (id <= highest - LOOK_BACK_IDS) printed.delete(id);
-    const { rows } = await client.query<LogRow>(
-      `${select.sql} and l.attempted_at > now() - '${LOOK_BACK}'::interval
-                     and l.id > $${parameter + 1} and l.id <> all ($${parameter + 2}::bigint[])
-        order by l.id limit ${FOLLOW_ROWS_MAX}`,
-      [...select.values, highest - LOOK_BACK_IDS, [...printed]],
-    );
-    for (const row of rows) {
-      print(row);
-      printed.add(BigInt(row.id));
-    }
-    if (rows.length < FOLLOW_ROWS_MAX) await sleep(FOLLOW_EVERY_MS);
-  }
-}
-
-/** What --follow must not print as new: everything that was there before it began. */
-async function recentIds(client: pg.Client): Promise<string[]> {
-  const { rows } = await client.query<{ id: string }>(
-    `select id from rowhook.webhook_logs where attempted_at > now() - '${LOOK_BACK}'::interval order by id desc limit $1`,
-    [Number(LOOK_BACK_IDS)],
-  );
-  return rows.map((row) => row.id);
-}
-
-interface Conditions {
-  sql: string;
-  values: unknown[];
-}
-
-/** The log is indexed by tenant and time, so a webhook that still exists is looked up under its tenant. */
-async function conditions(client: pg.Client, { webhook, tenant, status, event }: LogFilter): Promise<Conditions> {
-  const owner = await client.query<{ tenant_id: string }>(
-    'select tenant_id from rowhook.webhook_configurations where id = $1',
-    [webhook],
-  );
-  const wanted: [condition: string, value: unknown][] = [
-    ['l.tenant_id = $', tenant ?? owner.rows[0]?.tenant_id],
-    ['l.webhook_id = $', webhook],
-    ['l.status = $', status],
-    ['l.event_type like $', event?.replaceAll(/[\\%_]/g, '\\$&').replaceAll('*', '%')],
-  ];
-  const given = wanted.filter(([, value]) => value !== undefined);
-  return {
-    sql: ['true', ...given.map(([condition], index) => `${condition}${index + 1}`)].join(' and '),
-    values: given.map(([, value]) => value),
-  };
+async function logs(client: pg.Client, options: LogsOptions, out: Out): Promise<void> {
+  const { readLogs } = await import('../../operations/logs.ts');
+  const { limit, follow = false, json, ...filter } = options;
+  const print = (row: LogRow) => out.print(json ? JSON.stringify(row) : line(row, out));
+  const count = await readLogs(client, { filter, limit, follow }, print);
+  if (count === 0 && !json) out.print('No attempts: nothing was delivered yet, or the flags leave nothing.');
 }
 
 /** One wide line, its fields in a fixed order, so that lines of a stream stand under each other. */

@@ -1,14 +1,15 @@
+/** `rowhook replay`. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
 import type pg from 'pg';
-import { type Range, readLeftOut } from '../../operations/left-out.ts';
-import { untilCovered } from '../../operations/missed.ts';
-import { daemonRuns, theOne } from '../../operations/webhooks.ts';
+import { deliveryId, time, webhookId } from '../../config/parse.ts';
 import { type Out, progressLine } from '../../shared/terminal.ts';
 import { ageText, events } from '../../shared/text.ts';
 import { UserError } from '../../shared/user-error.ts';
+import { help, onDatabase, out, parsed } from '../define.ts';
 import { printNothing, printWaiting } from './replay-left-out.ts';
 
-export interface ReplayOptions {
+interface ReplayOptions {
   since?: string;
   until?: string;
   only: string;
@@ -20,12 +21,64 @@ export interface ReplayOptions {
 
 const ASK_EVERY_MS = 500;
 
-/** 0 s ago. */
-const NOW = '0s';
+export function addReplay(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('replay')
+      .description('deliver past events again')
+      .argument('[id]', "the webhook's id", parsed('webhook id', webhookId))
+      .option(
+        '--since <time>',
+        'events from this time on: 2025-10-17T19:30:00Z (UTC without a zone), or 2h, 3d for that long ago',
+        parsed('--since', time),
+      )
+      .option('--until <time>', 'events before this time, written the same way (default: now)', parsed('--until', time))
+      .option(
+        '--only <what>',
+        'given_up: attempts ran out; missed: never delivered and not waiting; all: whatever it wants',
+        'given_up',
+      )
+      .option('--delivery <id>', 'one delivery instead, whatever became of it', parsed('--delivery', deliveryId))
+      .option('--dry-run', 'count them, and queue nothing')
+      .option('--wait', 'print how many are left, until each was attempted'),
+    async (client, id: string | undefined, flags: ReplayOptions) => {
+      if (flags.delivery !== undefined) await replayDelivery(client, flags.delivery, flags, out);
+      else await replay(client, id ?? '', flags, out);
+    },
+  ).hook('preAction', (replaying) => {
+    const { delivery, since } = replaying.opts();
+    const range = replaying.args.length > 0 && since !== undefined;
+    if (delivery === undefined ? !range : replaying.args.length > 0 || since !== undefined)
+      throw new UserError("replay: give either a webhook's id and --since, or --delivery.", 2);
+    const unheeded = ['until', 'only', 'dryRun', 'wait'].filter(
+      (flag) => replaying.getOptionValueSource(flag) === 'cli',
+    );
+    if (delivery !== undefined && unheeded.length > 0)
+      throw new UserError(
+        `replay: --delivery sends one delivery now, so ${unheeded.map((flag) => `--${flag === 'dryRun' ? 'dry-run' : flag}`).join(', ')} cannot go with it.`,
+        2,
+      );
+  });
+  help(
+    command,
+    [
+      'rowhook replay 1f0c… --since 2h --only missed --dry-run',
+      'rowhook replay 1f0c… --since 2025-10-17 --until 2025-10-18 --wait',
+      'rowhook replay --delivery 6ba7…',
+    ],
+    'A receiver sees the same webhook-id as before, so it can leave out what it has. A replay goes behind what is new and\nsurvives restarts. Events are kept for 7 days; of those that no webhook wanted, only sources with capture "all" have any.',
+  );
+}
 
-/** Queues events of a webhook again, under their old ids. The times are those of `time` in config/parse.ts. */
-export async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
-  const { since = NOW, until = NOW, only, dryRun = false } = options;
+/** Queues events of a webhook again, under their old ids. */
+async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
+  const [{ queueReplay, resolveRange }, { readLeftOut }, { untilCovered }, { daemonRuns }] = await Promise.all([
+    import('../../operations/replay.ts'),
+    import('../../operations/left-out.ts'),
+    import('../../operations/missed.ts'),
+    import('../../operations/webhooks.ts'),
+  ]);
+  const { since, until, only, dryRun = false } = options;
   const range = await resolveRange(client, since, until);
   if (!options.json) out.print(`Events from ${range.since} until ${range.until}.`);
   const line = progressLine(out);
@@ -33,16 +86,7 @@ export async function replay(client: pg.Client, webhookId: string, options: Repl
   if (!options.json) line.draw(dryRun ? 'counting …' : 'queueing …');
   if (only !== 'given_up') await untilCovered(client, webhookId);
   const left = await readLeftOut(client, webhookId, range);
-  const { rows } = await client
-    .query<{ count: string }>('select rowhook.replay($1::uuid, $2::timestamptz, $3::timestamptz, $4, $5) as count', [
-      webhookId,
-      range.since,
-      range.until,
-      only,
-      dryRun,
-    ])
-    .finally(line.clear);
-  const count = Number(rows[0]?.count);
+  const count = await queueReplay(client, webhookId, { range, only, dryRun }).finally(line.clear);
   if (options.json) {
     const { waiting } = left;
     out.print(
@@ -64,13 +108,14 @@ export async function replay(client: pg.Client, webhookId: string, options: Repl
 }
 
 /** One delivery, now, whatever became of it. */
-export async function replayDelivery(
+async function replayDelivery(
   client: pg.Client,
   deliveryId: string,
   { json }: { json?: boolean },
   out: Out,
 ): Promise<void> {
-  await client.query('select rowhook.replay_delivery($1::uuid)', [deliveryId]);
+  const { queueDelivery } = await import('../../operations/replay.ts');
+  await queueDelivery(client, deliveryId);
   out.print(
     json
       ? JSON.stringify({ delivery_id: deliveryId, replayed: 1 })
@@ -86,6 +131,10 @@ async function waitForReplay(
   { json }: ReplayOptions,
   out: Out,
 ): Promise<void> {
+  const [{ progress }, { daemonRuns }] = await Promise.all([
+    import('../../operations/replay.ts'),
+    import('../../operations/webhooks.ts'),
+  ]);
   const line = progressLine(out);
   const begun = performance.now();
   let before = -1;
@@ -125,53 +174,9 @@ export function progressText(count: number, left: number, seconds: number): stri
   return done === 0 || left === 0 ? share : `${share}, about ${ageText((seconds / done) * left)} left`;
 }
 
-async function progress(client: pg.Client, id: string): Promise<{ left: number; failed: number; isActive: boolean }> {
-  const { rows } = await client.query<{ left: number; failed: number; isActive: boolean }>(
-    `select count(*) filter (where d.state = 'waiting' and d.attempt = 0)::int as left,
-            count(*) filter (where d.attempt > 0)::int as failed, c.is_active as "isActive"
-       from rowhook.webhook_configurations c
-       left join rowhook.webhook_deliveries d on d.webhook_id = c.id and d.replayed
-      where c.id = $1
-      group by c.is_active`,
-    [id],
-  );
-  return theOne(rows, id);
-}
-
 /** SQL counts by type and time; a filter is asked when an event is sent. */
 async function filterNote(client: pg.Client, id: string, only: string): Promise<string> {
   if (only === 'given_up') return '';
-  const { rowCount } = await client.query(
-    'select from rowhook.webhook_configurations where id = $1 and filter is not null',
-    [id],
-  );
-  return rowCount ? ', less what its filter does not pass' : '';
-}
-
-/** Both times in UTC. The database's clock says what "ago" is. */
-async function resolveRange(client: pg.Client, since: string, until: string): Promise<Range> {
-  const inUtc = (time: string) => `to_char((${time}) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
-  const { rows } = await client.query<Range & { empty: boolean }>(
-    `select ${inUtc(timeSql(since, 1))} as since, ${inUtc(timeSql(until, 2))} as until,
-            ${timeSql(since, 1)} >= ${timeSql(until, 2)} as empty`,
-    [since, until],
-  );
-  const [{ empty, ...range }] = rows as [Range & { empty: boolean }];
-  if (empty) {
-    const end = until === NOW ? 'now' : `--until ${until}`;
-    const remedy = AGO.test(since)
-      ? 'a time like 2h means two hours ago, so the larger one comes first'
-      : 'a time without a zone is UTC, so give yours, as in 2025-10-17T19:30:00+05:45';
-    throw new UserError(
-      `replay: --since ${since} (${range.since}) is not before ${end} (${range.until}): ${remedy}.`,
-      2,
-    );
-  }
-  return range;
-}
-
-/** config/parse.ts has made sure that everything else names its zone. */
-const AGO = /^\d+[smhd]$/;
-function timeSql(text: string, parameter: number): string {
-  return AGO.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;
+  const { hasFilter } = await import('../../operations/replay.ts');
+  return (await hasFilter(client, id)) ? ', less what its filter does not pass' : '';
 }

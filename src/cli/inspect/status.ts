@@ -1,11 +1,15 @@
+/** `rowhook status`. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
 import type pg from 'pg';
+import { wholeNumber } from '../../config/parse.ts';
 import type { LaneLag } from '../../observe/lane-lag.ts';
-import { readStatus, type Status, type WebhookStatus } from '../../operations/status.ts';
+import type { Status, WebhookStatus } from '../../operations/status.ts';
 import { type Cell, type Out, printPairs, printTable } from '../../shared/terminal.ts';
 import { ageText, events } from '../../shared/text.ts';
+import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
 
-export interface StatusOptions {
+interface StatusOptions {
   limit: number;
   watch?: boolean;
   json?: boolean;
@@ -13,6 +17,22 @@ export interface StatusOptions {
 
 const WATCH_EVERY_MS = 2_000;
 const CLEAR_SCREEN = '\u001b[2J\u001b[H';
+
+export function addStatus(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('status')
+      .description('show lanes, lag, webhooks that fail, and the outbox')
+      .option('--limit <n>', 'most webhooks to list', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 20)
+      .option('--watch', 'show it again every 2 s'),
+    (client, flags: StatusOptions) => status(client, flags, out),
+  );
+  help(
+    command,
+    ['rowhook status', 'rowhook status --watch', 'rowhook status --json | jq .oldest_undelivered_seconds'],
+    'Positions are written once a second: a daemon at work shows the events of the last second as behind.',
+  );
+}
 
 /** As columns are named, and the JSON of the other commands. */
 function inSnakeCase(value: unknown): unknown {
@@ -27,7 +47,8 @@ function inSnakeCase(value: unknown): unknown {
 }
 
 /** What flows and what does not, once or every 2 s. */
-export async function status(client: pg.Client, options: StatusOptions, out: Out): Promise<void> {
+async function status(client: pg.Client, options: StatusOptions, out: Out): Promise<void> {
+  const { readStatus } = await import('../../operations/status.ts');
   for (;;) {
     const now = await readStatus(client, options.limit);
     if (options.watch && !options.json) {

@@ -1,7 +1,9 @@
+/** `rowhook why`. */
+import type { Command } from 'commander';
 import type pg from 'pg';
 import type { Answer, CapturedChange, Sending, Step } from '../../operations/why/answer.ts';
-import { whyOf } from '../../operations/why/why.ts';
 import { type Out, printable, type Style } from '../../shared/terminal.ts';
+import { help, onDatabase, out } from '../define.ts';
 
 const MARKS: Readonly<Record<Step['kind'], readonly [mark: string, style: Style]>> = {
   stops: ['✗', 'red'],
@@ -9,14 +11,35 @@ const MARKS: Readonly<Record<Step['kind'], readonly [mark: string, style: Style]
   fine: ['✓', 'green'],
 };
 
+export function addWhy(program: Command): void {
+  const command = onDatabase(
+    program
+      .command('why')
+      .description('say why a change of a row did not arrive: from its table to each webhook')
+      .argument('<table>', 'the table, with its schema where that is not in the search_path')
+      .argument('<key...>', 'the value of its primary key; of a composite key one for each column, in order'),
+    (client, table: string, key: string[], flags: { json?: boolean }) => why(client, table, key, flags, out),
+  );
+  help(
+    command,
+    [
+      'rowhook why deals 4711',
+      'rowhook why public.order_lines 4711 3 --json | jq -r \'.steps[] | select(.kind == "stops")\'',
+    ],
+    'It only reads: of the row its tenant, and whether it is there. It looks through the whole outbox, which takes up\nto 2 s for a million events.',
+    'Exit codes: 0 the newest change was delivered to each webhook that it is sent to; 1 it was not; 2 wrong usage, or no such table.',
+  );
+}
+
 /** Says why a change of a row did not arrive. Resolves to the exit code: 0 when the newest change did. */
-export async function why(
+async function why(
   client: pg.Client,
   table: string,
   key: readonly string[],
   { json }: { json?: boolean },
   out: Out,
 ): Promise<number> {
+  const { whyOf } = await import('../../operations/why/why.ts');
   const answer = await whyOf(client, { table, key });
   if (json) out.print(JSON.stringify(answer));
   else print(answer, out);

@@ -1,0 +1,78 @@
+/** Events of a webhook, queued again. Values only. */
+import type pg from 'pg';
+import { UserError } from '../shared/user-error.ts';
+import type { Range } from './left-out.ts';
+import { theOne } from './webhooks.ts';
+
+/** Resolves to the number of events that were queued, or would be. */
+export async function queueReplay(
+  client: pg.Client,
+  webhookId: string,
+  { range, only, dryRun }: { range: Range; only: string; dryRun: boolean },
+): Promise<number> {
+  const { rows } = await client.query<{ count: string }>(
+    'select rowhook.replay($1::uuid, $2::timestamptz, $3::timestamptz, $4, $5) as count',
+    [webhookId, range.since, range.until, only, dryRun],
+  );
+  return Number(rows[0]?.count);
+}
+
+/** One delivery, now, whatever became of it. */
+export async function queueDelivery(client: pg.Client, deliveryId: string): Promise<void> {
+  await client.query('select rowhook.replay_delivery($1::uuid)', [deliveryId]);
+}
+
+export async function progress(
+  client: pg.Client,
+  id: string,
+): Promise<{ left: number; failed: number; isActive: boolean }> {
+  const { rows } = await client.query<{ left: number; failed: number; isActive: boolean }>(
+    `select count(*) filter (where d.state = 'waiting' and d.attempt = 0)::int as left,
+            count(*) filter (where d.attempt > 0)::int as failed, c.is_active as "isActive"
+       from rowhook.webhook_configurations c
+       left join rowhook.webhook_deliveries d on d.webhook_id = c.id and d.replayed
+      where c.id = $1
+      group by c.is_active`,
+    [id],
+  );
+  return theOne(rows, id);
+}
+
+export async function hasFilter(client: pg.Client, id: string): Promise<boolean> {
+  const { rowCount } = await client.query(
+    'select from rowhook.webhook_configurations where id = $1 and filter is not null',
+    [id],
+  );
+  return rowCount === 1;
+}
+
+/** 0 s ago. */
+const NOW = '0s';
+
+/** Both times in UTC; they are those of `time` in config/parse.ts. The database's clock says what "ago" is. */
+export async function resolveRange(client: pg.Client, since = NOW, until = NOW): Promise<Range> {
+  const inUtc = (time: string) => `to_char((${time}) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+  const { rows } = await client.query<Range & { empty: boolean }>(
+    `select ${inUtc(timeSql(since, 1))} as since, ${inUtc(timeSql(until, 2))} as until,
+            ${timeSql(since, 1)} >= ${timeSql(until, 2)} as empty`,
+    [since, until],
+  );
+  const [{ empty, ...range }] = rows as [Range & { empty: boolean }];
+  if (empty) {
+    const end = until === NOW ? 'now' : `--until ${until}`;
+    const remedy = AGO.test(since)
+      ? 'a time like 2h means two hours ago, so the larger one comes first'
+      : 'a time without a zone is UTC, so give yours, as in 2025-10-17T19:30:00+05:45';
+    throw new UserError(
+      `replay: --since ${since} (${range.since}) is not before ${end} (${range.until}): ${remedy}.`,
+      2,
+    );
+  }
+  return range;
+}
+
+/** config/parse.ts has made sure that everything else names its zone. */
+const AGO = /^\d+[smhd]$/;
+function timeSql(text: string, parameter: number): string {
+  return AGO.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;
+}
