@@ -66,7 +66,7 @@ function serviceOf(text: string, service: string, file: string): Given | undefin
       if (name === 'service')
         throw new Error(`names the service "${service}", and ${at} names another: remove that line`);
       checkParameter(name, value, at);
-      if (!given.has(name)) given.set(name, value); // of two, libpq takes the first
+      if (!given.has(name)) given.set(name, value); // libpq takes the first of two
     }
   }
   return given;

@@ -59,12 +59,12 @@ export const PARAMETERS: Readonly<Record<string, Parameter>> = {
 
   // Supported if the value asks for what rowhook does anyway.
   sslsni: { env: 'PGSSLSNI', values: ['1'] },
-  sslcompression: { env: 'PGSSLCOMPRESSION', values: ['0', '1'] }, // libpq passes over it, too
+  sslcompression: { env: 'PGSSLCOMPRESSION', values: ['0', '1'] }, // libpq ignores it, too
   gssencmode: { env: 'PGGSSENCMODE', values: ['disable', 'prefer'] },
   client_encoding: { env: 'PGCLIENTENCODING', values: ['auto', 'utf8', 'utf-8', 'unicode'] },
   min_protocol_version: { env: 'PGMINPROTOCOLVERSION', values: ['3.0'] },
   max_protocol_version: { env: 'PGMAXPROTOCOLVERSION', values: ['3.0', '3.2', 'latest'] },
-  uselibpqcompat: { values: ['true'] }, // node-postgres' own word for what rowhook does always
+  uselibpqcompat: { values: ['true'] }, // node-postgres' word for what rowhook always does
 
   keepalives_interval: unsupported(),
   keepalives_count: unsupported(),

@@ -208,6 +208,6 @@ export function configOf(target: Target, { host, encrypted }: Server): ServerCon
 
 function passwordFromFile(passfile: string | undefined, wanted: Parameters<typeof passwordOf>[1]): string {
   const password = passwordOf(passfile, wanted);
-  if (password === undefined) throw new Error('client password must be given'); // shared/user-error.ts knows it
+  if (password === undefined) throw new Error('client password must be given'); // See explain-error.ts.
   return password;
 }

@@ -22,7 +22,7 @@ export async function unlogged<Row extends pg.QueryResultRow>(
     await client.query('commit');
     return result;
   } catch (error) {
-    await client.query('rollback').catch(() => {}); // the first error says more
+    await client.query('rollback').catch(() => {}); // The first error says more.
     throw error;
   }
 }

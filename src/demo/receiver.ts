@@ -1,20 +1,20 @@
 /**
- * The demo's receiver does what a careful endpoint does: it verifies over the raw body, answers, and only then looks into
- * what it has got.
+ * The demo's receiver works as a careful endpoint should. It verifies the raw body, answers, and
+ * only then reads the content.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type SignatureCheck, type SigningKey, signingKey, verify } from '../payload/signature.ts';
 import { boundedServer } from '../shared/bounded-server.ts';
 
-/** One request, whatever came of it. */
+/** One request, verified or not. */
 export interface Arrival {
-  /** Milliseconds since 1970, when its body was complete. */
+  /** Milliseconds since 1970 when the body was complete. */
   at: number;
   /** The event's id, from webhook-id. */
   id: string;
   event: string;
-  /** How often this event has come, this time included. */
+  /** How often this event has arrived, including this time. */
   time: number;
   standard: SignatureCheck;
   hex: SignatureCheck;
@@ -31,7 +31,7 @@ export interface DemoReceiver {
   close(): Promise<void>;
 }
 
-/** A demo that stays up for days keeps no more than this in memory. */
+/** Limit on arrivals kept in memory, for a demo that runs for days. */
 const ARRIVALS_MAX = 10_000;
 
 export async function startDemoReceiver(onArrival: (arrival: Arrival) => void): Promise<DemoReceiver> {
@@ -71,7 +71,7 @@ export async function startDemoReceiver(onArrival: (arrival: Arrival) => void): 
   };
 
   const server = boundedServer({ connectionsMax: 100, requestMsMax: 30_000 }, (request, response) => {
-    // the sender gave up before its body was complete: it will say so in webhook_logs
+    // The sender stopped before its body was complete. webhook_logs will show that.
     receive(request, response).catch(() => response.destroy());
   });
   await new Promise<void>((listening, failed) => {

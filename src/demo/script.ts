@@ -1,19 +1,19 @@
-/** What the demo writes, in plain SQL, and the events that each statement must become. */
+/** The demo's statements in plain SQL, and the events that each statement must cause. */
 
-/** The organization that all of the demo's rows belong to. */
+/** The organization of all rows of the demo. */
 export const TENANT = { id: 'ac3e0000-0000-4000-8000-000000000001', name: 'Acme', slug: 'acme' };
 
 /** The receiver refuses the first of these once, so that a retry is seen. */
 export const REFUSED_ONCE = 'notes.created';
 
-/** The linear schedule: the first retry comes after this long. */
+/** The linear schedule's delay before the first retry. */
 export const RETRY_SECONDS = 1;
 
 export interface Step {
   says: string;
-  /** Run and printed as it is. */
+  /** Run and printed unchanged. */
   sql: string;
-  /** In any order; what one row becomes comes in its own. */
+  /** In any order, except that the events of one row keep their order. */
   events: readonly string[];
 }
 
@@ -100,5 +100,5 @@ update projects set status = 'active' where name = 'Onboarding'`,
   },
 ];
 
-/** For those who want to see one more: nothing it needs was deleted. */
+/** A statement for another event. It needs no row that the script deleted. */
 export const TRY_SQL = `insert into deals (organization_id, title, value) values ('${TENANT.id}', 'My own deal', 1)`;

@@ -1,11 +1,13 @@
-/** What the demo prints of a delivery. Pure but for `out`. */
+/** Prints the demo's deliveries. Pure except for `out`. */
 import { type Out, printable } from '../shared/terminal.ts';
 import type { Arrival } from './receiver.ts';
 
 const EVENT_WIDTH = 20;
 const CHANGE_WIDTH = 46;
 
-/** One line: what happened, to what, how long after its commit, and whether the signatures hold. */
+/**
+ * One line: the event, its row, the time since its commit, and whether the signatures are valid.
+ */
 export function printArrival(out: Out, arrival: Arrival, msFromCommit: number | undefined): void {
   const { event, standard, hex, answered, time } = arrival;
   const accepted = answered < 300;
@@ -21,7 +23,7 @@ export function printArrival(out: Out, arrival: Arrival, msFromCommit: number | 
   out.print(fields.join('  ').trimEnd());
 }
 
-/** `Fleet renewal: stage new → won`. A receiver may parse what it has verified. */
+/** `Fleet renewal: stage new → won`. Parses the body, which was verified before. */
 export function whatChanged(body: string): string {
   try {
     const { data, previous } = JSON.parse(body) as Record<'data' | 'previous', Record<string, unknown> | undefined>;
@@ -41,7 +43,7 @@ function nameOf(row: Record<string, unknown>): string {
   return String(row.title ?? row.name ?? row.body ?? row.id ?? '');
 }
 
-/** A uuid says no more with all of its digits. */
+/** The first part of a uuid is enough for a person. */
 function short(value: unknown): string {
   const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
   return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(text) ? `${text.slice(0, 8)}…` : text;

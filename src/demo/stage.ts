@@ -1,4 +1,7 @@
-/** All that the demo needs, started in order and ended in the reverse one: PostgreSQL, tables, a receiver, a webhook, a daemon. */
+/**
+ * Starts everything that the demo needs, and stops it in reverse order: PostgreSQL, tables, a
+ * receiver, a webhook, a daemon.
+ */
 import { readFile } from 'node:fs/promises';
 import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -15,7 +18,7 @@ import { type Embedded, startEmbedded } from './postgres.ts';
 import { type Arrival, type DemoReceiver, startDemoReceiver } from './receiver.ts';
 import { RETRY_SECONDS, TENANT } from './script.ts';
 
-/** After this the show goes on without; the script then tells what is missing. */
+/** Limit on waiting. After it the demo continues, and the script reports what is missing. */
 const READING_MS_MAX = 5_000;
 
 export interface StageOptions {
@@ -29,7 +32,7 @@ export interface Stage {
   databaseUrl: string;
   receiver: DemoReceiver;
   webhookId: string;
-  /** Lets deliveries in flight end, then stops everything; the same promise however often it is called. */
+  /** Lets deliveries in flight end, then stops everything. Every call returns the same promise. */
   close(): Promise<void>;
 }
 
@@ -68,7 +71,8 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
     tell('webhook', `${id}, by: insert into rowhook.webhook_configurations …`);
 
     const flags = { databaseUrl, allowHttp: true, allowCidrs: '127.0.0.0/8', httpPort: 0 };
-    // a refused delivery is part of the show: the daemon tells of it as a warning, in JSON
+    // The demo shows a refused delivery. The daemon's JSON warning about it would disturb the
+    // output.
     const daemon = await startDaemon(readSettings(flags, {}), createLogger('error'));
     closers.push(() => daemon.stop());
     await untilReading(client);
@@ -80,10 +84,13 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
   }
 }
 
-/** What can go wrong here is the machine's (a package, a port, a folder), and its message is made for people. */
+/**
+ * Errors here come from the machine (a package, a port, a folder), and their messages are made for
+ * people.
+ */
 async function startPostgres({ pg: major, port }: StageOptions): Promise<Embedded> {
   try {
-    // so that each delivery's age can be told from its commit
+    // With this setting, each delivery's age can be measured from its commit.
     const settings = { track_commit_timestamp: 'on' };
     return await startEmbedded({ major, settings, ...(port === undefined ? {} : { port }) });
   } catch (error) {
@@ -105,7 +112,7 @@ async function createDatabase(postgres: Embedded): Promise<string> {
   return postgres.urlOf('demo');
 }
 
-/** A webhook is a row. The secret is made by the column's default. */
+/** A webhook is a row. The column's default creates the secret. */
 async function createWebhook(client: pg.Client, url: string): Promise<{ id: string; secret: string }> {
   await client.query('insert into rowhook.webhook_tenants (id, name, slug) values ($1, $2, $3)', [
     TENANT.id,
@@ -121,7 +128,10 @@ async function createWebhook(client: pg.Client, url: string): Promise<{ id: stri
   return rows[0] as { id: string; secret: string };
 }
 
-/** A daemon that has just started takes its lanes first, and listens last. The first delivery would look slow. */
+/**
+ * Waits for a new daemon, which first takes its lanes and only at the end listens. Otherwise the
+ * first delivery would look slow.
+ */
 async function untilReading(client: pg.Client): Promise<void> {
   const deadline = performance.now() + READING_MS_MAX;
   while (performance.now() < deadline) {
@@ -131,7 +141,7 @@ async function untilReading(client: pg.Client): Promise<void> {
   }
 }
 
-/** Of the checkout, or of the installed package. */
+/** The folder of the checkout or of the installed package. */
 function packageFolder(): string {
   return dirname(findPackageJSON(import.meta.url) ?? '.');
 }

@@ -2,18 +2,18 @@ import type pg from 'pg';
 import { wants } from '../match/event-patterns.ts';
 import { UserError } from '../shared/user-error.ts';
 
-/** Names that one sentence can hold. */
+/** Limit on names in one sentence. */
 const NAMED_MAX = 30;
 
-/** What rowhook itself writes. */
+/** Event types that rowhook itself writes. */
 const OWN = ['webhook.disabled'];
 
-/** As the table asks for; what is not even an event type gets the table's own sentence. */
+/** The pattern that the table requires. An invalid text gets the table's own sentence instead. */
 const PATTERN = /^[\w-]+(\.[\w-]+)*(\.\*)?$/;
 
 /**
- * Refuses event types that nothing produces: with a misspelt one a webhook would wait in silence for ever. emit() may write any
- * event, so `force` takes them all.
+ * Refuses event types that nothing produces, because a webhook with a misspelt type would wait
+ * forever without a message. emit() may write any event type, so `force` accepts all of them.
  */
 export async function requireKnownEvents(
   client: pg.Client,

@@ -1,4 +1,7 @@
-/** Whether the events of a stored change go to a webhook as it is configured now, and what became of each. Values only. */
+/**
+ * Explains whether the events of a stored change go to a webhook as it is configured now, and what
+ * happened to each. Returns values only.
+ */
 import type pg from 'pg';
 import type { StoredChange } from '../capture/stored-events.ts';
 import { stoppedBy } from '../match/match.ts';
@@ -11,16 +14,22 @@ export interface Explanation {
   sent: boolean;
   because: string | null;
   delivery_id: string;
-  /** What became of it so far: that it waits or was given up, else its last attempt. Null: nothing. */
+  /**
+   * The event's current state: it waits, it was given up, or else its last attempt. Null: none of
+   * these.
+   */
   happened: Happened | null;
 }
 
 export interface Happened {
-  /** waiting or given_up of a delivery; success, failed or skipped of an attempt. */
+  /** waiting or given_up for a delivery; success, failed or skipped for an attempt. */
   status: string;
   code: string | null;
   at: Date | null;
-  /** Of a delivery that waits. Null: behind an earlier one of its row, or it does not wait. */
+  /**
+   * For a delivery that waits. Null: it waits behind an earlier delivery of its row, or it does not
+   * wait.
+   */
   next_attempt_at: Date | null;
 }
 
@@ -50,7 +59,7 @@ export async function explainChange(client: pg.Client, webhook: Webhook, change:
   }));
 }
 
-/** A delivery that waits or was given up is told as that, with the time of its last attempt. */
+/** A delivery that waits or was given up is reported as such, with the time of its last attempt. */
 async function findOut(
   client: pg.Client,
   { id, tenantId }: Webhook,

@@ -1,4 +1,4 @@
-/** What a replay leaves out. */
+/** Finds what a replay leaves out. */
 import type pg from 'pg';
 import { theOne } from './webhooks.ts';
 
@@ -8,18 +8,21 @@ export interface Range {
 }
 
 export interface LeftOut {
-  /** Nothing is sent while the webhook is switched off. */
+  /** False: rowhook sends nothing, because the webhook is disabled. */
   isActive: boolean;
-  /** Deliveries of that time that wait for their next attempt: they are sent without a replay. */
+  /** Deliveries of that time that wait for their next attempt. They are sent without a replay. */
   waiting: number;
-  /** Of those the one that is due first. Null: each waits behind an earlier one of its row, or none waits. */
+  /**
+   * When the first of these is due. Null: each waits behind an earlier delivery of its row, or none
+   * waits.
+   */
   first: string | null;
   firstAt: Date | null;
   /** Deliveries of that time that were given up. */
   givenUp: number;
 }
 
-/** Ask before the replay: what it queues waits as well. */
+/** Call this before the replay, because the deliveries that it queues wait as well. */
 export async function readLeftOut(client: pg.Client, webhookId: string, range: Range): Promise<LeftOut> {
   const { rows } = await client.query<LeftOut>(
     `select w.is_active as "isActive", c.waiting, c.given_up as "givenUp", f.delivery_id as first, f.next_attempt_at as "firstAt"

@@ -1,4 +1,4 @@
-/** What a webhook that was switched off did not get. */
+/** Finds the events that a disabled webhook did not get. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { isCovered } from '../observe/lane-lag.ts';
@@ -8,23 +8,26 @@ export interface Missed {
   missed_since: Date;
   missed: number;
   given_up: number;
-  /** When the first of them happened. */
+  /** When the first event that was given up happened. */
   given_up_since: Date | null;
-  /** What was written from then on until now was not captured. Null: all of it was. */
+  /** Changes since this time were not captured. Null: all were captured. */
   lost_since: Date | null;
 }
 
-/** How long capture goes on for a webhook that is switched off: the probe of 0006_capture.sql. */
+/** How long capture continues for a disabled webhook: the probe of 0006_capture.sql. */
 export const CAPTURED_DAYS = 30;
 
 export function capturedUntil(disabledAt: Date): Date {
   return new Date(disabledAt.getTime() + CAPTURED_DAYS * 86_400_000);
 }
 
-/** What was queued when a webhook was disabled had happened a little earlier, and what a long transaction wrote earlier still. */
+/**
+ * Events that were queued when the webhook was disabled had happened a little earlier. Events of a
+ * long transaction had happened earlier still.
+ */
 const MISSED_EARLIER_MS = 3_600_000;
 
-/** What happened while the webhook was switched off, and what had been given up before. */
+/** Counts the events of the time while the webhook was disabled, and the events given up before. */
 export async function missedSince(
   client: pg.Client,
   { id, created_at }: WebhookRow,
@@ -47,8 +50,9 @@ const COVERED_MS_MAX = 5_000;
 const ASK_EVERY_MS = 100;
 
 /**
- * What no position covers yet is left out of a replay, since the daemon may have it to send. A position is written up to 2 s after
- * its events were read, and what was read while the webhook was off is not sent. So this waits for the position.
+ * Waits until a position covers all events up to now. A replay leaves out events that no position
+ * covers, because the daemon may still have to send them. A position is written up to 2 s after its
+ * events were read, and events read while the webhook was disabled are not sent.
  */
 export async function untilCovered(client: pg.Client, webhookId: string): Promise<void> {
   if (!(await daemonRuns(client))) return;

@@ -1,4 +1,4 @@
-/** What `rowhook status` shows. A part that this role may not read is left out, and named. */
+/** The values of `rowhook status`. A part that this role may not read is omitted and named. */
 import type pg from 'pg';
 import { readSlots, type Slot } from '../capture/outbox-slots.ts';
 import { sourceProblems } from '../capture/source-problems.ts';
@@ -15,10 +15,10 @@ export interface WebhookStatus {
   givenUp: number;
   /** Age of the oldest event that waits. */
   oldestSeconds: number | null;
-  /** closed: its last attempt failed; null: it is healthy. */
+  /** closed: the last attempt failed. Null: the webhook is healthy. */
   breaker: 'closed' | 'open' | 'probing' | null;
   failures: number | null;
-  /** Until an open breaker lets an attempt through. */
+  /** Seconds until an open breaker allows an attempt. */
   opensAgainSeconds: number | null;
 }
 
@@ -26,7 +26,7 @@ export interface DaemonStatus {
   /** `host:pid`. */
   name: string;
   startedAt: Date;
-  /** How many it owns. */
+  /** Number of lanes that it owns. */
   lanes: number;
 }
 
@@ -36,18 +36,23 @@ export interface Status {
   server: string;
   schemaVersion: number | null;
   environment: string | null;
-  /** As rowhook_oldest_undelivered_seconds of the metrics: of what is neither delivered nor parked. */
+  /**
+   * As the metric rowhook_oldest_undelivered_seconds: events that are neither delivered nor parked.
+   */
   oldestUndeliveredSeconds: number | null;
-  /** Of what is parked: it waits for its next attempt. */
+  /** Age of the oldest parked event that waits for its next attempt. */
   oldestWaitingSeconds: number | null;
   waiting: number;
   givenUp: number;
   breakersOpen: number;
   webhooks: { active: number; off: number; disabled: number };
-  /** Those that run, the oldest first. */
+  /** Running daemons, the oldest first. */
   daemons: DaemonStatus[];
   lanes: LaneLag[];
-  /** Webhooks that something waits for or was given up for, that fail, or that rowhook disabled; the worst first. */
+  /**
+   * Webhooks with waiting or given-up deliveries, with failures, or disabled by rowhook. The worst
+   * is first.
+   */
   troubled: WebhookStatus[];
   slots: Slot[];
   sources: SourcesStatus;
@@ -56,7 +61,7 @@ export interface Status {
 
 export interface SourcesStatus {
   watched: number;
-  /** What keeps some of them from being captured. */
+  /** Problems that keep some tables from being captured. */
   problems: { table: string; what: string; mend: string }[];
 }
 
@@ -80,7 +85,7 @@ const NO_TOTALS: Totals = {
   disabled: 0,
 };
 
-/** At most `limit` + 1 troubled webhooks. */
+/** Returns at most `limit` + 1 troubled webhooks. */
 export async function readStatus(client: pg.Client, limit: number): Promise<Status> {
   const unseen: string[] = [];
   const part = async <T>(name: string, read: () => Promise<T>, otherwise: T): Promise<T> => {

@@ -1,18 +1,20 @@
-/** A tenant that nothing has heard of is most often one that is misspelt: its webhook waits in silence for ever. */
+/**
+ * Finds a probably misspelt tenant. A webhook of a misspelt tenant waits forever without a message.
+ */
 import type pg from 'pg';
 import { shellWord } from '../shared/shell-quote.ts';
 import { editDistance, nearNames } from '../shared/spelling.ts';
 import type { WebhookRow } from './webhooks.ts';
 
-/** Looking through tables without an index may take long, and the answer is a courtesy. */
+/** Limit on searching tables without an index. The note is not worth a longer wait. */
 const LOOK_MS_MAX = 2_000;
 
-/** Tenants that are compared by their letters. */
+/** Limit on tenants whose names are compared. */
 const COMPARED_MAX = 1_000;
 
 /**
- * Whether the tenant of a new webhook is known to nobody, as a sentence. Null: it is known, no other is, it could not be found out, or
- * whoever asks may not know other tenants.
+ * A sentence if nothing knows the tenant of a new webhook. Null: the tenant is known, no tenant is
+ * known at all, the search failed, or the caller may not know other tenants.
  */
 export async function tenantNote(
   client: pg.Client,
@@ -99,7 +101,7 @@ async function others(
     rows.map((row) => row.id),
     1,
   );
-  // of three letters one may differ, or any would do
+  // One letter in three may differ. With more, any name would match.
   const isNear = near !== undefined && editDistance(tenantId.toLowerCase(), near.toLowerCase()) <= tenantId.length / 3;
   return { known: rows.length > 0, near: isNear ? near : null };
 }

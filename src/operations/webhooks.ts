@@ -24,7 +24,7 @@ export function theOne<T>(rows: readonly T[], id: string): T {
   return row;
 }
 
-/** Some daemon holds lanes, so what is queued now goes out now. */
+/** True if a daemon holds lanes, so new deliveries are sent at once. */
 export async function daemonRuns(client: pg.Client): Promise<boolean> {
   const { rowCount } = await client.query('select from rowhook.webhook_lane_owners limit 1');
   return rowCount === 1;
@@ -32,7 +32,10 @@ export async function daemonRuns(client: pg.Client): Promise<boolean> {
 
 const MASK = '***';
 
-/** Secrets are shown once, when they are made; headers, credentials and what a URL's query says never. */
+/**
+ * Secrets are shown only once, when they are created. Headers, credentials and the values of a
+ * URL's query are never shown.
+ */
 export function withoutSecrets(row: object): Record<string, unknown> {
   const masked = ['secret', 'previous_secret'];
   const maskedValues = ['auth_config', 'headers'];

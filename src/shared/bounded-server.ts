@@ -19,7 +19,7 @@ const HEADER_BYTES_MAX = 16_384;
 export function boundedServer({ connectionsMax, requestMsMax }: Bounds, handle: RequestListener): Server {
   const bounds = {
     requestTimeout: requestMsMax,
-    headersTimeout: requestMsMax, // also until the first byte
+    headersTimeout: requestMsMax, // Also limits the time to the first byte.
     connectionsCheckingInterval: Math.ceil(requestMsMax / 10),
     maxHeaderSize: HEADER_BYTES_MAX,
   };

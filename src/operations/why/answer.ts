@@ -1,12 +1,12 @@
-/** What `whyOf` answers: values only, printed by cli/inspect/why.ts. */
+/** The answer of `whyOf`: values only, printed by cli/inspect/why.ts. */
 import type { Explanation } from '../explain.ts';
 
-/** One thing on a change's way from the table to the receivers. */
+/** One step of a change's way from the table to the receivers. */
 export interface Step {
-  /** stops: no event gets further. note: it may be the reason. fine: it is as it should be. */
+  /** stops: no event passes. note: a possible reason. fine: as it should be. */
   kind: 'stops' | 'note' | 'fine';
   what: string;
-  /** The statement, or the command, that mends it. */
+  /** The statement or command that fixes it. */
   mend?: string;
 }
 
@@ -23,21 +23,21 @@ export interface CapturedChange {
   at: Date;
   tenant_id: string;
   event_types: string[];
-  /** Why the change is thin; null: it is whole. */
+  /** Why the change is thin. Null: it is complete. */
   truncated: string | null;
-  /** Each webhook of the tenant, for each event. */
+  /** One entry for each webhook of the tenant and each event. */
   sendings: Sending[];
 }
 
 export interface Answer {
   table: string;
   key: Record<string, string>;
-  /** unseen: this role may not read it. */
+  /** unseen: this role may not read the row. */
   row: 'found' | 'gone' | 'unseen';
   tenant_id: string | null;
   steps: Step[];
   /** The newest first. */
   changes: CapturedChange[];
-  /** The newest change was delivered to each webhook that it is sent to, and to one at least. */
+  /** True if at least one webhook gets the newest change, and each such webhook has got it. */
   arrived: boolean;
 }

@@ -1,4 +1,7 @@
-/** The changes of a row that the database still holds, and what became of each of their events. */
+/**
+ * Finds the changes of a row that the database still holds, and what happened to each of their
+ * events.
+ */
 import type pg from 'pg';
 import { findChange, type StoredChange } from '../../capture/stored-events.ts';
 import type { Configurations } from '../../match/configurations.ts';
@@ -6,20 +9,21 @@ import { type Explanation, explainChange } from '../explain.ts';
 import type { CapturedChange, Sending } from './answer.ts';
 import type { Source } from './source.ts';
 
-/** Changes that are explained: the newest. */
+/** Limit on explained changes, newest first. */
 const CHANGES_MAX = 5;
 
 export interface FoundChange {
   id: string;
-  /** Of a change that has left the outbox: a delivery of this webhook still holds a copy. */
+  /** Set if the change has left the outbox: a delivery of this webhook still holds a copy. */
   webhookId: string | null;
-  /** No daemon has read it: its lane's position is before it. */
+  /** True if no daemon has read the change: the position of its lane is before it. */
   isUnread: boolean;
 }
 
 /**
- * No index leads from a row to its events: the outbox is read whole. A million rows, 550 MB, took 1.8 s the first time and 0.4 s
- * after that, on 2 busy cores (PostgreSQL 18, `rowhook why` by one of 1,000,000 keys).
+ * No index leads from a row to its events, so the whole outbox is read. A million rows, 550 MB,
+ * took 1.8 s the first time and 0.4 s after that, on 2 busy cores (PostgreSQL 18, `rowhook why` by
+ * one of 1,000,000 keys).
  */
 export async function findChanges(client: pg.Client, source: Source, rowKey: string): Promise<FoundChange[]> {
   const { rows } = await client.query<FoundChange>(
@@ -48,7 +52,7 @@ export async function explainChanges(
   const explained: CapturedChange[] = [];
   for (const { id, webhookId, isUnread } of found) {
     const change = await findChange(client, id, webhookId ?? NOBODY);
-    if (change === undefined) continue; // its slot was emptied just now
+    if (change === undefined) continue; // Its slot was just emptied.
     const webhooks = (await configurations.of([change.tenantId])).get(change.tenantId)?.webhooks ?? [];
     const sendings: Sending[] = [];
     for (const webhook of webhooks.filter((one) => webhookId === null || one.id === webhookId)) {

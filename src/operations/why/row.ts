@@ -1,4 +1,7 @@
-/** The row: its key as capture writes it, whether it is there, and its tenant. Nothing else of it is read. */
+/**
+ * Finds the row: its key as capture writes it, whether it exists, and its tenant. No other column
+ * is read.
+ */
 import type pg from 'pg';
 import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
@@ -10,29 +13,32 @@ export interface Row {
   /** As webhook_outbox.row_key. */
   rowKey: string;
   columns: string[];
-  /** The same, as identifiers. */
+  /** `columns` as identifiers. */
   quotedColumns: string[];
   is: 'found' | 'gone' | 'unseen';
-  /** Null: it has none, or is not found. */
+  /** Null: the row has no tenant, or was not found. */
   tenantId: string | null;
-  /** Why it is unseen. */
+  /** Why the row is unseen. */
   because: string | null;
-  /** Who asks, quoted. */
+  /** The role that asks, quoted. */
   user: string;
 }
 
 interface KeyColumn {
   name: string;
   quoted: string;
-  /** Domains are looked through: their checks may call anything. */
+  /** The base type of a domain, because a domain's checks may call any function. */
   type: string;
 }
 
-/** Reading by the key takes a moment. Of a type whose operators are not PostgreSQL's own, the table is read whole. */
+/**
+ * Limit on reading the row. Reading by key takes a moment, but a key type with user-made operators
+ * needs a scan of the table.
+ */
 const READ_MS_MAX = 10_000;
 const LOCK_MS_MAX = 2_000;
 
-/** As the capture functions have them: a key is compared as text. */
+/** The settings of the capture functions, because keys are compared as text. */
 const SETTINGS = `
   set local search_path = pg_catalog, pg_temp;
   set local statement_timeout = ${READ_MS_MAX};
@@ -52,7 +58,7 @@ export async function readRow(
   await client.query('begin transaction read only');
   try {
     await client.query(SETTINGS);
-    // a type's name is read under the settings under which it is written below
+    // Type names are printed and used under the same settings.
     const columns = await keyColumns(client, table, key);
     const asked = await keyAsText(client, columns, key);
     const { rows } = await client.query<{ user: string }>('select quote_ident(current_user) as user');
@@ -72,7 +78,7 @@ export async function readRow(
 
 async function keyColumns(client: pg.Client, table: Table, key: readonly string[]): Promise<KeyColumn[]> {
   const { rows } = await client.query<KeyColumn>(
-    // rowhook._key_columns, which a daemon's login may not call
+    // The query of rowhook._key_columns, which a daemon's login may not call.
     `with recursive k as (
        select a.attname as name, n as position, a.atttypid as type, a.atttypmod as typmod
          from pg_index i
@@ -122,10 +128,13 @@ async function keyAsText(client: pg.Client, columns: readonly KeyColumn[], key: 
   }
 }
 
-/** A permission that lacks, a lock, a time limit, a policy that raises: the row is not seen, and all else can be answered. */
+/**
+ * A missing permission, a lock, a time limit, or a policy that raises. The row is then unseen, and
+ * all other questions can be answered.
+ */
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
-/** The key as the row has it: 1 and 1.0 are one numeric, and two texts. */
+/** Reads the key as the row has it: 1 and 1.0 are equal as numeric, but different as text. */
 async function readByKey(
   client: pg.Client,
   table: Table,

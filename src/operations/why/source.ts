@@ -1,4 +1,4 @@
-/** Whether the table is watched, and whether its triggers fire. */
+/** Checks that the table is watched and that its triggers fire. */
 import type pg from 'pg';
 import { bySetting, bySubscription } from '../../capture/muted-sessions.ts';
 import { sourceProblems } from '../../capture/source-problems.ts';
@@ -11,7 +11,7 @@ export interface Source {
   id: number;
   relation: string;
   prefix: string;
-  /** Quoted; null: all rows have one tenant, or the table has lost the column. */
+  /** Quoted. Null: all rows have one tenant, or the table has lost the column. */
   tenantColumn: string | null;
   lostColumn: string | null;
   tenantId: string | null;
@@ -21,7 +21,7 @@ export interface Source {
   createdAt: Date;
 }
 
-/** Triggers that are listed: a table may have a thousand partitions. */
+/** Limit on listed triggers, because a table may have a thousand partitions. */
 const LISTED_MAX = 5;
 
 export async function findSource(client: pg.Client, table: Table): Promise<Source | undefined> {
@@ -71,7 +71,9 @@ export async function sourceSteps(
   return steps;
 }
 
-/** One that took the place of a watched table has that table's settings to go on with: watched anew, it would lose them. */
+/**
+ * A table that replaced a watched table can take over its settings. A new watch() would lose them.
+ */
 async function notWatched(client: pg.Client, { name, root, hasTenant }: Table): Promise<Step> {
   const replaced = (await sourceProblems(client)).find(({ table }) => table === printable(root));
   if (replaced !== undefined) return { kind: 'stops', what: replaced.what, mend: replaced.mend };
@@ -84,7 +86,7 @@ interface Trigger {
   relation: string;
   name: string;
   operation: string;
-  /** As pg_trigger.tgenabled; null: it is not there. */
+  /** As pg_trigger.tgenabled. Null: the trigger is missing. */
   enabled: string | null;
   total: number;
 }

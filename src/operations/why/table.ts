@@ -1,4 +1,4 @@
-/** The table that is meant: as PostgreSQL finds the name, else near names. */
+/** Finds the table as PostgreSQL resolves its name, or similar names. */
 import type pg from 'pg';
 import { shellWord } from '../../shared/shell-quote.ts';
 import { nearNames } from '../../shared/spelling.ts';
@@ -10,17 +10,17 @@ export interface Table {
   name: string;
   /** Quoted. */
   schema: string;
-  /** Itself and the partitioned tables above it: a trigger of each of them may capture its rows. */
+  /** The table and the partitioned tables above it. A trigger of each may capture the row. */
   family: string[];
-  /** What would be watched: the partitioned table at the top, or the table itself. */
+  /** The table to watch: the partitioned table at the top, or the table itself. */
   root: string;
-  /** Whether the tenant is found by the name of its column. */
+  /** True if the tenant column can be found by its name. */
   hasTenant: boolean;
   /** Watched tables of the same name in other schemas. */
   namesakes: string[];
 }
 
-/** Names that are compared with one that is not there. */
+/** Limit on names that are compared with a missing name. */
 const CANDIDATES_MAX = 20_000;
 
 export async function findTable(client: pg.Client, text: string, key: readonly string[]): Promise<Table> {
@@ -51,7 +51,7 @@ export async function findTable(client: pg.Client, text: string, key: readonly s
 
 const SYNTAX_ERRORS = ['42601', '42602', '0A000'];
 
-/** What is not even a name, such as a.b.c.d, names no table. */
+/** An invalid name, such as a.b.c.d, matches no table. */
 function noName(error: { code?: string }): { rows: [] } {
   if (!SYNTAX_ERRORS.includes(error.code ?? '')) throw error;
   return { rows: [] };
@@ -77,7 +77,7 @@ async function notFound(client: pg.Client, text: string, key: readonly string[])
   return `why: there is no table ${printable(text)}: ${hint}`;
 }
 
-/** The same question of another table. */
+/** The `rowhook why` command for another table. */
 export function whyCommand(table: string, key: readonly string[]): string {
   const words = [table, ...key].map((word) => shellWord(printable(word)));
   return ['rowhook why', ...words].join(' ');

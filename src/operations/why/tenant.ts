@@ -1,4 +1,7 @@
-/** Whether the row has a tenant, and whether a webhook of that tenant wants what its table produces. */
+/**
+ * Checks that the row has a tenant, and that a webhook of the tenant subscribes to the table's
+ * events.
+ */
 import type pg from 'pg';
 import { wants } from '../../match/event-patterns.ts';
 import type { Webhook } from '../../model.ts';
@@ -10,7 +13,7 @@ import type { Row } from './row.ts';
 import type { Source } from './source.ts';
 import type { Table } from './table.ts';
 
-/** Tenants whose names are compared with one that has no webhook, and webhooks that are listed. */
+/** Limit on tenants whose names are compared, and on listed webhooks. */
 const TENANTS_MAX = 10_000;
 const LISTED_MAX = 20;
 
@@ -52,7 +55,10 @@ export async function webhookSteps(
   return steps.map((step) => (step.kind === 'note' && step.mend !== undefined ? { ...step, kind: 'stops' } : step));
 }
 
-/** One that wants nothing is a note, unless all of them do: then nothing is captured for anybody. */
+/**
+ * A webhook without a matching event type is a note. If no webhook matches, the step stops, because
+ * nothing is captured.
+ */
 function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
   const { id, name, isActive, disabledReason, unusable, settings } = webhook;
   const who = `webhook ${id} (${printable(name)})`;

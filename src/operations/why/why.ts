@@ -1,6 +1,7 @@
 /**
- * "I changed a row and nothing came": follows the row's changes from its table to the receivers, and says where they stopped. It only
- * reads. Values in, values out, so that a command prints what an API can answer as well.
+ * "I changed a row and nothing came": follows the row's changes from its table to the receivers,
+ * and says where they stopped. It only reads. It takes and returns values, so that a command and an
+ * API can both use it.
  */
 import type pg from 'pg';
 import { Configurations } from '../../match/configurations.ts';
@@ -57,7 +58,7 @@ function hasArrived(newest: CapturedChange | undefined): boolean {
   return sent.length > 0 && sent.every(({ happened }) => happened?.status === 'success');
 }
 
-/** What was not written cannot be found, so here are the reasons why a change of a watched table becomes no event. */
+/** A change that was not captured cannot be found. So these steps list the possible reasons. */
 function capturedSteps(
   source: Source,
   row: Row,
@@ -93,7 +94,7 @@ async function firstWebhook(client: pg.Client, tenantId: string | null): Promise
   return rows[0]?.since ?? null;
 }
 
-/** A position is written a second after its events: what has an attempt was read. */
+/** A position is written a second after its events, so an event with an attempt counts as read. */
 async function readSteps(client: pg.Client, [found]: readonly FoundChange[], newest?: CapturedChange): Promise<Step[]> {
   if (!found?.isUnread || newest?.sendings.some(({ happened }) => happened !== null)) return [];
   const { rowCount } = await client.query('select from rowhook.webhook_lane_owners limit 1');
