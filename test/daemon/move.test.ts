@@ -122,7 +122,7 @@ async function expectRefused(database: TestDatabase, environment: string): Promi
   });
   expect(result.code).toBe(1);
   expect(result.stderr).toMatch(
-    /belongs to the environment "production".*: nothing is delivered\. .* rowhook adopt --environment staging /m,
+    /belongs to the environment "production".*: nothing is delivered\. Set ROWHOOK_ENVIRONMENT=production\. .* rowhook adopt --environment (staging|production-copy) /m,
   );
 }
 
