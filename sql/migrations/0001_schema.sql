@@ -36,7 +36,7 @@ begin
       begin
         execute format('create role %I nologin', v_role);
       exception
-        -- another database of this cluster created the role at the same moment
+        -- Another database of this cluster created the role at the same moment.
         when duplicate_object or unique_violation then null;
         when insufficient_privilege then
           raise exception 'role % does not exist, and % may not create roles', v_role, current_user

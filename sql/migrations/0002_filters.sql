@@ -1,4 +1,4 @@
--- rowhook 0002: what a webhook's filter may be.
+-- rowhook 0002: the check of a webhook's filter.
 --
 -- A filter is a set of conditions on an event's row:
 -- {"data.stage":"won","data.value":{"$gt":10000}}. The daemon evaluates it

@@ -1,8 +1,8 @@
--- rowhook 0003: what tenants write: who they are (webhook_tenants) and where their events go
+-- rowhook 0003: the tables that describe tenants (webhook_tenants) and where their events go
 -- (webhook_configurations).
 --
--- Tenants write these rows themselves, so the table refuses rows that could not be delivered, with
--- a sentence that names the column, the value and the remedy. Plain rules are named check
+-- Tenants write their webhooks themselves, so the table refuses rows that could not be delivered,
+-- with a sentence that names the column, the value and the remedy. Plain rules are named check
 -- constraints. Rules that need an explanation (filter, headers, auth_config) raise their errors in
 -- one BEFORE trigger. rowhook_app can write secrets (secret, previous_secret, auth_config) but
 -- cannot read them back.
@@ -437,10 +437,10 @@ comment on function rowhook._auth_problem(text, jsonb) is
   'A phrase that says why auth_config is refused for an auth_type, without its values; null when '
   'it is valid.';
 
--- For users who bypass row-level security, and in the server's log, PostgreSQL prints the failing
--- row with its secrets. (For all other users it does not.) For them the trigger calls this function
--- first. The function is generated from the catalog, because a list written by hand would get out
--- of step: whoever adds a constraint to the table must generate this function again.
+-- PostgreSQL prints a failing row with its secrets to users who bypass row-level security, and into
+-- the server's log. (It does not print the row to other users.) So for such users the trigger calls
+-- this function first. The function is generated from the catalog, because a list written by hand
+-- would get out of step: whoever adds a constraint to the table must generate this function again.
 do $$
 begin
   execute format(
@@ -714,7 +714,7 @@ begin
        new.batch_max_events, new.batch_max_wait_ms, new.allowed_ips)
     returning id into v_id;
   else
-    -- old.secret and old.auth_config are null
+    -- old.secret and old.auth_config are null.
     select array_agg(key) into v_changed
       from jsonb_each(to_jsonb(new)) as n
      where n.value is distinct from to_jsonb(old) -> n.key

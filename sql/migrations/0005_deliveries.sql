@@ -1,6 +1,6 @@
--- rowhook 0005: what the daemon writes: webhook_logs (every attempt), webhook_deliveries (only what
--- did not finish at once), webhook_lanes (who reads which part of the outbox, and how far) and
--- webhook_daemons (who there is).
+-- rowhook 0005: the tables that the daemon writes: webhook_logs (every attempt), webhook_deliveries
+-- (only deliveries that did not finish at once), webhook_lanes (which daemon reads which part of
+-- the outbox, and how far) and webhook_daemons (which daemons run).
 --
 -- A delivery that succeeds at once writes one log row and nothing else. A delivery gets a row in
 -- webhook_deliveries when it is parked: its attempt failed, its webhook is full, slow or broken, or
@@ -587,11 +587,10 @@ comment on function rowhook._holds(bytea[]) is
   'Which characters, each given as UTF-8, the encoding of this database can store. The daemon '
   'replaces the others before it logs them.';
 
--- The slot whose turn comes next is emptied only if every lane has read all of it. Payloads that
--- parked deliveries still need are copied to them first. The function waits for no lock longer than
--- a reader takes, and is called again soon. A slot that was not read completely stays, and its turn
--- passes: it takes new rows beside the old ones and is emptied a round later. Unread rows are never
--- dropped.
+-- The next slot is emptied only if every lane has read all of it. Payloads that parked deliveries
+-- still need are copied to them first. The function waits for no lock longer than a reader takes,
+-- and is called again soon. A slot that was not read completely stays, and its turn passes: it
+-- takes new rows beside the old ones and is emptied a round later. Unread rows are never dropped.
 create function rowhook._recycle_slot()
 returns smallint
 language plpgsql

@@ -327,7 +327,7 @@ language sql
 stable
 begin atomic
   with own as (
-    -- built-in types always print themselves
+    -- Built-in types always print themselves.
     select name, number, type from rowhook._attributes(p_relation) where type >= 16384
   ), types as materialized (
     -- Each type is checked once. A check for each of 800 columns made watch() take 30 times as
@@ -356,12 +356,12 @@ end;
 comment on function rowhook._text_of(oid, name, text) is
   'SQL expression for the text of a column''s value.';
 
--- A digest of everything that a capture function was written for: the columns of its table, how the
--- virtual ones are computed, and the key. It is not more immutable than the table is. But only an
--- immutable function is computed while a query is planned and costs nothing when the query runs.
--- Each query that calls it reads a transition table, so PostgreSQL plans the query again after the
--- table has changed. The digest uses the id of the source and the names of types, because oids
--- change in a restore from a dump.
+-- The digest covers everything that a capture function was written for: the columns of its table,
+-- how the virtual ones are computed, and the key. It is not more immutable than the table is. But
+-- only an immutable function is computed while a query is planned and costs nothing when the query
+-- runs. Each query that calls it reads a transition table, so PostgreSQL plans the query again
+-- after the table has changed. The digest uses the id of the source and the names of types, because
+-- oids change in a restore from a dump.
 create function rowhook._layout(p_source_id int)
 returns text
 language plpgsql
@@ -548,8 +548,8 @@ end;
 comment on function rowhook._capture_tenant(rowhook.webhook_sources) is
   'SQL expression for the tenant of a row in a transition table.';
 
--- This is the only query that runs first. PostgreSQL looks through the whole text of a query each
--- time it runs, so this one names nothing else.
+-- Only the tenants are queried first. PostgreSQL looks through the whole text of a query each time
+-- it runs, so this one names nothing else.
 create function rowhook._capture_tenants(p_source rowhook.webhook_sources, p_table text)
 returns text
 language sql
@@ -977,8 +977,8 @@ begin
     case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
     v_changed,
     -- Among inheriting tables, a key that one row left may belong to another row in the same
-    -- statement. The create of that key comes after its delete. Otherwise changes come in the order
-    -- in which they were made, if their keys do not tell it.
+    -- statement. The create of that key comes after its delete. Otherwise, changes whose keys do
+    -- not determine the order come in the order in which they were made.
     case when v_family and v_keys <> '{}' then ' order by s.is_new, o.position'
          when p_repeated then ' order by o.position, s.is_new'
          else '' end,
@@ -1204,8 +1204,8 @@ begin
                               ('rowhook_delete', 'delete', 'old table as rowhook_old')) as o (name, operation, images)
            where not exists (select from pg_trigger t where t.tgrelid = r.relation and t.tgname = o.name and t.tgfoid = v_function)
            group by r.relation, r.number) as m;
-  -- CREATE TRIGGER checks the privilege only after it has the lock. Without this check the app's
-  -- writers would wait for nothing.
+  -- CREATE TRIGGER checks the privilege only after it has the lock. Without the check here, the
+  -- app's writers would wait behind us in vain.
   select r into v_forbidden from unnest(v_relations) as r where not has_table_privilege(r, 'trigger') limit 1;
   if found then
     raise insufficient_privilege using
@@ -1305,7 +1305,7 @@ as $$
 declare
   v_forbidden pg_class;
 begin
-  -- checked before anything is locked, as in _attach()
+  -- The privilege is checked before anything is locked, as in _attach().
   select c.* into v_forbidden
     from pg_class c
    where c.oid = any (p_relations) and not pg_has_role(c.relowner, 'usage')
@@ -1750,7 +1750,7 @@ begin
       message = format('watch: column %I of %s is a virtual generated column, which no trigger can read, so the tenant is unknown', p_source.tenant_column, p_source.relation),
       hint = 'Make the column a stored one, or name the column that it is computed from with tenant_column.';
   end if;
-  -- updated_at is ignored by default, also where the table has no such column
+  -- updated_at is ignored by default, also if the table has no such column.
   select string_agg(quote_ident(c), ', ' order by c) into v_value
     from (select p_source.tenant_column::text union select jsonb_object_keys(p_source.derived) union select unnest(array_remove(p_source.ignore_columns, 'updated_at'))) as u (c)
    where c <> all (v_columns::text[]);
@@ -1885,7 +1885,7 @@ begin
       message = format('%s: there is no table %s', p_for, (select string_agg(quote_ident(p), '.') from unnest(v_parts) as p)),
       hint = case when v_near = '{}' then 'Check its name, and name it with its schema, for example public.deals.'
                   else format('Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %4$s', array_to_string(v_near, ' or '), p_for, v_near[1],
-                              -- a shell has no way to write a quote inside quotes
+                              -- A shell has no way to write a quote inside quotes.
                               format('''%s''', replace(v_near[1], '''', '''' || chr(92) || ''''''))) end;
   end if;
   if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
@@ -2099,7 +2099,7 @@ begin
 
   select n.nspname, c.relname, pg_get_userbyid(c.relowner) into v_source.schema_name, v_source.table_name, v_source.table_owner
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = watch.target;
-  -- a source that has lost a table of this name continues with this one
+  -- A source that has lost a table of this name continues with this one.
   update rowhook.webhook_sources as lost
      set relation = watch.target, counted_from = rowhook._counts_again(lost, watch.target)
    where id = (select min(s.id) from rowhook.webhook_sources s
@@ -2181,7 +2181,7 @@ begin
       message = format('unwatch: %s is watched because it inherits from %s', unwatch.target, (select s.relation from rowhook.webhook_sources s where s.id = v_source.parent_id)),
       hint = 'Unwatch that table; or watch this one by itself, with its own settings.';
   end if;
-  -- the app's statements lock inheriting tables after their parent
+  -- The app's statements lock inheriting tables after their parent.
   perform rowhook._remove_sources(array(
     with recursive family as (
       select v_source.id, 1 as depth
@@ -2447,7 +2447,7 @@ declare
   v_name   text;
   v_noted  text;
 begin
-  -- inheriting tables come before their parent
+  -- Inheriting tables come before their parent.
   for v_source in select * from rowhook.webhook_sources where id = coalesce(only_source, id) order by id desc loop
     v_name := format('%I.%I', v_source.schema_name, v_source.table_name);
     begin

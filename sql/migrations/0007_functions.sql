@@ -1,4 +1,4 @@
--- rowhook 0007: what applications and tenants call: emit(), test(), replay().
+-- rowhook 0007: the functions that applications and tenants call: emit(), test(), replay().
 --
 -- Each is one public function with the caller's rights, over one private function that does the
 -- work. A member of rowhook_owner reaches every tenant through the row-level policies. All other
@@ -88,8 +88,8 @@ comment on function rowhook.emit(text, json, text) is
   'Writes an event of the application into the outbox, in this transaction: select '
   'rowhook.emit(''payment.received'', ''{"amount":10}'', ''tenant''). Returns the outbox id.';
 
--- Patterns are expanded with the event types of the watched tables. If there is none, the event
--- type is 'webhook.test'.
+-- Patterns are expanded with the event types of the watched tables. If no event type matches, the
+-- sample is a 'webhook.test' event.
 create function rowhook.test(webhook_id uuid)
 returns bigint
 language plpgsql
@@ -198,7 +198,8 @@ begin
     into v_webhook
     from rowhook.webhook_configurations c where c.id = p_webhook_id;
   return query
-  -- Each id is computed once, because _event_id() takes 12 microseconds a call.
+  -- Each id is computed once, because a call of the function that computes it takes 12
+  -- microseconds.
   with incarnations as (
     select i.starts_at_id, lead(i.starts_at_id) over (order by i.starts_at_id) as ends_at_id, i.incarnation
       from rowhook.webhook_incarnations i

@@ -4,7 +4,7 @@
 --
 --   psql -v ON_ERROR_STOP=1 -1 -f session-user.sql
 --
--- Run this file as a member of rowhook_owner. Then run for each tenant:
+-- Run this file as a member of rowhook_owner. Then, for each tenant, run:
 --
 --   grant rowhook_app to acme_login;
 --   insert into rowhook.tenant_logins values ('acme_login', 'acme');
