@@ -1,17 +1,19 @@
 import type pg from 'pg';
 import { UserError } from '../shared/user-error.ts';
 
-/** What becomes of the events that are undelivered here. */
+/** What to do with the undelivered events of this database. */
 export type Undelivered = 'deliver' | 'discard';
 
 /**
- * Makes a copied or renamed database belong to an environment, so that daemons of it may deliver. A copy of production holds
- * production's undelivered events: whether they go out from here as well is for a person to say. Either way the copy begins
- * an incarnation of its own, since both databases hand out the same outbox ids from where they parted. Resolves to the
- * number of parked deliveries that were discarded.
+ * Assigns a copied or renamed database to an environment, so that the environment's daemons may
+ * deliver from it. A copy of production holds production's undelivered events. A person must decide
+ * whether this copy sends them too. In both cases the copy begins a new incarnation, because both
+ * databases assign the same outbox ids after the copy. Resolves to the number of discarded parked
+ * deliveries.
  */
 export async function adoptDatabase(client: pg.Client, environment: string, undelivered: Undelivered): Promise<number> {
-  // by itself: what it stamps with its transaction's id as undelivered, a snapshot of the same transaction cannot tell
+  // This runs in its own transaction. It stamps undelivered rows with its transaction's id, and a
+  // later snapshot of the same transaction would treat that id as done.
   await client.query('select rowhook._notice_restore()');
   await client.query('begin');
   try {

@@ -1,4 +1,4 @@
-/** Deliveries that did not finish at once: waiting for their next attempt, or given up. Values only. */
+/** Reads deliveries that wait for their next attempt or were given up. Returns values only. */
 import type pg from 'pg';
 
 export interface DeliveryFilter {
@@ -16,7 +16,7 @@ export interface DeliveryRow {
   attempt: number;
   last_code: string | null;
   occurred_at: Date;
-  /** Infinity: when the delivery before it of the same row is done; null: it was given up. */
+  /** Infinity: it waits behind an earlier delivery of the same row. Null: it was given up. */
   next_attempt_at: Date | number | null;
   replayed: boolean;
 }

@@ -1,4 +1,4 @@
-/** The attempts in the log, and those that come. Values only. */
+/** Reads the log's attempts, and follows new ones. Returns values only. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 
@@ -27,19 +27,23 @@ export interface LogRow {
 
 const FOLLOW_EVERY_MS = 500;
 
-/** Rows of one poll: a burst is read in several, without a pause, instead of being held in memory. */
+/**
+ * Limit on rows of one poll. A burst is read in several polls without a pause, so that it is never
+ * in memory whole.
+ */
 const FOLLOW_ROWS_MAX = 2_000;
 
 /**
- * A row is written up to a timeout (30 s) and a batch after its attempt began, and several daemons write at a time, so
- * neither attempted_at nor id only ever grows. Each poll therefore looks back this far, and skips what was printed.
+ * How far each poll looks back; rows that were already returned are skipped. A row is written up to
+ * a timeout (30 s) and a batch after its attempt began, and several daemons write at the same time.
+ * So rows do not appear in the order of attempted_at or id.
  */
 const LOOK_BACK = '2 minutes';
 const LOOK_BACK_IDS = 5_000n;
 
 /**
- * Hands the newest attempts to `each`, the oldest of them first, and resolves to their number. With `follow` it goes on with
- * those that come, without an end.
+ * Calls `each` with the newest attempts, oldest first, and resolves to their number. With `follow`,
+ * it continues with new attempts and never resolves.
  */
 export async function readLogs(
   client: pg.Client,
@@ -87,7 +91,7 @@ async function follow(
   }
 }
 
-/** What --follow must not print as new: everything that was there before it began. */
+/** Ids of attempts from before --follow began. They must not be returned as new. */
 async function recentIds(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ id: string }>(
     `select id from rowhook.webhook_logs where attempted_at > now() - '${LOOK_BACK}'::interval order by id desc limit $1`,
@@ -101,7 +105,10 @@ interface Conditions {
   values: unknown[];
 }
 
-/** The log is indexed by tenant and time, so a webhook that still exists is looked up under its tenant. */
+/**
+ * The log is indexed by tenant and time. So if the webhook still exists, its tenant becomes a
+ * condition.
+ */
 async function conditions(client: pg.Client, { webhook, tenant, status, event }: LogFilter): Promise<Conditions> {
   const owner = await client.query<{ tenant_id: string }>(
     'select tenant_id from rowhook.webhook_configurations where id = $1',

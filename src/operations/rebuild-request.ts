@@ -1,4 +1,6 @@
-/** One attempt of the log, and the request body that it sent, made again from the outbox. Values only. */
+/**
+ * Reads one attempt of the log, and rebuilds its request body from the outbox. Returns values only.
+ */
 import type pg from 'pg';
 import { findChange, parseEventId } from '../capture/stored-events.ts';
 import type { Delivery, PayloadFormat } from '../model.ts';
@@ -48,11 +50,17 @@ export async function findAttempt(client: pg.Client, id: string): Promise<Logged
 
 export interface Body {
   text: string;
-  /** Its signature is the one that was sent: these are the same bytes. Null: the secret is another by now. */
+  /**
+   * True: the body has the logged signature, so its bytes are those that were sent. Null: the
+   * secret has changed.
+   */
   verified: true | null;
 }
 
-/** The body, or why there is none. The envelope is as pure as it was then: same values in, same bytes out. */
+/**
+ * The body, or why it cannot be rebuilt. The envelope depends only on its values, so the same
+ * values give the same bytes.
+ */
 export async function rebuild(client: pg.Client, row: LoggedAttempt): Promise<Body | string> {
   const sent = row.request_headers?.['webhook-id'] ?? '';
   const isBatch = sent !== row.event_id;
@@ -84,7 +92,7 @@ export async function rebuild(client: pg.Client, row: LoggedAttempt): Promise<Bo
   return { text, verified: await verify(client, row, text) };
 }
 
-/** One request is several log rows; the moment it was signed is theirs alone. */
+/** One request of a batch has several log rows. Only these rows share its id and signing time. */
 async function batchOf(
   client: pg.Client,
   { webhook_id, tenant_id, attempted_at, request_headers }: LoggedAttempt,

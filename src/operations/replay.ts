@@ -1,10 +1,10 @@
-/** Events of a webhook, queued again. Values only. */
+/** Queues events of a webhook again. Returns values only. */
 import type pg from 'pg';
 import { UserError } from '../shared/user-error.ts';
 import type { Range } from './left-out.ts';
 import { theOne } from './webhooks.ts';
 
-/** Resolves to the number of events that were queued, or would be. */
+/** Resolves to the number of events that were queued, or would be queued by a dry run. */
 export async function queueReplay(
   client: pg.Client,
   webhookId: string,
@@ -17,7 +17,7 @@ export async function queueReplay(
   return Number(rows[0]?.count);
 }
 
-/** One delivery, now, whatever became of it. */
+/** Queues one delivery for now, whatever its state is. */
 export async function queueDelivery(client: pg.Client, deliveryId: string): Promise<void> {
   await client.query('select rowhook.replay_delivery($1::uuid)', [deliveryId]);
 }
@@ -49,7 +49,10 @@ export async function hasFilter(client: pg.Client, id: string): Promise<boolean>
 /** 0 s ago. */
 const NOW = '0s';
 
-/** Both times in UTC; they are those of `time` in config/parse.ts. The database's clock says what "ago" is. */
+/**
+ * Resolves both times to UTC. `since` and `until` are results of `time` in config/parse.ts. A time
+ * like `2h` counts back from the database's clock.
+ */
 export async function resolveRange(client: pg.Client, since = NOW, until = NOW): Promise<Range> {
   const inUtc = (time: string) => `to_char((${time}) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
   const { rows } = await client.query<Range & { empty: boolean }>(
@@ -71,7 +74,7 @@ export async function resolveRange(client: pg.Client, since = NOW, until = NOW):
   return range;
 }
 
-/** config/parse.ts has made sure that everything else names its zone. */
+/** Any other time names its zone; config/parse.ts ensures that. */
 const AGO = /^\d+[smhd]$/;
 function timeSql(text: string, parameter: number): string {
   return AGO.test(text) ? `now() - $${parameter}::interval` : `$${parameter}::timestamptz`;

@@ -1,4 +1,7 @@
-/** Tables that are watched: their triggers put changes into the outbox. Values only. */
+/**
+ * Reads and changes the watched tables. Their triggers write changes into the outbox. Returns
+ * values only.
+ */
 import type pg from 'pg';
 import { sourceProblems } from '../capture/source-problems.ts';
 
@@ -37,7 +40,7 @@ const SOURCE_COLUMNS = `
   s.capture`;
 
 export async function watchTable(client: pg.Client, table: string, settings: SourceSettings): Promise<Source> {
-  // Only what was given is passed: the defaults are the function's own.
+  // Only given options are passed, so that the function's own defaults apply.
   const parameters = [
     ['prefix', settings.prefix, 'text'],
     ['tenant_column', settings.tenantColumn, 'text'],
@@ -60,7 +63,7 @@ export async function watchTable(client: pg.Client, table: string, settings: Sou
   return rows[0] as Source;
 }
 
-/** The names of a preset's tables, whether they exist or not. */
+/** The names of a preset's tables, whether the tables exist or not. */
 export async function presetTables(client: pg.Client, preset: string): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>('select name from rowhook._preset_tables($1) as name', [
     preset,
@@ -76,7 +79,7 @@ export async function watchPresetTable(client: pg.Client, name: string, schema: 
   return rows;
 }
 
-/** False when the table was not watched. */
+/** False if the table was not watched. */
 export async function unwatchTable(client: pg.Client, table: string): Promise<boolean> {
   const { rows } = await client.query<{ removed: boolean }>('select rowhook.unwatch($1::text) as removed', [table]);
   return rows[0]?.removed === true;
