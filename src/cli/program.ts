@@ -17,7 +17,7 @@ import { addSources, addUnwatch, addWatch } from './setup/watch.ts';
 import { addCompletion } from './tools/completion.ts';
 import { addListen } from './tools/listen.ts';
 import { addVerify } from './tools/verify.ts';
-import { addWebhookCommands } from './webhook.ts';
+import { addWebhook } from './webhooks/webhook.ts';
 
 const program = new Command('rowhook')
   .description('Turns a PostgreSQL database into a webhook platform: write rows, get signed webhooks.')
@@ -40,7 +40,8 @@ addAdopt(program);
 addStart(program);
 addDemo(program);
 
-addWebhookCommands(program);
+program.commandsGroup('Webhooks:');
+addWebhook(program);
 
 program.commandsGroup('What happened:');
 addLogs(program);

@@ -3,10 +3,13 @@
  * happened to each. Returns values only.
  */
 import type pg from 'pg';
-import type { StoredChange } from '../capture/stored-events.ts';
+import { findChange, parseEventId, type StoredChange } from '../capture/stored-events.ts';
+import { Configurations } from '../match/configurations.ts';
 import { stoppedBy } from '../match/match.ts';
 import type { Webhook } from '../model.ts';
 import { deliveryId, eventId } from '../payload/ids.ts';
+import { UserError } from '../shared/user-error.ts';
+import { theOne } from './webhooks.ts';
 
 export interface Explanation {
   event_id: string;
@@ -31,6 +34,41 @@ export interface Happened {
    * wait.
    */
   next_attempt_at: Date | null;
+}
+
+/** Of an event's id, or of an outbox row's for all of its events: at least one. */
+export async function explainEvent(
+  client: pg.Client,
+  id: string,
+  event: string,
+): Promise<{ explanations: Explanation[]; occurredAt: number }> {
+  const webhook = await webhookOf(client, id);
+  const { outboxId, incarnation, ordinal } = parseEventId(event);
+  const change = await findChange(client, outboxId, id);
+  if (!change || (incarnation !== null && incarnation !== change.incarnation)) {
+    throw new UserError(
+      `event ${event} is not in the outbox: it is older than 7 days, or nothing wanted it when it happened (a source with capture "all" keeps every event).`,
+    );
+  }
+  if (change.eventTypes.length === 0)
+    throw new UserError(`outbox row ${outboxId} is no event: a configuration changed here.`);
+  const all = await explainChange(client, webhook, change);
+  const explanations = all.filter((one) => ordinal === null || one.event_id === event);
+  if (explanations.length === 0) throw new UserError(`event ${event} does not exist: its change has ${all.length}.`);
+  return { explanations, occurredAt: change.occurredAt };
+}
+
+async function webhookOf(client: pg.Client, id: string): Promise<Webhook> {
+  const { rows } = await client.query<{ tenant_id: string }>(
+    'select tenant_id from rowhook.webhook_configurations where id = $1',
+    [id],
+  );
+  const tenantId = theOne(rows, id).tenant_id;
+  const configuration = (await new Configurations(client).of([tenantId])).get(tenantId);
+  return theOne(
+    (configuration?.webhooks ?? []).filter((webhook) => webhook.id === id),
+    id,
+  );
 }
 
 export async function explainChange(client: pg.Client, webhook: Webhook, change: StoredChange): Promise<Explanation[]> {

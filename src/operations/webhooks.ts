@@ -1,6 +1,10 @@
+/** Webhooks, their secrets, and what a new one is told. Values only. */
 import type pg from 'pg';
+import { unlogged } from '../database/unlogged.ts';
+import { compilePolicy, httpProblem, placeProblem } from '../deliver/address-guard.ts';
 import { maskedUrl } from '../payload/mask.ts';
 import { UserError } from '../shared/user-error.ts';
+import { tenantNote } from './tenant-note.ts';
 
 export interface WebhookRow {
   id: string;
@@ -47,4 +51,107 @@ export function withoutSecrets(row: object): Record<string, unknown> {
       return [column, Object.fromEntries(Object.keys(value ?? {}).map((key) => [key, MASK]))];
     }),
   );
+}
+
+/** Columns to set, and their values. */
+export type Columns = readonly [column: string, value: unknown][];
+
+export async function insertWebhook(client: pg.Client, columns: Columns): Promise<WebhookRow> {
+  const { rows } = await unlogged<WebhookRow>(
+    client,
+    `insert into rowhook.webhook_configurations (${columns.map(([column]) => column).join(', ')})
+     values (${columns.map((_, index) => `$${index + 1}`).join(', ')})
+     returning *`,
+    columns.map(([, value]) => value),
+  );
+  return rows[0] as WebhookRow;
+}
+
+/** Why nothing may come of a new webhook. */
+export async function notesOn(client: pg.Client, webhook: WebhookRow): Promise<string[]> {
+  const note = await tenantNote(client, webhook);
+  const problems = refusals(webhook.url);
+  return [
+    ...(note === null ? [] : [note]),
+    ...problems.map((problem) => `a daemon with its default settings does not deliver there. ${problem}`),
+  ];
+}
+
+/** What a daemon will say to a URL unless an operator opens it. Names are judged when they are resolved. Pure. */
+function refusals(url: string): string[] {
+  const policy = compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [] });
+  return [httpProblem(url, policy), placeProblem(url, policy)].filter((problem) => problem !== undefined);
+}
+
+export async function changeWebhook(client: pg.Client, id: string, columns: Columns): Promise<WebhookRow> {
+  const { rows } = await unlogged<WebhookRow>(
+    client,
+    `update rowhook.webhook_configurations
+        set ${columns.map(([column], index) => `${column} = $${index + 2}`).join(', ')}
+      where id = $1
+  returning *`,
+    [id, ...columns.map(([, value]) => value)],
+  );
+  return theOne(rows, id);
+}
+
+/** Of one tenant, or of all. */
+export async function readWebhooks(
+  client: pg.Client,
+  tenant: string | undefined,
+  rowsMax: number,
+): Promise<WebhookRow[]> {
+  const { rows } = await client.query<WebhookRow>(
+    `select * from rowhook.webhook_configurations
+      where $1::text is null or tenant_id = $1
+      order by tenant_id, created_at, id
+      limit $2`,
+    [tenant, rowsMax],
+  );
+  return rows;
+}
+
+export async function findWebhook(client: pg.Client, id: string): Promise<WebhookRow> {
+  const { rows } = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
+  return theOne(rows, id);
+}
+
+export async function removeWebhook(client: pg.Client, id: string): Promise<WebhookRow> {
+  const { rows } = await client.query<WebhookRow>(
+    'delete from rowhook.webhook_configurations where id = $1 returning *',
+    [id],
+  );
+  return theOne(rows, id);
+}
+
+/** The webhook as it was and as it is. Switching off by hand also ends the state of having been disabled by rowhook. */
+export async function setActive(
+  client: pg.Client,
+  id: string,
+  on: boolean,
+): Promise<{ was: WebhookRow | undefined; webhook: WebhookRow }> {
+  const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
+  const was = before.rows[0];
+  // whoever enables it, also one that is active, wants it tried now: its breaker closes
+  const { rows } = await client.query<WebhookRow>(
+    `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1)
+     update rowhook.webhook_configurations
+        set is_active = $2, disabled_reason = null
+      where id = $1
+  returning *`,
+    [id, on],
+  );
+  return { was, webhook: theOne(rows, id) };
+}
+
+export async function makeNewSecret(
+  client: pg.Client,
+  id: string,
+  overlap: string,
+): Promise<{ secret: string; overlaps: boolean }> {
+  const { rows } = await client.query<{ secret: string; overlaps: boolean }>(
+    "select rowhook.rotate_secret($1::uuid, $2::interval) as secret, $2::interval > '0' as overlaps",
+    [id, overlap],
+  );
+  return rows[0] ?? { secret: '', overlaps: false };
 }

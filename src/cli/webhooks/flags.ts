@@ -1,4 +1,13 @@
+/** The flags of `webhook create` and `webhook update`, and the columns that they set. */
+import type { Command } from 'commander';
+import { cidrs, webhookId, wholeNumber } from '../../config/parse.ts';
 import { UserError } from '../../shared/user-error.ts';
+import { parsed } from '../define.ts';
+import { SECRETS_NOTE, type SecretFlag, secretFlags } from '../secret-flags.ts';
+
+export interface JsonFlag {
+  json?: boolean;
+}
 
 /** What `webhook create` and `webhook update` may be given; text as it was typed. */
 export interface WebhookFlags {
@@ -31,6 +40,58 @@ export interface WebhookFlags {
   batchWaitMs?: number;
   allowedIps?: string[];
   active?: boolean;
+}
+
+const SERVER_LOG =
+  'A server that logs the parameters of statements logs secrets too, unless this role may set log_parameter_max_length.';
+
+export const NOTES = `${SECRETS_NOTE}\n${SERVER_LOG}`;
+
+const SECRETS: readonly SecretFlag[] = [
+  {
+    flag: '--header <header>',
+    description: "a header to send, 'Name: value'; repeatable; content-type stays application/json",
+    repeatable: true,
+  },
+  { flag: '--bearer <token>', description: 'authorization: a bearer token' },
+  { flag: '--basic <user:password>', description: 'authorization: user and password' },
+  { flag: '--api-key <header>', description: "authorization: a header, 'Name: value'" },
+  { flag: '--secret <secret>', description: 'the signing secret (default: a random whsec_…)' },
+];
+
+/** The flags that create and update share. The ranges are the table's own rules. */
+export function optionalFlags(command: Command): Command {
+  const number = (flag: string) => parsed(flag, wholeNumber(0, 2 ** 31 - 1));
+  return secretFlags(command, SECRETS)
+    .option('--force', 'take events that no watched table produces, such as those that your application emits')
+    .option('--description <text>', 'what it is for')
+    .option('--method <method>', 'POST (default), PUT or PATCH')
+    .option('--filter <json>', `conditions on the row, such as '{"data.stage":"won"}'`)
+    .option('--no-auth', 'authorization: none')
+    .option('--retry', 'try a delivery again after an attempt that failed (default)')
+    .option('--no-retry', 'never try again')
+    .option('--retry-attempts <n>', 'how often to try again, 0 to 20', number('--retry-attempts'))
+    .option('--retry-strategy <strategy>', 'exponential (default) or linear')
+    .option('--retry-delay <seconds>', 'seconds that linear multiplies by 1, 2, 3 …', number('--retry-delay'))
+    .option('--timeout-ms <ms>', 'milliseconds for a whole attempt', number('--timeout-ms'))
+    .option('--max-in-flight <n>', 'most requests to it at a time', number('--max-in-flight'))
+    .option('--rate-limit <n>', 'most requests to it a second')
+    .option(
+      '--ordering <ordering>',
+      "none (default), or row: what waits for its next attempt holds back its row's later ones",
+    )
+    .option('--payload-format <format>', "nested (default), or flat: the row's fields on the top level")
+    .option('--batch-max <n>', 'events in one request, 1 (default: no batches) to 100', number('--batch-max'))
+    .option('--batch-wait-ms <ms>', 'how long a batch may wait to fill, 0 to 5000', number('--batch-wait-ms'))
+    .option('--allowed-ips <list>', 'send only to these ranges', parsed('--allowed-ips', cidrs));
+}
+
+/** A command on one webhook. */
+export function ofOne(group: Command, name: string, description: string): Command {
+  return group
+    .command(name)
+    .description(description)
+    .argument('<id>', "the webhook's id", parsed('webhook id', webhookId));
 }
 
 /** The columns that the flags set. The database judges the values; here they only take their columns' shape. */

@@ -1,30 +1,44 @@
+/** `rowhook webhook test`. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
 import type pg from 'pg';
-import { daemonRuns, theOne } from '../../operations/webhooks.ts';
+import { wholeNumber } from '../../config/parse.ts';
+import type { TestLog } from '../../operations/test-event.ts';
 import { type Out, printableLines } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-
-interface TestLog {
-  event_type: string;
-  status: string;
-  code: string;
-  response_status: number | null;
-  response_body: string | null;
-  duration_ms: number | null;
-  error: string | null;
-}
+import { help, onDatabase, out, parsed } from '../define.ts';
+import { type JsonFlag, ofOne } from './flags.ts';
 
 const ASK_EVERY_MS = 200;
 
+export function addTest(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'test', 'send a sample of each event it wants, and print the responses').option(
+      '--wait <seconds>',
+      'how long to wait for the responses',
+      parsed('--wait', wholeNumber(1, 3_600)),
+      30,
+    ),
+    (client, id: string, flags: JsonFlag & { wait: number }) => testWebhook(client, id, flags, out),
+  );
+  help(
+    command,
+    ['rowhook webhook test 1f0c…'],
+    'Needs a running daemon. Sends to a webhook that is switched off, too.',
+    'Exit codes: 0 all answered 2xx, 1 they did not, 2 wrong usage.',
+  );
+}
+
 /** Queues a webhook's test deliveries and waits for their first attempts. Resolves to the exit code. */
-export async function testWebhook(
+async function testWebhook(
   client: pg.Client,
   id: string,
   options: { wait: number; json?: boolean },
   out: Out,
 ): Promise<number> {
+  const { firstAttempts, queueTest, requireDaemon } = await import('../../operations/test-event.ts');
   await requireDaemon(client, id);
-  const { outboxIds, count } = await queue(client, id);
+  const { outboxIds, count } = await queueTest(client, id);
 
   const until = performance.now() + options.wait * 1000;
   let logs = await firstAttempts(client, id, outboxIds);
@@ -40,43 +54,6 @@ export async function testWebhook(
     );
   }
   return logs.every((log) => log.status === 'success') ? 0 : 1;
-}
-
-/** Without a daemon nothing would be delivered now, and a surprise some time later: so nothing is queued. */
-async function requireDaemon(client: pg.Client, id: string): Promise<void> {
-  const { rows } = await client.query('select from rowhook.webhook_configurations where id = $1', [id]);
-  theOne(rows, id);
-  if (!(await daemonRuns(client))) {
-    throw new UserError('no daemon runs on this database: run "rowhook start", then test again. Nothing was queued.');
-  }
-}
-
-/** The outbox rows of our own transaction are the test's, whoever else tests the same webhook. */
-async function queue(client: pg.Client, id: string): Promise<{ outboxIds: string[]; count: number }> {
-  await client.query('begin');
-  const queued = await client.query<{ count: string }>('select rowhook.test($1::uuid) as count', [id]);
-  const written = await client.query<{ id: string }>(
-    'select id from rowhook.webhook_outbox where test_webhook_id = $1 and xid = pg_current_xact_id()',
-    [id],
-  );
-  await client.query('commit');
-  return { outboxIds: written.rows.map((row) => row.id), count: Number(queued.rows[0]?.count) };
-}
-
-/** An event's id is evt_<incarnation>_<outbox id>_<n>. */
-async function firstAttempts(client: pg.Client, id: string, outboxIds: readonly string[]): Promise<TestLog[]> {
-  const { rows } = await client.query<TestLog>(
-    `select l.event_type, l.status, l.code, l.response_status, l.response_body, l.duration_ms, l.error
-       from rowhook.webhook_logs l
-       join rowhook.webhook_configurations w on w.id = l.webhook_id and w.tenant_id = l.tenant_id
-      where w.id = $1
-        and l.attempted_at > now() - interval '1 hour'
-        and split_part(l.event_id, '_', 3) = any ($2)
-        and l.attempt <= 1
-      order by l.id`,
-    [id, outboxIds],
-  );
-  return rows;
 }
 
 function print(log: TestLog, json: boolean | undefined, out: Out): void {

@@ -1,67 +1,54 @@
+/** `rowhook webhook`, with all commands below it. */
+import type { Command } from 'commander';
 import type pg from 'pg';
-import { unlogged } from '../../database/unlogged.ts';
-import { compilePolicy, httpProblem, placeProblem } from '../../deliver/address-guard.ts';
-import { requireKnownEvents } from '../../operations/event-types.ts';
-import { CAPTURED_DAYS, capturedUntil, type Missed, missedSince } from '../../operations/missed.ts';
-import { tenantNote } from '../../operations/tenant-note.ts';
-import { theOne, type WebhookRow, withoutSecrets } from '../../operations/webhooks.ts';
-import { maskedUrl } from '../../payload/mask.ts';
-import { type Cell, type Out, printable, printPairs, printTable } from '../../shared/terminal.ts';
-import { events } from '../../shared/text.ts';
+import { wholeNumber } from '../../config/parse.ts';
+import { type Out, printPairs, printTable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { columnsOf, type WebhookFlags } from './flags.ts';
-import { tryItCommand } from './try-it.ts';
-import { printUnproduced } from './unproduced.ts';
+import { commaList, help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
+import { addCreate } from './create.ts';
+import { addExplain } from './explain.ts';
+import { columnsOf, type JsonFlag, NOTES, ofOne, optionalFlags, type WebhookFlags } from './flags.ts';
+import { addTest } from './test.ts';
 
-/** The only time that the secret is shown. */
-export async function createWebhook(
-  client: pg.Client,
-  options: WebhookFlags & { json?: boolean },
-  out: Out,
-): Promise<void> {
-  const columns = columnsOf(options);
-  await requireKnownEvents(client, options);
-  const { rows } = await unlogged<WebhookRow>(
-    client,
-    `insert into rowhook.webhook_configurations (${columns.map(([column]) => column).join(', ')})
-     values (${columns.map((_, index) => `$${index + 1}`).join(', ')})
-     returning *`,
-    columns.map(([, value]) => value),
-  );
-  const webhook = rows[0] as WebhookRow;
-  if (options.json) {
-    const { id, tenant_id, name, url, event_types, is_active, secret } = webhook;
-    const notes = await notesOn(client, webhook);
-    out.print(JSON.stringify({ id, tenant_id, name, url, event_types, is_active, secret, notes }));
-    return;
-  }
-  printPairs(out, [
-    ['webhook', { text: webhook.id, style: 'bold' }],
-    ['secret', { text: webhook.secret, style: 'bold' }],
+const operations = () => import('../../operations/webhooks.ts');
+const view = () => import('./view.ts');
+
+export function addWebhook(program: Command): void {
+  const group = program.command('webhook').description('create, list, change and test webhooks').helpCommand(false);
+  addCreate(group);
+  addList(group);
+  addShow(group);
+  addUpdate(group);
+  addSwitch(group, 'enable', true);
+  addSwitch(group, 'disable', false);
+  addTest(group);
+  addExplain(group);
+  addRotateSecret(group);
+  addDelete(group);
+  help(group, [
+    "rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events 'deal.*'",
+    'rowhook webhook list --tenant acme',
   ]);
-  out.print('\nKeep the secret now, it is not shown again. To send a signed example, valid for five minutes:\n');
-  out.print(tryItCommand(webhook, Math.floor(Date.now() / 1000)));
-  out.print(`\nTo send one through the daemon: rowhook webhook test ${webhook.id}`);
-  for (const text of await notesOn(client, webhook)) out.print(out.paint('yellow', `\nNote: ${printable(text)}`));
 }
 
-/** Why nothing may come of a new webhook. */
-async function notesOn(client: pg.Client, webhook: WebhookRow): Promise<string[]> {
-  const note = await tenantNote(client, webhook);
-  const problems = refusals(webhook.url);
-  return [
-    ...(note === null ? [] : [note]),
-    ...problems.map((problem) => `a daemon with its default settings does not deliver there. ${problem}`),
-  ];
+function addUpdate(group: Command): void {
+  const command = onDatabase(
+    optionalFlags(
+      ofOne(group, 'update', 'change a webhook: only what is given')
+        .option('--name <name>', 'a name for people')
+        .option('--url <url>', 'where to send')
+        .option('--events <list>', "what to send: 'deal.updated,note.*', or '*'", commaList),
+    ),
+    (client, id: string, flags: WebhookFlags & JsonFlag) => updateWebhook(client, id, flags, out),
+  );
+  help(
+    command,
+    ["rowhook webhook update 1f0c… --url https://example.com/new --events 'deal.*'"],
+    `${NOTES}\nAn empty --description, --filter, --header, --rate-limit or --allowed-ips takes it away, as in --filter ''.`,
+  );
 }
 
-/** What a daemon will say to a URL unless an operator opens it. Names are judged when they are resolved. Pure. */
-function refusals(url: string): string[] {
-  const policy = compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [] });
-  return [httpProblem(url, policy), placeProblem(url, policy)].filter((problem) => problem !== undefined);
-}
-
-export async function updateWebhook(
+async function updateWebhook(
   client: pg.Client,
   id: string,
   options: WebhookFlags & { json?: boolean },
@@ -74,30 +61,39 @@ export async function updateWebhook(
       2,
     );
   }
+  const [{ requireKnownEvents }, { changeWebhook }, { report }] = await Promise.all([
+    import('../../operations/event-types.ts'),
+    operations(),
+    view(),
+  ]);
   await requireKnownEvents(client, options);
-  const { rows } = await unlogged<WebhookRow>(
-    client,
-    `update rowhook.webhook_configurations
-        set ${columns.map(([column], index) => `${column} = $${index + 2}`).join(', ')}
-      where id = $1
-  returning *`,
-    [id, ...columns.map(([, value]) => value)],
-  );
-  report(theOne(rows, id), `updated ${columns.map(([column]) => column).join(', ')}`, options, out);
+  const webhook = await changeWebhook(client, id, columns);
+  report(webhook, `updated ${columns.map(([column]) => column).join(', ')}`, options, out);
 }
 
-export async function listWebhooks(
+function addList(group: Command): void {
+  const command = onDatabase(
+    group
+      .command('list')
+      .description('list webhooks and their state')
+      .option('--tenant <tenant>', "one tenant's only")
+      .option('--limit <n>', 'most rows to print', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 1_000),
+    (client, flags: JsonFlag & { tenant?: string; limit: number }) => listWebhooks(client, flags, out),
+  );
+  help(command, ['rowhook webhook list', 'rowhook webhook list --tenant acme --json | jq -r .id']);
+}
+
+async function listWebhooks(
   client: pg.Client,
   options: { tenant?: string; limit: number; json?: boolean },
   out: Out,
 ): Promise<void> {
-  const { rows } = await client.query<WebhookRow>(
-    `select * from rowhook.webhook_configurations
-      where $1::text is null or tenant_id = $1
-      order by tenant_id, created_at, id
-      limit $2`,
-    [options.tenant, options.limit + 1],
-  );
+  const [{ readWebhooks, withoutSecrets }, { maskedUrl }, { state }] = await Promise.all([
+    operations(),
+    import('../../payload/mask.ts'),
+    view(),
+  ]);
+  const rows = await readWebhooks(client, options.tenant, options.limit + 1);
   const shown = rows.slice(0, options.limit);
   if (options.json) {
     for (const row of shown) out.print(JSON.stringify(withoutSecrets(row)));
@@ -111,13 +107,22 @@ export async function listWebhooks(
     );
     if (rows.length > shown.length)
       out.print(out.paint('dim', `more than ${options.limit}: narrow with --tenant, or raise --limit`));
+    const { printUnproduced } = await import('./unproduced.ts');
     await printUnproduced(client, shown, options.tenant ?? null, out);
   }
 }
 
-export async function showWebhook(client: pg.Client, id: string, options: { json?: boolean }, out: Out): Promise<void> {
-  const { rows } = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
-  const webhook = withoutSecrets(theOne(rows, id));
+function addShow(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'show', 'show a webhook, its secrets masked'),
+    (client, id: string, flags: JsonFlag) => showWebhook(client, id, flags, out),
+  );
+  help(command, ['rowhook webhook show 1f0c… --json']);
+}
+
+async function showWebhook(client: pg.Client, id: string, options: { json?: boolean }, out: Out): Promise<void> {
+  const [{ findWebhook, withoutSecrets }, { asText }] = await Promise.all([operations(), view()]);
+  const webhook = withoutSecrets(await findWebhook(client, id));
   if (options.json) {
     out.print(JSON.stringify(webhook));
     return;
@@ -129,105 +134,86 @@ export async function showWebhook(client: pg.Client, id: string, options: { json
   );
 }
 
-export async function deleteWebhook(
-  client: pg.Client,
-  id: string,
-  options: { json?: boolean },
-  out: Out,
-): Promise<void> {
-  const { rows } = await client.query<WebhookRow>(
-    'delete from rowhook.webhook_configurations where id = $1 returning *',
-    [id],
+function addSwitch(group: Command, name: 'enable' | 'disable', on: boolean): void {
+  const command = onDatabase(
+    ofOne(group, name, `switch a webhook ${on ? 'on' : 'off'}`),
+    (client, id: string, flags: JsonFlag) => switchWebhook(client, id, on, flags, out),
   );
-  report(theOne(rows, id), 'deleted, and its unfinished deliveries; its logs stay', options, out);
+  const notes = on
+    ? 'It prints how many events it missed while it was off, and the command that sends them. Of a webhook that is active it\ncloses the breaker: what waits behind it is tried now.'
+    : 'Its events are captured for 30 days more, and the outbox keeps each for 7 days: "webhook enable" and "replay" send them.';
+  help(command, [`rowhook webhook ${name} 1f0c…`], notes);
 }
 
-/** Switching off by hand also ends the state of having been disabled by rowhook. Capture goes on for a while in both. */
-export async function switchWebhook(
+/** Capture goes on for a while after a webhook was switched off. */
+async function switchWebhook(
   client: pg.Client,
   id: string,
   on: boolean,
   options: { json?: boolean },
   out: Out,
 ): Promise<void> {
-  const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
-  const was = before.rows[0];
-  // whoever enables it, also one that is active, wants it tried now: its breaker closes
-  const { rows } = await client.query<WebhookRow>(
-    `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1)
-     update rowhook.webhook_configurations
-        set is_active = $2, disabled_reason = null
-      where id = $1
-  returning *`,
-    [id, on],
-  );
+  const [{ setActive, withoutSecrets }, { missedSince }, { printCaptured, printMissed, report }] = await Promise.all([
+    operations(),
+    import('../../operations/missed.ts'),
+    view(),
+  ]);
+  const { was, webhook } = await setActive(client, id, on);
   const missed = on && was?.disabled_at ? await missedSince(client, was, was.disabled_at) : null;
-  if (options.json) out.print(JSON.stringify({ ...withoutSecrets(theOne(rows, id)), ...missed }));
-  else report(theOne(rows, id), on ? 'enabled' : 'disabled', options, out);
+  if (options.json) out.print(JSON.stringify({ ...withoutSecrets(webhook), ...missed }));
+  else report(webhook, on ? 'enabled' : 'disabled', options, out);
   if (options.json) return;
   if (missed) printMissed(id, missed, out);
-  else if (!on) printCaptured(theOne(rows, id), out);
+  else if (!on) printCaptured(webhook, out);
 }
 
-function printCaptured({ id, disabled_at }: WebhookRow, out: Out): void {
-  if (disabled_at === null) return;
-  const until = capturedUntil(disabled_at);
-  const are = until.getTime() < Date.now() ? 'were' : 'are';
-  out.print(
-    `Its events ${are} captured until ${until.toISOString()}, and each is kept for 7 days: "rowhook webhook enable ${id}" says how to send those that it missed.`,
+function addRotateSecret(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'rotate-secret', 'make a new signing secret and print it, this once').option(
+      '--overlap <interval>',
+      'how long the old secret signs too, 0 to 7 days',
+      '24 hours',
+    ),
+    (client, id: string, flags: JsonFlag & { overlap: string }) => rotateSecret(client, id, flags, out),
+  );
+  help(
+    command,
+    ['rowhook webhook rotate-secret 1f0c…', "rowhook webhook rotate-secret 1f0c… --overlap '2 days'"],
+    'During the overlap webhook-signature carries both signatures. X-Webhook-Signature has room for one: the new secret makes it at once.',
   );
 }
 
-function printMissed(
-  id: string,
-  { missed_since, missed, given_up, given_up_since, lost_since }: Missed,
-  out: Out,
-): void {
-  out.print(`While it was switched off it missed ${events(missed)} that the outbox still has (7 days).`);
-  if (lost_since) {
-    const note = `What was written from ${lost_since.toISOString()} until now was not captured for it: it had been off for ${CAPTURED_DAYS} days.`;
-    out.print(out.paint('yellow', note));
-  }
-  const command = (since: Date, only: string) => `rowhook replay ${id} --since ${since.toISOString()} --only ${only}`;
-  if (missed > 0) out.print(`To send what it missed: ${command(missed_since, 'missed')}`);
-  if (given_up > 0 && given_up_since)
-    out.print(`To send the ${given_up} that had been given up: ${command(given_up_since, 'given_up')}`);
-}
-
-export async function rotateSecret(
+async function rotateSecret(
   client: pg.Client,
   id: string,
   options: { overlap: string; json?: boolean },
   out: Out,
 ): Promise<void> {
-  const { rows } = await client.query<{ secret: string; overlaps: boolean }>(
-    "select rowhook.rotate_secret($1::uuid, $2::interval) as secret, $2::interval > '0' as overlaps",
-    [id, options.overlap],
-  );
-  const secret = rows[0]?.secret ?? '';
+  const { makeNewSecret } = await operations();
+  const { secret, overlaps } = await makeNewSecret(client, id, options.overlap);
   if (options.json) {
     out.print(JSON.stringify({ id, secret, overlap: options.overlap }));
     return;
   }
   printPairs(out, [['secret', { text: secret, style: 'bold' }]]);
-  const old = rows[0]?.overlaps ? `signs too for ${options.overlap}, but not X-Webhook-Signature` : 'signs no longer';
+  const old = overlaps ? `signs too for ${options.overlap}, but not X-Webhook-Signature` : 'signs no longer';
   out.print(`\nKeep it now, it is not shown again. The old secret ${old}.`);
 }
 
-function report(webhook: WebhookRow, what: string, options: { json?: boolean }, out: Out): void {
-  if (options.json) out.print(JSON.stringify(withoutSecrets(webhook)));
-  else out.print(`Webhook ${webhook.id}: ${what}.`);
+function addDelete(group: Command): void {
+  const command = onDatabase(
+    ofOne(group, 'delete', 'delete a webhook and what it has not delivered yet'),
+    (client, id: string, flags: JsonFlag) => deleteWebhook(client, id, flags, out),
+  );
+  help(
+    command,
+    ['rowhook webhook delete 1f0c…'],
+    'Its logs stay. "webhook disable" can be taken back, this cannot: what was waiting, or is written from now on, is not sent.',
+  );
 }
 
-function state({ is_active, disabled_reason }: WebhookRow): Cell {
-  if (is_active) return { text: 'active', style: 'green' };
-  return disabled_reason === null
-    ? { text: 'off', style: 'dim' }
-    : { text: `disabled: ${disabled_reason}`, style: 'red' };
-}
-
-function asText(value: unknown): string {
-  if (value === null || value === undefined) return '';
-  if (value instanceof Date) return value.toISOString();
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+async function deleteWebhook(client: pg.Client, id: string, options: { json?: boolean }, out: Out): Promise<void> {
+  const [{ removeWebhook }, { report }] = await Promise.all([operations(), view()]);
+  const webhook = await removeWebhook(client, id);
+  report(webhook, 'deleted, and its unfinished deliveries; its logs stay', options, out);
 }

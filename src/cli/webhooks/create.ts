@@ -1,0 +1,55 @@
+/** `rowhook webhook create`. */
+import type { Command } from 'commander';
+import type pg from 'pg';
+import { type Out, printable, printPairs } from '../../shared/terminal.ts';
+import { commaList, help, onDatabase, out } from '../define.ts';
+import { columnsOf, type JsonFlag, NOTES, optionalFlags, type WebhookFlags } from './flags.ts';
+
+export function addCreate(group: Command): void {
+  const required = group
+    .command('create')
+    .description('create a webhook; prints its id, its secret (only now) and a curl to try')
+    .requiredOption('--tenant <tenant>', 'the tenant whose events it gets (required)')
+    .requiredOption('--name <name>', 'a name for people (required)')
+    .requiredOption('--url <url>', 'where to send (required)')
+    .requiredOption('--events <list>', "what to send: 'deal.updated,note.*', or '*' (required)", commaList);
+  const command = onDatabase(
+    optionalFlags(required).option('--no-active', 'create it switched off'),
+    (client, flags: WebhookFlags & JsonFlag) => createWebhook(client, flags, out),
+  );
+  help(
+    command,
+    [
+      'rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events deal.created,deal.stage.changed',
+      `rowhook webhook create --tenant acme --name Big --url https://example.com/hook --events 'deal.*' --filter '{"data.value":{"$gt":10000}}'`,
+      "rowhook webhook create --tenant acme --name Ops --url https://example.com/hook --events '*' --header 'X-Team: ops' --bearer-file token.txt",
+    ],
+    NOTES,
+  );
+}
+
+/** The only time that the secret is shown. */
+async function createWebhook(client: pg.Client, options: WebhookFlags & { json?: boolean }, out: Out): Promise<void> {
+  const columns = columnsOf(options);
+  const [{ requireKnownEvents }, { insertWebhook, notesOn }, { tryItCommand }] = await Promise.all([
+    import('../../operations/event-types.ts'),
+    import('../../operations/webhooks.ts'),
+    import('./try-it.ts'),
+  ]);
+  await requireKnownEvents(client, options);
+  const webhook = await insertWebhook(client, columns);
+  if (options.json) {
+    const { id, tenant_id, name, url, event_types, is_active, secret } = webhook;
+    const notes = await notesOn(client, webhook);
+    out.print(JSON.stringify({ id, tenant_id, name, url, event_types, is_active, secret, notes }));
+    return;
+  }
+  printPairs(out, [
+    ['webhook', { text: webhook.id, style: 'bold' }],
+    ['secret', { text: webhook.secret, style: 'bold' }],
+  ]);
+  out.print('\nKeep the secret now, it is not shown again. To send a signed example, valid for five minutes:\n');
+  out.print(tryItCommand(webhook, Math.floor(Date.now() / 1000)));
+  out.print(`\nTo send one through the daemon: rowhook webhook test ${webhook.id}`);
+  for (const text of await notesOn(client, webhook)) out.print(out.paint('yellow', `\nNote: ${printable(text)}`));
+}

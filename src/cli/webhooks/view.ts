@@ -1,0 +1,48 @@
+/** How webhooks are shown. */
+import { CAPTURED_DAYS, capturedUntil, type Missed } from '../../operations/missed.ts';
+import { type WebhookRow, withoutSecrets } from '../../operations/webhooks.ts';
+import type { Cell, Out } from '../../shared/terminal.ts';
+import { events } from '../../shared/text.ts';
+
+export function report(webhook: WebhookRow, what: string, options: { json?: boolean }, out: Out): void {
+  if (options.json) out.print(JSON.stringify(withoutSecrets(webhook)));
+  else out.print(`Webhook ${webhook.id}: ${what}.`);
+}
+
+export function printCaptured({ id, disabled_at }: WebhookRow, out: Out): void {
+  if (disabled_at === null) return;
+  const until = capturedUntil(disabled_at);
+  const are = until.getTime() < Date.now() ? 'were' : 'are';
+  out.print(
+    `Its events ${are} captured until ${until.toISOString()}, and each is kept for 7 days: "rowhook webhook enable ${id}" says how to send those that it missed.`,
+  );
+}
+
+export function printMissed(
+  id: string,
+  { missed_since, missed, given_up, given_up_since, lost_since }: Missed,
+  out: Out,
+): void {
+  out.print(`While it was switched off it missed ${events(missed)} that the outbox still has (7 days).`);
+  if (lost_since) {
+    const note = `What was written from ${lost_since.toISOString()} until now was not captured for it: it had been off for ${CAPTURED_DAYS} days.`;
+    out.print(out.paint('yellow', note));
+  }
+  const command = (since: Date, only: string) => `rowhook replay ${id} --since ${since.toISOString()} --only ${only}`;
+  if (missed > 0) out.print(`To send what it missed: ${command(missed_since, 'missed')}`);
+  if (given_up > 0 && given_up_since)
+    out.print(`To send the ${given_up} that had been given up: ${command(given_up_since, 'given_up')}`);
+}
+
+export function state({ is_active, disabled_reason }: WebhookRow): Cell {
+  if (is_active) return { text: 'active', style: 'green' };
+  return disabled_reason === null
+    ? { text: 'off', style: 'dim' }
+    : { text: `disabled: ${disabled_reason}`, style: 'red' };
+}
+
+export function asText(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (value instanceof Date) return value.toISOString();
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
