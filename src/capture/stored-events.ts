@@ -14,7 +14,7 @@ export interface StoredChange extends Change {
   firstOrdinal: number;
 }
 
-/** Undefined: it has left the outbox, which keeps 7 days. */
+/** Undefined: the change has left the outbox, which keeps 7 days. */
 export async function findChange(
   client: pg.Client,
   outboxId: string,

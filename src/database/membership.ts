@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { printable } from '../shared/terminal.ts';
 
 export interface Membership {
-  /** As an identifier. */
+  /** The login's role, quoted as an identifier. */
   role: string;
   isOwner: boolean;
   isDaemon: boolean;

@@ -42,7 +42,7 @@ export interface CompiledPolicy {
   readonly allowHttp: boolean;
   readonly allow: readonly Network[];
   readonly deny: readonly Network[];
-  /** Addresses that are refused at the port that is being dialled, see `closedAt`. */
+  /** Addresses that are refused at the port of the current connection, see `closedAt`. */
   readonly closed: readonly Network[];
 }
 

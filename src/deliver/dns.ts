@@ -58,10 +58,7 @@ export function shared(resolve: Resolve): Resolve {
 
 /** Queues lookups here, quickest names first, because libuv's own queue has no priorities. */
 export function quickestFirst(resolve: Resolve): Resolve {
-  /**
-   * Milliseconds that each name's last lookup took. The name that was not used for longest is
-   * first.
-   */
+  /** Milliseconds that each name's last lookup took. The least recently used name is first. */
   const took = new Map<string, number>();
   const waiting: { expectedMs: number; start: () => void }[] = [];
   const running = { all: 0, unproved: 0, slow: 0 };

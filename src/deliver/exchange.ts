@@ -1,11 +1,10 @@
 /**
  * One request and its response, within bounds. A receiver may send anything, at any pace, forever.
- * undici calls the on… methods. Each exchange has exactly one outcome, at the deadline at the
- * latest.
+ * undici calls the on… methods. Each exchange has exactly one outcome, no later than its deadline.
  *
  * The status decides when the head of the response is complete, and 2xx when the status line is
  * complete. A later error, or a body that never ends, changes nothing: the receiver has answered,
- * and a retry would only repeat the event. Its connection is closed.
+ * and a retry would only repeat the event. The connection is then closed.
  *
  * A receiver may close an idle connection while a request is being sent. So a request that failed
  * on a reused connection without one byte of an answer is sent again at once on a new connection.

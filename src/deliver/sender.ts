@@ -35,8 +35,8 @@ import { Targets } from './target.ts';
 /** Limit on connecting. Requests that wait for a connection have a deadline of at most 30 s. */
 const CONNECT_TIMEOUT_MS = 10_000;
 /**
- * Idle sockets are closed after 4 s, or when the receiver's Keep-Alive header says so. This is the
- * upper limit.
+ * Limit on how long an idle socket is kept. By default it is closed after 4 s. The receiver's
+ * Keep-Alive header may set another time, up to this limit.
  */
 const KEEP_ALIVE_MS_MAX = 60_000;
 /**

@@ -1,4 +1,4 @@
-/** Which event types a list of patterns selects. Pure. */
+/** Matches event types against patterns. Pure. */
 
 /** True for an exact pattern (`deal.updated`), a prefix (`deal.*`) or all types (`*`). */
 export function wants(eventTypes: readonly string[], eventType: string): boolean {

@@ -6,8 +6,8 @@ import { wants } from './event-patterns.ts';
 import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
 
 /**
- * Limit on event types whose receivers are cached for a tenant. More types than this are made up at
- * run time.
+ * Limit on event types whose receivers are cached for a tenant. A tenant with more types invents
+ * them at run time.
  */
 const TYPES_MAX = 1_000;
 
@@ -97,7 +97,7 @@ function obstacleOf({ unusable }: Webhook, { unreadable }: Change): Matched['ski
   return unreadable === undefined ? null : { code: 'unreadable', error: `the event cannot be sent: ${unreadable}` };
 }
 
-/** Null: this event is sent to this webhook. Otherwise the first condition that stops it. */
+/** Null: the event is sent to this webhook. Otherwise the first condition that stops the event. */
 export function stoppedBy(webhook: Webhook, change: Change, eventType: string): string | null {
   if (change.tenantId !== webhook.tenantId) return 'it belongs to another tenant';
   if (change.testWebhookId !== null)

@@ -8,7 +8,7 @@ import { UserError } from '../../shared/user-error.ts';
 export interface Table {
   oid: string;
   name: string;
-  /** Quoted. */
+  /** Quoted as an identifier. */
   schema: string;
   /** The table and the partitioned tables above it. A trigger of each may capture the row. */
   family: string[];
