@@ -383,7 +383,7 @@ describe('a primary that is lost under load', () => {
     await standby.database.query('select pg_promote()');
     await scene.healed();
     await share(standby.database);
-    await scene.settle('a standby promoted', { crashes: 1 });
+    await scene.settle('a standby promoted', { crashes: daemons.length, daemons: daemons.length });
   });
 });
 
