@@ -14,7 +14,7 @@ export interface Missed {
   lost_since: Date | null;
 }
 
-/** How long capture continues for a disabled webhook: the probe of 0006_capture.sql. */
+/** How long capture continues for a disabled webhook: the probe of 0010_capture_functions.sql. */
 export const CAPTURED_DAYS = 30;
 
 export function capturedUntil(disabledAt: Date): Date {

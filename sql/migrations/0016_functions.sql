@@ -1,4 +1,4 @@
--- rowhook 0007: the functions that applications and tenants call: emit(), test(), replay().
+-- rowhook 0016: the functions that applications and tenants call: emit(), test(), replay().
 --
 -- Each is one public function with the caller's rights, over one private function that does the
 -- work. A member of rowhook_owner reaches every tenant through the row-level policies. All other
@@ -555,6 +555,6 @@ grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), ro
    to rowhook_app;
 grant execute on function rowhook.schema_version(), rowhook._disable_webhook(uuid, text) to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 7;
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 16;
 
 reset role;

@@ -1,0 +1,340 @@
+-- rowhook 0006: webhook_logs, one row for each attempt, with a partition for each day, and
+-- webhook_stats, its sums per hour.
+
+set role rowhook_owner;
+
+create sequence rowhook.webhook_logs_id_seq as bigint;
+comment on sequence rowhook.webhook_logs_id_seq is 'Ids of webhook_logs.';
+
+create table rowhook.webhook_logs (
+  id               bigint      not null default nextval('rowhook.webhook_logs_id_seq'),
+  attempted_at     timestamptz not null,
+  tenant_id        text        not null,
+  webhook_id       uuid        not null,
+  delivery_id      uuid        not null,
+  event_id         text        not null,
+  event_type       text        not null,
+  attempt          int         not null,
+  status           text        not null,
+  code             text        not null,
+  response_status  int,
+  response_body    text,
+  response_headers jsonb,
+  request_url      text        not null,
+  request_headers  jsonb,
+  remote_ip        inet,
+  user_agent       text,
+  duration_ms      int,
+  next_attempt_at  timestamptz,
+  error            text,
+  lane             smallint    not null,
+  request_method   text,
+  organization     json,
+  webhook_name     text,
+  payload_format   text,
+  primary key (attempted_at, id),
+  constraint webhook_logs_status_is_known check (status in ('success', 'failed', 'skipped'))
+) partition by range (attempted_at);
+
+comment on table rowhook.webhook_logs is
+  'Every attempt, one row each. The table is partitioned by day (UTC); days older than '
+  'ROWHOOK_RETENTION_DAYS are dropped.';
+comment on column rowhook.webhook_logs.id is 'Number of the attempt, counted over all webhooks.';
+comment on column rowhook.webhook_logs.attempted_at is
+  'When the attempt started, by the clock of the database.';
+comment on column rowhook.webhook_logs.tenant_id is 'The tenant that the attempt belongs to.';
+comment on column rowhook.webhook_logs.webhook_id is
+  'The webhook that the attempt went to. It may have been deleted since.';
+comment on column rowhook.webhook_logs.delivery_id is 'The delivery that the attempt belongs to.';
+comment on column rowhook.webhook_logs.event_id is 'Event id, sent as webhook-id.';
+comment on column rowhook.webhook_logs.event_type is 'Type of the event, such as deal.updated.';
+comment on column rowhook.webhook_logs.attempt is
+  'Number of the attempt within its delivery, from 1. For a skipped delivery, the number of '
+  'attempts made before.';
+comment on column rowhook.webhook_logs.status is
+  'success: the receiver answered 2xx. failed: it did not. skipped: nothing was sent.';
+comment on column rowhook.webhook_logs.code is
+  'Why the attempt ended this way, from a closed list: delivered, http_error, timeout, '
+  'connection_refused ...';
+comment on column rowhook.webhook_logs.response_status is
+  'HTTP status of the response; null: there was none.';
+comment on column rowhook.webhook_logs.response_body is
+  'The first 5,000 characters of the response body.';
+comment on column rowhook.webhook_logs.response_headers is
+  'Headers of the response; null: there was none.';
+comment on column rowhook.webhook_logs.request_url is
+  'URL of the request; the values of its query are masked.';
+comment on column rowhook.webhook_logs.request_headers is
+  'Headers of the request; secrets are masked.';
+comment on column rowhook.webhook_logs.remote_ip is
+  'Address that the daemon connected to; null: there was no connection.';
+comment on column rowhook.webhook_logs.user_agent is
+  'user-agent of the request: the version of rowhook that sent it.';
+comment on column rowhook.webhook_logs.duration_ms is
+  'Milliseconds from connecting to the end of the response.';
+comment on column rowhook.webhook_logs.next_attempt_at is
+  'When the delivery is retried; null: it is not retried.';
+comment on column rowhook.webhook_logs.error is 'What went wrong, as a sentence; null on success.';
+comment on column rowhook.webhook_logs.lane is 'Lane of the tenant, 0 to 15.';
+comment on column rowhook.webhook_logs.request_method is 'POST, PUT or PATCH.';
+comment on column rowhook.webhook_logs.organization is
+  'The organization in the body. Together with webhook_name, payload_format and the event in the '
+  'outbox it reproduces the same bytes.';
+comment on column rowhook.webhook_logs.webhook_name is 'The webhook''s name in the body.';
+comment on column rowhook.webhook_logs.payload_format is 'Format of the body: nested or flat.';
+comment on constraint webhook_logs_pkey on rowhook.webhook_logs is
+  'The key of a partitioned table must contain the column that the table is partitioned by.';
+comment on constraint webhook_logs_status_is_known on rowhook.webhook_logs is
+  'status is success, failed or skipped.';
+
+alter sequence rowhook.webhook_logs_id_seq owned by rowhook.webhook_logs.id;
+
+-- The default partition takes attempts of days without a partition. Sent requests must be recorded
+-- even where something forbids DDL.
+create table rowhook.webhook_logs_default partition of rowhook.webhook_logs default;
+
+comment on table rowhook.webhook_logs_default is
+  'Attempts of days whose partition could not be created yet. It is normally empty.';
+
+create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
+-- This index finds one row by its id and costs a write nothing, because ids are in the order of the
+-- pages.
+create index webhook_logs_id_idx     on rowhook.webhook_logs using brin (id) with (pages_per_range = 32, autosummarize = on);
+
+alter table rowhook.webhook_logs enable row level security, force row level security;
+create policy owner_has_all    on rowhook.webhook_logs to rowhook_owner  using (true) with check (true);
+create policy daemon_has_all   on rowhook.webhook_logs to rowhook_daemon using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_logs for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
+
+alter table rowhook.webhook_logs_default enable row level security, force row level security;
+create policy owner_has_all    on rowhook.webhook_logs_default to rowhook_owner using (true) with check (true);
+
+grant select on rowhook.webhook_logs to rowhook_app;
+grant select, insert on rowhook.webhook_logs to rowhook_daemon;
+grant usage, select on sequence rowhook.webhook_logs_id_seq to rowhook_daemon;
+
+-- This is a view of the log and not a separate count, so whoever may read the rows may read their
+-- sums. Where the log is large, query one tenant or webhook only.
+create view rowhook.webhook_stats with (security_invoker = true) as
+select tenant_id,
+       webhook_id,
+       date_trunc('hour', attempted_at, 'UTC')     as hour,
+       count(*) filter (where status <> 'skipped') as attempts,
+       count(*) filter (where status = 'success')  as successes,
+       count(*) filter (where status = 'failed')   as failures,
+       count(*) filter (where status = 'skipped')  as skipped,
+       round(percentile_cont(0.50) within group (order by duration_ms) filter (where status <> 'skipped'))::int as p50_duration_ms,
+       round(percentile_cont(0.95) within group (order by duration_ms) filter (where status <> 'skipped'))::int as p95_duration_ms
+  from rowhook.webhook_logs
+ group by tenant_id, webhook_id, date_trunc('hour', attempted_at, 'UTC');
+
+comment on view rowhook.webhook_stats is
+  'Per webhook and hour (UTC): attempts, successes, failures, deliveries that were skipped, and '
+  'the median and 95th percentile of the durations in milliseconds.';
+comment on column rowhook.webhook_stats.tenant_id is 'The tenant of the webhook.';
+comment on column rowhook.webhook_stats.webhook_id is 'The webhook.';
+comment on column rowhook.webhook_stats.hour is 'Beginning of the hour (UTC).';
+comment on column rowhook.webhook_stats.attempts is 'Requests that were sent or attempted.';
+comment on column rowhook.webhook_stats.successes is 'Attempts that were answered 2xx.';
+comment on column rowhook.webhook_stats.failures is 'Attempts that were not answered 2xx.';
+comment on column rowhook.webhook_stats.skipped is
+  'Deliveries that were never sent, such as deliveries of a disabled webhook.';
+comment on column rowhook.webhook_stats.p50_duration_ms is
+  'Median duration of the attempts, in milliseconds.';
+comment on column rowhook.webhook_stats.p95_duration_ms is
+  '95th percentile of the durations, in milliseconds.';
+
+grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
+
+-- Attaching a table that was created beforehand does not block writers of existing days; creating
+-- it as a partition would.
+--
+-- Attaching locks webhook_logs_default, so a session that reads the whole log prevents it. The
+-- function does not wait for such sessions, since it is called again in a minute and days are
+-- created a week ahead. Rows that went to the default partition in the meantime move into the
+-- partition of their day: one day in each call, the first one. If a day has many such rows, they
+-- stay until today has a partition of its own; otherwise new rows for the default partition would
+-- wait while they are moved.
+create function rowhook._make_log_partitions(p_days_ahead int default 7)
+returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set "TimeZone" = 'UTC'
+set lock_timeout = '100ms'
+as $$
+declare
+  v_day     date;
+  v_name    text;
+  v_from    timestamptz;
+  v_until   timestamptz;
+  v_today   text := 'rowhook.webhook_logs_' || to_char(current_date, 'YYYYMMDD');
+  v_by_default bigint;
+  v_moves   int := 0;
+  v_made    int := 0;
+begin
+  -- One daemon at a time. Anybody could take and keep an advisory lock, so a row is locked instead.
+  perform from rowhook.webhook_installation for update;
+  -- The days are an array, because a query that is still open would prevent truncating the table.
+  foreach v_day in array array(
+    select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date
+     union
+    select min(attempted_at)::date from rowhook.webhook_logs_default where attempted_at < current_date
+     order by 1)
+  loop
+    v_name := 'webhook_logs_' || to_char(v_day, 'YYYYMMDD');
+    continue when v_day is null or to_regclass('rowhook.' || v_name) is not null;
+    v_from := v_day::timestamptz;
+    v_until := (v_day + 1)::timestamptz;
+    lock table only rowhook.webhook_logs_default in access exclusive mode;
+    select count(*) into v_by_default
+      from (select from rowhook.webhook_logs_default where attempted_at >= v_from and attempted_at < v_until limit 10001) as r;
+    continue when v_by_default > 0 and (v_moves > 0 or v_by_default > 10000 and to_regclass(v_today) is null);
+    execute format('create table rowhook.%I (like rowhook.webhook_logs including defaults including constraints)', v_name);
+    execute format('alter table rowhook.%I enable row level security, force row level security', v_name);
+    execute format('create policy owner_has_all on rowhook.%I to rowhook_owner using (true) with check (true)', v_name);
+    execute format('comment on table rowhook.%I is %L', v_name, format('Attempts of %s (UTC).', v_day));
+    if v_by_default > 0 then
+      execute format('insert into rowhook.%I select * from rowhook.webhook_logs_default where attempted_at >= $1 and attempted_at < $2', v_name)
+        using v_from, v_until;
+      delete from rowhook.webhook_logs_default where attempted_at >= v_from and attempted_at < v_until;
+      if not exists (select from rowhook.webhook_logs_default) then
+        truncate rowhook.webhook_logs_default;
+      end if;
+      v_moves := v_moves + 1;
+    end if;
+    execute format('alter table rowhook.webhook_logs attach partition rowhook.%I for values from (%L) to (%L)', v_name, v_from, v_until);
+    v_made := v_made + 1;
+  end loop;
+  return v_made;
+end
+$$;
+
+comment on function rowhook._make_log_partitions(int) is
+  'Creates the missing daily partitions of webhook_logs from yesterday to p_days_ahead days '
+  'ahead, moves rows of webhook_logs_default into them, and returns how many were missing. The '
+  'daemon calls it every minute.';
+
+create function rowhook._log_days_ahead()
+returns int
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set "TimeZone" = 'UTC'
+begin atomic
+  select coalesce(min(n) - 1, 60)::int from generate_series(1, 60) as n
+   where to_regclass('rowhook.webhook_logs_' || to_char(current_date + n, 'YYYYMMDD')) is null;
+end;
+
+comment on function rowhook._log_days_ahead() is
+  'How many days from tomorrow on have a partition of webhook_logs, without a gap; normally 7. '
+  'The metrics and the doctor show it.';
+
+create function rowhook._drop_old_logs(p_retention_days int)
+returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set "TimeZone" = 'UTC'
+-- An open transaction that has read the log makes the DROP wait, and writers of logs wait behind
+-- the DROP.
+set lock_timeout = '100ms'
+as $$
+declare
+  v_partition record;
+  v_dropped   int := 0;
+begin
+  for v_partition in
+    select c.oid, c.relname
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = 'rowhook.webhook_logs'::regclass
+       and c.relname ~ '^webhook_logs_[0-9]{8}$'
+       and to_date(right(c.relname, 8), 'YYYYMMDD') < current_date - p_retention_days
+     order by c.relname
+  loop
+    execute format('drop table rowhook.%I', v_partition.relname);
+    v_dropped := v_dropped + 1;
+  end loop;
+  return v_dropped;
+end
+$$;
+
+comment on function rowhook._drop_old_logs(int) is
+  'Drops the partitions of webhook_logs that ended more than p_retention_days days ago, and '
+  'returns how many. The daemon calls it every minute.';
+
+-- Retention deletes these rows one by one. This is a function of its own so that it continues where
+-- something forbids dropping tables.
+create function rowhook._delete_old_rows(p_retention_days int)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set "TimeZone" = 'UTC'
+as $$
+declare
+  v_logs       bigint;
+  v_deliveries bigint;
+begin
+  delete from rowhook.webhook_logs_default where attempted_at < (current_date - p_retention_days)::timestamptz;
+  get diagnostics v_logs = row_count;
+  delete from rowhook.webhook_deliveries
+   where delivery_id in (
+     select delivery_id from rowhook.webhook_deliveries
+      where state = 'given_up' and occurred_at < now() - make_interval(days => p_retention_days)
+        for update skip locked);
+  get diagnostics v_deliveries = row_count;
+  return v_logs + v_deliveries;
+end
+$$;
+
+comment on function rowhook._delete_old_rows(int) is
+  'Deletes given-up deliveries and rows of webhook_logs_default that are older than '
+  'p_retention_days days, and returns how many. The daemon calls it every minute.';
+
+create function rowhook._holds(p_characters bytea[])
+returns boolean[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_character bytea;
+  v_held      boolean[] := '{}';
+begin
+  foreach v_character in array p_characters loop
+    begin
+      perform convert_from(v_character, 'UTF8');
+      v_held := v_held || true;
+    exception when untranslatable_character or character_not_in_repertoire then
+      v_held := v_held || false;
+    end;
+  end loop;
+  return v_held;
+end
+$$;
+
+comment on function rowhook._holds(bytea[]) is
+  'Which characters, each given as UTF-8, the encoding of this database can store. The daemon '
+  'replaces the others before it logs them.';
+
+select rowhook._make_log_partitions();
+
+revoke execute on all functions in schema rowhook from public;
+grant execute on function
+  rowhook._make_log_partitions(int), rowhook._log_days_ahead(), rowhook._drop_old_logs(int),
+  rowhook._delete_old_rows(int), rowhook._holds(bytea[])
+  to rowhook_daemon;
+
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 6;
+
+reset role;

@@ -1,0 +1,356 @@
+-- rowhook 0010: capture functions. watch(table) registers a source. It writes one static PL/pgSQL
+-- function for the table, and three AFTER ... FOR EACH STATEMENT triggers that call it with
+-- transition tables (0011_triggers.sql).
+--
+-- The function is generated and static, so its plans are cached and its columns are checked once.
+-- The triggers fire per statement, because 100,000 rows in one statement must not cost 100,000
+-- calls. A transition table also follows the columns of its table, whereas NEW of a row-level
+-- trigger fails in a session that ran the trigger before the type of a column changed.
+--
+-- The generated functions run inside the app's own statements. Therefore:
+--   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so no setting
+--     of the caller affects them. Settings that change how values print (TimeZone, DateStyle, ...)
+--     are pinned too. Only two kinds of foreign code run in them: a user-defined cast to json for a
+--     type, and the expressions of virtual generated columns. If these raise an error, the event
+--     becomes thin (_render(), _capture_trial()), and the app's statement continues.
+--   * The payload is json text made by row_to_json. jsonb would abort the app's statement on
+--     "\u0000", drop duplicate keys and change their order. An oversized payload becomes a thin
+--     event (key columns only) instead of an error.
+--   * A table that was altered later must not break the app's statements, nor its events. A
+--     function first checks whether the table has the columns and the key that it was written for
+--     (_layout(), which costs nothing). If not, _capture_now() writes the query for this one
+--     statement anew and follows renamed columns by their number. That takes milliseconds, until
+--     reconcile() rewrites the function. If that query fails, all events of the statement are thin.
+--   * A detached partition keeps its triggers until reconcile(), and is altered independently.
+--     Columns are therefore named inside a subquery beside a one-row table of nulls with the same
+--     names. SQL resolves a name in the innermost scope that has it, so a dropped column reads as
+--     null. Outside of the subquery, columns have numbers, so that no column name conflicts with
+--     one of ours. Operators of a column's own type are not used: values are compared by their
+--     images, keys by their text.
+--   * A zero-row statement, or one whose tenants want nothing, returns before anything else
+--     happens.
+--   * Nothing writes in an EXCEPTION block, which would take a transaction id for each statement.
+--     Such blocks contain only reads, and exist only where a type or a virtual column may raise an
+--     error. If writing to the outbox fails (a full disk, a missing partition), the app's statement
+--     fails: a change without its event would be worse.
+--
+-- The old and new rows of an UPDATE are paired by primary key. Where the key does not identify one
+-- row (there is no key, it is deferrable, or other tables inherit from this one), rows are paired
+-- by position, because PostgreSQL fills both transition tables in step. Rows are also paired by
+-- position if a statement changed several rows of a table that foreign keys may change, because a
+-- row that two foreign keys change occurs twice. A foreign key that is added later counts after the
+-- next reconcile().
+--
+-- Limits: Changes by a row-level AFTER trigger of the app are captured before the statement that
+-- fired it. PostgreSQL re-queues a statement trigger when another change of the same kind follows.
+-- If one foreign key updates a row and another deletes it, the `deleted` event may therefore be
+-- written before the `updated` event. A row that MERGE moves to another partition is in the
+-- transition tables of DELETE and INSERT, and their triggers fire only if the MERGE has such
+-- actions. The app's statement fails on a row of more than 1 GB, on a json value nested as deep as
+-- the stack allows, and on an enum whose first cast to json is created after watch() and fails
+-- (docs/dba.md).
+
+set role rowhook_owner;
+
+create function rowhook._tenant_may_be_null(p_source rowhook.webhook_sources)
+returns boolean
+language sql
+stable
+begin atomic
+  select exists (select from pg_attribute a
+                  where a.attrelid = (p_source).relation and a.attname = (p_source).tenant_column and not a.attnotnull);
+end;
+
+comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is
+  'Whether a row of a source may have no tenant.';
+
+-- Rows whose tenant is null are counted here as well, in the first table only.
+create function rowhook._capture_probes(p_source rowhook.webhook_sources, p_operation text, p_counted boolean)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_possible text[] := rowhook._capture_possible(p_source, p_operation);
+begin
+  return array(
+    select format('exists (select from %s as i where %s)', rowhook._capture_tenants(p_source, t.name),
+             format(case when t.number = 1 and p_counted
+                         then 'case when i.tenant is null then nextval(''rowhook.rows_without_tenant'') < 0 else %s end' else '%s' end,
+               rowhook._capture_wanted(p_source, 'i.tenant', quote_literal(v_possible || rowhook._wildcards(v_possible)) || '::text[]')))
+      from unnest(case p_operation when 'INSERT' then '{rowhook_new}' when 'DELETE' then '{rowhook_old}' else '{rowhook_new,rowhook_old}' end::text[])
+           with ordinality as t (name, number)
+     order by t.number);
+end
+$$;
+
+comment on function rowhook._capture_probes(rowhook.webhook_sources, text, boolean) is
+  'SQL expressions for whether any tenant of the changed rows wants any of the events, one for '
+  'each transition table.';
+
+-- v_wanted stays null if the table is no longer the one that the function was written for. It
+-- becomes null if virtual columns cannot be computed. The end of the function handles both cases.
+create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_operation text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_possible text[] := rowhook._capture_possible(p_source, p_operation);
+  v_queries  text[];
+  v_inserts  text[];
+  v_probes   text[] := rowhook._capture_probes(p_source, p_operation, rowhook._tenant_may_be_null(p_source));
+begin
+  if v_possible = '{}' then
+    return 'return null;';
+  end if;
+  v_queries := rowhook._capture_queries(p_source, p_operation);
+  v_inserts := array(select format('%s %s;', rowhook._capture_insert(), q) from unnest(v_queries) as q);
+  -- Each table has an expression of its own: a single expression would set up both, even where the
+  -- first one decides.
+  return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;
+    if not v_wanted then
+      %s
+    end if;%s
+    if v_wanted then
+      %s
+    end if;$sql$,
+    p_source.id, rowhook._layout(p_source.id), v_probes[1],
+    case when cardinality(v_probes) > 1 then format(E'v_wanted := %s;\n      if not v_wanted then\n        return null;\n      end if;', v_probes[2]) else 'return null;' end,
+    case when rowhook._has_virtual_columns(p_source.relation) then format(E'\n    if v_wanted then\n      %s\n    end if;', rowhook._capture_trial(v_queries[cardinality(v_queries)])) else '' end,
+    case when cardinality(v_inserts) = 1 then v_inserts[1]
+         else format('if exists (select from rowhook_new offset 1) then %s else %s end if;', v_inserts[2], v_inserts[1]) end);
+end
+$$;
+
+comment on function rowhook._capture_branch(rowhook.webhook_sources, text) is
+  'PL/pgSQL for one kind of statement in a capture function: return at once if no tenant of the '
+  'changed rows wants any event, otherwise write one outbox row per change.';
+
+create function rowhook._capture_insert()
+returns text
+language sql
+immutable
+parallel safe
+return 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)';
+
+comment on function rowhook._capture_insert() is
+  'The head of the INSERT statement that a capture function runs.';
+
+-- The block only reads, so its subtransaction takes no transaction id.
+create function rowhook._capture_trial(p_query text)
+returns text
+language sql
+immutable
+parallel safe
+return format($sql$begin
+        perform count(t) from (%s offset 0) as t;
+      exception
+        when transaction_rollback then raise;
+        when others or assert_failure then v_wanted := null;
+      end;$sql$, p_query);
+
+comment on function rowhook._capture_trial(text) is
+  'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
+
+create function rowhook._source_now(p_source_id int, p_relation oid, p_operation text)
+returns rowhook.webhook_sources
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_source rowhook.webhook_sources;
+begin
+  select * into v_source from rowhook.webhook_sources where id = p_source_id;
+  if not found then
+    return null;
+  end if;
+  v_source          := rowhook._followed(v_source);
+  v_source.relation := p_relation;
+  if v_source.tenant_column <> all (rowhook._columns(p_relation)) or rowhook._capture_possible(v_source, p_operation) = '{}' then
+    return null;
+  end if;
+  return v_source;
+end
+$$;
+
+comment on function rowhook._source_now(int, oid, text) is
+  'The settings of a source for the current form of the table of a statement; null when nothing '
+  'of such a statement is captured.';
+
+-- This query comes first, because most statements interest no webhook, and the query that writes
+-- takes longer to build.
+create function rowhook._wanted_now(p_source_id int, p_relation oid, p_operation text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_source rowhook.webhook_sources := rowhook._source_now(p_source_id, p_relation, p_operation);
+begin
+  return 'select ' || case when v_source.id is null then 'false'
+                           else array_to_string(rowhook._capture_probes(v_source, p_operation, false), ' or ') end;
+end
+$$;
+
+comment on function rowhook._wanted_now(int, oid, text) is
+  'SQL query for whether any webhook wants an event of a statement, for a table that has changed '
+  'since its capture function was written.';
+
+create function rowhook._capture_now(p_source_id int, p_relation oid, p_operation text, p_problem text default null)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_source  rowhook.webhook_sources := rowhook._source_now(p_source_id, p_relation, p_operation);
+  v_queries text[];
+begin
+  if v_source.id is null then
+    return null;
+  end if;
+  v_queries := rowhook._capture_queries(v_source, p_operation, p_problem);
+  return v_queries[cardinality(v_queries)];
+end
+$$;
+
+comment on function rowhook._capture_now(int, oid, text, text) is
+  'SQL query for the outbox rows of a statement, for a table that has changed since its capture '
+  'function was written. With p_problem, every event is thin; null when nothing is captured.';
+
+-- The check of rowhook.mute is in the body and not in a WHEN of the triggers: PostgreSQL parses a
+-- trigger's condition again in each statement, which takes 7 us.
+create function rowhook._capture_body(p_source rowhook.webhook_sources)
+returns text
+language sql
+stable
+begin atomic
+  select format($body$
+#variable_conflict use_column
+declare
+  v_wanted  boolean;
+  v_query   text;
+  v_written bigint;
+begin
+  if current_setting('rowhook.mute', true) = 'on' then
+    return null;
+  end if;
+  if tg_op = 'INSERT' then
+    %2$s
+  elsif tg_op = 'DELETE' then
+    %3$s
+  else
+    %4$s
+  end if;
+  if v_wanted is null then
+    begin
+      execute rowhook._wanted_now(%1$s, tg_relid, tg_op) into v_wanted;
+      if not v_wanted then
+        return null;
+      end if;
+      v_query := rowhook._capture_now(%1$s, tg_relid, tg_op);
+      execute 'select count(t) from (' || v_query || ' offset 0) as t';
+    exception
+      when transaction_rollback then raise;
+      when others or assert_failure then v_query := rowhook._capture_now(%1$s, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
+    end;
+    if v_query is null then
+      return null;
+    end if;
+    execute '%5$s ' || v_query;
+  end if;
+  get diagnostics v_written = row_count;
+  if v_written > 0 and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
+    perform pg_notify('rowhook', '');
+  end if;
+  return null;
+end
+$body$,
+    (p_source).id, rowhook._capture_branch(p_source, 'INSERT'), rowhook._capture_branch(p_source, 'DELETE'),
+    rowhook._capture_branch(p_source, 'UPDATE'), rowhook._capture_insert());
+end;
+
+comment on function rowhook._capture_body(rowhook.webhook_sources) is
+  'The body of the capture function of a source.';
+
+-- rowhook_owner owns the capture function, because it owns this function.
+create function rowhook._write_capture(p_source_id int)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+-- The function that is written must not depend on who writes it. Constants in expressions are
+-- printed under the settings of the functions below.
+set "TimeZone" = 'UTC'
+set "DateStyle" = 'ISO, YMD'
+set "IntervalStyle" = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  v_before rowhook.webhook_sources;
+  v_source rowhook.webhook_sources;
+  v_name   text := '_capture_' || p_source_id;
+  v_body   text;
+begin
+  select * into strict v_before from rowhook.webhook_sources where id = p_source_id;
+  v_source := rowhook._followed(v_before);
+  if v_source is distinct from v_before then
+    update rowhook.webhook_sources s
+       set tenant_column = v_source.tenant_column, ignore_columns = v_source.ignore_columns, derived = v_source.derived,
+           column_numbers = v_source.column_numbers, numbered_relation = v_source.numbered_relation
+     where s.id = p_source_id;
+  end if;
+  v_body := rowhook._capture_body(v_source);
+  if exists (select from pg_proc where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
+    return false;
+  end if;
+  -- Most of these settings change how values print: the output of row_to_json must not depend on
+  -- the writer. With row_security off, as pg_restore sets it, our own policies would end the app's
+  -- statement. With jit, a plan made for a bulk statement would be compiled again in each later
+  -- small statement.
+  execute format($sql$
+    create or replace function rowhook.%I() returns trigger language plpgsql volatile security definer
+      set search_path = pg_catalog, pg_temp
+      set "TimeZone" = 'UTC'
+      set "DateStyle" = 'ISO, YMD'
+      set "IntervalStyle" = 'postgres'
+      set bytea_output = 'hex'
+      set extra_float_digits = 1
+      set lc_monetary = 'C'
+      set quote_all_identifiers = off
+      set row_security = on
+      set jit = off
+      as %L$sql$, v_name, v_body);
+  execute format('revoke execute on function rowhook.%I() from public', v_name);
+  execute format('comment on function rowhook.%I() is %L', v_name, 'Capture of ' || v_source.relation || ', written by rowhook.watch().');
+  return true;
+end
+$$;
+
+comment on function rowhook._write_capture(int) is
+  'Writes the capture function of a source, rowhook._capture_<id>, unless it exists in exactly '
+  'this form. Returns whether it wrote the function.';
+
+revoke execute on all functions in schema rowhook from public;
+grant execute on function
+  rowhook._tenant_may_be_null(rowhook.webhook_sources), rowhook._write_capture(int)
+  to rowhook_daemon;
+
+create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 10;
+
+reset role;
