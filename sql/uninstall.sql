@@ -18,32 +18,41 @@ do $$
 declare
   v_schema    oid := to_regnamespace('rowhook');
   v_room      int := current_setting('max_locks_per_transaction')::int
-                     * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int);
+                     * (current_setting('max_connections')::int
+                        + current_setting('max_prepared_transactions')::int);
   v_tables    int;
   v_table     regclass;
   v_statement text;
 begin
   select count(distinct t.tgrelid) into v_tables
-    from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-   where p.pronamespace = v_schema and t.tgrelid not in (select oid from pg_class where relnamespace = v_schema);
+    from pg_trigger t
+    join pg_proc p on p.oid = t.tgfoid
+   where p.pronamespace = v_schema
+     and t.tgrelid not in (select oid from pg_class where relnamespace = v_schema);
   if 5 * v_tables < v_room / 2 then
     return;
   end if;
   -- A transaction that began before this statement does not allow COMMIT here.
   if now() <> statement_timestamp() then
-    raise exception 'uninstall: % watched tables are too many for one transaction of this server', v_tables
-      using hint = 'Run it with psql and without -1, BEGIN and COMMIT; or raise max_locks_per_transaction.';
+    raise exception 'uninstall: % watched tables are too many for one transaction of this server',
+      v_tables
+      using hint = 'Run it with psql and without -1, BEGIN and COMMIT; '
+                   'or raise max_locks_per_transaction.';
   end if;
 
   for v_table in
     select distinct t.tgrelid::regclass
-      from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-     where p.pronamespace = v_schema and t.tgrelid not in (select oid from pg_class where relnamespace = v_schema)
+      from pg_trigger t
+      join pg_proc p on p.oid = t.tgfoid
+     where p.pronamespace = v_schema
+       and t.tgrelid not in (select oid from pg_class where relnamespace = v_schema)
   loop
     for v_statement in
       select format('drop trigger %I on %s', t.tgname, v_table)
-        from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-       where p.pronamespace = v_schema and t.tgrelid = v_table
+        from pg_trigger t
+        join pg_proc p on p.oid = t.tgfoid
+       where p.pronamespace = v_schema
+         and t.tgrelid = v_table
     loop
       execute v_statement;
     end loop;

@@ -18,7 +18,8 @@ declare
   v_version int := current_setting('server_version_num')::int;
 begin
   if v_version < 150000 then
-    raise exception 'rowhook needs PostgreSQL 15 or later, this server is %', current_setting('server_version')
+    raise exception 'rowhook needs PostgreSQL 15 or later, this server is %',
+      current_setting('server_version')
       using hint = 'Upgrade the server, then run the migrations again. Nothing was changed.';
   end if;
   if pg_is_in_recovery() then
@@ -28,7 +29,9 @@ begin
 
   if not has_database_privilege(current_database(), 'create') then
     raise exception '% may not create schemas in the database %', current_user, current_database()
-      using hint = format('Let a DBA run: grant create on database %I to %I; then run the migrations again.', current_database(), current_user);
+      using hint = format(
+        'Let a DBA run: grant create on database %I to %I; then run the migrations again.',
+        current_database(), current_user);
   end if;
 
   foreach v_role in array array['rowhook_owner', 'rowhook_app', 'rowhook_daemon'] loop
@@ -41,7 +44,9 @@ begin
         when insufficient_privilege then
           raise exception 'role % does not exist, and % may not create roles', v_role, current_user
             using hint = format(
-              'Let a DBA run: create role rowhook_owner nologin; create role rowhook_app nologin; create role rowhook_daemon nologin; grant rowhook_owner to %I; then run the migrations again.',
+              'Let a DBA run: create role rowhook_owner nologin; '
+              'create role rowhook_app nologin; create role rowhook_daemon nologin; '
+              'grant rowhook_owner to %I; then run the migrations again.',
               current_user);
       end;
     end if;
@@ -56,7 +61,9 @@ begin
         || case when v_version >= 160000 then ' with inherit true, set true' else '' end;
     exception when insufficient_privilege then
       raise exception '% is not a member of rowhook_owner, and may not become one', current_user
-        using hint = format('Let a DBA run: grant rowhook_owner to %I; then run the migrations again.', current_user);
+        using hint = format(
+          'Let a DBA run: grant rowhook_owner to %I; then run the migrations again.',
+          current_user);
     end;
   end if;
 end
@@ -89,7 +96,12 @@ grant execute on function rowhook.current_tenant() to rowhook_app, rowhook_daemo
 
 -- Each migration ends by replacing this function. `rowhook migrate` uses it to find out which files
 -- a DBA has applied with psql.
-create function rowhook.schema_version() returns int language sql stable parallel safe return 1;
+create function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 1;
 
 comment on function rowhook.schema_version() is
   'The number of the last migration that was applied. The daemon compares it with the number it '

@@ -15,8 +15,10 @@ create function rowhook._new_secret()
 returns text
 language sql
 volatile
-return 'whsec_' || encode(sha256(
-  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64');
+return 'whsec_' || encode(
+  sha256(
+    uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
+  'base64');
 
 comment on function rowhook._new_secret() is
   'A new signing secret: whsec_ and 32 random bytes in base64.';
@@ -46,7 +48,10 @@ begin
   perform convert_to(p_row, 'UTF8');
 exception when character_not_in_repertoire or untranslatable_character then
   raise check_violation using
-    message = format('%s: the row holds bytes that UTF-8 has no text for. Write it through a client whose client_encoding is UTF8.', p_table),
+    message = format(
+      '%s: the row holds bytes that UTF-8 has no text for. '
+      'Write it through a client whose client_encoding is UTF8.',
+      p_table),
     schema = 'rowhook', table = p_table;
 end
 $$;
@@ -63,9 +68,13 @@ create table rowhook.webhook_tenants (
   rate_limit_per_second numeric,
   created_at            timestamptz not null default now(),
   updated_at            timestamptz not null default now(),
-  constraint webhook_tenants_id_is_not_empty        check (id <> '' and octet_length(id) <= 512),
-  constraint webhook_tenants_max_in_flight_in_range check (max_in_flight between 1 and 10000),
-  constraint webhook_tenants_rate_limit_in_range    check (rate_limit_per_second between 0.00001 and 100000)
+
+  constraint webhook_tenants_id_is_not_empty
+    check (id <> '' and octet_length(id) <= 512),
+  constraint webhook_tenants_max_in_flight_in_range
+    check (max_in_flight between 1 and 10000),
+  constraint webhook_tenants_rate_limit_in_range
+    check (rate_limit_per_second between 0.00001 and 100000)
 );
 
 comment on table rowhook.webhook_tenants is
@@ -102,8 +111,13 @@ set row_security = on
 as $$
 begin
   raise check_violation using
-    message = format('webhook_tenants.id: the tenant %L keeps its id, as its webhooks and events do. Delete the row, and insert one for %L.', old.id, new.id),
-    schema = 'rowhook', table = 'webhook_tenants', column = 'id';
+    message = format(
+      'webhook_tenants.id: the tenant %L keeps its id, as its webhooks and events do. '
+      'Delete the row, and insert one for %L.',
+      old.id, new.id),
+    schema  = 'rowhook',
+    table   = 'webhook_tenants',
+    column  = 'id';
 end
 $$;
 
@@ -164,26 +178,47 @@ create table rowhook.webhook_configurations (
   created_at                 timestamptz not null default now(),
   updated_at                 timestamptz not null default now(),
 
-  constraint webhook_configurations_tenant_id_is_not_empty check (tenant_id <> '' and octet_length(tenant_id) <= 512),
-  constraint webhook_configurations_name_is_not_empty      check (name <> '' and length(name) <= 255),
+  constraint webhook_configurations_tenant_id_is_not_empty
+    check (tenant_id <> '' and octet_length(tenant_id) <= 512),
+  constraint webhook_configurations_name_is_not_empty
+    check (name <> '' and length(name) <= 255),
   -- The daemon decides at each attempt which host and port it may connect to, because that depends
   -- on the operator's settings.
-  constraint webhook_configurations_url_is_http            check (url ~* '^https?://[^/?#@[:space:][:cntrl:]]+([/?#][^[:space:][:cntrl:]]*)?$' and length(url) <= 2048),
-  constraint webhook_configurations_http_method_is_known   check (http_method in ('POST', 'PUT', 'PATCH')),
-  constraint webhook_configurations_auth_type_is_known     check (auth_type in ('none', 'bearer', 'basic', 'api_key')),
-  constraint webhook_configurations_secret_is_long_enough  check (octet_length(secret) between 16 and 512),
-  constraint webhook_configurations_retry_attempts_in_range check (retry_attempts between 0 and 20),
-  constraint webhook_configurations_retry_strategy_is_known check (retry_strategy in ('exponential', 'linear')),
-  constraint webhook_configurations_retry_delay_in_range   check (retry_delay_seconds between 1 and 86400),
-  constraint webhook_configurations_timeout_in_range       check (timeout_ms between 1000 and 30000),
-  constraint webhook_configurations_max_in_flight_in_range check (max_in_flight between 1 and 1000),
-  constraint webhook_configurations_rate_limit_in_range    check (rate_limit_per_second between 0.00001 and 100000),
-  constraint webhook_configurations_ordering_is_known      check (ordering in ('none', 'row')),
-  constraint webhook_configurations_payload_format_is_known check (payload_format in ('nested', 'flat')),
-  constraint webhook_configurations_batch_max_events_in_range check (batch_max_events between 1 and 100),
-  constraint webhook_configurations_batch_max_wait_in_range check (batch_max_wait_ms between 0 and 5000),
-  constraint webhook_configurations_batch_or_ordering      check (batch_max_events = 1 or ordering = 'none'),
-  constraint webhook_configurations_allowed_ips_not_empty  check (cardinality(allowed_ips) between 1 and 100 and array_ndims(allowed_ips) = 1 and array_position(allowed_ips, null) is null)
+  constraint webhook_configurations_url_is_http
+    check (url ~* '^https?://[^/?#@[:space:][:cntrl:]]+([/?#][^[:space:][:cntrl:]]*)?$'
+           and length(url) <= 2048),
+  constraint webhook_configurations_http_method_is_known
+    check (http_method in ('POST', 'PUT', 'PATCH')),
+  constraint webhook_configurations_auth_type_is_known
+    check (auth_type in ('none', 'bearer', 'basic', 'api_key')),
+  constraint webhook_configurations_secret_is_long_enough
+    check (octet_length(secret) between 16 and 512),
+  constraint webhook_configurations_retry_attempts_in_range
+    check (retry_attempts between 0 and 20),
+  constraint webhook_configurations_retry_strategy_is_known
+    check (retry_strategy in ('exponential', 'linear')),
+  constraint webhook_configurations_retry_delay_in_range
+    check (retry_delay_seconds between 1 and 86400),
+  constraint webhook_configurations_timeout_in_range
+    check (timeout_ms between 1000 and 30000),
+  constraint webhook_configurations_max_in_flight_in_range
+    check (max_in_flight between 1 and 1000),
+  constraint webhook_configurations_rate_limit_in_range
+    check (rate_limit_per_second between 0.00001 and 100000),
+  constraint webhook_configurations_ordering_is_known
+    check (ordering in ('none', 'row')),
+  constraint webhook_configurations_payload_format_is_known
+    check (payload_format in ('nested', 'flat')),
+  constraint webhook_configurations_batch_max_events_in_range
+    check (batch_max_events between 1 and 100),
+  constraint webhook_configurations_batch_max_wait_in_range
+    check (batch_max_wait_ms between 0 and 5000),
+  constraint webhook_configurations_batch_or_ordering
+    check (batch_max_events = 1 or ordering = 'none'),
+  constraint webhook_configurations_allowed_ips_not_empty
+    check (cardinality(allowed_ips) between 1 and 100
+           and array_ndims(allowed_ips) = 1
+           and array_position(allowed_ips, null) is null)
 );
 
 comment on table rowhook.webhook_configurations is
@@ -267,42 +302,54 @@ comment on column rowhook.webhook_configurations.updated_at is
   'When the webhook was last changed, by rowhook or by anybody else.';
 comment on constraint webhook_configurations_pkey on rowhook.webhook_configurations is
   'A webhook has one row.';
-comment on constraint webhook_configurations_tenant_id_is_not_empty on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_tenant_id_is_not_empty
+  on rowhook.webhook_configurations is
   'tenant_id is 1 to 512 bytes.';
 comment on constraint webhook_configurations_name_is_not_empty on rowhook.webhook_configurations is
   'name is 1 to 255 characters.';
 comment on constraint webhook_configurations_url_is_http on rowhook.webhook_configurations is
   'url is an http or https URL of at most 2048 characters, without user and password.';
-comment on constraint webhook_configurations_http_method_is_known on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_http_method_is_known
+  on rowhook.webhook_configurations is
   'http_method is POST, PUT or PATCH.';
 comment on constraint webhook_configurations_auth_type_is_known on rowhook.webhook_configurations is
   'auth_type is none, bearer, basic or api_key.';
-comment on constraint webhook_configurations_secret_is_long_enough on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_secret_is_long_enough
+  on rowhook.webhook_configurations is
   'secret is 16 to 512 bytes.';
-comment on constraint webhook_configurations_retry_attempts_in_range on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_retry_attempts_in_range
+  on rowhook.webhook_configurations is
   'retry_attempts is 0 to 20.';
-comment on constraint webhook_configurations_retry_strategy_is_known on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_retry_strategy_is_known
+  on rowhook.webhook_configurations is
   'retry_strategy is exponential or linear.';
-comment on constraint webhook_configurations_retry_delay_in_range on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_retry_delay_in_range
+  on rowhook.webhook_configurations is
   'retry_delay_seconds is 1 second to a day.';
 comment on constraint webhook_configurations_timeout_in_range on rowhook.webhook_configurations is
   'timeout_ms is 1 to 30 seconds.';
-comment on constraint webhook_configurations_max_in_flight_in_range on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_max_in_flight_in_range
+  on rowhook.webhook_configurations is
   'max_in_flight is 1 to 1000 requests.';
-comment on constraint webhook_configurations_rate_limit_in_range on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_rate_limit_in_range
+  on rowhook.webhook_configurations is
   'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null.';
 comment on constraint webhook_configurations_ordering_is_known on rowhook.webhook_configurations is
   'ordering is none or row.';
-comment on constraint webhook_configurations_payload_format_is_known on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_payload_format_is_known
+  on rowhook.webhook_configurations is
   'payload_format is nested or flat.';
-comment on constraint webhook_configurations_batch_max_events_in_range on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_batch_max_events_in_range
+  on rowhook.webhook_configurations is
   'batch_max_events is 1 to 100.';
-comment on constraint webhook_configurations_batch_max_wait_in_range on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_batch_max_wait_in_range
+  on rowhook.webhook_configurations is
   'batch_max_wait_ms is 0 to 5000.';
 comment on constraint webhook_configurations_batch_or_ordering on rowhook.webhook_configurations is
   'Batches and ordering row exclude each other: a batch is retried as a whole, so it cannot hold '
   'back single rows.';
-comment on constraint webhook_configurations_allowed_ips_not_empty on rowhook.webhook_configurations is
+comment on constraint webhook_configurations_allowed_ips_not_empty
+  on rowhook.webhook_configurations is
   'allowed_ips lists 1 to 100 networks, or is null.';
 
 -- Each captured statement looks into this index once. A disabled webhook captures for 30 more days,
@@ -329,12 +376,16 @@ as $$
 declare
   v_type text;
 begin
-  if coalesce(cardinality(p_event_types), 0) not between 1 and 100 or array_ndims(p_event_types) <> 1 then
+  if coalesce(cardinality(p_event_types), 0) not between 1 and 100
+     or array_ndims(p_event_types) <> 1 then
     return 'lists 1 to 100 event types, for example {deal.updated} or {deal.*} or {*}';
   end if;
   foreach v_type in array p_event_types loop
-    if v_type is null or v_type !~ '^([*]|[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*([.][*])?)$' or length(v_type) > 128 then
-      return format('%s is not an event type; write deal.updated, deal.* or *', coalesce(quote_literal(left(v_type, 128)), 'null'));
+    if v_type is null
+       or v_type !~ '^([*]|[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*([.][*])?)$'
+       or length(v_type) > 128 then
+      return format('%s is not an event type; write deal.updated, deal.* or *',
+                    coalesce(quote_literal(left(v_type, 128)), 'null'));
     end if;
   end loop;
   return null;
@@ -362,22 +413,36 @@ begin
   if jsonb_typeof(p_headers) is distinct from 'object' then
     return 'is an object of strings, for example {"X-Team":"sales"}';
   end if;
-  if (select count(*) from jsonb_object_keys(p_headers)) > 50 or octet_length(p_headers::text) > 16384 then
+  if (select count(*) from jsonb_object_keys(p_headers)) > 50
+     or octet_length(p_headers::text) > 16384 then
     return 'holds at most 50 headers and 16 kB';
   end if;
   for v_name, v_value in select key, value from jsonb_each(p_headers) loop
     if v_name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,100}$' then
-      return 'has a name that is not a header name; write 1 to 100 letters, digits and hyphens, and the value as the value';
+      return 'has a name that is not a header name; write 1 to 100 letters, digits and hyphens, '
+             'and the value as the value';
     end if;
-    if lower(v_name) = any ('{webhook-id,webhook-timestamp,webhook-signature,x-webhook-event,x-webhook-timestamp,x-webhook-signature,x-webhook-delivery,content-type,content-length,content-encoding,user-agent,host,accept-encoding,connection,keep-alive,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,transfer-encoding,upgrade,expect,http2-settings,traceparent,tracestate}'::text[]) then
-      return format('%s is set by rowhook or by HTTP itself; choose another name', quote_literal(v_name));
+    if lower(v_name) = any (
+         '{webhook-id,webhook-timestamp,webhook-signature,'
+         'x-webhook-event,x-webhook-timestamp,x-webhook-signature,x-webhook-delivery,'
+         'content-type,content-length,content-encoding,user-agent,host,accept-encoding,'
+         'connection,keep-alive,proxy-authenticate,proxy-authorization,proxy-connection,'
+         'te,trailer,transfer-encoding,upgrade,expect,http2-settings,'
+         'traceparent,tracestate}'::text[]) then
+      return format('%s is set by rowhook or by HTTP itself; choose another name',
+                    quote_literal(v_name));
     end if;
     -- Tabs and visible ASCII are the characters that all receivers read in the same way.
     if jsonb_typeof(v_value) <> 'string' or v_value #>> '{}' !~ ('^[ -~' || chr(9) || ']*$') then
-      return format('the value of %s is a string of visible ASCII characters on one line', quote_literal(v_name));
+      return format('the value of %s is a string of visible ASCII characters on one line',
+                    quote_literal(v_name));
     end if;
   end loop;
-  select min(key) into v_name from jsonb_object_keys(p_headers) as key group by lower(key) having count(*) > 1 limit 1;
+  select min(key) into v_name
+    from jsonb_object_keys(p_headers) as key
+   group by lower(key)
+  having count(*) > 1
+   limit 1;
   if found then
     return format('%s is there twice; names of headers know no case', quote_literal(v_name));
   end if;
@@ -412,15 +477,21 @@ begin
     return 'is {} where auth_type is ''none''; set both in one statement';
   end if;
   if jsonb_typeof(p_auth_config) is distinct from 'object'
-     or (select coalesce(array_agg(key order by key collate "C"), '{}') from jsonb_object_keys(p_auth_config) as key) <> v_keys
+     or (select coalesce(array_agg(key order by key collate "C"), '{}')
+           from jsonb_object_keys(p_auth_config) as key) <> v_keys
      or exists (select from jsonb_each(p_auth_config) where jsonb_typeof(value) <> 'string') then
-    return format('has exactly the keys (%s) for auth_type %s, all strings', array_to_string(v_keys, ', '), quote_literal(p_auth_type));
+    return format('has exactly the keys (%s) for auth_type %s, all strings',
+                  array_to_string(v_keys, ', '), quote_literal(p_auth_type));
   end if;
   -- The values are secrets, so no message contains them.
-  if exists (select from jsonb_each_text(p_auth_config) where value !~ '^[ -~]*$' or length(value) > 4096) and p_auth_type <> 'basic' then
+  if exists (select from jsonb_each_text(p_auth_config)
+              where value !~ '^[ -~]*$' or length(value) > 4096)
+     and p_auth_type <> 'basic' then
     return 'holds values of visible ASCII characters on one line, 4096 at most';
   end if;
-  if p_auth_type = 'basic' and (p_auth_config ->> 'username' ~ '[:[:cntrl:]]' or p_auth_config ->> 'password' ~ '[[:cntrl:]]') then
+  if p_auth_type = 'basic'
+     and (p_auth_config ->> 'username' ~ '[:[:cntrl:]]'
+          or p_auth_config ->> 'password' ~ '[[:cntrl:]]') then
     return 'has a username without a colon, and no control characters';
   end if;
   if p_auth_type = 'api_key' then
@@ -444,18 +515,26 @@ comment on function rowhook._auth_problem(text, jsonb) is
 do $$
 begin
   execute format(
-    'create function rowhook._broken_rule(p_row rowhook.webhook_configurations) returns text language sql immutable
+    'create function rowhook._broken_rule(p_row rowhook.webhook_configurations)
+     returns text language sql immutable
      begin atomic
        select case %s end from (select (p_row).*) as t;
      end',
     (select string_agg(rule, ' ' order by is_check, name)
-       from (select attname::text as name, false as is_check, format('when %I is null then %L', attname, attname) as rule
+       from (select attname::text as name,
+                    false         as is_check,
+                    format('when %I is null then %L', attname, attname) as rule
                from pg_attribute
-              where attrelid = 'rowhook.webhook_configurations'::regclass and attnum > 0 and attnotnull
+              where attrelid = 'rowhook.webhook_configurations'::regclass
+                and attnum > 0
+                and attnotnull
              union all
-             select conname, true, format('when not (%s) then %L', pg_get_expr(conbin, conrelid), conname)
+             select conname,
+                    true,
+                    format('when not (%s) then %L', pg_get_expr(conbin, conrelid), conname)
                from pg_constraint
-              where conrelid = 'rowhook.webhook_configurations'::regclass and contype = 'c') as r));
+              where conrelid = 'rowhook.webhook_configurations'::regclass
+                and contype = 'c') as r));
 end
 $$;
 
@@ -478,42 +557,94 @@ begin
   if not row_security_active(tg_relid) then
     v_problem := rowhook._broken_rule(new);
     if starts_with(v_problem, 'webhook_configurations_') then
-      raise check_violation using message = format('webhook_configurations: the row breaks the rule %I', v_problem), constraint = v_problem, schema = 'rowhook', table = 'webhook_configurations';
+      raise check_violation using
+        message    = format('webhook_configurations: the row breaks the rule %I', v_problem),
+        constraint = v_problem,
+        schema     = 'rowhook',
+        table      = 'webhook_configurations';
     elsif v_problem is not null then
-      raise not_null_violation using message = format('webhook_configurations.%s: null is refused', v_problem), schema = 'rowhook', table = 'webhook_configurations', column = v_problem;
+      raise not_null_violation using
+        message = format('webhook_configurations.%s: null is refused', v_problem),
+        schema  = 'rowhook',
+        table   = 'webhook_configurations',
+        column  = v_problem;
     end if;
   end if;
   v_problem := rowhook._event_types_problem(new.event_types);
   if v_problem is not null then
-    raise check_violation using message = 'webhook_configurations.event_types: ' || v_problem || '.', constraint = 'webhook_configurations_event_types_are_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'event_types';
+    raise check_violation using
+      message    = 'webhook_configurations.event_types: ' || v_problem || '.',
+      constraint = 'webhook_configurations_event_types_are_valid',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations',
+      column     = 'event_types';
   end if;
   v_problem := rowhook._filter_problem(new.filter);
   if v_problem is not null then
-    raise check_violation using message = 'webhook_configurations.' || v_problem, constraint = 'webhook_configurations_filter_is_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'filter';
+    raise check_violation using
+      message    = 'webhook_configurations.' || v_problem,
+      constraint = 'webhook_configurations_filter_is_valid',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations',
+      column     = 'filter';
   end if;
   v_problem := rowhook._headers_problem(new.headers);
   if v_problem is not null then
-    raise check_violation using message = 'webhook_configurations.headers: ' || v_problem || '.', constraint = 'webhook_configurations_headers_are_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'headers';
+    raise check_violation using
+      message    = 'webhook_configurations.headers: ' || v_problem || '.',
+      constraint = 'webhook_configurations_headers_are_valid',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations',
+      column     = 'headers';
   end if;
   v_problem := rowhook._auth_problem(new.auth_type, new.auth_config);
   if v_problem is not null then
-    raise check_violation using message = 'webhook_configurations.auth_config: ' || v_problem || '.', constraint = 'webhook_configurations_auth_config_is_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'auth_config';
+    raise check_violation using
+      message    = 'webhook_configurations.auth_config: ' || v_problem || '.',
+      constraint = 'webhook_configurations_auth_config_is_valid',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations',
+      column     = 'auth_config';
   end if;
-  select key into v_problem from jsonb_object_keys(new.headers) as key
-   where lower(key) = case new.auth_type when 'api_key' then lower(new.auth_config ->> 'header_name') when 'none' then null else 'authorization' end;
+  select key into v_problem
+    from jsonb_object_keys(new.headers) as key
+   where lower(key) = case new.auth_type
+                        when 'api_key' then lower(new.auth_config ->> 'header_name')
+                        when 'none'    then null
+                        else 'authorization'
+                      end;
   if found then
-    raise check_violation using message = format('webhook_configurations.headers: %L is set by auth_type %L. Take it out of headers.', v_problem, new.auth_type), constraint = 'webhook_configurations_headers_are_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'headers';
+    raise check_violation using
+      message    = format(
+        'webhook_configurations.headers: %L is set by auth_type %L. Take it out of headers.',
+        v_problem, new.auth_type),
+      constraint = 'webhook_configurations_headers_are_valid',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations',
+      column     = 'headers';
   end if;
   if new.secret ~ '^whsec_' and (
        length(new.secret) % 4 <> 2 -- 'whsec_' has 6 characters, base64 comes in fours
        or substr(new.secret, 7) !~ '^[A-Za-z0-9+/]+={0,2}$'
        or octet_length(decode(substr(new.secret, 7), 'base64')) not between 24 and 64) then
-    raise check_violation using message = 'webhook_configurations.secret: after whsec_ come 24 to 64 bytes in base64. Leave the column out, and rowhook makes one.', constraint = 'webhook_configurations_secret_is_valid', schema = 'rowhook', table = 'webhook_configurations', column = 'secret';
+    raise check_violation using
+      message    = 'webhook_configurations.secret: after whsec_ come 24 to 64 bytes in base64. '
+                   'Leave the column out, and rowhook makes one.',
+      constraint = 'webhook_configurations_secret_is_valid',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations',
+      column     = 'secret';
   end if;
 
   if tg_op = 'UPDATE' then
     if new.tenant_id <> old.tenant_id or new.id <> old.id then
-      raise check_violation using message = 'webhook_configurations.tenant_id: a webhook stays with its tenant and keeps its id. Create another webhook instead.', constraint = 'webhook_configurations_tenant_stays', schema = 'rowhook', table = 'webhook_configurations', column = 'tenant_id';
+      raise check_violation using
+        message    = 'webhook_configurations.tenant_id: a webhook stays with its tenant and keeps '
+                     'its id. Create another webhook instead.',
+        constraint = 'webhook_configurations_tenant_stays',
+        schema     = 'rowhook',
+        table      = 'webhook_configurations',
+        column     = 'tenant_id';
     end if;
     -- A new secret with an end date for the old one is a rotation: both secrets sign until that
     -- date.
@@ -533,7 +664,13 @@ begin
     new.previous_secret := null;
     new.previous_secret_expires_at := null;
   elsif new.previous_secret_expires_at > now() + '7 days' then
-    raise check_violation using message = 'webhook_configurations.previous_secret_expires_at: a rotated secret signs for 7 days more at most.', constraint = 'webhook_configurations_overlap_in_range', schema = 'rowhook', table = 'webhook_configurations', column = 'previous_secret_expires_at';
+    raise check_violation using
+      message    = 'webhook_configurations.previous_secret_expires_at: a rotated secret signs for '
+                   '7 days more at most.',
+      constraint = 'webhook_configurations_overlap_in_range',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations',
+      column     = 'previous_secret_expires_at';
   end if;
   return new;
 end
@@ -558,14 +695,16 @@ declare
   v_secret text := rowhook._new_secret();
 begin
   if overlap is null or overlap < '0' or overlap > '7 days' then
-    raise invalid_parameter_value using message = format('rotate_secret: an overlap of %L is refused: it is 0 to 7 days', overlap);
+    raise invalid_parameter_value using
+      message = format('rotate_secret: an overlap of %L is refused: it is 0 to 7 days', overlap);
   end if;
   update rowhook.webhook_configurations c
      set secret                     = v_secret,
          previous_secret_expires_at = now() + overlap
    where c.id = rotate_secret.webhook_id;
   if not found then
-    raise no_data_found using message = format('rotate_secret: there is no webhook %s', webhook_id);
+    raise no_data_found using
+      message = format('rotate_secret: there is no webhook %s', webhook_id);
   end if;
   return v_secret;
 end
@@ -580,8 +719,8 @@ comment on function rowhook.rotate_secret(uuid, interval) is
 -- applies the policies to the table's owner, too.
 --
 -- rowhook_app does not have these privileges:
---   select (secret, ...)  Secrets are written, never read: no RETURNING, WHERE, ON CONFLICT or MERGE
---                         may show them.
+--   select (secret, ...)  Secrets are written, never read: no RETURNING, WHERE, ON CONFLICT or
+--                         MERGE may show them.
 --   insert (id)           A primary key is unique over all tenants: "already exists" would reveal
 --                         the row of another tenant.
 --   delete                A role with DELETE may also LOCK TABLE ... IN ACCESS EXCLUSIVE MODE, and
@@ -591,12 +730,17 @@ comment on function rowhook.rotate_secret(uuid, interval) is
 alter table rowhook.webhook_tenants        enable row level security, force row level security;
 alter table rowhook.webhook_configurations enable row level security, force row level security;
 
-create policy owner_has_all  on rowhook.webhook_tenants to rowhook_owner  using (true) with check (true);
-create policy daemon_reads   on rowhook.webhook_tenants for select to rowhook_daemon using (true);
-create policy tenant_reads_own on rowhook.webhook_tenants for select to rowhook_app using (id = (select rowhook.current_tenant()));
+create policy owner_has_all on rowhook.webhook_tenants to rowhook_owner
+  using (true) with check (true);
+create policy daemon_reads on rowhook.webhook_tenants for select to rowhook_daemon
+  using (true);
+create policy tenant_reads_own on rowhook.webhook_tenants for select to rowhook_app
+  using (id = (select rowhook.current_tenant()));
 
-create policy owner_has_all  on rowhook.webhook_configurations to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all on rowhook.webhook_configurations to rowhook_daemon using (true) with check (true);
+create policy owner_has_all on rowhook.webhook_configurations to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_configurations to rowhook_daemon
+  using (true) with check (true);
 create policy tenant_has_own on rowhook.webhook_configurations to rowhook_app
   using      (tenant_id = (select rowhook.current_tenant()))
   with check (tenant_id = (select rowhook.current_tenant()));
@@ -605,22 +749,34 @@ grant select on rowhook.webhook_tenants to rowhook_app, rowhook_daemon;
 
 grant select on rowhook.webhook_configurations to rowhook_daemon;
 
-grant select (id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
-              previous_secret_expires_at, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
-              timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
-              batch_max_events, batch_max_wait_ms, allowed_ips, disabled_reason, disabled_at,
-              created_at, updated_at)
-   on rowhook.webhook_configurations to rowhook_app;
-grant insert (tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
-              secret, is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
-              timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
-              batch_max_events, batch_max_wait_ms, allowed_ips)
-   on rowhook.webhook_configurations to rowhook_app;
-grant update (name, description, url, http_method, event_types, filter, headers, auth_type, auth_config,
-              secret, previous_secret_expires_at, is_active, retry_enabled, retry_attempts, retry_strategy,
-              retry_delay_seconds, timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
-              batch_max_events, batch_max_wait_ms, allowed_ips)
-   on rowhook.webhook_configurations to rowhook_app;
+grant select (
+    id, tenant_id, name, description,
+    url, http_method, event_types, filter, headers, auth_type,
+    previous_secret_expires_at,
+    is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
+    max_in_flight, rate_limit_per_second, ordering,
+    payload_format, batch_max_events, batch_max_wait_ms, allowed_ips,
+    disabled_reason, disabled_at, created_at, updated_at)
+  on rowhook.webhook_configurations
+  to rowhook_app;
+grant insert (
+    tenant_id, name, description,
+    url, http_method, event_types, filter, headers, auth_type, auth_config,
+    secret,
+    is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
+    max_in_flight, rate_limit_per_second, ordering,
+    payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
+  on rowhook.webhook_configurations
+  to rowhook_app;
+grant update (
+    name, description,
+    url, http_method, event_types, filter, headers, auth_type, auth_config,
+    secret, previous_secret_expires_at,
+    is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
+    max_in_flight, rate_limit_per_second, ordering,
+    payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
+  on rowhook.webhook_configurations
+  to rowhook_app;
 
 -- Some applications ask for every column: RETURNING *, SELECT *, and the statements that ORMs build
 -- from a model. A view is needed, because RETURNING requires SELECT on the column, and SELECT would
@@ -628,11 +784,15 @@ grant update (name, description, url, http_method, event_types, filter, headers,
 -- statement that writes them returns what it wrote, this once. The view runs with the rights and
 -- the policies of its caller.
 create view rowhook.webhooks with (security_invoker = true) as
-select id, tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type,
-       null::jsonb as auth_config, null::text as secret, previous_secret_expires_at,
-       is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds,
-       timeout_ms, max_in_flight, rate_limit_per_second, ordering, payload_format,
-       batch_max_events, batch_max_wait_ms, allowed_ips, disabled_reason, disabled_at, created_at, updated_at
+select id, tenant_id, name, description,
+       url, http_method, event_types, filter, headers, auth_type,
+       null::jsonb as auth_config,
+       null::text  as secret,
+       previous_secret_expires_at,
+       is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
+       max_in_flight, rate_limit_per_second, ordering,
+       payload_format, batch_max_events, batch_max_wait_ms, allowed_ips,
+       disabled_reason, disabled_at, created_at, updated_at
   from rowhook.webhook_configurations;
 
 comment on view rowhook.webhooks is
@@ -647,15 +807,23 @@ declare
   v_column record;
 begin
   for v_column in
-    select a.attname, pg_get_expr(d.adbin, d.adrelid) as value, col_description(a.attrelid, a.attnum) as comment
+    select a.attname,
+           pg_get_expr(d.adbin, d.adrelid) as value,
+           col_description(a.attrelid, a.attnum) as comment
       from pg_attribute a
-      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+      left join pg_attrdef d
+        on d.adrelid = a.attrelid
+       and d.adnum = a.attnum
        and a.attname not in ('id', 'secret', 'auth_config', 'created_at', 'updated_at')
-     where a.attrelid = 'rowhook.webhook_configurations'::regclass and a.attnum > 0 and a.attname <> 'previous_secret'
+     where a.attrelid = 'rowhook.webhook_configurations'::regclass
+       and a.attnum > 0
+       and a.attname <> 'previous_secret'
   loop
-    execute format('comment on column rowhook.webhooks.%I is %L', v_column.attname, v_column.comment);
+    execute format('comment on column rowhook.webhooks.%I is %L',
+                   v_column.attname, v_column.comment);
     if v_column.value is not null then
-      execute format('alter view rowhook.webhooks alter column %I set default %s', v_column.attname, v_column.value);
+      execute format('alter view rowhook.webhooks alter column %I set default %s',
+                     v_column.attname, v_column.value);
     end if;
   end loop;
 end
@@ -694,24 +862,40 @@ begin
     end;
   end if;
 
-  if new.id is distinct from old.id or (tg_op = 'UPDATE' and new.tenant_id is distinct from old.tenant_id) then
+  if new.id is distinct from old.id
+     or (tg_op = 'UPDATE' and new.tenant_id is distinct from old.tenant_id) then
     raise check_violation using
-      message = case tg_op when 'INSERT' then 'webhooks.id: rowhook makes the id. Leave the column out, and read it with RETURNING.'
-                           else 'webhooks.tenant_id: a webhook stays with its tenant and keeps its id. Create another webhook instead.' end,
-      schema = 'rowhook', table = 'webhooks', column = case tg_op when 'INSERT' then 'id' else 'tenant_id' end;
+      message = case tg_op
+                  when 'INSERT' then
+                    'webhooks.id: rowhook makes the id. Leave the column out, and read it with '
+                    'RETURNING.'
+                  else
+                    'webhooks.tenant_id: a webhook stays with its tenant and keeps its id. Create '
+                    'another webhook instead.'
+                end,
+      schema  = 'rowhook',
+      table   = 'webhooks',
+      column  = case tg_op when 'INSERT' then 'id' else 'tenant_id' end;
   end if;
 
   if tg_op = 'INSERT' then
     v_secret := coalesce(v_secret, rowhook._new_secret());
     insert into rowhook.webhook_configurations
-      (tenant_id, name, description, url, http_method, event_types, filter, headers, auth_type, auth_config, secret,
-       is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
-       rate_limit_per_second, ordering, payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
+      (tenant_id, name, description,
+       url, http_method, event_types, filter, headers,
+       auth_type, auth_config, secret,
+       is_active, retry_enabled, retry_attempts, retry_strategy,
+       retry_delay_seconds, timeout_ms,
+       max_in_flight, rate_limit_per_second, ordering,
+       payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
     values
-      (new.tenant_id, new.name, new.description, new.url, new.http_method, new.event_types, new.filter, new.headers, new.auth_type,
-       coalesce(v_auth, '{}'), v_secret, new.is_active, new.retry_enabled, new.retry_attempts, new.retry_strategy,
-       new.retry_delay_seconds, new.timeout_ms, new.max_in_flight, new.rate_limit_per_second, new.ordering, new.payload_format,
-       new.batch_max_events, new.batch_max_wait_ms, new.allowed_ips)
+      (new.tenant_id, new.name, new.description,
+       new.url, new.http_method, new.event_types, new.filter, new.headers,
+       new.auth_type, coalesce(v_auth, '{}'), v_secret,
+       new.is_active, new.retry_enabled, new.retry_attempts, new.retry_strategy,
+       new.retry_delay_seconds, new.timeout_ms,
+       new.max_in_flight, new.rate_limit_per_second, new.ordering,
+       new.payload_format, new.batch_max_events, new.batch_max_wait_ms, new.allowed_ips)
     returning id into v_id;
   else
     -- old.secret and old.auth_config are null.
@@ -720,8 +904,9 @@ begin
      where n.value is distinct from to_jsonb(old) -> n.key
        and n.key <> all ('{created_at,updated_at,disabled_reason,disabled_at}');
     if v_changed is not null then
-      execute format('update rowhook.webhook_configurations set %s where id = $2',
-                     (select string_agg(format('%1$I = ($1).%1$I', c), ', ') from unnest(v_changed) as c))
+      execute format(
+        'update rowhook.webhook_configurations set %s where id = $2',
+        (select string_agg(format('%1$I = ($1).%1$I', c), ', ') from unnest(v_changed) as c))
         using new, old.id;
       get diagnostics v_count = row_count;
       if v_count = 0 then
@@ -753,11 +938,21 @@ grant select, insert, update, delete on rowhook.webhooks to rowhook_app;
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook.rotate_secret(uuid, interval) to rowhook_app, rowhook_daemon;
 -- The defaults and the trigger above call these functions with the rights of the writer.
-grant execute on function rowhook._new_secret(), rowhook._event_types_problem(text[]), rowhook._headers_problem(jsonb),
-                          rowhook._auth_problem(text, jsonb), rowhook._filter_problem(jsonb),
-                          rowhook._broken_rule(rowhook.webhook_configurations), rowhook._refuse_unreadable(text, text)
-   to rowhook_app, rowhook_daemon;
+grant execute on function
+  rowhook._new_secret(),
+  rowhook._event_types_problem(text[]),
+  rowhook._headers_problem(jsonb),
+  rowhook._auth_problem(text, jsonb),
+  rowhook._filter_problem(jsonb),
+  rowhook._broken_rule(rowhook.webhook_configurations),
+  rowhook._refuse_unreadable(text, text)
+  to rowhook_app, rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 3;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 3;
 
 reset role;

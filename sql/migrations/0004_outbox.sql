@@ -92,18 +92,27 @@ alter sequence rowhook.webhook_outbox_id_seq owned by rowhook.webhook_outbox.id;
 create index webhook_outbox_xid_idx on rowhook.webhook_outbox (xid, id);
 
 alter table rowhook.webhook_outbox enable row level security, force row level security;
-create policy owner_has_all on rowhook.webhook_outbox to rowhook_owner  using (true) with check (true);
-create policy daemon_reads  on rowhook.webhook_outbox for select to rowhook_daemon using (true);
+create policy owner_has_all on rowhook.webhook_outbox to rowhook_owner
+  using (true) with check (true);
+create policy daemon_reads on rowhook.webhook_outbox for select to rowhook_daemon
+  using (true);
 grant select on rowhook.webhook_outbox to rowhook_daemon;
 
 do $$
 begin
   for v_slot in 0 .. 7 loop
-    execute format('create table rowhook.webhook_outbox_%s partition of rowhook.webhook_outbox for values in (%s)', v_slot, v_slot);
-    execute format('alter table rowhook.webhook_outbox_%s enable row level security, force row level security', v_slot);
-    execute format('create policy owner_has_all on rowhook.webhook_outbox_%s to rowhook_owner using (true) with check (true)', v_slot);
-    execute format('comment on table rowhook.webhook_outbox_%s is %L', v_slot,
-                   format('Slot %s of the outbox: the days whose number since 1970 (UTC) leaves %1$s when divided by 8.', v_slot));
+    execute format(
+      'create table rowhook.webhook_outbox_%s partition of rowhook.webhook_outbox
+         for values in (%s)', v_slot, v_slot);
+    execute format(
+      'alter table rowhook.webhook_outbox_%s
+         enable row level security, force row level security', v_slot);
+    execute format(
+      'create policy owner_has_all on rowhook.webhook_outbox_%s to rowhook_owner
+         using (true) with check (true)', v_slot);
+    execute format('comment on table rowhook.webhook_outbox_%s is %L', v_slot, format(
+      'Slot %s of the outbox: the days whose number since 1970 (UTC) leaves %1$s when divided '
+      'by 8.', v_slot));
   end loop;
 end
 $$;
@@ -124,9 +133,9 @@ grant select, update on sequence rowhook.doorbell to rowhook_daemon;
 -- begins, because the ids that follow may have been used before. The event id contains the
 -- incarnation.
 create table rowhook.webhook_incarnations (
-  starts_at_id      bigint      primary key,
-  incarnation       text        not null,
-  created_at        timestamptz not null default now()
+  starts_at_id bigint      primary key,
+  incarnation  text        not null,
+  created_at   timestamptz not null default now()
 );
 
 comment on table rowhook.webhook_incarnations is
@@ -201,7 +210,8 @@ comment on table rowhook.webhook_installation is
   'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once it was recorded, so that a '
   'clone stays silent. It also holds the cluster, timeline and oids of this database, so that a '
   'restore is noticed, also into the same cluster.';
-comment on column rowhook.webhook_installation.is_only_row is 'Always true: the table has one row.';
+comment on column rowhook.webhook_installation.is_only_row is
+  'Always true: the table has one row.';
 comment on column rowhook.webhook_installation.environment is
   'The ROWHOOK_ENVIRONMENT that every daemon must name; null: none was recorded yet. The command '
   'rowhook adopt changes it.';
@@ -222,16 +232,23 @@ comment on constraint webhook_installation_is_one_row on rowhook.webhook_install
   'is_only_row is true, so the primary key allows one row.';
 
 insert into rowhook.webhook_installation (system_identifier, timeline, database_oid, table_oid)
-select rowhook._system_identifier(), rowhook._timeline(), oid, 'rowhook.webhook_installation'::regclass
+select rowhook._system_identifier(),
+       rowhook._timeline(),
+       oid,
+       'rowhook.webhook_installation'::regclass
   from pg_database
  where datname = current_database();
 
 alter table rowhook.webhook_incarnations enable row level security, force row level security;
 alter table rowhook.webhook_installation enable row level security, force row level security;
-create policy owner_has_all  on rowhook.webhook_incarnations to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all on rowhook.webhook_incarnations to rowhook_daemon using (true) with check (true);
-create policy owner_has_all  on rowhook.webhook_installation to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all on rowhook.webhook_installation to rowhook_daemon using (true) with check (true);
+create policy owner_has_all on rowhook.webhook_incarnations to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_incarnations to rowhook_daemon
+  using (true) with check (true);
+create policy owner_has_all on rowhook.webhook_installation to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_installation to rowhook_daemon
+  using (true) with check (true);
 grant select, insert on rowhook.webhook_incarnations to rowhook_daemon;
 grant select, update on rowhook.webhook_installation to rowhook_daemon;
 
@@ -260,7 +277,11 @@ immutable
 strict
 parallel safe
 begin atomic
-  select encode(set_byte(set_byte(substr(h, 1, 16), 6, (get_byte(h, 6) & 15) | 128), 8, (get_byte(h, 8) & 63) | 128), 'hex')::uuid
+  select encode(
+           set_byte(
+             set_byte(substr(h, 1, 16), 6, (get_byte(h, 6) & 15) | 128),
+             8, (get_byte(h, 8) & 63) | 128),
+           'hex')::uuid
     from (values (sha256(convert_to(p_event_id || ':' || p_webhook_id, 'UTF8')))) as t (h);
 end;
 
@@ -296,7 +317,10 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_column text := case tg_relid when 'rowhook.webhook_tenants'::regclass then 'id' else 'tenant_id' end;
+  v_column text := case tg_relid
+                     when 'rowhook.webhook_tenants'::regclass then 'id'
+                     else 'tenant_id'
+                   end;
 begin
   insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
   select rowhook._lane(t.tenant_id), t.tenant_id, '{}'
@@ -312,23 +336,44 @@ comment on function rowhook._capture_configuration() is
   'Trigger of webhook_configurations and webhook_tenants: writes an outbox row for each tenant '
   'whose configuration changed.';
 
-create trigger capture_insert after insert on rowhook.webhook_configurations
-  referencing new table as changed for each statement execute function rowhook._capture_configuration();
-create trigger capture_update after update on rowhook.webhook_configurations
-  referencing new table as changed for each statement execute function rowhook._capture_configuration();
-create trigger capture_delete after delete on rowhook.webhook_configurations
-  referencing old table as changed for each statement execute function rowhook._capture_configuration();
-create trigger capture_insert after insert on rowhook.webhook_tenants
-  referencing new table as changed for each statement execute function rowhook._capture_configuration();
-create trigger capture_update after update on rowhook.webhook_tenants
-  referencing new table as changed for each statement execute function rowhook._capture_configuration();
-create trigger capture_delete after delete on rowhook.webhook_tenants
-  referencing old table as changed for each statement execute function rowhook._capture_configuration();
+create trigger capture_insert
+  after insert on rowhook.webhook_configurations
+  referencing new table as changed
+  for each statement execute function rowhook._capture_configuration();
+create trigger capture_update
+  after update on rowhook.webhook_configurations
+  referencing new table as changed
+  for each statement execute function rowhook._capture_configuration();
+create trigger capture_delete
+  after delete on rowhook.webhook_configurations
+  referencing old table as changed
+  for each statement execute function rowhook._capture_configuration();
+create trigger capture_insert
+  after insert on rowhook.webhook_tenants
+  referencing new table as changed
+  for each statement execute function rowhook._capture_configuration();
+create trigger capture_update
+  after update on rowhook.webhook_tenants
+  referencing new table as changed
+  for each statement execute function rowhook._capture_configuration();
+create trigger capture_delete
+  after delete on rowhook.webhook_tenants
+  referencing old table as changed
+  for each statement execute function rowhook._capture_configuration();
 
 revoke execute on all functions in schema rowhook from public;
-grant execute on function rowhook._ring(), rowhook._event_id(bigint, int), rowhook._delivery_id(text, uuid),
-                          rowhook._lane(text) to rowhook_daemon;
+grant execute on function
+  rowhook._ring(),
+  rowhook._event_id(bigint, int),
+  rowhook._delivery_id(text, uuid),
+  rowhook._lane(text)
+  to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 4;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 4;
 
 reset role;

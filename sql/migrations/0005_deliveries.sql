@@ -45,9 +45,12 @@ create table rowhook.webhook_deliveries (
   data            json,
   previous        json,
   has_payload     boolean     not null default false,
-  constraint webhook_deliveries_state_is_known   check (state in ('waiting', 'given_up')),
+
+  constraint webhook_deliveries_state_is_known
+    check (state in ('waiting', 'given_up')),
   -- waiting | has a time;  given_up | has none
-  constraint webhook_deliveries_waiting_has_time check ((state = 'waiting') = (next_attempt_at is not null))
+  constraint webhook_deliveries_waiting_has_time
+    check ((state = 'waiting') = (next_attempt_at is not null))
 );
 
 comment on table rowhook.webhook_deliveries is
@@ -118,15 +121,27 @@ comment on constraint webhook_deliveries_waiting_has_time on rowhook.webhook_del
 
 -- This index finds the deliveries that are due next for each webhook, with replayed ones apart.
 -- Deliveries that were parked together come in the order of their events.
-create index webhook_deliveries_due_idx     on rowhook.webhook_deliveries (lane, webhook_id, replayed, next_attempt_at, outbox_id, ordinal) where state = 'waiting';
+create index webhook_deliveries_due_idx
+  on rowhook.webhook_deliveries
+     (lane, webhook_id, replayed, next_attempt_at, outbox_id, ordinal)
+  where state = 'waiting';
 -- The index contains the hash of the key, because an index entry holds at most 2.7 kB. A longer
 -- key, such as bytea as text, would prevent the whole batch from being recorded.
-create index webhook_deliveries_ordered_idx on rowhook.webhook_deliveries (webhook_id, hashtext(row_key), outbox_id, ordinal) where state = 'waiting' and ordered;
-create index webhook_deliveries_parked_idx  on rowhook.webhook_deliveries using brin (parked_at);
-create index webhook_deliveries_webhook_idx on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
-create index webhook_deliveries_outbox_idx  on rowhook.webhook_deliveries (outbox_id) where not has_payload;
-create index webhook_deliveries_tenant_idx  on rowhook.webhook_deliveries (tenant_id, occurred_at);
-create index webhook_deliveries_batch_idx   on rowhook.webhook_deliveries (batch_id) where batch_id is not null;
+create index webhook_deliveries_ordered_idx
+  on rowhook.webhook_deliveries (webhook_id, hashtext(row_key), outbox_id, ordinal)
+  where state = 'waiting' and ordered;
+create index webhook_deliveries_parked_idx
+  on rowhook.webhook_deliveries using brin (parked_at);
+create index webhook_deliveries_webhook_idx
+  on rowhook.webhook_deliveries (webhook_id, state, occurred_at);
+create index webhook_deliveries_outbox_idx
+  on rowhook.webhook_deliveries (outbox_id)
+  where not has_payload;
+create index webhook_deliveries_tenant_idx
+  on rowhook.webhook_deliveries (tenant_id, occurred_at);
+create index webhook_deliveries_batch_idx
+  on rowhook.webhook_deliveries (batch_id)
+  where batch_id is not null;
 
 create table rowhook.webhook_health (
   webhook_id    uuid        primary key,
@@ -158,18 +173,29 @@ comment on constraint webhook_health_pkey on rowhook.webhook_health is
 create index webhook_health_lane_idx on rowhook.webhook_health (lane);
 
 alter table rowhook.webhook_deliveries enable row level security, force row level security;
-create policy owner_has_all    on rowhook.webhook_deliveries to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all   on rowhook.webhook_deliveries to rowhook_daemon using (true) with check (true);
-create policy tenant_reads_own on rowhook.webhook_deliveries for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
+create policy owner_has_all on rowhook.webhook_deliveries to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_deliveries to rowhook_daemon
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_deliveries for select to rowhook_app
+  using (tenant_id = (select rowhook.current_tenant()));
 
 alter table rowhook.webhook_health enable row level security, force row level security;
-create policy owner_has_all    on rowhook.webhook_health to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all   on rowhook.webhook_health to rowhook_daemon using (true) with check (true);
-create policy tenant_reads_own on rowhook.webhook_health for select to rowhook_app using (exists (
-  select from rowhook.webhook_configurations c where c.id = webhook_id and c.tenant_id = (select rowhook.current_tenant())));
+create policy owner_has_all on rowhook.webhook_health to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_health to rowhook_daemon
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_health for select to rowhook_app
+  using (exists (
+    select from rowhook.webhook_configurations c
+     where c.id = webhook_id and c.tenant_id = (select rowhook.current_tenant())));
 
-grant select on rowhook.webhook_deliveries, rowhook.webhook_health to rowhook_app;
-grant select, insert, update, delete on rowhook.webhook_deliveries, rowhook.webhook_health to rowhook_daemon;
+grant select
+  on rowhook.webhook_deliveries, rowhook.webhook_health
+  to rowhook_app;
+grant select, insert, update, delete
+  on rowhook.webhook_deliveries, rowhook.webhook_health
+  to rowhook_daemon;
 
 create function rowhook._forget_deliveries()
 returns trigger
@@ -190,8 +216,10 @@ comment on function rowhook._forget_deliveries() is
   'Trigger of webhook_configurations: deletes the unfinished deliveries and the health of a '
   'deleted webhook. Its logs stay.';
 
-create trigger forget_deliveries after delete on rowhook.webhook_configurations
-  referencing old table as deleted for each statement execute function rowhook._forget_deliveries();
+create trigger forget_deliveries
+  after delete on rowhook.webhook_configurations
+  referencing old table as deleted
+  for each statement execute function rowhook._forget_deliveries();
 
 -- A user who enables a webhook, or changes where or how it is sent, wants an attempt now. So the
 -- breaker closes and the failures are forgotten.
@@ -207,8 +235,11 @@ begin
   delete from rowhook.webhook_health h
    using was join is_now using (id)
    where h.webhook_id = is_now.id
-     and (was.url, was.is_active, was.headers, was.auth_type, was.auth_config, was.secret, was.timeout_ms)
-         is distinct from (is_now.url, is_now.is_active, is_now.headers, is_now.auth_type, is_now.auth_config, is_now.secret, is_now.timeout_ms);
+     and (was.url, was.is_active, was.headers,
+          was.auth_type, was.auth_config, was.secret, was.timeout_ms)
+         is distinct from
+         (is_now.url, is_now.is_active, is_now.headers,
+          is_now.auth_type, is_now.auth_config, is_now.secret, is_now.timeout_ms);
   return null;
 end
 $$;
@@ -217,11 +248,18 @@ comment on function rowhook._forget_health() is
   'Trigger of webhook_configurations: closes the circuit breaker of a webhook that was changed '
   'or enabled.';
 
-create trigger forget_health after update on rowhook.webhook_configurations
-  referencing old table as was new table as is_now for each statement execute function rowhook._forget_health();
+create trigger forget_health
+  after update on rowhook.webhook_configurations
+  referencing old table as was new table as is_now
+  for each statement execute function rowhook._forget_health();
 
 revoke execute on all functions in schema rowhook from public;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 5;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 5;
 
 reset role;

@@ -33,7 +33,9 @@ create table rowhook.webhook_logs (
   webhook_name     text,
   payload_format   text,
   primary key (attempted_at, id),
-  constraint webhook_logs_status_is_known check (status in ('success', 'failed', 'skipped'))
+
+  constraint webhook_logs_status_is_known
+    check (status in ('success', 'failed', 'skipped'))
 ) partition by range (attempted_at);
 
 comment on table rowhook.webhook_logs is
@@ -96,18 +98,25 @@ create table rowhook.webhook_logs_default partition of rowhook.webhook_logs defa
 comment on table rowhook.webhook_logs_default is
   'Attempts of days whose partition could not be created yet. It is normally empty.';
 
-create index webhook_logs_tenant_idx on rowhook.webhook_logs (tenant_id, attempted_at);
+create index webhook_logs_tenant_idx
+  on rowhook.webhook_logs (tenant_id, attempted_at);
 -- This index finds one row by its id and costs a write nothing, because ids are in the order of the
 -- pages.
-create index webhook_logs_id_idx     on rowhook.webhook_logs using brin (id) with (pages_per_range = 32, autosummarize = on);
+create index webhook_logs_id_idx
+  on rowhook.webhook_logs using brin (id)
+  with (pages_per_range = 32, autosummarize = on);
 
 alter table rowhook.webhook_logs enable row level security, force row level security;
-create policy owner_has_all    on rowhook.webhook_logs to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all   on rowhook.webhook_logs to rowhook_daemon using (true) with check (true);
-create policy tenant_reads_own on rowhook.webhook_logs for select to rowhook_app using (tenant_id = (select rowhook.current_tenant()));
+create policy owner_has_all on rowhook.webhook_logs to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_logs to rowhook_daemon
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_logs for select to rowhook_app
+  using (tenant_id = (select rowhook.current_tenant()));
 
 alter table rowhook.webhook_logs_default enable row level security, force row level security;
-create policy owner_has_all    on rowhook.webhook_logs_default to rowhook_owner using (true) with check (true);
+create policy owner_has_all on rowhook.webhook_logs_default to rowhook_owner
+  using (true) with check (true);
 
 grant select on rowhook.webhook_logs to rowhook_app;
 grant select, insert on rowhook.webhook_logs to rowhook_daemon;
@@ -123,8 +132,10 @@ select tenant_id,
        count(*) filter (where status = 'success')  as successes,
        count(*) filter (where status = 'failed')   as failures,
        count(*) filter (where status = 'skipped')  as skipped,
-       round(percentile_cont(0.50) within group (order by duration_ms) filter (where status <> 'skipped'))::int as p50_duration_ms,
-       round(percentile_cont(0.95) within group (order by duration_ms) filter (where status <> 'skipped'))::int as p95_duration_ms
+       round(percentile_cont(0.50) within group (order by duration_ms)
+             filter (where status <> 'skipped'))::int as p50_duration_ms,
+       round(percentile_cont(0.95) within group (order by duration_ms)
+             filter (where status <> 'skipped'))::int as p95_duration_ms
   from rowhook.webhook_logs
  group by tenant_id, webhook_id, date_trunc('hour', attempted_at, 'UTC');
 
@@ -166,14 +177,14 @@ set "TimeZone" = 'UTC'
 set lock_timeout = '100ms'
 as $$
 declare
-  v_day     date;
-  v_name    text;
-  v_from    timestamptz;
-  v_until   timestamptz;
-  v_today   text := 'rowhook.webhook_logs_' || to_char(current_date, 'YYYYMMDD');
+  v_day        date;
+  v_name       text;
+  v_from       timestamptz;
+  v_until      timestamptz;
+  v_today      text := 'rowhook.webhook_logs_' || to_char(current_date, 'YYYYMMDD');
   v_by_default bigint;
-  v_moves   int := 0;
-  v_made    int := 0;
+  v_moves      int := 0;
+  v_made       int := 0;
 begin
   -- One daemon at a time. Anybody could take and keep an advisory lock, so a row is locked instead.
   perform from rowhook.webhook_installation for update;
@@ -181,7 +192,9 @@ begin
   foreach v_day in array array(
     select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date
      union
-    select min(attempted_at)::date from rowhook.webhook_logs_default where attempted_at < current_date
+    select min(attempted_at)::date
+      from rowhook.webhook_logs_default
+     where attempted_at < current_date
      order by 1)
   loop
     v_name := 'webhook_logs_' || to_char(v_day, 'YYYYMMDD');
@@ -190,22 +203,37 @@ begin
     v_until := (v_day + 1)::timestamptz;
     lock table only rowhook.webhook_logs_default in access exclusive mode;
     select count(*) into v_by_default
-      from (select from rowhook.webhook_logs_default where attempted_at >= v_from and attempted_at < v_until limit 10001) as r;
-    continue when v_by_default > 0 and (v_moves > 0 or v_by_default > 10000 and to_regclass(v_today) is null);
-    execute format('create table rowhook.%I (like rowhook.webhook_logs including defaults including constraints)', v_name);
-    execute format('alter table rowhook.%I enable row level security, force row level security', v_name);
-    execute format('create policy owner_has_all on rowhook.%I to rowhook_owner using (true) with check (true)', v_name);
-    execute format('comment on table rowhook.%I is %L', v_name, format('Attempts of %s (UTC).', v_day));
+      from (select from rowhook.webhook_logs_default
+             where attempted_at >= v_from and attempted_at < v_until
+             limit 10001) as r;
+    continue when v_by_default > 0
+              and (v_moves > 0 or v_by_default > 10000 and to_regclass(v_today) is null);
+    execute format(
+      'create table rowhook.%I
+         (like rowhook.webhook_logs including defaults including constraints)', v_name);
+    execute format(
+      'alter table rowhook.%I enable row level security, force row level security', v_name);
+    execute format(
+      'create policy owner_has_all on rowhook.%I to rowhook_owner
+         using (true) with check (true)', v_name);
+    execute format(
+      'comment on table rowhook.%I is %L', v_name, format('Attempts of %s (UTC).', v_day));
     if v_by_default > 0 then
-      execute format('insert into rowhook.%I select * from rowhook.webhook_logs_default where attempted_at >= $1 and attempted_at < $2', v_name)
+      execute format(
+        'insert into rowhook.%I
+         select * from rowhook.webhook_logs_default
+          where attempted_at >= $1 and attempted_at < $2', v_name)
         using v_from, v_until;
-      delete from rowhook.webhook_logs_default where attempted_at >= v_from and attempted_at < v_until;
+      delete from rowhook.webhook_logs_default
+       where attempted_at >= v_from and attempted_at < v_until;
       if not exists (select from rowhook.webhook_logs_default) then
         truncate rowhook.webhook_logs_default;
       end if;
       v_moves := v_moves + 1;
     end if;
-    execute format('alter table rowhook.webhook_logs attach partition rowhook.%I for values from (%L) to (%L)', v_name, v_from, v_until);
+    execute format(
+      'alter table rowhook.webhook_logs
+         attach partition rowhook.%I for values from (%L) to (%L)', v_name, v_from, v_until);
     v_made := v_made + 1;
   end loop;
   return v_made;
@@ -225,7 +253,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 set "TimeZone" = 'UTC'
 begin atomic
-  select coalesce(min(n) - 1, 60)::int from generate_series(1, 60) as n
+  select coalesce(min(n) - 1, 60)::int
+    from generate_series(1, 60) as n
    where to_regclass('rowhook.webhook_logs_' || to_char(current_date + n, 'YYYYMMDD')) is null;
 end;
 
@@ -284,12 +313,14 @@ declare
   v_logs       bigint;
   v_deliveries bigint;
 begin
-  delete from rowhook.webhook_logs_default where attempted_at < (current_date - p_retention_days)::timestamptz;
+  delete from rowhook.webhook_logs_default
+   where attempted_at < (current_date - p_retention_days)::timestamptz;
   get diagnostics v_logs = row_count;
   delete from rowhook.webhook_deliveries
    where delivery_id in (
      select delivery_id from rowhook.webhook_deliveries
-      where state = 'given_up' and occurred_at < now() - make_interval(days => p_retention_days)
+      where state = 'given_up'
+        and occurred_at < now() - make_interval(days => p_retention_days)
         for update skip locked);
   get diagnostics v_deliveries = row_count;
   return v_logs + v_deliveries;
@@ -331,10 +362,18 @@ select rowhook._make_log_partitions();
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
-  rowhook._make_log_partitions(int), rowhook._log_days_ahead(), rowhook._drop_old_logs(int),
-  rowhook._delete_old_rows(int), rowhook._holds(bytea[])
+  rowhook._make_log_partitions(int),
+  rowhook._log_days_ahead(),
+  rowhook._drop_old_logs(int),
+  rowhook._delete_old_rows(int),
+  rowhook._holds(bytea[])
   to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 6;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 6;
 
 reset role;

@@ -5,18 +5,21 @@
 set role rowhook_owner;
 
 create table rowhook.webhook_lanes (
-  lane              smallint    primary key,
-  epoch             bigint      not null default 0,
-  owner             uuid,
+  lane           smallint    primary key,
+  epoch          bigint      not null default 0,
+  owner          uuid,
   -- The position: everything that from_snapshot sees is done. While a large window is read in
   -- pages, to_snapshot is its end and done_id is the last id that is done.
-  from_snapshot     pg_snapshot not null default pg_current_snapshot(),
-  to_snapshot       pg_snapshot,
-  done_id           bigint,
-  position_at       timestamptz not null default now(),
-  sequence_value    bigint      not null default 0,
-  constraint webhook_lanes_lane_in_range        check (lane between 0 and 15),
-  constraint webhook_lanes_page_has_end         check ((to_snapshot is null) = (done_id is null))
+  from_snapshot  pg_snapshot not null default pg_current_snapshot(),
+  to_snapshot    pg_snapshot,
+  done_id        bigint,
+  position_at    timestamptz not null default now(),
+  sequence_value bigint      not null default 0,
+
+  constraint webhook_lanes_lane_in_range
+    check (lane between 0 and 15),
+  constraint webhook_lanes_page_has_end
+    check ((to_snapshot is null) = (done_id is null))
 ) with (fillfactor = 20); -- updated once a second: HOT updates stay in the page
 
 comment on table rowhook.webhook_lanes is
@@ -53,11 +56,11 @@ insert into rowhook.webhook_lanes (lane) select generate_series(0, 15);
 -- every row version that was replaced since, and every reader of the row must step over all of
 -- them.
 create table rowhook.webhook_daemons (
-  id                uuid        primary key,
-  name              text        not null,
-  started_at        timestamptz not null default now(),
-  lease_expires_at  timestamptz not null,
-  is_leaving        boolean     not null default false
+  id               uuid        primary key,
+  name             text        not null,
+  started_at       timestamptz not null default now(),
+  lease_expires_at timestamptz not null,
+  is_leaving       boolean     not null default false
 ) with (fillfactor = 20);
 
 comment on table rowhook.webhook_daemons is
@@ -91,12 +94,16 @@ comment on column rowhook.webhook_lane_owners.lease_expires_at is
   'The daemon owns the lane until this time, unless it renews its lease.';
 
 alter table rowhook.webhook_lanes enable row level security, force row level security;
-create policy owner_has_all    on rowhook.webhook_lanes to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all   on rowhook.webhook_lanes to rowhook_daemon using (true) with check (true);
+create policy owner_has_all on rowhook.webhook_lanes to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_lanes to rowhook_daemon
+  using (true) with check (true);
 
 alter table rowhook.webhook_daemons enable row level security, force row level security;
-create policy owner_has_all    on rowhook.webhook_daemons to rowhook_owner  using (true) with check (true);
-create policy daemon_has_all   on rowhook.webhook_daemons to rowhook_daemon using (true) with check (true);
+create policy owner_has_all on rowhook.webhook_daemons to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_daemons to rowhook_daemon
+  using (true) with check (true);
 
 grant select, update on rowhook.webhook_lanes to rowhook_daemon;
 grant select, insert, update, delete on rowhook.webhook_daemons to rowhook_daemon;
@@ -142,17 +149,24 @@ begin
     'update rowhook.webhook_deliveries d
         set data = o.data, previous = o.previous, has_payload = true
        from rowhook.webhook_outbox_%s o
-      where d.outbox_id = o.id and d.tenant_id = o.tenant_id
+      where d.outbox_id = o.id
+        and d.tenant_id = o.tenant_id
         and d.delivery_id in (
-          select w.delivery_id from rowhook.webhook_deliveries w
-           where not w.has_payload and (w.outbox_id, w.tenant_id) in (select id, tenant_id from rowhook.webhook_outbox_%s) for update skip locked)', v_slot, v_slot);
+          select w.delivery_id
+            from rowhook.webhook_deliveries w
+           where not w.has_payload
+             and (w.outbox_id, w.tenant_id) in (
+                   select id, tenant_id from rowhook.webhook_outbox_%s)
+             for update skip locked)', v_slot, v_slot);
   begin
     -- This lock stops writers. Readers look into every slot, and they continue while this slot is
     -- checked.
     execute format('lock table only rowhook.webhook_outbox_%s in share mode nowait', v_slot);
     execute format(
-      'select exists (select from rowhook.webhook_outbox_%s o join rowhook.webhook_lanes l on l.lane = o.lane
-                       where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot) into v_unread;
+      'select exists (select from rowhook.webhook_outbox_%s o
+                        join rowhook.webhook_lanes l on l.lane = o.lane
+                       where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot)
+      into v_unread;
     -- The turn of the slot may have come in the meantime. In that case writers wait for this lock.
     if v_unread or v_slot <> (rowhook._slot() + 1) % 8 then
       return null;
@@ -164,7 +178,10 @@ begin
   -- Check again after the last reader, because that reader may have been a replay.
   execute format(
     'select exists (select from rowhook.webhook_deliveries d
-                     where not d.has_payload and (d.outbox_id, d.tenant_id) in (select id, tenant_id from rowhook.webhook_outbox_%s))', v_slot) into v_uncopied;
+                     where not d.has_payload
+                       and (d.outbox_id, d.tenant_id) in (
+                             select id, tenant_id from rowhook.webhook_outbox_%s))', v_slot)
+    into v_uncopied;
   if v_uncopied then
     return null;
   end if;
@@ -194,8 +211,10 @@ as $$
            (select max(starts_at_id) from rowhook.webhook_incarnations),
            1 + (select max(sequence_value) from rowhook.webhook_lanes),
            1 + (select max(outbox_id) from rowhook.webhook_deliveries),
-           1 + (select max(substring(event_id from '^evt_[^_]+_([0-9]+)_')::bigint) from rowhook.webhook_logs
-                 where attempted_at >= (select min(position_at) from rowhook.webhook_lanes) - interval '1 minute')),
+           1 + (select max(substring(event_id from '^evt_[^_]+_([0-9]+)_')::bigint)
+                  from rowhook.webhook_logs
+                 where attempted_at >= (select min(position_at) from rowhook.webhook_lanes)
+                                       - interval '1 minute')),
          substr(replace(gen_random_uuid()::text, '-', ''), 1, 8)
   on conflict (starts_at_id) do update set incarnation = excluded.incarnation;
 $$;
@@ -240,14 +259,18 @@ begin
   v_timeline := rowhook._timeline();
   v_moved := (v_was.database_oid, v_was.table_oid) <> (v_database, v_table)
     or v_was.system_identifier <> v_system and 0 not in (v_was.system_identifier, v_system)
-    or exists (select from rowhook.webhook_lanes where pg_snapshot_xmax(from_snapshot) > pg_snapshot_xmax(v_now));
+    or exists (select from rowhook.webhook_lanes
+                where pg_snapshot_xmax(from_snapshot) > pg_snapshot_xmax(v_now));
   if not v_moved and v_was.timeline = v_timeline then
     return null;
   end if;
 
   perform rowhook._begin_incarnation();
   update rowhook.webhook_installation
-     set system_identifier = v_system, timeline = v_timeline, database_oid = v_database, table_oid = v_table;
+     set system_identifier = v_system,
+         timeline          = v_timeline,
+         database_oid      = v_database,
+         table_oid         = v_table;
   if not v_moved then
     return 'new timeline';
   end if;
@@ -255,20 +278,30 @@ begin
   -- A move by logical replication copies the rows and not the sequence. Known ids must not be
   -- assigned again.
   perform setval('rowhook.webhook_outbox_id_seq', known.id)
-     from (select greatest((select max(id) from rowhook.webhook_outbox), (select max(starts_at_id) - 1 from rowhook.webhook_incarnations)) as id) as known
+     from (select greatest(
+             (select max(id) from rowhook.webhook_outbox),
+             (select max(starts_at_id) - 1 from rowhook.webhook_incarnations)) as id) as known
     where known.id > coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0);
 
   perform from rowhook.webhook_lanes order by lane for update;
   update rowhook.webhook_outbox o
-     set xid = case when o.id > l.sequence_value
+     set xid = case
+                 when o.id > l.sequence_value
                       or not pg_visible_in_snapshot(o.xid, l.from_snapshot)
-                         and (l.to_snapshot is null or o.id > l.done_id or not pg_visible_in_snapshot(o.xid, l.to_snapshot))
-                    then pg_current_xact_id() else '3' end
+                         and (l.to_snapshot is null
+                              or o.id > l.done_id
+                              or not pg_visible_in_snapshot(o.xid, l.to_snapshot))
+                   then pg_current_xact_id()
+                 else '3'
+               end
     from rowhook.webhook_lanes l
    where l.lane = o.lane;
   update rowhook.webhook_lanes
-     set epoch = epoch + 1, owner = null,
-         from_snapshot = v_now, to_snapshot = null, done_id = null,
+     set epoch          = epoch + 1,
+         owner          = null,
+         from_snapshot  = v_now,
+         to_snapshot    = null,
+         done_id        = null,
          sequence_value = coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0);
   return 'moved';
 end
@@ -280,9 +313,15 @@ comment on function rowhook._notice_restore() is
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
-  rowhook._recycle_slot(), rowhook._notice_restore()
+  rowhook._recycle_slot(),
+  rowhook._notice_restore()
   to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 7;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 7;
 
 reset role;

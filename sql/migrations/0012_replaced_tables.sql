@@ -15,8 +15,12 @@ begin atomic
   select c.oid
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-   where n.nspname = (p_source).schema_name and c.relname = (p_source).table_name and c.oid <> (p_source).relation
-     and c.relkind in ('r', 'p') and c.relpersistence <> 't' and not c.relispartition
+   where n.nspname = (p_source).schema_name
+     and c.relname = (p_source).table_name
+     and c.oid <> (p_source).relation
+     and c.relkind in ('r', 'p')
+     and c.relpersistence <> 't'
+     and not c.relispartition
      and not exists (select from rowhook.webhook_sources s where s.relation = c.oid);
 end;
 
@@ -33,7 +37,8 @@ stable
 begin atomic
   select pg_get_userbyid(c.relowner) = (p_source).table_owner
          and coalesce((p_source).tenant_column = any (rowhook._columns(p_namesake)), true)
-    from pg_class c where c.oid = p_namesake;
+    from pg_class c
+   where c.oid = p_namesake;
 end;
 
 comment on function rowhook._may_take_place(rowhook.webhook_sources, regclass) is
@@ -48,11 +53,21 @@ language sql
 stable
 begin atomic
   select jsonb_build_object(
-    'changes', (select coalesce(sum(pg_stat_get_tuples_inserted(r) + pg_stat_get_tuples_updated(r) + pg_stat_get_tuples_deleted(r)), 0)
-                  from rowhook._capture_relations(p_relation) as r),
-    'outbox_id', coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0),
-    'active_ms', coalesce((select max(d.active_time) from pg_stat_database d where d.datname = current_database()), 0),
-    'reset', (select extract(epoch from d.stats_reset) from pg_stat_database d where d.datname = current_database()));
+    'changes',
+    (select coalesce(sum(pg_stat_get_tuples_inserted(r)
+                         + pg_stat_get_tuples_updated(r)
+                         + pg_stat_get_tuples_deleted(r)), 0)
+       from rowhook._capture_relations(p_relation) as r),
+    'outbox_id',
+    coalesce(pg_sequence_last_value('rowhook.webhook_outbox_id_seq'), 0),
+    'active_ms',
+    coalesce((select max(d.active_time)
+                from pg_stat_database d
+               where d.datname = current_database()), 0),
+    'reset',
+    (select extract(epoch from d.stats_reset)
+       from pg_stat_database d
+      where d.datname = current_database()));
 end;
 
 comment on function rowhook._counts_of(regclass) is
@@ -66,8 +81,11 @@ language sql
 stable
 begin atomic
   select (p_source).counted_from || jsonb_build_object('changes', now -> 'changes')
-         || case when now -> 'reset' is distinct from (p_source).counted_from -> 'reset'
-                 then jsonb_build_object('active_ms', 0, 'reset', now -> 'reset') else '{}' end
+         || case
+              when now -> 'reset' is distinct from (p_source).counted_from -> 'reset'
+                then jsonb_build_object('active_ms', 0, 'reset', now -> 'reset')
+              else '{}'
+            end
     from rowhook._counts_of(p_relation) as now;
 end;
 
@@ -80,9 +98,13 @@ language sql
 stable
 begin atomic
   select (p_now ->> p_count)::float8
-         - case when (p_now ->> p_count)::float8 < ((p_source).counted_from ->> p_count)::float8
-                     or p_count <> 'outbox_id' and p_now -> 'reset' is distinct from (p_source).counted_from -> 'reset'
-                then 0 else ((p_source).counted_from ->> p_count)::float8 end;
+         - case
+             when (p_now ->> p_count)::float8 < ((p_source).counted_from ->> p_count)::float8
+                  or p_count <> 'outbox_id'
+                     and p_now -> 'reset' is distinct from (p_source).counted_from -> 'reset'
+               then 0
+             else ((p_source).counted_from ->> p_count)::float8
+           end;
 end;
 
 comment on function rowhook._grown(rowhook.webhook_sources, text, jsonb) is
@@ -104,16 +126,26 @@ declare
 begin
   select * into v_source from rowhook.webhook_sources where id = p_source_id;
   update rowhook.webhook_sources s
-     set schema_name = n.nspname, table_name = c.relname, table_owner = pg_get_userbyid(c.relowner), lost_at = null
+     set schema_name = n.nspname,
+         table_name  = c.relname,
+         table_owner = pg_get_userbyid(c.relowner),
+         lost_at     = null
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-   where s.id = p_source_id and c.oid = s.relation and rowhook._namesake(v_source) is null
-     and (s.schema_name, s.table_name, s.table_owner, s.lost_at) is distinct from (n.nspname, c.relname, pg_get_userbyid(c.relowner), null);
+   where s.id = p_source_id
+     and c.oid = s.relation
+     and rowhook._namesake(v_source) is null
+     and (s.schema_name, s.table_name, s.table_owner, s.lost_at)
+         is distinct from (n.nspname, c.relname, pg_get_userbyid(c.relowner), null);
   update rowhook.webhook_sources s
      set lost_at = now()
-   where s.id = p_source_id and s.lost_at is null and not exists (select from pg_class c where c.oid = s.relation)
-  returning format('its table was dropped; the source is kept for 7 days, in case it comes back: select rowhook.unwatch(%L) forgets it now',
-                   format('%I.%I', s.schema_name, s.table_name))
+   where s.id = p_source_id
+     and s.lost_at is null
+     and not exists (select from pg_class c where c.oid = s.relation)
+  returning format(
+              'its table was dropped; the source is kept for 7 days, in case it comes back: '
+              'select rowhook.unwatch(%L) forgets it now',
+              format('%I.%I', s.schema_name, s.table_name))
        into v_noted;
   return v_noted;
 end
@@ -139,7 +171,9 @@ begin
   v_namesake := rowhook._namesake(v_source);
   if v_namesake is not null and rowhook._may_take_place(v_source, v_namesake) then
     update rowhook.webhook_sources
-       set relation = v_namesake, lost_at = null, counted_from = rowhook._counts_again(v_source, v_namesake)
+       set relation     = v_namesake,
+           lost_at      = null,
+           counted_from = rowhook._counts_again(v_source, v_namesake)
      where id = p_source_id;
     perform rowhook._write_capture(p_source_id);
   end if;
@@ -159,18 +193,42 @@ set row_security = on
 as $$
 declare
   v_columns name[] := rowhook._columns(p_relation);
-  v_derived jsonb  := (select coalesce(jsonb_object_agg(d.key, d.value), '{}') from jsonb_each(p_source.derived) as d where d.key = any (v_columns::text[]));
-  v_ignored text[] := array(select c from unnest(p_source.ignore_columns) as c where c = 'updated_at' or c = any (v_columns::text[]));
+  v_derived jsonb  := (select coalesce(jsonb_object_agg(d.key, d.value), '{}')
+                         from jsonb_each(p_source.derived) as d
+                        where d.key = any (v_columns::text[]));
+  v_ignored text[] := array(select c
+                              from unnest(p_source.ignore_columns) as c
+                             where c = 'updated_at' or c = any (v_columns::text[]));
 begin
-  return format('select rowhook.watch(%L, prefix => %L', rowhook._qualified(p_relation), p_source.prefix)
-    || case when p_source.tenant_column is null then format(', tenant_id => %L', p_source.tenant_id)
-            when p_source.tenant_column = any (v_columns) then format(', tenant_column => %L', p_source.tenant_column)
-            else format(', tenant_column => %L', coalesce(rowhook._usual_tenant_column(p_relation), '...')) end
-    || case when p_source.events <> '{created,updated,deleted}' then format(', events => %L', p_source.events) else '' end
+  return format('select rowhook.watch(%L, prefix => %L',
+                rowhook._qualified(p_relation), p_source.prefix)
+    || case
+         when p_source.tenant_column is null
+           then format(', tenant_id => %L', p_source.tenant_id)
+         when p_source.tenant_column = any (v_columns)
+           then format(', tenant_column => %L', p_source.tenant_column)
+         else format(', tenant_column => %L',
+                     coalesce(rowhook._usual_tenant_column(p_relation), '...'))
+       end
+    || case
+         when p_source.events <> '{created,updated,deleted}'
+           then format(', events => %L', p_source.events)
+         else ''
+       end
     || case when v_derived <> '{}' then format(', derived => %L', v_derived) else '' end
-    || case when v_ignored <> '{updated_at}' then format(', ignore_columns => %L', v_ignored) else '' end
-    || case when p_source.capture <> 'subscribed' then format(', capture => %L', p_source.capture) else '' end
-    || case when p_source.max_payload_bytes <> 1048576 then format(', max_payload_bytes => %s', p_source.max_payload_bytes) else '' end
+    || case
+         when v_ignored <> '{updated_at}' then format(', ignore_columns => %L', v_ignored)
+         else ''
+       end
+    || case
+         when p_source.capture <> 'subscribed' then format(', capture => %L', p_source.capture)
+         else ''
+       end
+    || case
+         when p_source.max_payload_bytes <> 1048576
+           then format(', max_payload_bytes => %s', p_source.max_payload_bytes)
+         else ''
+       end
     || ');';
 end
 $$;
@@ -182,11 +240,19 @@ comment on function rowhook._watch_statement(rowhook.webhook_sources, regclass) 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._namesake(rowhook.webhook_sources),
-  rowhook._may_take_place(rowhook.webhook_sources, regclass), rowhook._counts_of(regclass),
-  rowhook._grown(rowhook.webhook_sources, text, jsonb), rowhook._remember_table(int),
-  rowhook._take_place(int), rowhook._watch_statement(rowhook.webhook_sources, regclass)
+  rowhook._may_take_place(rowhook.webhook_sources, regclass),
+  rowhook._counts_of(regclass),
+  rowhook._grown(rowhook.webhook_sources, text, jsonb),
+  rowhook._remember_table(int),
+  rowhook._take_place(int),
+  rowhook._watch_statement(rowhook.webhook_sources, regclass)
   to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 12;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 12;
 
 reset role;

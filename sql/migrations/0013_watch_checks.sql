@@ -9,8 +9,12 @@ returns text
 language sql
 stable
 begin atomic
-  select coalesce((select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = p_relation),
-                  p_relation::text);
+  select coalesce(
+           (select format('%I.%I', n.nspname, c.relname)
+              from pg_class c
+              join pg_namespace n on n.oid = c.relnamespace
+             where c.oid = p_relation),
+           p_relation::text);
 end;
 
 comment on function rowhook._qualified(oid) is
@@ -22,7 +26,9 @@ returns text
 language sql
 stable
 begin atomic
-  select regexp_replace(c.relname, '[^A-Za-z0-9_-]+', '_', 'g') from pg_class c where c.oid = p_relation;
+  select regexp_replace(c.relname, '[^A-Za-z0-9_-]+', '_', 'g')
+    from pg_class c
+   where c.oid = p_relation;
 end;
 
 comment on function rowhook._default_prefix(oid) is
@@ -34,9 +40,11 @@ language sql
 stable
 begin atomic
   select u.c
-    from unnest('{organization_id,tenant_id,org_id,account_id,workspace_id}'::name[]) with ordinality as u (c, i)
+    from unnest('{organization_id,tenant_id,org_id,account_id,workspace_id}'::name[])
+         with ordinality as u (c, i)
    where u.c = any (rowhook._columns(p_relation))
-   order by u.i limit 1;
+   order by u.i
+   limit 1;
 end;
 
 comment on function rowhook._usual_tenant_column(oid) is
@@ -61,105 +69,157 @@ begin
   if not found then
     raise undefined_table using
       message = 'watch: there is no such table',
-      hint = 'Name it with its schema, for example public.deals.';
+      hint    = 'Name it with its schema, for example public.deals.';
   end if;
   if v_class.relkind not in ('r', 'p') then
     raise wrong_object_type using
-      message = format('watch: %s is %s: only tables can be watched', p_source.relation,
-        case v_class.relkind when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table' when 'S' then 'a sequence' when 'c' then 'a composite type' when 'i' then 'an index' when 'I' then 'an index' else 'no table' end),
-      hint = 'Watch the table that holds the rows.';
+      message = format(
+        'watch: %s is %s: only tables can be watched',
+        p_source.relation,
+        case v_class.relkind
+          when 'v' then 'a view'
+          when 'm' then 'a materialized view'
+          when 'f' then 'a foreign table'
+          when 'S' then 'a sequence'
+          when 'c' then 'a composite type'
+          when 'i' then 'an index'
+          when 'I' then 'an index'
+          else 'no table'
+        end),
+      hint    = 'Watch the table that holds the rows.';
   end if;
   if v_class.relpersistence = 't' then
     raise wrong_object_type using
       message = format('watch: %s is a temporary table: it cannot be watched', p_source.relation),
-      hint = 'Watch a permanent table of the application.';
+      hint    = 'Watch a permanent table of the application.';
   end if;
-  if v_class.relnamespace in ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace, 'rowhook'::regnamespace) then
+  if v_class.relnamespace in (
+       'pg_catalog'::regnamespace,
+       'pg_toast'::regnamespace,
+       'information_schema'::regnamespace,
+       'rowhook'::regnamespace) then
     raise wrong_object_type using
-      message = format('watch: %s cannot be watched: it belongs to PostgreSQL or to rowhook itself', p_source.relation),
-      hint = 'Watch a table of the application.';
+      message = format(
+        'watch: %s cannot be watched: it belongs to PostgreSQL or to rowhook itself',
+        p_source.relation),
+      hint    = 'Watch a table of the application.';
   end if;
   if v_class.relispartition then
     raise wrong_object_type using
       message = format('watch: %s is a partition', p_source.relation),
-      hint = format('Watch the partitioned table %s; its partitions come along, later ones too.', pg_partition_root(p_source.relation)::regclass);
+      hint    = format(
+        'Watch the partitioned table %s; its partitions come along, later ones too.',
+        pg_partition_root(p_source.relation)::regclass);
   end if;
   v_foreign := rowhook._foreign_member(p_source.relation);
   if v_foreign is not null then
     raise wrong_object_type using
-      message = format('watch: %s has a foreign table under it, %s, whose changes PostgreSQL cannot collect', p_source.relation, v_foreign),
-      hint = 'Detach that table, or watch the other tables one by one.';
+      message = format(
+        'watch: %s has a foreign table under it, %s, whose changes PostgreSQL cannot collect',
+        p_source.relation, v_foreign),
+      hint    = 'Detach that table, or watch the other tables one by one.';
   end if;
 
   if p_by_default and p_source.prefix !~ '[A-Za-z0-9]' then
     raise invalid_parameter_value using
-      message = format('watch: the name %s has no ASCII letters, of which a prefix could be made', p_source.relation),
-      hint = format('Choose a prefix, for example: %s', replace(rowhook._watch_statement(p_source, p_source.relation),
-        format('prefix => %L', p_source.prefix), 'prefix => ''deal'''));
+      message = format(
+        'watch: the name %s has no ASCII letters, of which a prefix could be made',
+        p_source.relation),
+      hint    = format(
+        'Choose a prefix, for example: %s',
+        replace(rowhook._watch_statement(p_source, p_source.relation),
+                format('prefix => %L', p_source.prefix),
+                'prefix => ''deal'''));
   end if;
   if p_source.prefix !~ c_name or length(p_source.prefix) > 80 then
     raise invalid_parameter_value using
       message = format('watch: prefix %L is refused', p_source.prefix),
-      hint = 'A prefix is made of letters, digits, "_", "-" and ".", up to 80 characters, as in deal.';
+      hint    = 'A prefix is made of letters, digits, "_", "-" and ".", up to 80 characters, as in '
+                'deal.';
   end if;
   if p_source.capture is null or p_source.capture not in ('subscribed', 'all') then
     raise invalid_parameter_value using
       message = format('watch: capture %L is refused', p_source.capture),
-      hint = 'It is ''subscribed'' (only what an active webhook wants) or ''all''.';
+      hint    = 'It is ''subscribed'' (only what an active webhook wants) or ''all''.';
   end if;
   if p_source.events is null or not p_source.events <@ '{created,updated,deleted}' then
     raise invalid_parameter_value using
       message = format('watch: events %L is refused', p_source.events),
-      hint = 'They are some of created, updated and deleted; further ones are derived from columns.';
+      hint    = 'They are some of created, updated and deleted; further ones are derived from '
+                'columns.';
   end if;
-  if p_source.max_payload_bytes is null or p_source.max_payload_bytes not between 1024 and 134217728 then
+  if p_source.max_payload_bytes is null
+     or p_source.max_payload_bytes not between 1024 and 134217728 then
     raise invalid_parameter_value using
       message = format('watch: max_payload_bytes %L is refused', p_source.max_payload_bytes),
-      hint = 'It is 1024 to 134217728 bytes (128 MiB).';
+      hint    = 'It is 1024 to 134217728 bytes (128 MiB).';
   end if;
-  if p_source.derived is null or jsonb_typeof(p_source.derived) <> 'object' or exists (
+  if p_source.derived is null
+     or jsonb_typeof(p_source.derived) <> 'object'
+     or exists (
        select from jsonb_each(p_source.derived) as d
-        cross join lateral jsonb_each(case jsonb_typeof(d.value) when 'object' then d.value else jsonb_build_object('', d.value) end) as v
+        cross join lateral jsonb_each(
+          case jsonb_typeof(d.value)
+            when 'object' then d.value
+            else jsonb_build_object('', d.value)
+          end) as v
         where jsonb_typeof(v.value) <> 'string' or v.value #>> '{}' !~ c_name) then
     raise invalid_parameter_value using
       message = 'watch: derived is an object of column -> suffix, or column -> {value: suffix}',
-      hint = 'For example {"stage":"stage.changed","status":{"won":"won"}}.';
+      hint    = 'For example {"stage":"stage.changed","status":{"won":"won"}}.';
   end if;
-  select e into v_value from unnest(rowhook._source_event_types(p_source)) as e where length(e) > 128 limit 1;
+  select e into v_value
+    from unnest(rowhook._source_event_types(p_source)) as e
+   where length(e) > 128
+   limit 1;
   if found then
     raise invalid_parameter_value using
-      message = format('watch: the event type %s... is longer than 128 characters', left(v_value, 40)),
-      hint = 'Choose a shorter prefix or suffix.';
+      message = format('watch: the event type %s... is longer than 128 characters',
+                       left(v_value, 40)),
+      hint    = 'Choose a shorter prefix or suffix.';
   end if;
 
   if p_source.tenant_column is not null and p_source.tenant_id is not null then
     raise invalid_parameter_value using
       message = 'watch: tenant_column and tenant_id are both given',
-      hint = 'Give the column that holds the tenant, or the one tenant of all rows.';
+      hint    = 'Give the column that holds the tenant, or the one tenant of all rows.';
   end if;
   if p_source.tenant_column is null and p_source.tenant_id is null then
     raise undefined_column using
-      message = format('watch: %s has no column organization_id, tenant_id, org_id, account_id or workspace_id, so its tenant is unknown', p_source.relation),
-      hint = 'Name the column with tenant_column, or give tenant_id if all rows belong to one tenant.';
+      message = format(
+        'watch: %s has no column organization_id, tenant_id, org_id, account_id or workspace_id, '
+        'so its tenant is unknown',
+        p_source.relation),
+      hint    = 'Name the column with tenant_column, or give tenant_id if all rows belong to one '
+                'tenant.';
   end if;
   if p_source.tenant_id = '' or octet_length(p_source.tenant_id) > 512 then
     raise invalid_parameter_value using
       message = format('watch: tenant_id %L is refused', left(p_source.tenant_id, 40)),
-      hint = 'It is 1 to 512 bytes long.';
+      hint    = 'It is 1 to 512 bytes long.';
   end if;
   if rowhook._is_virtual(p_source.relation, p_source.tenant_column) then
     raise feature_not_supported using
-      message = format('watch: column %I of %s is a virtual generated column, which no trigger can read, so the tenant is unknown', p_source.tenant_column, p_source.relation),
-      hint = 'Make the column a stored one, or name the column that it is computed from with tenant_column.';
+      message = format(
+        'watch: column %I of %s is a virtual generated column, which no trigger can read, '
+        'so the tenant is unknown',
+        p_source.tenant_column, p_source.relation),
+      hint    = 'Make the column a stored one, or name the column that it is computed from with '
+                'tenant_column.';
   end if;
   -- updated_at is ignored by default, also if the table has no such column.
   select string_agg(quote_ident(c), ', ' order by c) into v_value
-    from (select p_source.tenant_column::text union select jsonb_object_keys(p_source.derived) union select unnest(array_remove(p_source.ignore_columns, 'updated_at'))) as u (c)
+    from (select p_source.tenant_column::text
+          union
+          select jsonb_object_keys(p_source.derived)
+          union
+          select unnest(array_remove(p_source.ignore_columns, 'updated_at'))) as u (c)
    where c <> all (v_columns::text[]);
   if v_value is not null then
     raise undefined_column using
       message = format('watch: %s has no column %s', p_source.relation, v_value),
-      hint = format('Its columns are %s.', (select string_agg(quote_ident(c), ', ') from unnest(v_columns) as c));
+      hint    = format('Its columns are %s.',
+                       (select string_agg(quote_ident(c), ', ') from unnest(v_columns) as c));
   end if;
 end
 $$;
@@ -204,8 +264,13 @@ begin
     v_next := array[i];
     for j in 1 .. length(p_other) loop
       v_same := substr(p_one, i, 1) = substr(p_other, j, 1);
-      v_next[j + 1] := least(v_row[j + 1] + 1, v_next[j] + 1, v_row[j] + case when v_same then 0 else 1 end);
-      if i > 1 and j > 1 and substr(p_one, i, 1) = substr(p_other, j - 1, 1) and substr(p_one, i - 1, 1) = substr(p_other, j, 1) then
+      v_next[j + 1] := least(
+        v_row[j + 1] + 1,
+        v_next[j] + 1,
+        v_row[j] + case when v_same then 0 else 1 end);
+      if i > 1 and j > 1
+         and substr(p_one, i, 1) = substr(p_other, j - 1, 1)
+         and substr(p_one, i - 1, 1) = substr(p_other, j, 1) then
         v_next[j + 1] := least(v_next[j + 1], v_before[j - 1] + 1);
       end if;
     end loop;
@@ -232,16 +297,25 @@ as $$
   select array(
     select n.table_name
       from (select t.*
-              from (select format('%I.%I', s.nspname, c.relname) as table_name, s.nspname = any (p_schemas) as is_seen,
-                           lower(regexp_replace(c.relname, '[ _-]', '', 'g')) as near, lower(regexp_replace(p_name, '[ _"-]', '', 'g')) as wanted
+              from (select format('%I.%I', s.nspname, c.relname) as table_name,
+                           s.nspname = any (p_schemas) as is_seen,
+                           lower(regexp_replace(c.relname, '[ _-]', '', 'g')) as near,
+                           lower(regexp_replace(p_name, '[ _"-]', '', 'g')) as wanted
                       from pg_class c
                       join pg_namespace s on s.oid = c.relnamespace
-                     where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence <> 't'
-                       and s.nspname not in ('pg_catalog', 'information_schema', 'rowhook') and s.nspname !~ '^pg_(toast|temp)'
-                       and abs(length(c.relname) - length(p_name)) < 4 and has_schema_privilege(s.oid, 'usage')) as t
+                     where c.relkind in ('r', 'p')
+                       and not c.relispartition
+                       and c.relpersistence <> 't'
+                       and s.nspname not in ('pg_catalog', 'information_schema', 'rowhook')
+                       and s.nspname !~ '^pg_(toast|temp)'
+                       and abs(length(c.relname) - length(p_name)) < 4
+                       and has_schema_privilege(s.oid, 'usage')) as t
              cross join lateral (
-                   select count(*) from generate_series(0, 2) as third
-                    where strpos(t.near, substr(t.wanted, third * ((length(t.wanted) + 2) / 3) + 1, (length(t.wanted) + 2) / 3)) > 0) as h (thirds)
+                   select count(*)
+                     from generate_series(0, 2) as third
+                    where strpos(t.near, substr(t.wanted,
+                                                third * ((length(t.wanted) + 2) / 3) + 1,
+                                                (length(t.wanted) + 2) / 3)) > 0) as h (thirds)
              order by h.thirds desc, t.is_seen desc, t.table_name
              limit 100) as n
      cross join lateral (select rowhook._edit_distance(n.wanted, n.near) as distance) as d
@@ -271,29 +345,39 @@ begin
   if p_name is null then
     raise undefined_table using
       message = format('%s: there is no such table', p_for),
-      hint = 'Name it with its schema, for example public.deals.';
+      hint    = 'Name it with its schema, for example public.deals.';
   end if;
   if p_name ~ '^[0-9]{1,9}$' and exists (select from pg_class where oid = p_name::oid) then
     return p_name::oid;
   end if;
   select c.oid into v_found
-    from unnest(case when v_schema is null then p_schemas else array[v_schema] end) with ordinality as s (name, number)
+    from unnest(case when v_schema is null then p_schemas else array[v_schema] end)
+         with ordinality as s (name, number)
     join pg_namespace n on n.nspname = s.name
     join pg_class c on c.relnamespace = n.oid and c.relname = v_table
-   order by s.number limit 1;
+   order by s.number
+   limit 1;
   if v_found is null then
     v_near := rowhook._near_names(v_table, coalesce(array[v_schema], p_schemas));
     raise undefined_table using
-      message = format('%s: there is no table %s', p_for, (select string_agg(quote_ident(p), '.') from unnest(v_parts) as p)),
-      hint = case when v_near = '{}' then 'Check its name, and name it with its schema, for example public.deals.'
-                  else format('Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %4$s', array_to_string(v_near, ' or '), p_for, v_near[1],
-                              -- A shell has no way to write a quote inside quotes.
-                              format('''%s''', replace(v_near[1], '''', '''' || chr(92) || ''''''))) end;
+      message = format('%s: there is no table %s', p_for,
+                       (select string_agg(quote_ident(p), '.') from unnest(v_parts) as p)),
+      hint    = case
+        when v_near = '{}' then
+          'Check its name, and name it with its schema, for example public.deals.'
+        else format(
+          'Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %4$s',
+          array_to_string(v_near, ' or '),
+          p_for,
+          v_near[1],
+          -- A shell has no way to write a quote inside quotes.
+          format('''%s''', replace(v_near[1], '''', '''' || chr(92) || '''''')))
+      end;
   end if;
   if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
     raise insufficient_privilege using
       message = format('%s: %I may not look into schema %I', p_for, current_user, v_schema),
-      hint = format('Let its owner run: grant usage on schema %I to %I;', v_schema, current_user);
+      hint    = format('Let its owner run: grant usage on schema %I to %I;', v_schema, current_user);
   end if;
   return v_found;
 end
@@ -321,7 +405,8 @@ begin atomic
    cross join lateral (
          select min(own) from unnest(rowhook._source_event_types(p_source)) as own
           where own = any (rowhook._source_event_types(s))) as e (event_type)
-   where s.relation <> (p_source).relation and e.event_type is not null
+   where s.relation <> (p_source).relation
+     and e.event_type is not null
      and (s.tenant_id = (p_source).tenant_id or num_nulls(s.tenant_id, (p_source).tenant_id) > 0)
      and not exists (
            with recursive theirs as (
@@ -343,10 +428,15 @@ language sql
 stable
 begin atomic
   select u.prefix
-    from (select left(regexp_replace((p_source).schema_name || '_' || (p_source).table_name, '[^A-Za-z0-9_-]+', '_', 'g'), 70), 0
+    from (select left(regexp_replace((p_source).schema_name || '_' || (p_source).table_name,
+                                     '[^A-Za-z0-9_-]+', '_', 'g'), 70),
+                 0
           union all
-          select left((p_source).prefix, 70) || '_' || n, n from generate_series(2, 100000) as n) as u (prefix, number)
-   where u.prefix ~ '[A-Za-z0-9]' and u.prefix <> (p_source).prefix
+          select left((p_source).prefix, 70) || '_' || n,
+                 n
+            from generate_series(2, 100000) as n) as u (prefix, number)
+   where u.prefix ~ '[A-Za-z0-9]'
+     and u.prefix <> (p_source).prefix
      and not exists (select from rowhook.webhook_sources s where s.prefix = u.prefix)
    order by u.number
    limit 1;
@@ -384,12 +474,17 @@ begin
   select * into v_other from rowhook._shares_events(p_source);
   if found then
     raise notice using
-      message = format('%s has event types that %s has too, such as %s: a webhook gets those of both', p_source.relation, v_other.relation, v_other.event_type),
-      hint = format('To tell them apart, choose a prefix: %s', rowhook._renamed_statement(p_source));
+      message = format(
+        '%s has event types that %s has too, such as %s: a webhook gets those of both',
+        p_source.relation, v_other.relation, v_other.event_type),
+      hint    = format('To tell them apart, choose a prefix: %s',
+                       rowhook._renamed_statement(p_source));
   elsif p_by_default and p_source.table_name ~ '[^ -~]' then
     raise notice using
-      message = format('%s has the prefix %s, as event types are made of ASCII letters', p_source.relation, p_source.prefix),
-      hint = format('To choose another: %s', rowhook._watch_statement(p_source, p_source.relation));
+      message = format('%s has the prefix %s, as event types are made of ASCII letters',
+                       p_source.relation, p_source.prefix),
+      hint    = format('To choose another: %s',
+                       rowhook._watch_statement(p_source, p_source.relation));
   end if;
 end
 $$;
@@ -407,7 +502,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 begin atomic
   with recursive parts (attname, type) as (
-    select attname, atttypid from pg_attribute where attrelid = p_relation and attnum > 0 and not attisdropped
+    select attname, atttypid
+      from pg_attribute
+     where attrelid = p_relation and attnum > 0 and not attisdropped
     union
     select p.attname, u.type
       from parts p
@@ -417,15 +514,30 @@ begin atomic
        union all
        select t.typelem where t.typelem <> 0
        union all
-       select a.atttypid from pg_attribute a where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+       select a.atttypid
+         from pg_attribute a
+        where t.typtype = 'c'
+          and a.attrelid = t.typrelid
+          and a.attnum > 0
+          and not a.attisdropped
      ) as u (type)
   )
-  select string_agg(distinct quote_ident(p.attname), ', '), f.oid::regprocedure::text,
+  select string_agg(distinct quote_ident(p.attname), ', '),
+         f.oid::regprocedure::text,
          nullif(concat_ws(' ',
-           case when not has_schema_privilege('rowhook_owner', n.oid, 'usage') then format('grant usage on schema %I to rowhook_owner;', n.nspname) end,
-           case when not has_function_privilege('rowhook_owner', f.oid, 'execute') then format('grant execute on function %s to rowhook_owner;', f.oid::regprocedure) end), '')
+           case
+             when not has_schema_privilege('rowhook_owner', n.oid, 'usage')
+               then format('grant usage on schema %I to rowhook_owner;', n.nspname)
+           end,
+           case
+             when not has_function_privilege('rowhook_owner', f.oid, 'execute')
+               then format('grant execute on function %s to rowhook_owner;', f.oid::regprocedure)
+           end), '')
     from parts p
-    join pg_cast c on c.castsource = p.type and c.casttarget = 'json'::regtype and c.castmethod = 'f'
+    join pg_cast c
+      on c.castsource = p.type
+     and c.casttarget = 'json'::regtype
+     and c.castmethod = 'f'
     join pg_proc f on f.oid = c.castfunc
     join pg_namespace n on n.oid = f.pronamespace
    where p.type >= 16384
@@ -446,11 +558,18 @@ as $$
 declare
   v_cast record;
 begin
-  for v_cast in select c.* from rowhook._json_casts(p_source.relation) as c where c.grants is not null order by 2 loop
+  for v_cast in
+    select c.*
+      from rowhook._json_casts(p_source.relation) as c
+     where c.grants is not null
+     order by 2
+  loop
     raise warning using
-      message = format('watch: rowhook_owner may not run %s, which prints %s of %s: events of such rows hold their key columns only',
-                       v_cast.cast_function, v_cast.columns, p_source.relation),
-      hint = v_cast.grants;
+      message = format(
+        'watch: rowhook_owner may not run %s, which prints %s of %s: '
+        'events of such rows hold their key columns only',
+        v_cast.cast_function, v_cast.columns, p_source.relation),
+      hint    = v_cast.grants;
   end loop;
 end
 $$;
@@ -460,15 +579,26 @@ comment on function rowhook._note_casts(rowhook.webhook_sources) is
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
-  rowhook._qualified(oid), rowhook._default_prefix(oid), rowhook._usual_tenant_column(oid),
-  rowhook._name_parts(text), rowhook._edit_distance(text, text),
-  rowhook._near_names(text, name[]), rowhook._table(text, text, name[]),
-  rowhook._shares_events(rowhook.webhook_sources), rowhook._free_prefix(rowhook.webhook_sources),
+  rowhook._qualified(oid),
+  rowhook._default_prefix(oid),
+  rowhook._usual_tenant_column(oid),
+  rowhook._name_parts(text),
+  rowhook._edit_distance(text, text),
+  rowhook._near_names(text, name[]),
+  rowhook._table(text, text, name[]),
+  rowhook._shares_events(rowhook.webhook_sources),
+  rowhook._free_prefix(rowhook.webhook_sources),
   rowhook._renamed_statement(rowhook.webhook_sources),
-  rowhook._note_prefix(rowhook.webhook_sources, boolean), rowhook._json_casts(oid),
+  rowhook._note_prefix(rowhook.webhook_sources, boolean),
+  rowhook._json_casts(oid),
   rowhook._note_casts(rowhook.webhook_sources)
   to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 13;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 13;
 
 reset role;

@@ -43,27 +43,47 @@ begin
   end if;
   perform rowhook._check_source(v_source, watch.prefix is null);
 
-  select n.nspname, c.relname, pg_get_userbyid(c.relowner) into v_source.schema_name, v_source.table_name, v_source.table_owner
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = watch.target;
+  select n.nspname, c.relname, pg_get_userbyid(c.relowner)
+    into v_source.schema_name, v_source.table_name, v_source.table_owner
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where c.oid = watch.target;
   -- A source that has lost a table of this name continues with this one.
   update rowhook.webhook_sources as lost
-     set relation = watch.target, counted_from = rowhook._counts_again(lost, watch.target)
-   where id = (select min(s.id) from rowhook.webhook_sources s
+     set relation     = watch.target,
+         counted_from = rowhook._counts_again(lost, watch.target)
+   where id = (select min(s.id)
+                 from rowhook.webhook_sources s
                 where (s.schema_name, s.table_name) = (v_source.schema_name, v_source.table_name)
                   and not exists (select from pg_class c where c.oid = s.relation))
      and not exists (select from pg_class c where c.oid = relation)
      and not exists (select from rowhook.webhook_sources s where s.relation = watch.target);
   insert into rowhook.webhook_sources as s
     (relation, schema_name, table_name, table_owner, counted_from,
-     prefix, tenant_column, tenant_id, events, derived, ignore_columns, capture, max_payload_bytes)
-  values (v_source.relation, v_source.schema_name, v_source.table_name, v_source.table_owner, rowhook._counts_of(watch.target),
-          v_source.prefix, v_source.tenant_column, v_source.tenant_id, v_source.events, v_source.derived,
-          v_source.ignore_columns, v_source.capture, v_source.max_payload_bytes)
+     prefix, tenant_column, tenant_id,
+     events, derived, ignore_columns, capture, max_payload_bytes)
+  values
+    (v_source.relation, v_source.schema_name, v_source.table_name, v_source.table_owner,
+     rowhook._counts_of(watch.target),
+     v_source.prefix, v_source.tenant_column, v_source.tenant_id,
+     v_source.events, v_source.derived, v_source.ignore_columns,
+     v_source.capture, v_source.max_payload_bytes)
   on conflict (relation) do update
-     set schema_name = excluded.schema_name, table_name = excluded.table_name, table_owner = excluded.table_owner, lost_at = null,
-         parent_id = null, prefix = excluded.prefix, tenant_column = excluded.tenant_column, tenant_id = excluded.tenant_id,
-         events = excluded.events, derived = excluded.derived, ignore_columns = excluded.ignore_columns,
-         capture = excluded.capture, max_payload_bytes = excluded.max_payload_bytes, column_numbers = '{}', updated_at = now()
+     set schema_name       = excluded.schema_name,
+         table_name        = excluded.table_name,
+         table_owner       = excluded.table_owner,
+         lost_at           = null,
+         parent_id         = null,
+         prefix            = excluded.prefix,
+         tenant_column     = excluded.tenant_column,
+         tenant_id         = excluded.tenant_id,
+         events            = excluded.events,
+         derived           = excluded.derived,
+         ignore_columns    = excluded.ignore_columns,
+         capture           = excluded.capture,
+         max_payload_bytes = excluded.max_payload_bytes,
+         column_numbers    = '{}',
+         updated_at        = now()
   returning * into v_source;
 
   perform rowhook._write_capture(v_source.id);
@@ -99,8 +119,10 @@ returns rowhook.webhook_sources
 language sql
 volatile
 begin atomic
-  select rowhook.watch(rowhook._table('watch', target, current_schemas(true)), prefix, tenant_column, derived, ignore_columns, capture,
-                       max_payload_bytes, events, tenant_id);
+  select rowhook.watch(
+           rowhook._table('watch', target, current_schemas(true)),
+           prefix, tenant_column, derived, ignore_columns, capture, max_payload_bytes, events,
+           tenant_id);
 end;
 
 comment on function rowhook.watch(text, text, text, jsonb, text[], text, int, text[], text) is
@@ -118,21 +140,28 @@ declare
   v_source rowhook.webhook_sources;
 begin
   -- Otherwise the next reconcile() would watch a table that has replaced a watched one.
-  select * into v_source from rowhook.webhook_sources s where s.relation = unwatch.target or rowhook._namesake(s) = unwatch.target;
+  select * into v_source
+    from rowhook.webhook_sources s
+   where s.relation = unwatch.target or rowhook._namesake(s) = unwatch.target;
   if not found then
     return false;
   end if;
   if v_source.parent_id is not null then
     raise object_not_in_prerequisite_state using
-      message = format('unwatch: %s is watched because it inherits from %s', unwatch.target, (select s.relation from rowhook.webhook_sources s where s.id = v_source.parent_id)),
-      hint = 'Unwatch that table; or watch this one by itself, with its own settings.';
+      message = format(
+        'unwatch: %s is watched because it inherits from %s',
+        unwatch.target,
+        (select s.relation from rowhook.webhook_sources s where s.id = v_source.parent_id)),
+      hint    = 'Unwatch that table; or watch this one by itself, with its own settings.';
   end if;
   -- The app's statements lock inheriting tables after their parent.
   perform rowhook._remove_sources(array(
     with recursive family as (
       select v_source.id, 1 as depth
       union
-      select s.id, f.depth + 1 from rowhook.webhook_sources s join family f on s.parent_id = f.id
+      select s.id, f.depth + 1
+        from rowhook.webhook_sources s
+        join family f on s.parent_id = f.id
     )
     select id from family order by depth, id));
   return true;
@@ -154,11 +183,15 @@ declare
   v_parts name[] := rowhook._name_parts(p_name);
 begin
   return array(
-    select s.id from rowhook.webhook_sources s
+    select s.id
+      from rowhook.webhook_sources s
      where s.table_name = v_parts[cardinality(v_parts)]
-       and (s.schema_name = v_parts[cardinality(v_parts) - 1] or cardinality(v_parts) = 1 and s.schema_name = any (p_schemas))
+       and (s.schema_name = v_parts[cardinality(v_parts) - 1]
+            or cardinality(v_parts) = 1 and s.schema_name = any (p_schemas))
        and not exists (select from pg_class c where c.oid = s.relation)
-       and not exists (select from rowhook.webhook_sources o join pg_class c on c.oid = o.relation join pg_namespace n on n.oid = c.relnamespace
+       and not exists (select from rowhook.webhook_sources o
+                         join pg_class c on c.oid = o.relation
+                         join pg_namespace n on n.oid = c.relnamespace
                         where (n.nspname, c.relname) = (s.schema_name, s.table_name))
      order by s.id);
 end
@@ -190,7 +223,10 @@ returns boolean
 language sql
 volatile
 begin atomic
-  select case when l.ids <> '{}' then rowhook._unwatch_lost(l.ids) else rowhook.unwatch(rowhook._table('unwatch', target, current_schemas(true))) end
+  select case
+           when l.ids <> '{}' then rowhook._unwatch_lost(l.ids)
+           else rowhook.unwatch(rowhook._table('unwatch', target, current_schemas(true)))
+         end
     from (select rowhook._lost_sources(target, current_schemas(true)) as ids) as l;
 end;
 
@@ -206,16 +242,27 @@ parallel safe
 begin atomic
   select v.preset, v.table_name, v.prefix, v.events::text[], v.derived::jsonb
     from (values
-      ('crm',   'contacts',      'contact',       '{created,updated,deleted}', '{"assigned_to":"assigned"}'),
-      ('crm',   'deals',         'deal',          '{created,updated,deleted}', '{"assigned_to":"assigned","stage":"stage.changed"}'),
-      ('crm',   'clients',       'clients',       '{created,updated,deleted}', '{}'),
-      ('crm',   'projects',      'projects',      '{created,updated,deleted}', '{}'),
-      ('crm',   'notes',         'notes',         '{created,updated,deleted}', '{}'),
-      ('sales', 'opportunities', 'opportunities', '{created,updated,deleted}', '{}'),
-      ('sales', 'leads',         'lead',          '{created,updated}',         '{"converted_at":"converted"}'),
-      ('inbox', 'conversations', 'conversation',  '{created}',                 '{"assigned_to":"assigned","status":"status.changed"}'),
-      ('inbox', 'messages',      'message',       '{}',                        '{"status":{"received":"received","sent":"sent","delivered":"delivered","read":"read","failed":"failed"}}'),
-      ('users', 'users',         'user',          '{created}',                 '{}')
+      ('crm',   'contacts',      'contact',       '{created,updated,deleted}',
+       '{"assigned_to":"assigned"}'),
+      ('crm',   'deals',         'deal',          '{created,updated,deleted}',
+       '{"assigned_to":"assigned","stage":"stage.changed"}'),
+      ('crm',   'clients',       'clients',       '{created,updated,deleted}',
+       '{}'),
+      ('crm',   'projects',      'projects',      '{created,updated,deleted}',
+       '{}'),
+      ('crm',   'notes',         'notes',         '{created,updated,deleted}',
+       '{}'),
+      ('sales', 'opportunities', 'opportunities', '{created,updated,deleted}',
+       '{}'),
+      ('sales', 'leads',         'lead',          '{created,updated}',
+       '{"converted_at":"converted"}'),
+      ('inbox', 'conversations', 'conversation',  '{created}',
+       '{"assigned_to":"assigned","status":"status.changed"}'),
+      ('inbox', 'messages',      'message',       '{}',
+       '{"status":{"received":"received","sent":"sent","delivered":"delivered","read":"read",'
+       '"failed":"failed"}}'),
+      ('users', 'users',         'user',          '{created}',
+       '{}')
     ) as v (preset, table_name, prefix, events, derived);
 end;
 
@@ -238,16 +285,28 @@ declare
 begin
   select p.* into strict v_entry from rowhook._presets() as p where p.table_name = p_table_name;
   if v_target is null then
-    return query select format('%I.%I', p_schema, p_table_name), v_entry.prefix, 'missing', 'there is no such table';
+    return query
+    select format('%I.%I', p_schema, p_table_name), v_entry.prefix, 'missing',
+           'there is no such table';
     return;
   end if;
   select * into v_before from rowhook.webhook_sources s where s.relation = v_target;
   v_source := rowhook.watch(v_target, v_entry.prefix, events => v_entry.events, derived => (
-    select coalesce(jsonb_object_agg(d.key, d.value), '{}') from jsonb_each(v_entry.derived) as d
-     where exists (select from pg_attribute a where a.attrelid = v_target and a.attname = d.key and not a.attisdropped)));
-  return query select v_target::text, v_entry.prefix,
-    case when to_jsonb(v_source) - 'updated_at' = to_jsonb(v_before) - 'updated_at' then 'unchanged' else 'watched' end,
-    array_to_string(rowhook._source_event_types(v_source), ', ');
+    select coalesce(jsonb_object_agg(d.key, d.value), '{}')
+      from jsonb_each(v_entry.derived) as d
+     where exists (select from pg_attribute a
+                    where a.attrelid = v_target
+                      and a.attname = d.key
+                      and not a.attisdropped)));
+  return query
+  select v_target::text,
+         v_entry.prefix,
+         case
+           when to_jsonb(v_source) - 'updated_at' = to_jsonb(v_before) - 'updated_at'
+             then 'unchanged'
+           else 'watched'
+         end,
+         array_to_string(rowhook._source_event_types(v_source), ', ');
 end
 $$;
 
@@ -263,11 +322,12 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 begin
-  return query select p.table_name from rowhook._presets() as p where p_preset in (p.preset, 'all');
+  return query
+  select p.table_name from rowhook._presets() as p where p_preset in (p.preset, 'all');
   if not found then
     raise invalid_parameter_value using
       message = format('watch_preset: there is no preset %L', p_preset),
-      hint = 'The presets are crm, sales, inbox, users and all.';
+      hint    = 'The presets are crm, sales, inbox, users and all.';
   end if;
 end
 $$;
@@ -284,7 +344,9 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
-  select w.* from rowhook._preset_tables(preset) as table_name cross join lateral rowhook._watch_preset_table(table_name, in_schema) as w
+  select w.*
+    from rowhook._preset_tables(preset) as table_name
+   cross join lateral rowhook._watch_preset_table(table_name, in_schema) as w
 $$;
 
 comment on function rowhook.watch_preset(text, text) is
@@ -294,6 +356,11 @@ comment on function rowhook.watch_preset(text, text) is
 
 revoke execute on all functions in schema rowhook from public;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 14;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 14;
 
 reset role;

@@ -9,15 +9,26 @@ stable
 begin atomic
   select case
     when not exists (select from pg_class where oid = (p_source).relation) then
-      case when (p_source).parent_id is not null or (p_source).lost_at < now() - interval '7 days' then 'forgotten: its table was dropped'
-           when exists (select from rowhook.webhook_sources s join pg_class c on c.oid = s.relation join pg_namespace n on n.oid = c.relnamespace
-                         where (n.nspname, c.relname) = ((p_source).schema_name, (p_source).table_name))
-             then 'forgotten: its table was dropped, and the one of that name is watched by itself'
+      case
+        when (p_source).parent_id is not null
+             or (p_source).lost_at < now() - interval '7 days'
+          then 'forgotten: its table was dropped'
+        when exists (select from rowhook.webhook_sources s
+                       join pg_class c on c.oid = s.relation
+                       join pg_namespace n on n.oid = c.relnamespace
+                      where (n.nspname, c.relname)
+                            = ((p_source).schema_name, (p_source).table_name))
+          then 'forgotten: its table was dropped, and the one of that name is watched by itself'
       end
-    when exists (select from pg_partition_ancestors((p_source).relation) as a join rowhook.webhook_sources s on s.relation = a.relid where s.id <> (p_source).id)
+    when exists (select from pg_partition_ancestors((p_source).relation) as a
+                   join rowhook.webhook_sources s on s.relation = a.relid
+                  where s.id <> (p_source).id)
       then 'forgotten: it became a partition of a watched table'
-    when (p_source).parent_id is not null and not exists (
-           select from pg_inherits i join rowhook.webhook_sources s on s.relation = i.inhparent where i.inhrelid = (p_source).relation and s.id = (p_source).parent_id)
+    when (p_source).parent_id is not null
+         and not exists (select from pg_inherits i
+                           join rowhook.webhook_sources s on s.relation = i.inhparent
+                          where i.inhrelid = (p_source).relation
+                            and s.id = (p_source).parent_id)
       then 'forgotten: it no longer inherits'
   end;
 end;
@@ -43,15 +54,20 @@ begin
   if v_namesake is not null and rowhook._may_take_place(v_source, v_namesake) then
     perform rowhook._take_place(v_source.id);
     select * into strict v_source from rowhook.webhook_sources s where s.id = p_source.id;
-    return query select v_name, 'another table has this name by now: it is watched in its place';
+    return query
+    select v_name, 'another table has this name by now: it is watched in its place';
   end if;
   v_over := rowhook._is_over(v_source);
   if v_over is not null then
     perform rowhook._remove_sources(array[v_source.id]);
     return query select v_name, v_over;
   elsif exists (select from pg_class where oid = v_source.relation) then
-    return query select a.relation::text, 'triggers ' || a.change from rowhook._attach(v_source.id) as a;
-    return query select c::text, format('watched: it inherits from %s', v_source.relation) from rowhook._watch_children(v_source, true) as c;
+    return query
+    select a.relation::text, 'triggers ' || a.change
+      from rowhook._attach(v_source.id) as a;
+    return query
+    select c::text, format('watched: it inherits from %s', v_source.relation)
+      from rowhook._watch_children(v_source, true) as c;
   end if;
 end
 $$;
@@ -65,19 +81,34 @@ returns setof text
 language sql
 stable
 begin atomic
-  select format('nothing is captured: column %I is gone; watch the table again with its new tenant_column', (p_source).tenant_column)
-   where (p_source).tenant_column <> all (rowhook._columns((p_source).relation)) and exists (select from pg_class where oid = (p_source).relation)
+  select format(
+           'nothing is captured: column %I is gone; '
+           'watch the table again with its new tenant_column',
+           (p_source).tenant_column)
+   where (p_source).tenant_column <> all (rowhook._columns((p_source).relation))
+     and exists (select from pg_class where oid = (p_source).relation)
   union all
-  select format('nothing is captured: column %I is a virtual generated one by now, which no trigger can read; make it a stored one, or watch the table again with another tenant_column', (p_source).tenant_column)
+  select format(
+           'nothing is captured: column %I is a virtual generated one by now, which no trigger '
+           'can read; make it a stored one, or watch the table again with another tenant_column',
+           (p_source).tenant_column)
    where rowhook._is_virtual((p_source).relation, (p_source).tenant_column)
   union all
-  select format('PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the foreign table %s: detach that table, or unwatch this one', f.member)
-    from (select rowhook._foreign_member((p_source).relation) as member) as f where f.member is not null
+  select format(
+           'PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the '
+           'foreign table %s: detach that table, or unwatch this one',
+           f.member)
+    from (select rowhook._foreign_member((p_source).relation) as member) as f
+   where f.member is not null
   union all
-  select format('another table has this name by now and is not watched, since %s: %s',
-                case when pg_get_userbyid(c.relowner) <> (p_source).table_owner then format('its owner is %I', pg_get_userbyid(c.relowner))
-                     else format('it has no column %I', (p_source).tenant_column) end,
-                rowhook._watch_statement(p_source, n.namesake))
+  select format(
+           'another table has this name by now and is not watched, since %s: %s',
+           case
+             when pg_get_userbyid(c.relowner) <> (p_source).table_owner
+               then format('its owner is %I', pg_get_userbyid(c.relowner))
+             else format('it has no column %I', (p_source).tenant_column)
+           end,
+           rowhook._watch_statement(p_source, n.namesake))
     from (select rowhook._namesake(p_source) as namesake) as n
     join pg_class c on c.oid = n.namesake
    where not rowhook._may_take_place(p_source, n.namesake);
@@ -104,16 +135,21 @@ declare
   v_noted  text;
 begin
   -- Inheriting tables come before their parent.
-  for v_source in select * from rowhook.webhook_sources where id = coalesce(only_source, id) order by id desc loop
+  for v_source in
+    select * from rowhook.webhook_sources where id = coalesce(only_source, id) order by id desc
+  loop
     v_name := format('%I.%I', v_source.schema_name, v_source.table_name);
     begin
-      if exists (select from pg_class where oid = v_source.relation) and rowhook._write_capture(v_source.id) then
-        return query select v_source.relation::text, 'capture function rewritten: the table changed';
+      if exists (select from pg_class where oid = v_source.relation)
+         and rowhook._write_capture(v_source.id) then
+        return query
+        select v_source.relation::text, 'capture function rewritten: the table changed';
         select * into strict v_source from rowhook.webhook_sources where id = v_source.id;
       end if;
       return query select v_name, c from rowhook._complaints(v_source) as c;
     exception when others then
-      return query select v_name, format('its capture function could not be written: %s (%s)', sqlerrm, sqlstate);
+      return query
+      select v_name, format('its capture function could not be written: %s (%s)', sqlerrm, sqlstate);
     end;
     begin
       return query select r.relation, r.change from rowhook._reconcile_table(v_source) as r;
@@ -124,15 +160,26 @@ begin
     exception
       when insufficient_privilege then
         get stacked diagnostics v_noted = pg_exception_hint;
-        return query select v_name,
-          case when sqlerrm !~ '^(watch: |permission denied for function watch)' then concat_ws('. ', sqlerrm, nullif(v_noted, ''))
-               else format('%s, and %s may not make them: let the owner of the table run select rowhook.reconcile()',
-                           case when rowhook._namesake(v_source) is null then 'triggers missing'
-                                else 'another table has this name by now and lacks triggers' end, current_user) end;
+        return query
+        select v_name,
+               case
+                 when sqlerrm !~ '^(watch: |permission denied for function watch)'
+                   then concat_ws('. ', sqlerrm, nullif(v_noted, ''))
+                 else format(
+                   '%s, and %s may not make them: let the owner of the table run select '
+                   'rowhook.reconcile()',
+                   case
+                     when rowhook._namesake(v_source) is null then 'triggers missing'
+                     else 'another table has this name by now and lacks triggers'
+                   end,
+                   current_user)
+               end;
       when lock_not_available then
-        return query select v_name, 'triggers missing: ' || sqlerrm;
+        return query
+        select v_name, 'triggers missing: ' || sqlerrm;
       when others then
-        return query select v_name, format('it could not be brought in line: %s (%s)', sqlerrm, sqlstate);
+        return query
+        select v_name, format('it could not be brought in line: %s (%s)', sqlerrm, sqlstate);
     end;
   end loop;
 end
@@ -145,10 +192,17 @@ comment on function rowhook.reconcile(int) is
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
-  rowhook._is_over(rowhook.webhook_sources), rowhook._reconcile_table(rowhook.webhook_sources),
-  rowhook._complaints(rowhook.webhook_sources), rowhook.reconcile(int)
+  rowhook._is_over(rowhook.webhook_sources),
+  rowhook._reconcile_table(rowhook.webhook_sources),
+  rowhook._complaints(rowhook.webhook_sources),
+  rowhook.reconcile(int)
   to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 15;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 15;
 
 reset role;

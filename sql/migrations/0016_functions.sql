@@ -17,23 +17,32 @@ as $$
 declare
   v_id bigint;
 begin
-  if p_event is null or p_event !~ '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$' or length(p_event) > 128 then
+  if p_event is null
+     or p_event !~ '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$'
+     or length(p_event) > 128 then
     raise invalid_parameter_value using
-      message = format('emit: %s is not an event type', coalesce(quote_literal(left(p_event, 128)), 'null')),
-      hint = 'Event types look like message.sent: letters, digits, - and _, in parts joined by dots.';
+      message = format('emit: %s is not an event type',
+                       coalesce(quote_literal(left(p_event, 128)), 'null')),
+      hint    = 'Event types look like message.sent: letters, digits, - and _, in parts joined by '
+                'dots.';
   end if;
   if p_tenant_id is null or octet_length(p_tenant_id) not between 1 and 512 then
     raise invalid_parameter_value using
-      message = case when p_tenant_id <> '' then 'emit: a tenant of more than 512 bytes is refused' else 'emit: the event has no tenant' end,
-      hint = 'Pass tenant_id, or set rowhook.tenant_id in this session.';
+      message = case
+                  when p_tenant_id <> '' then 'emit: a tenant of more than 512 bytes is refused'
+                  else 'emit: the event has no tenant'
+                end,
+      hint    = 'Pass tenant_id, or set rowhook.tenant_id in this session.';
   end if;
   if octet_length(p_data::text) > 1048576 then
     raise program_limit_exceeded using
-      message = format('emit: data of %s bytes is refused: at most 1048576', octet_length(p_data::text)),
-      hint = 'Send a reference instead.';
+      message = format('emit: data of %s bytes is refused: at most 1048576',
+                       octet_length(p_data::text)),
+      hint    = 'Send a reference instead.';
   end if;
   insert into rowhook.webhook_outbox (lane, tenant_id, event_types, data, test_webhook_id)
-  values (rowhook._lane(p_tenant_id), p_tenant_id, array[p_event], coalesce(p_data, 'null'), p_webhook_id)
+  values (rowhook._lane(p_tenant_id), p_tenant_id, array[p_event], coalesce(p_data, 'null'),
+          p_webhook_id)
   returning id into v_id;
   perform rowhook._ring();
   return v_id;
@@ -53,8 +62,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 begin
-  if p_webhook_id is not null and not exists (
-       select from rowhook.webhook_configurations where id = p_webhook_id and tenant_id = rowhook.current_tenant()) then
+  if p_webhook_id is not null
+     and not exists (select from rowhook.webhook_configurations
+                      where id = p_webhook_id and tenant_id = rowhook.current_tenant()) then
     raise no_data_found using message = format('there is no webhook %s', p_webhook_id);
   end if;
   return rowhook._write_event(p_event, p_data, rowhook.current_tenant(), p_webhook_id);
@@ -64,7 +74,11 @@ $$;
 comment on function rowhook._emit_own(text, json, uuid) is
   'The part of emit() and test() for tenants: the tenant is that of the session.';
 
-create function rowhook.emit(event text, data json, tenant_id text default rowhook.current_tenant())
+create function rowhook.emit(
+  event     text,
+  data      json,
+  tenant_id text default rowhook.current_tenant()
+)
 returns bigint
 language plpgsql
 volatile
@@ -78,7 +92,7 @@ begin
   if tenant_id is distinct from rowhook.current_tenant() then
     raise insufficient_privilege using
       message = 'emit: an event of another tenant is refused',
-      hint = 'The tenant of this session is what rowhook.current_tenant() says.';
+      hint    = 'The tenant of this session is what rowhook.current_tenant() says.';
   end if;
   return rowhook._emit_own(event, data, null);
 end
@@ -103,24 +117,31 @@ declare
   v_count   bigint := 0;
 begin
   select c.id, c.tenant_id, c.event_types into v_webhook
-    from rowhook.webhook_configurations c where c.id = test.webhook_id;
+    from rowhook.webhook_configurations c
+   where c.id = test.webhook_id;
   if not found then
-    raise no_data_found using message = format('test: there is no webhook %s', webhook_id);
+    raise no_data_found using
+      message = format('test: there is no webhook %s', webhook_id);
   end if;
   for v_type in
-    select t.event_type from rowhook.webhook_event_types t
+    select t.event_type
+      from rowhook.webhook_event_types t
      where rowhook._patterns(array[t.event_type]) && v_webhook.event_types
     union
-    select e from unnest(v_webhook.event_types) as e where e !~ '[*]'
+    select e
+      from unnest(v_webhook.event_types) as e
+     where e !~ '[*]'
     union
-    select 'webhook.test' where not exists (
-      select from rowhook.webhook_event_types t where rowhook._patterns(array[t.event_type]) && v_webhook.event_types)
-      and not exists (select from unnest(v_webhook.event_types) as e where e !~ '[*]')
-    order by 1
-    limit 100
+    select 'webhook.test'
+     where not exists (select from rowhook.webhook_event_types t
+                        where rowhook._patterns(array[t.event_type]) && v_webhook.event_types)
+       and not exists (select from unnest(v_webhook.event_types) as e where e !~ '[*]')
+     order by 1
+     limit 100
   loop
     if pg_has_role(current_user, 'rowhook_owner', 'usage') then
-      perform rowhook._write_event(v_type, rowhook._sample(v_type), v_webhook.tenant_id, v_webhook.id);
+      perform rowhook._write_event(
+        v_type, rowhook._sample(v_type), v_webhook.tenant_id, v_webhook.id);
     else
       perform rowhook._emit_own(v_type, rowhook._sample(v_type), v_webhook.id);
     end if;
@@ -139,17 +160,34 @@ returns json
 language sql
 stable
 begin atomic
-  select coalesce(json_object_agg(a.attname, case
-           when a.atttypid = 'uuid'::regtype then to_json('00000000-0000-4000-8000-000000000000'::text)
-           when a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype, 'float4'::regtype, 'float8'::regtype) then to_json(1)
-           when a.atttypid = 'bool'::regtype then to_json(true)
-           when a.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype) then to_json('2025-01-01T00:00:00+00:00'::text)
-           when a.atttypid = 'date'::regtype then to_json('2025-01-01'::text)
-           when a.atttypid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) then to_json('sample'::text)
-           else 'null'::json end order by a.attnum), '{"message":"This is a test from rowhook."}')
+  select coalesce(
+           json_object_agg(
+             a.attname,
+             case
+               when a.atttypid = 'uuid'::regtype
+                 then to_json('00000000-0000-4000-8000-000000000000'::text)
+               when a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,
+                                   'numeric'::regtype, 'float4'::regtype, 'float8'::regtype)
+                 then to_json(1)
+               when a.atttypid = 'bool'::regtype
+                 then to_json(true)
+               when a.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype)
+                 then to_json('2025-01-01T00:00:00+00:00'::text)
+               when a.atttypid = 'date'::regtype
+                 then to_json('2025-01-01'::text)
+               when a.atttypid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
+                 then to_json('sample'::text)
+               else 'null'::json
+             end order by a.attnum),
+           '{"message":"This is a test from rowhook."}')
     from pg_attribute a
-   where a.attrelid = (select t.relation from rowhook.webhook_event_types t where t.event_type = p_event_type order by t.relation limit 1)
-     and a.attnum > 0 and not a.attisdropped;
+   where a.attrelid = (select t.relation
+                         from rowhook.webhook_event_types t
+                        where t.event_type = p_event_type
+                        order by t.relation
+                        limit 1)
+     and a.attnum > 0
+     and not a.attisdropped;
 end;
 
 comment on function rowhook._sample(text) is
@@ -161,7 +199,9 @@ language sql
 stable
 begin atomic
   select coalesce(
-    (select '{"id":' || to_json(t.id) || ',"name":' || coalesce(to_json(t.name)::text, 'null') || ',"slug":' || coalesce(to_json(t.slug)::text, 'null') || '}'
+    (select '{"id":'    || to_json(t.id)
+         || ',"name":'  || coalesce(to_json(t.name)::text, 'null')
+         || ',"slug":'  || coalesce(to_json(t.slug)::text, 'null') || '}'
        from rowhook.webhook_tenants t
       where t.id = p_tenant_id and (t.name is not null or t.slug is not null)),
     '{"id":' || to_json(p_tenant_id) || '}')::json;
@@ -175,10 +215,29 @@ comment on function rowhook._organization(text) is
 -- that the lane has yet to read are left out, because the daemon will send them anyway. The body
 -- uses the values of the last attempt, so that its bytes stay the same; an event that was never
 -- sent uses the current values.
-create function rowhook._replayable(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_sent boolean)
+create function rowhook._replayable(
+  p_webhook_id uuid,
+  p_since      timestamptz,
+  p_until      timestamptz,
+  p_sent       boolean
+)
 returns table (
-  delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at timestamptz, source_id int, lane smallint, ordinal smallint,
-  truncated text, tenant_id text, event_id text, event_type text, row_key text, organization json, webhook_name text, payload_format text)
+  delivery_id    uuid,
+  webhook_id     uuid,
+  outbox_id      bigint,
+  occurred_at    timestamptz,
+  source_id      int,
+  lane           smallint,
+  ordinal        smallint,
+  truncated      text,
+  tenant_id      text,
+  event_id       text,
+  event_type     text,
+  row_key        text,
+  organization   json,
+  webhook_name   text,
+  payload_format text
+)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -190,48 +249,94 @@ set jit = off
 as $$
 declare
   v_webhook record;
-  v_from    bigint := floor(extract(epoch from greatest(p_since, now() - interval '8 days') - interval '1 minute') / 86400);
-  v_to      bigint := floor(extract(epoch from least(p_until, now()) + interval '1 minute') / 86400);
-  v_slots   smallint[] := array(select distinct (day % 8)::smallint from generate_series(v_from, v_to) as day);
+  v_from    bigint := floor(extract(
+    epoch from greatest(p_since, now() - interval '8 days') - interval '1 minute') / 86400);
+  v_to      bigint := floor(extract(
+    epoch from least(p_until, now()) + interval '1 minute') / 86400);
+  v_slots   smallint[] := array(
+    select distinct (day % 8)::smallint from generate_series(v_from, v_to) as day);
 begin
-  select c.id, c.tenant_id, c.name, c.event_types, c.payload_format, rowhook._lane(c.tenant_id) as lane, rowhook._organization(c.tenant_id) as organization
+  select c.id,
+         c.tenant_id,
+         c.name,
+         c.event_types,
+         c.payload_format,
+         rowhook._lane(c.tenant_id)         as lane,
+         rowhook._organization(c.tenant_id) as organization
     into v_webhook
-    from rowhook.webhook_configurations c where c.id = p_webhook_id;
+    from rowhook.webhook_configurations c
+   where c.id = p_webhook_id;
   return query
   -- Each id is computed once, because a call of the function that computes it takes 12
   -- microseconds.
   with incarnations as (
-    select i.starts_at_id, lead(i.starts_at_id) over (order by i.starts_at_id) as ends_at_id, i.incarnation
+    select i.starts_at_id,
+           lead(i.starts_at_id) over (order by i.starts_at_id) as ends_at_id,
+           i.incarnation
       from rowhook.webhook_incarnations i
   ), wanted as materialized (
-    select o.id, o.xid, o.occurred_at, o.source_id, o.truncated, o.row_key, (e.n - 1)::smallint as ordinal, e.event_type,
+    select o.id,
+           o.xid,
+           o.occurred_at,
+           o.source_id,
+           o.truncated,
+           o.row_key,
+           (e.n - 1)::smallint as ordinal,
+           e.event_type,
            'evt_' || i.incarnation || '_' || o.id || '_' || (e.n - 1) as event_id
       from rowhook.webhook_outbox o
      cross join lateral unnest(o.event_types) with ordinality as e (event_type, n)
-      join incarnations i on o.id >= i.starts_at_id and (i.ends_at_id is null or o.id < i.ends_at_id)
-     where o.slot = any (v_slots) and o.lane = v_webhook.lane and o.tenant_id = v_webhook.tenant_id and o.test_webhook_id is null
-       and o.occurred_at >= p_since and o.occurred_at < p_until
+      join incarnations i
+        on o.id >= i.starts_at_id
+       and (i.ends_at_id is null or o.id < i.ends_at_id)
+     where o.slot = any (v_slots)
+       and o.lane = v_webhook.lane
+       and o.tenant_id = v_webhook.tenant_id
+       and o.test_webhook_id is null
+       and o.occurred_at >= p_since
+       and o.occurred_at < p_until
        and exists (select from unnest(v_webhook.event_types) as w (pattern)
-                    where e.event_type = w.pattern or w.pattern = '*'
-                       or (right(w.pattern, 2) = '.*' and starts_with(e.event_type, left(w.pattern, -1))))
+                    where e.event_type = w.pattern
+                       or w.pattern = '*'
+                       or (right(w.pattern, 2) = '.*'
+                           and starts_with(e.event_type, left(w.pattern, -1))))
   ), delivery as materialized (
-    select w.*, rowhook._delivery_id(w.event_id, v_webhook.id) as id_of_delivery from wanted w
+    select w.*, rowhook._delivery_id(w.event_id, v_webhook.id) as id_of_delivery
+      from wanted w
   ), logged as materialized (
-    select l.delivery_id, bool_or(l.status = 'success') as succeeded,
-           min(l.organization::text) as organization, min(l.webhook_name) as webhook_name, min(l.payload_format) as payload_format
+    select l.delivery_id,
+           bool_or(l.status = 'success') as succeeded,
+           min(l.organization::text)     as organization,
+           min(l.webhook_name)           as webhook_name,
+           min(l.payload_format)         as payload_format
       from rowhook.webhook_logs l
-     where l.tenant_id = v_webhook.tenant_id and l.webhook_id = v_webhook.id and l.attempted_at >= p_since - interval '1 minute'
+     where l.tenant_id = v_webhook.tenant_id
+       and l.webhook_id = v_webhook.id
+       and l.attempted_at >= p_since - interval '1 minute'
      group by l.delivery_id
   )
-  select d.id_of_delivery, v_webhook.id, d.id, d.occurred_at, d.source_id, v_webhook.lane, d.ordinal,
-         d.truncated, v_webhook.tenant_id, d.event_id, d.event_type, d.row_key, coalesce(logged.organization::json, v_webhook.organization),
-         coalesce(logged.webhook_name, v_webhook.name), coalesce(logged.payload_format, v_webhook.payload_format)
+  select d.id_of_delivery,
+         v_webhook.id,
+         d.id,
+         d.occurred_at,
+         d.source_id,
+         v_webhook.lane,
+         d.ordinal,
+         d.truncated,
+         v_webhook.tenant_id,
+         d.event_id,
+         d.event_type,
+         d.row_key,
+         coalesce(logged.organization::json, v_webhook.organization),
+         coalesce(logged.webhook_name, v_webhook.name),
+         coalesce(logged.payload_format, v_webhook.payload_format)
     from delivery d
     join rowhook.webhook_lanes p on p.lane = v_webhook.lane
     left join logged on logged.delivery_id = d.id_of_delivery
    where (logged.delivery_id is not null or pg_visible_in_snapshot(d.xid, p.from_snapshot))
      and (p_sent or logged.succeeded is not true)
-     and not exists (select from rowhook.webhook_deliveries w where w.delivery_id = d.id_of_delivery);
+     and not exists (select from rowhook.webhook_deliveries w
+                      where w.delivery_id = d.id_of_delivery);
 end
 $$;
 
@@ -247,7 +352,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 begin
-  insert into rowhook.webhook_outbox (lane, tenant_id, event_types) values (rowhook._lane(p_tenant_id), p_tenant_id, '{}');
+  insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
+  values (rowhook._lane(p_tenant_id), p_tenant_id, '{}');
   perform rowhook._ring();
 end
 $$;
@@ -258,7 +364,14 @@ comment on function rowhook._call_lane(text) is
 -- The events keep the webhook-id that they had or would have had. They wait as rows of
 -- webhook_deliveries, so a replay survives the daemon, and they go out after new events. The daemon
 -- evaluates the filter.
-create function rowhook._replay(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean, p_tenant_id text)
+create function rowhook._replay(
+  p_webhook_id uuid,
+  p_since      timestamptz,
+  p_until      timestamptz,
+  p_only       text,
+  p_dry_run    boolean,
+  p_tenant_id  text
+)
 returns bigint
 language plpgsql
 volatile
@@ -269,38 +382,49 @@ declare
   v_since     timestamptz := coalesce(p_since, '-infinity');
   v_until     timestamptz := coalesce(p_until, 'infinity');
   v_tenant_id text;
-  v_given_up    bigint := 0;
+  v_given_up  bigint := 0;
   v_others    bigint := 0;
 begin
   select c.tenant_id into v_tenant_id
     from rowhook.webhook_configurations c
    where c.id = p_webhook_id and (p_tenant_id is null or c.tenant_id = p_tenant_id);
   if not found then
-    raise no_data_found using message = format('replay: there is no webhook %s', p_webhook_id);
+    raise no_data_found using
+      message = format('replay: there is no webhook %s', p_webhook_id);
   end if;
   if p_only is null or p_only not in ('given_up', 'missed', 'all') then
     raise invalid_parameter_value using
       message = format('replay: only => %L is refused', p_only),
-      hint = 'It is ''given_up'': its attempts ran out; ''missed'': never delivered and not waiting; or ''all'': whatever the webhook wants of that time, delivered or not.';
+      hint    = 'It is ''given_up'': its attempts ran out; ''missed'': never delivered and not '
+                'waiting; or ''all'': whatever the webhook wants of that time, delivered or not.';
   end if;
 
   if p_dry_run then
     if p_only <> 'missed' then
-      select count(*) into v_given_up from rowhook.webhook_deliveries d
-       where d.webhook_id = p_webhook_id and d.state = 'given_up' and d.occurred_at >= v_since and d.occurred_at < v_until;
+      select count(*) into v_given_up
+        from rowhook.webhook_deliveries d
+       where d.webhook_id = p_webhook_id
+         and d.state = 'given_up'
+         and d.occurred_at >= v_since
+         and d.occurred_at < v_until;
     end if;
     if p_only <> 'given_up' then
-      select count(*) into v_others from rowhook._replayable(p_webhook_id, v_since, v_until, p_only = 'all');
+      select count(*) into v_others
+        from rowhook._replayable(p_webhook_id, v_since, v_until, p_only = 'all');
     end if;
     return v_given_up + v_others;
   end if;
 
   if p_only <> 'given_up' then
     insert into rowhook.webhook_deliveries
-      (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, lane, ordinal, attempted, replayed, truncated,
-       tenant_id, event_id, event_type, row_key, organization, webhook_name, payload_format)
-    select r.delivery_id, r.webhook_id, r.outbox_id, r.occurred_at, now(), r.source_id, r.lane, r.ordinal, true, true, r.truncated,
-           r.tenant_id, r.event_id, r.event_type, r.row_key, r.organization, r.webhook_name, r.payload_format
+      (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at,
+       source_id, lane, ordinal, attempted, replayed, truncated,
+       tenant_id, event_id, event_type, row_key,
+       organization, webhook_name, payload_format)
+    select r.delivery_id, r.webhook_id, r.outbox_id, r.occurred_at, now(),
+           r.source_id, r.lane, r.ordinal, true, true, r.truncated,
+           r.tenant_id, r.event_id, r.event_type, r.row_key,
+           r.organization, r.webhook_name, r.payload_format
       from rowhook._replayable(p_webhook_id, v_since, v_until, p_only = 'all') as r
     on conflict (delivery_id) do nothing;
     get diagnostics v_others = row_count;
@@ -308,8 +432,16 @@ begin
   if p_only <> 'missed' then
     -- Their order is given up, because later events of their rows have already gone out.
     update rowhook.webhook_deliveries d
-       set state = 'waiting', next_attempt_at = now(), attempt = 0, replayed = true, ordered = false, batch_id = null
-     where d.webhook_id = p_webhook_id and d.state = 'given_up' and d.occurred_at >= v_since and d.occurred_at < v_until;
+       set state           = 'waiting',
+           next_attempt_at = now(),
+           attempt         = 0,
+           replayed        = true,
+           ordered         = false,
+           batch_id        = null
+     where d.webhook_id = p_webhook_id
+       and d.state = 'given_up'
+       and d.occurred_at >= v_since
+       and d.occurred_at < v_until;
     get diagnostics v_given_up = row_count;
   end if;
   if v_given_up + v_others > 0 then
@@ -322,14 +454,21 @@ $$;
 comment on function rowhook._replay(uuid, timestamptz, timestamptz, text, boolean, text) is
   'The work of replay(), for a webhook of one tenant; p_tenant_id null: of any tenant.';
 
-create function rowhook._replay_own(p_webhook_id uuid, p_since timestamptz, p_until timestamptz, p_only text, p_dry_run boolean)
+create function rowhook._replay_own(
+  p_webhook_id uuid,
+  p_since      timestamptz,
+  p_until      timestamptz,
+  p_only       text,
+  p_dry_run    boolean
+)
 returns bigint
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
-return rowhook._replay(p_webhook_id, p_since, p_until, p_only, p_dry_run, coalesce(rowhook.current_tenant(), ''));
+return rowhook._replay(
+  p_webhook_id, p_since, p_until, p_only, p_dry_run, coalesce(rowhook.current_tenant(), ''));
 
 comment on function rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean) is
   'The part of replay() for tenants: the tenant is that of the session.';
@@ -374,14 +513,19 @@ begin
   -- A waiting batch is sent as a whole, so one of its deliveries takes the others along.
   with moved as (
     update rowhook.webhook_deliveries d
-       set state = 'waiting', next_attempt_at = now(),
-           attempt  = case d.state when 'given_up' then 0 else d.attempt end,
-           ordered  = d.ordered and d.state = 'waiting',
-           batch_id = case d.state when 'waiting' then d.batch_id end
+       set state           = 'waiting',
+           next_attempt_at = now(),
+           attempt         = case d.state when 'given_up' then 0 else d.attempt end,
+           ordered         = d.ordered and d.state = 'waiting',
+           batch_id        = case d.state when 'waiting' then d.batch_id end
      where (d.delivery_id = p_delivery_id
-            or (d.state = 'waiting' and d.batch_id = (select b.batch_id from rowhook.webhook_deliveries b
-                                                       where b.delivery_id = p_delivery_id and b.state = 'waiting')))
-       and (p_tenant_id is null or d.tenant_id = p_tenant_id) and d.next_attempt_at is distinct from 'infinity'
+            or (d.state = 'waiting'
+                and d.batch_id = (select b.batch_id
+                                    from rowhook.webhook_deliveries b
+                                   where b.delivery_id = p_delivery_id
+                                     and b.state = 'waiting')))
+       and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+       and d.next_attempt_at is distinct from 'infinity'
     returning d.tenant_id
   )
   select min(tenant_id) into v_tenant_id from moved;
@@ -389,34 +533,54 @@ begin
   if v_tenant_id is null then
     select h.delivery_id into v_last
       from rowhook.webhook_deliveries d
-      join rowhook.webhook_deliveries h on h.webhook_id = d.webhook_id and hashtext(h.row_key) = hashtext(d.row_key)
-                                       and h.row_key = d.row_key and h.source_id = d.source_id and h.state = 'waiting' and h.ordered
-     where d.delivery_id = p_delivery_id and (p_tenant_id is null or d.tenant_id = p_tenant_id)
+      join rowhook.webhook_deliveries h
+        on h.webhook_id = d.webhook_id
+       and hashtext(h.row_key) = hashtext(d.row_key)
+       and h.row_key = d.row_key
+       and h.source_id = d.source_id
+       and h.state = 'waiting'
+       and h.ordered
+     where d.delivery_id = p_delivery_id
+       and (p_tenant_id is null or d.tenant_id = p_tenant_id)
      order by h.outbox_id, h.ordinal
      limit 1;
     if found then
       raise object_not_in_prerequisite_state using
-        message = format('replay_delivery: delivery %s waits for an earlier one of its row (ordering row)', p_delivery_id),
-        hint = format('Replay that one. In SQL: select rowhook.replay_delivery(%L); in a shell: rowhook replay --delivery %1$s', v_last.delivery_id);
+        message = format(
+          'replay_delivery: delivery %s waits for an earlier one of its row (ordering row)',
+          p_delivery_id),
+        hint    = format(
+          'Replay that one. In SQL: select rowhook.replay_delivery(%L); '
+          'in a shell: rowhook replay --delivery %1$s',
+          v_last.delivery_id);
     end if;
     -- An older event has left the outbox, so older logs need not be read.
-    select l.tenant_id, l.webhook_id, l.event_id, l.event_type, l.organization, l.webhook_name, l.payload_format into v_last
+    select l.tenant_id, l.webhook_id, l.event_id, l.event_type,
+           l.organization, l.webhook_name, l.payload_format
+      into v_last
       from rowhook.webhook_logs l
       join rowhook.webhook_configurations c on c.id = l.webhook_id
-     where l.delivery_id = p_delivery_id and l.attempted_at > now() - interval '9 days'
+     where l.delivery_id = p_delivery_id
+       and l.attempted_at > now() - interval '9 days'
        and (p_tenant_id is null or l.tenant_id = p_tenant_id)
      order by l.attempted_at desc
      limit 1;
     if not found then
       raise no_data_found using
         message = format('replay_delivery: there is no delivery %s', p_delivery_id),
-        hint = 'webhook_logs shows those that were attempted. A deleted webhook, or an event older than the outbox (7 days), cannot be replayed.';
+        hint    = 'webhook_logs shows those that were attempted. A deleted webhook, or an event '
+                  'older than the outbox (7 days), cannot be replayed.';
     end if;
     insert into rowhook.webhook_deliveries
-      (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, lane, ordinal, attempted, truncated, test,
-       tenant_id, event_id, event_type, row_key, organization, webhook_name, payload_format)
-    select p_delivery_id, v_last.webhook_id, o.id, o.occurred_at, now(), o.source_id, o.lane, split_part(v_last.event_id, '_', 4)::smallint, true, o.truncated,
-           o.test_webhook_id is not null, o.tenant_id, v_last.event_id, v_last.event_type, o.row_key, v_last.organization, v_last.webhook_name, v_last.payload_format
+      (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at,
+       source_id, lane, ordinal, attempted, truncated, test,
+       tenant_id, event_id, event_type, row_key,
+       organization, webhook_name, payload_format)
+    select p_delivery_id, v_last.webhook_id, o.id, o.occurred_at, now(),
+           o.source_id, o.lane, split_part(v_last.event_id, '_', 4)::smallint, true, o.truncated,
+           o.test_webhook_id is not null,
+           o.tenant_id, v_last.event_id, v_last.event_type, o.row_key,
+           v_last.organization, v_last.webhook_name, v_last.payload_format
       from rowhook.webhook_outbox o
      where o.id = split_part(v_last.event_id, '_', 3)::bigint
        -- After a restore, the id may have been assigned twice.
@@ -425,7 +589,7 @@ begin
     if not found then
       raise no_data_found using
         message = format('replay_delivery: event %s has left the outbox', v_last.event_id),
-        hint = 'The outbox keeps events for 7 days.';
+        hint    = 'The outbox keeps events for 7 days.';
     end if;
     v_tenant_id := v_last.tenant_id;
   end if;
@@ -504,7 +668,8 @@ begin
     v_deleted := rowhook._delete_own(webhook_id);
   end if;
   if not v_deleted then
-    raise no_data_found using message = format('delete_webhook: there is no webhook %s', webhook_id);
+    raise no_data_found using
+      message = format('delete_webhook: there is no webhook %s', webhook_id);
   end if;
 end
 $$;
@@ -526,13 +691,24 @@ begin
   -- The tenant may have locked the row in an open transaction, and the daemon never waits for a
   -- tenant: the next attempt calls this function again.
   update rowhook.webhook_configurations
-     set is_active = false, disabled_at = now(), disabled_reason = p_reason
-   where id = (select id from rowhook.webhook_configurations where id = p_webhook_id and is_active for update skip locked)
+     set is_active       = false,
+         disabled_at     = now(),
+         disabled_reason = p_reason
+   where id = (select id
+                 from rowhook.webhook_configurations
+                where id = p_webhook_id and is_active
+                  for update skip locked)
   returning id, tenant_id, name, disabled_at into v_webhook;
   if found then
-    perform rowhook._write_event('webhook.disabled',
-      json_build_object('id', v_webhook.id, 'name', v_webhook.name, 'reason', p_reason, 'disabled_at', v_webhook.disabled_at),
-      v_webhook.tenant_id, null);
+    perform rowhook._write_event(
+      'webhook.disabled',
+      json_build_object(
+        'id', v_webhook.id,
+        'name', v_webhook.name,
+        'reason', p_reason,
+        'disabled_at', v_webhook.disabled_at),
+      v_webhook.tenant_id,
+      null);
   end if;
 end
 $$;
@@ -548,13 +724,30 @@ create policy tenant_reads_own on rowhook.webhook_sources for select to rowhook_
   using (tenant_id is null or tenant_id = (select rowhook.current_tenant()));
 
 revoke execute on all functions in schema rowhook from public;
-grant execute on function rowhook.emit(text, json, text), rowhook.test(uuid), rowhook.replay(uuid, timestamptz, timestamptz, text, boolean),
-                          rowhook.replay_delivery(uuid), rowhook.delete_webhook(uuid), rowhook._delete_own(uuid), rowhook._emit_own(text, json, uuid),
-                          rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean), rowhook._replay_delivery_own(uuid),
-                          rowhook._sample(text), rowhook._patterns(text[]), rowhook.schema_version()
-   to rowhook_app;
-grant execute on function rowhook.schema_version(), rowhook._disable_webhook(uuid, text) to rowhook_daemon;
+grant execute on function
+  rowhook.emit(text, json, text),
+  rowhook.test(uuid),
+  rowhook.replay(uuid, timestamptz, timestamptz, text, boolean),
+  rowhook.replay_delivery(uuid),
+  rowhook.delete_webhook(uuid),
+  rowhook._delete_own(uuid),
+  rowhook._emit_own(text, json, uuid),
+  rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean),
+  rowhook._replay_delivery_own(uuid),
+  rowhook._sample(text),
+  rowhook._patterns(text[]),
+  rowhook.schema_version()
+  to rowhook_app;
+grant execute on function
+  rowhook.schema_version(),
+  rowhook._disable_webhook(uuid, text)
+  to rowhook_daemon;
 
-create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 16;
+create or replace function rowhook.schema_version()
+returns int
+language sql
+stable
+parallel safe
+return 16;
 
 reset role;
