@@ -1,6 +1,7 @@
 /**
- * The parts of the pages that are written from the code, between `<!-- name: … -->` and `<!-- /name -->`. `npm run docs` writes them
- * (node test/support/reference.ts); test/docs/generated.test.ts compares.
+ * The parts of the pages that come from the code. They stand between `<!-- name: … -->` and
+ * `<!-- /name -->`. `npm run docs` (node test/support/reference.ts) writes them.
+ * test/docs/generated.test.ts compares.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -58,7 +59,8 @@ function retries(): string {
     '|---|---|---|---|',
     ...rows,
     '',
-    'That is with `retry_delay_seconds = 60`, which `linear` multiplies by 1, 2, 3 …; `exponential` (the default) repeats its last wait.',
+    'The table shows `retry_delay_seconds = 60`. `linear` multiplies it by 1, 2, 3 …; `exponential` (the',
+    'default) ignores it. Further retries of `exponential` wait 14 h each.',
     '',
   ].join('\n');
 }
