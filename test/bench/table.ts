@@ -13,7 +13,7 @@ export interface Result {
 export function table({ machine, scale, rounds, figures }: Result): string {
   const { cpu, cores, memoryGb, node, postgres, data } = machine;
   const of = `${cpu}, ${cores} cores, ${memoryGb} GB; Node ${node}, PostgreSQL ${postgres} with its data in ${data}; scale ${scale}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}`;
-  const header = ['what', 'figure', 'baseline', 'ratio', 'reach', 'reached', 'steal'];
+  const header = ['what', 'figure', 'baseline', 'ratio', 'target', 'met', 'steal'];
   const lines = [header, header.map(() => '---'), ...figures.map(row)];
   const details = figures.filter(({ detail }) => detail).map(({ what, detail }) => `- ${what}: ${detail}.`);
   return [of, '', ...lines.map((cells) => `| ${cells.join(' | ')} |`), '', ...details].join('\n');
