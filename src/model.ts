@@ -1,21 +1,21 @@
 /**
- * The words, one meaning each, the same in tables, types, logs and the command line.
+ * The words of rowhook. Each has one meaning, in tables, types, logs and the command line.
  *
- *   tenant     who owns rows and webhooks
- *   change     one row of the outbox: what happened to one row of a watched table, or an emitted event
- *   event      something that happened, `deal.updated`; one change can be several events
+ *   tenant     the owner of rows and webhooks: a customer of the application
+ *   change     one row of the outbox: a change to one row of a watched table, or an emitted event
+ *   event      something that happened, such as `deal.updated`; one change can be several events
  *   webhook    one row of webhook_configurations
  *   delivery   one event for one webhook
  *   attempt    one HTTP try of a delivery, one row of webhook_logs
  *   lane       fixed hash partition of tenants, owned by one daemon at a time
  *   position   how far a lane has been read and finished: a snapshot
  *   window     the changes between two snapshots, or one page of them
- *   park       to write an unfinished delivery into webhook_deliveries, so that the position can move on
+ *   park       to write an unfinished delivery into webhook_deliveries; the position then moves on
  *
- * Values of the database that JavaScript would bend stay text: ids (bigint), snapshots, payloads (json).
+ * Values that JavaScript would change stay text: ids (bigint), snapshots and payloads (json).
  */
 
-import type { Outcome, OutcomeCode } from './outcome.ts';
+import type { HealthChange, Next, Outcome, OutcomeCode } from './outcome.ts';
 
 /** One row of webhook_outbox. */
 export interface Change {
@@ -23,20 +23,29 @@ export interface Change {
   lane: number;
   tenantId: string;
   sourceId: number | null;
-  /** Empty: the tenant's configuration changed here. */
+  /** Empty: the tenant's configuration changed at this point. */
   eventTypes: readonly string[];
-  /** The changed row's key; deliveries of one row start in the order of its changes. Null: no order to keep. */
+  /**
+   * The key of the changed row. Deliveries of one row start in the order of its changes. Null:
+   * there is no order to keep.
+   */
   rowKey: string | null;
   /** Milliseconds since 1970, database clock. */
   occurredAt: number;
   /** JSON text, never parsed on the way to the receiver. */
   data: string | null;
   previous: string | null;
-  /** Why `data` holds the key columns only: too_large, or an SQLSTATE and its message. Null: it is whole. */
+  /**
+   * Why `data` has only the key columns: too_large, or an SQLSTATE and its message. Null: `data`
+   * has all columns.
+   */
   truncated: string | null;
-  /** A test event for this webhook only. */
+  /** A test event, sent to this webhook only. */
   testWebhookId: string | null;
-  /** It cannot be sent, as some of it cannot be read as text, and why; what cannot be read is empty. Undefined: all of it was read. */
+  /**
+   * Why some columns cannot be read as text. These columns are empty, and the change is not sent.
+   * Undefined: all columns were read.
+   */
   unreadable?: string;
 }
 
@@ -44,22 +53,22 @@ export interface Change {
 export interface Webhook {
   id: string;
   tenantId: string;
-  /** Of its tenant. */
+  /** The lane of its tenant. */
   lane: number;
   name: string;
   url: string;
   secret: string;
-  /** The one before a rotation, until it expires: milliseconds since 1970, database clock. */
+  /** The secret before a rotation. `expiresAt`: milliseconds since 1970, database clock. */
   previousSecret: { secret: string; expiresAt: number } | null;
   isActive: boolean;
-  /** Disabled by rowhook: what it wants is logged as skipped. Null: it is not. */
+  /** Why rowhook disabled it. Its events are logged as skipped. Null: not disabled by rowhook. */
   disabledReason: string | null;
-  /** Why its row cannot be used: what it wants is logged as skipped. Null: it can. */
+  /** Why its row cannot be used. Its events are logged as skipped. Null: the row can be used. */
   unusable: string | null;
   settings: WebhookSettings;
 }
 
-/** What most webhooks say alike: those that do hold it in common. */
+/** Settings that are equal for most webhooks. Webhooks with equal settings share one object. */
 export interface WebhookSettings {
   httpMethod: 'POST' | 'PUT' | 'PATCH';
   eventTypes: readonly string[];
@@ -73,13 +82,16 @@ export interface WebhookSettings {
   ratePerSecond: number | null;
   ordering: 'none' | 'row';
   payloadFormat: PayloadFormat;
-  /** Above 1: requests carry up to so many events, sent when full or after batchWaitMs. */
+  /** Above 1: a request has up to `batchMax` events, and is sent when full or after batchWaitMs. */
   batchMax: number;
   batchWaitMs: number;
   allowedIps: readonly string[] | null;
 }
 
-/** nested: the row under `data`. flat: its fields on the top level, for tools that cannot map nested ones. */
+/**
+ * nested: the row is under `data`. flat: the row's fields are on the top level, for tools that
+ * cannot map nested fields.
+ */
 export type PayloadFormat = 'nested' | 'flat';
 
 export interface RetryPolicy {
@@ -90,57 +102,67 @@ export interface RetryPolicy {
   delaySeconds: number;
 }
 
-/** What is known of a tenant and its webhooks, as of one moment of its stream. */
+/** A tenant and its webhooks, as they were at one point of the tenant's stream. */
 export interface TenantConfiguration {
   tenantId: string;
   /** JSON text of the body's organization. */
   organization: string;
-  /** Limits over all of the tenant's webhooks. */
+  /** Limits for all webhooks of the tenant together. */
   limits: { maxInFlight: number | null; ratePerSecond: number | null } | null;
   webhooks: readonly Webhook[];
 }
 
-/** One event for one webhook. The first fields are what the body is made of: they never change between attempts. */
+/**
+ * One event for one webhook. The first fields, up to `payloadFormat`, make the body. They never
+ * change between attempts.
+ */
 export interface Delivery {
   id: string;
   eventId: string;
   eventType: string;
-  /** Which of the change's events it is. */
+  /** The event's number among the events of the change. */
   ordinal: number;
   change: Change;
   organization: string;
   webhookId: string;
   webhookName: string;
   payloadFormat: PayloadFormat;
-  /** It was sent in this batch, and will be again. */
+  /** The batch in which it was sent. A retry sends the same batch. Null: it was not in a batch. */
   batchId: string | null;
   /** Attempts made so far. */
   attempt: number;
-  /** It has a row in webhook_deliveries, as far as the last commit tells. */
+  /** True if it had a row in webhook_deliveries at the last commit. */
   parked: boolean;
-  /** A replay asked for it: it goes behind what is new. */
+  /** True if a replay queued it. It is sent after new deliveries. */
   replayed: boolean;
-  /** Its webhook's filter is still to be asked, as SQL cannot evaluate one. */
+  /** True if the webhook's filter was not applied yet, because SQL cannot evaluate a filter. */
   unfiltered: boolean;
 }
 
-/** What a webhook's configuration says of a change that it wants by type: skipped ones are logged, passed over ones are not. */
+/**
+ * What to do with a change that the webhook subscribes to by type. A skipped change is logged with
+ * its code. A change that is passed over is not logged.
+ */
 export type Verdict = 'send' | 'pass_over' | { code: OutcomeCode; error: string };
 
-/** One row of webhook_logs to be. Ages instead of times: the database's clock is the only one that is stored. */
+/**
+ * A future row of webhook_logs. It has ages instead of times, because only times of the database's
+ * clock are stored.
+ */
 export interface Attempt {
   delivery: Delivery;
   attempt: number;
   outcome: Outcome;
-  /** performance.now() when it started. */
+  /** performance.now() at the start of the attempt. */
   startedAt: number;
   requestMethod: WebhookSettings['httpMethod'];
-  /** With the values of its query masked. */
+  /** The values of its query are masked. */
   requestUrl: string;
-  /** With secrets masked. */
+  /** Secrets are masked. */
   requestHeaders: Record<string, string>;
-  /** Milliseconds until the next attempt; null when there is none. */
+  /** Milliseconds until the next attempt. Null: there is none. */
   retryInMs: number | null;
+  /** True once the attempt's permit was freed (dispatch/in-flight.ts). */
   isPermitFree?: boolean;
 }
 
@@ -150,71 +172,45 @@ export interface Request {
   method: 'POST' | 'PUT' | 'PATCH';
   headers: Record<string, string>;
   body: Buffer;
-  /** Milliseconds from now to the last byte of the response; its head must be there by then. */
+  /** Limit on the milliseconds from now until the head of the response is complete. */
   timeoutMs: number;
   allowedIps: readonly string[] | null;
 }
 
-/** What becomes of a delivery next. */
-export type Next =
-  /** It is due in so many milliseconds. */
-  | { kind: 'retry'; inMs: number }
-  /** It is parked without a time, until the head of its row is done. */
-  | { kind: 'behindRowHead' }
-  /** It failed, and is not tried again. Its row stays. */
-  | { kind: 'givenUp' }
-  /** It needs no row in webhook_deliveries any more. */
-  | { kind: 'finished' };
-
-/** One object for all: most deliveries finish at their first attempt. */
-export const FINISHED = { kind: 'finished' } as const;
-
-/** What an attempt says of its webhook's health. */
-export type HealthChange = { kind: 'unchanged' } | { kind: 'healthy' } | { kind: 'failing'; health: Health };
-
-export const UNCHANGED = { kind: 'unchanged' } as const;
-
-/** What happened to a delivery, for RECORD. Without an attempt it is parked as it is. */
+/** The result of a delivery, for RECORD. Without an attempt, the delivery is parked unchanged. */
 export interface Entry {
   delivery: Delivery;
   attempt: Attempt | null;
   next: Next;
-  /** Its row has a key, and its webhook asks for ordering 'row', or did when the row was blocked. */
+  /**
+   * True if the row has a key and the webhook has ordering 'row', or had it when the row was
+   * blocked.
+   */
   ordered: boolean;
   health: HealthChange;
-  /** Called when this has committed. */
+  /** Called when the entry has committed. */
   settle(): void;
 }
 
-/** What a commit left of a row of a webhook with ordering 'row': the delivery that goes next, or none. */
+/** With ordering 'row': the delivery of a row that is next after a commit, or none. */
 export interface RowHead {
   /** One of the row's deliveries. */
   delivery: { webhookId: string; change: Pick<Change, 'sourceId' | 'rowKey'> };
-  /** Delivery id. */
+  /** The id of the next delivery. Null: there is none. */
   head: string | null;
-  /** It waited behind another and is due now. */
+  /** True if the next delivery waited behind another one and is due now. */
   released: boolean;
 }
 
-/** One row of webhook_health; a healthy webhook has none. Times in milliseconds since 1970, database clock. */
-export interface Health {
-  /** Of the webhook's tenant. */
-  lane: number;
-  /** Failed attempts since the last success. */
-  failures: number;
-  failingSince: number;
-  /** Null: the breaker is closed. */
-  openUntil: number | null;
-  /** How often it opened since the last success. */
-  openings: number;
-}
-
-/** How far a lane has been read. With `to`, it is inside a large window: everything up to `lastId` is read. */
+/**
+ * How far a lane has been read. If `to` is set, the position is inside a large window, and
+ * everything up to `lastId` is read.
+ */
 export interface Position {
   from: string;
   to: string | null;
   lastId: string | null;
-  /** When it was taken, database clock, as text of timestamptz. */
+  /** The time at which it was taken, database clock, as text of timestamptz. */
   at: string;
   /** The sequence's last value, read after the snapshot. */
   sequenceValue: string;
@@ -222,9 +218,9 @@ export interface Position {
 
 export interface Window {
   changes: Change[];
-  /** The position once all of `changes` is done. */
+  /** The position after all of `changes` are done. */
   after: Position;
-  /** There may be more to read right away. */
+  /** True if there may be more to read at once. */
   more: boolean;
 }
 
@@ -235,10 +231,10 @@ export interface Lane {
   position: Position;
 }
 
-/** A delivery that MATCH has made of a change. */
+/** A delivery that MATCH has made from a change. */
 export interface Matched {
   delivery: Delivery;
   webhook: Webhook;
-  /** Wanted, but not to be sent, and why; it is logged. */
+  /** Why the delivery is not sent, although the webhook subscribes to it. It is logged. */
   skip: { code: OutcomeCode; error: string } | null;
 }

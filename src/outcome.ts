@@ -1,6 +1,8 @@
 /**
- * How an attempt ended: a closed list, from error codes, never from message text.
- * `skipped` ones were never sent.
+ * How an attempt ended, and what follows for the delivery and its webhook.
+ *
+ * The codes are a closed list. A code comes from an error's code, never from its message.
+ * A skipped delivery was never sent.
  */
 export type OutcomeCode =
   | 'delivered'
@@ -33,4 +35,39 @@ export interface Outcome {
   response: { status: number; headers: Record<string, string>; body: string } | null;
   remoteIp: string | null;
   durationMs: number;
+}
+
+/** What happens to a delivery next. */
+export type Next =
+  /** The delivery is parked and due in `inMs` milliseconds. */
+  | { kind: 'retry'; inMs: number }
+  /** The delivery is parked without a time, until the head of its row is done. */
+  | { kind: 'behindRowHead' }
+  /** The delivery failed and is not retried. Its row stays. */
+  | { kind: 'givenUp' }
+  /** The delivery needs no row in webhook_deliveries any more. */
+  | { kind: 'finished' };
+
+/** One shared object, because most deliveries finish at their first attempt. */
+export const FINISHED = { kind: 'finished' } as const;
+
+/** How an attempt changes the health of its webhook. */
+export type HealthChange = { kind: 'unchanged' } | { kind: 'healthy' } | { kind: 'failing'; health: Health };
+
+export const UNCHANGED = { kind: 'unchanged' } as const;
+
+/**
+ * One row of webhook_health. A healthy webhook has no row. Times are in milliseconds since 1970,
+ * database clock.
+ */
+export interface Health {
+  /** The lane of the webhook's tenant. */
+  lane: number;
+  /** Failed attempts since the last success. */
+  failures: number;
+  failingSince: number;
+  /** Null: the breaker is closed. */
+  openUntil: number | null;
+  /** How often the breaker opened since the last success. */
+  openings: number;
 }

@@ -1,13 +1,13 @@
 /**
- * Collaborators by their role. dispatch/ knows the other stages by these only; daemon/pipeline.ts
- * brings them together.
+ * Collaborators by their role. dispatch/ knows the other stages only by these roles.
+ * daemon/pipeline.ts connects them.
  */
 import type { Entry, Request, RowHead } from './model.ts';
 import type { Outcome } from './outcome.ts';
 
-/** The role of DELIVER: deliver/sender.ts, and observe/otlp.ts in front of it where traces are wanted. */
+/** The role of DELIVER: deliver/sender.ts. With tracing on, observe/otlp.ts is in front of it. */
 export interface SendsRequests {
-  /** One attempt. Never rejects: a failing endpoint is an outcome. */
+  /** Makes one attempt. Never rejects, because a failing endpoint is an outcome. */
   send(request: Request): Promise<Outcome>;
 }
 
@@ -17,15 +17,15 @@ export interface RecordsEntries {
   add(entry: Entry): void;
 }
 
-/** Who hears what RECORD has committed: dispatch/dispatcher.ts. */
+/** Receives the entries that RECORD has committed: dispatch/dispatcher.ts. */
 export interface HearsCommits {
   committed(entries: readonly Entry[], heads: readonly RowHead[]): void;
 }
 
-/** The database's clock, as far as a lease lets us act by it: daemon/lease.ts. */
+/** The database's clock, and whether the lease is valid: daemon/lease.ts. */
 export interface LeaseClock {
   /** Milliseconds since 1970. */
   now(): number;
-  /** False once the lease may have run out: nothing may be started then. */
+  /** False once the lease may have run out. Nothing may start then. */
   readonly isValid: boolean;
 }

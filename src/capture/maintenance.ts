@@ -34,9 +34,13 @@ const PROBLEM_EVERY_MS = 3_600_000;
  */
 const CATALOG_CHANGES = `
   select case when current_setting('track_counts')::boolean
-              then sum(pg_stat_get_tuples_inserted(c) + pg_stat_get_tuples_updated(c) + pg_stat_get_tuples_deleted(c))::text
+              then sum(pg_stat_get_tuples_inserted(c)
+                       + pg_stat_get_tuples_updated(c)
+                       + pg_stat_get_tuples_deleted(c))::text
          end as changes
-    from unnest('{pg_class,pg_attribute,pg_attrdef,pg_index,pg_inherits,pg_constraint,pg_trigger,pg_proc,pg_type,rowhook.webhook_sources}'::regclass[]) as c`;
+    from unnest(array[
+           'pg_class', 'pg_attribute', 'pg_attrdef', 'pg_index', 'pg_inherits', 'pg_constraint',
+           'pg_trigger', 'pg_proc', 'pg_type', 'rowhook.webhook_sources']::regclass[]) as c`;
 
 interface Task {
   name: string;
@@ -97,9 +101,9 @@ export class Maintenance {
     if (this.#running) return;
     this.#running = true;
     for (const task of TASKS) await this.#do(task);
-    await this.#reconcile().catch((error) => this.#warn(error, 'what is watched could not be read'));
+    await this.#reconcile().catch((error) => this.#warn(error, 'the watched tables could not be checked'));
     this.#logProblems();
-    await this.#tellPinned().catch((error) => this.#warn(error, 'the slots could not be looked at'));
+    await this.#tellPinned().catch((error) => this.#warn(error, 'the slots of the outbox could not be checked'));
     this.#running = false;
   }
 
@@ -159,7 +163,7 @@ export class Maintenance {
       for (const row of rows) if (row.result !== 0 && row.result !== null) this.#log.info({ ...row }, name);
       return rows.length;
     } catch (error) {
-      this.#warn(error, `${name} failed: it is tried again in a minute`);
+      this.#warn(error, `${name} failed. It is retried in a minute`);
       return undefined;
     }
   }

@@ -9,8 +9,11 @@ import { printable } from '../shared/terminal.ts';
  */
 export async function bySetting(client: pg.ClientBase): Promise<Finding[]> {
   const { rows } = await client.query<{ whose: string | null; setting: string; name: string }>(
-    `select coalesce(nullif(concat_ws(' in ', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname)), ''), 'role all') as whose,
-            setting, split_part(setting, '=', 1) as name
+    `select coalesce(nullif(concat_ws(' in ',
+                                      'role ' || quote_ident(r.rolname),
+                                      'database ' || quote_ident(d.datname)), ''), 'role all') as whose,
+            setting,
+            split_part(setting, '=', 1) as name
        from pg_db_role_setting s
       cross join unnest(s.setconfig) as setting
        left join pg_database d on d.oid = s.setdatabase
@@ -19,12 +22,16 @@ export async function bySetting(client: pg.ClientBase): Promise<Finding[]> {
         and lower(setting) in ('session_replication_role=replica', 'rowhook.mute=on')
       union all
      select null, name || '=' || reset_val, name from pg_settings
-      where name = 'session_replication_role' and reset_val = 'replica' and source not in ('user', 'database', 'database user', 'global', 'client')`,
+      where name = 'session_replication_role'
+        and reset_val = 'replica'
+        and source not in ('user', 'database', 'database user', 'global', 'client')`,
   );
   return rows.map(({ whose, setting, name }) => ({
     kind: 'error',
     what: printable(`${setting} is set for ${whose ?? 'the whole server'}`),
-    why: 'What such a session writes fires no trigger, so it becomes no event. It is meant for a single load or restore.',
+    why:
+      'Sessions with this setting fire no triggers, so their changes become no events. ' +
+      'It is meant for a single load or restore.',
     // The setting may come from postgresql.conf, which RESET does not change.
     mend:
       whose === null ? `alter system set ${name} = origin; select pg_reload_conf();` : printable(resetFor(whose, name)),
@@ -43,13 +50,14 @@ export async function bySubscription(client: pg.ClientBase): Promise<Finding[]> 
        join pg_subscription u on u.oid = sr.srsubid
        join pg_class c on c.oid = sr.srrelid
        join pg_namespace n on n.oid = c.relnamespace
-       join rowhook.webhook_sources s on exists (select from rowhook._capture_relations(s.relation) as r where r = sr.srrelid)
+       join rowhook.webhook_sources s
+         on exists (select from rowhook._capture_relations(s.relation) as r where r = sr.srrelid)
       order by 1`,
   );
   return rows.map(({ relation, subscription }) => ({
     kind: 'warning',
     what: printable(`${relation} is filled by the subscription ${subscription}`),
-    why: 'What logical replication applies fires no statement trigger, so those changes become no events here.',
+    why: 'Logical replication fires no statement triggers, so replicated changes become no events here.',
     mend: printable(
       `rowhook watch ${shellWord(relation)}   # on the publishing database, where the application writes`,
     ),

@@ -15,8 +15,12 @@ export async function readSlots(client: pg.ClientBase | pg.Pool): Promise<Slot[]
   const { rows } = await client.query<Slot>(
     `select n as slot,
             case n when today.slot then 'current' when (today.slot + 1) % 8 then 'next' else 'kept' end as turn,
-            extract(epoch from clock_timestamp() - (select o.occurred_at from rowhook.webhook_outbox o where o.slot = n order by o.id limit 1))::float8 as "oldestSeconds",
-            extract(epoch from clock_timestamp() - (select o.occurred_at from rowhook.webhook_outbox o where o.slot = n order by o.id desc limit 1))::float8 as "newestSeconds",
+            extract(epoch from clock_timestamp() - (
+              select o.occurred_at from rowhook.webhook_outbox o
+               where o.slot = n order by o.id limit 1))::float8 as "oldestSeconds",
+            extract(epoch from clock_timestamp() - (
+              select o.occurred_at from rowhook.webhook_outbox o
+               where o.slot = n order by o.id desc limit 1))::float8 as "newestSeconds",
             pg_total_relation_size(to_regclass('rowhook.webhook_outbox_' || n))::float8 as bytes
        from generate_series(0, 7) as n,
             (select (floor(extract(epoch from clock_timestamp()) / 86400)::bigint % 8)::int as slot) as today

@@ -27,10 +27,13 @@ async function findingOf(client: pg.ClientBase | pg.Pool, slot: Slot, slotSecond
 }
 
 function finding({ slot, oldestSeconds, bytes }: Slot, { by, mend }: Holder): Finding {
+  const size = `${Math.ceil(bytes / 2 ** 20)} MiB`;
   return {
     kind: 'warning',
-    what: `slot ${slot} of the outbox (${Math.ceil(bytes / 2 ** 20)} MiB) holds events of ${ageText(oldestSeconds ?? 0)} ago, pinned by ${by}`,
-    why: 'A slot is emptied after 7 days, once every lane has read it and nobody holds a lock on it. Until then the outbox grows.',
+    what: `slot ${slot} of the outbox (${size}) has events of ${ageText(oldestSeconds ?? 0)} ago, pinned by ${by}`,
+    why:
+      'A slot is emptied after 7 days, once every lane has read it and nobody has locked it. ' +
+      'Until then the outbox grows.',
     mend,
   };
 }
@@ -56,28 +59,39 @@ async function readerOf(
        from rowhook.webhook_lanes l
        left join rowhook.webhook_lane_owners o using (lane)
       where exists (select from rowhook.webhook_outbox o
-                     where o.slot = $1 and o.lane = l.lane and o.occurred_at < clock_timestamp() - make_interval(secs => $2)
+                     where o.slot = $1
+                       and o.lane = l.lane
+                       and o.occurred_at < clock_timestamp() - make_interval(secs => $2)
                        and not pg_visible_in_snapshot(o.xid, l.from_snapshot))
       order by l.lane`,
     [slot, slotSeconds],
   );
   if (rows.length === 0) return undefined;
   const owners = [...new Set(rows.flatMap(({ owner }) => owner ?? []))];
-  const lanes = `lanes ${rows.map(({ lane }) => lane).join(', ')}, which have not read all of it`;
+  const lanes = `lanes ${rows.map(({ lane }) => lane).join(', ')}, which have not read the whole slot`;
   return owners.length === 0
     ? { by: `${lanes}: no daemon owns them`, mend: 'rowhook start' }
-    : { by: `${lanes} (${printable(owners.join(', '))})`, mend: 'rowhook status --watch   # they are to come closer' };
+    : {
+        by: `${lanes} (${printable(owners.join(', '))})`,
+        mend: 'rowhook status --watch   # shows whether the lanes catch up',
+      };
 }
 
 /** A prepared transaction has no process. */
 async function lockOf(client: pg.ClientBase | pg.Pool, slot: number): Promise<Holder | undefined> {
   const { rows } = await client.query<{ pid: number | null; who: string | null; prepared: string | null }>(
-    `select l.pid, concat_ws(' ', a.usename, '(' || nullif(a.application_name, '') || ')') as who, quote_literal(p.gid) as prepared
+    `select l.pid,
+            concat_ws(' ', a.usename, '(' || nullif(a.application_name, '') || ')') as who,
+            quote_literal(p.gid) as prepared
        from pg_locks l
        left join pg_stat_activity a on a.pid = l.pid
-       left join pg_locks own on l.pid is null and own.virtualtransaction = l.virtualtransaction and own.locktype = 'transactionid'
+       left join pg_locks own on l.pid is null
+                             and own.virtualtransaction = l.virtualtransaction
+                             and own.locktype = 'transactionid'
        left join pg_prepared_xacts p on p.transaction = own.transactionid
-      where l.relation = to_regclass('rowhook.webhook_outbox_' || $1) and l.granted and l.pid is distinct from pg_backend_pid()
+      where l.relation = to_regclass('rowhook.webhook_outbox_' || $1)
+        and l.granted
+        and l.pid is distinct from pg_backend_pid()
         and l.database = (select oid from pg_database where datname = current_database())
       limit 1`,
     [slot],

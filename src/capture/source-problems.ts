@@ -58,22 +58,35 @@ export async function problemsOf(
 
 export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Source[]> {
   const { rows } = await client.query<Source>(
-    `select format('%I.%I', s.schema_name, s.table_name) as name, rowhook._qualified(s.relation) as relation, c.oid is null as gone,
-            rowhook._qualified(n.namesake) as namesake, rowhook._may_take_place(s, n.namesake) as "mayTakePlace",
+    `select format('%I.%I', s.schema_name, s.table_name) as name,
+            rowhook._qualified(s.relation) as relation,
+            c.oid is null as gone,
+            rowhook._qualified(n.namesake) as namesake,
+            rowhook._may_take_place(s, n.namesake) as "mayTakePlace",
             case when n.namesake is not null or l."lostColumn" is not null or l."lostDerived" <> '{}'
               then rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) else '' end as statement,
-            l.*, rowhook._qualified(f.member) as "foreignMember", f.detach
+            l.*,
+            rowhook._qualified(f.member) as "foreignMember",
+            f.detach
        from rowhook.webhook_sources s
        left join pg_class c on c.oid = s.relation
-      cross join lateral (select rowhook._namesake(s) as namesake, rowhook._columns(s.relation)::text[] as columns) as n
       cross join lateral (
-            select case when s.tenant_column::text <> all (n.columns) then s.tenant_column::text end as "lostColumn",
-                   array(select d from jsonb_object_keys(s.derived) as d where d <> all (n.columns)) as "lostDerived") as l
+            select rowhook._namesake(s) as namesake,
+                   rowhook._columns(s.relation)::text[] as columns) as n
+      cross join lateral (
+            select case when s.tenant_column::text <> all (n.columns)
+                     then s.tenant_column::text end as "lostColumn",
+                   array(select d from jsonb_object_keys(s.derived) as d
+                          where d <> all (n.columns)) as "lostDerived") as l
        left join lateral (
-            select m.oid as member, case when m.relispartition
-                     then format('alter table %s detach partition %s;', rowhook._qualified(i.inhparent), rowhook._qualified(m.oid))
-                     else format('alter foreign table %s no inherit %s;', rowhook._qualified(m.oid), rowhook._qualified(i.inhparent)) end as detach
-              from pg_class m join pg_inherits i on i.inhrelid = m.oid
+            select m.oid as member,
+                   case when m.relispartition
+                     then format('alter table %s detach partition %s;',
+                                 rowhook._qualified(i.inhparent), rowhook._qualified(m.oid))
+                     else format('alter foreign table %s no inherit %s;',
+                                 rowhook._qualified(m.oid), rowhook._qualified(i.inhparent)) end as detach
+              from pg_class m
+              join pg_inherits i on i.inhrelid = m.oid
              where m.oid = rowhook._foreign_member(s.relation)
              order by i.inhparent <> s.relation limit 1) as f on true
       order by 1`,
@@ -111,18 +124,19 @@ function dropped({ name }: Source): SourceProblem {
     table,
     kind: 'warning',
     what: `the watched table ${table} was dropped`,
-    why: 'Its source is kept for 7 days. A table that takes its name by then is watched with the same settings.',
+    why: 'Its settings are kept for 7 days. If a table with the same name is created by then, it is watched with them.',
     mend: `select rowhook.unwatch(${literal(table)});`,
   };
 }
 
 function replaced({ name, relation, gone, mayTakePlace, statement }: Source, namesake: string): SourceProblem {
   const table = printable(name);
+  const former = gone ? '' : ` The watched table is called ${printable(relation)} now, and is still watched.`;
   return {
     table,
     kind: 'error',
-    what: `${table} is another table by now, which is not watched`,
-    why: `Nothing of it becomes an event${gone ? '' : `. The one that was watched is called ${printable(relation)} now, and still is`}.`,
+    what: `${table} is now another table, which is not watched`,
+    why: `Changes to this table become no events.${former}`,
     mend: mayTakePlace ? RECONCILE : `${printable(statement)}   -- as the owner of ${printable(namesake)}`,
   };
 }
@@ -135,7 +149,7 @@ function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): 
         table,
         kind: 'error',
         what: printable(`${relation} has lost its column ${lostColumn}, which names the tenant`),
-        why: 'Without a tenant nothing of the table is captured.',
+        why: 'Without a tenant, no change to the table is captured.',
         mend: printable(`${statement}   -- with the column that names the tenant`),
       },
     ];
@@ -145,9 +159,9 @@ function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): 
     {
       table,
       kind: 'warning',
-      what: printable(`${relation} has lost ${listOf(lostDerived)}, of which events are derived`),
-      why: 'Those events come no more.',
-      mend: printable(`${statement}   -- with what they are derived from now`),
+      what: printable(`${relation} has lost ${listOf(lostDerived)}, from which events are derived`),
+      why: 'These derived events no longer occur.',
+      mend: printable(`${statement}   -- with the columns that they are derived from now`),
     },
   ];
 }
@@ -160,7 +174,7 @@ function foreignMembers({ relation, foreignMember, detach }: Source): SourceProb
       table,
       kind: 'error',
       what: printable(`${relation} has a foreign table under it, ${foreignMember}`),
-      why: "PostgreSQL cannot collect its changes, and so refuses the application's UPDATE and DELETE on the table.",
+      why: "PostgreSQL cannot collect the changes of a foreign table. It refuses the application's UPDATE and DELETE.",
       mend: `${printable(detach)}   -- or select rowhook.unwatch(${literal(table)});`,
     },
   ];
@@ -168,28 +182,33 @@ function foreignMembers({ relation, foreignMember, detach }: Source): SourceProb
 
 function missing(found: readonly Trigger[]): SourceProblem[] {
   const absent = found.filter(({ enabled }) => enabled === null);
-  return byRelation(absent).map(([relation, triggersOfIt]) => ({
-    table: printable(relation),
-    kind: 'error',
-    what: printable(
-      `${triggersOfIt[0]?.isMember ? 'partition ' : ''}${relation} lacks ${listOf(triggersOfIt.map(({ name }) => name))}`,
-    ),
-    why: `Nothing that names this table in ${listOf(triggersOfIt.map(({ operation }) => operation.toUpperCase()))} becomes an event.`,
-    mend: RECONCILE,
-  }));
+  return byRelation(absent).map(([relation, triggers]) => {
+    const kind = triggers[0]?.isMember ? 'partition ' : '';
+    return {
+      table: printable(relation),
+      kind: 'error',
+      what: printable(`${kind}${relation} lacks ${listOf(triggers.map(({ name }) => name))}`),
+      why: `${operationsOf(triggers)} statements that name this table become no events.`,
+      mend: RECONCILE,
+    };
+  });
 }
 
 function silent(found: readonly Trigger[]): SourceProblem[] {
   const off = found.filter(({ enabled }) => enabled === 'D' || enabled === 'R');
-  return byRelation(off).map(([relation, triggersOfIt]) => ({
+  const state = ({ name, enabled }: Trigger) =>
+    `${name} is ${enabled === 'D' ? 'disabled' : 'enabled for replicas only'}`;
+  return byRelation(off).map(([relation, triggers]) => ({
     table: printable(relation),
     kind: 'error',
-    what: printable(
-      `${relation}: ${listOf(triggersOfIt.map(({ name, enabled }) => `${name} is ${enabled === 'D' ? 'disabled' : 'enabled for replicas only'}`))}`,
-    ),
-    why: `Its ${listOf(triggersOfIt.map(({ operation }) => operation.toUpperCase()))} becomes no event.`,
-    mend: triggersOfIt.map(({ name }) => `alter table ${printable(relation)} enable trigger ${name};`).join(' '),
+    what: printable(`${relation}: ${listOf(triggers.map(state))}`),
+    why: `${operationsOf(triggers)} statements on it become no events.`,
+    mend: triggers.map(({ name }) => `alter table ${printable(relation)} enable trigger ${name};`).join(' '),
   }));
+}
+
+function operationsOf(triggers: readonly Trigger[]): string {
+  return listOf(triggers.map(({ operation }) => operation.toUpperCase()));
 }
 
 function byRelation(found: readonly Trigger[]): [string, Trigger[]][] {

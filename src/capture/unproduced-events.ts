@@ -40,7 +40,8 @@ export async function readUnproduced(client: pg.ClientBase, tenantId: string | n
           and not exists (
                 select from rowhook.webhook_logs l
                  where l.tenant_id = c.tenant_id and l.webhook_id = c.id and l.attempted_at > now() - interval '7 days'
-                   and (l.event_type = w.pattern or right(w.pattern, 2) = '.*' and starts_with(l.event_type, left(w.pattern, -1))))
+                   and (l.event_type = w.pattern
+                        or right(w.pattern, 2) = '.*' and starts_with(l.event_type, left(w.pattern, -1))))
         group by c.id
      )
      select u.id, u.tenant_id as "tenantId", u.name, u.event_types as "eventTypes", u.patterns as unproduced

@@ -22,11 +22,14 @@ export function environmentProblem(recorded: string | null, given: string | unde
   if (recorded === null || recorded === given) return null;
   // At most 63 characters.
   const adopt = `rowhook adopt --environment ${given ?? `${recorded.slice(0, 58)}-copy`} --undelivered discard`;
-  const what = `This database belongs to the environment "${recorded}", and ROWHOOK_ENVIRONMENT is ${given === undefined ? 'not set' : `"${given}"`}`;
+  const setting = given === undefined ? 'not set' : `"${given}"`;
+  const what = `This database belongs to the environment "${recorded}", and ROWHOOK_ENVIRONMENT is ${setting}`;
   return {
     what,
-    why: 'A daemon with this setting refuses to start: a clone must not deliver to the customers of the original.',
+    why: 'A daemon with this setting refuses to start. A clone must not deliver to the customers of the original.',
     mend: `ROWHOOK_ENVIRONMENT=${recorded} rowhook start   # only in a clone that may deliver: ${adopt}`,
-    sentence: `${what}: nothing is delivered. Set ROWHOOK_ENVIRONMENT=${recorded}. Only in a clone that may deliver: ${adopt}.`,
+    sentence:
+      `${what}. Nothing is delivered. Set ROWHOOK_ENVIRONMENT=${recorded}. ` +
+      `Only in a clone that may deliver: ${adopt}.`,
   };
 }

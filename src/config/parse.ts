@@ -1,6 +1,6 @@
 /**
  * Parsers for the values of settings and flags. Each throws an Error whose message is a verdict:
- * `is not …: remedy`.
+ * `is not …. Remedy`.
  */
 import { isIP } from 'node:net';
 import { readTarget } from '../connection/target.ts';
@@ -17,7 +17,7 @@ export function databaseUrl(text: string): string {
 }
 
 export function environment(text: string): string {
-  if (!/^[\w.-]{1,63}$/.test(text)) throw new Error('is not a name: use up to 63 letters, digits, ".", "_" and "-"');
+  if (!/^[\w.-]{1,63}$/.test(text)) throw new Error('is not a name. Use up to 63 letters, digits, ".", "_" and "-"');
   return text;
 }
 
@@ -25,7 +25,7 @@ export function environment(text: string): string {
 export function httpHost(text: string): string {
   const host = text.replace(/^\[(.*)\]$/, '$1');
   if (isIP(host) !== 0 || /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(host)) return host;
-  throw new Error('is not an address or a host name: use 127.0.0.1, or :: for all interfaces');
+  throw new Error('is not an address or a host name. Use 127.0.0.1, or :: for all interfaces');
 }
 
 /** The message does not quote the URL, because it may hold a password. */
@@ -34,7 +34,8 @@ export function proxyUrl(text: string): string {
   const isPlain = url?.pathname === '/' && !url.search && !url.hash && isDecodable(`${url.username}:${url.password}`);
   if (url && isPlain && /^https?:$/.test(url.protocol)) return url.href;
   throw new Error(
-    'is not the URL of an HTTP proxy: write it as http://proxy.example:3128, or http://user:password@…, with special characters percent-encoded (UTF-8)',
+    'is not the URL of an HTTP proxy. Write it as http://proxy.example:3128, or http://user:password@…. ' +
+      'Percent-encode special characters (UTF-8)',
   );
 }
 
@@ -51,7 +52,7 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   return (text) => {
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    const hint = SERVICE_LINK_VALUE.test(text) ? ' (Kubernetes made it: set enableServiceLinks: false)' : '';
+    const hint = SERVICE_LINK_VALUE.test(text) ? ' (Kubernetes set this value. Set enableServiceLinks: false)' : '';
     throw new Error(`is not a whole number from ${min} to ${max}${hint}`);
   };
 }
@@ -59,7 +60,7 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 export function oneOf<T extends string>(choices: readonly T[]): (text: string) => T {
   return (text) => {
     const choice = choices.find((candidate) => candidate === text.toLowerCase());
-    if (choice === undefined) throw new Error(`is none of ${choices.join(', ')}`);
+    if (choice === undefined) throw new Error(`is not one of ${choices.join(', ')}`);
     return choice;
   };
 }
@@ -67,7 +68,7 @@ export function oneOf<T extends string>(choices: readonly T[]): (text: string) =
 export function boolean(text: string): boolean {
   if (/^(true|1|yes|on)$/i.test(text)) return true;
   if (/^(false|0|no|off)$/i.test(text)) return false;
-  throw new Error('is neither true nor false');
+  throw new Error('is not true or false');
 }
 
 /** Returns every range with its prefix. A single address becomes a range of one address. */
@@ -79,21 +80,21 @@ export function cidrs(text: string): string[] {
     const valid = bits > 0 && !address.includes('%') && rest.length === 0;
     if (valid && prefix === undefined) return `${address}/${bits}`;
     if (valid && /^\d{1,3}$/.test(prefix ?? '') && Number(prefix) <= bits) return range;
-    throw new Error(`holds "${range}", which is no range: write it as 10.20.0.0/16 or fd00:1::/64`);
+    throw new Error(`contains "${range}", which is not an address range. Write it as 10.20.0.0/16 or fd00:1::/64`);
   });
 }
 
 export function webhookId(text: string): string {
-  return uuid(text, '"rowhook webhook list" shows them');
+  return uuid(text, '"rowhook webhook list" shows the ids');
 }
 
 export function deliveryId(text: string): string {
-  return uuid(text, '"rowhook deliveries" and "rowhook logs show" show them');
+  return uuid(text, '"rowhook deliveries" and "rowhook logs show" show the ids');
 }
 
 function uuid(text: string, remedy: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text.toLowerCase();
-  throw new Error(`is not a UUID: ${remedy}`);
+  throw new Error(`is not a UUID. ${remedy}`);
 }
 
 /**
@@ -113,7 +114,7 @@ export function time(text: string): string {
     .toUpperCase();
   const normal = `${day}T${clock}${offset}`;
   if (parts && dayIsThere && isIsoTime(normal)) return normal;
-  throw new Error('is not a time: write it as 2025-10-17T19:30:00Z (UTC without a zone), or 2h for two hours ago');
+  throw new Error('is not a time. Write it as 2025-10-17T19:30:00Z (UTC without a zone), or 2h for two hours ago');
 }
 
 function isIsoTime(text: string): boolean {
@@ -123,5 +124,8 @@ function isIsoTime(text: string): boolean {
 /** The id of an event (`evt_<incarnation>_<outbox id>_<n>`) or of an outbox row. */
 export function eventId(text: string): string {
   if (/^(evt_[^_]+_\d{1,18}_\d{1,4}|\d{1,18})$/.test(text)) return text;
-  throw new Error('is no event: give its id (evt_…), which "rowhook logs show" prints, or the number of an outbox row');
+  throw new Error(
+    'is not the id of an event. Give an id such as evt_…, which "rowhook logs show" prints, ' +
+      'or the number of an outbox row',
+  );
 }

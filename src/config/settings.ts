@@ -57,7 +57,9 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--database-url <url>',
     fallback: '',
     parse: databaseUrl,
-    help: 'the database, as psql takes it: postgres://user@host/app, or host=… dbname=app; as a flag, others can read a password in ps',
+    help:
+      'the database, as psql takes it: postgres://user@host/app, or host=… dbname=app; ' +
+      'a password in a flag is visible to others in ps',
   },
   {
     name: 'environment',
@@ -65,7 +67,9 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--environment <name>',
     fallback: '',
     parse: environment,
-    help: 'name of this installation, recorded in the database: a clone of it under another name refuses to deliver',
+    help:
+      'name of this installation, recorded in the database; ' +
+      'a daemon with another name, as in a clone, does not start',
   },
   {
     name: 'maxInFlight',
@@ -73,7 +77,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--max-in-flight <n>',
     fallback: '256',
     parse: wholeNumber(1, 10_000),
-    help: 'most requests in flight at a time, over all webhooks',
+    help: 'limit on requests in flight, for all webhooks together',
   },
   {
     name: 'wake',
@@ -81,7 +85,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--wake <how>',
     fallback: 'notify',
     parse: oneOf(['notify', 'poll']),
-    help: 'how a sleeping daemon learns of new events: notify (LISTEN) or poll (transaction poolers, two-phase commit)',
+    help: 'how a sleeping daemon notices new events: notify (LISTEN), or poll (transaction poolers, two-phase commit)',
   },
   {
     name: 'httpHost',
@@ -89,7 +93,9 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--http-host <address>',
     fallback: '127.0.0.1',
     parse: httpHost,
-    help: 'address that /healthz, /readyz and /metrics listen on; :: is all interfaces, as the container image has it',
+    help:
+      'address on which /healthz, /readyz and /metrics listen; ' +
+      ':: for all interfaces, the default of the container image',
   },
   {
     name: 'httpPort',
@@ -105,7 +111,9 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--metrics-labels <which>',
     fallback: 'none',
     parse: oneOf(['none', 'tenant', 'webhook']),
-    help: 'whom rowhook_deliveries_total names: none, tenant, or webhook (tenant and webhook id): one series for each, for ever',
+    help:
+      'labels of rowhook_deliveries_total: none, tenant, or webhook (tenant and webhook id); ' +
+      'each value adds a series that stays until the daemon restarts',
   },
   {
     name: 'allowHttp',
@@ -121,7 +129,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--allow-cidrs <list>',
     fallback: '',
     parse: cidrs,
-    help: 'private ranges that webhooks may reach, separated by commas, such as 10.20.0.0/16,fd00:1::/64',
+    help: 'private address ranges that webhooks may reach, separated by commas, such as 10.20.0.0/16,fd00:1::/64',
   },
   {
     name: 'denyCidrs',
@@ -129,7 +137,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--deny-cidrs <list>',
     fallback: '',
     parse: cidrs,
-    help: 'more ranges that webhooks may not reach, separated by commas',
+    help: 'further address ranges that webhooks may not reach, separated by commas',
   },
   {
     name: 'proxyUrl',
@@ -137,7 +145,9 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--proxy-url <url>',
     fallback: '',
     parse: proxyUrl,
-    help: 'HTTP proxy that webhooks go out through (CONNECT), such as http://proxy.example:3128; HTTPS_PROXY and its like are not used; as a flag, others can read a password in ps',
+    help:
+      'HTTP proxy for all webhook requests (CONNECT), such as http://proxy.example:3128; ' +
+      'HTTPS_PROXY and similar variables are not used; a password in a flag is visible to others in ps',
   },
   {
     name: 'logLevel',
@@ -153,7 +163,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--retention-days <days>',
     fallback: '30',
     parse: wholeNumber(1, 3_650),
-    help: 'days that webhook_logs are kept',
+    help: 'number of days to keep rows of webhook_logs',
   },
   {
     name: 'disableAfterFailures',
@@ -161,7 +171,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--disable-after-failures <n>',
     fallback: '50',
     parse: wholeNumber(1, 1_000_000),
-    help: 'failed attempts without a success before a webhook is disabled',
+    help: 'disable a webhook after this number of failed attempts without a success',
   },
   {
     name: 'disableAfterDays',
@@ -169,7 +179,7 @@ export const SETTINGS: readonly AnySetting[] = [
     flag: '--disable-after-days <days>',
     fallback: '3',
     parse: wholeNumber(0, 365),
-    help: 'and days that it must have been failing by then',
+    help: 'but only if it has also failed for this number of days',
   },
 ];
 
@@ -191,8 +201,8 @@ export function readSettings(flags: Readonly<Record<string, unknown>>, env: Node
       values.set(setting.name, text === '' ? whenUnset(setting.name) : setting.parse(text));
     } catch (error) {
       // A URL may hold a password, so it is never printed.
-      const quoted = setting.env.endsWith('_URL') ? '' : ` "${text}"`;
-      problems.push(`${subject}:${quoted} ${(error as Error).message}`);
+      const quoted = setting.env.endsWith('_URL') ? '' : `: "${text}"`;
+      problems.push(`${subject}${quoted} ${(error as Error).message}`);
     }
   }
 
@@ -206,7 +216,7 @@ export function readSettings(flags: Readonly<Record<string, unknown>>, env: Node
 
 function whenUnset(name: keyof Settings): undefined | string[] {
   if (name === 'databaseUrl') {
-    throw new Error('is not set: set it, or give --database-url, such as postgres://user:password@localhost:5432/app');
+    throw new Error('is not set. Set it, or give --database-url, such as postgres://user:password@localhost:5432/app');
   }
   return name === 'environment' || name === 'proxyUrl' ? undefined : [];
 }
@@ -222,5 +232,5 @@ function unknownKeys(env: NodeJS.ProcessEnv): string[] {
   return Object.entries(env)
     .filter(([key]) => key.startsWith('ROWHOOK_') && !key.startsWith('ROWHOOK_TEST_') && !known.includes(key))
     .filter(([key, value]) => !SERVICE_LINK_KEY.test(key) && !SERVICE_LINK_VALUE.test(value ?? ''))
-    .map(([key]) => `${key}: is not a rowhook setting. Remove it, or use ${nearest(key, known)}`);
+    .map(([key]) => `${key} is not a rowhook setting. Remove it, or use ${nearest(key, known)}`);
 }

@@ -23,7 +23,7 @@ export function requireBinding(client: pg.ClientBase): void {
   let isBound = false;
   const refuse = () => {
     connection.stream.destroy(
-      new Error('the server offers no channel binding, which channel_binding=require asks for'),
+      new Error('the server does not offer channel binding, which channel_binding=require needs'),
     );
   };
   connection.on('authenticationSASL', ({ mechanisms }: { mechanisms: readonly string[] }) => {

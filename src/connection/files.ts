@@ -38,14 +38,15 @@ export function readService(service: string, file: string | undefined, env: Node
     if (given) return given;
   }
   const looked = files.length > 0 ? files.join(' and ') : userFile('.pg_service.conf');
-  throw new Error(`names the service "${service}", which is not in ${looked}: add it there, or set PGSERVICEFILE`);
+  throw new Error(`names the service "${service}", which is not in ${looked}. Add it there, or set PGSERVICEFILE`);
 }
 
 function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new Error(`names the service file ${file}, which cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Error(`names the service file ${file}, which cannot be read (${code}). Let this user read it`);
   }
 }
 
@@ -64,7 +65,7 @@ function serviceOf(text: string, service: string, file: string): Given | undefin
       const [, name = '', value = ''] = /^([^=]*)=(.*)$/.exec(line) ?? [];
       if (name === '') throw new Error(`names the service "${service}", and ${at} is not of the form name=value`);
       if (name === 'service')
-        throw new Error(`names the service "${service}", and ${at} names another: remove that line`);
+        throw new Error(`names the service "${service}", and ${at} names another service. Remove that line`);
       checkParameter(name, value, at);
       if (!given.has(name)) given.set(name, value); // libpq takes the first of two
     }
@@ -88,7 +89,9 @@ export function passwordOf(file: string | undefined, wanted: PasswordFor): strin
   const stat = statSync(path, { throwIfNoEntry: false });
   if (!stat?.isFile()) return undefined;
   if (!isWindows && stat.mode & 0o077) {
-    throw new Error(`The password file ${path} may be read by others, so it is not used: run "chmod 0600 ${path}"`);
+    throw new Error(
+      `The password file ${path} can be read by other users, so it is not used. Run "chmod 0600 ${path}"`,
+    );
   }
   const host = wanted.host.startsWith('/') ? [wanted.host, 'localhost'] : [wanted.host];
   const fields = [host, [String(wanted.port)], [wanted.database], [wanted.user]];

@@ -95,13 +95,13 @@ export function checkParameter(name: string, value: string, from = ''): void {
   if (!parameter) {
     // A text that is not a word may be a part of a password.
     const shown = /^\w{1,40}$/.test(name) ? `"${name}"` : 'a parameter';
-    throw new Error(`has ${shown}${where}, which is not a connection parameter of libpq: remove it`);
+    throw new Error(`has ${shown}${where}, which is not a connection parameter of libpq. Remove it`);
   }
   if (value === '') return;
-  if (parameter.unsupported) throw new Error(`has "${name}"${where}, which rowhook does not support: remove it`);
+  if (parameter.unsupported) throw new Error(`has "${name}"${where}, which rowhook does not support. Remove it`);
   const shown = /^[\w.-]{1,30}$/.test(value) ? `${name}=${value}` : `a value of ${name}`;
   if (parameter.values && !parameter.values.includes(value.toLowerCase())) {
-    throw new Error(`has ${shown}${where}, which is none of ${parameter.values.join(', ')}`);
+    throw new Error(`has ${shown}${where}, which is not one of ${parameter.values.join(', ')}`);
   }
   if (parameter.isNumber && !/^-?\d{1,9}$/.test(value)) throw new Error(`has ${shown}${where}, which is not a number`);
 }

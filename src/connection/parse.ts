@@ -1,6 +1,6 @@
 /**
- * Reads a connection string as libpq does:
- * `postgres://user:password@host:1,host:2/database?parameter=value`, or `host=… port=… dbname=…`.
+ * Reads a connection string as libpq does. Its two forms are
+ * `postgres://user:password@host:1,host:2/database?parameter=value` and `host=… port=… dbname=…`.
  * Messages never quote a value, because it may be the password.
  */
 import { checkParameter } from './parameters.ts';
@@ -8,14 +8,12 @@ import { checkParameter } from './parameters.ts';
 /** Parameters by name, with their values as given. */
 export type Given = Map<string, string>;
 
-const ENCODE = 'write special characters of the password percent-encoded, such as %40 for @ and %2F for /';
+const ENCODE = 'Percent-encode special characters of the password, such as %40 for @ and %2F for /';
 
 export function parseConnectionString(text: string): Given {
   if (/^postgres(ql)?:\/\//.test(text)) return parseUrl(text.slice(text.indexOf('//') + 2));
   if (text.includes('=') && !/^\w+:\/\//.test(text)) return parseKeywords(text);
-  throw new Error(
-    'is not a URL that begins with postgres:// or postgresql://, and not of the form host=localhost dbname=app',
-  );
+  throw new Error('is not a connection string. Write postgres://user@host/database, or host=localhost dbname=app');
 }
 
 function parseUrl(rest: string): Given {
@@ -36,13 +34,13 @@ function parseUrl(rest: string): Given {
   set('host', hosts.map(({ host }) => host).join(','));
   set('port', hosts.map(({ port }) => port).join(','));
   // If a password contains /, libpq takes its rest as the database name and shows it in messages.
-  if (path.includes('@')) throw new Error(`is not a valid URL: ${ENCODE}`);
+  if (path.includes('@')) throw new Error(`is not a valid URL. ${ENCODE}`);
   set('dbname', path);
   for (const pair of (query ?? '').split('&').filter(Boolean)) {
     const [name = '', value, ...more] = pair.split('=');
     if (value === undefined || more.length > 0) {
       throw new Error(
-        `has a parameter that is not of the form name=value: write & between two, and = in a value as %3D`,
+        'has a parameter that is not of the form name=value. Separate parameters by &, and write = in a value as %3D',
       );
     }
     const [word, is] = sslOf(decode(name), decode(value));
@@ -60,18 +58,18 @@ function sslOf(name: string, value: string): [name: string, value: string] {
 function hostAndPort(text: string): { host: string; port: string } {
   const [whole, bracketed, plain, port] = /^(?:\[([^\]@]+)\]|([^:[\]@]*))(?::([^:]*))?$/.exec(text) ?? [];
   if (whole === undefined || (port !== undefined && !/^\d*$/.test(port))) {
-    throw new Error(`is not a valid URL: ${ENCODE}, and an IPv6 address in brackets, as [::1]:5432`);
+    throw new Error(`is not a valid URL. ${ENCODE}. Put an IPv6 address in brackets, as [::1]:5432`);
   }
   return { host: bracketed ?? plain ?? '', port: port ?? '' };
 }
 
 function decode(text: string): string {
   if (/%(?![0-9a-f]{2})|%00/i.test(text))
-    throw new Error(`has a % that begins no percent-encoded character: ${ENCODE}`);
+    throw new Error(`has a % that does not begin a percent-encoded character. ${ENCODE}`);
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new Error(`has percent-encoded bytes that are not UTF-8: ${ENCODE}`);
+    throw new Error(`has percent-encoded bytes that are not UTF-8. ${ENCODE}`);
   }
 }
 
@@ -91,6 +89,6 @@ function parseKeywords(text: string): Given {
   }
   if (text.slice(read).trim() === '') return given;
   throw new Error(
-    "is not of the form host=localhost dbname=app: write a value with blanks as 'in quotes', and ' in it as \\'",
+    "is not of the form host=localhost dbname=app. Put a value with blanks in single quotes, and write ' in it as \\'",
   );
 }

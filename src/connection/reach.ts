@@ -179,7 +179,7 @@ export async function sessionProblem(client: pg.ClientBase, attrs: SessionAttrs)
   } as pg.QueryConfig);
   const [{ standby, readonly }] = rows as [{ standby: boolean; readonly: boolean }];
   if (attrs === 'primary') return standby ? 'is a hot standby' : null;
-  if (attrs === 'standby') return standby ? null : 'is no standby';
+  if (attrs === 'standby') return standby ? null : 'is not a standby';
   if (attrs === 'read-write') return readonly ? 'is read-only' : null;
   return readonly ? null : 'is not read-only';
 }

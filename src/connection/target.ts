@@ -109,7 +109,7 @@ function systemUser(): string {
   try {
     return userInfo().username;
   } catch {
-    throw new Error('names no user, and this process runs as one without a name: write postgres://user@host/database');
+    throw new Error('names no user, and the user of this process has no name. Write postgres://user@host/database');
   }
 }
 
@@ -125,10 +125,10 @@ function hostsOf(names: string | undefined, addresses: string | undefined, ports
   const port = (ports ?? '').split(',').map(portOf);
   const count = name?.length ?? address?.length ?? 1;
   if (address && address.length !== count) {
-    throw new Error(`has ${count} hosts and ${address.length} addresses in hostaddr: give one for each`);
+    throw new Error(`has ${count} hosts and ${address.length} addresses in hostaddr. Give one address for each host`);
   }
   if (port.length !== 1 && port.length !== count) {
-    throw new Error(`has ${count} hosts and ${port.length} ports: give one for each, or one for all`);
+    throw new Error(`has ${count} hosts and ${port.length} ports. Give one port for each host, or one for all hosts`);
   }
   return Array.from({ length: count }, (_, index): Host => {
     const at = (port.length === 1 ? port[0] : port[index]) ?? 5432;
@@ -159,5 +159,6 @@ export function displayDatabase(text: string): string {
 }
 
 export function displayOn(database: string, hosts: readonly Host[]): string {
-  return `database "${database}" at ${hosts.map(({ name, port }) => `${name.includes(':') ? `[${name}]` : name}:${port}`).join(', ')}`;
+  const places = hosts.map(({ name, port }) => `${name.includes(':') ? `[${name}]` : name}:${port}`);
+  return `database "${database}" at ${places.join(', ')}`;
 }

@@ -25,13 +25,13 @@ export function tlsSettings(get: (name: string) => string | undefined): TlsSetti
   const mode = (get('sslmode') ?? (rootCert === 'system' ? 'verify-full' : 'prefer')) as SslMode;
   const direct = get('sslnegotiation') === 'direct';
   if (rootCert === 'system' && mode !== 'verify-full') {
-    throw new Error(`has sslmode=${mode} with sslrootcert=system: write sslmode=verify-full`);
+    throw new Error(`has sslmode=${mode} with sslrootcert=system. Write sslmode=verify-full`);
   }
   if (direct && ['disable', 'allow', 'prefer'].includes(mode)) {
-    throw new Error(`has sslmode=${mode} with sslnegotiation=direct: write sslmode=require, or verify-full`);
+    throw new Error(`has sslmode=${mode} with sslnegotiation=direct. Write sslmode=require or sslmode=verify-full`);
   }
   if (mode === 'verify-ca' && !rootFile(rootCert)) {
-    throw new Error('has sslmode=verify-ca, which needs a CA: add sslrootcert=/path/to/ca.pem');
+    throw new Error('has sslmode=verify-ca, which needs a CA. Add sslrootcert=/path/to/ca.pem');
   }
   return {
     mode,

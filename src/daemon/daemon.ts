@@ -86,7 +86,10 @@ export async function startDaemon(
       try {
         await session.run();
       } catch (error) {
-        log.error({ err: error }, 'the session ended: its state is dropped and read again');
+        log.error(
+          { err: error },
+          'the session ended with an error. A new session starts and reads its positions again',
+        );
         ended = await explainAfterwards(error, settings.databaseUrl);
         if (ended instanceof ReadOnlyDatabase) log.error(ended.message);
       }
@@ -128,29 +131,35 @@ export async function startDaemon(
 async function checkDatabase(settings: Settings): Promise<number> {
   return withClient(settings.databaseUrl, 'rowhook', async (client) => {
     const { rows } = await client.query(
-      "select pg_is_in_recovery() as standby, current_setting('server_version_num')::int as version, current_setting('server_version') as name",
+      `select pg_is_in_recovery() as standby,
+              current_setting('server_version_num')::int as version,
+              current_setting('server_version') as name`,
     );
     const [server] = rows;
     if (server.version < 150000) {
-      throw new UserError(`This server is PostgreSQL ${server.name}: rowhook needs 15 or later. Upgrade the server.`);
+      throw new UserError(
+        `This server is PostgreSQL ${server.name}, but rowhook needs 15 or later. Upgrade the server.`,
+      );
     }
     if (server.standby) {
       throw new UserError(
-        'This server is a hot standby: it lists no running transactions, so events would be lost. Connect to the primary.',
+        'This server is a hot standby. A standby does not list running transactions, so events would be lost. ' +
+          'Connect to the primary.',
       );
     }
     const readOnly = await readOnlySetting(client);
     if (readOnly) throw new ReadOnlyDatabase(displayDatabase(settings.databaseUrl), readOnly);
     const [found, wanted] = [await schemaVersion(client), await builtForVersion()];
-    if (found === 0) throw new UserError('rowhook is not installed in this database: run "rowhook migrate".');
+    if (found === 0) throw new UserError('rowhook is not installed in this database. Run "rowhook migrate".');
     if (found < wanted) {
       throw new UserError(
-        `The schema rowhook is at version ${found}, this rowhook needs ${wanted}: run "rowhook migrate".`,
+        `The schema rowhook is at version ${found}, but this rowhook needs version ${wanted}. Run "rowhook migrate".`,
       );
     }
     if (found > wanted) {
       throw new UserError(
-        `The schema rowhook is at version ${found}, this rowhook knows up to ${wanted}: use a newer rowhook. Nothing was changed.`,
+        `The schema rowhook is at version ${found}, but this rowhook only knows versions up to ${wanted}. ` +
+          'Use a newer rowhook. Nothing was changed.',
       );
     }
     await checkEnvironment(client, settings.environment);

@@ -46,7 +46,8 @@ export async function renewLanes(
   const { rows } = await client.query({
     name: 'rowhook_renew',
     text: `with gone as (
-       delete from rowhook.webhook_daemons where id <> $1 and lease_expires_at < clock_timestamp() - interval '1 minute'),
+       delete from rowhook.webhook_daemons
+        where id <> $1 and lease_expires_at < clock_timestamp() - interval '1 minute'),
      here as (
        insert into rowhook.webhook_daemons (id, name, lease_expires_at, is_leaving)
        values ($1, $2, clock_timestamp() + make_interval(secs => $3), $4)
@@ -56,12 +57,13 @@ export async function renewLanes(
      daemons as (
        select 1 + count(*)::int as count, (count(*) filter (where id < $1))::int as before
          from rowhook.webhook_daemons where id <> $1 and not is_leaving and lease_expires_at > clock_timestamp()
-          -- the clock was set back since; as in the view webhook_lane_owners
+          -- A later time means that the clock was set back. webhook_lane_owners does the same.
           and lease_expires_at < clock_timestamp() + interval '1 minute'),
      lanes as (select count(*)::int as count from rowhook.webhook_lanes)
      select array(select lane::int from rowhook.webhook_lanes where owner = (select id from here)) as lanes,
             lanes.count / daemons.count + (daemons.before < lanes.count % daemons.count)::int as share,
-            (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs", rowhook.schema_version() as "schemaVersion"
+            (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs",
+            rowhook.schema_version() as "schemaVersion"
        from daemons, lanes`,
     values: [owner, ownerName, LEASE_MS / 1000, isLeaving, ownsLanes],
   });
@@ -83,17 +85,19 @@ export async function takeLanes(
     `with free as (
        select lane from rowhook.webhook_lanes l
         where lane <> all ($2::smallint[])
-          -- by the row's own owner: when somebody took the lane while its lock was asked for, this is asked again of the new owner,
-          -- where webhook_lane_owners would still show the lane as it was, and two would own it
+          -- Checks the owner in the locked row. If another daemon has taken the lane since this
+          -- statement began, PostgreSQL checks again with the new owner. The view
+          -- webhook_lane_owners would still show the old owner, and two would own the lane.
           and (owner is null or owner = $1
                or not exists (select from rowhook.webhook_daemons d
                                where d.id = l.owner
-                                 and d.lease_expires_at between clock_timestamp() and clock_timestamp() + interval '1 minute'))
+                                 and d.lease_expires_at between clock_timestamp()
+                                                            and clock_timestamp() + interval '1 minute'))
         order by lane limit $3 for update of l skip locked)
      update rowhook.webhook_lanes l set owner = $1, epoch = l.epoch + 1
        from free where l.lane = free.lane
-  returning l.lane, l.epoch::text, l.from_snapshot::text as "from", l.to_snapshot::text as "to", l.done_id::text as "lastId",
-            l.position_at::text as at, l.sequence_value::text as "sequenceValue"`,
+  returning l.lane, l.epoch::text, l.from_snapshot::text as "from", l.to_snapshot::text as "to",
+            l.done_id::text as "lastId", l.position_at::text as at, l.sequence_value::text as "sequenceValue"`,
     [owner, mine, count],
   );
   return rows.map(({ lane, epoch, ...position }) => ({ lane, epoch, position }));

@@ -75,7 +75,7 @@ export class Lease {
     if (rows[0].noticed) {
       this.#log.warn(
         { noticed: rows[0].noticed },
-        'the database was restored or moved: going on with what is undelivered',
+        'the database was restored or moved. The daemon continues with the undelivered events',
       );
     }
     // Free the lanes of an earlier session. Lanes above the current share would otherwise stay
@@ -88,7 +88,7 @@ export class Lease {
         this.#standingBy = false;
         return lanes;
       }
-      if (!this.#standingBy) this.#log.info('standing by: other daemons hold the lanes');
+      if (!this.#standingBy) this.#log.info('standing by, because other daemons own all lanes');
       this.#standingBy = true;
       await sleep(RENEW_MS, undefined, { signal }).catch(() => {});
     }
@@ -111,7 +111,7 @@ export class Lease {
   async #renew(): Promise<void> {
     const [askedAt, before] = [performance.now(), this.ownedLanes];
     let problem = new Error(
-      `the lease could not be renewed within ${LEASE_MS / 1_000} s: the database does not answer`,
+      `the lease could not be renewed within ${LEASE_MS / 1_000} s, because the database does not answer`,
     );
     const renewed = await within<Renewal>(
       LEASE_MS,
@@ -134,7 +134,11 @@ export class Lease {
     if (this.surplus >= 0) return [];
     const lanes = await takeLanes(this.#pool, this.owner, this.ownedLanes, -this.surplus);
     for (const { lane } of lanes) this.#held.add(lane);
-    if (lanes.length > 0) this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'took lanes');
+    if (lanes.length > 0)
+      this.#logLanes(
+        lanes.map(({ lane }) => lane),
+        'now delivering',
+      );
     return lanes;
   }
 
@@ -142,7 +146,12 @@ export class Lease {
   async give(lanes: readonly number[]): Promise<void> {
     for (const lane of lanes) this.#held.delete(lane);
     await freeLanes(this.#pool, this.owner, lanes);
-    this.#log.info({ lanes: lanes.length, held: this.#held.size }, 'gave lanes');
+    this.#logLanes(lanes, 'handed over');
+  }
+
+  #logLanes(lanes: readonly number[], verb: string): void {
+    const numbers = lanes.toSorted((a, b) => a - b).join(', ');
+    this.#log.info({ lanes: lanes.length, held: this.#held.size }, `${verb} lanes ${numbers}`);
   }
 
   /** Called before an orderly end. The other daemons share the lanes of this one. */

@@ -83,7 +83,10 @@ export class Pipeline {
       isIdle: () => this.dispatcher.unsettled.count === 0,
       onRefused: (error, alone) => {
         const webhook = alone?.[0]?.delivery.webhookId;
-        log.error({ err: error, webhook }, 'the database refuses to record: it is tried again');
+        log.error(
+          { err: error, webhook },
+          'the database refuses to record attempts. Recording is retried until it succeeds',
+        );
         if (webhook === undefined) return;
         this.breakers.block(webhook, true);
         this.dispatcher.setApart(alone ?? []);
@@ -109,10 +112,14 @@ export class Pipeline {
     this.dispatcher = new Dispatcher(dispatcherOptions, this.breakers);
     const thin = new ThinEvents(
       (reason) => metrics.foundThin(reason),
-      (source, error) => log.warn({ source, error }, 'rows cannot be printed, so events are thin: run rowhook doctor'),
+      (source, error) =>
+        log.warn({ source, error }, 'rows cannot be printed as JSON, so their events are thin. Run rowhook doctor'),
     );
     const onUnusable = ({ tenantId, id, unusable }: Webhook) =>
-      log.error({ tenant: tenantId, webhook: id, reason: unusable }, 'a webhook cannot be used: mend its row');
+      log.error(
+        { tenant: tenantId, webhook: id, reason: unusable },
+        'a webhook cannot be used. Correct its row in webhook_configurations',
+      );
     this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, onUnusable, thin);
     this.stream = new Reader(reader, {
       lent: options.sessions === 'transaction',
@@ -121,7 +128,7 @@ export class Pipeline {
       take: (lanes, window) => this.#intake.take(lanes, window),
       onCaughtUp: (lanes) => this.#intake.forgetBegun(lanes),
       onUnrung: (changes) => metrics.foundUnrung(changes),
-      onUnreadable: (outbox, tenant, reason) => log.error({ outbox, tenant, reason }, 'a change cannot be read'),
+      onUnreadable: (outbox, tenant, reason) => log.error({ outbox, tenant, reason }, 'a change could not be read'),
     });
     this.handover = new Handover({
       stream: this.stream,
@@ -173,7 +180,7 @@ export class Pipeline {
       if (!mayBeOfValue(error)) throw error;
       log.error(
         { err: error, tenant: webhook.tenantId, webhook: webhook.id },
-        'a webhook cannot be disabled: mend its row',
+        'a webhook cannot be disabled. Correct its row in webhook_configurations',
       );
     }
   }

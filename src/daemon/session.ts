@@ -38,7 +38,7 @@ const CLOSE_MS = 2_000;
  */
 const POOL_MAX = 5;
 
-export const STARTING = 'it is starting, or the database does not answer';
+export const STARTING = 'the daemon is starting, or the database does not answer';
 
 export interface SessionOptions {
   /**
@@ -98,7 +98,7 @@ export class Session {
     this.#pipeline?.stream.stop();
     if (this.#pipeline) return;
     // Each host that does not answer takes connect_timeout.
-    const giveUp = () => this.#pipeline ?? this.#fail(new Error('it was stopped before the database answered'));
+    const giveUp = () => this.#pipeline ?? this.#fail(new Error('the daemon was stopped before the database answered'));
     setTimeout(giveUp, CLOSE_MS).unref();
   }
 
@@ -129,11 +129,11 @@ export class Session {
   /** Why a restart of the process may help. Null: a restart would not help. */
   get healthProblem(): string | null {
     const { stream, windows } = this.#pipeline ?? {};
-    if (stream && stream.lateMs > STUCK_MS) return `the loop has not turned for ${Math.round(stream.lateMs)} ms`;
+    if (stream && stream.lateMs > STUCK_MS) return `the read loop has not run for ${Math.round(stream.lateMs)} ms`;
     // Unfinished deliveries are parked after a second, so an old window means that nothing is
     // recorded.
     if (windows && windows.oldestOpenMs > STUCK_MS)
-      return `an event has been undelivered for ${Math.round(windows.oldestOpenMs)} ms, without being parked`;
+      return `an event has been undelivered for ${Math.round(windows.oldestOpenMs)} ms and is not parked`;
     return null;
   }
 
@@ -144,7 +144,7 @@ export class Session {
   readyProblem(endedBefore: string | undefined): string | null {
     if (this.#lease.standingBy) return null;
     if (this.#lease.ownedLanes.length === 0) return endedBefore ?? this.#endedBecause ?? STARTING;
-    if (!this.#lease.isValid) return 'the leases could not be renewed: the database does not answer';
+    if (!this.#lease.isValid) return 'the lease could not be renewed, because the database does not answer';
     return this.healthProblem;
   }
 

@@ -127,7 +127,7 @@ async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise
   const problem = await sessionProblem(client, targetOf(databaseUrl).sessionAttrs);
   if (problem === null) return;
   forget(databaseUrl);
-  throw new Error(`the server ${problem}, which it was not before`);
+  throw new Error(`the server ${problem}. It was suitable before`);
 }
 
 /** No process has the number 0. */

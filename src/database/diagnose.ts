@@ -21,7 +21,9 @@ export async function explainByLooking(error: unknown, client: pg.Client, databa
       const { role, uninherited, grant } = await membershipOf(client);
       if (uninherited === null) return null;
       return new UserError(
-        `${displayDatabase(databaseUrl)}: ${message}: ${role} is a member of ${uninherited}, but does not inherit its privileges. Let a DBA run: ${grant(uninherited).replace(/;$/, '')}.`,
+        `${displayDatabase(databaseUrl)}: ${message}. ` +
+          `${role} is a member of ${uninherited}, but does not inherit its privileges. ` +
+          `Let a DBA run: ${grant(uninherited).replace(/;$/, '')}.`,
       );
     }
   } catch {

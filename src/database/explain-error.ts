@@ -23,64 +23,66 @@ type Explain = (error: CodedError, database: string) => string;
 /** One sentence for each SQLSTATE, network code and TLS code that a person can act on. */
 export const BY_CODE: Readonly<Record<string, Explain>> = {
   ECONNREFUSED: (_, database) =>
-    `${database} refused the connection: check that PostgreSQL runs there, and DATABASE_URL`,
-  ECONNRESET: (_, database) => `${database} closed the connection: check that it is PostgreSQL, then try again`,
-  EHOSTUNREACH: (_, database) => `${database} cannot be reached: check the host and the network`,
-  ENETUNREACH: (_, database) => `${database} cannot be reached: check the host and the network`,
-  ETIMEDOUT: (_, database) => `${database} does not answer: check host, port and firewall`,
-  EAI_AGAIN: (_, database) => `${database} cannot be looked up: check the host's name and this machine's DNS`,
-  ENOTFOUND: (_, database) => `${database} cannot be looked up: check the host's name in DATABASE_URL`,
+    `${database} refused the connection. Check that PostgreSQL runs there, and check DATABASE_URL`,
+  ECONNRESET: (_, database) => `${database} closed the connection. Check that it is PostgreSQL, then try again`,
+  EHOSTUNREACH: (_, database) => `${database} cannot be reached. Check the host and the network`,
+  ENETUNREACH: (_, database) => `${database} cannot be reached. Check the host and the network`,
+  ETIMEDOUT: (_, database) => `${database} does not answer. Check host, port and firewall`,
+  EAI_AGAIN: (_, database) =>
+    `${database} has a host name that cannot be resolved. Check the name and this machine's DNS`,
+  ENOTFOUND: (_, database) => `${database} has a host name that does not exist. Check it in DATABASE_URL`,
   EACCES: ({ message }) =>
-    `DATABASE_URL names a file or socket that may not be opened (${message}): let this user read it`,
-  EISDIR: ({ message }) => `DATABASE_URL names a directory as a file (${message}): check its path`,
-  ENOENT: ({ message }) => `DATABASE_URL names a file or socket that is not there (${message}): check its path`,
+    `DATABASE_URL names a file or socket that this user may not open (${message}). Let the user read it`,
+  EISDIR: ({ message }) => `DATABASE_URL names a directory where a file is needed (${message}). Check the path`,
+  ENOENT: ({ message }) => `DATABASE_URL names a file or socket that does not exist (${message}). Check the path`,
 
   ERR_TLS_CERT_ALTNAME_INVALID: (_, database) =>
-    `${database}: its certificate is for another name: name the host as the certificate does, or write sslmode=verify-ca`,
+    `${database} has a certificate for another name. Use the name in the certificate, or write sslmode=verify-ca`,
 
   '22007': badTime,
   '22008': badTime,
   '22009': badTime,
-  '22P02': ({ message }) => `${message}: check how it is written`,
-  '23505': ({ message }) => `${message}: choose another, or update the one that is there`,
+  '22P02': ({ message }) => `${message}. Check the spelling of the value`,
+  '23505': ({ message }) => `${message}. Choose another value, or update the existing row`,
   '23514': brokenCheck,
-  '25006': (_, database) => `${database} is read-only, as a hot standby is: connect to the primary`,
+  '25006': (_, database) => `${database} is read-only, as a hot standby is. Connect to the primary`,
   '28000': ({ message }, database) =>
-    `${database} refused the login (${message}): check the user, and whether the server wants ?sslmode=require`,
+    `${database} refused the login (${message}). Check the user, and whether the server needs ?sslmode=require`,
   '28P01': ({ message }, database) =>
-    `${database} refused the login (${message}): check user and password in DATABASE_URL`,
-  '3D000': (_, database) => `${database} does not exist: create it, or check the name in DATABASE_URL`,
+    `${database} refused the login (${message}). Check user and password in DATABASE_URL`,
+  '3D000': (_, database) => `${database} does not exist. Create it, or check the name in DATABASE_URL`,
   '3F000': undefinedObject,
   '42501': forbidden,
   '42703': undefinedObject,
   '42883': undefinedObject,
   '42P01': undefinedObject,
-  '53300': (_, database) => `${database} has no connection left: raise max_connections or close idle clients`,
-  '55P03': ({ message }) => `${message}: a long transaction holds the table; try again when it has ended`,
-  '57P01': (_, database) => `${database} is shutting down: try again when it is up`,
-  '57P03': (_, database) => `${database} is not ready: try again in a moment`,
+  '53300': (_, database) => `${database} has no free connection. Raise max_connections, or close idle clients`,
+  '55P03': ({ message }) => `${message}. A long transaction has locked the table. Try again when it has ended`,
+  '57P01': (_, database) => `${database} is shutting down. Try again when it is running`,
+  '57P03': (_, database) => `${database} is not ready. Try again in a moment`,
 };
 
 /** Errors of node-postgres that have no code. */
 export const BY_TEXT: readonly (readonly [RegExp, Explain])[] = [
   [
     /timeout expired|connection timeout/i,
-    (_, database) => `${database} does not answer: check host, port and firewall`,
+    (_, database) => `${database} does not answer. Check host, port and firewall`,
   ],
   [
     /Connection terminated|not queryable/,
-    (_, database) => `${database} closed the connection: look into its log, then try again`,
+    (_, database) => `${database} closed the connection. Read the server's log, then try again`,
   ],
   [/^The password file /, ({ message }) => message],
   [
     /channel binding/i,
-    ({ message }, database) => `${database}: ${message}: write channel_binding=prefer, or ask its host`,
+    ({ message }, database) =>
+      `${database}: ${message}. Write channel_binding=prefer, or ask the operator of the server`,
   ],
   [
     /client password must be/,
-    (_, database) => `${database} asks for a password: put one into DATABASE_URL, or set PGPASSWORD`,
+    (_, database) => `${database} asks for a password. Put the password into DATABASE_URL, or set PGPASSWORD`,
   ],
-  [/does not support SSL/, (_, database) => `${database} speaks no TLS: write sslmode=disable in DATABASE_URL`],
+  [/does not support SSL/, (_, database) => `${database} does not support TLS. Write sslmode=disable in DATABASE_URL`],
 ];
 
 /** A UserError if a person can fix it, otherwise the error itself. */
@@ -89,23 +91,23 @@ export function explainDatabaseError(thrown: unknown, databaseUrl: string): Erro
   const sentences = thrown.failures.map(({ at, error }) =>
     error instanceof Error ? withoutPeriod(explain(error, at).message) : `${at} ${error}`,
   );
-  return new UserError(`${sentences.join('; ')}.`, 1, { cause: thrown });
+  return new UserError(`${sentences.join('. ')}.`, 1, { cause: thrown });
 }
 
 export function undefinedObject({ message }: CodedError, database: string): string {
   return /\browhook\b/.test(message)
-    ? `${database} has no rowhook schema, or an older one (${message}): run "rowhook migrate"`
-    : `${message}: check its name and schema, as in public.deals`;
+    ? `${database} has no rowhook schema, or an older one (${message}). Run "rowhook migrate"`
+    : `${message}. Check its name and schema, as in public.deals`;
 }
 
 export function badTime({ message }: CodedError): string {
   const remedy = /interval/.test(message) ? '24 hours' : '2025-10-17T19:30:00Z, or 2h for two hours ago';
-  return `${message}: write it as ${remedy}`;
+  return `${message}. Write it as ${remedy}`;
 }
 
 /** The row is not printed, because it may hold secrets. */
 export function brokenCheck({ table = '', constraint = '' }: CodedError): string {
-  return `${table}: the row is refused: ${RULES[constraint] ?? `it breaks the rule "${constraint}"`}`;
+  return `${table} refuses the row: ${RULES[constraint] ?? `it violates the constraint "${constraint}"`}`;
 }
 
 export function inputIsWrong(code: string): boolean {
@@ -145,7 +147,7 @@ export function forbidden({ message }: CodedError, database: string): string {
   const isOurs = /\b(rowhook|webhooks?_?\w*|_\w+|schema_version|function \w+)\b/.test(message);
   const remedy =
     isOurs || !/^(must be owner of|permission denied for (table|schema))/.test(message)
-      ? 'connect as a role that rowhook_owner is granted to'
-      : 'connect as its owner, or as a member of that role';
-  return `${database}: ${message}: ${remedy}`;
+      ? 'Connect as a member of rowhook_owner'
+      : 'Connect as its owner, or as a member of that role';
+  return `${database}: ${message}. ${remedy}`;
 }

@@ -114,7 +114,8 @@ export async function setInherited(
     // The connection may have fallen silent.
     query_timeout: timeoutMs,
     text: `
-      select s.own, w.name, w.value, case when s.own and w.name is not null then pg_catalog.set_config(w.name, w.value, false) end
+      select s.own, w.name, w.value,
+             case when s.own and w.name is not null then pg_catalog.set_config(w.name, w.value, false) end
         from (select ${sessionPid === null ? 'true' : `pg_catalog.pg_backend_pid() = ${sessionPid}`} as own) as s
         left join (values ${INHERITED[purpose].map(row).join(', ')}) as w (name, value, fine)
           on pg_catalog.current_setting(w.name, true) !~ w.fine`,

@@ -28,9 +28,12 @@ export async function membershipOf(client: pg.ClientBase): Promise<Membership> {
   }>(
     `select quote_ident(current_user) as role, rolinherit as inherits,
             pg_has_role(g.owner, 'usage') as owner, pg_has_role(g.daemon, 'usage') as daemon,
-            case when pg_has_role(g.daemon, 'member') then 'rowhook_daemon' when pg_has_role(g.owner, 'member') then 'rowhook_owner' end as uninherited,
+            case when pg_has_role(g.daemon, 'member') then 'rowhook_daemon'
+                 when pg_has_role(g.owner, 'member') then 'rowhook_owner' end as uninherited,
             current_setting('server_version_num')::int >= 160000 as by_grant
-       from pg_roles, (select to_regrole('rowhook_owner')::oid as owner, to_regrole('rowhook_daemon')::oid as daemon) as g
+       from pg_roles,
+            (select to_regrole('rowhook_owner')::oid as owner,
+                    to_regrole('rowhook_daemon')::oid as daemon) as g
       where rolname = current_user`,
   );
   const found = rows[0] as (typeof rows)[number];

@@ -48,7 +48,7 @@ export async function schemaVersion(client: pg.ClientBase): Promise<number> {
 export async function migrate(client: pg.Client, log: (line: string) => void = () => {}): Promise<MigrateReport> {
   const { rows } = await client.query('select pg_try_advisory_lock($1) as locked', [ADVISORY_LOCK]);
   if (!rows[0].locked) {
-    log('waiting: another rowhook migrates this database');
+    log('waiting, because another rowhook is migrating this database');
     await client.query('select pg_advisory_lock($1)', [ADVISORY_LOCK]);
   }
   try {
@@ -65,7 +65,8 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
   const before = await schemaVersion(client);
   if (before > latest) {
     throw new UserError(
-      `The schema rowhook is at version ${before}, this rowhook knows up to ${latest}: use a newer rowhook. Nothing was changed.`,
+      `The schema rowhook is at version ${before}, but this rowhook only knows versions up to ${latest}. ` +
+        'Use a newer rowhook. Nothing was changed.',
     );
   }
   const rolesBefore = await existingRoles(client);
@@ -92,7 +93,7 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
     // as a whole.
     if (before === 0) {
       await takeBack(client, rolesBefore);
-      log('took all of it back');
+      log('removed the incomplete schema again');
     }
     throw error;
   } finally {
@@ -132,9 +133,11 @@ async function record(client: pg.Client, files: MigrationFile[]): Promise<void> 
       comment on column rowhook.migrations.id is 'Number of the file; 0 stands for this table.';
       comment on column rowhook.migrations.name is 'Name of the file without its number.';
       comment on column rowhook.migrations.hash is 'SHA-1 of its name and text: a file that changed since is refused.';
-      comment on column rowhook.migrations.executed_at is 'When it was applied or, if a DBA applied it with psql, recorded.';
+      comment on column rowhook.migrations.executed_at is
+        'When it was applied or, if a DBA applied it with psql, recorded.';
       comment on constraint migrations_pkey on rowhook.migrations is 'A file is applied once.';
-      comment on constraint migrations_name_key on rowhook.migrations is 'A file is applied once, whatever its number.'`);
+      comment on constraint migrations_name_key on rowhook.migrations is
+        'A file is applied once, whatever its number.'`);
     await client.query(
       `insert into rowhook.migrations (id, name, hash)
        select * from unnest($1::int[], $2::text[], $3::text[]) on conflict (id) do nothing`,
@@ -164,5 +167,5 @@ async function loadFiles(): Promise<{ folder: string; files: MigrationFile[] }> 
     });
     if (files) return { folder, files };
   }
-  throw new Error('the folder sql/migrations is missing from this installation of rowhook');
+  throw new Error('The folder sql/migrations is missing from this installation of rowhook. Install rowhook again.');
 }

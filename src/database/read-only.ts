@@ -31,7 +31,9 @@ export const READ_ONLY = '25006';
 
 const NAME = 'default_transaction_read_only';
 const WHY =
-  'Nothing is delivered or recorded meanwhile, and nothing is lost. Managed services do that when the disk is nearly full: free it or enlarge it first, and they may undo it themselves.';
+  'Nothing is delivered or recorded meanwhile, and nothing is lost. ' +
+  'Managed services turn this setting on when the disk is nearly full. ' +
+  'In that case free or enlarge the disk first. The service may then turn the setting off by itself.';
 
 interface Found {
   is_on: boolean;
@@ -58,7 +60,7 @@ export async function readOnlySetting(client: pg.ClientBase): Promise<ReadOnly |
   const found = rows[0] as Found;
   if (!found.is_on) return null;
   if (found.source === 'client') {
-    const mend = `take ${NAME} out of DATABASE_URL and PGOPTIONS`;
+    const mend = `remove ${NAME} from DATABASE_URL and PGOPTIONS`;
     return { what: `${NAME} is on for this connection`, why: WHY, mend };
   }
   const owner = OWNERS[found.source]?.(found);

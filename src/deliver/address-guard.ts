@@ -14,16 +14,6 @@ import { specialRanges } from './special-ranges.ts';
 
 export type { Resolve };
 
-/** Ports that browsers block (WHATWG Fetch): their services could mistake an HTTP request. */
-const blockedPorts = new Set(
-  `0 1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 135 137
-  139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 995 1719 1720 1723
-  2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080`.split(/\s+/),
-);
-
-/** Longer than any receiver needs, and short enough for a log line. */
-const urlLengthMax = 2_048;
-
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 type Network = [address: Address, prefixBits: number];
 
@@ -71,32 +61,6 @@ export function addressProblem(ip: string, policy: CompiledPolicy, allowedIps?: 
 export function literalProblem(host: string, policy: CompiledPolicy, allowedIps?: readonly string[]) {
   const ip = host.startsWith('[') ? host.slice(1, -1) : host;
   return isIP(ip) === 0 ? undefined : addressProblem(ip, policy, allowedIps);
-}
-
-/** Why a webhook cannot use a URL. Quotes only scheme, host and port: paths hold secrets. */
-export function urlProblem(text: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
-  return placeProblem(text, policy, allowedIps) ?? httpProblem(text, policy);
-}
-
-/** Why a URL may not be used without encryption, or undefined. */
-export function httpProblem(text: string, { allowHttp }: CompiledPolicy): string | undefined {
-  const url = URL.parse(text);
-  if (allowHttp || url?.protocol !== 'http:') return undefined;
-  return `"http://${url.host}" is refused: it is not encrypted. Use https:, or start the daemon with --allow-http (ROWHOOK_ALLOW_HTTP=true).`;
-}
-
-/** All checks of a URL except its encryption. */
-export function placeProblem(text: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
-  if (text.length > urlLengthMax) return `The URL is longer than ${urlLengthMax} characters. Shorten it.`;
-  const url = URL.parse(text);
-  if (url === null) return 'The URL is not valid. Write it as https://host/path.';
-  if (url.protocol !== 'https:' && url.protocol !== 'http:')
-    return `The scheme "${url.protocol}" is refused. Use https:.`;
-  if (url.username !== '' || url.password !== '') {
-    return 'The URL holds a user name or a password. Take them out and use auth_type "basic".';
-  }
-  if (blockedPorts.has(url.port)) return `Port ${url.port} is refused, as browsers do. Use another, such as 443.`;
-  return literalProblem(url.hostname, policy, allowedIps);
 }
 
 /**
@@ -175,11 +139,15 @@ function remedyOf({ remedy }: Refusal, cidr: string | undefined): string {
   return cidr === undefined ? remedy : `An operator can open it: add ${cidr} to ROWHOOK_ALLOW_CIDRS.`;
 }
 
-const FOR_GOOD = 'No setting opens it: give the webhook another URL.';
+const FOR_GOOD = 'No setting opens it. Give the webhook another URL.';
 
 function refusalFor(ip: string, policy: CompiledPolicy, allowedIps: readonly string[] = []): Refusal | undefined {
   if (isIP(ip) === 0 || ip.includes('%')) {
-    return { kind: 'malformed address', reason: '(no plain IP address)', remedy: 'Use a public one, without a zone.' };
+    return {
+      kind: 'malformed address',
+      reason: '(not a plain IP address)',
+      remedy: 'Use a public address without a zone.',
+    };
   }
   // A connection to an IPv4-mapped address reaches the IPv4 host, so that host is checked.
   const address = ipaddr.process(ip);
@@ -189,7 +157,11 @@ function refusalFor(ip: string, policy: CompiledPolicy, allowedIps: readonly str
     return { kind: 'closed address', reason: '(a service of rowhook itself)', remedy: FOR_GOOD };
   }
   if (policy.deny.some(inside)) {
-    return { kind: 'denied address', reason: '(ROWHOOK_DENY_CIDRS)', remedy: 'Use another, or ask an operator.' };
+    return {
+      kind: 'denied address',
+      reason: '(ROWHOOK_DENY_CIDRS)',
+      remedy: 'Use another address, or ask an operator.',
+    };
   }
   const range = isIsatap(address) ? isatap : special.find(({ network }) => inside(network));
   if (range && (range.closed || !policy.allow.some(inside))) {
@@ -243,7 +215,7 @@ function network(cidr: string): Network {
   const widthBits = isIP(ip) === 4 ? 32 : 128;
   const prefixBits = Number(prefix ?? widthBits);
   if (isIP(ip) === 0 || ip.includes('%') || rest.length > 0 || !/^\d+$/.test(prefix ?? '0') || prefixBits > widthBits) {
-    throw new Error(`"${cidr}" is no range of addresses. Write it as 10.20.0.0/16 or fd00:1::/64.`);
+    throw new Error(`"${cidr}" is not an address range. Write it as 10.20.0.0/16 or fd00:1::/64.`);
   }
   const address = ipaddr.process(ip);
   return [address, address.kind() === 'ipv4' && widthBits === 128 ? Math.max(prefixBits - 96, 0) : prefixBits];

@@ -11,7 +11,7 @@ export function outcomeOfResponse(response: Response, durationMs: number): Outco
   const code: OutcomeCode = status === 410 ? 'gone' : status >= 300 && status < 400 ? 'redirect_refused' : 'http_error';
   const error =
     code === 'redirect_refused'
-      ? `the receiver answered ${status}, and redirects are not followed: put the final address into url`
+      ? `the receiver answered ${status}, and redirects are not followed. Put the final address into url`
       : `the receiver answered ${status}`;
   return { status: 'failed', code, error, ...common };
 }
@@ -73,14 +73,14 @@ function codeOf({ code = '', name, syscall }: CodedError, peerClosed: boolean): 
 }
 
 const SENTENCES: Partial<Record<OutcomeCode, string>> = {
-  dns_failed: 'its name cannot be looked up',
+  dns_failed: 'its name cannot be resolved',
   connection_refused: 'it refused the connection',
-  connection_reset: 'it closed the connection before it had answered',
+  connection_reset: 'it closed the connection before it answered',
   connection_failed: 'the connection failed',
   timeout: 'it did not answer in time',
-  tls_failed: 'its certificate or TLS was refused',
+  tls_failed: 'its certificate or its TLS version is not accepted',
   protocol_error: 'its response is not valid HTTP/1.1',
 };
 /** Errors caused by limits of the daemon's machine, not by the receiver. */
 const NO_SOCKETS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS']);
-const OURS = 'it was not asked, rowhook itself has no socket left';
+const OURS = 'no request was sent, because rowhook itself has no socket left';

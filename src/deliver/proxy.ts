@@ -37,16 +37,18 @@ export function hostProblem(
   const isAddress = isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0;
   if (isAddress) return literalProblem(hostname, policy, allowedIps);
   const name = withoutDots(hostname);
-  const refused = (why: string) => `"${hostname}" is refused: ${why}`;
+  const refused = (why: string) => `"${hostname}" is refused, because ${why}`;
   if (endpoints.some(({ host }) => withoutDots(host) === name))
-    return refused('it is a service of rowhook itself. No setting opens it: give the webhook another URL.');
+    return refused('it is a service of rowhook itself. No setting opens it. Give the webhook another URL.');
   if (allowedIps && allowedIps.length > 0)
     return refused(
-      `its allowed_ips cannot be checked, since ${SUBJECT} looks names up. Put an address into url, or take allowed_ips away.`,
+      `${SUBJECT} resolves names, and allowed_ips cannot be checked. ` +
+        'Put an address into url, or remove allowed_ips.',
     );
   if (INSIDE.test(name) || !name.includes('.') || isIP(name) !== 0)
     return refused(
-      `behind ${SUBJECT} names of inside networks are. Put its address into url, and let an operator add that to ROWHOOK_ALLOW_CIDRS.`,
+      `${SUBJECT} could resolve it to a private address. ` +
+        'Put its address into url, and let an operator add that address to ROWHOOK_ALLOW_CIDRS.',
     );
   return undefined;
 }
@@ -98,7 +100,7 @@ export function tunnelThrough(
       const isOpen = statusCode >= 200 && statusCode < 300;
       if (isOpen && head.length === 0) return end(null, socket);
       socket.destroy();
-      fail(isOpen ? 'sent something of its own through the tunnel' : refusal(statusCode, authority));
+      fail(isOpen ? 'sent data of its own through the tunnel' : refusal(statusCode, authority));
     });
     // Node emits `response` only for an answer that it does not accept as an answer to CONNECT.
     connect.on('response', ({ statusCode = 0 }) => fail(refusal(statusCode, authority)));
@@ -108,7 +110,7 @@ export function tunnelThrough(
 }
 
 function refusal(statusCode: number, authority: string): string {
-  const why = statusCode === 407 ? ': it asks for a user and a password, or for others' : '';
+  const why = statusCode === 407 ? '. It needs a user and a password, or refuses the given ones' : '';
   return `answered ${statusCode} to CONNECT ${authority}${why}`;
 }
 
@@ -121,14 +123,16 @@ export function proxyNotice(
 ): { proxy?: string; text: string } | null {
   if (proxy !== undefined) {
     const text =
-      'webhooks go out through ROWHOOK_PROXY_URL, which looks names up: of a name the address guard sees its text alone. ' +
-      'Private ranges, ROWHOOK_DENY_CIDRS and allowed_ips hold for addresses in URLs; let the proxy refuse the others';
+      'all webhook requests go through ROWHOOK_PROXY_URL. The proxy resolves names, ' +
+      'so rowhook checks only the text of a name. ' +
+      'The rules for private ranges, ROWHOOK_DENY_CIDRS and allowed_ips apply to addresses in URLs. ' +
+      'Let the proxy refuse names of private addresses';
     return { proxy: new URL(proxy).origin, text };
   }
   const found = UNUSED.filter((name) => env[name]);
   if (found.length === 0) return null;
   const names = found.join(', ');
   return {
-    text: `${names} is not used: webhooks go out directly. To send them through a proxy, set ROWHOOK_PROXY_URL`,
+    text: `${names} is not used. Requests go out directly. To send them through a proxy, set ROWHOOK_PROXY_URL`,
   };
 }

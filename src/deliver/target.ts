@@ -5,7 +5,8 @@
  */
 
 import type { OutcomeCode } from '../outcome.ts';
-import { type CompiledPolicy, httpProblem, placeProblem } from './address-guard.ts';
+import type { CompiledPolicy } from './address-guard.ts';
+import { httpProblem, placeProblem } from './url-guard.ts';
 
 /** Limit on cached URLs. The oldest entry is removed first. */
 const TARGETS_MAX = 1_000;

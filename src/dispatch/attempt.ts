@@ -3,8 +3,8 @@
  * Pure.
  */
 
-import type { Attempt, Delivery, Next, Webhook } from '../model.ts';
-import type { Outcome, OutcomeCode } from '../outcome.ts';
+import type { Attempt, Delivery, Webhook } from '../model.ts';
+import type { Next, Outcome, OutcomeCode } from '../outcome.ts';
 import { maskedUrl } from '../payload/mask.ts';
 
 /**

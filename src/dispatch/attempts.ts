@@ -1,7 +1,7 @@
 /** Starts the attempts of a queue, and decides what follows from their outcomes. */
 
-import { type Attempt, FINISHED, type HealthChange, UNCHANGED, type Webhook } from '../model.ts';
-import type { OutcomeCode } from '../outcome.ts';
+import type { Attempt, Webhook } from '../model.ts';
+import { FINISHED, type HealthChange, type OutcomeCode, UNCHANGED } from '../outcome.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import { consequenceOf } from '../retry/after-attempt.ts';
@@ -50,7 +50,7 @@ export class Attempts {
         queue.free(ticket.delivery);
         // A parked delivery stays parked until the webhook is switched on again.
         if (!queue.backlog.letGo(ticket.delivery.id))
-          this.skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before this was sent');
+          this.skip(queue, ticket, 'webhook_inactive', 'the webhook was switched off before the event was sent');
       }
       return;
     }

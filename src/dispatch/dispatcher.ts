@@ -6,15 +6,8 @@
  * was read is parked, whether it is queued or in flight. The position then moves on.
  */
 
-import {
-  type Entry,
-  FINISHED,
-  type HealthChange,
-  type Matched,
-  type RowHead,
-  type TenantConfiguration,
-  type Webhook,
-} from '../model.ts';
+import type { Entry, Matched, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import { FINISHED, type HealthChange } from '../outcome.ts';
 import { QueueRegistry } from '../queue/queue-registry.ts';
 import { TenantLimits } from '../queue/tenant-limits.ts';
 import { Unsettled } from '../queue/unsettled.ts';
@@ -131,7 +124,7 @@ export class Dispatcher implements HearsCommits {
   update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): void {
     for (const queue of this.#queues.update(configurations, waiting)) {
       for (const ticket of queue.drain())
-        this.#attempts.skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before this was sent');
+        this.#attempts.skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before the event was sent');
       this.#turns.remove(queue);
       this.#breakers.forget(queue.webhook.id);
     }

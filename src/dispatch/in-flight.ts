@@ -201,7 +201,7 @@ export class InFlight {
 }
 
 function neverSent({ message }: Error): Pick<AttemptResult, 'outcome' | 'loggedHeaders' | 'woken'> {
-  const error = `no request can be made of it: ${message}`;
+  const error = `no request can be made from this delivery: ${message}`;
   const outcome = {
     status: 'skipped',
     code: 'unreadable',

@@ -2,7 +2,8 @@
  * Hands the result of a delivery to RECORD, and counts the entries that are on their way to the
  * table.
  */
-import { type Attempt, type Entry, type HealthChange, type Next, UNCHANGED } from '../model.ts';
+import type { Attempt, Entry } from '../model.ts';
+import { type HealthChange, type Next, UNCHANGED } from '../outcome.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { RecordsEntries } from '../roles.ts';

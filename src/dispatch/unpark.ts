@@ -40,7 +40,7 @@ const READ_BACK_SIZE_MAX = 4 * 1024 * 1024;
 
 const PAYLOAD_LOST: Verdict = {
   code: 'payload_lost',
-  error: 'its payload is gone: the outbox was emptied by hand, or restored without its data',
+  error: 'its payload is lost, because the outbox was emptied by hand or restored without its data',
 };
 
 export interface UnparkingOptions {

@@ -51,7 +51,8 @@ async function loadUnusable(
 ): Promise<Webhook[]> {
   const read = (eventTypes: string) =>
     pool.query<Pick<Row, 'lane' | 'is_active' | 'event_types'> & { is_disabled: boolean }>(
-      `select rowhook._lane(tenant_id) as lane, is_active, disabled_at is not null as is_disabled, ${eventTypes} as event_types
+      `select rowhook._lane(tenant_id) as lane, is_active, disabled_at is not null as is_disabled,
+              ${eventTypes} as event_types
          from rowhook.webhook_configurations where id = $1`,
       [id],
     );
@@ -112,8 +113,8 @@ async function load(
          select id, name, url, secret, is_active, disabled_reason,
                 case when previous_secret_expires_at > now() then previous_secret end as previous_secret,
                 (extract(epoch from previous_secret_expires_at) * 1000)::float8 as previous_secret_expires_at,
-                http_method, to_json(event_types)::text as event_types, filter::text as filter, headers::text as headers,
-                auth_type, auth_config::text as auth_config,
+                http_method, to_json(event_types)::text as event_types, filter::text as filter,
+                headers::text as headers, auth_type, auth_config::text as auth_config,
                 retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
                 rate_limit_per_second::text as rate_limit_per_second, ordering, payload_format,
                 batch_max_events, batch_max_wait_ms, to_json(allowed_ips)::text as allowed_ips

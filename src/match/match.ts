@@ -48,10 +48,8 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
 }
 
 /**
- *
- * Active webhooks subscribed to this event type, plus webhooks that rowhook disabled: the events
- * that they miss are logged as skipped.
- *
+ * Active webhooks subscribed to this event type, plus webhooks that rowhook disabled or cannot use:
+ * the events that they miss are logged as skipped.
  */
 function receiversOf(
   { testWebhookId }: Change,
@@ -106,7 +104,7 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
   if (obstacle !== null) return obstacle.error;
   if (!webhook.isActive && webhook.disabledReason === null) return 'the webhook is switched off';
   const { eventTypes } = webhook.settings;
-  if (!wants(eventTypes, eventType)) return `event_types (${eventTypes.join(', ')}) leave it out`;
+  if (!wants(eventTypes, eventType)) return `event_types (${eventTypes.join(', ')}) do not include it`;
   const refusal = refusalOf(webhook.settings, change);
   if (refusal !== null) return typeof refusal === 'string' ? refusal : refusal.error;
   return webhook.isActive ? null : `the webhook is disabled: ${webhook.disabledReason}`;
@@ -128,8 +126,8 @@ function refusalOf(settings: WebhookSettings, change: Change): string | NonNulla
   return {
     code: 'filter_failed',
     error:
-      `the event holds the key columns of its row only, which do not answer the filter's ${result.because}: ` +
-      (change.truncated === 'too_large' ? "raise the source's max_payload_bytes" : 'run rowhook doctor') +
+      `the event has only the key columns of its row, but the filter needs more for ${result.because}. ` +
+      (change.truncated === 'too_large' ? "Raise the source's max_payload_bytes" : 'Run rowhook doctor') +
       ', or filter by key columns',
   };
 }

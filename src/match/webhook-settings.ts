@@ -108,7 +108,7 @@ export function eventTypesOf(json: string): string[] {
 
 function number(column: string, value: number, min: number): number {
   if (value >= min && value <= INT_MAX) return value;
-  throw new Error(`${column} is not a number of ${min} to ${INT_MAX}`);
+  throw new Error(`${column} is not a number from ${min} to ${INT_MAX}`);
 }
 
 function oneOf<T extends string>(column: string, value: string, known: readonly T[]): T {

@@ -1,9 +1,9 @@
 /**
  * Health and metrics over HTTP.
  *
- * /healthz   The event loop turns. If this fails, restart the daemon.
- * /readyz    The daemon delivers or stands by: it holds lanes with renewed leases, or others do.
- * /metrics   Prometheus.
+ * /healthz   Is the daemon working? If this fails, a restart may help.
+ * /readyz    Does the daemon deliver or stand by? It owns lanes with a valid lease, or others do.
+ * /metrics   Metrics for Prometheus.
  */
 import type { Server } from 'node:http';
 import { type Bounds, boundedServer } from '../shared/bounded-server.ts';
@@ -35,7 +35,7 @@ export async function serve(host: string, port: number, served: Served, bounds =
       response.end(text);
     };
     const check = (problem: string | null) => answer(problem === null ? 200 : 503, `${problem ?? 'ok'}\n`);
-    if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'only GET\n');
+    if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, 'use GET or HEAD\n');
     switch (request.url?.split('?')[0]) {
       case '/healthz':
         return check(served.healthProblem());
@@ -75,12 +75,13 @@ function listening(server: Server, host: string, port: number): Promise<void> {
 /** The usual cause is a second daemon on the same machine. */
 function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
   const because = (verdict: string) =>
-    new UserError(`ROWHOOK_HTTP_PORT: port ${port} ${verdict}, or 0 for none.`, 1, { cause: error });
-  if (error.code === 'EADDRINUSE') return because('is in use: end what listens there, give another port');
-  if (error.code === 'EACCES') return because('may not be opened: give a port above 1023');
+    new UserError(`ROWHOOK_HTTP_PORT: port ${port} ${verdict}, or set 0 for no port.`, 1, { cause: error });
+  if (error.code === 'EADDRINUSE') return because('is in use. Stop the other process, set another port');
+  if (error.code === 'EACCES') return because('needs a privilege. Set a port above 1023');
   if (['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'EAFNOSUPPORT', 'EINVAL'].includes(error.code ?? ''))
     return new UserError(
-      `ROWHOOK_HTTP_HOST: "${host}" is not an address of this machine: give one that it has, 127.0.0.1, or :: for all.`,
+      `ROWHOOK_HTTP_HOST: "${host}" is not an address of this machine. ` +
+        'Set one of its addresses, 127.0.0.1, or :: for all.',
       1,
       { cause: error },
     );

@@ -103,8 +103,10 @@ async function countUnread(
   { lanes, position }: ReturnType<typeof groupByPosition>[number],
 ): Promise<{ byLane: Map<number, { events: number; oldestSeconds: number }>; more: boolean }> {
   const unread = `
-    select lane, event_types, occurred_at from rowhook.webhook_outbox
-     where lane = any ($2::smallint[]) and (done.last_id is null or id > done.last_id or not pg_visible_in_snapshot(xid, done.until))`;
+    select lane, event_types, occurred_at
+      from rowhook.webhook_outbox
+     where lane = any ($2::smallint[])
+       and (done.last_id is null or id > done.last_id or not pg_visible_in_snapshot(xid, done.until))`;
   const { rows } = await client.query<{ lane: number; events: number; changes: number; oldestSeconds: number }>(
     `select u.lane, sum(cardinality(u.event_types))::float8 as events, count(*)::float8 as changes,
             extract(epoch from clock_timestamp() - min(u.occurred_at))::float8 as "oldestSeconds"

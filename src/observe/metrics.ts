@@ -71,7 +71,7 @@ export class Metrics {
     for (const name of OF_NO_USE) this.#registry.removeSingleMetric(name);
     this.#attempts = new Counter({
       name: 'rowhook_deliveries_total',
-      help: 'Attempts, and deliveries that were skipped, by outcome (success, failed, skipped) and code.',
+      help: 'Attempts and skipped deliveries, by outcome (success, failed, skipped) and code.',
       labelNames: ['outcome', 'code', ...EXTRA_LABELS[labels]],
       registers,
     });
@@ -83,30 +83,34 @@ export class Metrics {
     }
     this.#latency = new Histogram({
       name: 'rowhook_delivery_latency_seconds',
-      help: 'Seconds from the change of the row to the end of the response, of successful deliveries.',
+      help: 'Seconds from the change of the row to the end of the response, for successful deliveries.',
       buckets: LATENCY_SECONDS,
       registers,
     });
     this.#roundTrips = new Histogram({
       name: 'rowhook_database_round_trip_seconds',
-      help: "Seconds from a statement to its answer; its count is the number of the daemon's round trips to the database.",
+      help: 'Seconds from a statement to its answer. The count is the number of round trips to the database.',
       buckets: ROUND_TRIP_SECONDS,
       registers,
     });
     this.#lag = new Histogram({
       name: 'rowhook_event_loop_lag_seconds',
-      help: 'Seconds by which timers were late: 20 a second while there is work, else one every two seconds.',
+      help: 'Seconds by which timers were late. Measured 20 times a second under load, otherwise every 2 seconds.',
       buckets: LAG_SECONDS,
       registers,
     });
     this.#unrung = new Counter({
       name: 'rowhook_safety_poll_events_total',
-      help: "Changes found by a sleeping daemon's safety poll because no notification arrived. Above 0, notifications are being lost.",
+      help:
+        "Changes found by a sleeping daemon's safety poll because no notification arrived. " +
+        'Above 0, notifications are being lost.',
       registers,
     });
     this.#thin = new Counter({
       name: 'rowhook_thin_changes_total',
-      help: 'Changes that were read with their key columns only, by reason: too_large, or error_ and the SQLSTATE of the error.',
+      help:
+        'Changes that contain only their key columns, by reason: ' +
+        'too_large, or error_ followed by the SQLSTATE of the error.',
       labelNames: ['reason'],
       registers,
     });
@@ -121,35 +125,48 @@ export class Metrics {
           this.set(value(vitals()) ?? Number.NaN);
         },
       });
-    gauge('rowhook_lanes_held', 'Lanes (of 16) that this daemon owns; 0: it stands by.', ({ lanes }) => lanes);
-    gauge('rowhook_in_flight', 'Attempts under way, or not recorded yet.', ({ inFlight }) => inFlight);
-    gauge('rowhook_in_flight_limit', 'ROWHOOK_MAX_IN_FLIGHT of this daemon.', () => maxInFlight);
-    gauge('rowhook_pending', 'Deliveries in memory that a position waits for.', ({ pending }) => pending);
+    gauge('rowhook_lanes_held', 'Lanes (of 16) that this daemon owns. 0: it stands by.', ({ lanes }) => lanes);
+    gauge('rowhook_in_flight', 'Deliveries whose attempt is running or not recorded yet.', ({ inFlight }) => inFlight);
+    gauge(
+      'rowhook_in_flight_limit',
+      'Limit on rowhook_in_flight: ROWHOOK_MAX_IN_FLIGHT of this daemon.',
+      () => maxInFlight,
+    );
+    gauge(
+      'rowhook_pending',
+      'Deliveries in memory that must finish or be parked before a position can move.',
+      ({ pending }) => pending,
+    );
     gauge(
       'rowhook_sources_not_captured',
-      'Watched tables that were dropped or replaced, or lack a trigger or a column. One daemon reports it, of the others it is NaN.',
+      'Watched tables that were dropped or replaced, or lack a trigger or a column. ' +
+        'Only one daemon reports a number. The other daemons report NaN.',
       ({ sourcesNotCaptured }) => sourcesNotCaptured,
     );
     gauge(
       'rowhook_rows_without_tenant',
-      'Changes of rows whose tenant column is null, which become no event: at least so many; every daemon reports the same.',
+      'Changes without an event because the tenant column of their row is null. ' +
+        'The true number may be higher. Every daemon reports the same number.',
       () => backlog.rowsWithoutTenant,
     );
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
     gauge(
       'rowhook_oldest_undelivered_seconds',
-      'Age of the oldest event of the whole database that is neither delivered nor parked; every daemon reports the same.',
+      'Seconds since the oldest event happened that is neither delivered nor parked, in the whole database. ' +
+        'Every daemon reports the same number.',
       ({ oldestUndeliveredSeconds }) =>
         backlog.oldestSeconds && Math.max(backlog.oldestSeconds, oldestUndeliveredSeconds),
     );
     gauge(
       'rowhook_log_partitions_ahead',
-      'Days from tomorrow on that have a partition of webhook_logs: 7, unless something forbids to make them.',
+      'Days after today that have a partition of webhook_logs. Below 7, partitions cannot be created.',
       () => backlog.logDaysAhead,
     );
     new Gauge({
       name: 'rowhook_parked_deliveries',
-      help: 'Deliveries in webhook_deliveries by state (waiting, given_up), counted once a minute; every daemon reports the same.',
+      help:
+        'Deliveries in webhook_deliveries, by state (waiting, given_up). ' +
+        'Counted once a minute. Every daemon reports the same number.',
       labelNames: ['state'],
       registers,
       collect() {

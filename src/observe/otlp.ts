@@ -93,7 +93,7 @@ export class OtlpTracing implements Tracing {
   async close(): Promise<void> {
     const ended = this.#provider
       .shutdown()
-      .catch((error: Error) => this.#warn(`the last spans are lost: ${error.message}`));
+      .catch((error: Error) => this.#warn(`the last spans could not be exported: ${error.message}`));
     await Promise.race([ended, sleep(CLOSE_MS_MAX, undefined, { ref: false })]);
   }
 

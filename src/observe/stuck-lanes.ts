@@ -64,17 +64,30 @@ const LOOK = `
     from (select array_agg(lane) as lanes,
                  array_agg(o.owner::text) as owners,
                  concat_ws('/', from_snapshot, to_snapshot, done_id) as position,
-                 min(from_snapshot::text)::pg_snapshot as s1, min(to_snapshot::text)::pg_snapshot as s2, min(done_id) as done_id
-            from rowhook.webhook_lanes left join rowhook.webhook_lane_owners o using (lane) group by concat_ws('/', from_snapshot, to_snapshot, done_id)) as p
+                 min(from_snapshot::text)::pg_snapshot as s1,
+                 min(to_snapshot::text)::pg_snapshot as s2,
+                 min(done_id) as done_id
+            from rowhook.webhook_lanes
+            left join rowhook.webhook_lane_owners o using (lane)
+           group by concat_ws('/', from_snapshot, to_snapshot, done_id)) as p
     left join lateral (
       (select occurred_at from rowhook.webhook_outbox
-        where p.done_id is null and xid >= pg_snapshot_xmax(p.s1) and lane = any (p.lanes) order by xid, id limit 1)
+        where p.done_id is null
+          and xid >= pg_snapshot_xmax(p.s1)
+          and lane = any (p.lanes)
+        order by xid, id limit 1)
       union all
       (select occurred_at from rowhook.webhook_outbox
-        where p.done_id is null and xid = any (array(select pg_snapshot_xip(p.s1))) and lane = any (p.lanes) order by xid, id limit 1)
+        where p.done_id is null
+          and xid = any (array(select pg_snapshot_xip(p.s1)))
+          and lane = any (p.lanes)
+        order by xid, id limit 1)
       union all
       (select occurred_at from rowhook.webhook_outbox
-        where id > p.done_id and lane = any (p.lanes) and not pg_visible_in_snapshot(xid, p.s1) order by id limit 1)) as o on true
+        where id > p.done_id
+          and lane = any (p.lanes)
+          and not pg_visible_in_snapshot(xid, p.s1)
+        order by id limit 1)) as o on true
    group by p.lanes, p.owners, p.position`;
 
 // The query is planned once, because planning takes ten times as long as the query. The plan must
@@ -158,7 +171,8 @@ export class StuckLaneWatcher {
     );
     if (stuck.length === 0) return null;
     const seconds = Math.round(Math.max(...stuck.map(({ age }) => age ?? 0)));
-    return `nothing flows: the oldest undelivered event is ${seconds} s old, and the positions of ${stuck.length} lanes do not move`;
+    const which = `the positions of ${stuck.length} lanes do not move`;
+    return `events are stuck: the oldest undelivered event is ${seconds} s old, and ${which}`;
   }
 
   /** Runs one check, unless one is running. Never rejects. */
@@ -168,7 +182,7 @@ export class StuckLaneWatcher {
         this.#failing = false;
       })
       .catch((error: Error) => {
-        if (!this.#failing) this.#log.warn({ err: error }, 'the backlog could not be looked at');
+        if (!this.#failing) this.#log.warn({ err: error }, 'the positions of the lanes could not be checked');
         this.#failing = true;
       })
       .finally(() => {

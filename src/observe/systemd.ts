@@ -48,7 +48,8 @@ export function tellSystemd(
         failed = false;
       } catch (error) {
         const reason = (error as Error).message.trim();
-        if (!failed) log.warn({ reason }, 'systemd-notify failed: under Type=notify systemd takes the daemon for hung');
+        if (!failed)
+          log.warn({ reason }, 'systemd-notify failed. With Type=notify, systemd regards the daemon as hung');
         failed = true;
       }
     });
@@ -72,7 +73,7 @@ export function tellSystemd(
   return {
     stopping() {
       clearInterval(timer);
-      return notify('STOPPING=1', 'STATUS=attempts in flight may end');
+      return notify('STOPPING=1', 'STATUS=waiting for attempts in flight');
     },
   };
 }

@@ -20,7 +20,10 @@ export async function startTracing(log: Logger, env: NodeJS.ProcessEnv = process
   if (!endpoint || isOff) return undefined;
   const protocol = env.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL || env.OTEL_EXPORTER_OTLP_PROTOCOL || 'http/json';
   if (protocol !== 'http/json')
-    log.warn({ protocol }, 'traces are sent as http/json, which every collector takes on its HTTP port (4318)');
+    log.warn(
+      { protocol },
+      'this protocol is not supported. Traces are sent as http/json, which collectors accept on their HTTP port (4318)',
+    );
   const { OtlpTracing } = await import('./otlp.ts');
   return new OtlpTracing(log, env);
 }

@@ -21,11 +21,16 @@ export function bodyOf(delivery: Delivery): string {
   const marks = `${thin}${change.testWebhookId === null ? '' : ',"test":true'}`;
   const metadata = `{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(webhookName)},"delivery_id":"${id}"}`;
   if (delivery.payloadFormat === 'flat') {
-    return `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}","webhook_organization":${organization}${flatFields(
-      change.data ?? 'null',
-    )}${previous}${marks},"webhook_metadata":${metadata}}`;
+    const fields = flatFields(change.data ?? 'null');
+    return (
+      `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}",` +
+      `"webhook_organization":${organization}${fields}${previous}${marks},"webhook_metadata":${metadata}}`
+    );
   }
-  return `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},"data":${change.data ?? 'null'}${previous}${marks},"metadata":${metadata}}`;
+  return (
+    `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},` +
+    `"data":${change.data ?? 'null'}${previous}${marks},"metadata":${metadata}}`
+  );
 }
 
 export function batchBodyOf(id: string, deliveries: readonly Delivery[]): string {

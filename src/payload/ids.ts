@@ -18,7 +18,8 @@ export function eventId(incarnation: string, outboxId: string, ordinal: number):
 export function deliveryId(event: string, webhookId: string): string {
   const hex = hash('sha256', `${event}:${webhookId}`);
   const variant = ((Number.parseInt(hex[16] as string, 16) & 3) | 8).toString(16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+  const [third, fourth] = [`8${hex.slice(13, 16)}`, `${variant}${hex.slice(17, 20)}`];
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${third}-${fourth}-${hex.slice(20, 32)}`;
 }
 
 /** The JSON text of the body's organization. Only the id if name and slug are unknown. */

@@ -75,14 +75,17 @@ const WITHIN_BYTES = (rows: string) => `
 // The first row carries the snapshot of the statement itself. $1: lanes. $2: S1's xmax. $3: the
 // transactions that were running when S1 was taken.
 const readHot = (branches: readonly string[]) => `
-  select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id, null::int as source_id,
-         clock_timestamp()::text as event_types, (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
+  select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id,
+         null::int as source_id, clock_timestamp()::text as event_types,
+         (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
          null::bigint as occurred_at, null::json as data, null::json as previous, null::text as truncated,
          null::uuid as test_webhook_id, 0 as bytes, 0 as bytes_so_far
   union all (${WITHIN_BYTES(`${branches.join(' union all ')} limit ${CHANGES_MAX + 1}`)})`;
 
 const LATER = `(select ${COLUMNS} from rowhook.webhook_outbox where xid >= $2::xid8 and lane = any ($1::smallint[]))`;
-const STRAGGLERS = `(select ${COLUMNS} from rowhook.webhook_outbox where xid = any ($3::xid8[]) and lane = any ($1::smallint[]))`;
+const STRAGGLERS = `
+  (select ${COLUMNS} from rowhook.webhook_outbox
+    where xid = any ($3::xid8[]) and lane = any ($1::smallint[]))`;
 
 // Usually no transaction was running when S1 was taken. READ_HOT_LATER then leaves out half of the
 // scans: 73 us instead of 118.

@@ -100,7 +100,7 @@ async function changeOf({ onUnreadable }: Reading, id: string, read: ReadRows): 
     async (sent) => (await read(sent, 'and id = $5', id))[0]?.[0] ?? null,
   );
   const tenantId = values.get('tenant_id') ?? null;
-  onUnreadable?.(id, tenantId, problem ?? 'it can be read by now');
+  onUnreadable?.(id, tenantId, problem ?? 'it is readable now');
   if (tenantId === null) return [];
   const change = toChange(AS_SENT.map(([column]) => values.get(column) ?? null));
   return [problem === null ? change : { ...change, rowKey: null, unreadable: problem }];
@@ -116,7 +116,8 @@ async function query(reading: Reading, text: string, values: unknown[]): Promise
 async function now(reading: Reading): Promise<Position> {
   const [row] = await query(
     reading,
-    'select pg_current_snapshot()::text, clock_timestamp()::text, (select last_value from rowhook.webhook_outbox_id_seq)::text',
+    `select pg_current_snapshot()::text, clock_timestamp()::text,
+            (select last_value from rowhook.webhook_outbox_id_seq)::text`,
     [],
   );
   const [from, at, sequenceValue] = row as [string, string, string];

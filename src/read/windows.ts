@@ -41,15 +41,24 @@ const PAGE_ROWS_MIN = 8;
  * Planner settings of the reading session. After one bulk statement the statistics say that all
  * rows share one xid. The planner would then read the whole table: 50 ms a poll instead of 0.2 ms.
  */
-export const READER_SETTINGS =
-  "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off; set timezone = 'UTC'";
+const SETTINGS = [
+  'plan_cache_mode = force_generic_plan',
+  'enable_seqscan = off',
+  'enable_bitmapscan = off',
+  'enable_hashjoin = off',
+  'enable_mergejoin = off',
+  'jit = off',
+  "timezone = 'UTC'",
+];
+export const READER_SETTINGS = SETTINGS.map((setting) => `set ${setting}`).join('; ');
+const LOCAL_SETTINGS = SETTINGS.map((setting) => `set local ${setting}`).join('; ');
 
 /**
  * Runs `read` in one transaction with the reader's planner settings. For sessions that do not keep
  * settings, or that belong to somebody else.
  */
 export async function asReader<T>(client: pg.ClientBase, read: () => Promise<T>): Promise<T> {
-  await client.query(`begin read only; ${READER_SETTINGS.replaceAll(/\bset /g, 'set local ')}`);
+  await client.query(`begin read only; ${LOCAL_SETTINGS}`);
   try {
     return await read();
   } finally {

@@ -51,7 +51,7 @@ export function withoutTexts(entries: readonly Entry[], reason: string): Entry[]
     const { response } = attempt.outcome;
     const outcome = {
       ...attempt.outcome,
-      error: `the database refused what was to be logged: ${reason}`,
+      error: `the database refused to log this attempt: ${reason}`,
       response: response && { status: response.status, headers: {}, body: '' },
     };
     return { ...entry, attempt: { ...attempt, outcome, requestUrl: '', requestHeaders: {} } };

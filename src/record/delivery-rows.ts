@@ -11,23 +11,27 @@ import { lockedByOthers } from './locked-rows.ts';
 // together are due in order. A batch is due all at once.
 const PARK = `
   insert into rowhook.webhook_deliveries
-    (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted, ordered, lane, ordinal, truncated,
-     test, state, tenant_id, event_id, event_type, row_key, last_code, organization, webhook_name,
-     payload_format, batch_id)
+    (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted,
+     ordered, lane, ordinal, truncated, test, state, tenant_id, event_id, event_type, row_key,
+     last_code, organization, webhook_name, payload_format, batch_id)
   select delivery_id, webhook_id, outbox_id, to_timestamp(occurred_at / 1000.0),
-         case when behind then 'infinity' else case when batch_id is null then clock_timestamp() else now() end + make_interval(secs => wait_ms / 1000.0) end,
+         case when behind then 'infinity'
+              else case when batch_id is null then clock_timestamp() else now() end
+                   + make_interval(secs => wait_ms / 1000.0) end,
          source_id, attempt, code is not null, ordered, lane, ordinal, truncated, test,
          case when behind or wait_ms is not null then 'waiting' else 'given_up' end,
          tenant_id, event_id, event_type, row_key, code, organization, webhook_name,
          payload_format, batch_id
     from json_to_recordset($1::json) as r (
-      delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8, behind boolean, source_id int,
-      attempt int, ordered boolean, lane smallint, ordinal smallint, truncated text, test boolean, tenant_id text, event_id text,
-      event_type text, row_key text, code text, organization json, webhook_name text,
+      delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8,
+      behind boolean, source_id int, attempt int, ordered boolean, lane smallint, ordinal smallint,
+      truncated text, test boolean, tenant_id text, event_id text, event_type text, row_key text,
+      code text, organization json, webhook_name text,
       payload_format text, batch_id text)
    where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)
   on conflict (delivery_id) do update
-     set state = excluded.state, next_attempt_at = excluded.next_attempt_at, attempt = excluded.attempt, ordered = excluded.ordered,
+     set state = excluded.state, next_attempt_at = excluded.next_attempt_at,
+         attempt = excluded.attempt, ordered = excluded.ordered,
          attempted = webhook_deliveries.attempted or excluded.attempted,
          last_code = coalesce(excluded.last_code, webhook_deliveries.last_code), batch_id = excluded.batch_id`;
 // With ordering 'row', the earliest delivery of a row is its head. If the head waited behind
@@ -38,7 +42,10 @@ const RELEASE = `
       from unnest($1::uuid[], $2::int[], $3::text[]) with ordinality as t (webhook_id, source_id, row_key, n)
      cross join lateral (
        select delivery_id, next_attempt_at from rowhook.webhook_deliveries d
-        where d.webhook_id = t.webhook_id and hashtext(d.row_key) = hashtext(t.row_key) and d.row_key = t.row_key and d.source_id is not distinct from t.source_id
+        where d.webhook_id = t.webhook_id
+          and hashtext(d.row_key) = hashtext(t.row_key)
+          and d.row_key = t.row_key
+          and d.source_id is not distinct from t.source_id
           and d.state = 'waiting' and d.ordered
         order by d.outbox_id, d.ordinal limit 1) as d
   ), released as (

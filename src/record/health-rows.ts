@@ -1,13 +1,15 @@
 /** Rows of webhook_health: webhooks that fail. */
 
 import type pg from 'pg';
-import type { Entry, HealthChange } from '../model.ts';
+import type { Entry } from '../model.ts';
+import type { HealthChange } from '../outcome.ts';
 import { lockedByOthers } from './locked-rows.ts';
 
 const HEALTH = `
   insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since, open_until, openings)
   select webhook_id, lane, failures, to_timestamp(failing_since / 1000.0), to_timestamp(open_until / 1000.0), openings
-    from json_to_recordset($1::json) as r (webhook_id uuid, lane smallint, failures int, failing_since float8, open_until float8, openings int)
+    from json_to_recordset($1::json) as r (
+      webhook_id uuid, lane smallint, failures int, failing_since float8, open_until float8, openings int)
    where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)
   on conflict (webhook_id) do update
      set failures = excluded.failures, failing_since = excluded.failing_since, open_until = excluded.open_until,

@@ -72,7 +72,9 @@ const LOGS = `
   with held as materialized (${FENCE}), logged as (
     insert into rowhook.webhook_logs (${LOG_COLUMNS.map(({ name }) => name).join(', ')}, user_agent)
     select ${LOG_COLUMNS.map(({ from }, i) => from.replace('$', `field[${i + 1}]`)).join(', ')}, '${USER_AGENT}'
-      from (select string_to_array(record, chr(31), '') as field from string_to_table($4, chr(30)) as record offset 0) as r
+      from (select string_to_array(record, chr(31), '') as field
+              from string_to_table($4, chr(30)) as record
+            offset 0) as r
      where (select count(*) from held) = cardinality($2::smallint[])
   )
   select from held`;

@@ -5,7 +5,8 @@ import type { Position } from '../model.ts';
 
 const POSITIONS = `
   update rowhook.webhook_lanes l
-     set from_snapshot = p.from_snapshot, to_snapshot = p.to_snapshot, done_id = p.done_id, position_at = p.at, sequence_value = p.sequence_value
+     set from_snapshot = p.from_snapshot, to_snapshot = p.to_snapshot, done_id = p.done_id,
+         position_at = p.at, sequence_value = p.sequence_value
     from unnest($1::smallint[], $2::pg_snapshot[], $3::pg_snapshot[], $4::bigint[], $5::timestamptz[], $6::bigint[])
          as p (lane, from_snapshot, to_snapshot, done_id, at, sequence_value)
    where l.lane = p.lane`;

@@ -3,8 +3,8 @@
  * the breakers' count.
  */
 
-import { type Delivery, FINISHED, type HealthChange, type Next, UNCHANGED, type Webhook } from '../model.ts';
-import type { Outcome } from '../outcome.ts';
+import type { Delivery, Webhook } from '../model.ts';
+import { FINISHED, type HealthChange, type Next, type Outcome, UNCHANGED } from '../outcome.ts';
 import type { Breakers } from './breaker.ts';
 import { type FailedAttempt, retryInMs } from './schedule.ts';
 

@@ -8,7 +8,8 @@
  * While a breaker is open, its events are parked, not lost, and nobody waits for its timeouts.
  */
 
-import { type Health, type HealthChange, UNCHANGED, type Webhook } from '../model.ts';
+import type { Webhook } from '../model.ts';
+import { type Health, type HealthChange, UNCHANGED } from '../outcome.ts';
 
 const FAILURES_TO_OPEN = 10;
 /**
@@ -98,7 +99,7 @@ export class Breakers {
     const health = afterFailure(this.#health.get(id), lane, now);
     this.#health.set(id, health);
     const disable = shouldDisable(health, this.#policy, now)
-      ? `${health.failures} attempts failed since ${new Date(health.failingSince).toISOString()}, none succeeded`
+      ? `${health.failures} attempts failed since ${new Date(health.failingSince).toISOString()}, and none succeeded`
       : null;
     return { health, disable };
   }

@@ -31,7 +31,10 @@ const TEXTS = (selected: string) => `
   select d.delivery_id, ${selected}
     from rowhook.webhook_deliveries d
     left join lateral (select o.data, o.previous from rowhook.webhook_outbox o
-                        where not d.has_payload and o.id = d.outbox_id and o.tenant_id = d.tenant_id limit 1) as o on true
+                        where not d.has_payload
+                          and o.id = d.outbox_id
+                          and o.tenant_id = d.tenant_id
+                        limit 1) as o on true
    where d.delivery_id = any ($1::uuid[])`;
 const ALL = TEXTS(COLUMNS.map(([column, expression]) => `${expression} as ${column}`).join(', '));
 

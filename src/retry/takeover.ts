@@ -5,7 +5,8 @@
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
-import type { Health, RowHead } from '../model.ts';
+import type { RowHead } from '../model.ts';
+import type { Health } from '../outcome.ts';
 import { leavingOut } from '../shared/isolate.ts';
 
 /** Deliveries that wait for one webhook. */
@@ -62,7 +63,8 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
     () => idsOf(HEADS('delivery_id as id')),
     (ids) =>
       read(
-        `select ${HEAD} from rowhook.webhook_deliveries where lane = any ($1::smallint[]) and delivery_id = any ($2::uuid[])`,
+        `select ${HEAD} from rowhook.webhook_deliveries
+          where lane = any ($1::smallint[]) and delivery_id = any ($2::uuid[])`,
         [ids],
       ),
   );
@@ -116,7 +118,9 @@ function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: 
 /** Reads the health of the failing webhooks of `lanes`. */
 export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promise<Map<string, Health>> {
   const { rows } = await pool.query(
-    `select webhook_id, lane, failures, openings, (extract(epoch from case when isfinite(failing_since) then failing_since else now() end) * 1000)::float8 as "failingSince",
+    `select webhook_id, lane, failures, openings,
+            (extract(epoch from case when isfinite(failing_since) then failing_since
+                                     else now() end) * 1000)::float8 as "failingSince",
             (extract(epoch from open_until) * 1000)::float8 as "openUntil"
        from rowhook.webhook_health where lane = any ($1::smallint[])`,
     [lanes],
@@ -140,7 +144,7 @@ export async function findBegun(
             union
            select lane, delivery_id from rowhook.webhook_deliveries
             where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
-              -- a replay takes nothing that is still to be read, and may be large
+              -- A replay takes no event that is still to be read, and it may be large.
               and not replayed`,
     values: [lanes, since],
     rowMode: 'array' as const,

@@ -430,7 +430,7 @@ describe('what the commands, the log and the metrics say of it', () => {
 
   test('status, sources and doctor name the table and the statement, which mends it', async () => {
     await database.query(replace);
-    const what = 'app.orders is another table by now, which is not watched';
+    const what = 'app.orders is now another table, which is not watched';
     const mend = 'select * from rowhook.reconcile();   -- as the owner of the table and a member of rowhook_owner';
     const [found] = await doctor('triggers');
     expect(found).toMatchObject({ kind: 'error', what, mend });
@@ -468,7 +468,7 @@ describe('what the commands, the log and the metrics say of it', () => {
       await maintenance.run();
       expect([maintenance.sourcesNotCaptured, warnings()]).toEqual([0, []]);
       await database.query(`${replace}; select pg_stat_force_next_flush()`);
-      const told = [['app.orders', 'app.orders is another table by now, which is not watched']];
+      const told = [['app.orders', 'app.orders is now another table, which is not watched']];
       await waitUntil('it is noticed', async () => {
         await maintenance.run();
         return maintenance.sourcesNotCaptured === 1;

@@ -40,7 +40,7 @@ test('a copy of production delivers nothing until it is adopted, and then not wh
   await insert('left by production');
 
   await expect(startTestDaemon(database, { environment: 'staging' })).rejects.toThrow(
-    'This database belongs to the environment "production", and ROWHOOK_ENVIRONMENT is "staging": nothing is delivered.',
+    'This database belongs to the environment "production", and ROWHOOK_ENVIRONMENT is "staging". Nothing is delivered.',
   );
   await expect(startTestDaemon(database)).rejects.toThrow('ROWHOOK_ENVIRONMENT is not set');
 

@@ -83,6 +83,6 @@ test.skipIf(!has('zsh'))('zsh does (skipped where it is not installed)', async (
 
 test('a shell that is not known is told in one sentence', async () => {
   const { code, stderr } = await rowhook(['completion', 'tcsh']);
-  expect(stderr).toBe('rowhook: shell: "tcsh" is none of bash, zsh, fish.\n');
+  expect(stderr).toBe('rowhook: shell: "tcsh" is not one of bash, zsh, fish.\n');
   expect(code).toBe(2);
 });

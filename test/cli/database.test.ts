@@ -55,7 +55,7 @@ describe('a bare database', () => {
     try {
       const before = await rowhook(['sources'], { env });
       expect(before.stderr).toMatch(
-        /^rowhook: database \S+ at \S+ has no rowhook schema, or an older one .*: run "rowhook migrate"\.\n$/,
+        /^rowhook: database \S+ at \S+ has no rowhook schema, or an older one .*\. Run "rowhook migrate"\.\n$/,
       );
       expect(before.code).toBe(1);
 
@@ -333,7 +333,7 @@ describe('webhook', () => {
     [['test', NOBODY], 1, `webhook ${NOBODY} does not exist`],
     [['rotate-secret', NOBODY], 1, 'rotate_secret: there is no webhook'],
     [['update', NOBODY], 2, 'webhook update: nothing to change: give a flag'],
-    [[...given, '--url', 'ftp://example.com'], 2, 'webhook_configurations: the row is refused: url is http://'],
+    [[...given, '--url', 'ftp://example.com'], 2, 'webhook_configurations refuses the row: url must be http://'],
     [[...given, '--events', 'de al'], 2, "webhook_configurations.event_types: 'de al' is not an event type"],
     [[...given, '--filter', '{'], 2, '--filter: is not JSON: write it as '],
     [
@@ -345,11 +345,7 @@ describe('webhook', () => {
     [[...given, '--header', 'Host: x'], 2, "webhook_configurations.headers: 'Host' is set by rowhook"],
     [[...given, '--basic', 'hunter2'], 2, '--basic: has no colon: write it as "username:password".'],
     [[...given, '--bearer', 'x', '--no-auth'], 2, '--bearer, --basic, --api-key and --no-auth exclude each other'],
-    [
-      [...given, '--secret', 'hunter2'],
-      2,
-      'webhook_configurations: the row is refused: secret is 16 to 512 bytes long',
-    ],
+    [[...given, '--secret', 'hunter2'], 2, 'webhook_configurations refuses the row: secret must have 16 to 512 bytes'],
   ])('%j is refused', async (args, code, sentence) => {
     const result = await cli('webhook', ...args);
     expect(result.stderr).toContain(`rowhook: ${sentence}`);
@@ -471,7 +467,7 @@ describe('what happened', () => {
   test.each([
     [
       ['--since', 'lately'],
-      '--since: "lately" is not a time: write it as 2025-10-17T19:30:00Z (UTC without a zone), or 2h',
+      '--since: "lately" is not a time. Write it as 2025-10-17T19:30:00Z (UTC without a zone), or 2h',
     ],
     [['--since', '1h', '--until', '2025-02-30'], '--until: "2025-02-30" is not a time'],
     [['--since', '1h', '--only', 'some'], "replay: only => 'some' is refused"],
@@ -504,19 +500,19 @@ describe('a database that refuses', () => {
       (url: URL) => {
         url.pathname = '/nope';
       },
-      /database "nope" at \S+ does not exist: create it/,
+      /database "nope" at \S+ does not exist\. Create it/,
     ],
     [
       'too small a role',
       () => {},
-      /permission denied for table webhook_configurations: connect as a role that rowhook_owner is granted to/,
+      /permission denied for table webhook_configurations\. Connect as a member of rowhook_owner/,
     ],
     [
       'TLS that it does not speak',
       (url: URL) => {
         url.search = '?sslmode=require';
       },
-      /speaks no TLS: write sslmode=disable/,
+      /does not support TLS\. Write sslmode=disable/,
     ],
   ])('%s is told in one sentence', async (_, change, sentence) => {
     const { code, stderr } = await sources(change);

@@ -220,7 +220,7 @@ describe('webhook explain', () => {
       ),
     );
     expect(lines).toContainEqual(
-      expect.stringMatching(/^deal\.updated evt_\S+ is not sent: event_types \(deal\.stage\.\*\) leave it out$/),
+      expect.stringMatching(/^deal\.updated evt_\S+ is not sent: event_types \(deal\.stage\.\*\) do not include it$/),
     );
   });
 
@@ -233,7 +233,7 @@ describe('webhook explain', () => {
     const event = await outboxId();
     expect(await explain(other.id, event)).toContain('is not sent: it belongs to another tenant');
     expect(await explain(filtered.id, event)).toContain(
-      `is not sent: the event holds the key columns of its row only, which do not answer the filter's "data.body" $eq "x":`,
+      `is not sent: the event has only the key columns of its row, but the filter needs more for "data.body" $eq "x".`,
     );
     expect(await explain(id, event)).toContain('is sent\n  so far: success delivered');
 
@@ -263,7 +263,9 @@ describe('webhook explain', () => {
           where webhook_id = any ($1::uuid[]) order by webhook_name, id`,
         [Object.values(ids)],
       );
-    const why = expect.stringMatching(/^the event holds the key columns .* the filter's "data.body" \$eq "x": raise /);
+    const why = expect.stringMatching(
+      /^the event has only the key columns .* the filter needs more for "data.body" \$eq "x"\. Raise /,
+    );
     const sent = { name: 'sent', status: 'success', code: 'delivered', error: null };
     const unknown = { name: 'unknown', status: 'skipped', code: 'filter_failed', error: why };
 

@@ -95,7 +95,7 @@ test('install, watch, first webhook, see it arrive, see it fail, see why, replay
   found.secret = /^secret +(\S+)/m.exec(created)?.[1] ?? '';
   const listenCommand = next(/ listen /);
   const listening = await start(listenCommand, /Listening/);
-  const daemon = await start(next(/ start --allow-http /), /"took lanes"/);
+  const daemon = await start(next(/ start --allow-http /), /"now delivering lanes /);
   const following = startRowhook(argumentsOf(next(/ logs --follow$/)), { env: { DATABASE_URL: database.url } });
   running.push(following);
 
@@ -135,7 +135,7 @@ test('install, watch, first webhook, see it arrive, see it fail, see why, replay
   await database.query(next(/create role rowhook_login/).replace('…', 'secret'));
   const forGood = next(/^DATABASE_URL=.*ROWHOOK_ENVIRONMENT=production npx rowhook start$/);
   const login = databaseUrl(database.url, database.name, LOGIN, 'secret');
-  await start(forGood, /"took lanes"/, { DATABASE_URL: login, ROWHOOK_ENVIRONMENT: 'production' });
+  await start(forGood, /"now delivering lanes /, { DATABASE_URL: login, ROWHOOK_ENVIRONMENT: 'production' });
   const { stdout: status } = await run(next(/ status$/));
   expect(status).toMatch(/^webhooks +2 active/m);
   expect(status).toMatch(/^environment +production$/m);

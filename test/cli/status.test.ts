@@ -213,7 +213,7 @@ test('--watch shows it again and again', async () => {
 test('a database without rowhook is told in one sentence', async () => {
   const bare = await createDatabase({ bare: true });
   const { code, stderr } = await rowhook(['status'], { env: { DATABASE_URL: bare.url } });
-  expect(stderr).toMatch(/^rowhook: database "\S+" at \S+ has no rowhook schema, .*: run "rowhook migrate"\.\n$/);
+  expect(stderr).toMatch(/^rowhook: database "\S+" at \S+ has no rowhook schema, .*\. Run "rowhook migrate"\.\n$/);
   expect(code).toBe(1);
   await bare.drop();
 });

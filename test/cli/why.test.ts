@@ -146,7 +146,7 @@ describe('the table', () => {
       select rowhook.watch('plans', prefix => 'plan', tenant_column => 'account');
       drop table plans; create table plans (id int primary key, account text)`);
     const [stop] = stops(await ask('plans'));
-    expect(stop?.what).toBe('public.plans is another table by now, which is not watched');
+    expect(stop?.what).toBe('public.plans is now another table, which is not watched');
     await run(stop?.mend);
     await database.query("insert into plans values ($1, 'acme')", [id]);
     expect(await ask('plans')).toMatchObject({ changes: [{ event_types: ['plan.created'] }] });

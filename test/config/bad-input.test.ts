@@ -56,7 +56,7 @@ describe.concurrent('a database', () => {
     try {
       expectOneSentence(
         await rowhook(command, { env: { DATABASE_URL: `postgres://app:hunter2@127.0.0.1:${port}/shop` } }),
-        /database "shop" at 127\.0\.0\.1:\d+ does not answer: check host, port and firewall\.$/m,
+        /database "shop" at 127\.0\.0\.1:\d+ does not answer\. Check host, port and firewall\.$/m,
         1,
       );
     } finally {
@@ -89,15 +89,19 @@ describe.concurrent('a database', () => {
     await version(3);
     expectOneSentence(
       await start(),
-      /The schema rowhook is at version 3, this rowhook needs \d+: run "rowhook migrate"\.$/m,
+      /The schema rowhook is at version 3, but this rowhook needs version \d+\. Run "rowhook migrate"\.$/m,
       1,
     );
     await version(99);
-    expectOneSentence(await start(), /at version 99, this rowhook knows up to \d+: use a newer rowhook\./, 1);
+    expectOneSentence(
+      await start(),
+      /at version 99, but this rowhook only knows versions up to \d+\. Use a newer rowhook\./,
+      1,
+    );
     const migrate = await rowhook(['migrate'], { env: { DATABASE_URL: other.url } });
     expectOneSentence(
       migrate,
-      /at version 99, this rowhook knows up to \d+: use a newer rowhook\. Nothing was changed\.$/m,
+      /at version 99, but this rowhook only knows versions up to \d+\. Use a newer rowhook\. Nothing was changed\.$/m,
       1,
     );
     expect(await other.query('select from rowhook.webhook_lanes where owner is not null')).toEqual([]);
@@ -127,7 +131,7 @@ describe.concurrent('a database', () => {
     url.password = 'hunter2';
     expectOneSentence(
       await rowhook(['start'], { env: { DATABASE_URL: url.href } }),
-      /refused the login .*: check user and password in DATABASE_URL/,
+      /refused the login .*\. Check user and password in DATABASE_URL/,
       1,
     );
   });
@@ -174,7 +178,7 @@ describe('PostgreSQL 14', () => {
       const result = await rowhook(['start'], { env: { DATABASE_URL: old.url } });
       expectOneSentence(
         result,
-        /This server is PostgreSQL 14\.19: rowhook needs 15 or later\. Upgrade the server\.$/m,
+        /This server is PostgreSQL 14\.19, but rowhook needs 15 or later\. Upgrade the server\.$/m,
         1,
       );
       // what every session begins with, and the version
@@ -268,7 +272,7 @@ describe.concurrent('a command', () => {
       'a URL with a password',
       create('--url', 'https://me:hunter2@example.com/'),
       2,
-      /without a user, password or spaces/,
+      /without user, password and spaces/,
     ],
     [
       'an unknown event',
@@ -300,7 +304,7 @@ describe.concurrent('a command', () => {
       'a range that is none',
       create('--allowed-ips', '10.0.0.0/99'),
       2,
-      /--allowed-ips: .* which is no range: write it as/,
+      /--allowed-ips: .* which is not an address range. Write it as/,
     ],
   ])('that is given %s', async (_, args, exitCode, sentence) => {
     expectOneSentence(await rowhook(args, { env: { DATABASE_URL: database.url } }), sentence, exitCode);
@@ -344,9 +348,9 @@ describe.concurrent('a command', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr.split('\n')).toEqual([
       'rowhook: 4 settings are wrong.',
-      '  ROWHOOK_MAXINFLIGHT: is not a rowhook setting. Remove it, or use ROWHOOK_MAX_IN_FLIGHT.',
+      '  ROWHOOK_MAXINFLIGHT is not a rowhook setting. Remove it, or use ROWHOOK_MAX_IN_FLIGHT.',
       expect.stringMatching(/^ {2}ROWHOOK_ENVIRONMENT: "a b" is not a name/),
-      expect.stringMatching(/^ {2}--wake: "shout" is none of notify, poll\.$/),
+      expect.stringMatching(/^ {2}--wake: "shout" is not one of notify, poll\.$/),
       expect.stringMatching(/^ {2}ROWHOOK_ALLOW_CIDRS: .*"10\.0\.0\.0\/99"/),
       '',
     ]);

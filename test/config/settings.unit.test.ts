@@ -60,9 +60,9 @@ describe('readSettings', () => {
     );
     expect(message.split('\n')).toEqual([
       '5 settings are wrong.',
-      '  DATABASE_URL: is not set: set it, or give --database-url, such as postgres://user:password@localhost:5432/app.',
+      '  DATABASE_URL is not set. Set it, or give --database-url, such as postgres://user:password@localhost:5432/app.',
       '  --max-in-flight: "many" is not a whole number from 1 to 10000.',
-      '  ROWHOOK_WAKE: "shout" is none of notify, poll.',
+      '  ROWHOOK_WAKE: "shout" is not one of notify, poll.',
       '  ROWHOOK_HTTP_PORT: "65536" is not a whole number from 0 to 65535.',
       '  ROWHOOK_RETENTION_DAYS: "0" is not a whole number from 1 to 3650.',
     ]);
@@ -70,7 +70,7 @@ describe('readSettings', () => {
 
   test('refuses an unknown key and names the nearest', () => {
     expect(problemsOf({}, { ROWHOOK_MAX_INFLIGHT: '8' })).toBe(
-      'ROWHOOK_MAX_INFLIGHT: is not a rowhook setting. Remove it, or use ROWHOOK_MAX_IN_FLIGHT.',
+      'ROWHOOK_MAX_INFLIGHT is not a rowhook setting. Remove it, or use ROWHOOK_MAX_IN_FLIGHT.',
     );
   });
 
@@ -122,7 +122,7 @@ describe('readSettings', () => {
     '10.0.0.0/-1',
   ])('refuses %s as a range', (range) => {
     expect(problemsOf({}, { ROWHOOK_DENY_CIDRS: `10.0.0.0/8,${range}` })).toContain(
-      `holds "${range}", which is no range`,
+      `contains "${range}", which is not an address range`,
     );
   });
 
@@ -140,7 +140,7 @@ describe('readSettings', () => {
 
   test.each([
     ['mysql://app:hunter2@localhost/app', 'postgres://'],
-    ['hunter2', 'not of the form host=localhost dbname=app'],
+    ['hunter2', 'is not a connection string. Write postgres://'],
     ["host=localhost password='hunter2", 'not of the form host=localhost dbname=app'],
     ['postgres://app:hunter2#x@localhost:x/app', '%2F'],
     ['postgres://app:p@hunter2@localhost/app', '%40 for @'],
@@ -151,16 +151,16 @@ describe('readSettings', () => {
     ['postgres://app:hunter2@localhost:0/app', 'a port that is not a number from 1 to 65535'],
     ['postgres://app:hunter2@localhost/app?host=a,b&port=1,2,3', 'has 2 hosts and 3 ports'],
     ['postgres://app:hunter2@a,b/app?hostaddr=127.0.0.1', 'has 2 hosts and 1 addresses in hostaddr'],
-    ['postgres://app:hunter2%@localhost/app', 'has a % that begins no percent-encoded character'],
+    ['postgres://app:hunter2%@localhost/app', 'has a % that does not begin a percent-encoded character'],
     ['postgres://app:hunter2@localhost/app?sslmode', 'not of the form name=value'],
-    ['postgres://app:hunter2@localhost/app?sslmode=all', 'sslmode=all, which is none of disable, allow, prefer'],
-    ['postgres://app:hunter2@localhost/app?sslmode=verify-ca', 'which needs a CA: add sslrootcert=/path/to/ca.pem'],
-    ['postgres://app:hunter2@localhost/app?sslmode=require&sslrootcert=system', 'write sslmode=verify-full'],
-    ['postgres://app:hunter2@localhost/app?sslnegotiation=direct', 'write sslmode=require'],
-    ['postgres://app:hunter2@localhost/app?gssencmode=require', 'gssencmode=require, which is none of'],
+    ['postgres://app:hunter2@localhost/app?sslmode=all', 'sslmode=all, which is not one of disable, allow, prefer'],
+    ['postgres://app:hunter2@localhost/app?sslmode=verify-ca', 'which needs a CA. Add sslrootcert=/path/to/ca.pem'],
+    ['postgres://app:hunter2@localhost/app?sslmode=require&sslrootcert=system', 'Write sslmode=verify-full'],
+    ['postgres://app:hunter2@localhost/app?sslnegotiation=direct', 'Write sslmode=require'],
+    ['postgres://app:hunter2@localhost/app?gssencmode=require', 'gssencmode=require, which is not one of'],
     [
       'postgres://app:hunter2@localhost/app?target_session_attrs=master',
-      'target_session_attrs=master, which is none of',
+      'target_session_attrs=master, which is not one of',
     ],
     ['postgres://app:hunter2@localhost/app?connect_timeout=soon', 'connect_timeout=soon, which is not a number'],
     [
@@ -197,7 +197,7 @@ describe('readSettings', () => {
     'user:hunter2',
   ])('refuses %s as a proxy without printing its password', (text) => {
     for (const message of [problemsOf({}, { ROWHOOK_PROXY_URL: text }), problemsOf({ proxyUrl: text }, {})]) {
-      expect(message).toMatch(/^(ROWHOOK_PROXY_URL|--proxy-url): is not the URL of an HTTP proxy: write it as http:/);
+      expect(message).toMatch(/^(ROWHOOK_PROXY_URL|--proxy-url) is not the URL of an HTTP proxy\. Write it as http:/);
       expect(message).not.toContain('hunter2');
     }
   });

@@ -282,7 +282,9 @@ describe.concurrent('several daemons', { timeout: 600_000 }, () => {
     );
     const { code, stderr } = await daemon.ended;
     expect(code).toBe(1);
-    expect(stderr).toContain(`is at version ${version + 1}, this rowhook knows up to ${version}: use a newer rowhook`);
+    expect(stderr).toContain(
+      `is at version ${version + 1}, but this rowhook only knows versions up to ${version}. Use a newer rowhook`,
+    );
     const owned = await database.query('select from rowhook.webhook_lanes where owner is not null');
     expect(owned).toEqual([]);
     expect(await database.query('select from rowhook.webhook_daemons')).toEqual([]);

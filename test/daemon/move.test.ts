@@ -122,7 +122,7 @@ async function expectRefused(database: TestDatabase, environment: string): Promi
   });
   expect(result.code).toBe(1);
   expect(result.stderr).toMatch(
-    /belongs to the environment "production".*: nothing is delivered\. Set ROWHOOK_ENVIRONMENT=production\. .* rowhook adopt --environment (staging|production-copy) /m,
+    /belongs to the environment "production".*\. Nothing is delivered\. Set ROWHOOK_ENVIRONMENT=production\. .* rowhook adopt --environment (staging|production-copy) /m,
   );
 }
 
@@ -375,7 +375,7 @@ describe('a primary that is lost under load', () => {
     const notAdopted = await rowhook(['adopt', '--environment', 'staging', '--undelivered', 'discard'], {
       env: { DATABASE_URL: standby.database.url },
     });
-    expect(notAdopted.stderr).toMatch(/standby.*connect to the primary/);
+    expect(notAdopted.stderr).toMatch(/standby.*Connect to the primary/);
     expect(notAdopted.code).toBe(1);
 
     await primary.embedded.stop('kill');

@@ -70,7 +70,7 @@ describe('what a configuration holds', () => {
     ['headers', '{"X-A": 1}', /headers is not an object of texts/, 'headers', '{}'],
     ['auth_config', '"bearer"', /auth_config is not an object/, 'auth_config', '{}'],
     ['event_types', '{*,NULL}', /event_types is not a list/, 'event_types', ['*']],
-    ['secret', null, /no request can be made of it/, 'secret', 'a secret of 16 bytes and more'],
+    ['secret', null, /no request can be made from this delivery/, 'secret', 'a secret of 16 bytes and more'],
   ];
 
   test.each(values)('stops its webhook alone: %s %s', async (column, value, reason, mended, good) => {
@@ -322,7 +322,7 @@ describe('what the log refuses', () => {
       expect(log).toEqual({
         status: 'success',
         code: 'delivered',
-        error: expect.stringMatching(/^the database refused what was to be logged: .*"no_poison" \(SQLSTATE 23514\)$/),
+        error: expect.stringMatching(/^the database refused to log this attempt: .*"no_poison" \(SQLSTATE 23514\)$/),
       });
     expect(receiver.requestsTo(`/${tenant}`)).toHaveLength(6);
   });

@@ -52,7 +52,7 @@ test('an older daemon ends in order, and what it leaves is delivered once', { ti
     for (const { ended } of daemons) {
       const { code, stderr } = await ended;
       expect(stderr).toMatch(
-        /is at version \d+, this rowhook knows up to \d+: use a newer rowhook\. Nothing was changed\.$/m,
+        /is at version \d+, but this rowhook only knows versions up to \d+\. Use a newer rowhook\. Nothing was changed\.$/m,
       );
       expect(code).toBe(1);
     }

@@ -207,7 +207,7 @@ describe('migrate', () => {
     );
     const before = await catalog();
     await expect(migrate(admin)).rejects.toThrow(
-      `The schema rowhook is at version 99, this rowhook knows up to ${files.length}: use a newer rowhook. Nothing was changed.`,
+      `The schema rowhook is at version 99, but this rowhook only knows versions up to ${files.length}. Use a newer rowhook. Nothing was changed.`,
     );
     expect(await catalog()).toEqual(before);
   });

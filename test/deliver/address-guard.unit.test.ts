@@ -9,8 +9,8 @@ import {
   guardedLookup,
   literalProblem,
   type Resolve,
-  urlProblem,
 } from '../../src/deliver/address-guard.ts';
+import { urlProblem } from '../../src/deliver/url-guard.ts';
 
 const policy = (given: Partial<AddressPolicy> = {}) =>
   compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [], ...given });
@@ -178,7 +178,7 @@ describe('public unicast only', () => {
       /^special-purpose address 127\.0\.0\.1 \(127\.0\.0\.0\/8, Loopback\)/,
     );
     expect(addressProblem('169.254.169.254', strict)).toMatch(
-      /is refused\. No setting opens it: give the webhook another URL\.$/,
+      /is refused\. No setting opens it\. Give the webhook another URL\.$/,
     );
   });
 });
@@ -197,9 +197,9 @@ describe('settings', () => {
 
   test.each(metadata)('the metadata address %s is opened by none', (ip) => {
     const exact = policy({ allowCidrs: [`${ip}/${isIP(ip) === 4 ? 32 : 128}`, ip, '0.0.0.0/0', '::/0'] });
-    expect(addressProblem(ip, exact)).toMatch(/No setting opens it: give the webhook another URL\.$/);
+    expect(addressProblem(ip, exact)).toMatch(/No setting opens it\. Give the webhook another URL\.$/);
     if (isIP(ip) === 4)
-      expect(addressProblem(`::ffff:${ip}`, exact)).toMatch(/No setting opens it: give the webhook another URL\.$/);
+      expect(addressProblem(`::ffff:${ip}`, exact)).toMatch(/No setting opens it\. Give the webhook another URL\.$/);
   });
 
   test('ROWHOOK_DENY_CIDRS wins over everything, in either spelling', () => {
@@ -209,7 +209,7 @@ describe('settings', () => {
     });
     expect(addressProblem('10.2.0.1', closed)).toBeUndefined();
     expect(addressProblem('10.1.0.1', closed)).toBe(
-      'denied address 10.1.0.1 (ROWHOOK_DENY_CIDRS) is refused. Use another, or ask an operator.',
+      'denied address 10.1.0.1 (ROWHOOK_DENY_CIDRS) is refused. Use another address, or ask an operator.',
     );
     expect(addressProblem('8.8.8.8', closed)).toMatch(/^denied/);
     expect(addressProblem('::ffff:8.8.8.8', closed)).toMatch(/^denied/);
@@ -240,7 +240,7 @@ describe('settings', () => {
     '::/129',
     '0x0a.0.0.0/8',
   ])('a range that is none is an error: "%s"', (cidr) =>
-    expect(() => policy({ allowCidrs: [cidr] })).toThrow(/is no range of addresses/),
+    expect(() => policy({ allowCidrs: [cidr] })).toThrow(/is not an address range/),
   );
 });
 
@@ -275,7 +275,7 @@ describe('an IPv4 address inside an IPv6 one', () => {
     const nat64 = policy({ allowCidrs: ['64:ff9b::/96', '0.0.0.0/0'], denyCidrs: ['9.9.9.9'] });
     expect(addressProblem('64:ff9b::808:808', nat64)).toBeUndefined();
     expect(addressProblem('64:ff9b::a00:7', nat64)).toBe(
-      'private address 64:ff9b::a00:7 (10.0.0.0/8, Private-Use) is refused. No setting opens it: give the webhook another URL.',
+      'private address 64:ff9b::a00:7 (10.0.0.0/8, Private-Use) is refused. No setting opens it. Give the webhook another URL.',
     );
     expect(addressProblem('64:ff9b::a9fe:a9fe', nat64)).toMatch(/Link Local/);
     expect(addressProblem('64:ff9b::909:909', nat64)).toMatch(/^denied/);

@@ -91,7 +91,7 @@ describe('a refused address', () => {
       'http://169.254.169.254/latest/meta-data',
       { allowCidrs: ['0.0.0.0/0'] },
       {},
-      /No setting opens it: give the webhook another URL\. Then: /,
+      /No setting opens it\. Give the webhook another URL\. Then: /,
     ],
     ['a denied range', 'https://1.1.1.1/x', { ...strict, denyCidrs: ['1.1.1.0/24'] }, {}, /ROWHOOK_DENY_CIDRS/],
     ['an unlisted address', 'https://1.1.1.1/x', strict, { allowed_ips: ['2.0.0.0/8'] }, /allowed_ips/],
@@ -158,7 +158,7 @@ describe('our own database', () => {
       expect(log).toMatchObject({
         code: 'address_refused',
         error: expect.stringMatching(
-          /a service of rowhook itself.*No setting opens it: give the webhook another URL\. Then: /,
+          /a service of rowhook itself.*No setting opens it\. Give the webhook another URL\. Then: /,
         ),
       });
     }
@@ -230,7 +230,8 @@ describe('a proxy', () => {
       await proxy.close();
     }
     const { stdout, stderr } = await running.ended;
-    const notice = stdout.split('\n').find((line) => line.includes('ROWHOOK_PROXY_URL, which looks names up')) ?? '';
+    const notice =
+      stdout.split('\n').find((line) => line.includes('ROWHOOK_PROXY_URL. The proxy resolves names')) ?? '';
     expect(JSON.parse(notice)).toMatchObject({ proxy: `http://127.0.0.1:${proxy.port}` });
     expect(stdout + stderr).not.toContain('hush');
     const rows = await database.query<{ text: string }>('select l::text as text from rowhook.webhook_logs l');

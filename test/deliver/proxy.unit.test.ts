@@ -131,16 +131,16 @@ describe('the address guard behind a proxy', () => {
     ['https://hooks.example/', /allowed_ips cannot be checked/, {}, ['1.1.1.0/24']],
     ['https://db.example.com:5432/', /a service of rowhook itself/, {}, null],
     ['https://db.example.com.:5432/', /a service of rowhook itself/, {}, null],
-    ['http://localhost/', /names of inside networks/, { allowCidrs: ['127.0.0.0/8'] }, null],
-    ['http://A.LOCALHOST./', /names of inside networks/, {}, null],
-    ['http://metadata/', /names of inside networks/, {}, null],
-    ['http://metadata.google.internal/', /names of inside networks/, {}, null],
-    ['http://printer.local/', /names of inside networks/, {}, null],
-    ['http://a.home.arpa/', /names of inside networks/, {}, null],
-    ['http://x.corp/', /names of inside networks/, {}, null],
-    ['http://kubernetes.default.svc/', /names of inside networks/, {}, null],
-    ['http://localhost../', /names of inside networks/, {}, null],
-    ['http://127.0.0.1../', /names of inside networks/, {}, null],
+    ['http://localhost/', /could resolve it to a private address/, { allowCidrs: ['127.0.0.0/8'] }, null],
+    ['http://A.LOCALHOST./', /could resolve it to a private address/, {}, null],
+    ['http://metadata/', /could resolve it to a private address/, {}, null],
+    ['http://metadata.google.internal/', /could resolve it to a private address/, {}, null],
+    ['http://printer.local/', /could resolve it to a private address/, {}, null],
+    ['http://a.home.arpa/', /could resolve it to a private address/, {}, null],
+    ['http://x.corp/', /could resolve it to a private address/, {}, null],
+    ['http://kubernetes.default.svc/', /could resolve it to a private address/, {}, null],
+    ['http://localhost../', /could resolve it to a private address/, {}, null],
+    ['http://127.0.0.1../', /could resolve it to a private address/, {}, null],
     ['https://db.example.com..:5432/', /a service of rowhook itself/, {}, null],
   ])('%s is refused, and the proxy is not asked', async (url, error, policy, allowedIps) => {
     const through = await proxy();
@@ -220,7 +220,7 @@ describe('what is said at the start', () => {
     const notice = proxyNotice('http://user:hush@proxy.example:3128/', { HTTPS_PROXY: 'http://other' });
     expect(notice).toEqual({
       proxy: 'http://proxy.example:3128',
-      text: expect.stringMatching(/looks names up.*ROWHOOK_DENY_CIDRS/),
+      text: expect.stringMatching(/resolves names.*ROWHOOK_DENY_CIDRS/),
     });
     expect(JSON.stringify(notice)).not.toMatch(/hush|user/);
   });
@@ -228,7 +228,7 @@ describe('what is said at the start', () => {
   test("the environment's proxies that are not used, without their URLs", () => {
     const env = { HTTPS_PROXY: 'http://u:hush@p', all_proxy: 'socks5://p', NO_PROXY: '*', HTTP_PROXY: '' };
     expect(proxyNotice(undefined, env)?.text).toBe(
-      'HTTPS_PROXY, all_proxy is not used: webhooks go out directly. To send them through a proxy, set ROWHOOK_PROXY_URL',
+      'HTTPS_PROXY, all_proxy is not used. Requests go out directly. To send them through a proxy, set ROWHOOK_PROXY_URL',
     );
     expect(proxyNotice(undefined, { NO_PROXY: 'a' })).toBeNull();
   });

@@ -97,7 +97,10 @@ describe.skipIf(!canNotify)('notifications', () => {
     await waitUntil('it has fed the watchdog thrice', () => count('WATCHDOG=1') >= 3);
     await daemon.kill('SIGTERM');
     expect(socket.messages()[0]).toBe('READY=1 STATUS=running');
-    await waitUntil('it said so', () => socket.messages().at(-1) === 'STOPPING=1 STATUS=attempts in flight may end');
+    await waitUntil(
+      'it said so',
+      () => socket.messages().at(-1) === 'STOPPING=1 STATUS=waiting for attempts in flight',
+    );
   });
 
   test('one through which nothing flows says so and feeds the watchdog no more, until it flows again', async () => {
@@ -138,6 +141,6 @@ describe.skipIf(!canNotify)('notifications', () => {
     await waitUntil('it is ready', () => socket.messages().length > 0);
     await serviceManager.stopping();
     await waitUntil('it stops', () => socket.messages().length > 1);
-    expect(socket.messages()).toEqual(['READY=1 STATUS=running', 'STOPPING=1 STATUS=attempts in flight may end']);
+    expect(socket.messages()).toEqual(['READY=1 STATUS=running', 'STOPPING=1 STATUS=waiting for attempts in flight']);
   });
 });

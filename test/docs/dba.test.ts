@@ -169,7 +169,7 @@ test('after a restore without the rows of the outbox, what waited is skipped as 
     expect(log).toEqual({
       status: 'skipped',
       code: 'payload_lost',
-      error: 'its payload is gone: the outbox was emptied by hand, or restored without its data',
+      error: 'its payload is lost, because the outbox was emptied by hand or restored without its data',
       attempt: 1,
     });
     expect(await database.query('select from rowhook.webhook_deliveries')).toEqual([]);

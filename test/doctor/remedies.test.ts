@@ -58,13 +58,13 @@ describe('a table with odd names', () => {
       `alter table ${ODD} drop column tenant_id, drop column org_id`,
       ["'...'", "'Kunde Nr'"],
     ],
-    ["has lost it's, of which events are derived", `alter table ${ODD} drop column "it's"`],
+    ["has lost it's, from which events are derived", `alter table ${ODD} drop column "it's"`],
     [
-      'is another table by now',
+      'is now another table',
       `alter table ${ODD} rename to "It's old"; create table ${ODD} (id int primary key, org_id text, "it's" text)`,
     ],
     [
-      'is another table by now',
+      'is now another table',
       `drop table ${ODD}; create table ${ODD} (id int primary key, tenant_id text, "n o" text, "it's" text)`,
     ],
     ['lacks rowhook_insert', `drop trigger rowhook_insert on ${ODD}`],

@@ -69,7 +69,7 @@ describe.concurrent('PostgreSQL', () => {
     const refused = await rowhook(['start'], {
       env: { DATABASE_URL: server.database.daemonUrl, ROWHOOK_HTTP_PORT: '0' },
     });
-    expect(refused.stderr).toMatch(/has no connection left: raise max_connections or close idle clients\.\n$/);
+    expect(refused.stderr).toMatch(/has no free connection\. Raise max_connections, or close idle clients\.\n$/);
     expect(refused.code).toBe(1);
     await crowd.leave();
 

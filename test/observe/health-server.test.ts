@@ -120,7 +120,7 @@ test('while the database is away it is alive and not ready, and ready again when
       return answer.status === 503 && answer;
     });
     // the last one is what a server says that is about to end
-    expect(away.text).toMatch(/^database "postgres" at .* ((closed|refused) the connection|is not ready): .*\.\n$/);
+    expect(away.text).toMatch(/^database "postgres" at .* ((closed|refused) the connection|is not ready)\. .*\.\n$/);
     expect((await get(daemon.httpPort, '/healthz')).status).toBe(200);
     await server.start();
     await waitUntil('it is ready again', async () => (await get(daemon.httpPort, '/readyz')).status === 200);
@@ -135,7 +135,7 @@ test('it does not start where its port is taken, and says which setting to chang
   const second = start({ httpPort: Number(first.httpPort) });
   await expect(second).rejects.toThrow(
     new UserError(
-      `ROWHOOK_HTTP_PORT: port ${first.httpPort} is in use: end what listens there, give another port, or 0 for none.`,
+      `ROWHOOK_HTTP_PORT: port ${first.httpPort} is in use. Stop the other process, set another port, or set 0 for no port.`,
     ),
   );
 });
@@ -227,11 +227,11 @@ test('it is neither alive nor ready while an undelivered event grows old and no 
     const healths = () => Promise.all([daemon, other].map(({ httpPort }) => get(httpPort, '/healthz')));
     const [why] = await waitUntil('the one that holds its lane is not, and the other one is', async () => {
       const all = await healths();
-      const unhealthy = all.filter(({ status, text }) => status === 503 && text.startsWith('nothing flows'));
+      const unhealthy = all.filter(({ status, text }) => status === 503 && text.startsWith('events are stuck'));
       return unhealthy.length === 1 && all.some(({ status }) => status === 200) && unhealthy;
     });
     expect(why?.text).toMatch(
-      /^nothing flows: the oldest undelivered event is \d+ s old, and the positions of \d+ lanes do not move\n$/,
+      /^events are stuck: the oldest undelivered event is \d+ s old, and the positions of \d+ lanes do not move\n$/,
     );
     const oldest = async (port: number | null) =>
       sample((await get(port, '/metrics')).text, 'rowhook_oldest_undelivered_seconds');
@@ -252,7 +252,7 @@ test.each([
   await database.query(`revoke ${privilege} from rowhook_daemon`);
   try {
     await write();
-    expect((await both(503))[0]).toContain('nothing flows');
+    expect((await both(503))[0]).toContain('events are stuck');
   } finally {
     await database.query(`grant ${privilege} to rowhook_daemon`);
   }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Health } from '../../src/model.ts';
+import type { Health } from '../../src/outcome.ts';
 import { afterFailure, Breakers, shouldDisable } from '../../src/retry/breaker.ts';
 
 const day = 86_400_000;

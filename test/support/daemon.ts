@@ -56,7 +56,7 @@ export function startDaemonProcess(
     tookLanes: (times = 1) =>
       waitUntil(`the daemon has taken lanes ${times} times`, () => {
         if (running.process.exitCode !== null) throw new Error(`The daemon has ended: ${running.stdout()}`);
-        return running.stdout().split('"took lanes"').length > times;
+        return running.stdout().split('"now delivering lanes ').length > times;
       }),
     async kill(signal) {
       running.process.kill(signal);
