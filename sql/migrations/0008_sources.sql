@@ -24,12 +24,18 @@ create table rowhook.webhook_sources (
   numbered_relation oid,
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now(),
-  constraint webhook_sources_relation_is_unique       unique (relation),
-  constraint webhook_sources_prefix_is_a_name         check (prefix ~ '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$' and length(prefix) <= 80),
-  constraint webhook_sources_has_one_tenant           check ((tenant_column is null) <> (tenant_id is null)),
-  constraint webhook_sources_events_are_known         check (events <@ '{created,updated,deleted}'),
-  constraint webhook_sources_capture_is_known         check (capture in ('subscribed', 'all')),
-  constraint webhook_sources_max_payload_in_range     check (max_payload_bytes between 1024 and 134217728)
+  constraint webhook_sources_relation_is_unique
+    unique (relation),
+  constraint webhook_sources_prefix_is_a_name
+    check (prefix ~ '^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$' and length(prefix) <= 80),
+  constraint webhook_sources_has_one_tenant
+    check ((tenant_column is null) <> (tenant_id is null)),
+  constraint webhook_sources_events_are_known
+    check (events <@ '{created,updated,deleted}'),
+  constraint webhook_sources_capture_is_known
+    check (capture in ('subscribed', 'all')),
+  constraint webhook_sources_max_payload_in_range
+    check (max_payload_bytes between 1024 and 134217728)
 );
 
 comment on table rowhook.webhook_sources is
@@ -99,13 +105,15 @@ comment on constraint webhook_sources_max_payload_in_range on rowhook.webhook_so
 comment on sequence rowhook.webhook_sources_id_seq is 'Ids of webhook_sources.';
 
 alter table rowhook.webhook_sources enable row level security, force row level security;
-create policy owner_has_all on rowhook.webhook_sources to rowhook_owner using (true) with check (true);
-create policy anyone_reads  on rowhook.webhook_sources for select to rowhook_app, rowhook_daemon using (true);
+create policy owner_has_all on rowhook.webhook_sources
+  to rowhook_owner using (true) with check (true);
+create policy anyone_reads on rowhook.webhook_sources
+  for select to rowhook_app, rowhook_daemon using (true);
 grant select on rowhook.webhook_sources to rowhook_app, rowhook_daemon;
 
--- Changes of a row whose tenant column is null belong to nobody and become no event. A sequence
--- counts these rows, because counting with a sequence waits for nobody. It counts the rows that a
--- statement meets before a wanted one, so the count may be too low.
+-- A change of a row whose tenant column is null belongs to no tenant, so it is not an event. A
+-- sequence counts these rows, because a sequence never makes a transaction wait. It counts the rows
+-- that a statement meets before the first wanted row, so the count may be too low.
 create sequence rowhook.rows_without_tenant;
 comment on sequence rowhook.rows_without_tenant is
   'Counts changes of rows whose tenant column is null. Such a change is not an event; the true '
@@ -122,11 +130,14 @@ parallel safe
 begin atomic
   select array_agg(distinct pattern order by pattern)
     from unnest(p_event_types) as event_type
-    cross join lateral (
-      select event_type union all select '*' union all
-      select array_to_string((string_to_array(event_type, '.'))[1:n], '.') || '.*'
-        from generate_series(1, cardinality(string_to_array(event_type, '.')) - 1) as n
-    ) as p (pattern);
+   cross join lateral (
+     select event_type
+      union all
+     select '*'
+      union all
+     select array_to_string((string_to_array(event_type, '.'))[1:n], '.') || '.*'
+       from generate_series(1, cardinality(string_to_array(event_type, '.')) - 1) as n
+   ) as p (pattern);
 end;
 
 comment on function rowhook._patterns(text[]) is
@@ -139,14 +150,20 @@ language sql
 immutable
 parallel safe
 begin atomic
-  select coalesce(array_agg(distinct (p_source).prefix || '.' || suffix), '{}') from (
-    select unnest((p_source).events) as suffix
-    union all
-    select d.value #>> '{}' from jsonb_each((p_source).derived) as d where jsonb_typeof(d.value) = 'string'
-    union all
-    select v.value from jsonb_each((p_source).derived) as d
-     cross join lateral jsonb_each_text(case jsonb_typeof(d.value) when 'object' then d.value else '{}' end) as v
-  ) as s;
+  select coalesce(array_agg(distinct (p_source).prefix || '.' || s.suffix), '{}')
+    from (
+      select unnest((p_source).events) as suffix
+       union all
+      select d.value #>> '{}'
+        from jsonb_each((p_source).derived) as d
+       where jsonb_typeof(d.value) = 'string'
+       union all
+      select v.value
+        from jsonb_each((p_source).derived) as d
+       cross join lateral jsonb_each_text(
+         case jsonb_typeof(d.value) when 'object' then d.value else '{}' end
+       ) as v
+    ) as s;
 end;
 
 comment on function rowhook._source_event_types(rowhook.webhook_sources) is
@@ -163,9 +180,10 @@ comment on column rowhook.webhook_event_types.event_type is
 comment on column rowhook.webhook_event_types.relation is 'The watched table that produces it.';
 grant select on rowhook.webhook_event_types to rowhook_app, rowhook_daemon;
 
--- A transaction in REPEATABLE READ, or a statement that began before the table changed and reaches
--- it through a foreign key, reads pg_attribute as it was. Its triggers, however, see the table as
--- it is, and so does pg_identify_object_as_address(). That function calls a dropped column
+-- Some statements read pg_attribute as it was before the table changed: those of a transaction in
+-- REPEATABLE READ, and those that began before the change and reach the table through a foreign
+-- key. Their triggers, however, see the table as it is, and so does
+-- pg_identify_object_as_address(). That function calls a dropped column
 -- "........pg.dropped.2........".
 create function rowhook._attributes(p_relation oid)
 returns table (number smallint, name name, type oid)
@@ -174,8 +192,15 @@ stable
 begin atomic
   select a.attnum, n.name, a.atttypid
     from pg_attribute a
-   cross join lateral (select ((pg_identify_object_as_address('pg_class'::regclass, a.attrelid, a.attnum)).object_names)[3]::name offset 0) as n (name)
-   where a.attrelid = p_relation and a.attnum > 0 and not a.attisdropped and n.name not like '........pg.dropped.%';
+   cross join lateral (
+     select ((pg_identify_object_as_address(
+                'pg_class'::regclass, a.attrelid, a.attnum)).object_names)[3]::name
+     offset 0
+   ) as n (name)
+   where a.attrelid = p_relation
+     and a.attnum > 0
+     and not a.attisdropped
+     and n.name not like '........pg.dropped.%';
 end;
 
 comment on function rowhook._attributes(oid) is
@@ -202,7 +227,10 @@ begin atomic
     from pg_index i
    cross join lateral unnest(i.indkey[:]) with ordinality as k (attnum, position)
     join rowhook._attributes(p_relation) as a on a.number = k.attnum
-   where i.indrelid = p_relation and i.indisprimary and i.indimmediate and k.position <= i.indnkeyatts;
+   where i.indrelid = p_relation
+     and i.indisprimary
+     and i.indimmediate
+     and k.position <= i.indnkeyatts;
 end;
 
 comment on function rowhook._key_columns(oid) is
@@ -211,14 +239,18 @@ comment on function rowhook._key_columns(oid) is
 
 -- A statement fires the triggers of the table that it names, so partitions need triggers too. A
 -- foreign table cannot have such triggers. The root comes first, because the app's statements lock
--- it first.
+-- the root first.
 create function rowhook._capture_relations(p_relation regclass)
 returns setof regclass
 language sql
 stable
 begin atomic
   select t.relid
-    from (select p_relation, 0 union all select relid, level from pg_partition_tree(p_relation) where level > 0) as t (relid, level)
+    from (
+      select p_relation, 0
+       union all
+      select relid, level from pg_partition_tree(p_relation) where level > 0
+    ) as t (relid, level)
     join pg_class c on c.oid = t.relid
    where c.relkind <> 'f'
    order by t.level, t.relid;
@@ -228,9 +260,9 @@ comment on function rowhook._capture_relations(regclass) is
   'The tables that carry the triggers of a watched table: the table itself and its partitions, '
   'the root first.';
 
--- All changes of foreign keys for one statement are in the transition tables of one call, together
--- with the changes of that statement itself. So a row may occur more than once, each time in the
--- state that it had at that point.
+-- One call of a trigger gets the changes of a statement together with all changes that foreign keys
+-- made for that statement. So its transition tables may contain a row more than once, each time in
+-- the state that the row had at that point.
 create function rowhook._changed_by_keys(p_relation regclass)
 returns boolean
 language sql
@@ -238,15 +270,17 @@ stable
 begin atomic
   select exists (
     select from pg_constraint
-     where contype = 'f' and conrelid in (select rowhook._capture_relations(p_relation)) and (confdeltype in ('n', 'd') or confupdtype in ('c', 'n', 'd')));
+     where contype = 'f'
+       and conrelid in (select rowhook._capture_relations(p_relation))
+       and (confdeltype in ('n', 'd') or confupdtype in ('c', 'n', 'd')));
 end;
 
 comment on function rowhook._changed_by_keys(regclass) is
   'Whether foreign keys may change the rows of a table: ON DELETE SET NULL or SET DEFAULT, ON '
   'UPDATE CASCADE, SET NULL or SET DEFAULT.';
 
--- A user-defined type may have a cast to json or text by a function, which may raise any error. The
--- same goes for the parts of an array, a composite type or a range.
+-- A user-defined type may have a cast to json or text, and the function of that cast may raise any
+-- error. The same is true of the parts of an array, a composite type or a range.
 create function rowhook._prints_itself(p_type oid)
 returns boolean
 language sql
@@ -254,18 +288,27 @@ stable
 begin atomic
   with recursive parts as (
     select p_type as oid
-    union
+     union
     select case when t.typtype = 'd' then t.typbasetype else t.typelem end
-      from parts join pg_type t on t.oid = parts.oid
-     where t.typtype = 'd' or (t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc)
+      from parts
+      join pg_type t on t.oid = parts.oid
+     where t.typtype = 'd'
+        or t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc
   )
-  select coalesce(bool_and(case
-           when t.typtype = 'd' or (t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc) then true
-           when t.typtype = 'e' then not exists (
-             select from pg_cast c where c.castsource = t.oid and c.casttarget in ('json'::regtype, 'text'::regtype))
-           else t.oid < 16384 and t.typtype <> 'c'
-         end), true)
-    from parts join pg_type t on t.oid = parts.oid;
+  select coalesce(bool_and(
+           case
+             when t.typtype = 'd'
+               or t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc
+               then true
+             when t.typtype = 'e'
+               then not exists (
+                 select from pg_cast c
+                  where c.castsource = t.oid
+                    and c.casttarget in ('json'::regtype, 'text'::regtype))
+             else t.oid < 16384 and t.typtype <> 'c'
+           end), true)
+    from parts
+    join pg_type t on t.oid = parts.oid;
 end;
 
 comment on function rowhook._prints_itself(oid) is
@@ -287,11 +330,39 @@ begin atomic
   ), foreign_types as materialized (
     select type from types where not rowhook._prints_itself(type)
   )
-  select coalesce(array_agg(name order by number), '{}') from own where type in (select f.type from foreign_types as f);
+  select coalesce(array_agg(name order by number), '{}')
+    from own
+   where type in (select f.type from foreign_types as f);
 end;
 
 comment on function rowhook._foreign_columns(oid) is
   'The columns of a table whose type PostgreSQL does not print by its own code alone.';
+
+create function rowhook._has_virtual_columns(p_relation oid)
+returns boolean
+language sql
+stable
+begin atomic
+  select exists (
+    select from pg_attribute
+     where attrelid = p_relation and attgenerated = 'v' and not attisdropped);
+end;
+
+comment on function rowhook._has_virtual_columns(oid) is
+  'Whether a table has virtual generated columns (PostgreSQL 18).';
+
+create function rowhook._is_virtual(p_relation oid, p_column name)
+returns boolean
+language sql
+stable
+begin atomic
+  select exists (
+    select from pg_attribute
+     where attrelid = p_relation and attname = p_column and attgenerated = 'v');
+end;
+
+comment on function rowhook._is_virtual(oid, name) is
+  'Whether a column is a virtual generated one (PostgreSQL 18). No trigger can read such a column.';
 
 -- User-defined casts are not used: concat() takes the output of the type itself.
 create function rowhook._text_of(p_relation oid, p_column name, p_expression text)
@@ -299,16 +370,20 @@ returns text
 language sql
 stable
 begin atomic
-  select format(case when exists (select from rowhook._attributes(p_relation) as a
-                                   where a.name = p_column and a.type >= 16384 and not rowhook._prints_itself(a.type))
-                     then 'case when num_nulls(%1$s) = 0 then concat(%1$s) end' else '%1$s::text' end, p_expression);
+  select format(
+    case when exists (
+           select from rowhook._attributes(p_relation) as a
+            where a.name = p_column and a.type >= 16384 and not rowhook._prints_itself(a.type))
+         then 'case when num_nulls(%1$s) = 0 then concat(%1$s) end'
+         else '%s::text'
+    end, p_expression);
 end;
 
 comment on function rowhook._text_of(oid, name, text) is
   'SQL expression for the text of a column''s value.';
 
 -- The digest covers everything that a capture function was written for: the columns of its table,
--- how the virtual ones are computed, and the key. It is not more immutable than the table is. But
+-- the expressions of the virtual columns, and the key. The digest changes when the table does, but
 -- only an immutable function is computed while a query is planned and costs nothing when the query
 -- runs. Each query that calls it reads a transition table, so PostgreSQL plans the query again
 -- after the table has changed. The digest uses the id of the source and the names of types, because
@@ -322,9 +397,14 @@ set row_security = on
 as $$
 begin
   return (
-    select md5(concat(rowhook._key_columns(s.relation), string_agg(
-             concat_ws(' ', quote_ident(c.name), format_type(a.atttypid, case a.attgenerated when 'v' then a.atttypmod end), case when a.attgenerated = 'v' then pg_get_expr(d.adbin, d.adrelid) end),
-             ',' order by a.attnum)))
+    select md5(concat(
+             rowhook._key_columns(s.relation),
+             string_agg(
+               concat_ws(' ',
+                 quote_ident(c.name),
+                 format_type(a.atttypid, case a.attgenerated when 'v' then a.atttypmod end),
+                 case a.attgenerated when 'v' then pg_get_expr(d.adbin, d.adrelid) end),
+               ',' order by a.attnum)))
       from rowhook.webhook_sources s
       left join lateral rowhook._attributes(s.relation) as c on true
       left join pg_attribute a on a.attrelid = s.relation and a.attnum = c.number
@@ -335,7 +415,7 @@ end
 $$;
 
 comment on function rowhook._layout(int) is
-  'Digest of the columns and the key of a watched table. Marked immutable so that a plan holds '
+  'Digest of the columns and the key of a watched table. Marked immutable so that a plan contains '
   'it: the plan ends when the table changes.';
 
 create function rowhook._followed(p_source rowhook.webhook_sources)
@@ -351,15 +431,25 @@ begin
   select jsonb_object_agg(n.key, a.name) into v_renamed
     from jsonb_each_text(p_source.column_numbers) as n
     join rowhook._attributes(p_source.relation) as a on a.number = n.value::smallint
-   where p_source.numbered_relation = p_source.relation::oid and n.key <> all (rowhook._columns(p_source.relation)::text[]);
+   where p_source.numbered_relation = p_source.relation::oid
+     and n.key <> all (rowhook._columns(p_source.relation)::text[]);
   if v_renamed is not null then
-    p_source.tenant_column  := coalesce(v_renamed ->> p_source.tenant_column::text, p_source.tenant_column);
-    p_source.ignore_columns := array(select coalesce(v_renamed ->> u.c, u.c) from unnest(p_source.ignore_columns) with ordinality as u (c, i) order by u.i);
-    p_source.derived        := (select coalesce(jsonb_object_agg(coalesce(v_renamed ->> d.key, d.key), d.value), '{}') from jsonb_each(p_source.derived) as d);
+    p_source.tenant_column := coalesce(
+      v_renamed ->> p_source.tenant_column::text, p_source.tenant_column);
+    p_source.ignore_columns := array(
+      select coalesce(v_renamed ->> c.name, c.name)
+        from unnest(p_source.ignore_columns) with ordinality as c (name, position)
+       order by c.position);
+    p_source.derived := (
+      select coalesce(jsonb_object_agg(coalesce(v_renamed ->> d.key, d.key), d.value), '{}')
+        from jsonb_each(p_source.derived) as d);
   end if;
-  p_source.column_numbers    := (
-    select coalesce(jsonb_object_agg(a.name, a.number), '{}') from rowhook._attributes(p_source.relation) as a
-     where a.name = p_source.tenant_column or a.name = any (p_source.ignore_columns::name[]) or p_source.derived ? a.name::text);
+  p_source.column_numbers := (
+    select coalesce(jsonb_object_agg(a.name, a.number), '{}')
+      from rowhook._attributes(p_source.relation) as a
+     where a.name = p_source.tenant_column
+        or a.name = any (p_source.ignore_columns::name[])
+        or p_source.derived ? a.name::text);
   p_source.numbered_relation := p_source.relation;
   return p_source;
 end
@@ -372,7 +462,7 @@ comment on function rowhook._followed(rowhook.webhook_sources) is
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._patterns(text[]), rowhook._attributes(oid), rowhook._columns(oid),
-  rowhook._capture_relations(regclass)
+  rowhook._capture_relations(regclass), rowhook._is_virtual(oid, name)
   to rowhook_daemon;
 grant execute on function
   rowhook._source_event_types(rowhook.webhook_sources)

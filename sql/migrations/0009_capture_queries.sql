@@ -1,7 +1,59 @@
 -- rowhook 0009: the queries that turn the transition tables of one statement into outbox rows. The
--- capture functions of 0010_capture_functions.sql contain them.
+-- capture functions of 0010_capture_functions.sql contain them. test/golden/capture-deals.sql shows
+-- what is written for one table.
+--
+-- From the inside out:
+--   _capture_image    the rows of one transition table, each with its tenant, key and columns
+--   _capture_rows     the changes of an INSERT or a DELETE: the rows of one image
+--   _capture_pairs    the changes of an UPDATE: the rows of two images, old and new, as pairs
+--   _capture_query    the outbox rows for these changes
+--   _capture_queries  all queries for one kind of statement
+--
+-- The queries are written on few lines: PostgreSQL looks through the text of a query each time it
+-- runs, so every blank counts. The templates below use more lines, see _fill().
 
 set role rowhook_owner;
+
+-- A template is SQL with marks, such as {tenant}. All marks are replaced in one pass, so a part may
+-- itself contain {tenant}. The caller quotes identifiers and literals. A backslash at the end of a
+-- line joins the next line to it, without the blanks before that line. A part that is null is an
+-- error, because it would silently remove a piece of code. The body has a backslash only in an E''
+-- constant, because standard_conforming_strings may be off in the session of the caller.
+create function rowhook._fill(p_template text, variadic p_parts text[])
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_template text   := regexp_replace(p_template, E'\\\\\n *', '', 'g');
+  v_texts    text[] := regexp_split_to_array(v_template, '[{][a-z_]+[}]');
+  v_marks    text[] := array(
+    select m[1] from regexp_matches(v_template, '[{]([a-z_]+)[}]', 'g') as m);
+  v_parts    jsonb  := jsonb_object(p_parts);
+  v_mark     text;
+begin
+  select m into v_mark from unnest(v_marks) as m where v_parts ->> m is null limit 1;
+  if found then
+    raise invalid_parameter_value using
+      message = format('_fill: {%s} is in the template, but its part is missing or null', v_mark);
+  end if;
+  select m into v_mark from jsonb_object_keys(v_parts) as m where m <> all (v_marks) limit 1;
+  if found then
+    raise invalid_parameter_value using
+      message = format('_fill: the part %s has no mark in the template', v_mark);
+  end if;
+  return (
+    select string_agg(t.text || coalesce(v_parts ->> t.mark, ''), '' order by t.number)
+      from unnest(v_texts, v_marks) with ordinality as t (text, mark, number));
+end
+$$;
+
+comment on function rowhook._fill(text, text[]) is
+  'The template with each {name} replaced by the part of that name. The parts are name, text, '
+  'name, text ... A mark without a part, or a part without a mark, is an error.';
 
 create type rowhook._printed as (data json, problem text);
 comment on type rowhook._printed is 'The json of a row, or why it cannot be printed.';
@@ -36,6 +88,17 @@ return p_sqlstate || ': ' || left(p_message, 500);
 comment on function rowhook._problem(text, text) is
   'Why an event is thin, in the form of webhook_outbox.truncated: an SQLSTATE and its message.';
 
+-- Values are compared by their images, because the operators of a type may be foreign code.
+create function rowhook._differ(p_old text, p_new text)
+returns text
+language sql
+immutable
+parallel safe
+return 'row(' || p_old || ')::record operator(pg_catalog.*<>) row(' || p_new || ')::record';
+
+comment on function rowhook._differ(text, text) is
+  'SQL condition for whether the values of one list of expressions differ from those of another.';
+
 -- A change yields event types on INSERT ('created'), UPDATE ('updated') and DELETE ('deleted').
 -- Each has a condition over the images o (old) and n (new), or null for always.
 create function rowhook._capture_rules(p_source rowhook.webhook_sources)
@@ -46,28 +109,37 @@ begin atomic
   with derived as (
     select c.number, c.name, d.value as rule
       from jsonb_each((p_source).derived) as d
-      join unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number) on c.name = d.key
+      join unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number)
+        on c.name = d.key
   )
   select e.operation, (p_source).prefix || '.' || e.operation, null
     from unnest((p_source).events) as e (operation)
   union all
   -- {"column":"suffix"}
-  select 'updated', (p_source).prefix || '.' || s.suffix,
-         format('row(o.c%1$s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record%2$s', d.number,
-           case when s.suffix like '%changed' then '' else format(' and n.c%s is not null', d.number) end)
+  select 'updated',
+         (p_source).prefix || '.' || s.suffix,
+         rowhook._differ('o.c' || d.number, 'n.c' || d.number)
+           || case when s.suffix like '%changed' then ''
+                   else format(' and n.c%s is not null', d.number)
+              end
     from derived as d
    cross join lateral (select d.rule #>> '{}') as s (suffix)
    where jsonb_typeof(d.rule) = 'string'
   union all
   -- {"column":{"value":"suffix"}}
-  select w.operation, (p_source).prefix || '.' || v.value, format(w.condition, v.key, t.old, t.new)
+  select w.operation, (p_source).prefix || '.' || v.value, w.condition
     from derived as d
-   cross join lateral (select rowhook._text_of((p_source).relation, d.name, 'o.c' || d.number),
-                              rowhook._text_of((p_source).relation, d.name, 'n.c' || d.number)) as t (old, new)
-   cross join lateral jsonb_each_text(case jsonb_typeof(d.rule) when 'object' then d.rule else '{}' end) as v
-   cross join (values
-     ('created', '%3$s = %1$L'),
-     ('updated', '%3$s = %1$L and %2$s is distinct from %1$L')) as w (operation, condition);
+   cross join lateral (
+     select rowhook._text_of((p_source).relation, d.name, 'o.c' || d.number),
+            rowhook._text_of((p_source).relation, d.name, 'n.c' || d.number)
+   ) as t (old, new)
+   cross join lateral jsonb_each_text(
+     case jsonb_typeof(d.rule) when 'object' then d.rule else '{}' end
+   ) as v
+   cross join lateral (values
+     ('created', format('%s = %L', t.new, v.key)),
+     ('updated', format('%s = %L and %s is distinct from %2$L', t.new, v.key, t.old))
+   ) as w (operation, condition);
 end;
 
 comment on function rowhook._capture_rules(rowhook.webhook_sources) is
@@ -78,44 +150,91 @@ returns text
 language sql
 stable
 begin atomic
+  with rules as (
+    select event_type,
+           case when count(condition) = count(*)
+                then string_agg(condition, ' or ' order by condition collate "C")
+           end as condition
+      from rowhook._capture_rules(p_source)
+     where operation = p_operation
+     group by event_type
+  )
   select case
-           when count(r.condition) = 0 then format('%L::text[]', coalesce(array_agg(r.event_type), '{}'))
+           when count(condition) = 0
+             then format('%L::text[]', coalesce(array_agg(event_type), '{}'))
            else format('array_remove(array[%s]::text[], null)', string_agg(
-             case when r.condition is null then quote_literal(r.event_type) else format('case when %s then %L end', r.condition, r.event_type) end,
-             ', ' order by r.condition is not null, r.event_type collate "C"))
+                  case when condition is null then quote_literal(event_type)
+                       else format('case when %s then %L end', condition, event_type)
+                  end,
+                  ', ' order by condition is not null, event_type collate "C"))
          end
-    from (select event_type,
-                 case when count(condition) = count(*) then string_agg(condition, ' or ' order by condition collate "C") end as condition
-            from rowhook._capture_rules(p_source)
-           where operation = p_operation
-           group by event_type) as r;
+    from rules;
 end;
 
 comment on function rowhook._capture_events(rowhook.webhook_sources, text) is
   'SQL expression for the event types of one change, each of them once.';
 
--- PostgreSQL allows 1,664 columns in a target list, and a pair of old and new rows takes two for
--- each column. A wide table compares its columns as one array of JSON texts, which takes longer.
-create function rowhook._columns_max()
-returns int
-language sql
-immutable
-parallel safe
-return 800;
-
-comment on function rowhook._columns_max() is
-  'A table with more columns than this number is wide: capture compares its columns as text.';
-
-create function rowhook._is_virtual(p_relation oid, p_column name)
-returns boolean
+create function rowhook._capture_possible(p_source rowhook.webhook_sources, p_operation text)
+returns text[]
 language sql
 stable
 begin atomic
-  select exists (select from pg_attribute where attrelid = p_relation and attname = p_column and attgenerated = 'v');
+  select array(
+    select distinct r.event_type
+      from rowhook._capture_rules(p_source) as r
+     where p_operation = 'UPDATE'
+        or r.operation = case p_operation when 'INSERT' then 'created' else 'deleted' end
+     order by 1);
 end;
 
-comment on function rowhook._is_virtual(oid, name) is
-  'Whether a column is a virtual generated one (PostgreSQL 18). No trigger can read such a column.';
+comment on function rowhook._capture_possible(rowhook.webhook_sources, text) is
+  'Every event type that a kind of statement can produce. An UPDATE may also be a delete and a '
+  'create.';
+
+create function rowhook._wildcards(p_event_types text[])
+returns text[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select array(
+    select unnest(rowhook._patterns(p_event_types))
+    except
+    select unnest(p_event_types)
+    order by 1);
+end;
+
+comment on function rowhook._wildcards(text[]) is
+  'The patterns with * that match one of these event types.';
+
+create function rowhook._capture_wanted(
+  p_source   rowhook.webhook_sources,
+  p_tenant   text,
+  p_patterns text
+)
+returns text
+language sql
+stable
+begin atomic
+  -- A disabled webhook counts for 30 days, so that its missed events can be replayed and nothing is
+  -- captured for it forever. An active webhook has no disabled_at. This is a scalar subquery,
+  -- because the planner does not turn it into a join: a plan made for a bulk statement would read
+  -- all webhooks in each later statement.
+  select case when (p_source).capture = 'subscribed'
+    then rowhook._fill($sql$\
+      (select true from rowhook.webhook_configurations as w \
+        where w.tenant_id = {tenant} \
+          and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' \
+          and w.event_types && {patterns} \
+        limit 1)$sql$,
+      'tenant',   p_tenant,
+      'patterns', p_patterns)
+    else 'true'
+  end;
+end;
+
+comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
+  'SQL expression for whether any webhook wants one of the given event types of a tenant.';
 
 create function rowhook._capture_tenant(p_source rowhook.webhook_sources)
 returns text
@@ -123,9 +242,12 @@ language sql
 stable
 begin atomic
   select case
-           when (p_source).tenant_column is null then format('%L::text', (p_source).tenant_id)
-           when rowhook._is_virtual((p_source).relation, (p_source).tenant_column) then 'null::text'
-           else rowhook._text_of((p_source).relation, (p_source).tenant_column, quote_ident((p_source).tenant_column))
+           when (p_source).tenant_column is null
+             then format('%L::text', (p_source).tenant_id)
+           when rowhook._is_virtual((p_source).relation, (p_source).tenant_column)
+             then 'null::text'
+           else rowhook._text_of((p_source).relation, (p_source).tenant_column,
+                                 quote_ident((p_source).tenant_column))
                 || ' collate "default"'
          end;
 end;
@@ -140,29 +262,42 @@ returns text
 language sql
 stable
 begin atomic
-  select format('(select side.tenant from (select %s) as missing cross join lateral (select %s as tenant from %s as r) as side)',
-    case when (p_source).tenant_column is not null then format('null::text as %I', (p_source).tenant_column) else '' end,
-    rowhook._capture_tenant(p_source), p_table);
+  select rowhook._fill($sql$\
+    (select side.tenant \
+       from (select {missing}) as missing \
+      cross join lateral (select {tenant} as tenant from {table} as r) as side)$sql$,
+    'missing', case when (p_source).tenant_column is null then ''
+                    else format('null::text as %I', (p_source).tenant_column)
+               end,
+    'tenant',  rowhook._capture_tenant(p_source),
+    'table',   p_table);
 end;
 
 comment on function rowhook._capture_tenants(rowhook.webhook_sources, text) is
   'SQL subquery over a transition table: the tenants of the changed rows.';
 
-create function rowhook._has_virtual_columns(p_relation oid)
-returns boolean
+-- PostgreSQL allows 1,664 columns in a target list, and a pair of old and new rows takes two for
+-- each column. A wide table compares its columns as one array of JSON texts, which takes longer.
+create function rowhook._columns_max()
+returns int
 language sql
-stable
-begin atomic
-  select exists (select from pg_attribute where attrelid = p_relation and attgenerated = 'v' and not attisdropped);
-end;
+immutable
+parallel safe
+return 800;
 
-comment on function rowhook._has_virtual_columns(oid) is
-  'Whether a table has virtual generated columns (PostgreSQL 18).';
+comment on function rowhook._columns_max() is
+  'A table with more columns than this number is wide: capture compares its columns as text.';
 
 -- One image of the changed rows has: the row as it is stored (image) and as it prints (whole), its
 -- tenant, its requested columns by number (c1, c2 ...), its key as text and, if requested, its
--- position. The head of this file explains the nulls called missing.
-create function rowhook._capture_image(p_source rowhook.webhook_sources, p_table text, p_numbers int[], p_by_position boolean, p_thin boolean)
+-- position. The head of 0010_capture_functions.sql explains the nulls called missing.
+create function rowhook._capture_image(
+  p_source      rowhook.webhook_sources,
+  p_table       text,
+  p_numbers     int[],
+  p_by_position boolean,
+  p_thin        boolean
+)
 returns text
 language plpgsql
 stable
@@ -170,14 +305,16 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_columns name[]  := rowhook._columns(p_source.relation);
-  v_virtual boolean := not p_thin and rowhook._has_virtual_columns(p_source.relation);
-  v_numbers int[]   := p_numbers;
-  v_foreign name[]  := rowhook._foreign_columns(p_source.relation);
-  v_missing text;
-  v_list    text;
-  v_key     text;
-  v_printed text := '';
+  v_columns  name[]  := rowhook._columns(p_source.relation);
+  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
+  v_virtual  boolean := not p_thin and rowhook._has_virtual_columns(p_source.relation);
+  v_numbers  int[]   := p_numbers;
+  v_missing  text;
+  v_list     text;
+  v_key      text;
+  v_texts    text    := '';
+  v_position text    := '';
+  v_printed  text    := '';
 begin
   -- A transition table contains nulls for virtual generated columns (PostgreSQL 18), so their
   -- expressions are inserted here, and these may name any column. For them the nulls have types,
@@ -185,172 +322,100 @@ begin
   -- output of pg_get_expr. A thin event does without these columns.
   if v_virtual then
     v_numbers := array(select generate_series(1, cardinality(v_columns)));
-    v_printed := format(' cross join lateral (select %s) as v',
-      (select string_agg(format('side.c%s as %I', number, name), ', ' order by number) from unnest(v_columns) with ordinality as u (name, number)));
+    select format(' cross join lateral (select %s) as v',
+                  string_agg(format('side.c%s as %I', c.number, c.name), ', ' order by c.number))
+      into v_printed
+      from unnest(v_columns) with ordinality as c (name, number);
   end if;
-  select string_agg(format('null::%s as %I', case when v_virtual and a.atttypid < 16384 then format_type(a.atttypid, null) else 'text' end, c.name), ', ' order by c.number),
-         string_agg(format(', %s as c%s', case when a.attgenerated = 'v' and v_virtual then format('(%s)::%s', pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod))
-                                               when a.attgenerated = 'v' then 'null::text' else quote_ident(c.name) end, c.number), '' order by c.number) filter (where c.number > 0)
+
+  -- The tenant is needed even if its column was not requested. It then has the number 0.
+  select string_agg(format('null::%s as %I', e.type, c.name), ', ' order by c.number),
+         string_agg(format(', %s as c%s', e.value, c.number), '' order by c.number)
+           filter (where c.number > 0)
     into v_missing, v_list
-    from (select name, number from unnest(v_columns) with ordinality as u (name, number) where number = any (v_numbers)
+    from (select u.name, u.number
+            from unnest(v_columns) with ordinality as u (name, number)
+           where u.number = any (v_numbers)
           union all
           select p_source.tenant_column, 0
            where p_source.tenant_column is not null
-             and p_source.tenant_column <> all (array(select v_columns[number] from unnest(v_numbers) as u (number)))) as c (name, number)
+             and p_source.tenant_column <> all (
+                   array(select v_columns[u.number] from unnest(v_numbers) as u (number)))
+         ) as c (name, number)
     left join rowhook._attributes(p_source.relation) as n on n.name = c.name
     left join pg_attribute a on a.attrelid = p_source.relation and a.attnum = n.number
-    left join pg_attrdef d   on d.adrelid = a.attrelid and d.adnum = a.attnum;
+    left join pg_attrdef d   on d.adrelid = a.attrelid and d.adnum = a.attnum
+   cross join lateral (
+     select case when v_virtual and a.atttypid < 16384 then format_type(a.atttypid, null)
+                 else 'text'
+            end,
+            case when a.attgenerated is distinct from 'v' then quote_ident(c.name)
+                 when v_virtual then format('(%s)::%s', pg_get_expr(d.adbin, d.adrelid),
+                                            format_type(a.atttypid, a.atttypmod))
+                 else 'null::text'
+            end
+   ) as e (type, value);
 
   -- If a column of a composite key is gone, there is no key; otherwise unrelated rows would pair.
   select case count(*)
            when 0 then 'null::text'
-           when 1 then format('%s collate "C"', rowhook._text_of(p_source.relation, min(c.name), 'side.c' || min(c.number)))
-           else format('case when num_nulls(%1$s) = 0 then row(%1$s)::text collate "C" end', string_agg('side.c' || c.number, ', ' order by k.position))
+           when 1 then rowhook._text_of(p_source.relation, min(c.name), 'side.c' || min(c.number))
+                       || ' collate "C"'
+           else format('case when num_nulls(%1$s) = 0 then row(%1$s)::text collate "C" end',
+                       string_agg('side.c' || c.number, ', ' order by k.position))
          end
     into v_key
     from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position)
     join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name;
 
-  return format('(select side.*, %s as whole, %s as key%s%s from (select %s) as missing cross join lateral (select (r.*)::record as image, %s as tenant%s from %s as r) as side%s)',
-    case when v_virtual then '(v.*)::record' else 'side.image' end,
-    v_key,
-    case when cardinality(v_numbers) > rowhook._columns_max()
-      then format(', array[%s] as texts', (select string_agg(format(case when v_columns[number] = any (v_foreign) then 'case when (rowhook._render(row(side.c%1$s))).problem is null then to_json(side.c%1$s)::text end'
-                                                       else 'to_json(side.c%1$s)::text' end, number), ', ' order by number)
-                                     from unnest(v_numbers) as u (number)))
-      else '' end,
-    case when p_by_position then ', case when (select count(*) from rowhook_old) = (select count(*) from rowhook_new) then row_number() over () end as position' else '' end,
-    coalesce(v_missing, ''), rowhook._capture_tenant(p_source), coalesce(v_list, ''), p_table, v_printed);
+  if cardinality(v_numbers) > rowhook._columns_max() then
+    select format(', array[%s] as texts', string_agg(
+             format(case when v_columns[u.number] = any (v_foreign)
+                         then 'case when (rowhook._render(row(side.c%1$s))).problem is null'
+                              ' then to_json(side.c%1$s)::text end'
+                         else 'to_json(side.c%s)::text'
+                    end, u.number),
+             ', ' order by u.number))
+      into v_texts
+      from unnest(v_numbers) as u (number);
+  end if;
+
+  if p_by_position then
+    v_position := ', case when (select count(*) from rowhook_old)'
+                  ' = (select count(*) from rowhook_new)'
+                  ' then row_number() over () end as position';
+  end if;
+
+  return rowhook._fill($sql$\
+    (select side.*, {whole} as whole, {key} as key{texts}{position} \
+       from (select {missing}) as missing \
+      cross join lateral (\
+        select (r.*)::record as image, {tenant} as tenant{list} from {table} as r\
+      ) as side{printed})$sql$,
+    'whole',    case when v_virtual then '(v.*)::record' else 'side.image' end,
+    'key',      v_key,
+    'texts',    v_texts,
+    'position', v_position,
+    'missing',  coalesce(v_missing, ''),
+    'tenant',   rowhook._capture_tenant(p_source),
+    'list',     coalesce(v_list, ''),
+    'table',    p_table,
+    'printed',  v_printed);
 end
 $$;
 
 comment on function rowhook._capture_image(rowhook.webhook_sources, text, int[], boolean, boolean) is
   'SQL subquery over a transition table: the changed rows with tenant, key and columns.';
 
--- p_changes is a query of (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change,
--- with the columns of the key as k1, k2 ...; for an UPDATE it also has previous and problem. With
--- p_problem, only the key is printed.
-create function rowhook._capture_query(p_source rowhook.webhook_sources, p_changes text, p_possible text[], p_pairs boolean, p_problem text)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-set row_security = on
-as $$
-declare
-  v_foreign   name[]  := rowhook._foreign_columns(p_source.relation);
-  v_careful   boolean := v_foreign <> '{}' and p_problem is null;
-  v_key       text;
-  v_wanted    text    := rowhook._capture_wanted(p_source, 'e.tenant_id', format('(e.event_types || %L::text[])', rowhook._wildcards(p_possible)));
-  v_which     text    := 'e.tenant_id is not null and e.event_types <> ''{}'' and ' || v_wanted;
-  v_previous  text    := case when p_pairs then 'f.previous' else 'null::json' end;
-begin
-  select string_agg(format('%L, %s', name, case when name = any (v_foreign) then rowhook._text_of(p_source.relation, name, 'f.k' || position)
-                                                else 'f.k' || position end), ', ' order by position)
-    into v_key
-    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
-  if p_problem is not null then
-    return format('select %s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key, json_build_object(%s), null::json, %L::text from (select e.* from (%s) as e where %s) as f',
-      p_source.id, v_key, p_problem, p_changes, v_which);
-  end if;
-  -- OFFSET 0 prevents the planner from evaluating row_to_json twice, once for the size and once for
-  -- the row. pg_column_size comes first, since row_to_json fails at 1 GB; no type prints shorter
-  -- than an eighth of its size. For the text itself, pg_column_size returns the bytes plus 4 for
-  -- the header; octet_length would print the text again for each use of "fits".
-  return format($sql$select %1$s, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
-           case when f.fits then f.data else json_build_object(%2$s) end, case when f.fits then %8$s end, case when not f.fits then %9$s end
-      from (select d.*, coalesce(pg_column_size(d.data) - 4%7$s <= %3$s, false) as fits
-              from (select e.*%10$s
-                      from (select e.*, case when pg_column_size(e.whole) <= %4$s%11$s then %12$s end as %13$s
-                              from (%5$s) as e
-                             where %6$s
-                            offset 0) as e) as d) as f$sql$,
-    p_source.id, v_key, p_source.max_payload_bytes, least(p_source.max_payload_bytes * 8::bigint, 134217728), p_changes, v_which,
-    case when p_pairs then ' + coalesce(pg_column_size(d.previous) - 4, 0)' else '' end,
-    v_previous,
-    case when v_careful then 'coalesce(f.refusal, ''too_large'')' else '''too_large''' end,
-    case when v_careful then format(', (e.printed).data, %s as refusal', case when p_pairs then 'coalesce(e.problem, (e.printed).problem)' else '(e.printed).problem' end) else '' end,
-    case when v_careful and p_pairs then ' and e.problem is null' else '' end,
-    case when v_careful then 'rowhook._render(e.whole)' else 'row_to_json(e.whole)' end,
-    case when v_careful then 'printed' else 'data' end);
-end
-$$;
-
-comment on function rowhook._capture_query(rowhook.webhook_sources, text, text[], boolean, text) is
-  'SQL query for the rows that a capture function writes into the outbox for one kind of '
-  'statement. With p_problem, every event is thin.';
-
-create function rowhook._capture_wanted(p_source rowhook.webhook_sources, p_tenant text, p_patterns text)
-returns text
-language sql
-stable
-begin atomic
-  -- A disabled webhook counts for 30 days, so that its missed events can be replayed and nothing is
-  -- captured for it forever. An active webhook has no disabled_at. This is a scalar subquery,
-  -- because the planner does not turn it into a join: a plan made for a bulk statement would read
-  -- all webhooks in each later statement.
-  select case when (p_source).capture = 'subscribed'
-    then format('(select true from rowhook.webhook_configurations as w where w.tenant_id = %s and coalesce(w.disabled_at, ''infinity'') > now() - interval ''30 days'' and w.event_types && %s limit 1)', p_tenant, p_patterns)
-    else 'true' end;
-end;
-
-comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
-  'SQL expression for whether any webhook wants one of the given event types of a tenant.';
-
-create function rowhook._wildcards(p_event_types text[])
-returns text[]
-language sql
-immutable
-parallel safe
-begin atomic
-  select array(select unnest(rowhook._patterns(p_event_types)) except select unnest(p_event_types) order by 1);
-end;
-
-comment on function rowhook._wildcards(text[]) is
-  'The patterns with * that match one of these event types.';
-
-create function rowhook._capture_possible(p_source rowhook.webhook_sources, p_operation text)
-returns text[]
-language sql
-stable
-begin atomic
-  select array(select distinct r.event_type from rowhook._capture_rules(p_source) as r
-                where p_operation = 'UPDATE' or r.operation = case p_operation when 'INSERT' then 'created' else 'deleted' end
-                order by 1);
-end;
-
-comment on function rowhook._capture_possible(rowhook.webhook_sources, text) is
-  'Every event type that a kind of statement can produce. An UPDATE may also be a delete and a '
-  'create.';
-
-create function rowhook._capture_queries(p_source rowhook.webhook_sources, p_operation text, p_problem text default null)
-returns text[]
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-set row_security = on
-as $$
-declare
-  v_thin    boolean := p_problem is not null;
-  v_changes text[]  := case p_operation
-    when 'INSERT' then array[rowhook._capture_rows(p_source, 'n', 'rowhook_new', rowhook._capture_events(p_source, 'created'), v_thin)]
-    when 'DELETE' then array[rowhook._capture_rows(p_source, 'o', 'rowhook_old', rowhook._capture_events(p_source, 'deleted'), v_thin)]
-    else array[rowhook._capture_pairs(p_source, false, v_thin)]
-         || case when rowhook._changed_by_keys(p_source.relation) then array[rowhook._capture_pairs(p_source, true, v_thin)] else '{}' end
-  end;
-begin
-  return array(select rowhook._capture_query(p_source, u.changes, rowhook._capture_possible(p_source, p_operation), p_operation = 'UPDATE', p_problem)
-                 from unnest(v_changes) with ordinality as u (changes, number) order by u.number);
-end
-$$;
-
-comment on function rowhook._capture_queries(rowhook.webhook_sources, text, text) is
-  'SQL queries for the outbox rows of one kind of statement: one query for a single change and, '
-  'where it differs, a second one for several changes.';
-
 -- The rows of an INSERT have the alias n, those of a DELETE the alias o, see _capture_query. Only
 -- the columns of the key and the columns that decide about derived events are needed.
-create function rowhook._capture_rows(p_source rowhook.webhook_sources, p_alias text, p_table text, p_events text, p_thin boolean)
+create function rowhook._capture_rows(
+  p_source rowhook.webhook_sources,
+  p_alias  text,
+  p_table  text,
+  p_events text,
+  p_thin   boolean
+)
 returns text
 language plpgsql
 stable
@@ -360,26 +425,112 @@ as $$
 declare
   v_columns name[] := rowhook._columns(p_source.relation);
   v_keys    name[] := rowhook._key_columns(p_source.relation);
+  v_needed  int[]  := array(
+    select c.number::int
+      from unnest(v_columns) with ordinality as c (name, number)
+     where c.name = any (v_keys) or p_source.derived ? c.name::text
+     order by c.number);
+  v_list    text;
 begin
-  return format('select %1$s.tenant as tenant_id, %2$s as event_types, %1$s.key as row_key, %1$s.whole%3$s from %4$s as %1$s',
-    p_alias, p_events,
-    (select coalesce(string_agg(format(', %s.c%s as k%s', p_alias, c.number, k.position), '' order by k.position), '')
-       from unnest(v_keys) with ordinality as k (name, position)
-       join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name),
-    rowhook._capture_image(p_source, p_table,
-      array(select number::int from unnest(v_columns) with ordinality as c (name, number)
-             where name = any (v_keys) or p_source.derived ? name::text order by number), false, p_thin));
+  select string_agg(format(', %s.c%s as k%s', p_alias, c.number, k.position), ''
+                    order by k.position)
+    into v_list
+    from unnest(v_keys) with ordinality as k (name, position)
+    join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name;
+
+  return rowhook._fill($sql$\
+    select {r}.tenant as tenant_id, {events} as event_types, {r}.key as row_key, {r}.whole{keys} \
+      from {image} as {r}$sql$,
+    'r',      p_alias,
+    'events', p_events,
+    'keys',   coalesce(v_list, ''),
+    'image',  rowhook._capture_image(p_source, p_table, v_needed, false, p_thin));
 end
 $$;
 
 comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text, boolean) is
   'SQL query for the changes of an INSERT or a DELETE.';
 
+create function rowhook._capture_changed(p_columns name[], p_ignored text[])
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_counted int[] := array(
+    select c.number
+      from unnest(p_columns) with ordinality as c (name, number)
+     where c.name <> all (p_ignored)
+     order by c.number);
+begin
+  if cardinality(v_counted) = cardinality(p_columns) then
+    return 'o.image operator(pg_catalog.*<>) n.image';
+  end if;
+  if v_counted = '{}' then
+    return 'false';
+  end if;
+  if cardinality(p_columns) > rowhook._columns_max() then
+    return rowhook._fill($sql$\
+      exists (select from unnest(o.texts, n.texts) with ordinality as u (old, new, number) \
+               where u.old is distinct from u.new and u.number = any ({counted}::int[]))$sql$,
+      'counted', quote_literal(v_counted));
+  end if;
+  return (
+    select rowhook._differ(string_agg('o.c' || c, ', ' order by c),
+                           string_agg('n.c' || c, ', ' order by c))
+      from unnest(v_counted) as c);
+end
+$$;
+
+comment on function rowhook._capture_changed(name[], text[]) is
+  'SQL condition for whether an UPDATE of a row changed a column that is not ignored.';
+
+create function rowhook._capture_previous(p_columns name[])
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+begin
+  if cardinality(p_columns) > rowhook._columns_max() then
+    return rowhook._fill($sql$\
+      (select '{' || coalesce(string_agg(u.name || coalesce(u.old, 'null'), ',' \
+                                         order by u.number), '') || '}' \
+         from unnest({names}::text[], p.o_texts, p.n_texts) with ordinality \
+              as u (name, old, new, number) \
+        where u.old is distinct from u.new)$sql$,
+      'names', (
+        select quote_literal(array_agg(to_json(c.name::text) || ':' order by c.number))
+          from unnest(p_columns) with ordinality as c (name, number)));
+  end if;
+  return rowhook._fill($sql$'{' || array_to_string(array[{list}]::text[], ',') || '}'$sql$,
+    'list', (
+      select coalesce(string_agg(
+               format('case when %s then %L || coalesce(to_json(p.o%s)::text, ''null'') end',
+                      rowhook._differ('p.o' || c.number, 'p.n' || c.number),
+                      to_json(c.name::text) || ':',
+                      c.number),
+               ', ' order by c.number), '')
+        from unnest(p_columns) with ordinality as c (name, number)));
+end
+$$;
+
+comment on function rowhook._capture_previous(name[]) is
+  'SQL expression for the old values of the columns that an UPDATE changed, as the text of a json '
+  'object.';
+
 -- A changed key or tenant is a delete and a create, so that neither tenant sees the other's data.
 -- An image without a counterpart has no tenant, so the same rule applies. With p_repeated a row may
 -- occur more than once, see _changed_by_keys: its key does not tell which image became which. See
 -- also _capture_query.
-create function rowhook._capture_pairs(p_source rowhook.webhook_sources, p_repeated boolean, p_thin boolean)
+create function rowhook._capture_pairs(
+  p_source   rowhook.webhook_sources,
+  p_repeated boolean,
+  p_thin     boolean
+)
 returns text
 language plpgsql
 stable
@@ -390,88 +541,236 @@ declare
   v_columns  name[]  := rowhook._columns(p_source.relation);
   v_numbers  int[]   := array(select generate_series(1, cardinality(v_columns)));
   v_keys     name[]  := rowhook._key_columns(p_source.relation);
-  v_family   boolean := exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
-                                 where i.inhparent = p_source.relation and not c.relispartition);
+  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
+  v_wide     boolean := cardinality(v_columns) > rowhook._columns_max();
+  v_family   boolean := exists (
+    select from pg_inherits i
+      join pg_class c on c.oid = i.inhrelid
+     where i.inhparent = p_source.relation and not c.relispartition);
   v_position boolean := v_keys = '{}' or v_family or p_repeated;
   v_moved    text    := 'o.tenant is distinct from n.tenant';
-  v_changed  text    := 'o.image operator(pg_catalog.*<>) n.image';
-  v_wide     boolean := cardinality(v_columns) > rowhook._columns_max();
-  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
-  v_previous text;
   v_problem  text    := 'null::text';
-  v_counted  int[]   := array(select c.number from unnest(v_columns) with ordinality as c (name, number)
-                               where c.name <> all (p_source.ignore_columns) order by c.number);
+  v_previous text    := 'null::json';
+  v_list     text;
+  v_key      text;
 begin
   if v_position and v_keys <> '{}' then
     v_moved := '(o.tenant is distinct from n.tenant or o.key is distinct from n.key)';
   end if;
 
-  if cardinality(v_counted) < cardinality(v_columns) then
-    v_changed := case
-      when v_counted = '{}' then 'false'
-      when v_wide then format('exists (select from unnest(o.texts, n.texts) with ordinality as u (old, new, number) where u.old is distinct from u.new and u.number = any (%L::int[]))', v_counted)
-      else (select format('row(%s)::record operator(pg_catalog.*<>) row(%s)::record', string_agg('o.c' || c, ', ' order by c), string_agg('n.c' || c, ', ' order by c)) from unnest(v_counted) as c)
-    end;
-  end if;
-
-  if v_wide then
-    v_previous := format($sql$(select '{' || coalesce(string_agg(u.name || coalesce(u.old, 'null'), ',' order by u.number), '') || '}' from unnest(%L::text[], p.o_texts, p.n_texts) with ordinality as u (name, old, new, number) where u.old is distinct from u.new)$sql$,
-      (select array_agg(to_json(c.name::text) || ':' order by c.number) from unnest(v_columns) with ordinality as c (name, number)));
-  else
-    v_previous := format($sql$'{' || array_to_string(array[%s]::text[], ',') || '}'$sql$,
-      (select string_agg(format('case when row(p.o%1$s)::record operator(pg_catalog.*<>) row(p.n%1$s)::record then %2$L || coalesce(to_json(p.o%1$s)::text, ''null'') end',
-                                c.number, to_json(c.name::text) || ':'), ', ' order by c.number)
-         from unnest(v_columns) with ordinality as c (name, number)));
+  if not p_thin then
+    v_previous := format('case when not p.moved and p.problem is null then (%s)::json end',
+                         rowhook._capture_previous(v_columns));
   end if;
 
   -- The old values of columns whose type may raise an error are checked here, before they are
   -- printed.
   if v_foreign <> '{}' and not p_thin then
-    select format('case when s.is_new and not (%s) then (rowhook._render(row(%s))).problem end', v_moved,
-                  string_agg(format('case when row(o.c%1$s)::record operator(pg_catalog.*<>) row(n.c%1$s)::record then o.c%1$s end', c.number), ', ' order by c.number))
+    select format('case when s.is_new and not (%s) then (rowhook._render(row(%s))).problem end',
+                  v_moved,
+                  string_agg(format('case when %s then o.c%s end',
+                                    rowhook._differ('o.c' || c.number, 'n.c' || c.number),
+                                    c.number),
+                             ', ' order by c.number))
       into v_problem
-      from unnest(v_columns) with ordinality as c (name, number) where c.name = any (v_foreign);
+      from unnest(v_columns) with ordinality as c (name, number)
+     where c.name = any (v_foreign);
   end if;
+
+  select string_agg(format(', case when p.is_new then p.n%1$s else p.o%1$s end as k%2$s',
+                           c.number, k.position),
+                    '' order by k.position)
+    into v_key
+    from unnest(v_keys) with ordinality as k (name, position)
+    join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name;
+
+  select string_agg(format(', o.c%1$s as o%1$s, n.c%1$s as n%1$s', c.number), ''
+                    order by c.number)
+    into v_list
+    from unnest(v_columns) with ordinality as c (name, number)
+   where not v_wide or c.name = any (v_keys);
 
   -- Each pair produces its new image and, if the row moved, its old image first. OFFSET 0 makes
   -- PostgreSQL compute only once what is used more than once.
-  return format($sql$select p.tenant_id, p.event_types, p.row_key, p.whole, p.problem, %1$s as previous%2$s
+  return rowhook._fill($sql$\
+                            select p.tenant_id, p.event_types, p.row_key, p.whole, p.problem, \
+                                   {previous} as previous{key}
                               from (select case when s.is_new then n.tenant else o.tenant end as tenant_id,
-                                           case when not s.is_new then %3$s when %4$s then %5$s else %6$s end as event_types,
+                                           case when not s.is_new then {deleted} \
+                                                when {moved} then {created} \
+                                                else {updated} end as event_types,
                                            case when s.is_new then n.key else o.key end as row_key,
                                            case when s.is_new then n.whole else o.whole end as whole,
-                                           %4$s as moved, s.is_new, %13$s as problem%7$s
-                                      from %8$s as o full join %9$s as n on %10$s
+                                           {moved} as moved, s.is_new, {problem} as problem{list}
+                                      from {old} as o full join {new} as n on {paired}
                                      cross join (values (false), (true)) as s (is_new)
-                                     where case when %4$s then true else s.is_new and %11$s end%12$s
+                                     where case when {moved} then true \
+                                                else s.is_new and {changed} end{order}
                                     offset 0) as p$sql$,
-    case when p_thin then 'null::json' else format('case when not p.moved and p.problem is null then (%s)::json end', v_previous) end,
-    coalesce((select string_agg(format(', case when p.is_new then p.n%1$s else p.o%1$s end as k%2$s', c.number, k.position), '' order by k.position)
-                from unnest(v_keys) with ordinality as k (name, position)
-                join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name), ''),
-    rowhook._capture_events(p_source, 'deleted'), v_moved, rowhook._capture_events(p_source, 'created'), rowhook._capture_events(p_source, 'updated'),
-    (select coalesce(string_agg(format(', o.c%1$s as o%1$s, n.c%1$s as n%1$s', c.number), '' order by c.number), '')
-       from unnest(v_columns) with ordinality as c (name, number) where not v_wide or c.name = any (v_keys))
-      || case when v_wide then ', o.texts as o_texts, n.texts as n_texts' else '' end,
-    rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position, p_thin), rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position, p_thin),
-    case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
-    v_changed,
+    'previous', v_previous,
+    'key',      coalesce(v_key, ''),
+    'deleted',  rowhook._capture_events(p_source, 'deleted'),
+    'moved',    v_moved,
+    'created',  rowhook._capture_events(p_source, 'created'),
+    'updated',  rowhook._capture_events(p_source, 'updated'),
+    'problem',  v_problem,
+    'list',     coalesce(v_list, '')
+                || case when v_wide then ', o.texts as o_texts, n.texts as n_texts' else '' end,
+    'old',      rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position, p_thin),
+    'new',      rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position, p_thin),
+    'paired',   case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
+    'changed',  rowhook._capture_changed(v_columns, p_source.ignore_columns),
     -- Among inheriting tables, a key that one row left may belong to another row in the same
     -- statement. The create of that key comes after its delete. Otherwise, changes whose keys do
     -- not determine the order come in the order in which they were made.
-    case when v_family and v_keys <> '{}' then ' order by s.is_new, o.position'
-         when p_repeated then ' order by o.position, s.is_new'
-         else '' end,
-    v_problem);
+    'order',    case when v_family and v_keys <> '{}' then ' order by s.is_new, o.position'
+                     when p_repeated then ' order by o.position, s.is_new'
+                     else ''
+                end);
 end
 $$;
 
 comment on function rowhook._capture_pairs(rowhook.webhook_sources, boolean, boolean) is
   'SQL query for the changes of an UPDATE, with old and new rows paired.';
 
+-- p_changes is a query of (tenant_id, event_types, row_key, whole, k1, k2 ...), one row per change,
+-- with the columns of the key as k1, k2 ...; for an UPDATE it also has previous and problem. With
+-- p_problem, only the key is printed.
+create function rowhook._capture_query(
+  p_source   rowhook.webhook_sources,
+  p_changes  text,
+  p_possible text[],
+  p_pairs    boolean,
+  p_problem  text
+)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
+  v_careful  boolean := v_foreign <> '{}' and p_problem is null;
+  v_wanted   text    := rowhook._capture_wanted(p_source, 'e.tenant_id',
+    format('(e.event_types || %L::text[])', rowhook._wildcards(p_possible)));
+  v_which    text    := 'e.tenant_id is not null and e.event_types <> ''{}'' and ' || v_wanted;
+  v_key      text;
+  v_refusal  text;
+begin
+  select string_agg(
+           format('%L, %s', k.name,
+                  case when k.name = any (v_foreign)
+                       then rowhook._text_of(p_source.relation, k.name, 'f.k' || k.position)
+                       else 'f.k' || k.position
+                  end),
+           ', ' order by k.position)
+    into v_key
+    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
+
+  if p_problem is not null then
+    return rowhook._fill($sql$\
+      select {source}, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key, \
+             json_build_object({key}), null::json, {problem}::text \
+        from (select e.* from ({changes}) as e where {which}) as f$sql$,
+      'source',  p_source.id::text,
+      'key',     coalesce(v_key, ''),
+      'problem', quote_literal(p_problem),
+      'changes', p_changes,
+      'which',   v_which);
+  end if;
+
+  v_refusal := case when p_pairs then 'coalesce(e.problem, (e.printed).problem)'
+                    else '(e.printed).problem'
+               end;
+  -- OFFSET 0 prevents the planner from evaluating row_to_json twice, once for the size and once for
+  -- the row. pg_column_size comes first, since row_to_json fails at 1 GB; no type prints shorter
+  -- than an eighth of its size. For the text itself, pg_column_size returns the bytes plus 4 for
+  -- the header; octet_length would print the text again for each use of "fits".
+  return rowhook._fill($sql$\
+    select {source}, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
+           case when f.fits then f.data else json_build_object({key}) end, \
+           case when f.fits then {previous} end, \
+           case when not f.fits then {truncated} end
+      from (select d.*, coalesce(pg_column_size(d.data) - 4{previous_size} <= {max_size}, false) as fits
+              from (select e.*{unpacked}
+                      from (select e.*, \
+                                   case when pg_column_size(e.whole) <= {max_row_size}{printable} \
+                                        then {printed} end as {name}
+                              from ({changes}) as e
+                             where {which}
+                            offset 0) as e) as d) as f$sql$,
+    'source',        p_source.id::text,
+    'key',           coalesce(v_key, ''),
+    'previous',      case when p_pairs then 'f.previous' else 'null::json' end,
+    'truncated',     case when v_careful then 'coalesce(f.refusal, ''too_large'')'
+                          else '''too_large'''
+                     end,
+    'previous_size', case when p_pairs then ' + coalesce(pg_column_size(d.previous) - 4, 0)'
+                          else ''
+                     end,
+    'max_size',      p_source.max_payload_bytes::text,
+    'unpacked',      case when v_careful then format(', (e.printed).data, %s as refusal', v_refusal)
+                          else ''
+                     end,
+    'max_row_size',  least(p_source.max_payload_bytes * 8::bigint, 134217728)::text,
+    'printable',     case when v_careful and p_pairs then ' and e.problem is null' else '' end,
+    'printed',       case when v_careful then 'rowhook._render(e.whole)'
+                          else 'row_to_json(e.whole)'
+                     end,
+    'name',          case when v_careful then 'printed' else 'data' end,
+    'changes',       p_changes,
+    'which',         v_which);
+end
+$$;
+
+comment on function rowhook._capture_query(rowhook.webhook_sources, text, text[], boolean, text) is
+  'SQL query for the rows that a capture function writes into the outbox for one kind of '
+  'statement. With p_problem, every event is thin.';
+
+create function rowhook._capture_queries(
+  p_source    rowhook.webhook_sources,
+  p_operation text,
+  p_problem   text default null
+)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_possible text[]  := rowhook._capture_possible(p_source, p_operation);
+  v_thin     boolean := p_problem is not null;
+  v_changes  text[];
+begin
+  if p_operation = 'INSERT' then
+    v_changes := array[rowhook._capture_rows(
+      p_source, 'n', 'rowhook_new', rowhook._capture_events(p_source, 'created'), v_thin)];
+  elsif p_operation = 'DELETE' then
+    v_changes := array[rowhook._capture_rows(
+      p_source, 'o', 'rowhook_old', rowhook._capture_events(p_source, 'deleted'), v_thin)];
+  else
+    v_changes := array[rowhook._capture_pairs(p_source, false, v_thin)];
+    if rowhook._changed_by_keys(p_source.relation) then
+      v_changes := v_changes || rowhook._capture_pairs(p_source, true, v_thin);
+    end if;
+  end if;
+  return array(
+    select rowhook._capture_query(
+             p_source, c.changes, v_possible, p_operation = 'UPDATE', p_problem)
+      from unnest(v_changes) with ordinality as c (changes, number)
+     order by c.number);
+end
+$$;
+
+comment on function rowhook._capture_queries(rowhook.webhook_sources, text, text) is
+  'SQL queries for the outbox rows of one kind of statement: one query for a single change and, '
+  'where it differs, a second one for several changes.';
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
-  rowhook._is_virtual(oid, name)
+  rowhook._fill(text, text[])
   to rowhook_daemon;
 
 create or replace function rowhook.schema_version() returns int language sql stable parallel safe return 9;
