@@ -1,6 +1,6 @@
 -- rowhook 0010: capture functions. watch(table) registers a source. It writes one static PL/pgSQL
 -- function for the table, and three AFTER ... FOR EACH STATEMENT triggers that call it with
--- transition tables (0011_triggers.sql).
+-- transition tables (0011_triggers.sql). test/golden/capture-deals.sql shows such a function.
 --
 -- The function is generated and static, so its plans are cached and its columns are checked once.
 -- The triggers fire per statement, because 100,000 rows in one statement must not cost 100,000
@@ -18,8 +18,8 @@
 --     event (key columns only) instead of an error.
 --   * A table that was altered later must not break the app's statements, nor its events. A
 --     function first checks whether the table has the columns and the key that it was written for
---     (_layout(), which costs nothing). If not, _capture_now() writes the query for this one
---     statement anew and follows renamed columns by their number. That takes milliseconds, until
+--     (_layout(), which costs nothing). If not, _capture_now() writes a query for this one
+--     statement, and follows renamed columns by their number. That takes milliseconds, until
 --     reconcile() rewrites the function. If that query fails, all events of the statement are thin.
 --   * A detached partition keeps its triggers until reconcile(), and is altered independently.
 --     Columns are therefore named inside a subquery beside a one-row table of nulls with the same
@@ -57,15 +57,23 @@ returns boolean
 language sql
 stable
 begin atomic
-  select exists (select from pg_attribute a
-                  where a.attrelid = (p_source).relation and a.attname = (p_source).tenant_column and not a.attnotnull);
+  select exists (
+    select from pg_attribute a
+     where a.attrelid = (p_source).relation
+       and a.attname = (p_source).tenant_column
+       and not a.attnotnull);
 end;
 
 comment on function rowhook._tenant_may_be_null(rowhook.webhook_sources) is
   'Whether a row of a source may have no tenant.';
 
--- Rows whose tenant is null are counted here as well, in the first table only.
-create function rowhook._capture_probes(p_source rowhook.webhook_sources, p_operation text, p_counted boolean)
+-- There is one expression for each transition table: a single expression would set up both tables,
+-- even where the first one decides. The first expression also counts the rows without a tenant.
+create function rowhook._capture_probes(
+  p_source    rowhook.webhook_sources,
+  p_operation text,
+  p_counted   boolean
+)
 returns text[]
 language plpgsql
 stable
@@ -74,14 +82,26 @@ set row_security = on
 as $$
 declare
   v_possible text[] := rowhook._capture_possible(p_source, p_operation);
+  v_patterns text   := quote_literal(v_possible || rowhook._wildcards(v_possible)) || '::text[]';
+  v_wanted   text   := rowhook._capture_wanted(p_source, 'i.tenant', v_patterns);
+  v_first    text   := v_wanted;
+  v_tables   text[] := case p_operation
+                         when 'INSERT' then '{rowhook_new}'
+                         when 'DELETE' then '{rowhook_old}'
+                         else '{rowhook_new,rowhook_old}'
+                       end;
 begin
+  if p_counted then
+    v_first := rowhook._fill($sql$\
+      case when i.tenant is null then nextval('rowhook.rows_without_tenant') < 0 \
+           else {wanted} end$sql$,
+      'wanted', v_wanted);
+  end if;
   return array(
-    select format('exists (select from %s as i where %s)', rowhook._capture_tenants(p_source, t.name),
-             format(case when t.number = 1 and p_counted
-                         then 'case when i.tenant is null then nextval(''rowhook.rows_without_tenant'') < 0 else %s end' else '%s' end,
-               rowhook._capture_wanted(p_source, 'i.tenant', quote_literal(v_possible || rowhook._wildcards(v_possible)) || '::text[]')))
-      from unnest(case p_operation when 'INSERT' then '{rowhook_new}' when 'DELETE' then '{rowhook_old}' else '{rowhook_new,rowhook_old}' end::text[])
-           with ordinality as t (name, number)
+    select format('exists (select from %s as i where %s)',
+                  rowhook._capture_tenants(p_source, t.name),
+                  case t.number when 1 then v_first else v_wanted end)
+      from unnest(v_tables) with ordinality as t (name, number)
      order by t.number);
 end
 $$;
@@ -89,6 +109,35 @@ $$;
 comment on function rowhook._capture_probes(rowhook.webhook_sources, text, boolean) is
   'SQL expressions for whether any tenant of the changed rows wants any of the events, one for '
   'each transition table.';
+
+create function rowhook._capture_insert()
+returns text
+language sql
+immutable
+parallel safe
+return 'insert into rowhook.webhook_outbox'
+       ' (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)';
+
+comment on function rowhook._capture_insert() is
+  'The head of the INSERT statement that a capture function runs.';
+
+-- The block only reads, so its subtransaction takes no transaction id.
+create function rowhook._capture_trial(p_query text)
+returns text
+language sql
+immutable
+parallel safe
+return rowhook._fill($sql$\
+      begin
+        perform count(t) from ({query} offset 0) as t;
+      exception
+        when transaction_rollback then raise;
+        when others or assert_failure then v_wanted := null;
+      end;$sql$,
+  'query', p_query);
+
+comment on function rowhook._capture_trial(text) is
+  'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
 
 -- v_wanted stays null if the table is no longer the one that the function was written for. It
 -- becomes null if virtual columns cannot be computed. The end of the function handles both cases.
@@ -100,62 +149,63 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_possible text[] := rowhook._capture_possible(p_source, p_operation);
-  v_queries  text[];
-  v_inserts  text[];
-  v_probes   text[] := rowhook._capture_probes(p_source, p_operation, rowhook._tenant_may_be_null(p_source));
+  v_queries   text[];
+  v_probes    text[];
+  v_otherwise text := 'return null;';
+  v_trial     text := '';
+  v_write     text;
 begin
-  if v_possible = '{}' then
+  if rowhook._capture_possible(p_source, p_operation) = '{}' then
     return 'return null;';
   end if;
+  v_probes := rowhook._capture_probes(
+    p_source, p_operation, rowhook._tenant_may_be_null(p_source));
+  if cardinality(v_probes) > 1 then
+    v_otherwise := rowhook._fill($sql$\
+      v_wanted := {probe};
+      if not v_wanted then
+        return null;
+      end if;$sql$,
+      'probe', v_probes[2]);
+  end if;
+
   v_queries := rowhook._capture_queries(p_source, p_operation);
-  v_inserts := array(select format('%s %s;', rowhook._capture_insert(), q) from unnest(v_queries) as q);
-  -- Each table has an expression of its own: a single expression would set up both, even where the
-  -- first one decides.
-  return format($sql$v_wanted := case when rowhook._layout(%s) = %L then %s end;
-    if not v_wanted then
-      %s
-    end if;%s
+  if rowhook._has_virtual_columns(p_source.relation) then
+    v_trial := rowhook._fill($sql$
     if v_wanted then
-      %s
+      {trial}
     end if;$sql$,
-    p_source.id, rowhook._layout(p_source.id), v_probes[1],
-    case when cardinality(v_probes) > 1 then format(E'v_wanted := %s;\n      if not v_wanted then\n        return null;\n      end if;', v_probes[2]) else 'return null;' end,
-    case when rowhook._has_virtual_columns(p_source.relation) then format(E'\n    if v_wanted then\n      %s\n    end if;', rowhook._capture_trial(v_queries[cardinality(v_queries)])) else '' end,
-    case when cardinality(v_inserts) = 1 then v_inserts[1]
-         else format('if exists (select from rowhook_new offset 1) then %s else %s end if;', v_inserts[2], v_inserts[1]) end);
+      'trial', rowhook._capture_trial(v_queries[cardinality(v_queries)]));
+  end if;
+  v_write := rowhook._capture_insert() || ' ' || v_queries[1] || ';';
+  if cardinality(v_queries) > 1 then
+    v_write := rowhook._fill($sql$\
+      if exists (select from rowhook_new offset 1) then {insert} {several}; else {one} end if;$sql$,
+      'insert',  rowhook._capture_insert(),
+      'several', v_queries[2],
+      'one',     v_write);
+  end if;
+
+  return rowhook._fill($sql$\
+    v_wanted := case when rowhook._layout({source}) = {layout} then {probe} end;
+    if not v_wanted then
+      {otherwise}
+    end if;{trial}
+    if v_wanted then
+      {write}
+    end if;$sql$,
+    'source',    p_source.id::text,
+    'layout',    quote_literal(rowhook._layout(p_source.id)),
+    'probe',     v_probes[1],
+    'otherwise', v_otherwise,
+    'trial',     v_trial,
+    'write',     v_write);
 end
 $$;
 
 comment on function rowhook._capture_branch(rowhook.webhook_sources, text) is
   'PL/pgSQL for one kind of statement in a capture function: return at once if no tenant of the '
   'changed rows wants any event, otherwise write one outbox row per change.';
-
-create function rowhook._capture_insert()
-returns text
-language sql
-immutable
-parallel safe
-return 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)';
-
-comment on function rowhook._capture_insert() is
-  'The head of the INSERT statement that a capture function runs.';
-
--- The block only reads, so its subtransaction takes no transaction id.
-create function rowhook._capture_trial(p_query text)
-returns text
-language sql
-immutable
-parallel safe
-return format($sql$begin
-        perform count(t) from (%s offset 0) as t;
-      exception
-        when transaction_rollback then raise;
-        when others or assert_failure then v_wanted := null;
-      end;$sql$, p_query);
-
-comment on function rowhook._capture_trial(text) is
-  'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
 
 create function rowhook._source_now(p_source_id int, p_relation oid, p_operation text)
 returns rowhook.webhook_sources
@@ -173,7 +223,8 @@ begin
   end if;
   v_source          := rowhook._followed(v_source);
   v_source.relation := p_relation;
-  if v_source.tenant_column <> all (rowhook._columns(p_relation)) or rowhook._capture_possible(v_source, p_operation) = '{}' then
+  if v_source.tenant_column <> all (rowhook._columns(p_relation))
+     or rowhook._capture_possible(v_source, p_operation) = '{}' then
     return null;
   end if;
   return v_source;
@@ -196,8 +247,11 @@ as $$
 declare
   v_source rowhook.webhook_sources := rowhook._source_now(p_source_id, p_relation, p_operation);
 begin
-  return 'select ' || case when v_source.id is null then 'false'
-                           else array_to_string(rowhook._capture_probes(v_source, p_operation, false), ' or ') end;
+  if v_source.id is null then
+    return 'select false';
+  end if;
+  return 'select '
+         || array_to_string(rowhook._capture_probes(v_source, p_operation, false), ' or ');
 end
 $$;
 
@@ -205,7 +259,12 @@ comment on function rowhook._wanted_now(int, oid, text) is
   'SQL query for whether any webhook wants an event of a statement, for a table that has changed '
   'since its capture function was written.';
 
-create function rowhook._capture_now(p_source_id int, p_relation oid, p_operation text, p_problem text default null)
+create function rowhook._capture_now(
+  p_source_id int,
+  p_relation  oid,
+  p_operation text,
+  p_problem   text default null
+)
 returns text
 language plpgsql
 stable
@@ -235,7 +294,7 @@ returns text
 language sql
 stable
 begin atomic
-  select format($body$
+  select rowhook._fill($body$
 #variable_conflict use_column
 declare
   v_wanted  boolean;
@@ -246,28 +305,29 @@ begin
     return null;
   end if;
   if tg_op = 'INSERT' then
-    %2$s
+    {insert_branch}
   elsif tg_op = 'DELETE' then
-    %3$s
+    {delete_branch}
   else
-    %4$s
+    {update_branch}
   end if;
   if v_wanted is null then
     begin
-      execute rowhook._wanted_now(%1$s, tg_relid, tg_op) into v_wanted;
+      execute rowhook._wanted_now({source}, tg_relid, tg_op) into v_wanted;
       if not v_wanted then
         return null;
       end if;
-      v_query := rowhook._capture_now(%1$s, tg_relid, tg_op);
+      v_query := rowhook._capture_now({source}, tg_relid, tg_op);
       execute 'select count(t) from (' || v_query || ' offset 0) as t';
     exception
       when transaction_rollback then raise;
-      when others or assert_failure then v_query := rowhook._capture_now(%1$s, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
+      when others or assert_failure then \
+        v_query := rowhook._capture_now({source}, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
     end;
     if v_query is null then
       return null;
     end if;
-    execute '%5$s ' || v_query;
+    execute '{insert} ' || v_query;
   end if;
   get diagnostics v_written = row_count;
   if v_written > 0 and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
@@ -276,8 +336,11 @@ begin
   return null;
 end
 $body$,
-    (p_source).id, rowhook._capture_branch(p_source, 'INSERT'), rowhook._capture_branch(p_source, 'DELETE'),
-    rowhook._capture_branch(p_source, 'UPDATE'), rowhook._capture_insert());
+    'source',        (p_source).id::text,
+    'insert_branch', rowhook._capture_branch(p_source, 'INSERT'),
+    'delete_branch', rowhook._capture_branch(p_source, 'DELETE'),
+    'update_branch', rowhook._capture_branch(p_source, 'UPDATE'),
+    'insert',        rowhook._capture_insert());
 end;
 
 comment on function rowhook._capture_body(rowhook.webhook_sources) is
@@ -311,12 +374,17 @@ begin
   v_source := rowhook._followed(v_before);
   if v_source is distinct from v_before then
     update rowhook.webhook_sources s
-       set tenant_column = v_source.tenant_column, ignore_columns = v_source.ignore_columns, derived = v_source.derived,
-           column_numbers = v_source.column_numbers, numbered_relation = v_source.numbered_relation
+       set tenant_column     = v_source.tenant_column,
+           ignore_columns    = v_source.ignore_columns,
+           derived           = v_source.derived,
+           column_numbers    = v_source.column_numbers,
+           numbered_relation = v_source.numbered_relation
      where s.id = p_source_id;
   end if;
   v_body := rowhook._capture_body(v_source);
-  if exists (select from pg_proc where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
+  if exists (
+       select from pg_proc
+        where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
     return false;
   end if;
   -- Most of these settings change how values print: the output of row_to_json must not depend on
@@ -324,7 +392,11 @@ begin
   -- statement. With jit, a plan made for a bulk statement would be compiled again in each later
   -- small statement.
   execute format($sql$
-    create or replace function rowhook.%I() returns trigger language plpgsql volatile security definer
+    create or replace function rowhook.%I()
+      returns trigger
+      language plpgsql
+      volatile
+      security definer
       set search_path = pg_catalog, pg_temp
       set "TimeZone" = 'UTC'
       set "DateStyle" = 'ISO, YMD'
@@ -337,7 +409,8 @@ begin
       set jit = off
       as %L$sql$, v_name, v_body);
   execute format('revoke execute on function rowhook.%I() from public', v_name);
-  execute format('comment on function rowhook.%I() is %L', v_name, 'Capture of ' || v_source.relation || ', written by rowhook.watch().');
+  execute format('comment on function rowhook.%I() is %L', v_name,
+                 'Capture of ' || v_source.relation || ', written by rowhook.watch().');
   return true;
 end
 $$;
