@@ -1,16 +1,8 @@
 /**
- * The words of rowhook. Each has one meaning, in tables, types, logs and the command line.
+ * The values that the stages exchange. Each word has one meaning, in tables, types, logs and the
+ * command line: README.md, "Words". The code has one more:
  *
- *   tenant     the owner of rows and webhooks: a customer of the application
- *   change     one row of the outbox: a change to one row of a watched table, or an emitted event
- *   event      something that happened, such as `deal.updated`; one change can be several events
- *   webhook    one row of webhook_configurations
- *   delivery   one event for one webhook
- *   attempt    one HTTP try of a delivery, one row of webhook_logs
- *   lane       fixed hash partition of tenants, owned by one daemon at a time
- *   position   how far a lane has been read and finished: a snapshot
- *   window     the changes between two snapshots, or one page of them
- *   park       to write an unfinished delivery into webhook_deliveries; the position then moves on
+ *   window   the changes between two snapshots, or one page of them
  *
  * Values that JavaScript would change stay text: ids (bigint), snapshots and payloads (json).
  */
