@@ -101,7 +101,7 @@ describe('imports go one way', () => {
     ['src/record/recorder.ts', "export { send } from '../deliver/sender.ts';"],
     ['src/dispatch/dispatcher.ts', "const late = await import('../record/recorder.ts');"],
     ['src/match/filter/filter.ts', "import { query } from '../../database/connections.ts';"],
-    ['src/operations/logs.ts', "import { print } from '../cli/inspect/logs.ts';"],
+    ['src/operations/history/logs.ts', "import { print } from '../../cli/inspect/logs.ts';"],
   ])('an import the wrong way is found: %s', (file, text) => {
     expect(forbidden(file, text)).toHaveLength(1);
   });

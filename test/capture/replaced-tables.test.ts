@@ -9,7 +9,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Maintenance } from '../../src/capture/maintenance.ts';
-import { tenantNote } from '../../src/operations/tenant-note.ts';
+import { tenantNote } from '../../src/operations/webhooks/tenant-note.ts';
 import { rowhook } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { findDumpTools } from '../support/dump.ts';

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { oneOf, webhookId, wholeNumber } from '../../config/parse.ts';
-import type { DeliveryFilter, DeliveryRow } from '../../operations/deliveries.ts';
+import type { DeliveryFilter, DeliveryRow } from '../../operations/history/deliveries.ts';
 import { type Out, printTable } from '../../shared/terminal.ts';
 import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
 
@@ -24,7 +24,7 @@ export function addDeliveries(program: Command): void {
 
 /** What did not finish at once: waiting for its next attempt, or given up. */
 async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Out): Promise<void> {
-  const { readDeliveries } = await import('../../operations/deliveries.ts');
+  const { readDeliveries } = await import('../../operations/history/deliveries.ts');
   const rows = await readDeliveries(client, options, options.limit + 1);
   const shown = rows.slice(0, options.limit);
   if (options.json) {

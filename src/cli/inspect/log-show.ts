@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { wholeNumber } from '../../config/parse.ts';
-import type { Body, LoggedAttempt } from '../../operations/rebuild-request.ts';
+import type { Body, LoggedAttempt } from '../../operations/history/rebuild-request.ts';
 import { curlCommand, quoted } from '../../shared/shell-quote.ts';
 import { type Out, printable, printableLines, printPairs } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
@@ -38,7 +38,7 @@ async function showLog(
   options: { body?: boolean; json?: boolean },
   out: Out,
 ): Promise<void> {
-  const { findAttempt, rebuild } = await import('../../operations/rebuild-request.ts');
+  const { findAttempt, rebuild } = await import('../../operations/history/rebuild-request.ts');
   const row = await findAttempt(client, id);
   if (!row) throw new UserError(`log ${id} does not exist: "rowhook logs --json" shows the ids of those that do.`);
   const body = row.status === 'skipped' ? 'nothing was sent' : await rebuild(client, row);

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { oneOf, webhookId, wholeNumber } from '../../config/parse.ts';
-import type { LogFilter, LogRow } from '../../operations/logs.ts';
+import type { LogFilter, LogRow } from '../../operations/history/logs.ts';
 import { type Out, printable } from '../../shared/terminal.ts';
 import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
 import { addLogsShow } from './log-show.ts';
@@ -35,7 +35,7 @@ export function addLogs(program: Command): void {
 }
 
 async function logs(client: pg.Client, options: LogsOptions, out: Out): Promise<void> {
-  const { readLogs } = await import('../../operations/logs.ts');
+  const { readLogs } = await import('../../operations/history/logs.ts');
   const { limit, follow = false, json, ...filter } = options;
   const print = (row: LogRow) => out.print(json ? JSON.stringify(row) : line(row, out));
   const count = await readLogs(client, { filter, limit, follow }, print);

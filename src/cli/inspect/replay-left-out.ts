@@ -1,5 +1,5 @@
 /** What a replay leaves out, why, and the command that is right for it. */
-import type { LeftOut, Range } from '../../operations/left-out.ts';
+import type { LeftOut, Range } from '../../operations/history/left-out.ts';
 import type { Out } from '../../shared/terminal.ts';
 
 const NOTHING: Readonly<Record<string, string>> = {

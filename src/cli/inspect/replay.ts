@@ -73,10 +73,10 @@ export function addReplay(program: Command): void {
 /** Queues events of a webhook again, under their old ids. */
 async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
   const [{ queueReplay, resolveRange }, { readLeftOut }, { untilCovered }, { daemonRuns }] = await Promise.all([
-    import('../../operations/replay.ts'),
-    import('../../operations/left-out.ts'),
-    import('../../operations/missed.ts'),
-    import('../../operations/webhooks.ts'),
+    import('../../operations/history/replay.ts'),
+    import('../../operations/history/left-out.ts'),
+    import('../../operations/history/missed.ts'),
+    import('../../operations/webhooks/webhooks.ts'),
   ]);
   const { since, until, only, dryRun = false } = options;
   const range = await resolveRange(client, since, until);
@@ -114,7 +114,7 @@ async function replayDelivery(
   { json }: { json?: boolean },
   out: Out,
 ): Promise<void> {
-  const { queueDelivery } = await import('../../operations/replay.ts');
+  const { queueDelivery } = await import('../../operations/history/replay.ts');
   await queueDelivery(client, deliveryId);
   out.print(
     json
@@ -132,8 +132,8 @@ async function waitForReplay(
   out: Out,
 ): Promise<void> {
   const [{ progress }, { daemonRuns }] = await Promise.all([
-    import('../../operations/replay.ts'),
-    import('../../operations/webhooks.ts'),
+    import('../../operations/history/replay.ts'),
+    import('../../operations/webhooks/webhooks.ts'),
   ]);
   const line = progressLine(out);
   const begun = performance.now();
@@ -177,6 +177,6 @@ export function progressText(count: number, left: number, seconds: number): stri
 /** SQL counts by type and time; a filter is asked when an event is sent. */
 async function filterNote(client: pg.Client, id: string, only: string): Promise<string> {
   if (only === 'given_up') return '';
-  const { hasFilter } = await import('../../operations/replay.ts');
+  const { hasFilter } = await import('../../operations/history/replay.ts');
   return (await hasFilter(client, id)) ? ', less what its filter does not pass' : '';
 }

@@ -32,8 +32,8 @@ export function addCreate(group: Command): void {
 async function createWebhook(client: pg.Client, options: WebhookFlags & { json?: boolean }, out: Out): Promise<void> {
   const columns = columnsOf(options);
   const [{ requireKnownEvents }, { insertWebhook, notesOn }, { tryItCommand }] = await Promise.all([
-    import('../../operations/event-types.ts'),
-    import('../../operations/webhooks.ts'),
+    import('../../operations/webhooks/event-types.ts'),
+    import('../../operations/webhooks/webhooks.ts'),
     import('./try-it.ts'),
   ]);
   await requireKnownEvents(client, options);

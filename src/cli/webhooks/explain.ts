@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { eventId } from '../../config/parse.ts';
-import type { Explanation } from '../../operations/explain.ts';
+import type { Explanation } from '../../operations/webhooks/explain.ts';
 import { type Out, printable } from '../../shared/terminal.ts';
 import { help, onDatabase, out, parsed } from '../define.ts';
 import { type JsonFlag, ofOne } from './flags.ts';
@@ -31,7 +31,7 @@ async function explain(
   options: { json?: boolean },
   out: Out,
 ): Promise<void> {
-  const { explainEvent } = await import('../../operations/explain.ts');
+  const { explainEvent } = await import('../../operations/webhooks/explain.ts');
   const { explanations, occurredAt } = await explainEvent(client, id, event);
   for (const one of explanations) {
     if (options.json) out.print(JSON.stringify(one));

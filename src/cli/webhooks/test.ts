@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { wholeNumber } from '../../config/parse.ts';
-import type { TestLog } from '../../operations/test-event.ts';
+import type { TestLog } from '../../operations/webhooks/test-event.ts';
 import { type Out, printableLines } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { help, onDatabase, out, parsed } from '../define.ts';
@@ -36,7 +36,7 @@ async function testWebhook(
   options: { wait: number; json?: boolean },
   out: Out,
 ): Promise<number> {
-  const { firstAttempts, queueTest, requireDaemon } = await import('../../operations/test-event.ts');
+  const { firstAttempts, queueTest, requireDaemon } = await import('../../operations/webhooks/test-event.ts');
   await requireDaemon(client, id);
   const { outboxIds, count } = await queueTest(client, id);
 

@@ -1,4 +1,4 @@
-import type { WebhookRow } from '../../operations/webhooks.ts';
+import type { WebhookRow } from '../../operations/webhooks/webhooks.ts';
 import { hexSignature, signingKey, standardSignature } from '../../payload/signature.ts';
 import { curlCommand, quoted } from '../../shared/shell-quote.ts';
 

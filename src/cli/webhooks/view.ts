@@ -1,6 +1,6 @@
 /** How webhooks are shown. */
-import { CAPTURED_DAYS, capturedUntil, type Missed } from '../../operations/missed.ts';
-import { type WebhookRow, withoutSecrets } from '../../operations/webhooks.ts';
+import { CAPTURED_DAYS, capturedUntil, type Missed } from '../../operations/history/missed.ts';
+import { type WebhookRow, withoutSecrets } from '../../operations/webhooks/webhooks.ts';
 import type { Cell, Out } from '../../shared/terminal.ts';
 import { events } from '../../shared/text.ts';
 

@@ -10,7 +10,7 @@ import { addExplain } from './explain.ts';
 import { columnsOf, type JsonFlag, NOTES, ofOne, optionalFlags, type WebhookFlags } from './flags.ts';
 import { addTest } from './test.ts';
 
-const operations = () => import('../../operations/webhooks.ts');
+const operations = () => import('../../operations/webhooks/webhooks.ts');
 const view = () => import('./view.ts');
 
 export function addWebhook(program: Command): void {
@@ -62,7 +62,7 @@ async function updateWebhook(
     );
   }
   const [{ requireKnownEvents }, { changeWebhook }, { report }] = await Promise.all([
-    import('../../operations/event-types.ts'),
+    import('../../operations/webhooks/event-types.ts'),
     operations(),
     view(),
   ]);
@@ -155,7 +155,7 @@ async function switchWebhook(
 ): Promise<void> {
   const [{ setActive, withoutSecrets }, { missedSince }, { printCaptured, printMissed, report }] = await Promise.all([
     operations(),
-    import('../../operations/missed.ts'),
+    import('../../operations/history/missed.ts'),
     view(),
   ]);
   const { was, webhook } = await setActive(client, id, on);

@@ -1,5 +1,5 @@
 /** The answer of `whyOf`: values only, printed by cli/inspect/why.ts. */
-import type { Explanation } from '../explain.ts';
+import type { Explanation } from '../webhooks/explain.ts';
 
 /** One step of a change's way from the table to the receivers. */
 export interface Step {

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { findChange, type StoredChange } from '../../capture/stored-events.ts';
 import type { Configurations } from '../../match/configurations.ts';
-import { type Explanation, explainChange } from '../explain.ts';
+import { type Explanation, explainChange } from '../webhooks/explain.ts';
 import type { CapturedChange, Sending } from './answer.ts';
 import type { Source } from './source.ts';
 

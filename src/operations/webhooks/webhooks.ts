@@ -1,10 +1,10 @@
 /** Webhooks, their secrets, and what a new one is told. Values only. */
 import type pg from 'pg';
-import { unlogged } from '../database/unlogged.ts';
-import { compilePolicy } from '../deliver/address-guard.ts';
-import { httpProblem, placeProblem } from '../deliver/url-guard.ts';
-import { maskedUrl } from '../payload/mask.ts';
-import { UserError } from '../shared/user-error.ts';
+import { unlogged } from '../../database/unlogged.ts';
+import { compilePolicy } from '../../deliver/address-guard.ts';
+import { httpProblem, placeProblem } from '../../deliver/url-guard.ts';
+import { maskedUrl } from '../../payload/mask.ts';
+import { UserError } from '../../shared/user-error.ts';
 import { tenantNote } from './tenant-note.ts';
 
 export interface WebhookRow {

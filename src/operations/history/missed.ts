@@ -1,8 +1,8 @@
 /** Finds the events that a disabled webhook did not get. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { isCovered } from '../observe/lane-lag.ts';
-import { daemonRuns, theOne, type WebhookRow } from './webhooks.ts';
+import { isCovered } from '../../observe/lane-lag.ts';
+import { daemonRuns, theOne, type WebhookRow } from '../webhooks/webhooks.ts';
 
 export interface Missed {
   missed_since: Date;

@@ -2,11 +2,11 @@
  * Reads one attempt of the log, and rebuilds its request body from the outbox. Returns values only.
  */
 import type pg from 'pg';
-import { findChange, parseEventId } from '../capture/stored-events.ts';
-import type { Delivery, PayloadFormat } from '../model.ts';
-import { batchBodyOf, bodyOf } from '../payload/body.ts';
-import { batchId } from '../payload/ids.ts';
-import { hexSignature, signingKey } from '../payload/signature.ts';
+import { findChange, parseEventId } from '../../capture/stored-events.ts';
+import type { Delivery, PayloadFormat } from '../../model.ts';
+import { batchBodyOf, bodyOf } from '../../payload/body.ts';
+import { batchId } from '../../payload/ids.ts';
+import { hexSignature, signingKey } from '../../payload/signature.ts';
 
 export interface LoggedAttempt {
   id: string;

@@ -1,8 +1,8 @@
 /** Queues events of a webhook again. Returns values only. */
 import type pg from 'pg';
-import { UserError } from '../shared/user-error.ts';
+import { UserError } from '../../shared/user-error.ts';
+import { theOne } from '../webhooks/webhooks.ts';
 import type { Range } from './left-out.ts';
-import { theOne } from './webhooks.ts';
 
 /** Resolves to the number of events that were queued, or would be queued by a dry run. */
 export async function queueReplay(

@@ -2,8 +2,8 @@
  * Finds a probably misspelt tenant. A webhook of a misspelt tenant waits forever without a message.
  */
 import type pg from 'pg';
-import { shellWord } from '../shared/shell-quote.ts';
-import { editDistance, nearNames } from '../shared/spelling.ts';
+import { shellWord } from '../../shared/shell-quote.ts';
+import { editDistance, nearNames } from '../../shared/spelling.ts';
 import type { WebhookRow } from './webhooks.ts';
 
 /** Limit on searching tables without an index. The note is not worth a longer wait. */

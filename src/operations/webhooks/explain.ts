@@ -3,12 +3,12 @@
  * happened to each. Returns values only.
  */
 import type pg from 'pg';
-import { findChange, parseEventId, type StoredChange } from '../capture/stored-events.ts';
-import { Configurations } from '../match/configurations.ts';
-import { stoppedBy } from '../match/match.ts';
-import type { Webhook } from '../model.ts';
-import { deliveryId, eventId } from '../payload/ids.ts';
-import { UserError } from '../shared/user-error.ts';
+import { findChange, parseEventId, type StoredChange } from '../../capture/stored-events.ts';
+import { Configurations } from '../../match/configurations.ts';
+import { stoppedBy } from '../../match/match.ts';
+import type { Webhook } from '../../model.ts';
+import { deliveryId, eventId } from '../../payload/ids.ts';
+import { UserError } from '../../shared/user-error.ts';
 import { theOne } from './webhooks.ts';
 
 export interface Explanation {

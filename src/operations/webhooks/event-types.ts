@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import { wants } from '../match/event-patterns.ts';
-import { UserError } from '../shared/user-error.ts';
+import { wants } from '../../match/event-patterns.ts';
+import { UserError } from '../../shared/user-error.ts';
 
 /** Limit on names in one sentence. */
 const NAMED_MAX = 30;

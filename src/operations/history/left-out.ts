@@ -1,6 +1,6 @@
 /** Finds what a replay leaves out. */
 import type pg from 'pg';
-import { theOne } from './webhooks.ts';
+import { theOne } from '../webhooks/webhooks.ts';
 
 export interface Range {
   since: string;

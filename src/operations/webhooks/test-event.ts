@@ -1,6 +1,6 @@
 /** Test deliveries of a webhook. Values only. */
 import type pg from 'pg';
-import { UserError } from '../shared/user-error.ts';
+import { UserError } from '../../shared/user-error.ts';
 import { daemonRuns, theOne } from './webhooks.ts';
 
 export interface TestLog {
