@@ -137,7 +137,7 @@ describe('migrate', () => {
       ).rows;
     const content = await rows();
     expect((await migrate(admin)).applied).toEqual(files);
-    expect((await recorded()).map(({ name }) => name)).toContain('capture');
+    expect((await recorded()).map(({ name }) => name)).toContain('capture_functions');
     expect((await catalog()).filter((line) => !/rowhook/.test(line))).toEqual(before);
     expect(await rows()).toEqual(content);
   });
