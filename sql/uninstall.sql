@@ -36,7 +36,7 @@ begin
   if now() <> statement_timestamp() then
     raise exception 'uninstall: % watched tables are too many for one transaction of this server',
       v_tables
-      using hint = 'Run it with psql and without -1, BEGIN and COMMIT; '
+      using hint = 'Run this file with psql, without -1, BEGIN and COMMIT; '
                    'or raise max_locks_per_transaction.';
   end if;
 

@@ -18,7 +18,7 @@ declare
   v_version int := current_setting('server_version_num')::int;
 begin
   if v_version < 150000 then
-    raise exception 'rowhook needs PostgreSQL 15 or later, this server is %',
+    raise exception 'rowhook needs PostgreSQL 15 or later, and this server has version %',
       current_setting('server_version')
       using hint = 'Upgrade the server, then run the migrations again. Nothing was changed.';
   end if;

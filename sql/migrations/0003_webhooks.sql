@@ -49,7 +49,7 @@ begin
 exception when character_not_in_repertoire or untranslatable_character then
   raise check_violation using
     message = format(
-      '%s: the row holds bytes that UTF-8 has no text for. '
+      '%s: the row contains bytes that cannot be converted to UTF-8. '
       'Write it through a client whose client_encoding is UTF8.',
       p_table),
     schema = 'rowhook', table = p_table;
@@ -112,8 +112,8 @@ as $$
 begin
   raise check_violation using
     message = format(
-      'webhook_tenants.id: the tenant %L keeps its id, as its webhooks and events do. '
-      'Delete the row, and insert one for %L.',
+      'webhook_tenants.id: the id of tenant %L cannot be changed, because its webhooks and '
+      'events keep it. Delete the row, and insert one for %L.',
       old.id, new.id),
     schema  = 'rowhook',
     table   = 'webhook_tenants',
@@ -378,7 +378,7 @@ declare
 begin
   if coalesce(cardinality(p_event_types), 0) not between 1 and 100
      or array_ndims(p_event_types) <> 1 then
-    return 'lists 1 to 100 event types, for example {deal.updated} or {deal.*} or {*}';
+    return 'must list 1 to 100 event types, for example {deal.updated}, {deal.*} or {*}';
   end if;
   foreach v_type in array p_event_types loop
     if v_type is null
@@ -411,16 +411,16 @@ declare
   v_value jsonb;
 begin
   if jsonb_typeof(p_headers) is distinct from 'object' then
-    return 'is an object of strings, for example {"X-Team":"sales"}';
+    return 'must be an object of strings, for example {"X-Team":"sales"}';
   end if;
   if (select count(*) from jsonb_object_keys(p_headers)) > 50
      or octet_length(p_headers::text) > 16384 then
-    return 'holds at most 50 headers and 16 kB';
+    return 'may hold at most 50 headers and 16 kB';
   end if;
   for v_name, v_value in select key, value from jsonb_each(p_headers) loop
     if v_name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,100}$' then
-      return 'has a name that is not a header name; write 1 to 100 letters, digits and hyphens, '
-             'and the value as the value';
+      return 'has a name that is not a header name; write a name of 1 to 100 letters, digits and '
+             'hyphens, and the header''s value as the value';
     end if;
     if lower(v_name) = any (
          '{webhook-id,webhook-timestamp,webhook-signature,'
@@ -434,7 +434,7 @@ begin
     end if;
     -- Tabs and visible ASCII are the characters that all receivers read in the same way.
     if jsonb_typeof(v_value) <> 'string' or v_value #>> '{}' !~ ('^[ -~' || chr(9) || ']*$') then
-      return format('the value of %s is a string of visible ASCII characters on one line',
+      return format('the value of %s must be a string of visible ASCII characters on one line',
                     quote_literal(v_name));
     end if;
   end loop;
@@ -444,7 +444,8 @@ begin
   having count(*) > 1
    limit 1;
   if found then
-    return format('%s is there twice; names of headers know no case', quote_literal(v_name));
+    return format('%s appears twice; upper and lower case are the same in header names',
+                  quote_literal(v_name));
   end if;
   return null;
 end
@@ -474,25 +475,25 @@ begin
     return null; -- an unknown auth_type has its own constraint
   end if;
   if p_auth_type = 'none' and p_auth_config is distinct from '{}' then
-    return 'is {} where auth_type is ''none''; set both in one statement';
+    return 'must be {} when auth_type is ''none''; set both columns in one statement';
   end if;
   if jsonb_typeof(p_auth_config) is distinct from 'object'
      or (select coalesce(array_agg(key order by key collate "C"), '{}')
            from jsonb_object_keys(p_auth_config) as key) <> v_keys
      or exists (select from jsonb_each(p_auth_config) where jsonb_typeof(value) <> 'string') then
-    return format('has exactly the keys (%s) for auth_type %s, all strings',
+    return format('must have exactly the keys (%s) for auth_type %s, and strings as values',
                   array_to_string(v_keys, ', '), quote_literal(p_auth_type));
   end if;
   -- The values are secrets, so no message contains them.
   if exists (select from jsonb_each_text(p_auth_config)
               where value !~ '^[ -~]*$' or length(value) > 4096)
      and p_auth_type <> 'basic' then
-    return 'holds values of visible ASCII characters on one line, 4096 at most';
+    return 'must have values of at most 4096 visible ASCII characters on one line';
   end if;
   if p_auth_type = 'basic'
      and (p_auth_config ->> 'username' ~ '[:[:cntrl:]]'
           or p_auth_config ->> 'password' ~ '[[:cntrl:]]') then
-    return 'has a username without a colon, and no control characters';
+    return 'must have a username without a colon, and no control characters';
   end if;
   if p_auth_type = 'api_key' then
     v_problem := rowhook._headers_problem(jsonb_build_object(p_auth_config ->> 'header_name', ''));
@@ -558,7 +559,8 @@ begin
     v_problem := rowhook._broken_rule(new);
     if starts_with(v_problem, 'webhook_configurations_') then
       raise check_violation using
-        message    = format('webhook_configurations: the row breaks the rule %I', v_problem),
+        message    = format('webhook_configurations: the row violates the constraint %I',
+                            v_problem),
         constraint = v_problem,
         schema     = 'rowhook',
         table      = 'webhook_configurations';
@@ -616,7 +618,7 @@ begin
   if found then
     raise check_violation using
       message    = format(
-        'webhook_configurations.headers: %L is set by auth_type %L. Take it out of headers.',
+        'webhook_configurations.headers: %L is set by auth_type %L. Remove it from headers.',
         v_problem, new.auth_type),
       constraint = 'webhook_configurations_headers_are_valid',
       schema     = 'rowhook',
@@ -628,8 +630,8 @@ begin
        or substr(new.secret, 7) !~ '^[A-Za-z0-9+/]+={0,2}$'
        or octet_length(decode(substr(new.secret, 7), 'base64')) not between 24 and 64) then
     raise check_violation using
-      message    = 'webhook_configurations.secret: after whsec_ come 24 to 64 bytes in base64. '
-                   'Leave the column out, and rowhook makes one.',
+      message    = 'webhook_configurations.secret: whsec_ must be followed by 24 to 64 bytes in '
+                   'base64. Leave the column out, and rowhook generates a secret.',
       constraint = 'webhook_configurations_secret_is_valid',
       schema     = 'rowhook',
       table      = 'webhook_configurations',
@@ -665,8 +667,8 @@ begin
     new.previous_secret_expires_at := null;
   elsif new.previous_secret_expires_at > now() + '7 days' then
     raise check_violation using
-      message    = 'webhook_configurations.previous_secret_expires_at: a rotated secret signs for '
-                   '7 days more at most.',
+      message    = 'webhook_configurations.previous_secret_expires_at: the previous secret may '
+                   'sign for at most 7 more days. Set an earlier time.',
       constraint = 'webhook_configurations_overlap_in_range',
       schema     = 'rowhook',
       table      = 'webhook_configurations',
@@ -696,7 +698,8 @@ declare
 begin
   if overlap is null or overlap < '0' or overlap > '7 days' then
     raise invalid_parameter_value using
-      message = format('rotate_secret: an overlap of %L is refused: it is 0 to 7 days', overlap);
+      message = format('rotate_secret: overlap %L is refused', overlap),
+      hint    = 'Pass an interval of 0 to 7 days.';
   end if;
   update rowhook.webhook_configurations c
      set secret                     = v_secret,
@@ -867,8 +870,8 @@ begin
     raise check_violation using
       message = case tg_op
                   when 'INSERT' then
-                    'webhooks.id: rowhook makes the id. Leave the column out, and read it with '
-                    'RETURNING.'
+                    'webhooks.id: rowhook generates the id. Leave the column out, and read it '
+                    'with RETURNING.'
                   else
                     'webhooks.tenant_id: a webhook stays with its tenant and keeps its id. Create '
                     'another webhook instead.'

@@ -143,8 +143,8 @@ begin
      and s.lost_at is null
      and not exists (select from pg_class c where c.oid = s.relation)
   returning format(
-              'its table was dropped; the source is kept for 7 days, in case it comes back: '
-              'select rowhook.unwatch(%L) forgets it now',
+              'its table was dropped; the source is kept for 7 days, in case the table comes back: '
+              'select rowhook.unwatch(%L) removes it now',
               format('%I.%I', s.schema_name, s.table_name))
        into v_noted;
   return v_noted;

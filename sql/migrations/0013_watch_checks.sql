@@ -1,6 +1,6 @@
--- rowhook 0013: what watch() checks before a table becomes a source, and what it tells whoever
--- calls it: near names for a table that does not exist, event types that two tables share, and
--- casts to json that rowhook_owner may not run.
+-- rowhook 0013: what watch() checks before a table becomes a source, and the notices that it
+-- raises. It offers similar names for a table that does not exist, and reports event types that
+-- two tables share and casts to json that rowhook_owner may not run.
 
 set role rowhook_owner;
 
@@ -69,7 +69,7 @@ begin
   if not found then
     raise undefined_table using
       message = 'watch: there is no such table',
-      hint    = 'Name it with its schema, for example public.deals.';
+      hint    = 'Write the table with its schema, for example public.deals.';
   end if;
   if v_class.relkind not in ('r', 'p') then
     raise wrong_object_type using
@@ -84,7 +84,7 @@ begin
           when 'c' then 'a composite type'
           when 'i' then 'an index'
           when 'I' then 'an index'
-          else 'no table'
+          else 'not a table'
         end),
       hint    = 'Watch the table that holds the rows.';
   end if;
@@ -108,7 +108,7 @@ begin
     raise wrong_object_type using
       message = format('watch: %s is a partition', p_source.relation),
       hint    = format(
-        'Watch the partitioned table %s; its partitions come along, later ones too.',
+        'Watch the partitioned table %s; this includes its partitions, also future ones.',
         pg_partition_root(p_source.relation)::regclass);
   end if;
   v_foreign := rowhook._foreign_member(p_source.relation);
@@ -117,13 +117,13 @@ begin
       message = format(
         'watch: %s has a foreign table under it, %s, whose changes PostgreSQL cannot collect',
         p_source.relation, v_foreign),
-      hint    = 'Detach that table, or watch the other tables one by one.';
+      hint    = 'Detach the foreign table, or watch the other tables one by one.';
   end if;
 
   if p_by_default and p_source.prefix !~ '[A-Za-z0-9]' then
     raise invalid_parameter_value using
       message = format(
-        'watch: the name %s has no ASCII letters, of which a prefix could be made',
+        'watch: the name %s has no ASCII letters or digits, so it cannot become the prefix',
         p_source.relation),
       hint    = format(
         'Choose a prefix, for example: %s',
@@ -134,25 +134,25 @@ begin
   if p_source.prefix !~ c_name or length(p_source.prefix) > 80 then
     raise invalid_parameter_value using
       message = format('watch: prefix %L is refused', p_source.prefix),
-      hint    = 'A prefix is made of letters, digits, "_", "-" and ".", up to 80 characters, as in '
-                'deal.';
+      hint    = 'A prefix has 1 to 80 characters: ASCII letters, digits, "_", "-" and ".", for '
+                'example deal.';
   end if;
   if p_source.capture is null or p_source.capture not in ('subscribed', 'all') then
     raise invalid_parameter_value using
       message = format('watch: capture %L is refused', p_source.capture),
-      hint    = 'It is ''subscribed'' (only what an active webhook wants) or ''all''.';
+      hint    = 'Pass ''subscribed'' (only events that a webhook wants) or ''all''.';
   end if;
   if p_source.events is null or not p_source.events <@ '{created,updated,deleted}' then
     raise invalid_parameter_value using
       message = format('watch: events %L is refused', p_source.events),
-      hint    = 'They are some of created, updated and deleted; further ones are derived from '
-                'columns.';
+      hint    = 'Pass any of created, updated and deleted. The parameter derived makes further '
+                'events from columns.';
   end if;
   if p_source.max_payload_bytes is null
      or p_source.max_payload_bytes not between 1024 and 134217728 then
     raise invalid_parameter_value using
       message = format('watch: max_payload_bytes %L is refused', p_source.max_payload_bytes),
-      hint    = 'It is 1024 to 134217728 bytes (128 MiB).';
+      hint    = 'Pass 1024 to 134217728 bytes (128 MiB).';
   end if;
   if p_source.derived is null
      or jsonb_typeof(p_source.derived) <> 'object'
@@ -165,8 +165,9 @@ begin
           end) as v
         where jsonb_typeof(v.value) <> 'string' or v.value #>> '{}' !~ c_name) then
     raise invalid_parameter_value using
-      message = 'watch: derived is an object of column -> suffix, or column -> {value: suffix}',
-      hint    = 'For example {"stage":"stage.changed","status":{"won":"won"}}.';
+      message = 'watch: derived must be an object of column -> suffix, or column -> '
+                '{value: suffix}',
+      hint    = 'Pass an object such as {"stage":"stage.changed","status":{"won":"won"}}.';
   end if;
   select e into v_value
     from unnest(rowhook._source_event_types(p_source)) as e
@@ -182,7 +183,8 @@ begin
   if p_source.tenant_column is not null and p_source.tenant_id is not null then
     raise invalid_parameter_value using
       message = 'watch: tenant_column and tenant_id are both given',
-      hint    = 'Give the column that holds the tenant, or the one tenant of all rows.';
+      hint    = 'Pass tenant_column if a column holds the tenant, or tenant_id if all rows belong '
+                'to one tenant.';
   end if;
   if p_source.tenant_column is null and p_source.tenant_id is null then
     raise undefined_column using
@@ -190,13 +192,13 @@ begin
         'watch: %s has no column organization_id, tenant_id, org_id, account_id or workspace_id, '
         'so its tenant is unknown',
         p_source.relation),
-      hint    = 'Name the column with tenant_column, or give tenant_id if all rows belong to one '
+      hint    = 'Name the column with tenant_column, or pass tenant_id if all rows belong to one '
                 'tenant.';
   end if;
   if p_source.tenant_id = '' or octet_length(p_source.tenant_id) > 512 then
     raise invalid_parameter_value using
       message = format('watch: tenant_id %L is refused', left(p_source.tenant_id, 40)),
-      hint    = 'It is 1 to 512 bytes long.';
+      hint    = 'Pass 1 to 512 bytes.';
   end if;
   if rowhook._is_virtual(p_source.relation, p_source.tenant_column) then
     raise feature_not_supported using
@@ -204,7 +206,7 @@ begin
         'watch: column %I of %s is a virtual generated column, which no trigger can read, '
         'so the tenant is unknown',
         p_source.tenant_column, p_source.relation),
-      hint    = 'Make the column a stored one, or name the column that it is computed from with '
+      hint    = 'Make it a stored column, or pass the column that it is computed from as '
                 'tenant_column.';
   end if;
   -- updated_at is ignored by default, also if the table has no such column.
@@ -345,7 +347,7 @@ begin
   if p_name is null then
     raise undefined_table using
       message = format('%s: there is no such table', p_for),
-      hint    = 'Name it with its schema, for example public.deals.';
+      hint    = 'Write the table with its schema, for example public.deals.';
   end if;
   if p_name ~ '^[0-9]{1,9}$' and exists (select from pg_class where oid = p_name::oid) then
     return p_name::oid;
@@ -364,7 +366,7 @@ begin
                        (select string_agg(quote_ident(p), '.') from unnest(v_parts) as p)),
       hint    = case
         when v_near = '{}' then
-          'Check its name, and name it with its schema, for example public.deals.'
+          'Check the name, and write the table with its schema, for example public.deals.'
         else format(
           'Is it %s? In SQL: select rowhook.%s(%L); in a shell: rowhook %2$s %4$s',
           array_to_string(v_near, ' or '),
@@ -376,7 +378,7 @@ begin
   end if;
   if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
     raise insufficient_privilege using
-      message = format('%s: %I may not look into schema %I', p_for, current_user, v_schema),
+      message = format('%s: %I may not use the schema %I', p_for, current_user, v_schema),
       hint    = format('Let its owner run: grant usage on schema %I to %I;', v_schema, current_user);
   end if;
   return v_found;
@@ -475,15 +477,15 @@ begin
   if found then
     raise notice using
       message = format(
-        '%s has event types that %s has too, such as %s: a webhook gets those of both',
+        '%s and %s share event types, such as %s: a webhook receives the events of both tables',
         p_source.relation, v_other.relation, v_other.event_type),
       hint    = format('To tell them apart, choose a prefix: %s',
                        rowhook._renamed_statement(p_source));
   elsif p_by_default and p_source.table_name ~ '[^ -~]' then
     raise notice using
-      message = format('%s has the prefix %s, as event types are made of ASCII letters',
+      message = format('%s has the prefix %s, because event types consist of ASCII letters',
                        p_source.relation, p_source.prefix),
-      hint    = format('To choose another: %s',
+      hint    = format('To choose another prefix: %s',
                        rowhook._watch_statement(p_source, p_source.relation));
   end if;
 end
@@ -567,7 +569,7 @@ begin
     raise warning using
       message = format(
         'watch: rowhook_owner may not run %s, which prints %s of %s: '
-        'events of such rows hold their key columns only',
+        'the events of such rows contain the key columns only',
         v_cast.cast_function, v_cast.columns, p_source.relation),
       hint    = v_cast.grants;
   end loop;

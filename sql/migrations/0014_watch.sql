@@ -152,7 +152,7 @@ begin
         'unwatch: %s is watched because it inherits from %s',
         unwatch.target,
         (select s.relation from rowhook.webhook_sources s where s.id = v_source.parent_id)),
-      hint    = 'Unwatch that table; or watch this one by itself, with its own settings.';
+      hint    = 'Unwatch the parent table, or watch this table by itself, with its own settings.';
   end if;
   -- The app's statements lock inheriting tables after their parent.
   perform rowhook._remove_sources(array(

@@ -18,7 +18,8 @@ begin atomic
                        join pg_namespace n on n.oid = c.relnamespace
                       where (n.nspname, c.relname)
                             = ((p_source).schema_name, (p_source).table_name))
-          then 'forgotten: its table was dropped, and the one of that name is watched by itself'
+          then 'forgotten: its table was dropped, and the new table of that name is watched by '
+               'itself'
       end
     when exists (select from pg_partition_ancestors((p_source).relation) as a
                    join rowhook.webhook_sources s on s.relation = a.relid
@@ -55,7 +56,7 @@ begin
     perform rowhook._take_place(v_source.id);
     select * into strict v_source from rowhook.webhook_sources s where s.id = p_source.id;
     return query
-    select v_name, 'another table has this name by now: it is watched in its place';
+    select v_name, 'another table has this name now: it is watched instead';
   end if;
   v_over := rowhook._is_over(v_source);
   if v_over is not null then
@@ -89,20 +90,20 @@ begin atomic
      and exists (select from pg_class where oid = (p_source).relation)
   union all
   select format(
-           'nothing is captured: column %I is a virtual generated one by now, which no trigger '
-           'can read; make it a stored one, or watch the table again with another tenant_column',
+           'nothing is captured: column %I is now a virtual generated column, which no trigger can '
+           'read; make it a stored column, or watch the table again with another tenant_column',
            (p_source).tenant_column)
    where rowhook._is_virtual((p_source).relation, (p_source).tenant_column)
   union all
   select format(
-           'PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the '
-           'foreign table %s: detach that table, or unwatch this one',
+           'PostgreSQL refuses UPDATE and DELETE on this table, because it cannot collect the '
+           'changes of the foreign table %s: detach the foreign table, or unwatch this table',
            f.member)
     from (select rowhook._foreign_member((p_source).relation) as member) as f
    where f.member is not null
   union all
   select format(
-           'another table has this name by now and is not watched, since %s: %s',
+           'another table has this name now and is not watched, because %s: %s',
            case
              when pg_get_userbyid(c.relowner) <> (p_source).table_owner
                then format('its owner is %I', pg_get_userbyid(c.relowner))
@@ -149,7 +150,8 @@ begin
       return query select v_name, c from rowhook._complaints(v_source) as c;
     exception when others then
       return query
-      select v_name, format('its capture function could not be written: %s (%s)', sqlerrm, sqlstate);
+      select v_name,
+             format('its capture function could not be written: %s (%s)', sqlerrm, sqlstate);
     end;
     begin
       return query select r.relation, r.change from rowhook._reconcile_table(v_source) as r;
@@ -166,11 +168,11 @@ begin
                  when sqlerrm !~ '^(watch: |permission denied for function watch)'
                    then concat_ws('. ', sqlerrm, nullif(v_noted, ''))
                  else format(
-                   '%s, and %s may not make them: let the owner of the table run select '
+                   '%s, and %s may not create them: let the owner of the table run select '
                    'rowhook.reconcile()',
                    case
                      when rowhook._namesake(v_source) is null then 'triggers missing'
-                     else 'another table has this name by now and lacks triggers'
+                     else 'another table has this name now and lacks triggers'
                    end,
                    current_user)
                end;
@@ -179,7 +181,7 @@ begin
         select v_name, 'triggers missing: ' || sqlerrm;
       when others then
         return query
-        select v_name, format('it could not be brought in line: %s (%s)', sqlerrm, sqlstate);
+        select v_name, format('it could not be brought up to date: %s (%s)', sqlerrm, sqlstate);
     end;
   end loop;
 end

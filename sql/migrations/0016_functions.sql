@@ -1,4 +1,5 @@
--- rowhook 0016: the functions that applications and tenants call: emit(), test(), replay().
+-- rowhook 0016: the functions that applications and tenants call: emit(), test(), replay(),
+-- replay_delivery() and delete_webhook().
 --
 -- Each is one public function with the caller's rights, over one private function that does the
 -- work. A member of rowhook_owner reaches every tenant through the row-level policies. All other
@@ -36,9 +37,9 @@ begin
   end if;
   if octet_length(p_data::text) > 1048576 then
     raise program_limit_exceeded using
-      message = format('emit: data of %s bytes is refused: at most 1048576',
+      message = format('emit: data of %s bytes is refused: the maximum is 1048576 bytes',
                        octet_length(p_data::text)),
-      hint    = 'Send a reference instead.';
+      hint    = 'Send a reference to the data instead.';
   end if;
   insert into rowhook.webhook_outbox (lane, tenant_id, event_types, data, test_webhook_id)
   values (rowhook._lane(p_tenant_id), p_tenant_id, array[p_event], coalesce(p_data, 'null'),
@@ -65,7 +66,8 @@ begin
   if p_webhook_id is not null
      and not exists (select from rowhook.webhook_configurations
                       where id = p_webhook_id and tenant_id = rowhook.current_tenant()) then
-    raise no_data_found using message = format('there is no webhook %s', p_webhook_id);
+    raise no_data_found using
+      message = format('test: there is no webhook %s', p_webhook_id);
   end if;
   return rowhook._write_event(p_event, p_data, rowhook.current_tenant(), p_webhook_id);
 end
@@ -92,7 +94,7 @@ begin
   if tenant_id is distinct from rowhook.current_tenant() then
     raise insufficient_privilege using
       message = 'emit: an event of another tenant is refused',
-      hint    = 'The tenant of this session is what rowhook.current_tenant() says.';
+      hint    = 'Pass the tenant that rowhook.current_tenant() returns, or leave tenant_id out.';
   end if;
   return rowhook._emit_own(event, data, null);
 end
@@ -395,8 +397,8 @@ begin
   if p_only is null or p_only not in ('given_up', 'missed', 'all') then
     raise invalid_parameter_value using
       message = format('replay: only => %L is refused', p_only),
-      hint    = 'It is ''given_up'': its attempts ran out; ''missed'': never delivered and not '
-                'waiting; or ''all'': whatever the webhook wants of that time, delivered or not.';
+      hint    = 'Pass ''given_up'' (all attempts failed), ''missed'' (never delivered, and not '
+                'waiting) or ''all'' (every event of that time that the webhook wants).';
   end if;
 
   if p_dry_run then
@@ -547,10 +549,10 @@ begin
     if found then
       raise object_not_in_prerequisite_state using
         message = format(
-          'replay_delivery: delivery %s waits for an earlier one of its row (ordering row)',
+          'replay_delivery: delivery %s waits for an earlier delivery of its row (ordering row)',
           p_delivery_id),
         hint    = format(
-          'Replay that one. In SQL: select rowhook.replay_delivery(%L); '
+          'Replay the earlier one. In SQL: select rowhook.replay_delivery(%L); '
           'in a shell: rowhook replay --delivery %1$s',
           v_last.delivery_id);
     end if;
@@ -568,8 +570,8 @@ begin
     if not found then
       raise no_data_found using
         message = format('replay_delivery: there is no delivery %s', p_delivery_id),
-        hint    = 'webhook_logs shows those that were attempted. A deleted webhook, or an event '
-                  'older than the outbox (7 days), cannot be replayed.';
+        hint    = 'webhook_logs shows the deliveries that were attempted. A delivery of a deleted '
+                  'webhook, or of an event older than 7 days, cannot be replayed.';
     end if;
     insert into rowhook.webhook_deliveries
       (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at,

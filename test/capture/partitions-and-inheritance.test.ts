@@ -254,7 +254,7 @@ describe('inheritance', () => {
     await delivers("insert into cats values (2, 'acme')", ['animal.created {"id":2,"tenant_id":"acme"}']);
     await expect(database.query("select rowhook.unwatch('cats')")).rejects.toMatchObject({
       message: 'unwatch: public.cats is watched because it inherits from public.animals',
-      hint: 'Unwatch that table; or watch this one by itself, with its own settings.',
+      hint: 'Unwatch the parent table, or watch this table by itself, with its own settings.',
     });
     // new settings of the parent are the child's too
     await database.query("select rowhook.watch('animals', prefix => 'beast')");
@@ -283,7 +283,7 @@ test('a table that was dropped is kept by its name, and forgotten with its parti
   await database.query("select rowhook.watch('parted'); select rowhook.watch('parent')");
   await database.query('drop table parted; drop table parent cascade');
   const kept = (table: string) =>
-    `${table}: its table was dropped; the source is kept for 7 days, in case it comes back: select rowhook.unwatch('${table}') forgets it now`;
+    `${table}: its table was dropped; the source is kept for 7 days, in case the table comes back: select rowhook.unwatch('${table}') removes it now`;
   expect(await reconcile()).toEqual([
     'public.child: forgotten: its table was dropped',
     kept('public.parent'),
@@ -309,7 +309,7 @@ test('a foreign table under it is refused, since PostgreSQL cannot collect its c
     create foreign table far_child () inherits (parent) server elsewhere`);
   await expect(database.query("select rowhook.watch('parted')")).rejects.toMatchObject({
     message: 'watch: public.parted has a foreign table under it, public.far, whose changes PostgreSQL cannot collect',
-    hint: 'Detach that table, or watch the other tables one by one.',
+    hint: 'Detach the foreign table, or watch the other tables one by one.',
   });
   await expect(database.query("select rowhook.watch('parent')")).rejects.toThrow('has a foreign table under it');
 
@@ -318,7 +318,7 @@ test('a foreign table under it is refused, since PostgreSQL cannot collect its c
   expect(await reconcile()).toEqual([]);
   await database.query('alter table parted attach partition far for values in (2)');
   expect(await reconcile()).toEqual([
-    'public.parted: PostgreSQL refuses UPDATE and DELETE on it, as it cannot collect the changes of the foreign table public.far: detach that table, or unwatch this one',
+    'public.parted: PostgreSQL refuses UPDATE and DELETE on this table, because it cannot collect the changes of the foreign table public.far: detach the foreign table, or unwatch this table',
   ]);
   await database.query("select rowhook.unwatch('parted')");
 });

@@ -44,7 +44,7 @@ const reconcile = async (on: Pick<pg.Client, 'query'> = database.pool) =>
     ({ line }) => line,
   );
 
-const inItsPlace = 'app.orders: another table has this name by now: it is watched in its place';
+const inItsPlace = 'app.orders: another table has this name now: it is watched instead';
 
 /** What the source was watched with holds for the table that is app.orders by now. */
 async function expectCaptured(): Promise<void> {
@@ -130,7 +130,7 @@ describe('a watched table is replaced, and watched on with the same settings', (
   test('also when it comes back later: until then its source is kept, with its settings', async () => {
     await database.query('drop table app.orders');
     expect(await reconcile()).toEqual([
-      "app.orders: its table was dropped; the source is kept for 7 days, in case it comes back: select rowhook.unwatch('app.orders') forgets it now",
+      "app.orders: its table was dropped; the source is kept for 7 days, in case the table comes back: select rowhook.unwatch('app.orders') removes it now",
     ]);
     expect(await reconcile()).toEqual([]);
     await database.query('create table app.orders (id int primary key, account text, state text, seen int)');
@@ -241,7 +241,7 @@ describe('what cannot be followed is reported, each time, with a statement that 
     );
     const told = [
       expect.stringMatching(
-        /^app.orders: another table has this name by now and is not watched, since it has no column account: /,
+        /^app.orders: another table has this name now and is not watched, because it has no column account: /,
       ),
     ];
     const [line] = await reconcile();
@@ -267,7 +267,7 @@ describe('what cannot be followed is reported, each time, with a statement that 
         drop table app.orders; create table app.orders (id int primary key, account text, state text, seen int);
         alter table app.orders owner to ${role}`);
       const [line] = await reconcile();
-      expect(line).toContain(`is not watched, since its owner is ${role}: select rowhook.watch('app.orders'`);
+      expect(line).toContain(`is not watched, because its owner is ${role}: select rowhook.watch('app.orders'`);
       await database.query(statementIn(line));
       expect(await reconcile()).toEqual([]);
       await expectCaptured();
@@ -281,7 +281,7 @@ describe('what cannot be followed is reported, each time, with a statement that 
     await daemon.connect();
     try {
       const told = [
-        'app.orders: another table has this name by now and lacks triggers, and rowhook_test_daemon may not make them: let the owner of the table run select rowhook.reconcile()',
+        'app.orders: another table has this name now and lacks triggers, and rowhook_test_daemon may not create them: let the owner of the table run select rowhook.reconcile()',
       ];
       expect(await reconcile(daemon)).toEqual(told);
       expect(await reconcile(daemon)).toEqual(told);
@@ -368,10 +368,10 @@ describe('a name that is not there is answered with those that are near', () => 
       await database.query(`grant rowhook_owner to ${role}`);
       for (const name of ['basket', 'zebra']) {
         const { hint } = await failed(session.query(`select rowhook.watch('${name}')`));
-        expect(hint).toBe('Check its name, and name it with its schema, for example public.deals.');
+        expect(hint).toBe('Check the name, and write the table with its schema, for example public.deals.');
       }
       const { message, hint } = await failed(session.query("select rowhook.watch('shop.baskets')"));
-      expect(message).toBe(`watch: ${role} may not look into schema shop`);
+      expect(message).toBe(`watch: ${role} may not use the schema shop`);
       await database.query(hint.replace(/^.*run: /, ''));
       await database.query(`alter table shop.baskets owner to ${role}`);
       await session.query("select rowhook.watch('shop.baskets')");
@@ -526,7 +526,7 @@ describe('what sources produce, and what webhooks ask for', () => {
     await database.query('create schema app_new; create table app_new.orders (id int primary key, account text)');
     await database.query("select rowhook.watch('app.orders', tenant_column => 'account')");
     const message =
-      'app_new.orders has event types that app.orders has too, such as orders.created: a webhook gets those of both';
+      'app_new.orders and app.orders share event types, such as orders.created: a webhook receives the events of both tables';
     const statement = "select rowhook.watch('app_new.orders', prefix => 'app_new_orders', tenant_column => 'account');";
     const said = await notices("select rowhook.watch('app_new.orders', tenant_column => 'account')");
     expect(said).toEqual([{ message, hint: `To tell them apart, choose a prefix: ${statement}` }]);
@@ -555,11 +555,11 @@ describe('what sources produce, and what webhooks ask for', () => {
       'create table app."заказы" (id int, tenant_id text); create table app."größe" (id int, tenant_id text)',
     );
     const { message, hint } = await failed(database.query(`select rowhook.watch('app."заказы"')`));
-    expect(message).toBe('watch: the name app."заказы" has no ASCII letters, of which a prefix could be made');
+    expect(message).toBe('watch: the name app."заказы" has no ASCII letters or digits, so it cannot become the prefix');
     await database.query(hint.replace('Choose a prefix, for example: ', ''));
     const [said] = await notices(`select rowhook.watch('app."größe"')`);
-    expect(said?.message).toBe('app."größe" has the prefix gr_e, as event types are made of ASCII letters');
-    const statement = String(said?.hint).replace('To choose another: ', '').replace("'gr_e'", "'groesse'");
+    expect(said?.message).toBe('app."größe" has the prefix gr_e, because event types consist of ASCII letters');
+    const statement = String(said?.hint).replace('To choose another prefix: ', '').replace("'gr_e'", "'groesse'");
     expect(await notices(statement)).toEqual([]);
   });
 

@@ -316,13 +316,13 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
     [
       "watch('nope')",
       'watch: there is no table nope',
-      'Check its name, and name it with its schema, for example public.deals.',
+      'Check the name, and write the table with its schema, for example public.deals.',
     ],
-    ['watch(null)', 'watch: there is no such table', 'Name it with its schema, for example public.deals.'],
+    ['watch(null)', 'watch: there is no such table', 'Write the table with its schema, for example public.deals.'],
     [
       'watch(4294967295::oid::regclass)',
       'watch: there is no such table',
-      'Name it with its schema, for example public.deals.',
+      'Write the table with its schema, for example public.deals.',
     ],
     [
       "watch('a_view')",
@@ -377,17 +377,17 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
     [
       "watch('leaf')",
       'watch: public.leaf is a partition',
-      'Watch the partitioned table public.parted; its partitions come along, later ones too.',
+      'Watch the partitioned table public.parted; this includes its partitions, also future ones.',
     ],
     [
       "watch('branch')",
       'watch: public.branch is a partition',
-      'Watch the partitioned table public.parted; its partitions come along, later ones too.',
+      'Watch the partitioned table public.parted; this includes its partitions, also future ones.',
     ],
     [
       "watch('untenanted')",
       'watch: public.untenanted has no column organization_id, tenant_id, org_id, account_id or workspace_id, so its tenant is unknown',
-      'Name the column with tenant_column, or give tenant_id if all rows belong to one tenant.',
+      'Name the column with tenant_column, or pass tenant_id if all rows belong to one tenant.',
     ],
     [
       "watch('untenanted', tenant_column => 'odd \"name')",
@@ -412,9 +412,9 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
     [
       "watch('t', tenant_column => 'v', tenant_id => 'acme')",
       'watch: tenant_column and tenant_id are both given',
-      'Give the column that holds the tenant, or the one tenant of all rows.',
+      'Pass tenant_column if a column holds the tenant, or tenant_id if all rows belong to one tenant.',
     ],
-    ["watch('t', tenant_id => '')", "watch: tenant_id '' is refused", 'It is 1 to 512 bytes long.'],
+    ["watch('t', tenant_id => '')", "watch: tenant_id '' is refused", 'Pass 1 to 512 bytes.'],
     [
       'watch(\'t\', derived => \'{"nope":"x","more":"y"}\')',
       'watch: public.t has no column more, nope',
@@ -439,13 +439,13 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
       `'{"v":null}'`,
     ].map((derived): [string, string, string] => [
       `watch('t', derived => ${derived})`,
-      'watch: derived is an object of column -> suffix, or column -> {value: suffix}',
-      'For example {"stage":"stage.changed","status":{"won":"won"}}.',
+      'watch: derived must be an object of column -> suffix, or column -> {value: suffix}',
+      'Pass an object such as {"stage":"stage.changed","status":{"won":"won"}}.',
     ]),
     ...['a b', 'a..b', '.', '', 'ü', "it's", '*', longName].map((prefix): [string, string, string] => [
       `watch('t', prefix => ${pg.escapeLiteral(prefix)})`,
       `watch: prefix ${pg.escapeLiteral(prefix)} is refused`,
-      'A prefix is made of letters, digits, "_", "-" and ".", up to 80 characters, as in deal.',
+      'A prefix has 1 to 80 characters: ASCII letters, digits, "_", "-" and ".", for example deal.',
     ]),
     [
       `watch('t', prefix => '${'x'.repeat(80)}', derived => '{"v":"${'y'.repeat(48)}"}')`,
@@ -455,42 +455,42 @@ describe('bad input is a sentence with its remedy, and leaves nothing', () => {
     [
       "watch('t', capture => 'some')",
       "watch: capture 'some' is refused",
-      "It is 'subscribed' (only what an active webhook wants) or 'all'.",
+      "Pass 'subscribed' (only events that a webhook wants) or 'all'.",
     ],
     [
       "watch('t', capture => null)",
       'watch: capture NULL is refused',
-      "It is 'subscribed' (only what an active webhook wants) or 'all'.",
+      "Pass 'subscribed' (only events that a webhook wants) or 'all'.",
     ],
     [
       "watch('t', events => '{created,truncated}')",
       "watch: events '{created,truncated}' is refused",
-      'They are some of created, updated and deleted; further ones are derived from columns.',
+      'Pass any of created, updated and deleted. The parameter derived makes further events from columns.',
     ],
     [
       "watch('t', events => null)",
       'watch: events NULL is refused',
-      'They are some of created, updated and deleted; further ones are derived from columns.',
+      'Pass any of created, updated and deleted. The parameter derived makes further events from columns.',
     ],
     [
       "watch('t', max_payload_bytes => 1023)",
       "watch: max_payload_bytes '1023' is refused",
-      'It is 1024 to 134217728 bytes (128 MiB).',
+      'Pass 1024 to 134217728 bytes (128 MiB).',
     ],
     [
       "watch('t', max_payload_bytes => 134217729)",
       "watch: max_payload_bytes '134217729' is refused",
-      'It is 1024 to 134217728 bytes (128 MiB).',
+      'Pass 1024 to 134217728 bytes (128 MiB).',
     ],
     [
       "watch('t', max_payload_bytes => null)",
       'watch: max_payload_bytes NULL is refused',
-      'It is 1024 to 134217728 bytes (128 MiB).',
+      'Pass 1024 to 134217728 bytes (128 MiB).',
     ],
     [
       "unwatch('nope')",
       'unwatch: there is no table nope',
-      'Check its name, and name it with its schema, for example public.deals.',
+      'Check the name, and write the table with its schema, for example public.deals.',
     ],
     [
       "watch_preset('nope')",
@@ -586,7 +586,7 @@ describe("reconcile() as the daemon's role, which owns no table", () => {
     try {
       const { rows } = await daemon.query("select relation || ': ' || change as line from rowhook.reconcile()");
       const owner =
-        'and rowhook_test_daemon may not make them: let the owner of the table run select rowhook.reconcile()';
+        'and rowhook_test_daemon may not create them: let the owner of the table run select rowhook.reconcile()';
       expect(rows.map(({ line }) => line)).toEqual([
         expect.stringMatching(/^public[.]doomed: its table was dropped; the source is kept for 7 days/),
         'public.animals: capture function rewritten: the table changed',
@@ -622,7 +622,7 @@ describe("reconcile() as the daemon's role, which owns no table", () => {
           {
             relation: 'public.a_parted',
             change:
-              'triggers missing, and rowhook_test_daemon may not make them: let the owner of the table run select rowhook.reconcile()',
+              'triggers missing, and rowhook_test_daemon may not create them: let the owner of the table run select rowhook.reconcile()',
           },
         ]);
         await holder.query('rollback');

@@ -165,10 +165,10 @@ describe('watch', () => {
     [
       ['watch', 'nope'],
       1,
-      'watch: there is no table nope. Check its name, and name it with its schema, for example public.deals.',
+      'watch: there is no table nope. Check the name, and write the table with its schema, for example public.deals.',
     ],
     [['watch', 'deals', '--tenant-column', 'nope'], 1, 'watch: public.deals has no column nope. Its columns are id,'],
-    [['watch', 'deals', '--prefix', 'a b'], 2, "watch: prefix 'a b' is refused. A prefix is made of letters"],
+    [['watch', 'deals', '--prefix', 'a b'], 2, "watch: prefix 'a b' is refused. A prefix has 1 to 80 characters"],
     [['watch', 'deals', '--derived', 'stage'], 2, '--derived: "stage" is no rule: write it as stage=stage.changed'],
     [['watch', '--preset', 'nope'], 2, "watch_preset: there is no preset 'nope'. The presets are crm"],
   ])('refuses %j', async (args, code, sentence) => {

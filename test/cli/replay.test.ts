@@ -336,7 +336,7 @@ describe('one delivery by its id', () => {
       return (await deliveries(id)).find(({ last_code }) => last_code === null);
     });
     const refusal = await replayOne(behind.delivery_id).catch((error) => error);
-    expect(refusal.message).toMatch(/waits for an earlier one of its row/);
+    expect(refusal.message).toMatch(/waits for an earlier delivery of its row/);
     const [, statement = '', command = ''] = /In SQL: (.*); in a shell: (.*)$/.exec(refusal.hint) ?? [];
     const [first] = await deliveries(id);
     expect(statement).toBe(`select rowhook.replay_delivery('${first?.delivery_id}')`);

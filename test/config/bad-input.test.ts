@@ -210,7 +210,7 @@ describe('PostgreSQL 14', () => {
       });
       expectOneSentence(
         result,
-        /rowhook needs PostgreSQL 15 or later, this server is \d+\.\d+.*Upgrade the server, then run the migrations again\. Nothing was changed\.$/m,
+        /rowhook needs PostgreSQL 15 or later, and this server has version \d+\.\d+.*Upgrade the server, then run the migrations again\. Nothing was changed\.$/m,
         1,
       );
       expect(await everything(bare)).toEqual(before);
@@ -237,7 +237,12 @@ describe.concurrent('a command', () => {
   ];
 
   test.each<[string, string[], number, RegExp]>([
-    ['an unknown table', ['watch', 'nope'], 1, /there is no table nope\. Check its name, and name it with its schema/],
+    [
+      'an unknown table',
+      ['watch', 'nope'],
+      1,
+      /there is no table nope\. Check the name, and write the table with its schema/,
+    ],
     ['a view', ['watch', 'deal_view'], 1, /deal_view is a view: only tables can be watched\. Watch the table/],
     [
       'a table without a tenant',

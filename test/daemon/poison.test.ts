@@ -251,7 +251,9 @@ describe('a database of encoding', () => {
         "insert into rowhook.webhook_tenants (id) values (E'\\x81')",
         "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ('t', E'\\x81', 'https://a.example', '{*}')",
       ])
-        await expect(database.query(insert)).rejects.toThrow(/the row holds bytes that UTF-8 has no text for/);
+        await expect(database.query(insert)).rejects.toThrow(
+          /the row contains bytes that cannot be converted to UTF-8/,
+        );
     },
   );
 });

@@ -151,7 +151,7 @@ describe.concurrent('a failing endpoint', () => {
     await database.query("update rowhook.webhook_tenants set name = 'renamed' where id = $1", [tenant.id]);
     await expect(
       database.query("update rowhook.webhook_tenants set id = 'other' where id = $1", [tenant.id]),
-    ).rejects.toThrow(/^webhook_tenants\.id: the tenant .* keeps its id/);
+    ).rejects.toThrow(/^webhook_tenants\.id: the id of tenant .* cannot be changed/);
     await database.query('delete from things where id = $1', [thing]);
 
     await waitUntil('all arrived', () => tenant.requests.length >= 4);

@@ -125,7 +125,7 @@ describe('a secret', () => {
        values ('a', 'https://example.com/', '{*}', 'bearer', '{"token":"t0p"}')`,
     );
     await expect(acme.query("update rowhook.webhooks set auth_type = 'none'")).rejects.toThrow(
-      /auth_config: is \{\} where auth_type is 'none'; set both in one statement\.$/,
+      /auth_config: must be \{\} when auth_type is 'none'; set both columns in one statement\.$/,
     );
     expect(
       await rowsOf(acme, "update rowhook.webhooks set auth_type = 'none', auth_config = '{}' returning auth_type"),
@@ -184,7 +184,7 @@ describe('tenants', () => {
         `insert into rowhook.webhooks (id, name, url, event_types) values ($1, 'a', 'https://example.com/', '{*}')`,
         [id],
       ),
-    ).rejects.toThrow('webhooks.id: rowhook makes the id. Leave the column out, and read it with RETURNING.');
+    ).rejects.toThrow('webhooks.id: rowhook generates the id. Leave the column out, and read it with RETURNING.');
     for (const mode of ['access exclusive', 'share row exclusive', 'exclusive', 'share']) {
       await other.query('begin');
       await expect(other.query(`lock table rowhook.webhooks in ${mode} mode`)).rejects.toThrow('permission denied');
