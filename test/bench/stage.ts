@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrations.ts';
 import { type Embedded, startEmbedded } from '../../src/demo/postgres.ts';
+import { connected } from '../support/connected.ts';
 import { Child } from './child.ts';
 import { memoryMb, processesNamed, treeCpuMs } from './host.ts';
 import type { Marks } from './receiver.ts';
@@ -223,15 +224,5 @@ export class Database {
   async close(): Promise<void> {
     for (const daemon of this.#daemons) await daemon.stop();
     await this.client.end();
-  }
-}
-
-async function connected(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client(url);
-  await client.connect();
-  try {
-    await work(client);
-  } finally {
-    await client.end();
   }
 }

@@ -1,7 +1,8 @@
 // What becomes an event, for whom, and what the app pays for it.
 
-import pg from 'pg';
+import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { connected } from '../support/connected.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { lines, takeChanges } from '../support/outbox.ts';
 import { createWebhook } from '../support/webhook.ts';
@@ -29,15 +30,7 @@ const captured = async (sql: string) => {
 const events = async (sql: string) => (await captured(sql)).map((line) => line.replace(/ \{.*/, ''));
 
 /** A connection of its own, for settings and transactions. */
-async function onSession<T>(work: (session: pg.Client) => Promise<T>): Promise<T> {
-  const session = new pg.Client(database.url);
-  await session.connect();
-  try {
-    return await work(session);
-  } finally {
-    await session.end();
-  }
-}
+const onSession = <T>(work: (session: pg.Client) => Promise<T>) => connected(database.url, work);
 
 describe('no event', () => {
   beforeEach(async () => {

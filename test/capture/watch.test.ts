@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Maintenance } from '../../src/capture/maintenance.ts';
 import { createLogger } from '../../src/observe/log.ts';
 import { catalogOf } from '../support/catalog.ts';
+import { connected } from '../support/connected.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { lines, takeChanges } from '../support/outbox.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -24,15 +25,8 @@ beforeEach(async () => {
 
 afterAll(() => database.drop());
 
-async function onSession<T>(work: (session: pg.Client) => Promise<T>): Promise<T> {
-  const session = new pg.Client(database.url);
-  await session.connect();
-  try {
-    return await work(session);
-  } finally {
-    await session.end();
-  }
-}
+/** A connection of its own, for settings and transactions. */
+const onSession = <T>(work: (session: pg.Client) => Promise<T>) => connected(database.url, work);
 
 describe('watch', () => {
   test('called again changes nothing but the time', async () => {

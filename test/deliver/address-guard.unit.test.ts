@@ -11,6 +11,7 @@ import {
   type Resolve,
 } from '../../src/deliver/address-guard.ts';
 import { urlProblem } from '../../src/deliver/url-guard.ts';
+import { answer } from '../support/resolve.ts';
 
 const policy = (given: Partial<AddressPolicy> = {}) =>
   compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [], ...given });
@@ -374,15 +375,6 @@ function dial(host: string, port: number, lookup: LookupFunction): Promise<Error
   socket.on('connect', () => resolve(undefined));
   return promise.finally(() => socket.destroy());
 }
-
-const answer =
-  (...ips: string[]): Resolve =>
-  (_hostname, _options, callback) =>
-    setImmediate(
-      callback,
-      null,
-      ips.map((address) => ({ address, family: isIP(address) })),
-    );
 
 describe('at dial time', () => {
   test.each([

@@ -1,11 +1,10 @@
-import { isIP } from 'node:net';
 import { createServer, getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
-import type { Resolve } from '../../src/deliver/address-guard.ts';
 import { createSender, type Sender, type SenderOptions } from '../../src/deliver/sender.ts';
 import type { Outcome } from '../../src/outcome.ts';
 import { selfSigned } from '../support/certificate.ts';
 import { flood, type RawServer, startRawServer } from '../support/raw-server.ts';
+import { answer } from '../support/resolve.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const trusted = selfSigned(['localhost', 'hooks.example', '127.0.0.1']);
@@ -38,15 +37,6 @@ function post(to: Sender, url: string): Promise<Outcome> {
   const body = Buffer.from('{}');
   return to.send({ url, method: 'POST', headers: {}, body, timeoutMs: 5_000, allowedIps: null });
 }
-
-const answer =
-  (...ips: string[]): Resolve =>
-  (_name, _options, callback) =>
-    setImmediate(
-      callback,
-      null,
-      ips.map((address) => ({ address, family: isIP(address) })),
-    );
 
 test.each(['localhost', '127.0.0.1'])('a certificate for %s is accepted there, over one connection', async (host) => {
   const receiver = await server(trusted);

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { type AddressInfo, isIP } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -14,6 +14,7 @@ import type { Request } from '../../src/model.ts';
 import type { Outcome } from '../../src/outcome.ts';
 import { type Answers, flood, type RawConnection, type RawServer, startRawServer } from '../support/raw-server.ts';
 import { startReceiver } from '../support/receiver.ts';
+import { answer } from '../support/resolve.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\n';
@@ -729,15 +730,6 @@ describe('sockets', () => {
     await waitUntil('idle sockets were closed', () => open() <= 1_000);
   });
 });
-
-const answer =
-  (...ips: string[]): Resolve =>
-  (_name, _options, callback) =>
-    setImmediate(
-      callback,
-      null,
-      ips.map((address) => ({ address, family: isIP(address) })),
-    );
 
 describe('where requests go', () => {
   test('a name is judged by its addresses, a literal by itself, before anything is dialled', async () => {

@@ -12,6 +12,7 @@ import { badMinor, versionRemarks } from '../../src/doctor/checks/server.ts';
 import { type CheckedRemark, examine } from '../../src/doctor/checks.ts';
 import { type Examination, LIMITS, type Limits } from '../../src/doctor/finding.ts';
 import { rowhook } from '../support/cli.ts';
+import { connected as connectedTo } from '../support/connected.ts';
 import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { hasPgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
@@ -79,16 +80,7 @@ async function findingOf(check: string, options: Parameters<typeof findings>[0] 
   return found[0] as CheckedRemark;
 }
 
-async function connected<T>(work: (client: pg.Client) => Promise<T>, url = database.url): Promise<T> {
-  const client = new pg.Client(url);
-  client.on('error', () => {});
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
-}
+const connected = <T>(work: (client: pg.Client) => Promise<T>, url = database.url) => connectedTo(url, work);
 
 /** A login of its own; roles belong to the cluster. */
 async function withRole<T>(work: (role: string, url: string) => Promise<T>): Promise<T> {

@@ -1,8 +1,7 @@
 import { describe, expect, type TestContext, test } from 'vitest';
-import type { Daemon } from '../../src/daemon/daemon.ts';
-import { caughtUp, startTestDaemon } from '../support/daemon.ts';
-import { createDatabase } from '../support/database.ts';
-import { type ReceivedRequest, startReceiver } from '../support/receiver.ts';
+import { caughtUp } from '../support/daemon.ts';
+import { startFixture } from '../support/fixture.ts';
+import type { ReceivedRequest } from '../support/receiver.ts';
 import { verifyRequest } from '../support/verify.ts';
 import { waitUntil } from '../support/wait.ts';
 
@@ -12,20 +11,8 @@ const secret = 'whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=';
 const eventsOf = (request: ReceivedRequest) =>
   JSON.parse(request.body.toString()).batch as { id: string; event: string; data: { name: string } }[];
 
-/** A database, a receiver and daemons of one test's own: much of a test waits for retries, so they run side by side. */
 async function startScene(onTestFinished: TestContext['onTestFinished']) {
-  const database = await createDatabase({ crm: true });
-  const receiver = await startReceiver();
-  let daemon: Daemon | undefined;
-  const start = async () => {
-    daemon = await startTestDaemon(database);
-  };
-  const stop = async () => daemon?.stop();
-  onTestFinished(async () => {
-    await stop();
-    await receiver.close();
-    await database.drop();
-  });
+  const { database, receiver, start, stop } = await startFixture(onTestFinished);
 
   async function webhook(path: string, more: { max?: number; waitMs?: number; format?: string } = {}): Promise<void> {
     await database.query(

@@ -1,29 +1,17 @@
 import { describe, expect, type TestContext, test } from 'vitest';
-import type { Daemon } from '../../src/daemon/daemon.ts';
-import { caughtUp, startTestDaemon } from '../support/daemon.ts';
-import { createDatabase } from '../support/database.ts';
-import { type ReceivedRequest, startReceiver } from '../support/receiver.ts';
+import { caughtUp } from '../support/daemon.ts';
+import { startFixture } from '../support/fixture.ts';
+import type { ReceivedRequest } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
+import { createWebhook } from '../support/webhook.ts';
 
 const tenant = '11111111-1111-4111-8111-111111111111';
 
 /** `name` of the row's state in the body. */
 const stateOf = (request: ReceivedRequest) => JSON.parse(request.body.toString()).data.name as string;
 
-/** A database, a receiver and daemons of one test's own: much of a test waits for retries, so they run side by side. */
 async function startScene(onTestFinished: TestContext['onTestFinished']) {
-  const database = await createDatabase({ crm: true });
-  const receiver = await startReceiver();
-  let daemon: Daemon | undefined;
-  const start = async () => {
-    daemon = await startTestDaemon(database);
-  };
-  const stop = async () => daemon?.stop();
-  onTestFinished(async () => {
-    await stop();
-    await receiver.close();
-    await database.drop();
-  });
+  const { database, receiver, start, stop } = await startFixture(onTestFinished);
 
   async function webhook(path: string, columns: Record<string, unknown> = {}): Promise<string> {
     const row = {
@@ -35,12 +23,7 @@ async function startScene(onTestFinished: TestContext['onTestFinished']) {
       retry_delay_seconds: 1,
       ...columns,
     };
-    const names = Object.keys(row);
-    const [created] = await database.query<{ id: string }>(
-      `insert into rowhook.webhook_configurations (${names.join()}) values (${names.map((_, i) => `$${i + 1}`).join()}) returning id`,
-      Object.values(row),
-    );
-    return created?.id as string;
+    return (await createWebhook(database, row)).id;
   }
 
   async function client(name: string): Promise<string> {

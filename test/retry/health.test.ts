@@ -4,6 +4,7 @@ import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
+import { createWebhook } from '../support/webhook.ts';
 
 const tenant = '11111111-1111-4111-8111-111111111111';
 let database: TestDatabase;
@@ -29,12 +30,7 @@ afterAll(async () => {
 
 async function webhook(path: string, columns: Record<string, unknown> = {}): Promise<string> {
   const row = { tenant_id: tenant, name: path, url: receiver.url(path), event_types: ['clients.*'], ...columns };
-  const names = Object.keys(row);
-  const [created] = await database.query<{ id: string }>(
-    `insert into rowhook.webhook_configurations (${names.join()}) values (${names.map((_, i) => `$${i + 1}`).join()}) returning id`,
-    Object.values(row),
-  );
-  return created?.id as string;
+  return (await createWebhook(database, row)).id;
 }
 
 const insert = (count: number) =>

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
 import { migrate } from '../../src/database/migrations.ts';
+import { connected } from './connected.ts';
 
 export const templates = { plain: 'rowhook_template', crm: 'rowhook_template_crm' } as const;
 /** The login of daemons under test, a member of rowhook_daemon and no more. */
@@ -68,14 +69,4 @@ export function databaseUrl(serverUrl: string, database: string, user?: string, 
 
 async function onServer(serverUrl: string, statement: string): Promise<void> {
   await connected(serverUrl, (client) => client.query(statement));
-}
-
-async function connected(url: string, use: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client(url);
-  await client.connect();
-  try {
-    await use(client);
-  } finally {
-    await client.end();
-  }
 }

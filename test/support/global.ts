@@ -7,10 +7,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/database/migrations.ts';
 import { startEmbedded } from '../../src/demo/postgres.ts';
+import { connected } from './connected.ts';
 import { daemonRole, databaseUrl, templates } from './database.ts';
 
 declare module 'vitest' {
@@ -74,15 +74,4 @@ async function makeTemplates(serverUrl: string, daemonPassword: string): Promise
     await template.query(await readFile(new URL('../../sql/crm.sql', import.meta.url), 'utf8'));
     await template.query("select rowhook.watch_preset('crm')");
   });
-}
-
-/** A template can only be copied while nobody is connected to it, so no connection stays. */
-async function connected(url: string, use: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client(url);
-  await client.connect();
-  try {
-    await use(client);
-  } finally {
-    await client.end();
-  }
 }
