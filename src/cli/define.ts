@@ -1,4 +1,4 @@
-/** What the command definitions share: running a command, and the words of its help. No command's logic is here. */
+/** Helpers for the definition of commands: connection, flags and help. No command's logic is here. */
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { type AnySetting, readSettings, SETTINGS, type Settings } from '../config/settings.ts';
@@ -9,19 +9,28 @@ export const EXIT_CODES = 'Exit codes: 0 done, 1 failed, 2 wrong usage.';
 
 type Flags = Readonly<Record<string, unknown>>;
 
-/** Of a --limit. */
+/** Largest value of a --limit flag. */
 export const LIMIT_MAX = 100_000;
 
 /** Where commands print. */
 export const out: Out = terminal(process.stdout);
 
-/** Examples and exit codes below a command's flags; `notes` first. */
-export function help(command: Command, examples: readonly string[], notes = '', exitCodes = EXIT_CODES): Command {
-  const parts = [notes, ['Examples:', ...examples.map((example) => `  ${example}`)].join('\n'), exitCodes];
+/** Prints notes, examples and exit codes below a command's flags. */
+export function help(
+  command: Command,
+  examples: readonly string[],
+  notes: string | readonly string[] = '',
+  exitCodes = EXIT_CODES,
+): Command {
+  const parts = [
+    [notes].flat().join('\n'),
+    ['Examples:', ...examples.map((example) => `  ${example}`)].join('\n'),
+    exitCodes,
+  ];
   return command.addHelpText('after', `\n${parts.filter(Boolean).join('\n\n')}`);
 }
 
-/** Adds the flags of some settings; what is given is read by readSettings, together with the environment. */
+/** Adds the flags of the named settings, or of all. readSettings reads them with the environment. */
 export function settingFlags(command: Command, names?: readonly (keyof Settings)[]): Command {
   for (const setting of SETTINGS.filter(({ name }) => names === undefined || names.includes(name))) {
     command.option(setting.flag, describe(setting));
@@ -34,15 +43,15 @@ function describe({ env, fallback, help: text }: AnySetting): string {
 }
 
 /**
- * Adds what all commands on a database have in common, and runs `run` on a connection, with the arguments and the flags. A
- * number that it resolves to is the exit code.
+ * Adds the flags of every command that uses a database. The action calls `run` with a connection,
+ * the arguments and the flags. If `run` resolves to a number, that is the exit code.
  */
 export function onDatabase<A extends unknown[]>(
   command: Command,
   run: (client: pg.Client, ...argumentsAndFlags: A) => Promise<unknown>,
 ): Command {
   return settingFlags(command, ['databaseUrl'])
-    .option('--json', 'print JSON, one object a line')
+    .option('--json', 'print JSON, one object per line')
     .action(async (...given: unknown[]) => {
       // Commander passes the arguments, the flags and the command itself.
       const { databaseUrl } = readSettings(given.at(-2) as Flags, process.env);
@@ -54,7 +63,7 @@ export function onDatabase<A extends unknown[]>(
     });
 }
 
-/** A flag's parser: the verdict of `parse` becomes a usage error that names the flag. */
+/** Wraps a parser: its error becomes a usage error that names the flag. */
 export function parsed<T>(flag: string, parse: (text: string) => T): (text: string) => T {
   return (text) => {
     try {
@@ -65,7 +74,7 @@ export function parsed<T>(flag: string, parse: (text: string) => T): (text: stri
   };
 }
 
-/** A flag that may be given several times. */
+/** For a flag that may be given several times. */
 export function collect(text: string, before: string[] = []): string[] {
   return [...before, text];
 }

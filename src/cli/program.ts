@@ -1,7 +1,7 @@
-/** The commands, and what their errors look like and exit with. */
+/** The commands, the format of their errors, and the exit codes. */
 import { Command, CommanderError } from 'commander';
 import { UserError } from '../shared/user-error.ts';
-import { VERSION } from '../shared/version.ts';
+import { BUGS_URL, VERSION } from '../shared/version.ts';
 import { EXIT_CODES } from './define.ts';
 import { addDeliveries } from './inspect/deliveries.ts';
 import { addDoctor } from './inspect/doctor.ts';
@@ -24,11 +24,11 @@ const program = new Command('rowhook')
   .version(VERSION, '--version', 'print the version')
   .helpOption('--help', 'print this help')
   .helpCommand(false)
-  // a flag belongs to the command before it: in "logs show 1 --json", to "show"
+  // A flag belongs to the command before it: in "logs show 1 --json", to "show".
   .enablePositionalOptions()
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'rowhook: ')) })
-  .showHelpAfterError('(--help says what can be given)')
+  .showHelpAfterError('(add --help to see the usage)')
   .addHelpText('after', `\n"rowhook <command> --help" shows a command's flags and examples.\n\n${EXIT_CODES}`);
 
 program.commandsGroup('Set up and run:');
@@ -49,7 +49,7 @@ addDeliveries(program);
 addReplay(program);
 addWhy(program);
 
-program.commandsGroup('Look after it:');
+program.commandsGroup('Check the system:');
 addStatus(program);
 addDoctor(program);
 
@@ -60,7 +60,7 @@ addVerify(program);
 program.commandsGroup('In your shell:');
 addCompletion(program);
 
-// "rowhook logs | head" closes our stdout: that is no failure.
+// "rowhook logs | head" closes our stdout, which is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 try {
@@ -77,6 +77,6 @@ function exitCodeOf(error: unknown): number {
     return error.exitCode;
   }
   const detail = error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`rowhook: this is a bug of rowhook, please report it with these lines.\n${detail}\n`);
+  process.stderr.write(`rowhook: this is a bug in rowhook. Please report these lines at ${BUGS_URL}\n${detail}\n`);
   return 1;
 }

@@ -42,7 +42,7 @@ export function problems({ expected, refusedOnce, seen, logs, unfinished }: Outc
   }
 
   const refused = seen.find(({ event, answered }) => event === refusedOnce && answered === 500);
-  if (!refused) found.push(`${refusedOnce}: no delivery of it was refused, so no retry was seen`);
+  if (!refused) found.push(`${refusedOnce}: no delivery was refused, so no retry was seen`);
   for (const [id, attempts] of attemptsOf) {
     const { event } = attempts[0] as Seen;
     const wanted = id === refused?.id ? 2 : 1;

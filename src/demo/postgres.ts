@@ -111,8 +111,10 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     };
 
     await start();
-    const urlOf = (database: string, user = 'postgres', userPassword = password) =>
-      `postgres://${encodeURIComponent(user)}:${encodeURIComponent(userPassword)}@${host}:${port}/${encodeURIComponent(database)}`;
+    const urlOf = (database: string, user = 'postgres', userPassword = password) => {
+      const login = [user, userPassword].map(encodeURIComponent).join(':');
+      return `postgres://${login}@${host}:${port}/${encodeURIComponent(database)}`;
+    };
     return { url: urlOf('postgres'), port: port ?? 0, major, dataDir, binDir, urlOf, stop, start };
   } catch (error) {
     guard.release();
@@ -141,7 +143,9 @@ async function initialise({ binDir, dataDir, home, account, kept }: NewCluster):
 
   await mkdir(dataDir, { recursive: true });
   if ((await readdir(dataDir)).length > 0) {
-    throw new Error(`${dataDir} is not empty, and holds no cluster made here. Name another directory, or a new one.`);
+    throw new Error(
+      `${dataDir} is not empty, and its cluster was not created by rowhook. Name another directory, or a new one.`,
+    );
   }
   const password = randomBytes(12).toString('hex');
   const firstPasswordFile = join(home, 'password');
@@ -158,9 +162,11 @@ async function initialise({ binDir, dataDir, home, account, kept }: NewCluster):
       /invalid locale/.test(error.stderr) ? initdb('C') : Promise.reject(error),
     );
   } catch (error) {
-    const as =
-      account.uid === undefined ? '' : `, as uid ${account.uid} since root may not, which must be able to reach it`;
-    throw new Error(`initdb could not make a cluster in ${dataDir}${as}. ${String(error)}`);
+    const hint =
+      account.uid === undefined
+        ? ''
+        : ` It runs as uid ${account.uid}, not as root, and must have access to the folder.`;
+    throw new Error(`initdb could not create a cluster in ${dataDir}.${hint} ${String(error)}`);
   }
   await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
   await rm(firstPasswordFile);

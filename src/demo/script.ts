@@ -25,7 +25,7 @@ values ('${TENANT.id}', 'Northwind', 'logistics')`,
     events: ['clients.created'],
   },
   {
-    says: 'Several rows by one statement.',
+    says: 'Several rows in one statement.',
     sql: `insert into contacts (organization_id, client_id, first_name, last_name)
 select c.organization_id, c.id, p.first_name, p.last_name
   from clients c, (values ('Ada', 'Byrne'), ('Tom', 'Okafor')) as p (first_name, last_name)`,
@@ -40,7 +40,7 @@ select c.organization_id, c.id, d.title, d.value
     events: ['deal.created', 'deal.created', 'deal.created'],
   },
   {
-    says: 'One change can be two events: the stage moved.',
+    says: 'One change can make two events. Here the stage changes.',
     sql: "update deals set stage = 'won' where title = 'Fleet renewal'",
     events: ['deal.updated', 'deal.stage.changed'],
   },
@@ -50,17 +50,17 @@ select c.organization_id, c.id, d.title, d.value
     events: ['deal.updated', 'deal.assigned'],
   },
   {
-    says: 'An update of several rows: one event a row, with its old values.',
+    says: 'An update of several rows makes one event per row, with the old values.',
     sql: "update deals set value = value * 1.1 where stage = 'new'",
     events: ['deal.updated', 'deal.updated'],
   },
   {
-    says: 'An assignment with something else in it.',
+    says: 'An assignment that also changes another column.',
     sql: "update contacts set assigned_to = gen_random_uuid(), phone = '+353 1 555 0100' where last_name = 'Okafor'",
     events: ['contact.updated', 'contact.assigned'],
   },
   {
-    says: 'A transaction over two tables: its events go out when it commits.',
+    says: 'A transaction on two tables. Its events are sent when it commits.',
     sql: `begin;
 update clients set status = 'customer' where name = 'Northwind';
 insert into projects (organization_id, client_id, name)
@@ -69,7 +69,7 @@ commit`,
     events: ['clients.updated', 'projects.created'],
   },
   {
-    says: 'What changes nothing is no event, and what is rolled back never happened.',
+    says: 'An update that changes nothing makes no event. A delete that is rolled back makes none.',
     sql: `update clients set name = name;
 begin;
 delete from deals;
@@ -77,7 +77,7 @@ rollback`,
     events: [],
   },
   {
-    says: `The receiver answers 500 now, this once. The delivery comes again in ${RETRY_SECONDS} s.`,
+    says: `The receiver answers 500 once. The delivery is retried after ${RETRY_SECONDS} s.`,
     sql: `insert into notes (organization_id, contact_id, body)
 select organization_id, id, 'Call back on Monday' from contacts where last_name = 'Byrne'`,
     events: [REFUSED_ONCE],
@@ -89,12 +89,12 @@ update projects set status = 'active' where name = 'Onboarding'`,
     events: ['notes.updated', 'projects.updated'],
   },
   {
-    says: 'A delete that cascades takes its deals and its note along.',
+    says: 'A delete that cascades: it also deletes the deals and the note of the contact.',
     sql: "delete from contacts where last_name = 'Byrne'",
     events: ['contact.deleted', 'deal.deleted', 'deal.deleted', 'deal.deleted', 'notes.deleted'],
   },
   {
-    says: 'Another, which sets a column of the remaining contact to null.',
+    says: 'Another delete. It also sets a column of the remaining contact to null.',
     sql: "delete from clients where name = 'Northwind'",
     events: ['clients.deleted', 'projects.deleted', 'contact.updated'],
   },

@@ -12,8 +12,9 @@ export function printArrival(out: Out, arrival: Arrival, msFromCommit: number | 
   const { event, standard, hex, answered, time } = arrival;
   const accepted = answered < 300;
   const isSigned = standard === 'valid' && hex === 'valid';
+  const mark = accepted ? out.paint('green', '✓') : out.paint('red', '✗');
   const fields = [
-    `  ${accepted ? out.paint('green', '✓') : out.paint('red', '✗')} ${out.paint('bold', printable(event).padEnd(EVENT_WIDTH))}`,
+    `  ${mark} ${out.paint('bold', printable(event).padEnd(EVENT_WIDTH))}`,
     fitted(printable(whatChanged(arrival.body)), CHANGE_WIDTH),
     isSigned ? out.paint('green', 'signatures ok') : out.paint('red', `signatures: standard ${standard}, hex ${hex}`),
     msFromCommit === undefined ? '' : `${msFromCommit} ms`.padStart(8),

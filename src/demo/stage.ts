@@ -54,21 +54,21 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
     closers.push(() => client.end());
     const { server_version } = (await client.query('show server_version')).rows[0];
     const tell = (name: string, text: string) => printPairs(out, [[name.padEnd(10), text]]);
-    tell('PostgreSQL', `${server_version}, port ${postgres.port}, in ${seconds(startedAt)} s`);
+    tell('PostgreSQL', `${server_version}, port ${postgres.port}, started in ${seconds(startedAt)} s`);
 
     const { version } = await migrate(client);
-    tell('rowhook', `schema "rowhook" at version ${version}, as by: rowhook migrate`);
+    tell('rowhook', `schema "rowhook" at version ${version}, same as: rowhook migrate`);
     await client.query(await readFile(join(packageFolder(), 'sql/crm.sql'), 'utf8'));
     const watched = await client.query<{ relation: string }>("select relation from rowhook.watch_preset('crm')");
     const tables = watched.rows.map(({ relation }) => relation.replace('public.', '')).join(', ');
-    tell('tables', `${tables}, by: select rowhook.watch_preset('crm')`);
+    tell('tables', `${tables}, with: select rowhook.watch_preset('crm')`);
 
     const receiver = await startDemoReceiver(onArrival);
     closers.push(() => receiver.close());
     tell('receiver', `${receiver.url}, verifies both signatures`);
     const { id, secret } = await createWebhook(client, receiver.url);
     receiver.trust(secret);
-    tell('webhook', `${id}, by: insert into rowhook.webhook_configurations …`);
+    tell('webhook', `${id}, with: insert into rowhook.webhook_configurations …`);
 
     const flags = { databaseUrl, allowHttp: true, allowCidrs: '127.0.0.0/8', httpPort: 0 };
     // The demo shows a refused delivery. The daemon's JSON warning about it would disturb the
@@ -76,7 +76,7 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
     const daemon = await startDaemon(readSettings(flags, {}), createLogger('error'));
     closers.push(() => daemon.stop());
     await untilReading(client);
-    tell('daemon', 'runs, as by: rowhook start --allow-http --allow-cidrs 127.0.0.0/8');
+    tell('daemon', 'running, same as: rowhook start --allow-http --allow-cidrs 127.0.0.0/8');
     return { client, databaseUrl, receiver, webhookId: id, close };
   } catch (error) {
     await close();
@@ -96,7 +96,7 @@ async function startPostgres({ pg: major, port }: StageOptions): Promise<Embedde
   } catch (error) {
     const { message } = error as Error;
     if (/Address already in use/.test(message)) {
-      throw new UserError(`port ${port} is in use: end what listens there, or give another --port.`);
+      throw new UserError(`port ${port} is in use. Stop the program that uses it, or give another --port.`);
     }
     throw new UserError(`demo: ${message}`, 1, { cause: error });
   }

@@ -65,7 +65,7 @@ async function run(name: string, check: Check, examination: Examination): Promis
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (code !== INSUFFICIENT_PRIVILEGE) throw error;
-    const mend = 'connect as a role that rowhook_daemon or rowhook_owner is granted to';
+    const mend = 'connect as a role that is a member of rowhook_daemon or rowhook_owner';
     return [{ check: name, kind: 'unseen', what: message, mend }];
   }
 }

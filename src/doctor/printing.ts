@@ -41,16 +41,16 @@ export async function printing({ client }: Examination): Promise<Remark[]> {
       order by 1, 2 limit 20`,
   );
   const remarks = [...casts.rows.map(castRemark), ...thin.rows.map(thinRemark)];
-  return remarks.length > 0 ? remarks : [fine('the rows of all watched tables can be printed')];
+  return remarks.length > 0 ? remarks : [fine('the rows of all watched tables can be converted to JSON')];
 }
 
 function castRemark({ relation, columns, function: name, grants }: Cast): Remark {
-  const printed = printable(`${relation} (${columns}) is printed by ${name}`);
+  const printed = printable(`${relation} (${columns}) is converted to JSON by ${name}`);
   if (grants === null) return fine(`${printed}, which rowhook_owner may run`);
   return {
     kind: 'warning',
     what: `${printed}, which rowhook_owner may not run`,
-    why: 'The events of rows that hold such a value are thin: their key columns only.',
+    why: 'Events of rows with such a value contain only the key columns.',
     mend: printable(grants),
   };
 }
@@ -58,8 +58,8 @@ function castRemark({ relation, columns, function: name, grants }: Cast): Remark
 function thinRemark({ relation, reason, events }: Thin): Remark {
   return {
     kind: 'warning',
-    what: printable(`rows of ${relation} could not be printed: ${reason}`),
-    why: `Of the last ${NEWEST_ROWS} changes, ${events} are thin events for this reason: their key columns only.`,
-    mend: "let rowhook_owner do what the error says, or mend the type's cast to json or the expression of the column",
+    what: printable(`rows of ${relation} could not be converted to JSON: ${reason}`),
+    why: `For this reason, ${events} of the last ${NEWEST_ROWS} changes contain only their key columns.`,
+    mend: "let rowhook_owner do what the error names, or fix the type's cast to json or the column's expression",
   };
 }

@@ -88,7 +88,8 @@ export async function unwatchTable(client: pg.Client, table: string): Promise<bo
 /** The watched tables, each with its problems, and the problems of all tables. */
 export async function readSources(client: pg.Client) {
   const { rows } = await client.query<Source & { name: string }>(
-    `select ${SOURCE_COLUMNS}, format('%I.%I', s.schema_name, s.table_name) as name from rowhook.webhook_sources s order by 1`,
+    `select ${SOURCE_COLUMNS}, format('%I.%I', s.schema_name, s.table_name) as name
+       from rowhook.webhook_sources s order by 1`,
   );
   const problems = await sourceProblems(client);
   return {

@@ -94,7 +94,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
       if (code !== '42501') throw error;
-      unseen.push(`${name}: ${message}; connect as a role that rowhook_daemon or rowhook_owner is granted to`);
+      unseen.push(`${name}: ${message}; connect as a role that is a member of rowhook_daemon or rowhook_owner`);
       return otherwise;
     }
   };
@@ -165,7 +165,8 @@ async function readTotals(client: pg.Client): Promise<Totals> {
     `select d.*, c.*, h.*
        from (select count(*) filter (where state = 'waiting')::float8 as waiting,
                     count(*) filter (where state = 'given_up')::float8 as "givenUp",
-                    extract(epoch from clock_timestamp() - min(occurred_at) filter (where state = 'waiting'))::float8 as "oldestSeconds"
+                    extract(epoch from clock_timestamp() - min(occurred_at)
+                            filter (where state = 'waiting'))::float8 as "oldestSeconds"
                from rowhook.webhook_deliveries) as d,
             (select count(*) filter (where is_active)::int as active,
                     count(*) filter (where not is_active and disabled_reason is null)::int as off,
@@ -180,7 +181,8 @@ async function readTroubled(client: pg.Client, limit: number): Promise<WebhookSt
   const { rows } = await client.query<WebhookStatus>(
     `with unfinished as (
        select webhook_id as id, count(*) filter (where state = 'waiting')::float8 as waiting,
-              count(*) filter (where state = 'given_up')::float8 as given_up, min(occurred_at) filter (where state = 'waiting') as oldest
+              count(*) filter (where state = 'given_up')::float8 as given_up,
+              min(occurred_at) filter (where state = 'waiting') as oldest
          from rowhook.webhook_deliveries group by webhook_id
      ), troubled as (
        select id from unfinished
@@ -188,11 +190,18 @@ async function readTroubled(client: pg.Client, limit: number): Promise<WebhookSt
        union select id from rowhook.webhook_configurations where not is_active and disabled_reason is not null
      )
      select t.id, c.tenant_id, c.name, c.disabled_reason as "disabledReason",
-            case when c.id is null then 'deleted' when c.is_active then 'active' when c.disabled_reason is null then 'off' else 'disabled' end as state,
+            case when c.id is null then 'deleted'
+                 when c.is_active then 'active'
+                 when c.disabled_reason is null then 'off'
+                 else 'disabled' end as state,
             coalesce(u.waiting, 0) as waiting, coalesce(u.given_up, 0) as "givenUp",
             extract(epoch from clock_timestamp() - u.oldest)::float8 as "oldestSeconds",
-            case when h.webhook_id is null then null when h.open_until is null then 'closed' when h.open_until > clock_timestamp() then 'open' else 'probing' end as breaker,
-            h.failures, greatest(extract(epoch from h.open_until - clock_timestamp()), 0)::float8 as "opensAgainSeconds"
+            case when h.webhook_id is null then null
+                 when h.open_until is null then 'closed'
+                 when h.open_until > clock_timestamp() then 'open'
+                 else 'probing' end as breaker,
+            h.failures,
+            greatest(extract(epoch from h.open_until - clock_timestamp()), 0)::float8 as "opensAgainSeconds"
        from troubled t
        left join unfinished u on u.id = t.id
        left join rowhook.webhook_configurations c on c.id = t.id

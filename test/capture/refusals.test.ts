@@ -94,10 +94,10 @@ test('the doctor names the columns and what to grant, and its statement mends it
       (await printing({ client } as unknown as Examination)) as { what: string; mend?: string }[];
     const [cast, thin] = await remarks();
     expect(cast).toMatchObject({
-      what: 'public.t (s) is printed by extensions.sort_to_json(extensions.sort), which rowhook_owner may not run',
+      what: 'public.t (s) is converted to JSON by extensions.sort_to_json(extensions.sort), which rowhook_owner may not run',
       mend: 'grant usage on schema extensions to rowhook_owner; grant execute on function extensions.sort_to_json(extensions.sort) to rowhook_owner;',
     });
-    expect(thin?.what).toMatch(/^rows of public.t could not be printed: 42501: permission denied for /);
+    expect(thin?.what).toMatch(/^rows of public.t could not be converted to JSON: 42501: permission denied for /);
     await takeChanges(database);
     await database.query(cast?.mend as string);
     await database.query("insert into t (id, s) values (2, '{point}')");

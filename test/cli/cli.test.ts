@@ -91,7 +91,7 @@ test('an older Node ends it with a sentence, which names the version that packag
     return rowhook(['--version'], { env: { NODE_OPTIONS: `--import=${pretend}` } });
   };
   for (const node of ['20.20.2', '22.18.0']) {
-    const stderr = `rowhook: Node ${node} is too old: use Node ${needed} or later.\n`;
+    const stderr = `rowhook: Node ${node} is too old. Use Node ${needed} or later.\n`;
     expect(await under(node)).toEqual({ code: 1, stdout: '', stderr });
   }
   for (const node of [`${needed}.0`, '24.0.0']) expect(await under(node)).toMatchObject({ code: 0, stderr: '' });
@@ -116,14 +116,14 @@ describe('wrong usage exits 2 with one sentence', () => {
     ],
     [['webhook', 'show'], "rowhook: missing required argument 'id'\n"],
     [['webhook', 'create', '--name', 'x'], "rowhook: required option '--tenant <tenant>' not specified\n"],
-    [['replay', UUID], "rowhook: replay: give either a webhook's id and --since, or --delivery.\n"],
+    [['replay', UUID], "rowhook: replay: give a webhook's id and --since, or give --delivery.\n"],
     [
       ['replay', '--delivery', UUID, '--dry-run', '--only', 'all'],
-      'rowhook: replay: --delivery sends one delivery now, so --only, --dry-run cannot go with it.\n',
+      'rowhook: replay: --delivery sends one delivery now, so --only, --dry-run cannot be used with it.\n',
     ],
     [['sources'], 'rowhook: DATABASE_URL is not set. Set it, or give --database-url, such as postgres://'],
     [['listen', '--port', '65536'], 'rowhook: --port: "65536" is not a whole number from 0 to 65535.\n'],
-    [['verify', '--secret', 'x', '--signature', 'v1,x'], 'rowhook: the signature is not there: give --id'],
+    [['verify', '--secret', 'x', '--signature', 'v1,x'], 'rowhook: the signature is missing: give --id'],
   ])('%j', async (args, sentence) => {
     const { code, stdout, stderr } = await rowhook(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
@@ -249,7 +249,7 @@ describe('listen', () => {
     const port = await listening(createHttpServer());
     expect(await rowhook(['listen', '--port', String(port)])).toMatchObject({
       code: 1,
-      stderr: `rowhook: port ${port} is in use: end what listens there, or give another --port.\n`,
+      stderr: `rowhook: port ${port} is in use. Stop the program that uses it, or give another --port.\n`,
     });
   });
 });
@@ -280,7 +280,7 @@ describe('verify', () => {
   test('finds the newline that an editor added', async () => {
     const { code, stderr } = await rowhook(standard, { stdin: `${BODY}\n` });
     expect(code).toBe(1);
-    expect(stderr).toContain('does without the newline that the saved body ends with');
+    expect(stderr).toContain('it matches without the newline at the end of the saved body');
   });
 });
 

@@ -164,7 +164,7 @@ describe('logs show', () => {
       receiver.requestsTo('/in')[0]?.body.toString(),
     );
     expect((await cli('logs', 'show', lost?.id ?? '')).stdout).toMatch(
-      /No request body: event evt_\S+ has left the outbox, which keeps 7 days\.\n/,
+      /No request body: event evt_\S+ is no longer in the outbox, which keeps events for 7 days\.\n/,
     );
     expect(await cli('logs', 'show', lost?.id ?? '', '--body')).toMatchObject({ code: 1, stdout: '' });
   });
@@ -172,7 +172,7 @@ describe('logs show', () => {
   test('says what there is not', async () => {
     expect(await cli('logs', 'show', '999999999')).toMatchObject({
       code: 1,
-      stderr: 'rowhook: log 999999999 does not exist: "rowhook logs --json" shows the ids of those that do.\n',
+      stderr: 'rowhook: log 999999999 does not exist. "rowhook logs" shows the log numbers.\n',
     });
     expect((await cli('logs', 'show', 'x')).code).toBe(2);
   });
@@ -195,7 +195,7 @@ describe('webhook explain', () => {
     const [log] = await logged(id, 1);
     const event = log?.event_id ?? '';
     expect(await explain(id, event)).toMatch(
-      new RegExp(`^notes.created ${event} is sent\n {2}so far: success delivered \\S+Z\n$`),
+      new RegExp(`^notes.created ${event} wanted: yes\n {2}state: success, delivered, last attempt \\S+Z\n$`),
     );
     expect(await json('webhook', 'explain', id, event)).toMatchObject({
       event_id: event,
@@ -216,11 +216,11 @@ describe('webhook explain', () => {
     const lines = (await explain(id, await outboxId())).split('\n');
     expect(lines).toContainEqual(
       expect.stringMatching(
-        /^deal\.stage\.changed evt_\S+ is not sent: filter: "data.value" \$gt 100 does not hold$|^deal\.stage\.changed evt_\S+ is not sent: "data.value" \$gt 100 does not hold$/,
+        /^deal\.stage\.changed evt_\S+ wanted: no, (filter: )?"data.value" \$gt 100 does not hold$/,
       ),
     );
     expect(lines).toContainEqual(
-      expect.stringMatching(/^deal\.updated evt_\S+ is not sent: event_types \(deal\.stage\.\*\) do not include it$/),
+      expect.stringMatching(/^deal\.updated evt_\S+ wanted: no, event_types \(deal\.stage\.\*\) do not include it$/),
     );
   });
 
@@ -231,22 +231,22 @@ describe('webhook explain', () => {
     await note('x'.repeat(5000));
     await caughtUp(database);
     const event = await outboxId();
-    expect(await explain(other.id, event)).toContain('is not sent: it belongs to another tenant');
+    expect(await explain(other.id, event)).toContain('wanted: no, it belongs to another tenant');
     expect(await explain(filtered.id, event)).toContain(
-      `is not sent: the event has only the key columns of its row, but the filter needs more for "data.body" $eq "x".`,
+      `wanted: no, the event has only the key columns of its row, but the filter needs more for "data.body" $eq "x".`,
     );
-    expect(await explain(id, event)).toContain('is sent\n  so far: success delivered');
+    expect(await explain(id, event)).toContain('wanted: yes\n  state: success, delivered');
 
     await database.query('update rowhook.webhook_configurations set is_active = false where id = $1', [id]);
-    expect(await explain(id, event)).toContain('is not sent: the webhook is switched off');
+    expect(await explain(id, event)).toContain('wanted: no, the webhook is switched off');
     await database.query(
       "update rowhook.webhook_configurations set disabled_at = now(), disabled_reason = 'gone' where id = $1",
       [id],
     );
-    expect(await explain(id, event)).toContain('is not sent: the webhook is disabled: gone');
+    expect(await explain(id, event)).toContain('wanted: no, the webhook is disabled: gone');
 
     await database.query('select rowhook.test($1)', [filtered.id]);
-    expect(await explain(id, await outboxId())).toContain('is not sent: it is a test of another webhook');
+    expect(await explain(id, await outboxId())).toContain('wanted: no, it is a test of another webhook');
   });
 
   test('a filter on a thin event: what its key columns answer is sent or passed over, explained and replayed alike', async () => {
@@ -277,9 +277,9 @@ describe('webhook explain', () => {
 
     const event = await outboxId();
     const [is, isNot, isUnknown] = await Promise.all(Object.values(ids).map((id) => explain(id, event)));
-    expect(is).toContain('is sent\n  so far: success delivered');
-    expect(isNot).toContain('is not sent: "data.id" $eq "another" does not hold');
-    expect(isUnknown).toContain(`is not sent: ${(await happened())[1]?.error}`);
+    expect(is).toContain('wanted: yes\n  state: success, delivered');
+    expect(isNot).toContain('wanted: no, "data.id" $eq "another" does not hold');
+    expect(isUnknown).toContain(`wanted: no, ${(await happened())[1]?.error}`);
 
     for (const id of Object.values(ids))
       await database.query("select rowhook.replay($1, now() - interval '1 hour', null, 'all')", [id]);
@@ -322,11 +322,11 @@ describe('replay', () => {
     expect(await json(...range, '--dry-run')).toMatchObject({ webhook_id: id, would_replay: 20 });
     const replayed = await cli(...range, '--wait');
     expect(replayed.stdout).toMatch(
-      /^Events from \S+Z until \S+Z\.\nQueued 20 events again, behind what is new\.\n(\d+ left\n)+0 left\nThe attempts of 1 of them failed: "rowhook deliveries --webhook /,
+      /^Events from \S+Z until \S+Z\.\nQueued 20 events again\. New events are sent first\.\n(\d+ left\n)+0 left\nThe attempt failed for 1 of them\. "rowhook deliveries --webhook /,
     );
     expect(receiver.requests).toHaveLength(20);
     expect((await cli('replay', id, '--since', '1h')).stdout).toMatch(/\nQueued 1 event again/);
-    expect((await cli(...range)).stdout).toMatch(/\nNothing to replay: no event of that time was missed\.\n/);
+    expect((await cli(...range)).stdout).toMatch(/\nNothing to replay: no event of this time range was missed\.\n/);
   });
 
   test('leaves out what waits for its next attempt, says so, and names the command that sends it', async () => {
@@ -350,16 +350,16 @@ describe('replay', () => {
 
     const range = ['replay', id, '--since', '1h', '--only'];
     const { stdout } = await cli(...range, 'given_up');
-    expect(stdout).toContain('Nothing to replay: no delivery of that time was given up.\n');
+    expect(stdout).toContain('Nothing to replay: no delivery of this time range was given up.\n');
     expect(stdout).toMatch(
-      /\nLeft out: 1 that waits for the next attempt, which comes without a replay, the first at 20/,
+      /\n1 delivery is left out, because the next attempt needs no replay\. The next one is due at 20/,
     );
     receiver.respond('/in', { status: 200 });
     await note('delivered');
     await receiver.waitFor(({ body }) => body.includes('delivered'));
     await caughtUp(database);
     const all = (await cli(...range, 'all')).stdout;
-    expect(all).toMatch(/\nQueued 1 event again, .*\nLeft out: 1 that waits for the next attempt/);
+    expect(all).toMatch(/\nQueued 1 event again\. .*\n1 delivery is left out, /);
     expect(await json(...range, 'all', '--dry-run')).toMatchObject({ waiting: 1 });
     const [, list = '', now = ''] = /rowhook (deliveries .*)\n.*rowhook (replay --delivery .*)$/m.exec(stdout) ?? [];
     expect((await cli(...list.split(' '))).stdout).toContain(now.split(' ').at(-1));
@@ -374,7 +374,7 @@ describe('replay', () => {
     await waitUntil('it is given up', async () => (await cli('deliveries')).stdout.includes('given up'));
     await caughtUp(database);
     const { stdout } = await cli('replay', id, '--since', '1h', '--only', 'missed');
-    const command = /\n1 of that time was given up\. To send it: rowhook (replay .*)\n/.exec(stdout)?.[1] ?? '';
+    const command = /\n1 delivery was given up\. To send it: rowhook (replay .*)\n/.exec(stdout)?.[1] ?? '';
     receiver.respond('/in', { status: 200 });
     expect((await cli(...command.split(' '))).stdout).toContain('Queued 1 event again');
     await receiver.waitFor(2);
@@ -394,18 +394,18 @@ describe('replay', () => {
     const { id } = await webhook({ is_active: false });
     await caughtUp(database);
     expect((await cli('replay', id, '--since', '1h', '--only', 'all', '--dry-run')).stdout).toContain(
-      `\nThe webhook is switched off. Nothing is sent to it until "rowhook webhook enable ${id}".\n`,
+      `\nThe webhook is switched off. Nothing is sent to it until you run "rowhook webhook enable ${id}".\n`,
     );
     const range = ['replay', id, '--since', '1h', '--only', 'all', '--wait'];
     expect((await cli(...range)).stderr).toBe(
-      `rowhook: webhook ${id} is switched off: 1 wait until "rowhook webhook enable ${id}".\n`,
+      `rowhook: webhook ${id} is switched off: 1 event will wait until you run "rowhook webhook enable ${id}".\n`,
     );
     await database.query('update rowhook.webhook_configurations set is_active = true');
     await receiver.waitFor(1);
     await logged(id, 1);
     await daemon?.stop();
     expect((await cli(...range)).stderr).toBe(
-      'rowhook: no daemon runs on this database: 1 wait for "rowhook start".\n',
+      'rowhook: no daemon is running: 1 event will wait until you run "rowhook start".\n',
     );
   });
 
@@ -416,7 +416,7 @@ describe('replay', () => {
   ])('%j is wrong usage', async (args) => {
     expect(await cli(...args)).toMatchObject({
       code: 2,
-      stderr: "rowhook: replay: give either a webhook's id and --since, or --delivery.\n",
+      stderr: "rowhook: replay: give a webhook's id and --since, or give --delivery.\n",
     });
   });
 });
@@ -425,8 +425,10 @@ describe('a webhook that is switched off by hand', () => {
   const off = 'update rowhook.webhook_configurations set is_active = false where id = $1';
   const missed = async (id: string, lost = '') => {
     const { stdout } = await cli('webhook', 'enable', id);
-    expect(stdout).toContain('While it was switched off it missed 1 event that the outbox still has (7 days).');
-    expect(stdout.includes('was not captured for it')).toBe(lost !== '');
+    expect(stdout).toContain(
+      'While it was switched off, it missed 1 event that the outbox still holds (it keeps 7 days).',
+    );
+    expect(stdout.includes('were not captured for it')).toBe(lost !== '');
     return / rowhook (replay .*)$/m.exec(stdout)?.[1]?.split(' ') ?? [];
   };
 
@@ -534,7 +536,7 @@ describe('a webhook that rowhook disabled', () => {
     receiver.respond('/in', { status: 200 });
     const enabled = await cli('webhook', 'enable', id);
     expect(enabled.stdout).toContain(
-      'While it was switched off it missed 2 events that the outbox still has (7 days).\n',
+      'While it was switched off, it missed 2 events that the outbox still holds (it keeps 7 days).\n',
     );
     const commands = [...enabled.stdout.matchAll(/: rowhook (replay .*)\n/g)].map(([, command]) => command ?? '');
     expect(commands.map((command) => /--only (\w+)/.exec(command)?.[1])).toEqual(['missed', 'given_up']);

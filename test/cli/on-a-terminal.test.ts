@@ -70,7 +70,7 @@ describe.skipIf(!hasTerminal)('on a terminal (skipped where there is no script(1
       receiver.respond('/', { delayMs: 100 });
       const seen = await onTerminal(`replay ${early.id} --since 1h --only all --wait`);
       expect(seen).toContain(`\r${ESCAPE}[Kqueueing …`);
-      expect(seen).toMatch(/Queued 1 event again, behind what is new\.\n/);
+      expect(seen).toMatch(/Queued 1 event again\. New events are sent first\.\n/);
       expect(seen).toMatch(/of 1 \(\d+ %\)/);
       expect(seen).toMatch(/All of them were delivered\.\n/);
     } finally {

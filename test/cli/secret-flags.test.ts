@@ -61,16 +61,20 @@ test('webhook create and update read each secret from stdin or a file, without i
 });
 
 test.each([
-  [['--bearer', '-', '--secret', '-'], 'x', '--secret: stdin was read for --bearer already: give --secret-file.'],
+  [['--bearer', '-', '--secret', '-'], 'x', '--secret: stdin was already read for --bearer. Use --secret-file.'],
   [['--bearer', '-'], '\n', '--bearer: is empty.'],
   [['--bearer', '-'], 'x'.repeat(70_000), '--bearer: is longer than 65536 bytes.'],
-  [['--secret-file', 'FOLDER/utf16'], '', '--secret-file: is not text in UTF-8: save it as UTF-8.'],
-  [['--bearer', '-'], 'to\0ken', '--bearer: is not text in UTF-8: save it as UTF-8.'],
+  [['--secret-file', 'FOLDER/utf16'], '', '--secret-file: is not UTF-8 text. Save it as UTF-8.'],
+  [['--bearer', '-'], 'to\0ken', '--bearer: is not UTF-8 text. Save it as UTF-8.'],
   [['--secret-file', 'FOLDER/empty'], '', '--secret-file: is empty.'],
-  [['--secret-file', 'FOLDER/none'], '', '--secret-file: "FOLDER/none" cannot be read (ENOENT): check the path'],
+  [['--secret-file', 'FOLDER/none'], '', '--secret-file: "FOLDER/none" cannot be read (ENOENT). Check the path'],
   [['--secret-file', 'FOLDER'], '', '--secret-file: cannot be read (EISDIR).'],
-  [['--bearer', 'x', '--bearer-file', 'FOLDER/secret'], '', 'give either --bearer or --bearer-file, once.'],
-  [['--bearer-file', 'FOLDER/secret', '--basic', '-'], 'a:b', '--bearer, --basic, --api-key and --no-auth exclude'],
+  [['--bearer', 'x', '--bearer-file', 'FOLDER/secret'], '', 'give --bearer or --bearer-file, and only once.'],
+  [
+    ['--bearer-file', 'FOLDER/secret', '--basic', '-'],
+    'a:b',
+    'give only one of --bearer, --basic, --api-key and --no-auth',
+  ],
 ])('%j is refused', async (flags, stdin, sentence) => {
   const here = (text: string) => text.replace('FOLDER', folder);
   const { code, stderr } = await cli([...given, ...flags.map(here)], { stdin });
@@ -83,14 +87,14 @@ test('verify and listen take theirs from a file, and listen from stdin, which is
   const valid = { code: 0, stdout: 'The signature is valid.\n' };
   expect(await rowhook([...verify, '--secret-file', file('secret')], { stdin: 'body' })).toMatchObject(valid);
   expect((await rowhook([...verify, '--secret', '-'], { stdin: 'body' })).stderr).toContain(
-    '--secret: - is refused: the body is read from stdin. Give --secret-file.',
+    '--secret: "-" cannot be used, because the body is read from stdin. Use --secret-file.',
   );
   expect(await rowhook(verify)).toMatchObject({
     code: 2,
     stderr: 'rowhook: verify: give --secret <secret> or --secret-file.\n',
   });
   const listening = startRowhook(['listen', '--port', '0', '--secret', '-'], { stdin: SECRET });
-  await waitUntil('it listens', () => listening.stdout().includes('A daemon delivers here'));
+  await waitUntil('it listens', () => listening.stdout().includes('To deliver here'));
   expect(listening.stdout()).not.toContain('not verified');
   listening.process.kill('SIGINT');
   await listening.ended;

@@ -157,7 +157,7 @@ describe('the table', () => {
     ['Ordres', 'public.orders'],
     ['public.order', 'public.orders'],
   ])('%s is not there: the near name is a command', async (text, name) => {
-    const command = /did you mean (.*?)( or .*)?\?$/.exec((await refusal(text)).message)?.[1] ?? '';
+    const command = /Did you mean (.*?)( or .*)?\?$/.exec((await refusal(text)).message)?.[1] ?? '';
     expect(command).toContain(name);
     const words = [...command.slice('rowhook '.length).matchAll(/'([^']*)'|(\S+)/g)].map(([, a, b]) => a ?? b ?? '');
     expect((await cli(...words)).code).not.toBe(2);
@@ -189,7 +189,7 @@ describe('triggers', () => {
   test.each([
     ['alter table orders disable trigger rowhook_update', 'is disabled: what UPDATE statements'],
     ['alter table orders enable replica trigger rowhook_update', 'is enabled for replicas only'],
-    ['drop trigger rowhook_update on orders', 'public.orders lacks the trigger rowhook_update'],
+    ['drop trigger rowhook_update on orders', 'public.orders has no trigger rowhook_update'],
   ])('%s: the remedy mends it', async (breaking, what) => {
     await webhook();
     await insert();
@@ -232,7 +232,7 @@ describe('the row', () => {
     const { id: of } = await webhook();
     await insert(null);
     const [stop] = stops(await ask());
-    expect(stop?.what).toBe('tenant_id of the row is null, and a row without a tenant becomes no event');
+    expect(stop?.what).toBe('tenant_id of the row is null, and a row without a tenant makes no event');
     await run(stop?.mend?.replace('<tenant>', 'acme'));
     await waitUntil('it arrives', async () => (await ask()).arrived);
     expect((await ask()).changes[0]?.sendings).toMatchObject([{ webhook_id: of, sent: true }]);
@@ -249,9 +249,11 @@ describe('the row', () => {
       const answer = await ask('lines', ...key);
       expect(answer).toMatchObject({ row: 'found', changes: [{ event_types: ['lines.created'] }] });
     }
-    expect((await refusal('lines', order)).message).toMatch(/2 columns: rowhook why public\.lines <order_id> <n>$/);
+    expect((await refusal('lines', order)).message).toMatch(
+      /2 columns\. Use: rowhook why public\.lines <order_id> <n>$/,
+    );
     expect((await refusal('lines', 'x', '1')).message).toContain(
-      'the key is not one of the table: invalid input syntax',
+      'this is not a key of the table: invalid input syntax',
     );
     expect(await cli('why', 'lines', 'x', '1')).toMatchObject({ code: 2 });
   });
@@ -315,7 +317,7 @@ describe('the row', () => {
         changes: [{ event_types: ['orders.created'] }],
       });
       const note = unseen.steps.find(({ kind }) => kind === 'note');
-      expect(note?.what).toContain('the row cannot be read, so its tenant is not known: permission denied for');
+      expect(note?.what).toContain('the row cannot be read, so its tenant is unknown: permission denied for');
       expect(note?.mend).toContain(` to ${daemonRole};`);
       await run(note?.mend);
       expect(await asked()).toMatchObject({ row: 'found' });
@@ -331,7 +333,7 @@ describe('webhooks', () => {
     await webhook({ tenant_id: 'acm' });
     await insert();
     const [stop] = stops(await ask());
-    expect(stop?.what).toBe(`no webhook has the row's tenant "acme"; there are some of "acm"`);
+    expect(stop?.what).toBe(`no webhook has the row's tenant "acme"; there are webhooks of "acm"`);
     await run(stop?.mend?.replace('<name>', 'CRM').replace('<url>', 'https://example.com/in'));
     await change();
     expect((await ask()).changes).toHaveLength(1);
@@ -341,7 +343,7 @@ describe('webhooks', () => {
     await webhook({ event_types: ['deal.*'] });
     await insert();
     const [stop, captured] = stops(await ask());
-    expect(stop?.what).toMatch(/^webhook \S+ \(under test\) wants deal\.\*, and none of what the table produces$/);
+    expect(stop?.what).toMatch(/^webhook \S+ \(under test\) wants deal\.\*, which the table does not produce$/);
     expect(captured?.what).toContain('no webhook of its tenant wanted it at that moment');
     await run(stop?.mend);
     await change();
@@ -390,7 +392,10 @@ describe('webhooks', () => {
     await daemon.stop();
     await insert();
     const [stop] = stops(await ask());
-    expect(stop).toMatchObject({ what: 'no daemon runs, so nobody has read its newest change', mend: 'rowhook start' });
+    expect(stop).toMatchObject({
+      what: 'no daemon is running, so its newest change has not been read',
+      mend: 'rowhook start',
+    });
     daemon = await startTestDaemon(database);
     await waitUntil('it arrives', async () => (await ask()).arrived);
   });
@@ -411,7 +416,7 @@ test('a row that was changed before there was a watch or a webhook', async () =>
   const [stop, ...others] = stops(await ask());
   expect(others).toEqual([]);
   expect(stop?.what).toMatch(
-    /^no change of this row is in the outbox\. One of these holds: it was changed before the table was watched \(20/,
+    /^no change of this row is in the outbox\. Possible reasons: it was changed before the table was watched \(20/,
   );
-  expect((await cli('why', 'orders', String(id))).stdout).toMatch(/\nNothing came: see what is marked with ✗\.\n$/);
+  expect((await cli('why', 'orders', String(id))).stdout).toMatch(/\nNothing arrived\. The lines with ✗ say why\.\n$/);
 });

@@ -269,7 +269,7 @@ describe.concurrent('a command', () => {
       'a URL that is none',
       create('--url', 'example.com/hook'),
       2,
-      /--url: is not a valid URL: write it as https:\/\/host\/path/,
+      /--url: is not a valid URL\. Write it as https:\/\/host\/path/,
     ],
     ['a URL with an impossible port', create('--url', 'https://example.com:99999/'), 2, /--url: is not a valid URL/],
     ['a URL with an impossible host', create('--url', 'https://exa<mple.com/'), 2, /--url: is not a valid URL/],
@@ -292,7 +292,7 @@ describe.concurrent('a command', () => {
       2,
       /'de al' is not an event type; write deal\.updated, deal\.\* or \*/,
     ],
-    ['a filter that is not JSON', create('--filter', '{"data.stage"'), 2, /--filter: is not JSON: write it as '/],
+    ['a filter that is not JSON', create('--filter', '{"data.stage"'), 2, /--filter: is not JSON\. Write it as '/],
     [
       'an unknown operator',
       create('--filter', '{"data.value":{"$more":1}}'),
@@ -319,7 +319,11 @@ describe.concurrent('a command', () => {
     const empty = await createDatabase();
     onTestFinished(() => empty.drop());
     const result = await rowhook(create(), { env: { DATABASE_URL: empty.url } });
-    expectOneSentence(result, /no table is watched yet, so nothing produces "deal\.\*"\. Watch one first/, 2);
+    expectOneSentence(
+      result,
+      /no table is watched, so nothing produces "deal\.\*"\. Run "rowhook watch <table>" first/,
+      2,
+    );
     expect(await empty.query('select from rowhook.webhook_configurations')).toEqual([]);
   });
 

@@ -68,7 +68,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   'src/doctor/checks/privileges.ts': [
     ['grant(uninherited', `${DOCTOR}a login that is nobody`],
     ['rows.map(grant)', `${DOCTOR}what was revoked from rowhook_daemon`],
-    ['"create role rowhook_login', `${REMEDIES}a daemon that may do anything`],
+    ["'create role rowhook_login", `${REMEDIES}a daemon that may do anything`],
   ],
   'src/doctor/checks/schema.ts': [
     ['grant(uninherited', `${DOCTOR}a login that is nobody`],

@@ -12,17 +12,20 @@ export function addDeliveries(program: Command): void {
   const command = onDatabase(
     program
       .command('deliveries')
-      .description('list deliveries that wait for another attempt, or were given up')
-      .option('--webhook <id>', 'of one webhook', parsed('--webhook', webhookId))
-      .option('--tenant <tenant>', 'of one tenant')
-      .option('--state <state>', 'waiting or given_up', parsed('--state', oneOf(['waiting', 'given_up'])))
-      .option('--limit <n>', 'most rows to print, newest first', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 100),
+      .description('list deliveries that wait for their next attempt or were given up')
+      .option('--webhook <id>', 'only this webhook', parsed('--webhook', webhookId))
+      .option('--tenant <tenant>', 'only this tenant')
+      .option(
+        '--state <state>',
+        'only this state: waiting or given_up',
+        parsed('--state', oneOf(['waiting', 'given_up'])),
+      )
+      .option('--limit <n>', 'maximum number of rows, newest first', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 100),
     (client, flags: DeliveriesOptions) => deliveries(client, flags, out),
   );
   help(command, ['rowhook deliveries --state given_up', 'rowhook deliveries --webhook 1f0c… --json']);
 }
 
-/** What did not finish at once: waiting for its next attempt, or given up. */
 async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Out): Promise<void> {
   const { readDeliveries } = await import('../../operations/history/deliveries.ts');
   const rows = await readDeliveries(client, options, options.limit + 1);
@@ -30,11 +33,11 @@ async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Ou
   if (options.json) {
     for (const row of shown) out.print(JSON.stringify({ ...row, next_attempt_at: nextOf(row, 'infinity') }));
   } else if (rows.length === 0) {
-    out.print('No unfinished deliveries: "rowhook logs" shows what was delivered.');
+    out.print('No unfinished deliveries. "rowhook logs" shows all attempts.');
   } else {
     printTable(
       out,
-      ['delivery id', 'webhook', 'tenant', 'event', 'state', 'attempts', 'last', 'next'],
+      ['delivery id', 'webhook', 'tenant', 'event', 'state', 'attempts', 'last result', 'next attempt'],
       shown.map((row) => [
         row.delivery_id,
         row.webhook_name,
@@ -45,14 +48,15 @@ async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Ou
           : { text: row.replayed ? 'waiting (replay)' : 'waiting', style: 'yellow' },
         row.attempt,
         row.last_code,
-        nextOf(row, 'behind its row'),
+        nextOf(row, 'after earlier events of its row'),
       ]),
     );
     if (rows.length > shown.length)
-      out.print(out.paint('dim', `more than ${options.limit}: narrow with a flag, or raise --limit`));
+      out.print(out.paint('dim', `There are more than ${options.limit}. Use a filter, or raise --limit.`));
   }
 }
 
+/** `behind`: the text for a delivery that waits for an earlier one. */
 function nextOf({ next_attempt_at: at }: DeliveryRow, behind: string): string | null {
   return at instanceof Date ? at.toISOString() : at === null ? null : behind;
 }

@@ -14,8 +14,8 @@ const MARKS: Readonly<Record<CheckedRemark['kind'], readonly [mark: string, styl
 
 export function addDoctor(program: Command): void {
   const command = settingFlags(program.command('doctor'), ['databaseUrl', 'environment', 'wake'])
-    .description('look for what is wrong, say why it matters and how to mend it')
-    .option('--json', 'print JSON, one object a line')
+    .description('check the installation, and say how to fix each problem')
+    .option('--json', 'print JSON, one object per line')
     .action(async (flags: { json?: boolean }) => {
       const settings = readSettings(flags as Record<string, unknown>, process.env);
       process.exitCode = await doctor(settings, flags, out);
@@ -27,12 +27,15 @@ export function addDoctor(program: Command): void {
       `rowhook doctor --json | jq -r 'select(.kind == "error") | .mend'`,
       'ROWHOOK_ENVIRONMENT=production rowhook doctor   # with the settings of the daemon',
     ],
-    "It changes nothing. Run it with the daemon's DATABASE_URL, or as the owner; what a role may not see is told.",
-    'Exit codes: 0 nothing, or warnings; 1 something keeps events back; 2 wrong usage or settings.',
+    [
+      "It changes nothing. Run it with the daemon's DATABASE_URL, or as the owner.",
+      'A question mark means that this role may not see the checked objects.',
+    ],
+    'Exit codes: 0 no errors, but perhaps warnings; 1 an error stops or delays events; 2 wrong usage or settings.',
   );
 }
 
-/** Looks for what is wrong, and says how to mend it. Resolves to the exit code: 1 when something stops events. */
+/** Resolves to the exit code. */
 async function doctor(
   { databaseUrl, wake, environment }: Settings,
   { json }: { json?: boolean },
@@ -56,7 +59,7 @@ function print(remarks: readonly CheckedRemark[], out: Out): void {
   const indent = ' '.repeat(width + 4);
   for (const remark of remarks) {
     const [mark, style] = MARKS[remark.kind];
-    const unseen = remark.kind === 'unseen' ? 'not looked at: ' : '';
+    const unseen = remark.kind === 'unseen' ? 'not checked: ' : '';
     out.print(`${out.paint(style, mark)} ${out.paint('dim', remark.check.padEnd(width))}  ${unseen}${remark.what}`);
     if ('why' in remark) out.print(`${indent}${remark.why}`);
     if ('mend' in remark) out.print(`${indent}${out.paint('bold', remark.mend)}`);
@@ -64,12 +67,14 @@ function print(remarks: readonly CheckedRemark[], out: Out): void {
   const count = (kind: CheckedRemark['kind']) => remarks.filter((remark) => remark.kind === kind).length;
   const [errors, warnings] = [count('error'), count('warning')];
   out.print();
-  if (errors + warnings === 0) out.print('Nothing is wrong.');
+  if (errors + warnings === 0) out.print('No problems found.');
   else out.print(`${errorsText(errors)}, ${plural(warnings, 'warning')}.`);
 }
 
 function errorsText(count: number): string {
-  return count === 0 ? '0 errors' : `${plural(count, 'error')} that ${count === 1 ? 'keeps' : 'keep'} events back`;
+  return count === 0
+    ? '0 errors'
+    : `${plural(count, 'error')} that ${count === 1 ? 'stops or delays' : 'stop or delay'} events`;
 }
 
 function plural(count: number, noun: string): string {

@@ -8,30 +8,29 @@ import { type Out, printable, printableLines, printPairs } from '../../shared/te
 import { UserError } from '../../shared/user-error.ts';
 import { help, onDatabase, out, parsed } from '../define.ts';
 
-/** Of one argument of a command; longer ones come from standard input. */
+/** Limit on a body in a curl argument. A longer body is piped into curl. */
 const ARGUMENT_BYTES_MAX = 100_000;
 
 export function addLogsShow(logs: Command): void {
   const command = onDatabase(
     logs
       .command('show')
-      .description('show one attempt: request, response, and the same as a curl command')
+      .description('show one attempt: request, response, and a curl command that repeats it')
       .argument(
         '<id>',
-        'the number that "rowhook logs" prints first',
+        'the log number: the first column of "rowhook logs"',
         parsed('log id', wholeNumber(1, Number.MAX_SAFE_INTEGER)),
       )
-      .option('--body', 'print the request body alone, byte for byte'),
+      .option('--body', 'print only the request body, byte for byte'),
     (client, id: number, flags: { body?: boolean; json?: boolean }) => showLog(client, String(id), flags, out),
   );
   help(
     command,
     ['rowhook logs show 4711', 'rowhook logs show 4711 --body | jq .data'],
-    'Bodies are made again from the outbox, which keeps events for 7 days. Secrets are masked.',
+    'The request body is rebuilt from the outbox, which keeps events for 7 days. Secrets are masked.',
   );
 }
 
-/** One attempt: what was sent, byte for byte, what came back, and how to send it again by hand. */
 async function showLog(
   client: pg.Client,
   id: string,
@@ -40,11 +39,11 @@ async function showLog(
 ): Promise<void> {
   const { findAttempt, rebuild } = await import('../../operations/history/rebuild-request.ts');
   const row = await findAttempt(client, id);
-  if (!row) throw new UserError(`log ${id} does not exist: "rowhook logs --json" shows the ids of those that do.`);
+  if (!row) throw new UserError(`log ${id} does not exist. "rowhook logs" shows the log numbers.`);
   const body = row.status === 'skipped' ? 'nothing was sent' : await rebuild(client, row);
   if (options.body) {
     if (typeof body === 'string') throw new UserError(`log ${id} has no body: ${body}.`);
-    // a terminal would obey what a tenant wrote
+    // Tenants write the body, and a terminal would execute its control characters.
     if (out.columns === undefined) out.write(body.text);
     else out.print(printableLines(body.text));
   } else if (options.json) {
@@ -63,11 +62,11 @@ function print(row: LoggedAttempt, body: Body | string, out: Out): void {
     ['webhook', `${row.webhook_id} ${row.webhook_name}`],
     ['tenant', row.tenant_id],
     ['event', `${row.event_type} ${row.event_id}`],
-    ['began', `${row.attempted_at.toISOString()}, took ${row.duration_ms ?? 0} ms`],
+    ['started', `${row.attempted_at.toISOString()}, took ${row.duration_ms ?? 0} ms`],
     ['result', { text: `${row.status}: ${row.code}`, style: row.status === 'success' ? 'green' : 'red' }],
     ...(row.error ? ([['error', row.error]] as const) : []),
     ...(row.remote_ip ? ([['address', row.remote_ip]] as const) : []),
-    ...(row.next_attempt_at ? ([['next', row.next_attempt_at.toISOString()]] as const) : []),
+    ...(row.next_attempt_at ? ([['next attempt', row.next_attempt_at.toISOString()]] as const) : []),
   ]);
   const title = (text: string) => out.print(`\n${out.paint('bold', text)}`);
   if (row.request_headers && row.status !== 'skipped') {
@@ -82,8 +81,8 @@ function print(row: LoggedAttempt, body: Body | string, out: Out): void {
       out.paint(
         'dim',
         body.verified
-          ? 'The body is what was sent, byte for byte: its signature matches.'
-          : 'The body is made as it was when it was sent; the secret is another by now, so its signature cannot be checked.',
+          ? 'This is the body that was sent, byte for byte: its signature matches.'
+          : 'The body was rebuilt. The secret has changed since then, so the signature cannot be checked.',
       ),
     );
   }
@@ -93,7 +92,7 @@ function print(row: LoggedAttempt, body: Body | string, out: Out): void {
     if (row.response_body) out.print(`\n${printableLines(row.response_body)}`);
   }
   if (typeof body === 'string') return;
-  title('The same by hand, secrets left out');
+  title('The same request with curl, without secrets');
   out.print(curlOf(row, body.text));
 }
 
@@ -101,7 +100,7 @@ function printHeaders(headers: Record<string, string>, out: Out): void {
   for (const [name, value] of Object.entries(headers)) out.print(printable(`${name}: ${value}`));
 }
 
-/** A body that a terminal would not show as it is, or that is too long for an argument, goes through a pipe. */
+/** A body goes through a pipe if it is too long for an argument, or not printable as it is. */
 function curlOf({ id, request_method, request_url, request_headers }: LoggedAttempt, body: string): string {
   const request = {
     method: request_method ?? 'POST',

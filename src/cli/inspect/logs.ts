@@ -13,17 +13,17 @@ export function addLogs(program: Command): void {
   const command = onDatabase(
     program
       .command('logs')
-      .description('print attempts, one a line, the newest last')
-      .option('--webhook <id>', 'of one webhook', parsed('--webhook', webhookId))
-      .option('--tenant <tenant>', 'of one tenant')
+      .description('print attempts, one per line, newest last')
+      .option('--webhook <id>', 'only this webhook', parsed('--webhook', webhookId))
+      .option('--tenant <tenant>', 'only this tenant')
       .option(
         '--status <status>',
-        'success, failed or skipped',
+        'only this result: success, failed or skipped',
         parsed('--status', oneOf(['success', 'failed', 'skipped'])),
       )
-      .option('--event <event>', 'of one event type; deal.* for all of deal')
-      .option('--limit <n>', 'how many of the newest', parsed('--limit', wholeNumber(0, LIMIT_MAX)), 50)
-      .option('--follow', 'go on printing as they happen'),
+      .option('--event <event>', 'only this event type; deal.* means all types that start with deal.')
+      .option('--limit <n>', 'number of newest attempts', parsed('--limit', wholeNumber(0, LIMIT_MAX)), 50)
+      .option('--follow', 'keep printing new attempts'),
     (client, flags: LogsOptions) => logs(client, flags, out),
   );
   addLogsShow(command);
@@ -39,10 +39,10 @@ async function logs(client: pg.Client, options: LogsOptions, out: Out): Promise<
   const { limit, follow = false, json, ...filter } = options;
   const print = (row: LogRow) => out.print(json ? JSON.stringify(row) : line(row, out));
   const count = await readLogs(client, { filter, limit, follow }, print);
-  if (count === 0 && !json) out.print('No attempts: nothing was delivered yet, or the flags leave nothing.');
+  if (count === 0 && !json) out.print('No attempts: nothing was sent yet, or no attempt matches the flags.');
 }
 
-/** One wide line, its fields in a fixed order, so that lines of a stream stand under each other. */
+/** Fields have a fixed order and width, so that the lines of a stream align. */
 function line(row: LogRow, out: Out): string {
   const result = row.status === 'success' ? 'green' : row.status === 'failed' ? 'red' : 'yellow';
   const fields = [
@@ -58,6 +58,6 @@ function line(row: LogRow, out: Out): string {
     printable(row.webhook_name ?? row.webhook_id),
   ];
   if (row.error) fields.push(printable(row.error));
-  if (row.next_attempt_at) fields.push(out.paint('yellow', `again ${row.next_attempt_at.toISOString()}`));
+  if (row.next_attempt_at) fields.push(out.paint('yellow', `next attempt ${row.next_attempt_at.toISOString()}`));
   return fields.join('  ');
 }

@@ -25,22 +25,22 @@ export function addReplay(program: Command): void {
   const command = onDatabase(
     program
       .command('replay')
-      .description('deliver past events again')
+      .description('send past events again')
       .argument('[id]', "the webhook's id", parsed('webhook id', webhookId))
       .option(
         '--since <time>',
-        'events from this time on: 2025-10-17T19:30:00Z (UTC without a zone), or 2h, 3d for that long ago',
+        'start: a time such as 2025-10-17T19:30:00Z (UTC if it has no zone), or an age such as 2h or 3d',
         parsed('--since', time),
       )
-      .option('--until <time>', 'events before this time, written the same way (default: now)', parsed('--until', time))
+      .option('--until <time>', 'end, written in the same way (default: now)', parsed('--until', time))
       .option(
         '--only <what>',
-        'given_up: attempts ran out; missed: never delivered and not waiting; all: whatever it wants',
+        'given_up: no attempts left; missed: never delivered; all: all that it wants; never those that wait',
         'given_up',
       )
-      .option('--delivery <id>', 'one delivery instead, whatever became of it', parsed('--delivery', deliveryId))
-      .option('--dry-run', 'count them, and queue nothing')
-      .option('--wait', 'print how many are left, until each was attempted'),
+      .option('--delivery <id>', 'send this one delivery now, whatever its state', parsed('--delivery', deliveryId))
+      .option('--dry-run', 'count the events, and queue nothing')
+      .option('--wait', 'wait until each event was attempted, and print how many are left'),
     async (client, id: string | undefined, flags: ReplayOptions) => {
       if (flags.delivery !== undefined) await replayDelivery(client, flags.delivery, flags, out);
       else await replay(client, id ?? '', flags, out);
@@ -49,13 +49,13 @@ export function addReplay(program: Command): void {
     const { delivery, since } = replaying.opts();
     const range = replaying.args.length > 0 && since !== undefined;
     if (delivery === undefined ? !range : replaying.args.length > 0 || since !== undefined)
-      throw new UserError("replay: give either a webhook's id and --since, or --delivery.", 2);
+      throw new UserError("replay: give a webhook's id and --since, or give --delivery.", 2);
     const unheeded = ['until', 'only', 'dryRun', 'wait'].filter(
       (flag) => replaying.getOptionValueSource(flag) === 'cli',
     );
     if (delivery !== undefined && unheeded.length > 0)
       throw new UserError(
-        `replay: --delivery sends one delivery now, so ${unheeded.map((flag) => `--${flag === 'dryRun' ? 'dry-run' : flag}`).join(', ')} cannot go with it.`,
+        `replay: --delivery sends one delivery now, so ${unheeded.map(flagOf).join(', ')} cannot be used with it.`,
         2,
       );
   });
@@ -66,11 +66,19 @@ export function addReplay(program: Command): void {
       'rowhook replay 1f0c… --since 2025-10-17 --until 2025-10-18 --wait',
       'rowhook replay --delivery 6ba7…',
     ],
-    'A receiver sees the same webhook-id as before, so it can leave out what it has. A replay goes behind what is new and\nsurvives restarts. Events are kept for 7 days; of those that no webhook wanted, only sources with capture "all" have any.',
+    [
+      'A replayed event keeps its webhook-id, so a receiver can ignore duplicates. New events are sent first.',
+      'A replay survives restarts. The outbox keeps events for 7 days. It holds events that no webhook wanted only for',
+      'tables that are watched with --capture all.',
+    ],
   );
 }
 
-/** Queues events of a webhook again, under their old ids. */
+function flagOf(option: string): string {
+  return option === 'dryRun' ? '--dry-run' : `--${option}`;
+}
+
+/** Queues events of a webhook again. Their ids stay the same. */
 async function replay(client: pg.Client, webhookId: string, options: ReplayOptions, out: Out): Promise<void> {
   const [{ queueReplay, resolveRange }, { readLeftOut }, { untilCovered }, { daemonRuns }] = await Promise.all([
     import('../../operations/history/replay.ts'),
@@ -82,7 +90,7 @@ async function replay(client: pg.Client, webhookId: string, options: ReplayOptio
   const range = await resolveRange(client, since, until);
   if (!options.json) out.print(`Events from ${range.since} until ${range.until}.`);
   const line = progressLine(out);
-  // 200,000 events take 5 to 7 s
+  // Counting or queueing 200,000 events takes 5 to 7 s.
   if (!options.json) line.draw(dryRun ? 'counting …' : 'queueing …');
   if (only !== 'given_up') await untilCovered(client, webhookId);
   const left = await readLeftOut(client, webhookId, range);
@@ -95,19 +103,19 @@ async function replay(client: pg.Client, webhookId: string, options: ReplayOptio
   } else if (count === 0) {
     printNothing(webhookId, only, range, left, out);
     if (!(await daemonRuns(client)))
-      out.print('No daemon runs: an event that none has read yet is sent once "rowhook start" runs.');
+      out.print('No daemon is running. Events that no daemon has read yet are sent after "rowhook start".');
   } else if (dryRun) {
     out.print(`Would send ${events(count)}${await filterNote(client, webhookId, only)}. Nothing was queued.`);
   } else {
-    out.print(`Queued ${events(count)} again${await filterNote(client, webhookId, only)}, behind what is new.`);
+    out.print(`Queued ${events(count)} again${await filterNote(client, webhookId, only)}. New events are sent first.`);
   }
   if (!options.json) printWaiting(webhookId, left, out);
   if (count === 0 || dryRun) return;
   if (options.wait) await waitForReplay(client, webhookId, count, options, out);
-  else if (!options.json) out.print('"rowhook logs --follow" shows them.');
+  else if (!options.json) out.print('"rowhook logs --follow" shows the attempts.');
 }
 
-/** One delivery, now, whatever became of it. */
+/** Queues one delivery for now, whatever its state. */
 async function replayDelivery(
   client: pg.Client,
   deliveryId: string,
@@ -119,11 +127,11 @@ async function replayDelivery(
   out.print(
     json
       ? JSON.stringify({ delivery_id: deliveryId, replayed: 1 })
-      : `Queued delivery ${deliveryId} again: "rowhook logs --follow" shows it.`,
+      : `Queued delivery ${deliveryId} again. "rowhook logs --follow" shows the attempt.`,
   );
 }
 
-/** Says how many are left whenever that has changed, until each was attempted. */
+/** Prints how many events are left whenever the number changes, until each was attempted. */
 async function waitForReplay(
   client: pg.Client,
   id: string,
@@ -151,15 +159,17 @@ async function waitForReplay(
         else if (failed === 0) out.print('All of them were delivered.');
         else
           out.print(
-            `The attempts of ${failed} of them failed: "rowhook deliveries --webhook ${id}" shows what is tried again.`,
+            `The attempt failed for ${failed} of them. "rowhook deliveries --webhook ${id}" shows their next attempts.`,
           );
         return;
       }
       before = left;
       if (!isActive)
-        throw new UserError(`webhook ${id} is switched off: ${left} wait until "rowhook webhook enable ${id}".`);
+        throw new UserError(
+          `webhook ${id} is switched off: ${events(left)} will wait until you run "rowhook webhook enable ${id}".`,
+        );
       if (!(await daemonRuns(client)))
-        throw new UserError(`no daemon runs on this database: ${left} wait for "rowhook start".`);
+        throw new UserError(`no daemon is running: ${events(left)} will wait until you run "rowhook start".`);
       await sleep(ASK_EVERY_MS);
     }
   } finally {
@@ -167,16 +177,19 @@ async function waitForReplay(
   }
 }
 
-/** `1200 of 5000 (24 %), 30 s left`. Others may be waiting from an earlier replay, so there can be more left than were queued. Pure. */
+/**
+ * `1200 of 5000 (24 %), 30 s left`. Events of an earlier replay may still wait, so more can be left
+ * than were queued. Pure.
+ */
 export function progressText(count: number, left: number, seconds: number): string {
   const done = Math.max(0, count - left);
   const share = `${done} of ${count} (${Math.floor((done / count) * 100)} %)`;
   return done === 0 || left === 0 ? share : `${share}, about ${ageText((seconds / done) * left)} left`;
 }
 
-/** SQL counts by type and time; a filter is asked when an event is sent. */
+/** The count ignores the webhook's filter, which is applied when an event is sent. */
 async function filterNote(client: pg.Client, id: string, only: string): Promise<string> {
   if (only === 'given_up') return '';
   const { hasFilter } = await import('../../operations/history/replay.ts');
-  return (await hasFilter(client, id)) ? ', less what its filter does not pass' : '';
+  return (await hasFilter(client, id)) ? ' (fewer if its filter excludes some)' : '';
 }

@@ -22,19 +22,22 @@ export function addStatus(program: Command): void {
   const command = onDatabase(
     program
       .command('status')
-      .description('show lanes, lag, webhooks that fail, and the outbox')
-      .option('--limit <n>', 'most webhooks to list', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 20)
-      .option('--watch', 'show it again every 2 s'),
+      .description('show daemons, lag, failing webhooks and the outbox')
+      .option('--limit <n>', 'maximum number of webhooks to list', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 20)
+      .option('--watch', 'refresh every 2 s'),
     (client, flags: StatusOptions) => status(client, flags, out),
   );
   help(
     command,
     ['rowhook status', 'rowhook status --watch', 'rowhook status --json | jq .oldest_undelivered_seconds'],
-    'Positions are written once a second: a daemon at work shows the events of the last second as behind.',
+    [
+      'A daemon writes its positions once a second, so events of the last second count as behind.',
+      'For an exit code that reports problems, use "rowhook doctor".',
+    ],
   );
 }
 
-/** As columns are named, and the JSON of the other commands. */
+/** The names that columns and the JSON of other commands use. */
 function inSnakeCase(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(inSnakeCase);
   if (value === null || typeof value !== 'object' || value instanceof Date) return value;
@@ -46,14 +49,13 @@ function inSnakeCase(value: unknown): unknown {
   );
 }
 
-/** What flows and what does not, once or every 2 s. */
 async function status(client: pg.Client, options: StatusOptions, out: Out): Promise<void> {
   const { readStatus } = await import('../../operations/status.ts');
   for (;;) {
     const now = await readStatus(client, options.limit);
     if (options.watch && !options.json) {
       out.write(out.columns === undefined ? '' : CLEAR_SCREEN);
-      out.print(out.paint('dim', `${now.at.toISOString()}, every ${WATCH_EVERY_MS / 1_000} s; Ctrl-C ends`));
+      out.print(out.paint('dim', `${now.at.toISOString()}, every ${WATCH_EVERY_MS / 1_000} s; stop with Ctrl-C`));
     }
     if (options.json) out.print(JSON.stringify(inSnakeCase(now)));
     else print(now, options.limit, out);
@@ -87,11 +89,11 @@ function print(now: Status, limit: number, out: Out): void {
 
 function watchedText({ sources: { watched, problems } }: Status): string {
   const troubled = new Set(problems.map(({ table }) => table)).size;
-  return troubled === 0 ? `${watched}` : `${watched}, ${troubled} of them not captured as they should be`;
+  return troubled === 0 ? `${watched}` : `${watched}, ${troubled} of them with problems`;
 }
 
 function waitingText({ waiting, oldestWaitingSeconds }: Status): string {
-  const oldest = oldestWaitingSeconds === null ? '' : ` (the oldest for ${ageText(oldestWaitingSeconds)})`;
+  const oldest = oldestWaitingSeconds === null ? '' : ` (oldest: ${ageText(oldestWaitingSeconds)})`;
   return `${waiting} waiting${oldest}`;
 }
 
@@ -102,14 +104,14 @@ function behindText({ lanes }: Status): string {
   return count === 0 ? '0 events' : `${more}${events(count)}, ${ageText(oldest)}`;
 }
 
-/** Lanes of one owner share a line, those that lag another. */
+/** One line for each owner, and another for those of its lanes that lag. */
 function printLanes({ lanes }: Status, out: Out): void {
   if (lanes.length === 0) return;
   const groups = Map.groupBy(lanes, ({ owner, events }) => JSON.stringify([owner, events > 0]));
   out.print();
   printTable(
     out,
-    ['lanes', 'owner', 'lease ends in', 'events behind', 'seconds behind', 'position of'],
+    ['lanes', 'owner', 'lease ends in', 'events behind', 'seconds behind', 'position written'],
     [...groups.values()].map((group) => {
       const [{ owner } = { owner: null }] = group;
       const most = (of: (lane: LaneLag) => number | null) => Math.max(0, ...group.map((lane) => of(lane) ?? 0));
@@ -156,7 +158,7 @@ function printTroubled(troubled: readonly WebhookStatus[], limit: number, out: O
         breakerOf(row),
       ]),
   );
-  if (troubled.length > limit) out.print(out.paint('dim', `more than ${limit}: raise --limit`));
+  if (troubled.length > limit) out.print(out.paint('dim', `There are more than ${limit}. Raise --limit to see them.`));
 }
 
 function stateOf({ state, disabledReason }: WebhookStatus): Cell {
@@ -168,7 +170,7 @@ function breakerOf({ breaker, failures, opensAgainSeconds }: WebhookStatus): Cel
   if (breaker === null) return '';
   const failed = `${failures} failed in a row`;
   if (breaker === 'closed') return failed;
-  const until = breaker === 'open' ? `open for ${ageText(opensAgainSeconds ?? 0)}` : 'one attempt probes';
+  const until = breaker === 'open' ? `open for ${ageText(opensAgainSeconds ?? 0)}` : 'probing with one attempt';
   return { text: `${until}, ${failed}`, style: 'red' };
 }
 

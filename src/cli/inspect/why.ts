@@ -4,6 +4,7 @@ import type pg from 'pg';
 import type { Answer, CapturedChange, Sending, Step } from '../../operations/why/answer.ts';
 import { type Out, printable, type Style } from '../../shared/terminal.ts';
 import { help, onDatabase, out } from '../define.ts';
+import { deliveryState } from '../delivery-state.ts';
 
 const MARKS: Readonly<Record<Step['kind'], readonly [mark: string, style: Style]>> = {
   stops: ['✗', 'red'],
@@ -11,13 +12,19 @@ const MARKS: Readonly<Record<Step['kind'], readonly [mark: string, style: Style]
   fine: ['✓', 'green'],
 };
 
+const ROW: Readonly<Record<Answer['row'], string>> = {
+  found: 'the row exists',
+  gone: 'there is no such row',
+  unseen: 'the row cannot be read',
+};
+
 export function addWhy(program: Command): void {
   const command = onDatabase(
     program
       .command('why')
-      .description('say why a change of a row did not arrive: from its table to each webhook')
-      .argument('<table>', 'the table, with its schema where that is not in the search_path')
-      .argument('<key...>', 'the value of its primary key; of a composite key one for each column, in order'),
+      .description('explain why a change of a row did not arrive')
+      .argument('<table>', 'the table; add its schema if that is not in the search_path')
+      .argument('<key...>', 'the primary key of the row; for a composite key, one value per column, in order'),
     (client, table: string, key: string[], flags: { json?: boolean }) => why(client, table, key, flags, out),
   );
   help(
@@ -26,12 +33,15 @@ export function addWhy(program: Command): void {
       'rowhook why deals 4711',
       'rowhook why public.order_lines 4711 3 --json | jq -r \'.steps[] | select(.kind == "stops")\'',
     ],
-    'It only reads: of the row its tenant, and whether it is there. It looks through the whole outbox, which takes up\nto 2 s for a million events.',
-    'Exit codes: 0 the newest change was delivered to each webhook that it is sent to; 1 it was not; 2 wrong usage, or no such table.',
+    [
+      'It changes nothing. Of the row it reads only the key and the tenant.',
+      'It searches the whole outbox, which takes up to 2 s for a million events.',
+    ],
+    'Exit codes: 0 each webhook that wants the newest change has got it, 1 it has not, 2 wrong usage or no such table.',
   );
 }
 
-/** Says why a change of a row did not arrive. Resolves to the exit code: 0 when the newest change did. */
+/** Resolves to the exit code: 0 if the newest change arrived. */
 async function why(
   client: pg.Client,
   table: string,
@@ -49,7 +59,7 @@ async function why(
 function print({ table, key, row, tenant_id, steps, changes, arrived }: Answer, out: Out): void {
   const values = Object.entries(key).map(([column, value]) => `${printable(column)} = ${printable(value)}`);
   const tenant = tenant_id === null ? 'no tenant' : `tenant ${printable(tenant_id)}`;
-  out.print(`${printable(table)}, ${values.join(', ')}: ${row === 'found' ? 'the row is there' : row}, ${tenant}`);
+  out.print(`${printable(table)}, ${values.join(', ')}: ${ROW[row]}, ${tenant}`);
   for (const { kind, what, mend } of steps) {
     const [mark, style] = MARKS[kind];
     out.print(`${out.paint(style, mark)} ${what}`);
@@ -58,8 +68,8 @@ function print({ table, key, row, tenant_id, steps, changes, arrived }: Answer, 
   for (const change of changes) printChange(change, out);
   out.print();
   if (arrived) out.print('The newest change was delivered.');
-  else if (steps.some(({ kind }) => kind === 'stops')) out.print('Nothing came: see what is marked with ✗.');
-  else out.print('The newest change was not delivered to each webhook: see what became of it.');
+  else if (steps.some(({ kind }) => kind === 'stops')) out.print('Nothing arrived. The lines with ✗ say why.');
+  else out.print('The newest change was not delivered to every webhook. Its lines above show its state.');
 }
 
 function printChange({ at, event_types, outbox_id, sendings }: CapturedChange, out: Out): void {
@@ -68,15 +78,13 @@ function printChange({ at, event_types, outbox_id, sendings }: CapturedChange, o
   for (const sending of sendings) {
     const { event_id, event_type, webhook_id, webhook_name, mend } = sending;
     out.print(
-      `  ${event_id} ${printable(event_type)} to ${webhook_id} (${printable(webhook_name)}): ${become(sending)}`,
+      `  ${event_id} ${printable(event_type)} to ${webhook_id} (${printable(webhook_name)}): ${stateOf(sending)}`,
     );
     if (mend !== undefined) out.print(`    ${out.paint('bold', mend)}`);
   }
 }
 
-function become({ sent, because, happened }: Sending): string {
-  if (happened === null) return sent ? 'nothing yet' : `not sent, ${printable(because ?? '')}`;
-  const { status, code, at, next_attempt_at: next } = happened;
-  const again = next ? `next attempt ${next.toISOString()}` : undefined;
-  return [status === 'given_up' ? 'given up' : status, code, at?.toISOString(), again].filter(Boolean).join(' ');
+function stateOf({ sent, because, happened }: Sending): string {
+  if (happened === null) return sent ? 'not attempted yet' : `not sent: ${printable(because ?? '')}`;
+  return deliveryState(happened);
 }

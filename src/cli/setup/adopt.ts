@@ -16,7 +16,7 @@ export function addAdopt(program: Command): void {
   const command = onDatabase(
     program
       .command('adopt')
-      .description('say which environment a copied or renamed database belongs to')
+      .description('assign a copied or renamed database to an environment')
       .requiredOption(
         '--environment <name>',
         'the ROWHOOK_ENVIRONMENT of its daemons',
@@ -24,7 +24,7 @@ export function addAdopt(program: Command): void {
       )
       .requiredOption(
         '--undelivered <what>',
-        'deliver or discard: what becomes of the events that are undelivered here',
+        'deliver or discard: what to do with undelivered events of this database',
         parsed('--undelivered', oneOf(['deliver', 'discard'])),
       ),
     (client, flags: AdoptOptions) => adopt(client, flags, out),
@@ -35,7 +35,10 @@ export function addAdopt(program: Command): void {
       'rowhook adopt --environment staging --undelivered discard      # a copy of production',
       'rowhook adopt --environment production --undelivered deliver   # the same database under a new name',
     ],
-    'Stop the daemons of this database first. Its webhooks stay active: a copy of production still holds the URLs of its customers.',
+    [
+      'Stop the daemons of this database first.',
+      "Webhooks stay active: a copy of production sends its new events to production's receivers.",
+    ],
   );
 }
 
@@ -43,8 +46,8 @@ async function adopt(client: pg.Client, { environment, undelivered, json }: Adop
   const { adoptDatabase } = await import('../../operations/adopt.ts');
   const discarded = await adoptDatabase(client, environment, undelivered);
   if (json) out.print(JSON.stringify({ environment, undelivered, discarded_parked: discarded }));
-  else
-    out.print(
-      `This database belongs to the environment "${environment}" now. Undelivered events: ${undelivered === 'discard' ? 'discarded' : 'kept'}.`,
-    );
+  else {
+    const were = undelivered === 'discard' ? 'discarded' : 'kept';
+    out.print(`This database now belongs to the environment "${environment}". Undelivered events were ${were}.`);
+  }
 }

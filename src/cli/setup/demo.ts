@@ -1,6 +1,7 @@
 /**
- * `rowhook demo`: rows in, webhooks out, on a machine with nothing but Node. Everything in it is real: the server, the
- * triggers, the daemon, HTTP, the signatures. What it writes and expects stands in demo/script.ts.
+ * `rowhook demo`: rows in, webhooks out, on a machine that has only Node. Everything is real: the
+ * server, the triggers, the daemon, HTTP and the signatures. demo/script.ts holds its statements and
+ * the expected events.
  */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
@@ -22,17 +23,17 @@ interface DemoOptions {
   port?: number;
 }
 
-/** For one statement's events; a loaded machine is slow, a lost event never comes. */
+/** Limit on waiting for the events of one statement. A busy machine is slow. */
 const ARRIVE_MS_MAX = 20_000;
 const LOOK_EVERY_MS = 10;
 
 export function addDemo(program: Command): void {
   const command = program
     .command('demo')
-    .description('see it work: a PostgreSQL of its own, CRM tables, a receiver and a daemon')
-    .option('--once', 'exit when everything was delivered and logged')
-    .option('--port <port>', "its PostgreSQL's port (default: a free one)", parsed('--port', wholeNumber(1, 65_535)))
-    .option('--pg <major>', 'version of PostgreSQL, 15 or 18', parsed('--pg', oneOf(['15', '18'])), '18')
+    .description('see rowhook work, with its own PostgreSQL, CRM tables, receiver and daemon')
+    .option('--once', 'exit when everything is delivered and logged')
+    .option('--port <port>', 'port of its PostgreSQL (default: a free one)', parsed('--port', wholeNumber(1, 65_535)))
+    .option('--pg <major>', 'PostgreSQL version, 15 or 18', parsed('--pg', oneOf(['15', '18'])), '18')
     .action(async ({ once = false, pg, ...rest }: { once?: boolean; port?: number; pg: string }) => {
       process.exitCode = await demo({ once, pg: pg === '15' ? 15 : 18, ...rest }, out);
     });
@@ -40,21 +41,21 @@ export function addDemo(program: Command): void {
     command,
     ['rowhook demo', 'rowhook demo --once'],
     '',
-    'Exit codes: 0 all was delivered and logged, 1 it was not, 2 wrong usage.',
+    'Exit codes: 0 everything was delivered and logged, 1 something was not, 2 wrong usage.',
   );
 }
 
 /** Resolves to the exit code. */
 async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number> {
   const { setStage } = await import('../../demo/stage.ts');
-  // its server is its own: the PG… variables of libpq are about another one
+  // The PG… variables of libpq describe another server.
   for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name];
   let stopping = false;
   const asked = untilAskedToStop(() => process.exit(1)).then(() => {
     stopping = true;
   });
   let stage: Stage | undefined;
-  // lines come in the order of the arrivals, though each asks the database for its commit first
+  // Each line needs a query for the time of its commit. The chain keeps the order of the arrivals.
   let shown = Promise.resolve();
   const show = (arrival: Arrival) => {
     shown = shown.then(async () => printArrival(out, arrival, stage && (await msFromCommit(stage, arrival))));
@@ -70,7 +71,7 @@ async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number
       await shown;
     }
     if (stopping) {
-      out.print('\nStopped before its script ended.');
+      out.print('\nStopped before the end of the script.');
       return 1;
     }
     const found = await settle(stage, played, out);
@@ -87,18 +88,18 @@ async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number
   }
 }
 
-/** Runs one statement and waits for its events; false when they did not all come. */
+/** Runs one statement and waits for its events. Resolves to false if some did not arrive. */
 async function play({ client, receiver }: Stage, { says, sql, events }: Step, stopped: () => boolean, out: Out) {
   out.print(`\n${out.paint('dim', `-- ${says}`)}\n${sql};`);
   const isRefused = events.includes(REFUSED_ONCE);
   if (isRefused) receiver.refuseNext(REFUSED_ONCE);
   const wanted = receiver.arrivals.length + events.length + (isRefused ? 1 : 0);
   await client.query(sql);
-  if (events.length === 0) out.print(out.paint('dim', '  nothing to send'));
+  if (events.length === 0) out.print(out.paint('dim', '  no events'));
   return until(() => stopped() || receiver.arrivals.length >= wanted);
 }
 
-/** Waits for the log to catch up, prints it, and says what is wrong. */
+/** Waits until all attempts are logged, prints the log, and returns what is wrong. */
 async function settle({ client, receiver, webhookId }: Stage, played: readonly Step[], out: Out): Promise<string[]> {
   const read = async () => {
     const logs = await client.query<Logged & { at: Date; response_status: number | null; duration_ms: number }>(
@@ -135,8 +136,10 @@ async function settle({ client, receiver, webhookId }: Stage, played: readonly S
 function report(found: readonly string[], { receiver }: Stage, out: Out): void {
   if (found.length === 0) {
     const events = new Set(receiver.arrivals.map(({ id }) => id)).size;
-    const verdict = `All ${events} events arrived, each once, and the one that was refused once more; all verified and logged.`;
-    out.print(`\n${out.paint('green', verdict)}`);
+    out.print(
+      `\n${out.paint('green', `All ${events} events arrived, with valid signatures, and all attempts were logged.`)}`,
+    );
+    out.print('Each event arrived once, except the one that the receiver refused: it arrived twice.');
   } else {
     const sentences = found.map((sentence) => `  ${sentence}.`).join('\n');
     out.print(`\n${out.paint('red', 'The demo failed:')}\n${sentences}`);
@@ -146,11 +149,11 @@ function report(found: readonly string[], { receiver }: Stage, out: Out): void {
 function printTries({ databaseUrl }: Stage, out: Out): void {
   const command = (rest: string) => `  DATABASE_URL='${databaseUrl}' \\\n    ${thisProgram()} ${rest}`;
   out.print(`
-It goes on: whatever is delivered from now on is shown here, until Ctrl-C. The database is
+The demo keeps running and prints every delivery. Stop it with Ctrl-C. Its database is
 
   ${out.paint('bold', databaseUrl)}
 
-${out.paint('bold', '1')}  Write a row, with psql or any other client, and see it arrive:
+${out.paint('bold', '1')}  Write a row with psql or any other client, and see its event arrive:
 
   psql '${databaseUrl}' \\
     -c "${TRY_SQL}"
@@ -159,20 +162,20 @@ ${out.paint('bold', '2')}  Follow the log in another terminal:
 
 ${command('logs --follow')}
 
-${out.paint('bold', '3')}  Send to a receiver of your own ("${thisProgram()} listen --port 4000" is one):
+${out.paint('bold', '3')}  Send to your own receiver, for example to "${thisProgram()} listen --port 4000":
 
 ${command(`webhook create --tenant ${TENANT.id} --name mine \\\n      --url http://127.0.0.1:4000/ --events 'deal.*'`)}
 `);
 }
 
-/** How this was called, so that what is printed can be called too: a checkout brings its own Node, a package its command. */
+/** The command that started this program: a checkout has its own Node, a package its command. */
 function thisProgram(): string {
   const script = relative(process.cwd(), process.argv[1] ?? '');
   if (script.endsWith('.ts')) return `npx node ${script}`;
   return existsSync('node_modules/.bin/rowhook') ? 'npx rowhook' : `node ${process.argv[1]}`;
 }
 
-/** Undefined once the outbox has let go of the event, which it does after days. */
+/** Undefined if the event is no longer in the outbox, which keeps it for days. */
 async function msFromCommit({ client }: Stage, { at, id }: Arrival): Promise<number | undefined> {
   const { rows } = await client.query<{ ms: number }>(
     `select (extract(epoch from pg_xact_commit_timestamp(xid::xid)) * 1000)::float8 as ms
@@ -182,7 +185,7 @@ async function msFromCommit({ client }: Stage, { at, id }: Arrival): Promise<num
   return rows[0] && Math.max(0, Math.round(at - rows[0].ms));
 }
 
-/** Looks again and again, up to ARRIVE_MS_MAX. */
+/** Polls until `condition` holds. Resolves to false after ARRIVE_MS_MAX. */
 async function until(condition: () => boolean | Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + ARRIVE_MS_MAX;
   while (performance.now() < deadline) {

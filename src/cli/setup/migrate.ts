@@ -6,13 +6,13 @@ import { help, onDatabase, out } from '../define.ts';
 
 export function addMigrate(program: Command): void {
   const command = onDatabase(
-    program.command('migrate').description('create the schema "rowhook" and its roles, or bring them up to date'),
+    program.command('migrate').description('create or update the schema "rowhook" and its roles'),
     (client, flags: { json?: boolean }) => migrate(client, flags, out),
   );
   help(
     command,
     ['DATABASE_URL=postgres://owner@localhost/app rowhook migrate'],
-    'Run it as often as you like: what is there already is left alone.',
+    'You can run it at any time. It applies only the migrations that are missing.',
   );
 }
 

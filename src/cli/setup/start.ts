@@ -6,10 +6,11 @@ import { help, settingFlags } from '../define.ts';
 
 export function addStart(program: Command): void {
   const command = settingFlags(program.command('start'))
-    .description('run the daemon that delivers')
+    .description('run the daemon, which delivers events')
     .action(async (flags: Record<string, unknown>) => {
       const settings = readSettings(flags, process.env);
-      // all is recorded: a socket to a database that does not answer must not keep the process
+      // Everything is recorded by now. A socket to a database that does not answer must not keep the
+      // process running.
       process.exit(await start(settings));
     });
   help(
@@ -19,14 +20,17 @@ export function addStart(program: Command): void {
       'ROWHOOK_ENVIRONMENT=production rowhook start --max-in-flight 512',
       'rowhook start --allow-http --allow-cidrs 127.0.0.0/8   # deliver to this machine',
     ],
-    'A flag wins over the environment; an empty value is an unset one. Any number of daemons may run.\nSIGINT or SIGTERM lets attempts in flight end; a second one ends the process at once.',
+    [
+      'A flag overrides the environment variable. An empty value counts as not set. You can run several daemons.',
+      'On SIGINT or SIGTERM the daemon finishes its attempts in flight and stops. A second signal stops it at once.',
+    ],
     'Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage or settings.',
   );
 }
 
-/** Runs until SIGINT or SIGTERM, then lets attempts in flight end. A second signal ends the process at once. */
+/** Runs until SIGINT or SIGTERM, then finishes attempts in flight. Resolves to the exit code. */
 async function start(settings: Settings): Promise<number> {
-  // the daemon and what it needs are loaded only here, not for --help
+  // The daemon and its packages are loaded only here, so that --help is fast.
   const [{ startDaemon }, { explainDatabaseError }, { createLogger }, { tellSystemd }] = await Promise.all([
     import('../../daemon/daemon.ts'),
     import('../../database/explain-error.ts'),
@@ -37,12 +41,12 @@ async function start(settings: Settings): Promise<number> {
   const log = createLogger(settings.logLevel);
   try {
     const daemon = await Promise.race([startDaemon(settings, log), asked]);
-    // it was still looking for its database
+    // A signal arrived before the daemon had connected to its database.
     if (typeof daemon === 'string') return 0;
     const serviceManager = tellSystemd(daemon.healthProblem, log);
     try {
       const signal = await Promise.race([asked, daemon.closed]);
-      // A daemon that ended by itself is to be started again by whoever looks after it.
+      // If the daemon ended without a signal, systemd or Kubernetes should restart it.
       return signal === undefined ? 1 : 0;
     } finally {
       await Promise.all([serviceManager.stopping(), daemon.stop()]);

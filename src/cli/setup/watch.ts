@@ -32,19 +32,23 @@ export function addWatch(program: Command): void {
     program
       .command('watch')
       .description("turn a table's row changes into events")
-      .argument('[table]', 'the table, with its schema where that is not in the search_path')
-      .option('--preset <name>', 'watch those tables of a preset that exist: crm, sales, inbox, users or all')
-      .option('--schema <name>', "the schema of a preset's tables (default: public)")
-      .option('--prefix <prefix>', "what its events' names begin with (default: the table's name)")
-      .option('--tenant-column <column>', 'the column that names the tenant (default: organization_id, tenant_id …)')
-      .option('--tenant-id <tenant>', 'the one tenant that all of its rows belong to')
-      .option('--events <list>', 'some of created,updated,deleted (default: all)', commaList)
+      .argument('[table]', 'the table; add its schema if that is not in the search_path')
+      .option('--preset <name>', 'watch the existing tables of a preset: crm, sales, inbox, users or all')
+      .option('--schema <name>', "schema of the preset's tables (default: public)")
+      .option('--prefix <prefix>', "first part of the event types (default: the table's name)")
+      .option('--tenant-column <column>', 'column that holds the tenant (default: organization_id, tenant_id …)')
+      .option('--tenant-id <tenant>', 'one fixed tenant for all rows of the table')
+      .option('--events <list>', 'only some of created,updated,deleted (default: all)', commaList)
       .option(
         '--derived <rule>',
-        'a further event: stage=stage.changed when a column changes, status:won=won when it becomes a value; repeatable',
+        'an additional event: stage=stage.changed if a column changes, status:won=won if it gets a value; repeatable',
         collect,
       )
-      .option('--ignore-columns <list>', 'an UPDATE of these alone is no event (default: updated_at)', commaList)
+      .option(
+        '--ignore-columns <list>',
+        'an UPDATE of only these columns makes no event (default: updated_at)',
+        commaList,
+      )
       .option(
         '--capture <what>',
         'subscribed (default): what a webhook wants; all: everything, for history',
@@ -52,7 +56,7 @@ export function addWatch(program: Command): void {
       )
       .option(
         '--max-payload-bytes <n>',
-        'above it an event holds the key columns only (default: 1048576)',
+        'a larger event contains only its key columns (default: 1048576)',
         parsed('--max-payload-bytes', wholeNumber(0, 2 ** 31 - 1)),
       ),
     async (client, table: string | undefined, flags: WatchOptions) => {
@@ -66,11 +70,13 @@ export function addWatch(program: Command): void {
   help(
     command,
     [
-      'rowhook watch --preset crm',
+      'rowhook watch orders --tenant-column account_id',
+      'rowhook watch orders --tenant-id main   # if your application has no tenants',
       'rowhook watch deals --prefix deal --derived stage=stage.changed --derived assigned_to=assigned',
-      'rowhook watch public.invoices --tenant-column account_id --ignore-columns updated_at,seen_at',
+      'rowhook watch public.invoices --ignore-columns updated_at,seen_at',
+      'rowhook watch --preset crm',
     ],
-    'Watching a table again replaces its settings.',
+    'If the table is already watched, this replaces its settings.',
   );
 }
 
@@ -78,11 +84,11 @@ export function addUnwatch(program: Command): void {
   const command = onDatabase(
     program
       .command('unwatch')
-      .description("stop watching a table and take rowhook's triggers off it")
+      .description("stop watching a table and remove rowhook's triggers from it")
       .argument('<table>', 'the table'),
     (client, table: string, flags: JsonFlag) => unwatch(client, table, flags, out),
   );
-  help(command, ['rowhook unwatch deals'], 'Events that were captured already are still delivered.');
+  help(command, ['rowhook unwatch deals'], 'Events that are already captured are still delivered.');
 }
 
 export function addSources(program: Command): void {
@@ -106,7 +112,7 @@ async function watch(client: pg.Client, table: string, options: WatchOptions, ou
   }
 }
 
-/** What the database has to say of the statements that follow. */
+/** Collects the notices that the database sends for later statements. */
 function notices(client: pg.Client): string[] {
   const notes: string[] = [];
   client.on('notice', ({ message, hint }) => notes.push([message, hint].filter(Boolean).join('. ')));
@@ -123,10 +129,11 @@ async function watchPreset(client: pg.Client, preset: string, options: WatchOpti
   const rows: PresetTable[] = [];
   const notes = notices(client);
   try {
-    // as rowhook.watch_preset() does, but each table in a transaction of its own: none stays locked while the next one is waited for
+    // As rowhook.watch_preset(), but with a transaction for each table, so that no table stays locked
+    // while this waits for the next one.
     for (const name of tables) rows.push(...(await watchPresetTable(client, name, options.schema ?? 'public')));
   } finally {
-    // should one fail, those before it are watched all the same
+    // If one table fails, the tables before it are watched and are printed.
     if (rows.length > 0) printPreset(rows, options, out);
     if (!options.json) printNotes(notes, out);
   }
@@ -145,7 +152,7 @@ function printPreset(rows: readonly PresetTable[], options: WatchOptions, out: O
   );
   if (rows.every(({ status }) => status === 'missing')) {
     out.print(
-      'Nothing is watched by this: name your own tables, as in "rowhook watch orders --tenant-column account_id".',
+      'No table of this preset exists. Name your own table: "rowhook watch orders --tenant-column account_id".',
     );
   }
 }
@@ -153,7 +160,7 @@ function printPreset(rows: readonly PresetTable[], options: WatchOptions, out: O
 async function unwatch(client: pg.Client, table: string, options: { json?: boolean }, out: Out): Promise<void> {
   const removed = await (await operations()).unwatchTable(client, table);
   if (options.json) out.print(JSON.stringify({ table, removed }));
-  else out.print(removed ? `No longer watching ${table}.` : `${table} was not watched: nothing to do.`);
+  else out.print(removed ? `No longer watching ${table}.` : `${table} was not watched. Nothing to do.`);
 }
 
 async function sources(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
@@ -164,7 +171,7 @@ async function sources(client: pg.Client, options: { json?: boolean }, out: Out)
       out.print(JSON.stringify({ ...row, problems: found }));
     }
   } else if (rows.length === 0) {
-    out.print('No table is watched: begin with "rowhook watch <table>" or "rowhook watch --preset crm".');
+    out.print('No table is watched. Start with "rowhook watch <table>".');
   } else {
     printTable(
       out,
@@ -180,18 +187,18 @@ async function sources(client: pg.Client, options: { json?: boolean }, out: Out)
   }
 }
 
-/** `stage=stage.changed`: when the column changes; `status:won=won`: when it becomes that value. */
+/** `stage=stage.changed`: if the column changes. `status:won=won`: if it gets that value. */
 function derivedOf(rules: readonly string[]): Record<string, string | Record<string, string>> {
   const derived: Record<string, string | Record<string, string>> = {};
   for (const rule of rules.filter((text) => text !== '')) {
     const [, column, value, suffix] = /^([^:=]+)(?::([^=]+))?=(.+)$/.exec(rule) ?? [];
     if (column === undefined || suffix === undefined) {
-      throw new UserError(`--derived: "${rule}" is no rule: write it as stage=stage.changed or status:won=won.`, 2);
+      throw new UserError(`--derived: "${rule}" is not a rule. Write it as stage=stage.changed or status:won=won.`, 2);
     }
     const before = derived[column];
     if (before !== undefined && (value === undefined || typeof before === 'string')) {
       throw new UserError(
-        `--derived: "${rule}" is one rule too many for column ${column}: either one for any change, or some for values.`,
+        `--derived: "${rule}": column ${column} has another rule. Give one rule for any change, or rules for values.`,
         2,
       );
     }

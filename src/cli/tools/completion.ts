@@ -1,7 +1,7 @@
 /**
- * `rowhook completion`: scripts that complete the commands and flags of this program. They hold the whole tree of both, so
- * that a Tab costs no start of Node; `rowhook completion` writes them anew after an update. Each walks the words before the
- * cursor down the tree and offers what stands at that place.
+ * `rowhook completion`: scripts that complete the commands and flags of this program. A script
+ * contains the whole tree of commands and flags, so that Tab does not start Node. It follows the
+ * words before the cursor down the tree and offers the entries of that place.
  */
 import type { Command } from 'commander';
 import { oneOf } from '../../config/parse.ts';
@@ -13,7 +13,7 @@ type Shell = (typeof SHELLS)[number];
 
 /** One place in the tree of commands. */
 interface Place {
-  /** The words that lead there, each after a space: '' or ' webhook create'. */
+  /** The words that lead to this place, each after a space: '' or ' webhook create'. */
   at: string;
   offers: readonly Offer[];
 }
@@ -22,7 +22,7 @@ interface Offer {
   /** A command, or a flag with its dashes. */
   word: string;
   description: string;
-  /** A flag with a value after it. */
+  /** True for a flag that a value follows. */
   takesValue: boolean;
 }
 
@@ -39,7 +39,7 @@ export function addCompletion(program: Command): void {
       'source <(rowhook completion zsh)       # in ~/.zshrc, after compinit',
       'rowhook completion fish > ~/.config/fish/completions/rowhook.fish',
     ],
-    'The script holds all commands and flags: write it again after an update.',
+    'The script contains all commands and flags. Print it again after an update of rowhook.',
   );
 }
 
@@ -65,6 +65,8 @@ function completionScript(shell: Shell, places: readonly Place[]): string {
 }
 
 function bash(places: readonly Place[]): string {
+  const words = ({ at, offers }: Place) =>
+    `    ${quoted(at)}) offers=${quoted(offers.map(({ word }) => word).join(' '))} ;;`;
   return `# rowhook, for bash: source <(rowhook completion bash)
 _rowhook() {
   local at='' offers='' i
@@ -74,7 +76,7 @@ _rowhook() {
     esac
   done
   case "$at" in
-${places.map(({ at, offers }) => `    ${quoted(at)}) offers=${quoted(offers.map(({ word }) => word).join(' '))} ;;`).join('\n')}
+${places.map(words).join('\n')}
   esac
   COMPREPLY=($(compgen -W "$offers" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
@@ -124,7 +126,7 @@ ${places.flatMap(({ at, offers }) => offers.map((offer) => line(at, offer))).joi
 `;
 }
 
-/** Every place but the root. */
+/** Every place except the root. */
 function patterns(places: readonly Place[], separator: string): string {
   const below = places.filter(({ at }) => at !== '');
   return below.map(({ at }) => quoted(at)).join(separator);

@@ -1,6 +1,6 @@
 /**
- * Indents JSON for reading without parsing it into numbers: `12345678901234567890` and `1e400` stay what they are, and
- * so do duplicate keys. Text that is no JSON comes back as it is.
+ * Indents JSON without changing its values: the numbers `12345678901234567890` and `1e400` and
+ * duplicate keys stay the same. Text that is not JSON is returned unchanged.
  */
 const TOKEN = /"(?:[^"\\]+|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 

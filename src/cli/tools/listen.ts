@@ -1,4 +1,4 @@
-/** `rowhook listen`: needs no database. */
+/** `rowhook listen`. It needs no database. */
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Command } from 'commander';
@@ -21,26 +21,26 @@ interface ListenOptions {
   json?: boolean;
 }
 
-/** rowhook sends at most a few MiB; a receiver for the terminal keeps no more than this in memory. */
+/** Limit on one body in memory. rowhook sends a few MiB at most. */
 const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
-/** As many as a webhook may have requests in flight; an attempt ends after 30 s. */
+/** A webhook may have 1,000 requests in flight, and an attempt ends after 30 s. */
 const BOUNDS: Bounds = { connectionsMax: 1_000, requestMsMax: 30_000 };
 
 export function addListen(program: Command): void {
   const command = secretFlags(program.command('listen'), [
     {
       flag: '--secret <secret>',
-      description: 'verify with this secret; repeatable, as during a rotation',
+      description: 'verify signatures with this secret; repeatable, for a rotation',
       repeatable: true,
     },
   ])
     .description('receive webhooks on this machine, verify them and print them')
-    .option('--port <port>', 'where to listen; 0 takes a free one', parsed('--port', wholeNumber(0, 65_535)), 3000)
-    .option('--host <address>', 'the address to listen on', '127.0.0.1')
-    .option('--status <status>', 'the status to answer', parsed('--status', wholeNumber(200, 599)), 200)
-    .option('--quiet', 'print one line each, without the body')
-    .option('--json', 'print one JSON object a line, the body as text')
+    .option('--port <port>', 'port to listen on; 0 means a free one', parsed('--port', wholeNumber(0, 65_535)), 3000)
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--status <status>', 'HTTP status of the answers', parsed('--status', wholeNumber(200, 599)), 200)
+    .option('--quiet', 'print one line per request, without the body')
+    .option('--json', 'print one JSON object per line, with the body as text')
     .action(async (flags: Omit<ListenOptions, 'secret'> & { secret?: string[] }) => {
       const asked = untilAskedToStop(() => process.exit(1));
       const server = await listen({ secret: [], ...flags }, out);
@@ -54,18 +54,18 @@ export function addListen(program: Command): void {
       'rowhook listen --status 500   # see the retries',
       'rowhook listen --json | jq -r .event',
     ],
-    `${SECRETS_NOTE}\nIt answers --status to valid and invalid requests alike.`,
+    [...SECRETS_NOTE, 'It answers every request with --status, whether the signature is valid or not.'],
   );
 }
 
-/** A local receiver: verifies and prints each webhook, and answers what it is told to, valid or not. */
+/** Starts a local receiver, which verifies and prints each request. */
 async function listen(options: ListenOptions, out: Out): Promise<Server> {
   const { boundedServer } = await import('../../shared/bounded-server.ts');
   const keys = options.secret.map(signingKey);
   const server = boundedServer(BOUNDS, (request, response) => {
     receive(request, response, options.status)
       .then((body) => body && print(request, body, keys, options, out))
-      .catch((error: Error) => out.print(out.paint('red', `a request broke off: ${printable(error.message)}`)));
+      .catch((error: Error) => out.print(out.paint('red', `a request ended early: ${printable(error.message)}`)));
   });
 
   await new Promise<void>((resolve, reject) => {
@@ -78,17 +78,17 @@ async function listen(options: ListenOptions, out: Out): Promise<Server> {
 
 function greet(server: Server, { host, secret }: ListenOptions, out: Out): void {
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}/`;
-  out.print(`Listening on ${out.paint('bold', url)}, Ctrl-C ends.`);
-  if (secret.length === 0) out.print('Signatures are not verified: give --secret whsec_… for that.');
-  out.print(out.paint('dim', 'A daemon delivers here with --allow-http --allow-cidrs 127.0.0.0/8'));
+  out.print(`Listening on ${out.paint('bold', url)}. Stop with Ctrl-C.`);
+  if (secret.length === 0) out.print('Signatures are not verified. To verify them, give --secret whsec_….');
+  out.print(out.paint('dim', 'To deliver here: rowhook start --allow-http --allow-cidrs 127.0.0.0/8'));
 }
 
 function explain(error: NodeJS.ErrnoException, { host, port }: ListenOptions): Error {
   if (error.code === 'EADDRINUSE')
-    return new UserError(`port ${port} is in use: end what listens there, or give another --port.`);
-  if (error.code === 'EACCES') return new UserError(`port ${port} may not be opened: give a --port above 1023.`);
+    return new UserError(`port ${port} is in use. Stop the program that uses it, or give another --port.`);
+  if (error.code === 'EACCES') return new UserError(`this user may not open port ${port}. Give a --port above 1023.`);
   if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
-    return new UserError(`host "${host}" is no address of this machine: give --host 127.0.0.1 or 0.0.0.0.`, 2);
+    return new UserError(`host "${host}" is not an address of this machine. Use --host 127.0.0.1 or 0.0.0.0.`, 2);
   }
   return error;
 }

@@ -1,4 +1,4 @@
-/** `rowhook verify`: needs no database. */
+/** `rowhook verify`. It needs no database. */
 import type { Command } from 'commander';
 import { wholeNumber } from '../../config/parse.ts';
 import {
@@ -17,17 +17,17 @@ interface VerifyOptions {
   signature: string;
   id?: string;
   timestamp?: string;
-  /** A saved request is older than the five minutes that a receiver allows: its age counts only when asked for. */
+  /** Infinity by default, because a saved request is usually older than five minutes. */
   toleranceSeconds: number;
   json?: boolean;
 }
 
 const REASONS: Readonly<Record<Exclude<SignatureCheck, 'valid'>, string>> = {
-  missing: 'is not there: give --id, --timestamp and --signature as they were received',
-  malformed: 'is malformed: give it as it was received, such as v1,… or 64 hex digits',
-  mismatch: 'does not match: the secret, the id, the timestamp or a byte of the body differs',
+  missing: 'is missing: give --id, --timestamp and --signature as you received them',
+  malformed: 'is malformed: give it as you received it, such as v1,… or 64 hex digits',
+  mismatch: 'does not match: the secret, the id, the timestamp or a byte of the body is different',
   too_old: 'matches, but the timestamp is older than --tolerance allows',
-  too_new: 'matches, but the timestamp is further ahead than --tolerance allows',
+  too_new: 'matches, but the timestamp is further in the future than --tolerance allows',
 };
 
 export function addVerify(program: Command): void {
@@ -36,16 +36,16 @@ export function addVerify(program: Command): void {
     [{ flag: '--secret <secret>', description: 'the signing secret; repeatable', repeatable: true, required: true }],
     'the body is read from stdin',
   )
-    .description('verify a saved request, its body on stdin')
+    .description('verify a saved request; its body is read from stdin')
     .requiredOption('--signature <signature>', 'webhook-signature (v1,…), or X-Webhook-Signature (64 hex digits)')
-    .option('--id <id>', 'webhook-id; not for the hex signature')
-    .option('--timestamp <seconds>', 'webhook-timestamp; not for the hex signature')
+    .option('--id <id>', 'webhook-id; not needed for the hex signature')
+    .option('--timestamp <seconds>', 'webhook-timestamp; not needed for the hex signature')
     .option(
       '--tolerance <seconds>',
-      'refuse a request older than this (default: any age)',
+      'largest accepted age of the request (default: any age)',
       parsed('--tolerance', wholeNumber(0, 1e9)),
     )
-    .option('--json', 'print the verdict as JSON')
+    .option('--json', 'print the result as JSON')
     .action(async ({ tolerance, ...options }: Omit<VerifyOptions, 'toleranceSeconds'> & { tolerance?: number }) => {
       const body = await readBody(process.stdin);
       const toleranceSeconds = tolerance ?? Number.POSITIVE_INFINITY;
@@ -57,12 +57,12 @@ export function addVerify(program: Command): void {
       'rowhook verify --secret-file secret.txt --id evt_… --timestamp 1760729400 --signature v1,… < body.json',
       'rowhook verify --secret whsec_… --signature 5d5e… < body.json',
     ],
-    "A secret on the command line can be read in ps and in your shell's history: give a file.",
+    "Other users can read a secret on the command line with ps, and your shell's history keeps it. Use --secret-file.",
     'Exit codes: 0 valid, 1 not valid, 2 wrong usage.',
   );
 }
 
-/** Verifies a saved request, whose body comes byte for byte. Resolves to the exit code. */
+/** Returns the exit code. */
 function verify(options: VerifyOptions, body: Buffer, nowSeconds: number, out: Out): number {
   const verdict = judge(options, body, nowSeconds);
   if (options.json) {
@@ -73,11 +73,11 @@ function verify(options: VerifyOptions, body: Buffer, nowSeconds: number, out: O
     out.print(`The signature is ${out.paint('green', 'valid')}${age(options.timestamp, nowSeconds)}.`);
     return 0;
   }
-  // Editors and echo end a file with a newline that was never sent.
+  // Editors and echo add a newline at the end of a file.
   const withoutNewline = body.subarray(0, body.at(-1) === 0x0a ? -1 : body.length);
   const newline = verdict === 'mismatch' && judge(options, withoutNewline, nowSeconds) === 'valid';
   const remedy = newline
-    ? 'does not match, but does without the newline that the saved body ends with'
+    ? 'does not match, but it matches without the newline at the end of the saved body'
     : REASONS[verdict];
   throw new UserError(`the signature ${remedy}.`, verdict === 'missing' ? 2 : 1);
 }
@@ -93,12 +93,11 @@ function judge(options: VerifyOptions, body: Buffer, nowSeconds: number): Signat
 function age(timestamp: string | undefined, nowSeconds: number): string {
   if (timestamp === undefined) return '';
   const seconds = Math.round(nowSeconds - Number(timestamp));
-  return `, of a request made ${Math.abs(seconds)} seconds ${seconds < 0 ? 'ahead of now' : 'ago'}`;
+  return `, and the request was signed ${Math.abs(seconds)} seconds ${seconds < 0 ? 'in the future' : 'ago'}`;
 }
 
-/** Everything on stdin. */
 async function readBody(stdin: NodeJS.ReadStream): Promise<Buffer> {
-  if (stdin.isTTY) throw new UserError('verify: the body comes on stdin: add "< body.json".', 2);
+  if (stdin.isTTY) throw new UserError('verify: the body is read from stdin. Add "< body.json".', 2);
   const chunks: Buffer[] = [];
   for await (const chunk of stdin) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);

@@ -8,11 +8,15 @@ import { columnsOf, type JsonFlag, NOTES, optionalFlags, type WebhookFlags } fro
 export function addCreate(group: Command): void {
   const required = group
     .command('create')
-    .description('create a webhook; prints its id, its secret (only now) and a curl to try')
-    .requiredOption('--tenant <tenant>', 'the tenant whose events it gets (required)')
-    .requiredOption('--name <name>', 'a name for people (required)')
-    .requiredOption('--url <url>', 'where to send (required)')
-    .requiredOption('--events <list>', "what to send: 'deal.updated,note.*', or '*' (required)", commaList);
+    .description('create a webhook, and print its id, its secret (shown only once) and a curl example')
+    .requiredOption('--tenant <tenant>', 'tenant whose events it gets (required)')
+    .requiredOption('--name <name>', 'name of the webhook (required)')
+    .requiredOption('--url <url>', 'URL to send to (required)')
+    .requiredOption(
+      '--events <list>',
+      "event types to send: 'deal.updated,note.*', or '*' for all (required)",
+      commaList,
+    );
   const command = onDatabase(
     optionalFlags(required).option('--no-active', 'create it switched off'),
     (client, flags: WebhookFlags & JsonFlag) => createWebhook(client, flags, out),
@@ -20,15 +24,16 @@ export function addCreate(group: Command): void {
   help(
     command,
     [
-      'rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events deal.created,deal.stage.changed',
-      `rowhook webhook create --tenant acme --name Big --url https://example.com/hook --events 'deal.*' --filter '{"data.value":{"$gt":10000}}'`,
-      "rowhook webhook create --tenant acme --name Ops --url https://example.com/hook --events '*' --header 'X-Team: ops' --bearer-file token.txt",
+      'rowhook webhook create --tenant acme --name CRM --url https://app.example/hook --events deal.created',
+      'rowhook webhook create --tenant acme --name Big --url https://app.example/hook \\',
+      `      --events 'deal.*' --filter '{"data.value":{"$gt":10000}}'`,
+      'rowhook webhook create --tenant acme --name Ops --url https://app.example/hook \\',
+      "      --events '*' --header 'X-Team: ops' --bearer-file token.txt",
     ],
     NOTES,
   );
 }
 
-/** The only time that the secret is shown. */
 async function createWebhook(client: pg.Client, options: WebhookFlags & { json?: boolean }, out: Out): Promise<void> {
   const columns = columnsOf(options);
   const [{ requireKnownEvents }, { insertWebhook, notesOn }, { tryItCommand }] = await Promise.all([
@@ -48,8 +53,8 @@ async function createWebhook(client: pg.Client, options: WebhookFlags & { json?:
     ['webhook', { text: webhook.id, style: 'bold' }],
     ['secret', { text: webhook.secret, style: 'bold' }],
   ]);
-  out.print('\nKeep the secret now, it is not shown again. To send a signed example, valid for five minutes:\n');
+  out.print('\nSave the secret now. It is not shown again. To send a signed example, valid for five minutes:\n');
   out.print(tryItCommand(webhook, Math.floor(Date.now() / 1000)));
-  out.print(`\nTo send one through the daemon: rowhook webhook test ${webhook.id}`);
+  out.print(`\nTo send a test event through the daemon: rowhook webhook test ${webhook.id}`);
   for (const text of await notesOn(client, webhook)) out.print(out.paint('yellow', `\nNote: ${printable(text)}`));
 }

@@ -5,13 +5,14 @@ import { eventId } from '../../config/parse.ts';
 import type { Explanation } from '../../operations/webhooks/explain.ts';
 import { type Out, printable } from '../../shared/terminal.ts';
 import { help, onDatabase, out, parsed } from '../define.ts';
+import { deliveryState } from '../delivery-state.ts';
 import { type JsonFlag, ofOne } from './flags.ts';
 
 export function addExplain(group: Command): void {
   const command = onDatabase(
-    ofOne(group, 'explain', 'say whether a stored event is sent to it, and if not, why').argument(
+    ofOne(group, 'explain', 'explain whether a webhook wants a stored event, and what happened to it').argument(
       '<event>',
-      "an event's id (webhook-id), or an outbox row's for all of its events",
+      "an event's id (webhook-id), or an outbox row's number for all of its events",
       parsed('event', eventId),
     ),
     (client, id: string, event: string, flags: JsonFlag) => explain(client, id, event, flags, out),
@@ -19,11 +20,10 @@ export function addExplain(group: Command): void {
   help(
     command,
     ['rowhook webhook explain 1f0c… evt_3d1f0a2b_4711_0', 'rowhook webhook explain 1f0c… 4711'],
-    'It goes by the webhook as it is now.',
+    "It uses the webhook's current settings.",
   );
 }
 
-/** Whether a stored event goes to a webhook as it is configured now, and if not, the condition that stops it. */
 async function explain(
   client: pg.Client,
   id: string,
@@ -40,16 +40,12 @@ async function explain(
 }
 
 function print(one: Explanation, webhookId: string, occurredAt: number, out: Out): void {
-  const verdict = one.sent
-    ? out.paint('green', 'is sent')
-    : `${out.paint('red', 'is not sent')}: ${printable(one.because ?? '')}`;
-  out.print(`${printable(one.event_type)} ${one.event_id} ${verdict}`);
-  if (one.happened) {
-    const { status, code, at, next_attempt_at: next } = one.happened;
-    const again = next ? `next attempt ${next.toISOString()}` : undefined;
-    out.print(`  so far: ${[status, code, at?.toISOString(), again].filter(Boolean).join(' ')}`);
-  } else if (one.sent) {
+  const wanted = one.sent ? out.paint('green', 'yes') : `${out.paint('red', 'no')}, ${printable(one.because ?? '')}`;
+  out.print(`${printable(one.event_type)} ${one.event_id} wanted: ${wanted}`);
+  if (one.happened) out.print(`  state: ${deliveryState(one.happened)}`);
+  else if (one.sent) {
+    out.print('  state: not attempted');
     const since = new Date(occurredAt).toISOString();
-    out.print(`  so far: nothing; "rowhook replay ${webhookId} --since ${since} --only missed" sends what was missed`);
+    out.print(`  To send it if it was missed: rowhook replay ${webhookId} --since ${since} --only missed`);
   }
 }

@@ -9,13 +9,13 @@ export interface JsonFlag {
   json?: boolean;
 }
 
-/** What `webhook create` and `webhook update` may be given; text as it was typed. */
+/** Values as the user typed them. */
 export interface WebhookFlags {
   tenant?: string;
   name?: string;
   url?: string;
   events?: string[];
-  /** Also events that no watched table produces. */
+  /** Accept event types that no watched table produces. */
   force?: boolean;
   description?: string;
   method?: string;
@@ -25,7 +25,7 @@ export interface WebhookFlags {
   bearer?: string;
   basic?: string;
   apiKey?: string;
-  /** false: --no-auth */
+  /** False: --no-auth. */
   auth?: boolean;
   retry?: boolean;
   retryAttempts?: number;
@@ -43,50 +43,50 @@ export interface WebhookFlags {
 }
 
 const SERVER_LOG =
-  'A server that logs the parameters of statements logs secrets too, unless this role may set log_parameter_max_length.';
+  'A server that logs statement parameters logs secrets too, unless this role may set log_parameter_max_length.';
 
-export const NOTES = `${SECRETS_NOTE}\n${SERVER_LOG}`;
+export const NOTES = [...SECRETS_NOTE, SERVER_LOG];
 
 const SECRETS: readonly SecretFlag[] = [
   {
     flag: '--header <header>',
-    description: "a header to send, 'Name: value'; repeatable; content-type stays application/json",
+    description: "HTTP header to send, 'Name: value'; repeatable; content-type stays application/json",
     repeatable: true,
   },
-  { flag: '--bearer <token>', description: 'authorization: a bearer token' },
-  { flag: '--basic <user:password>', description: 'authorization: user and password' },
-  { flag: '--api-key <header>', description: "authorization: a header, 'Name: value'" },
+  { flag: '--bearer <token>', description: 'authorization with a bearer token' },
+  { flag: '--basic <user:password>', description: 'authorization with user and password' },
+  { flag: '--api-key <header>', description: "authorization with a header, 'Name: value'" },
   { flag: '--secret <secret>', description: 'the signing secret (default: a random whsec_…)' },
 ];
 
-/** The flags that create and update share. The ranges are the table's own rules. */
+/** The flags that create and update share. The database checks their ranges. */
 export function optionalFlags(command: Command): Command {
   const number = (flag: string) => parsed(flag, wholeNumber(0, 2 ** 31 - 1));
   return secretFlags(command, SECRETS)
-    .option('--force', 'take events that no watched table produces, such as those that your application emits')
-    .option('--description <text>', 'what it is for')
+    .option('--force', 'accept event types that no watched table produces, such as those that your application emits')
+    .option('--description <text>', 'description of the webhook')
     .option('--method <method>', 'POST (default), PUT or PATCH')
     .option('--filter <json>', `conditions on the row, such as '{"data.stage":"won"}'`)
-    .option('--no-auth', 'authorization: none')
-    .option('--retry', 'try a delivery again after an attempt that failed (default)')
-    .option('--no-retry', 'never try again')
-    .option('--retry-attempts <n>', 'how often to try again, 0 to 20', number('--retry-attempts'))
+    .option('--no-auth', 'no authorization')
+    .option('--retry', 'retry failed deliveries (default)')
+    .option('--no-retry', 'never retry')
+    .option('--retry-attempts <n>', 'maximum number of retries, 0 to 20', number('--retry-attempts'))
     .option('--retry-strategy <strategy>', 'exponential (default) or linear')
-    .option('--retry-delay <seconds>', 'seconds that linear multiplies by 1, 2, 3 …', number('--retry-delay'))
-    .option('--timeout-ms <ms>', 'milliseconds for a whole attempt', number('--timeout-ms'))
-    .option('--max-in-flight <n>', 'most requests to it at a time', number('--max-in-flight'))
-    .option('--rate-limit <n>', 'most requests to it a second')
+    .option('--retry-delay <seconds>', 'base of linear: it waits 1, 2, 3 … times this', number('--retry-delay'))
+    .option('--timeout-ms <ms>', 'timeout of one attempt in milliseconds', number('--timeout-ms'))
+    .option('--max-in-flight <n>', 'maximum number of requests in flight', number('--max-in-flight'))
+    .option('--rate-limit <n>', 'maximum number of requests per second')
     .option(
       '--ordering <ordering>',
-      "none (default), or row: what waits for its next attempt holds back its row's later ones",
+      'none (default), or row: a delivery that waits for a retry holds back later events of its row',
     )
-    .option('--payload-format <format>', "nested (default), or flat: the row's fields on the top level")
+    .option('--payload-format <format>', "nested (default), or flat: the row's fields at the top level")
     .option('--batch-max <n>', 'events in one request, 1 (default: no batches) to 100', number('--batch-max'))
-    .option('--batch-wait-ms <ms>', 'how long a batch may wait to fill, 0 to 5000', number('--batch-wait-ms'))
-    .option('--allowed-ips <list>', 'send only to these ranges', parsed('--allowed-ips', cidrs));
+    .option('--batch-wait-ms <ms>', 'how long a batch waits for more events, 0 to 5000', number('--batch-wait-ms'))
+    .option('--allowed-ips <list>', 'send only to these IP ranges', parsed('--allowed-ips', cidrs));
 }
 
-/** A command on one webhook. */
+/** Adds a command whose argument is the id of one webhook. */
 export function ofOne(group: Command, name: string, description: string): Command {
   return group
     .command(name)
@@ -94,7 +94,7 @@ export function ofOne(group: Command, name: string, description: string): Comman
     .argument('<id>', "the webhook's id", parsed('webhook id', webhookId));
 }
 
-/** The columns that the flags set. The database judges the values; here they only take their columns' shape. */
+/** The columns that the flags set. The database checks the values. */
 export function columnsOf(flags: WebhookFlags): [column: string, value: unknown][] {
   const columns: Record<string, unknown> = {
     tenant_id: flags.tenant,
@@ -124,23 +124,23 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
   return Object.entries(columns).filter(([, value]) => value !== undefined);
 }
 
-/** The table judges its form; what no URL parser takes could never be sent to. The URL may hold secrets and is not printed. */
+/** The database checks more. The message does not contain the URL, which may hold secrets. */
 function validUrl(url: string): string {
   if (URL.canParse(url)) return url;
-  throw new UserError('--url: is not a valid URL: write it as https://host/path.', 2);
+  throw new UserError('--url: is not a valid URL. Write it as https://host/path.', 2);
 }
 
-/** PostgreSQL would refuse it too, and not say which flag it was. */
+/** PostgreSQL would refuse it too, but its message does not name the flag. */
 function validJson(filter: string): string {
   try {
     JSON.parse(filter);
     return filter;
   } catch {
-    throw new UserError(`--filter: is not JSON: write it as '{"data.stage":"won"}', in single quotes.`, 2);
+    throw new UserError(`--filter: is not JSON. Write it as '{"data.stage":"won"}', in single quotes.`, 2);
   }
 }
 
-/** `--filter ''` takes the filter away. */
+/** `--filter ''` removes the filter. */
 function emptyAsNull(text: string | undefined): string | null | undefined {
   return text === '' ? null : text;
 }
@@ -152,7 +152,7 @@ function headersOf(headers: readonly string[]): Record<string, string> {
 function authOf({ bearer, basic, apiKey, auth }: WebhookFlags): Record<string, string> {
   const given = [bearer, basic, apiKey, auth === false ? '' : undefined].filter((value) => value !== undefined);
   if (given.length > 1) {
-    throw new UserError('--bearer, --basic, --api-key and --no-auth exclude each other: give one of them.', 2);
+    throw new UserError('give only one of --bearer, --basic, --api-key and --no-auth.', 2);
   }
   const columns = (type: string, config: object) => ({ auth_type: type, auth_config: JSON.stringify(config) });
   if (bearer !== undefined) return columns('bearer', { token: bearer });
@@ -167,12 +167,12 @@ function authOf({ bearer, basic, apiKey, auth }: WebhookFlags): Record<string, s
   return auth === false ? columns('none', {}) : {};
 }
 
-/** `left:right`. The value may be a secret, so the message shows the form instead. */
+/** Splits `left:right`. The message does not contain the text, which may be a secret. */
 function pairOf(flag: string, text: string, trimmed = true): [string, string] {
   const colon = text.indexOf(':');
   if (colon < 1) {
     const form = flag === '--basic' ? '"username:password"' : '"Name: value"';
-    throw new UserError(`${flag}: has no colon: write it as ${form}.`, 2);
+    throw new UserError(`${flag}: has no colon. Write it as ${form}.`, 2);
   }
   const [left, right] = [text.slice(0, colon), text.slice(colon + 1)];
   return trimmed ? [left.trim(), right.trim()] : [left, right];

@@ -13,7 +13,7 @@ const ASK_EVERY_MS = 200;
 
 export function addTest(group: Command): void {
   const command = onDatabase(
-    ofOne(group, 'test', 'send a sample of each event it wants, and print the responses').option(
+    ofOne(group, 'test', 'send a test event of each type that it wants, and print the responses').option(
       '--wait <seconds>',
       'how long to wait for the responses',
       parsed('--wait', wholeNumber(1, 3_600)),
@@ -24,12 +24,12 @@ export function addTest(group: Command): void {
   help(
     command,
     ['rowhook webhook test 1f0c…'],
-    'Needs a running daemon. Sends to a webhook that is switched off, too.',
-    'Exit codes: 0 all answered 2xx, 1 they did not, 2 wrong usage.',
+    'It needs a running daemon. It also sends to a webhook that is switched off.',
+    'Exit codes: 0 all responses were 2xx, 1 not all were 2xx, 2 wrong usage.',
   );
 }
 
-/** Queues a webhook's test deliveries and waits for their first attempts. Resolves to the exit code. */
+/** Queues test deliveries and waits for their first attempts. Resolves to the exit code. */
 async function testWebhook(
   client: pg.Client,
   id: string,
@@ -50,7 +50,8 @@ async function testWebhook(
   for (const log of logs) print(log, options.json, out);
   if (logs.length < count) {
     throw new UserError(
-      `${count - logs.length} of ${count} test deliveries were not attempted within ${options.wait} s: "rowhook logs --webhook ${id} --follow" shows when they are.`,
+      `${count - logs.length} of ${count} test deliveries were not attempted within ${options.wait} s. ` +
+        `"rowhook logs --webhook ${id} --follow" shows later attempts.`,
     );
   }
   return logs.every((log) => log.status === 'success') ? 0 : 1;

@@ -2,7 +2,7 @@ import type { WebhookRow } from '../../operations/webhooks/webhooks.ts';
 import { hexSignature, signingKey, standardSignature } from '../../payload/signature.ts';
 import { curlCommand, quoted } from '../../shared/shell-quote.ts';
 
-/** A curl that sends one signed example to the endpoint, to be pasted into a shell. */
+/** A curl command that sends one signed example to the webhook's URL. */
 export function tryItCommand(webhook: WebhookRow, nowSeconds: number): string {
   const event = exampleEvent(webhook.event_types);
   const id = 'evt_example';
@@ -28,7 +28,7 @@ export function tryItCommand(webhook: WebhookRow, nowSeconds: number): string {
   return curlCommand({ method: webhook.http_method, url: webhook.url, headers }, quoted(body));
 }
 
-/** An event that the webhook asked for: `deal.*` may be `deal.updated`. */
+/** An event type that the webhook wants: for `deal.*`, `deal.updated`. */
 function exampleEvent(eventTypes: readonly string[]): string {
   const pattern = eventTypes[0] ?? '*';
   return pattern === '*' ? 'example.updated' : pattern.replace(/\*$/, 'updated');

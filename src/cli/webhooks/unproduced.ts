@@ -1,9 +1,12 @@
-/** Event types that active webhooks ask for and nothing produces: after a table was unwatched, or got another prefix. */
+/**
+ * Event types that active webhooks want and nothing produces, for example because a table was
+ * unwatched or got another prefix.
+ */
 import type pg from 'pg';
 import { readUnproduced } from '../../capture/unproduced-events.ts';
 import { type Out, printable } from '../../shared/terminal.ts';
 
-/** Below a list of webhooks. */
+/** Prints warnings below a list of webhooks. */
 export async function printUnproduced(
   client: pg.ClientBase,
   shown: readonly { id: string }[],
@@ -14,11 +17,11 @@ export async function printUnproduced(
   const found = (await readUnproduced(client, tenantId)).filter(({ id }) => ids.has(id));
   if (found.length > 0) out.print();
   for (const { id, unproduced, near } of found) {
-    const maybe = near === null ? '' : ` Is it ${printable(near)}?`;
+    const maybe = near === null ? '' : ` Did you mean ${printable(near)}?`;
     out.print(
       out.paint(
         'yellow',
-        `${id} asks for ${printable(unproduced.join(', '))}, which no watched table produces.${maybe}`,
+        `Webhook ${id} wants ${printable(unproduced.join(', '))}, which no watched table produces.${maybe}`,
       ),
     );
   }

@@ -1,4 +1,4 @@
-/** How webhooks are shown. */
+/** Texts about webhooks that several commands print. */
 import { CAPTURED_DAYS, capturedUntil, type Missed } from '../../operations/history/missed.ts';
 import { type WebhookRow, withoutSecrets } from '../../operations/webhooks/webhooks.ts';
 import type { Cell, Out } from '../../shared/terminal.ts';
@@ -14,7 +14,8 @@ export function printCaptured({ id, disabled_at }: WebhookRow, out: Out): void {
   const until = capturedUntil(disabled_at);
   const are = until.getTime() < Date.now() ? 'were' : 'are';
   out.print(
-    `Its events ${are} captured until ${until.toISOString()}, and each is kept for 7 days: "rowhook webhook enable ${id}" says how to send those that it missed.`,
+    `Its events ${are} captured until ${until.toISOString()}, and each is kept for 7 days. ` +
+      `"rowhook webhook enable ${id}" prints the command that sends missed events.`,
   );
 }
 
@@ -23,15 +24,19 @@ export function printMissed(
   { missed_since, missed, given_up, given_up_since, lost_since }: Missed,
   out: Out,
 ): void {
-  out.print(`While it was switched off it missed ${events(missed)} that the outbox still has (7 days).`);
+  out.print(`While it was switched off, it missed ${events(missed)} that the outbox still holds (it keeps 7 days).`);
   if (lost_since) {
-    const note = `What was written from ${lost_since.toISOString()} until now was not captured for it: it had been off for ${CAPTURED_DAYS} days.`;
+    const since = lost_since.toISOString();
+    const note = `Changes since ${since} were not captured for it, because it was off for ${CAPTURED_DAYS} days.`;
     out.print(out.paint('yellow', note));
   }
   const command = (since: Date, only: string) => `rowhook replay ${id} --since ${since.toISOString()} --only ${only}`;
-  if (missed > 0) out.print(`To send what it missed: ${command(missed_since, 'missed')}`);
+  if (missed > 0) out.print(`To send the missed events: ${command(missed_since, 'missed')}`);
   if (given_up > 0 && given_up_since)
-    out.print(`To send the ${given_up} that had been given up: ${command(given_up_since, 'given_up')}`);
+    out.print(
+      `To send ${given_up === 1 ? 'the delivery that was' : `the ${given_up} deliveries that were`} given up: ` +
+        command(given_up_since, 'given_up'),
+    );
 }
 
 export function state({ is_active, disabled_reason }: WebhookRow): Cell {

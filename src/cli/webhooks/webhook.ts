@@ -1,4 +1,4 @@
-/** `rowhook webhook`, with all commands below it. */
+/** `rowhook webhook` and its commands. */
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { wholeNumber } from '../../config/parse.ts';
@@ -26,7 +26,7 @@ export function addWebhook(program: Command): void {
   addRotateSecret(group);
   addDelete(group);
   help(group, [
-    "rowhook webhook create --tenant acme --name CRM --url https://example.com/hook --events 'deal.*'",
+    "rowhook webhook create --tenant acme --name CRM --url https://app.example/hook --events 'deal.*'",
     'rowhook webhook list --tenant acme',
   ]);
 }
@@ -34,17 +34,17 @@ export function addWebhook(program: Command): void {
 function addUpdate(group: Command): void {
   const command = onDatabase(
     optionalFlags(
-      ofOne(group, 'update', 'change a webhook: only what is given')
-        .option('--name <name>', 'a name for people')
-        .option('--url <url>', 'where to send')
-        .option('--events <list>', "what to send: 'deal.updated,note.*', or '*'", commaList),
+      ofOne(group, 'update', 'change the given settings of a webhook')
+        .option('--name <name>', 'name of the webhook')
+        .option('--url <url>', 'URL to send to')
+        .option('--events <list>', "event types to send: 'deal.updated,note.*', or '*' for all", commaList),
     ),
     (client, id: string, flags: WebhookFlags & JsonFlag) => updateWebhook(client, id, flags, out),
   );
   help(
     command,
-    ["rowhook webhook update 1f0c… --url https://example.com/new --events 'deal.*'"],
-    `${NOTES}\nAn empty --description, --filter, --header, --rate-limit or --allowed-ips takes it away, as in --filter ''.`,
+    ["rowhook webhook update 1f0c… --url https://app.example/new --events 'deal.*'"],
+    [...NOTES, "An empty value removes --description, --filter, --header, --rate-limit or --allowed-ips: --filter ''."],
   );
 }
 
@@ -57,7 +57,7 @@ async function updateWebhook(
   const columns = columnsOf(options);
   if (columns.length === 0) {
     throw new UserError(
-      'webhook update: nothing to change: give a flag, such as --url (see webhook update --help).',
+      'webhook update: nothing to change. Give a flag such as --url. "rowhook webhook update --help" lists them.',
       2,
     );
   }
@@ -76,8 +76,8 @@ function addList(group: Command): void {
     group
       .command('list')
       .description('list webhooks and their state')
-      .option('--tenant <tenant>', "one tenant's only")
-      .option('--limit <n>', 'most rows to print', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 1_000),
+      .option('--tenant <tenant>', 'only this tenant')
+      .option('--limit <n>', 'maximum number of rows', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 1_000),
     (client, flags: JsonFlag & { tenant?: string; limit: number }) => listWebhooks(client, flags, out),
   );
   help(command, ['rowhook webhook list', 'rowhook webhook list --tenant acme --json | jq -r .id']);
@@ -98,7 +98,7 @@ async function listWebhooks(
   if (options.json) {
     for (const row of shown) out.print(JSON.stringify(withoutSecrets(row)));
   } else if (rows.length === 0) {
-    out.print('No webhooks: create one with "rowhook webhook create".');
+    out.print('No webhooks. Create one with "rowhook webhook create".');
   } else {
     printTable(
       out,
@@ -106,7 +106,7 @@ async function listWebhooks(
       shown.map((row) => [row.id, row.tenant_id, row.name, row.event_types.join(','), maskedUrl(row.url), state(row)]),
     );
     if (rows.length > shown.length)
-      out.print(out.paint('dim', `more than ${options.limit}: narrow with --tenant, or raise --limit`));
+      out.print(out.paint('dim', `There are more than ${options.limit}. Use --tenant, or raise --limit.`));
     const { printUnproduced } = await import('./unproduced.ts');
     await printUnproduced(client, shown, options.tenant ?? null, out);
   }
@@ -114,7 +114,7 @@ async function listWebhooks(
 
 function addShow(group: Command): void {
   const command = onDatabase(
-    ofOne(group, 'show', 'show a webhook, its secrets masked'),
+    ofOne(group, 'show', 'show a webhook, with masked secrets'),
     (client, id: string, flags: JsonFlag) => showWebhook(client, id, flags, out),
   );
   help(command, ['rowhook webhook show 1f0c… --json']);
@@ -140,12 +140,17 @@ function addSwitch(group: Command, name: 'enable' | 'disable', on: boolean): voi
     (client, id: string, flags: JsonFlag) => switchWebhook(client, id, on, flags, out),
   );
   const notes = on
-    ? 'It prints how many events it missed while it was off, and the command that sends them. Of a webhook that is active it\ncloses the breaker: what waits behind it is tried now.'
-    : 'Its events are captured for 30 days more, and the outbox keeps each for 7 days: "webhook enable" and "replay" send them.';
+    ? [
+        'It prints how many events the webhook missed while it was off, and the command that sends them.',
+        'If the webhook is already active, this closes its breaker, and its waiting deliveries are tried now.',
+      ]
+    : [
+        'Its events are still captured for 30 days, and the outbox keeps each event for 7 days.',
+        'To send them later, use "rowhook webhook enable" and "rowhook replay".',
+      ];
   help(command, [`rowhook webhook ${name} 1f0c…`], notes);
 }
 
-/** Capture goes on for a while after a webhook was switched off. */
 async function switchWebhook(
   client: pg.Client,
   id: string,
@@ -169,9 +174,9 @@ async function switchWebhook(
 
 function addRotateSecret(group: Command): void {
   const command = onDatabase(
-    ofOne(group, 'rotate-secret', 'make a new signing secret and print it, this once').option(
+    ofOne(group, 'rotate-secret', 'create a new signing secret, and print it (shown only once)').option(
       '--overlap <interval>',
-      'how long the old secret signs too, 0 to 7 days',
+      'how long the old secret also signs, 0 to 7 days',
       '24 hours',
     ),
     (client, id: string, flags: JsonFlag & { overlap: string }) => rotateSecret(client, id, flags, out),
@@ -179,7 +184,10 @@ function addRotateSecret(group: Command): void {
   help(
     command,
     ['rowhook webhook rotate-secret 1f0c…', "rowhook webhook rotate-secret 1f0c… --overlap '2 days'"],
-    'During the overlap webhook-signature carries both signatures. X-Webhook-Signature has room for one: the new secret makes it at once.',
+    [
+      'During the overlap, webhook-signature holds a signature of each secret.',
+      'X-Webhook-Signature holds only one, made with the new secret.',
+    ],
   );
 }
 
@@ -196,24 +204,27 @@ async function rotateSecret(
     return;
   }
   printPairs(out, [['secret', { text: secret, style: 'bold' }]]);
-  const old = overlaps ? `signs too for ${options.overlap}, but not X-Webhook-Signature` : 'signs no longer';
-  out.print(`\nKeep it now, it is not shown again. The old secret ${old}.`);
+  const old = overlaps ? `also signs webhook-signature for ${options.overlap}` : 'no longer signs';
+  out.print(`\nSave the secret now. It is not shown again. The old secret ${old}.`);
 }
 
 function addDelete(group: Command): void {
   const command = onDatabase(
-    ofOne(group, 'delete', 'delete a webhook and what it has not delivered yet'),
+    ofOne(group, 'delete', 'delete a webhook and its unfinished deliveries'),
     (client, id: string, flags: JsonFlag) => deleteWebhook(client, id, flags, out),
   );
   help(
     command,
     ['rowhook webhook delete 1f0c…'],
-    'Its logs stay. "webhook disable" can be taken back, this cannot: what was waiting, or is written from now on, is not sent.',
+    [
+      'Its logs stay. You cannot undo this, and its waiting events are not sent. To stop a webhook for some time, use',
+      '"rowhook webhook disable".',
+    ],
   );
 }
 
 async function deleteWebhook(client: pg.Client, id: string, options: { json?: boolean }, out: Out): Promise<void> {
   const [{ removeWebhook }, { report }] = await Promise.all([operations(), view()]);
   const webhook = await removeWebhook(client, id);
-  report(webhook, 'deleted, and its unfinished deliveries; its logs stay', options, out);
+  report(webhook, 'deleted, with its unfinished deliveries. Its logs stay', options, out);
 }

@@ -38,17 +38,16 @@ function remark(
   const share = statementSeconds > 0 ? Math.min(1, seconds / statementSeconds) : 0;
   const how =
     measuredSeconds === null
-      ? `some ${seconds.toFixed(1)} s of capture (estimated, ${ROW_US} µs a row)`
-      : `${seconds.toFixed(1)} s of capture in ${calls} statements (measured)`;
-  const what = printable(
-    `${relation}: up to ${captured} rows captured since it was watched, ${how}: ${(share * 100).toFixed(1)} % of this database's time in statements`,
-  );
+      ? `estimated: ${captured} rows or fewer, ${ROW_US} µs per row`
+      : `measured: ${captured} rows or fewer, ${seconds.toFixed(1)} s in ${calls} calls`;
+  const percent = `${(share * 100).toFixed(1)} %`;
+  const what = printable(`capture on ${relation} took about ${percent} of all statement time (${how})`);
   if (share <= limits.captureShare || seconds < limits.captureSeconds) return fine(what);
   return {
     kind: 'warning',
     what,
-    why: "Capture runs inside the application's own statements and makes them longer.",
-    mend: printable(`${statement}   -- or those of created, updated and deleted that are needed`),
+    why: "Capture runs inside the application's statements and makes them slower.",
+    mend: printable(`${statement}   -- or list the events that you need: created, updated, deleted`),
   };
 }
 

@@ -17,13 +17,13 @@ export async function clock({ client, limits, now }: Examination): Promise<Remar
   const { aheadMs, withinMs } = samples.reduce((best, next) => (next.withinMs < best.withinMs ? next : best));
   const seconds = Math.abs(aheadMs) / 1_000;
   if (seconds <= limits.clockSeconds + withinMs / 1_000) {
-    return [fine(`the clocks of server and this machine differ by ${Math.round(Math.abs(aheadMs))} ms`)];
+    return [fine(`the clocks of the server and of this machine differ by ${Math.round(Math.abs(aheadMs))} ms`)];
   }
   return [
     {
       kind: 'warning',
       what: `the server's clock is ${seconds.toFixed(1)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this machine's`,
-      why: "Requests carry the server's time, and receivers refuse what is five minutes off theirs.",
+      why: "Requests carry the server's time. Receivers reject a time that is more than five minutes off their own.",
       mend: 'timedatectl set-ntp true   # on the machine whose clock is wrong',
     },
   ];

@@ -15,12 +15,12 @@ export async function daemons(examination: Examination): Promise<Remark[]> {
   if (free.length > 0) {
     remarks.push({
       kind: 'error',
-      what: owners.length === 0 ? 'no daemon delivers' : `no daemon owns ${free.length} of ${lanes.length} lanes`,
-      why: 'Events are captured and kept, and go out when one runs.',
+      what: owners.length === 0 ? 'no daemon is running' : `no daemon owns ${free.length} of ${lanes.length} lanes`,
+      why: 'Events are captured and stored. They are sent when a daemon is running.',
       mend: 'rowhook start',
     });
   } else {
-    remarks.push(fine(`${owners.join(', ')} ${owners.length === 1 ? 'delivers' : 'deliver'}`));
+    remarks.push(fine(`running: ${owners.join(', ')}`));
   }
   const { unreadSeconds } = examination.limits;
   const stuck = lanes.filter(
@@ -31,9 +31,9 @@ export async function daemons(examination: Examination): Promise<Remark[]> {
     const oldest = Math.max(...stuck.map(({ oldestSeconds }) => oldestSeconds ?? 0));
     remarks.push({
       kind: 'error',
-      what: `lanes ${stuck.map(({ lane }) => lane).join(', ')} stand still: the oldest event waits for ${ageText(oldest)}, and their positions do not move`,
-      why: 'The daemon holds the lanes and reads nothing, so nobody else can.',
-      mend: `look into the log of ${owners.join(', ')}, then restart it: another daemon takes over within 10 s`,
+      what: `lanes ${stuck.map(({ lane }) => lane).join(', ')} do not move: an event has waited for ${ageText(oldest)}`,
+      why: 'Their daemon reads nothing, and no other daemon may read them while it holds them.',
+      mend: `look into the log of ${owners.join(', ')}, then restart it. Another daemon takes over within 10 s`,
     });
   }
   return [...remarks, ...(await environmentRemarks(examination))];

@@ -14,7 +14,7 @@ const LISTED_MAX = 5;
 
 export async function events({ client }: Examination): Promise<Remark[]> {
   const findings = [...(await unproduced(client)), ...(await shared(client)), ...(await withoutTenant(client))];
-  return findings.length > 0 ? findings : [fine('all that active webhooks ask for is produced')];
+  return findings.length > 0 ? findings : [fine('watched tables produce what active webhooks want')];
 }
 
 async function unproduced(client: pg.ClientBase): Promise<Finding[]> {
@@ -23,8 +23,8 @@ async function unproduced(client: pg.ClientBase): Promise<Finding[]> {
   if (found.length > LISTED_MAX) {
     listed.push({
       kind: 'warning',
-      what: `${found.length - LISTED_MAX} more webhooks ask for event types that nothing produces`,
-      why: 'They wait for these in silence.',
+      what: `${found.length - LISTED_MAX} more webhooks want event types that no watched table produces`,
+      why: 'They get no such event, and no error either, unless the application emits it.',
       mend: 'rowhook webhook list',
     });
   }
@@ -37,11 +37,11 @@ function finding({ id, tenantId, name, eventTypes, unproduced: missing, near }: 
   const force = missing.length > 1 ? ' --force' : '';
   return {
     kind: 'warning',
-    what: printable(`webhook "${name}" of ${tenantId} asks for ${missing.join(', ')}, which no watched table produces`),
-    why: 'It waits for that in silence, unless the application emits it.',
+    what: printable(`webhook "${name}" of ${tenantId} wants ${missing.join(', ')}, which no watched table produces`),
+    why: 'It gets no such event, and no error either, unless the application emits it.',
     mend:
       near === null
-        ? `rowhook sources   # lists what is produced; then rowhook webhook update ${id} --events …, or watch its table`
+        ? `rowhook sources   # lists the event types; then: rowhook webhook update ${id} --events …`
         : `rowhook webhook update ${id} --events ${shellWord(printable([...new Set(wanted)].join(',')))}${force}`,
   };
 }
@@ -63,7 +63,7 @@ async function shared(client: pg.ClientBase): Promise<Finding[]> {
   return rows.map(({ relation, other, event_type, statement }) => ({
     kind: 'warning',
     what: printable(`${relation} and ${other} have the same event types, such as ${event_type}`),
-    why: 'A webhook gets those of both, and cannot tell them apart.',
+    why: 'A webhook gets the events of both tables and cannot tell them apart.',
     mend: printable(statement),
   }));
 }
@@ -72,7 +72,8 @@ async function withoutTenant(client: pg.ClientBase): Promise<Finding[]> {
   const { rows } = await client.query<{ changes: number; tables: string[]; statements: string }>(
     `select coalesce(pg_sequence_last_value('rowhook.rows_without_tenant'), 0)::float8 as changes,
             array_agg(rowhook._qualified(s.relation) order by s.id) as tables,
-            string_agg(format('alter table %s alter column %I set not null;', rowhook._qualified(s.relation), s.tenant_column), ' ' order by s.id) as statements
+            string_agg(format('alter table %s alter column %I set not null;',
+                              rowhook._qualified(s.relation), s.tenant_column), ' ' order by s.id) as statements
        from rowhook.webhook_sources s
       where rowhook._tenant_may_be_null(s)`,
   );
@@ -81,10 +82,11 @@ async function withoutTenant(client: pg.ClientBase): Promise<Finding[]> {
   return [
     {
       kind: 'warning',
-      what: printable(`${changes} changes or more were of rows without a tenant, in ${tables.join(' or ')}`),
-      why: "A row whose tenant column is null is nobody's, so its changes become no event.",
+      what: printable(`at least ${changes} changed rows had no tenant, in ${tables.join(' or ')}`),
+      why: 'If the tenant column of a row is null, its changes make no event.',
       mend: printable(
-        `${statements}   -- once no row is null there; if null is meant: select setval('rowhook.rows_without_tenant', 1, false); counts anew`,
+        `${statements}   -- once every row has a tenant. ` +
+          "If null is intended: select setval('rowhook.rows_without_tenant', 1, false); resets the count",
       ),
     },
   ];

@@ -18,16 +18,21 @@ export async function logDays({ client }: Examination): Promise<Remark[]> {
   const { rows } = await client.query<{ ahead: number; byDefault: boolean; eventTriggers: EventTrigger[] }>(
     `select rowhook._log_days_ahead() as ahead,
             pg_relation_size('rowhook.webhook_logs_default') > 0 as "byDefault",
-            (select coalesce(jsonb_agg(jsonb_build_object('name', quote_ident(evtname), 'always', evtenabled = 'A') order by evtname), '[]') from pg_event_trigger
-              where evtenabled in ('O', 'A') and evtevent in ('ddl_command_start', 'ddl_command_end')) as "eventTriggers"`,
+            (select coalesce(jsonb_agg(jsonb_build_object('name', quote_ident(evtname), 'always', evtenabled = 'A')
+                                       order by evtname), '[]')
+               from pg_event_trigger
+              where evtenabled in ('O', 'A')
+                and evtevent in ('ddl_command_start', 'ddl_command_end')) as "eventTriggers"`,
   );
   const { ahead, byDefault, eventTriggers } = rows[0] as (typeof rows)[number];
   const remarks: Remark[] = [];
   if (ahead < DAYS_AHEAD_MIN) {
     remarks.push({
       kind: 'warning',
-      what: `webhook_logs has partitions for ${ahead} more days`,
-      why: `The daemon makes those of the next 7 days, once a minute. Its log says why it cannot${printable(because(eventTriggers))}. Nothing is lost: what has no partition is recorded in webhook_logs_default.`,
+      what: `webhook_logs has partitions for only ${ahead} more days`,
+      why:
+        `The daemon creates partitions for 7 days. Its log says why it cannot${printable(because(eventTriggers))}. ` +
+        'No attempt is lost: without a partition, attempts are recorded in webhook_logs_default.',
       mend: printable(around(eventTriggers)),
     });
   }
@@ -35,7 +40,9 @@ export async function logDays({ client }: Examination): Promise<Remark[]> {
     remarks.push({
       kind: 'warning',
       what: 'webhook_logs_default holds attempts',
-      why: 'Days had no partition when they were recorded. They move into one, a day a minute, as soon as it can be made; many may stay until tomorrow.',
+      why:
+        'They were recorded when their day had no partition. When the daemon can create it, it moves one day ' +
+        'per minute. A large number of attempts may stay until tomorrow.',
       mend: printable(around(eventTriggers)),
     });
   }

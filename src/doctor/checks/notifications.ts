@@ -21,13 +21,17 @@ export async function bell({ databaseUrl, wake, limits }: Examination): Promise<
     }
     // A pooler keeps the listening connection and may give it to any client.
     await Promise.all([listener.query('unlisten *'), ringer.query('unlisten *')]);
-    if (wake === 'poll') return [fine('LISTEN does not work here, and ROWHOOK_WAKE=poll does without')];
+    if (wake === 'poll') return [fine('LISTEN does not work here, but ROWHOOK_WAKE=poll does not need it')];
     return [
       {
         kind: 'error',
-        what: `a NOTIFY did not arrive within ${limits.listenMs} ms${pooled ? ': a pooler in transaction mode stands in between' : ''}`,
-        why: 'A sleeping daemon is not woken, so events wait for up to 30 s; and what it sets for its session reaches others.',
-        mend: 'give the daemon a DATABASE_URL that leads to PostgreSQL directly, or to a pool with pool_mode = session; or set ROWHOOK_WAKE=poll',
+        what: `a NOTIFY did not arrive within ${limits.listenMs} ms${pooled ? ': a pooler in transaction mode' : ''}`,
+        why:
+          'A sleeping daemon is not woken up, so events wait for up to 30 s. ' +
+          'Its session settings also affect other clients of the pooler.',
+        mend:
+          'give the daemon a DATABASE_URL that leads to PostgreSQL directly or to a pool with pool_mode = session, ' +
+          'or set ROWHOOK_WAKE=poll',
       },
     ];
   } finally {
@@ -51,6 +55,6 @@ async function isHeard(listener: pg.Client, ringer: pg.Client, channel: string, 
 /** A pooler invents the process id that it reports to its clients. */
 async function isPooled(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-  const told = (client as { processID?: number | null }).processID;
-  return typeof told === 'number' && told !== rows[0]?.pid;
+  const reported = (client as { processID?: number | null }).processID;
+  return typeof reported === 'number' && reported !== rows[0]?.pid;
 }

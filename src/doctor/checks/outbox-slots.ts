@@ -9,5 +9,5 @@ export async function ring({ client, limits }: Examination): Promise<Remark[]> {
   if (pinned.length > 0) return pinned;
   const ages = (await readSlots(client)).flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
   const oldest = ages.length === 0 ? 'the outbox is empty' : `the oldest row is ${ageText(Math.max(...ages))} old`;
-  return [fine(`no outbox slot is pinned, ${oldest}`)];
+  return [fine(`no outbox slot is pinned, and ${oldest}`)];
 }

@@ -62,7 +62,7 @@ async function ownRole(client: pg.ClientBase): Promise<Remark[]> {
       kind: 'error',
       what:
         uninherited === null
-          ? `${role} is a member neither of rowhook_daemon nor of rowhook_owner`
+          ? `${role} is not a member of rowhook_daemon or rowhook_owner`
           : `${role} is a member of ${uninherited}, but does not inherit its privileges`,
       why: 'A daemon with this login cannot read the outbox.',
       mend: grant(uninherited ?? 'rowhook_daemon'),
@@ -85,13 +85,13 @@ async function missingGrants(client: pg.ClientBase): Promise<Remark[]> {
      select 'schema', 'rowhook', 'usage' where not has_schema_privilege('rowhook_daemon', 'rowhook', 'usage')`,
     transposed(),
   );
-  if (rows.length === 0) return [fine('rowhook_daemon has all that a daemon needs')];
+  if (rows.length === 0) return [fine('rowhook_daemon has all privileges that a daemon needs')];
   const lacking = rows.map(({ object, privilege }) => `${privilege} on ${object}`).join(', ');
   return [
     {
       kind: 'error',
       what: `rowhook_daemon lacks ${lacking}`,
-      why: 'The daemon fails where it needs that.',
+      why: 'The daemon fails when it needs this privilege.',
       mend: rows.map(grant).join(' '),
     },
   ];
@@ -115,12 +115,15 @@ async function mightyDaemons(client: pg.ClientBase): Promise<Remark[]> {
     `select distinct quote_ident(r.rolname) as role
        from pg_stat_activity a
        join pg_roles r on r.oid = a.usesysid
-      where a.datname = current_database() and a.application_name = 'rowhook reader' and (r.rolsuper or r.rolbypassrls)`,
+      where a.datname = current_database() and a.application_name = 'rowhook reader'
+        and (r.rolsuper or r.rolbypassrls)`,
   );
   return rows.map(({ role }) => ({
     kind: 'warning',
     what: printable(`a daemon is logged in as ${role}, which may do anything`),
-    why: 'It opens connections to addresses that tenants choose. Its password should open no more than it needs.',
-    mend: "create role rowhook_login login; grant rowhook_daemon to rowhook_login;   -- give it a password, and name it in the daemon's DATABASE_URL",
+    why: 'The daemon connects to addresses that tenants choose, so its login should have few privileges.',
+    mend:
+      'create role rowhook_login login; grant rowhook_daemon to rowhook_login;   ' +
+      "-- set its password, and use it in the daemon's DATABASE_URL",
   }));
 }

@@ -9,21 +9,21 @@ export async function schema({ client }: Examination): Promise<Remark[]> {
             coalesce(has_schema_privilege(to_regnamespace('rowhook'), 'usage'), false) as usable`,
   );
   const { found, usable } = rows[0] as (typeof rows)[number];
-  if (!found) return [outdated('the schema rowhook is not there', 'Nothing is captured, and nothing delivered.')];
+  if (!found) return [outdated('the schema rowhook does not exist', 'No event is captured or delivered.')];
   if (!usable) {
     const { role, uninherited, grant } = await membershipOf(client);
     return [
       {
         kind: 'unseen',
-        what: `${role} may not use the schema rowhook, so nothing of it could be looked at`,
+        what: `the schema rowhook, because ${role} may not use it`,
         mend: grant(uninherited ?? 'rowhook_daemon'),
       },
     ];
   }
   const [version, wanted] = [await schemaVersion(client), await builtForVersion()];
   if (version === wanted) return [fine(`the schema rowhook is at version ${version}`)];
-  const what = `the schema rowhook is at version ${version}, this rowhook was built for ${wanted}`;
-  const why = 'Daemons of this version refuse to start on it.';
+  const what = `the schema rowhook is at version ${version}, but this rowhook needs version ${wanted}`;
+  const why = 'A daemon of this rowhook refuses to start.';
   if (version < wanted) return [outdated(what, why)];
   return [{ kind: 'error', what, why, mend: 'npm install rowhook@latest' }];
 }

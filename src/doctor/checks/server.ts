@@ -16,11 +16,13 @@ interface BadMinors {
 const BAD_MINORS: readonly BadMinors[] = [
   {
     versions: [150009, 160005, 170001],
-    why: 'ALTER ROLE … SET ROLE has no effect in it, so an application may write as another role than it should; and extensions built for other minors may crash the server',
+    why:
+      'ALTER ROLE … SET ROLE has no effect, so an application may write with the wrong role. ' +
+      'Extensions that were built for another minor version may crash the server.',
   },
   {
     versions: [150016, 160012, 170008, 180002],
-    why: "substring() refuses valid long texts in it: one in a trigger or default of the application fails the application's statement",
+    why: "substring() fails on valid long texts. In a trigger or default, it fails the application's statement.",
   },
 ];
 
@@ -41,17 +43,17 @@ export async function server({ client }: Examination): Promise<Remark[]> {
       ? {
           kind: 'error',
           what: 'this server is a hot standby',
-          why: 'A standby cannot tell which transactions are running, so the daemon refuses to start there.',
+          why: 'A standby does not know which transactions are running, so the daemon refuses to start there.',
           mend: 'name the primary in DATABASE_URL, or promote this server: select pg_promote();',
         }
       : await writing(client),
-    fine(`wal_level is ${wal}: any will do, rowhook needs no logical replication and no extension`),
+    fine(`wal_level is ${wal}. rowhook works with any value`),
   ];
 }
 
 async function writing(client: pg.ClientBase): Promise<Remark> {
   const readOnly = await readOnlySetting(client);
-  return readOnly === null ? fine('it is a primary, and may be written to') : { kind: 'error', ...readOnly };
+  return readOnly === null ? fine('this server is a primary and accepts writes') : { kind: 'error', ...readOnly };
 }
 
 /** Pure. */
@@ -61,7 +63,7 @@ export function versionRemarks(version: number, name: string): Remark[] {
       {
         kind: 'error',
         what: `this server is PostgreSQL ${name}`,
-        why: 'rowhook needs 15 or later: the daemon refuses to start.',
+        why: 'rowhook needs PostgreSQL 15 or later. The daemon refuses to start.',
         mend: 'upgrade the server to a supported major version',
       },
     ];
@@ -71,8 +73,8 @@ export function versionRemarks(version: number, name: string): Remark[] {
   return [
     {
       kind: 'warning',
-      what: `PostgreSQL ${name} is a minor version that was replaced out of turn`,
-      why: `${bad}.`,
+      what: `PostgreSQL ${name} is a minor version with known bugs`,
+      why: bad,
       mend: 'install the current minor version of the same major version, and restart the server',
     },
   ];

@@ -8,7 +8,8 @@ import { type Examination, fine, type Remark } from '../finding.ts';
 const NAMED_MAX = 20;
 
 const WHY =
-  'Its own events go out only when it commits. Until then the daemon cannot sleep and polls, no outbox slot that it touched is emptied, and dead rows stay where they are.';
+  'Its events are sent only after it commits. Until then the daemon polls and does not sleep, ' +
+  'the outbox slots that it used are not emptied, and vacuum cannot remove dead rows.';
 
 interface Open {
   pid: number;
@@ -38,13 +39,14 @@ export async function longTransactions({ client, limits }: Examination): Promise
     ({ pid, user, application, database, state, seconds }): Remark => ({
       kind: 'warning',
       what: printable(
-        `a transaction of ${user} (${application || 'no application name'}, database ${database}, ${state}) is open for ${ageText(seconds)}`,
+        `a transaction of ${user} (${application || 'no application name'}, database ${database}, ${state}) ` +
+          `has been open for ${ageText(seconds)}`,
       ),
       why: WHY,
       mend: `select pg_terminate_backend(${pid});`,
     }),
   );
-  const none = fine(`no transaction is open for more than ${ageText(limits.transactionSeconds)}`);
+  const none = fine(`no transaction has been open for more than ${ageText(limits.transactionSeconds)}`);
   return [...(open.length > 0 ? open : [none]), ...(await unseen(client))];
 }
 
@@ -67,20 +69,23 @@ async function unseen(client: Examination['client']): Promise<Remark[]> {
 
 export async function preparedTransactions({ client, limits }: Examination): Promise<Remark[]> {
   const { rows } = await client.query<{ id: string; owner: string; database: string; seconds: number; quoted: string }>(
-    `select gid as id, quote_literal(gid) as quoted, owner, database, extract(epoch from clock_timestamp() - prepared)::float8 as seconds
+    `select gid as id, quote_literal(gid) as quoted, owner, database,
+            extract(epoch from clock_timestamp() - prepared)::float8 as seconds
        from pg_prepared_xacts
       where prepared < clock_timestamp() - make_interval(secs => $1)
       order by prepared
       limit ${NAMED_MAX}`,
     [limits.transactionSeconds],
   );
-  if (rows.length === 0) return [fine('no prepared transaction is left over')];
+  if (rows.length === 0) return [fine(`no prepared transaction is older than ${ageText(limits.transactionSeconds)}`)];
   return rows.map(({ id, quoted, owner, database, seconds }) => ({
     kind: 'warning',
     what: printable(
-      `the prepared transaction "${id}" of ${owner} in database ${database} waits for ${ageText(seconds)}`,
+      `the prepared transaction "${id}" of ${owner} in database ${database} has waited for ${ageText(seconds)}`,
     ),
-    why: `Nobody may be left who would end it. ${WHY}`,
-    mend: `rollback prepared ${printable(quoted)};   -- or commit prepared, in database ${printable(database)}, as its transaction manager says`,
+    why: `The client that should end it may be gone. ${WHY}`,
+    mend:
+      `rollback prepared ${printable(quoted)};   -- in database ${printable(database)}; ` +
+      'or commit prepared, if its transaction manager says so',
   }));
 }

@@ -10,12 +10,12 @@ export async function triggers({ client }: Examination): Promise<Remark[]> {
       {
         kind: 'warning',
         what: 'no table is watched',
-        why: 'Nothing becomes an event, but what the application emits.',
+        why: 'No row change becomes an event.',
         mend: "select * from rowhook.watch_preset('crm');   -- or rowhook.watch('public.orders')",
       },
     ];
   }
   const problems = await problemsOf(client, sources);
-  if (problems.length === 0) return [fine(`all triggers are there, watched tables: ${sources.length}`)];
+  if (problems.length === 0) return [fine(`all triggers exist (watched tables: ${sources.length})`)];
   return problems.map(({ table: _, ...remark }) => remark);
 }

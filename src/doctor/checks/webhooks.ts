@@ -49,9 +49,9 @@ const KINDS: readonly Kind[] = [
            where not is_active and disabled_reason is not null`,
     finding: (webhook) => ({
       kind: 'warning',
-      what: `${nameOf(webhook)} was disabled by rowhook at ${webhook.since.toISOString()}: ${printable(webhook.reason ?? '')}`,
-      why: 'Nothing is sent to it. Its events are captured for 30 days from then on, and each is kept for 7 days.',
-      mend: `rowhook webhook enable ${webhook.id}   # once its receiver is well; it prints the command that sends what it missed`,
+      what: disabledText(webhook),
+      why: 'Nothing is sent to it. Its events are captured for 30 days after that, and each event is kept for 7 days.',
+      mend: `rowhook webhook enable ${webhook.id}   # after its receiver is fixed; prints how to send missed events`,
     }),
     more: 'were disabled by rowhook',
   },
@@ -60,27 +60,28 @@ const KINDS: readonly Kind[] = [
     finding: (webhook) => ({
       kind: 'warning',
       what: `${nameOf(webhook)} has an open breaker: ${attemptsOf(webhook)}`,
-      why: 'Its events are parked, and one attempt probes every 10 minutes at most. Other webhooks are not affected.',
+      why: 'Its events wait. One attempt every few minutes tests the receiver. Other webhooks are not affected.',
       mend: lookAndEnable(webhook),
     }),
     more: 'have an open breaker',
   },
   {
-    sql: `${HEALTH} and h.open_until is null and h.failing_since < clock_timestamp() - make_interval(secs => ${FAILING_SECONDS})`,
+    sql: `${HEALTH} and h.open_until is null
+            and h.failing_since < clock_timestamp() - make_interval(secs => ${FAILING_SECONDS})`,
     finding: (webhook) => ({
       kind: 'warning',
-      what: `${nameOf(webhook)} fails all the time: ${attemptsOf(webhook)}`,
-      why: 'Its deliveries wait for their next attempt, and are given up once their attempts have run out.',
+      what: `${nameOf(webhook)} keeps failing: ${attemptsOf(webhook)}`,
+      why: 'Its deliveries wait for their next attempt. They are given up when no attempts are left.',
       mend: lookAndEnable(webhook),
     }),
-    more: 'fail all the time',
+    more: 'keep failing',
   },
 ];
 
 export async function webhooks({ client }: Examination): Promise<Remark[]> {
   const remarks: Remark[] = [];
   for (const kind of KINDS) remarks.push(...(await remarksOf(client, kind)));
-  return remarks.length > 0 ? remarks : [fine('no webhook is disabled by rowhook, and none fails all the time')];
+  return remarks.length > 0 ? remarks : [fine('no webhook is disabled by rowhook, and none keeps failing')];
 }
 
 /** Webhooks that have failed for longest are first. */
@@ -94,7 +95,7 @@ async function remarksOf(client: pg.ClientBase, { sql, finding, more }: Kind): P
     remarks.push({
       kind: 'warning',
       what: `${total - rows.length} more webhooks ${more}`,
-      why: `Listed are the ${LISTED_MAX} that have been so for longest.`,
+      why: `Only the ${LISTED_MAX} oldest cases are listed.`,
       mend: `rowhook status --limit ${Math.min(total, STATUS_MAX)}`,
     });
   }
@@ -105,11 +106,17 @@ function nameOf({ id, name, tenantId }: Failing): string {
   return `webhook ${id} (${printable(name)}, tenant ${printable(tenantId)})`;
 }
 
+function disabledText(webhook: Failing): string {
+  const { since, reason } = webhook;
+  return `${nameOf(webhook)} was disabled by rowhook at ${since.toISOString()}: ${printable(reason ?? '')}`;
+}
+
 function attemptsOf({ failures, since }: Failing): string {
   const count = failures === 1 ? '1 attempt has' : `${failures} attempts have`;
   return `${count} failed since ${since.toISOString()}, and none has succeeded`;
 }
 
 function lookAndEnable({ id }: Failing): string {
-  return `rowhook logs --webhook ${id} --status failed --limit 1   # says why; once its receiver is well: rowhook webhook enable ${id}`;
+  const enable = `rowhook webhook enable ${id}`;
+  return `rowhook logs --webhook ${id} --status failed --limit 1   # shows why; after the receiver is fixed: ${enable}`;
 }

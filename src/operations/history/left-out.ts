@@ -25,7 +25,8 @@ export interface LeftOut {
 /** Call this before the replay, because the deliveries that it queues wait as well. */
 export async function readLeftOut(client: pg.Client, webhookId: string, range: Range): Promise<LeftOut> {
   const { rows } = await client.query<LeftOut>(
-    `select w.is_active as "isActive", c.waiting, c.given_up as "givenUp", f.delivery_id as first, f.next_attempt_at as "firstAt"
+    `select w.is_active as "isActive", c.waiting, c.given_up as "givenUp",
+            f.delivery_id as first, f.next_attempt_at as "firstAt"
        from rowhook.webhook_configurations w
       cross join (
              select count(*) filter (where state = 'waiting')::int as waiting,

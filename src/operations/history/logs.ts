@@ -94,7 +94,9 @@ async function follow(
 /** Ids of attempts from before --follow began. They must not be returned as new. */
 async function recentIds(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ id: string }>(
-    `select id from rowhook.webhook_logs where attempted_at > now() - '${LOOK_BACK}'::interval order by id desc limit $1`,
+    `select id from rowhook.webhook_logs
+      where attempted_at > now() - '${LOOK_BACK}'::interval
+      order by id desc limit $1`,
     [Number(LOOK_BACK_IDS)],
   );
   return rows.map((row) => row.id);

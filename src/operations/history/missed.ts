@@ -57,7 +57,8 @@ const ASK_EVERY_MS = 100;
 export async function untilCovered(client: pg.Client, webhookId: string): Promise<void> {
   if (!(await daemonRuns(client))) return;
   const { rows } = await client.query<{ now: string; tenantId: string }>(
-    `select pg_current_snapshot()::text as now, tenant_id as "tenantId" from rowhook.webhook_configurations where id = $1`,
+    `select pg_current_snapshot()::text as now, tenant_id as "tenantId"
+       from rowhook.webhook_configurations where id = $1`,
     [webhookId],
   );
   const { now, tenantId } = theOne(rows, webhookId);

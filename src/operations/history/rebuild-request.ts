@@ -37,9 +37,10 @@ export interface LoggedAttempt {
 /** Log rows of one batch are written in one or two transactions, one right after the other. */
 const BATCH_SPREAD = '10 seconds';
 
-const COLUMNS = `l.id, l.attempted_at, l.tenant_id, l.webhook_id, l.delivery_id, l.event_id, l.event_type, l.attempt, l.status,
-  l.code, l.response_status, l.response_body, l.response_headers, l.request_url, l.request_method, l.request_headers,
-  l.remote_ip, l.duration_ms, l.next_attempt_at, l.error, l.organization::text as organization, l.webhook_name, l.payload_format`;
+const COLUMNS = `l.id, l.attempted_at, l.tenant_id, l.webhook_id, l.delivery_id, l.event_id, l.event_type, l.attempt,
+  l.status, l.code, l.response_status, l.response_body, l.response_headers, l.request_url, l.request_method,
+  l.request_headers, l.remote_ip, l.duration_ms, l.next_attempt_at, l.error,
+  l.organization::text as organization, l.webhook_name, l.payload_format`;
 
 export async function findAttempt(client: pg.Client, id: string): Promise<LoggedAttempt | undefined> {
   const { rows } = await client.query<LoggedAttempt>(`select ${COLUMNS} from rowhook.webhook_logs l where l.id = $1`, [
@@ -69,7 +70,7 @@ export async function rebuild(client: pg.Client, row: LoggedAttempt): Promise<Bo
     const { outboxId, incarnation, ordinal } = parseEventId(member.event_id);
     const change = await findChange(client, outboxId, member.webhook_id);
     if (!change || change.incarnation !== incarnation)
-      return `event ${member.event_id} has left the outbox, which keeps 7 days`;
+      return `event ${member.event_id} is no longer in the outbox, which keeps events for 7 days`;
     deliveries.push({
       id: member.delivery_id,
       eventId: member.event_id,
@@ -87,7 +88,7 @@ export async function rebuild(client: pg.Client, row: LoggedAttempt): Promise<Bo
       unfiltered: false,
     });
   }
-  if (isBatch && batchId(deliveries) !== sent) return `the log no longer holds all of the batch ${sent}`;
+  if (isBatch && batchId(deliveries) !== sent) return `the log no longer holds all events of the batch ${sent}`;
   const text = isBatch ? batchBodyOf(sent, deliveries) : bodyOf(deliveries[0] as Delivery);
   return { text, verified: await verify(client, row, text) };
 }
@@ -100,7 +101,8 @@ async function batchOf(
   const { rows } = await client.query<LoggedAttempt>(
     `select ${COLUMNS} from rowhook.webhook_logs l
       where l.tenant_id = $1 and l.webhook_id = $2
-        and l.attempted_at between $3::timestamptz - '${BATCH_SPREAD}'::interval and $3::timestamptz + '${BATCH_SPREAD}'::interval
+        and l.attempted_at between $3::timestamptz - '${BATCH_SPREAD}'::interval
+                               and $3::timestamptz + '${BATCH_SPREAD}'::interval
         and l.request_headers ->> 'webhook-id' = $4 and l.request_headers ->> 'X-Webhook-Timestamp' = $5
       order by l.id`,
     [tenant_id, webhook_id, attempted_at, request_headers?.['webhook-id'], request_headers?.['X-Webhook-Timestamp']],

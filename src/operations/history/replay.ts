@@ -64,8 +64,8 @@ export async function resolveRange(client: pg.Client, since = NOW, until = NOW):
   if (empty) {
     const end = until === NOW ? 'now' : `--until ${until}`;
     const remedy = AGO.test(since)
-      ? 'a time like 2h means two hours ago, so the larger one comes first'
-      : 'a time without a zone is UTC, so give yours, as in 2025-10-17T19:30:00+05:45';
+      ? '2h means two hours ago, so --since must be the longer time'
+      : 'a time without a zone is UTC. Add your zone, as in 2025-10-17T19:30:00+05:45';
     throw new UserError(
       `replay: --since ${since} (${range.since}) is not before ${end} (${range.until}): ${remedy}.`,
       2,

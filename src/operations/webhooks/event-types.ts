@@ -28,16 +28,17 @@ export async function requireKnownEvents(
   const unknown = patterns.filter((pattern) => ![...known, ...OWN].some((event) => wants([pattern], event)));
   if (unknown.length === 0) return;
   const named = unknown.map((event) => `"${event}"`).join(', ');
-  const forceHint = 'or give --force for an event that your application emits';
+  const forceHint = 'or give --force if your application emits the event';
   if (known.length === 0) {
     throw new UserError(
-      `--events: no table is watched yet, so nothing produces ${named}. Watch one first, as in "rowhook watch --preset crm", ${forceHint}.`,
+      `--events: no table is watched, so nothing produces ${named}. Run "rowhook watch <table>" first, ${forceHint}.`,
       2,
     );
   }
   const more = known.length > NAMED_MAX ? ` and ${known.length - NAMED_MAX} more, which "rowhook sources" lists` : '';
   throw new UserError(
-    `--events: no watched table produces ${named}. Known are ${known.slice(0, NAMED_MAX).join(', ')}${more}. Choose from these, watch another table, ${forceHint}.`,
+    `--events: no watched table produces ${named}. Known are ${known.slice(0, NAMED_MAX).join(', ')}${more}. ` +
+      `Choose from these, watch another table, ${forceHint}.`,
     2,
   );
 }

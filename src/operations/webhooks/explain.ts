@@ -36,7 +36,10 @@ export interface Happened {
   next_attempt_at: Date | null;
 }
 
-/** Of an event's id, or of an outbox row's for all of its events: at least one. */
+/**
+ * `event` is the id of an event or of an outbox row. An outbox row gives all of its events.
+ * Resolves to at least one explanation.
+ */
 export async function explainEvent(
   client: pg.Client,
   id: string,
@@ -47,14 +50,16 @@ export async function explainEvent(
   const change = await findChange(client, outboxId, id);
   if (!change || (incarnation !== null && incarnation !== change.incarnation)) {
     throw new UserError(
-      `event ${event} is not in the outbox: it is older than 7 days, or nothing wanted it when it happened (a source with capture "all" keeps every event).`,
+      `event ${event} is not in the outbox: it is older than 7 days, or no webhook wanted it when it happened. ` +
+        'A table that is watched with --capture all keeps every event.',
     );
   }
   if (change.eventTypes.length === 0)
-    throw new UserError(`outbox row ${outboxId} is no event: a configuration changed here.`);
+    throw new UserError(`outbox row ${outboxId} is not an event: it records a change of a webhook.`);
   const all = await explainChange(client, webhook, change);
   const explanations = all.filter((one) => ordinal === null || one.event_id === event);
-  if (explanations.length === 0) throw new UserError(`event ${event} does not exist: its change has ${all.length}.`);
+  if (explanations.length === 0)
+    throw new UserError(`event ${event} does not exist: its change has only ${all.length} events.`);
   return { explanations, occurredAt: change.occurredAt };
 }
 

@@ -47,9 +47,10 @@ async function note(client: pg.Client, id: string, tenantId: string): Promise<st
   }
   const { known, near } = await others(client, id, tenantId, tables);
   if (!known) return null;
-  const verdict = `no row of a watched table, no event and no other webhook has the tenant "${tenantId}" so far.`;
+  const verdict = `no watched row, no event and no other webhook has the tenant "${tenantId}".`;
   if (near === null) return verdict;
-  return `${verdict} Is it "${near}"? Then delete this one with "rowhook webhook delete ${id}", and create it with --tenant ${shellWord(near)}.`;
+  const remedy = `run "rowhook webhook delete ${id}", and create it again with --tenant ${shellWord(near)}`;
+  return `${verdict} Did you mean "${near}"? If so, ${remedy}.`;
 }
 
 async function isNamed(client: pg.Client, id: string, tenantId: string): Promise<boolean> {
@@ -58,7 +59,8 @@ async function isNamed(client: pg.Client, id: string, tenantId: string): Promise
          or exists (select from rowhook.webhook_tenants where id = $1)
          or exists (select from rowhook.webhook_sources where tenant_id = $1)
          or exists (select from rowhook.webhook_logs where tenant_id = $1 and webhook_id <> $2)
-         or exists (select from rowhook.webhook_outbox where lane = rowhook._lane($1) and tenant_id = $1 and event_types <> '{}') as named`,
+         or exists (select from rowhook.webhook_outbox
+                     where lane = rowhook._lane($1) and tenant_id = $1 and event_types <> '{}') as named`,
     [tenantId, id],
   );
   return rows[0]?.named === true;

@@ -1,4 +1,4 @@
-/** Test deliveries of a webhook. Values only. */
+/** Sends test events to a webhook. Returns values only. */
 import type pg from 'pg';
 import { UserError } from '../../shared/user-error.ts';
 import { daemonRuns, theOne } from './webhooks.ts';
@@ -13,16 +13,21 @@ export interface TestLog {
   error: string | null;
 }
 
-/** Without a daemon nothing would be delivered now, and a surprise some time later: so nothing is queued. */
+/**
+ * Without a daemon, nothing may be queued: the test events would be sent at some later time, when
+ * nobody expects them.
+ */
 export async function requireDaemon(client: pg.Client, id: string): Promise<void> {
   const { rows } = await client.query('select from rowhook.webhook_configurations where id = $1', [id]);
   theOne(rows, id);
   if (!(await daemonRuns(client))) {
-    throw new UserError('no daemon runs on this database: run "rowhook start", then test again. Nothing was queued.');
+    throw new UserError(
+      'no daemon is running on this database. Run "rowhook start", then test again. Nothing was queued.',
+    );
   }
 }
 
-/** The outbox rows of our own transaction are the test's, whoever else tests the same webhook. */
+/** Other tests of the same webhook may run. Ours are the outbox rows of our own transaction. */
 export async function queueTest(client: pg.Client, id: string): Promise<{ outboxIds: string[]; count: number }> {
   await client.query('begin');
   const queued = await client.query<{ count: string }>('select rowhook.test($1::uuid) as count', [id]);
@@ -34,7 +39,7 @@ export async function queueTest(client: pg.Client, id: string): Promise<{ outbox
   return { outboxIds: written.rows.map((row) => row.id), count: Number(queued.rows[0]?.count) };
 }
 
-/** An event's id is evt_<incarnation>_<outbox id>_<n>. */
+/** The id of an event is evt_<incarnation>_<outbox id>_<n>. */
 export async function firstAttempts(client: pg.Client, id: string, outboxIds: readonly string[]): Promise<TestLog[]> {
   const { rows } = await client.query<TestLog>(
     `select l.event_type, l.status, l.code, l.response_status, l.response_body, l.duration_ms, l.error

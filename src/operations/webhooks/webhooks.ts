@@ -1,4 +1,4 @@
-/** Webhooks, their secrets, and what a new one is told. Values only. */
+/** Reads and changes webhooks. Returns values only. */
 import type pg from 'pg';
 import { unlogged } from '../../database/unlogged.ts';
 import { compilePolicy } from '../../deliver/address-guard.ts';
@@ -24,7 +24,7 @@ export interface WebhookRow {
 export function theOne<T>(rows: readonly T[], id: string): T {
   const row = rows[0];
   if (row === undefined) {
-    throw new UserError(`webhook ${id} does not exist: "rowhook webhook list" shows those that do.`);
+    throw new UserError(`webhook ${id} does not exist. "rowhook webhook list" shows the existing webhooks.`);
   }
   return row;
 }
@@ -68,17 +68,17 @@ export async function insertWebhook(client: pg.Client, columns: Columns): Promis
   return rows[0] as WebhookRow;
 }
 
-/** Why nothing may come of a new webhook. */
+/** Reasons why a new webhook may get no events. */
 export async function notesOn(client: pg.Client, webhook: WebhookRow): Promise<string[]> {
   const note = await tenantNote(client, webhook);
   const problems = refusals(webhook.url);
   return [
     ...(note === null ? [] : [note]),
-    ...problems.map((problem) => `a daemon with its default settings does not deliver there. ${problem}`),
+    ...problems.map((problem) => `a daemon with default settings does not send to this URL. ${problem}`),
   ];
 }
 
-/** What a daemon will say to a URL unless an operator opens it. Names are judged when they are resolved. Pure. */
+/** Why a daemon with default settings refuses a URL. A host name is checked only when it is resolved. Pure. */
 function refusals(url: string): string[] {
   const policy = compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [] });
   return [httpProblem(url, policy), placeProblem(url, policy)].filter((problem) => problem !== undefined);
@@ -96,7 +96,7 @@ export async function changeWebhook(client: pg.Client, id: string, columns: Colu
   return theOne(rows, id);
 }
 
-/** Of one tenant, or of all. */
+/** Reads the webhooks of one tenant, or of all tenants. */
 export async function readWebhooks(
   client: pg.Client,
   tenant: string | undefined,
@@ -125,7 +125,10 @@ export async function removeWebhook(client: pg.Client, id: string): Promise<Webh
   return theOne(rows, id);
 }
 
-/** The webhook as it was and as it is. Switching off by hand also ends the state of having been disabled by rowhook. */
+/**
+ * Resolves to the webhook before and after the change. A webhook that rowhook disabled becomes one
+ * that was switched off by hand.
+ */
 export async function setActive(
   client: pg.Client,
   id: string,
@@ -133,7 +136,7 @@ export async function setActive(
 ): Promise<{ was: WebhookRow | undefined; webhook: WebhookRow }> {
   const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
   const was = before.rows[0];
-  // whoever enables it, also one that is active, wants it tried now: its breaker closes
+  // Enabling also closes the breaker, even of an active webhook, so that it is tried at once.
   const { rows } = await client.query<WebhookRow>(
     `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1)
      update rowhook.webhook_configurations

@@ -89,7 +89,7 @@ function mendOf(
   if (happened?.status === 'waiting') return `rowhook deliveries --webhook ${webhookId} --state waiting`;
   if (because?.startsWith('the webhook is ')) return `rowhook webhook enable ${webhookId}`;
   if (because?.startsWith('event_types '))
-    return `rowhook webhook show ${webhookId}   # event_types is to list ${event}`;
+    return `rowhook webhook show ${webhookId}   # its event_types must include ${event}`;
   if (because !== null) return `rowhook webhook show ${webhookId}`;
   if (!sent || isUnread) return undefined;
   return `rowhook replay ${webhookId} --since ${new Date(occurredAt).toISOString()} --only missed`;

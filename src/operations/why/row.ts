@@ -97,14 +97,15 @@ async function keyColumns(client: pg.Client, table: Table, key: readonly string[
   const name = printable(table.name);
   if (rows.length === 0) {
     throw new UserError(
-      `why: ${name} has no primary key, or a deferrable one, so no event says which row it is of: "rowhook logs --event" shows what was sent of the table.`,
+      `why: ${name} has no primary key, or a deferrable one, so its events do not name their row. ` +
+        '"rowhook logs --event" shows what was sent for the table.',
       2,
     );
   }
   if (rows.length !== key.length) {
     const names = rows.map((column) => `<${printable(column.name)}>`).join(' ');
     throw new UserError(
-      `why: the primary key of ${name} has ${rows.length} columns: rowhook why ${shellWord(name)} ${names}`,
+      `why: the primary key of ${name} has ${rows.length} columns. Use: rowhook why ${shellWord(name)} ${names}`,
       2,
     );
   }
@@ -124,7 +125,7 @@ async function keyAsText(client: pg.Client, columns: readonly KeyColumn[], key: 
   } catch (error) {
     const { code = '', message } = error as { code?: string; message: string };
     if (!code.startsWith('22')) throw error;
-    throw new UserError(`why: the key is not one of the table: ${printable(message)}.`, 2);
+    throw new UserError(`why: this is not a key of the table: ${printable(message)}.`, 2);
   }
 }
 

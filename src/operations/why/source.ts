@@ -27,9 +27,12 @@ const LISTED_MAX = 5;
 export async function findSource(client: pg.Client, table: Table): Promise<Source | undefined> {
   const { rows } = await client.query<Source>(
     `select s.id, format('%I.%I', n.nspname, c.relname) as relation, s.prefix, s.tenant_id as "tenantId",
-            case when s.tenant_column = any (rowhook._columns(s.relation)) then quote_ident(s.tenant_column) end as "tenantColumn",
-            case when s.tenant_column <> all (rowhook._columns(s.relation)) then s.tenant_column::text end as "lostColumn",
-            array(select t.event_type from rowhook.webhook_event_types t where t.relation = s.relation order by 1) as events,
+            case when s.tenant_column = any (rowhook._columns(s.relation))
+                 then quote_ident(s.tenant_column) end as "tenantColumn",
+            case when s.tenant_column <> all (rowhook._columns(s.relation))
+                 then s.tenant_column::text end as "lostColumn",
+            array(select t.event_type from rowhook.webhook_event_types t
+                   where t.relation = s.relation order by 1) as events,
             s.ignore_columns as "ignoreColumns", s.capture, s.created_at as "createdAt"
        from rowhook.webhook_sources s
        join pg_class c on c.oid = s.relation
@@ -55,17 +58,18 @@ export async function sourceSteps(
     }),
   );
   if (source === undefined) return [await notWatched(client, table), ...namesakes];
+  const relation = printable(source.relation);
   const steps: Step[] = [
     {
       kind: 'fine',
-      what: `${printable(source.relation)} is watched since ${source.createdAt.toISOString()}: ${source.events.join(', ')}`,
+      what: `${relation} is watched since ${source.createdAt.toISOString()}: ${source.events.join(', ')}`,
     },
     ...namesakes,
     ...(await triggerSteps(client, source)),
     ...(await mutedSteps(client, table, source)),
   ];
   if (source.lostColumn !== null) {
-    const what = `${printable(source.relation)} has lost its column ${printable(source.lostColumn)}, which names the tenant`;
+    const what = `${relation} has lost its column ${printable(source.lostColumn)}, which names the tenant`;
     steps.push({ kind: 'stops', what, mend: 'rowhook doctor   # says how to watch it again' });
   }
   return steps;
@@ -106,7 +110,7 @@ async function triggerSteps(client: pg.Client, source: Source): Promise<Step[]> 
       order by 1, 2 limit ${LISTED_MAX}`,
     [source.id],
   );
-  if (rows.length === 0) return [{ kind: 'fine', what: 'its triggers are there, and enabled' }];
+  if (rows.length === 0) return [{ kind: 'fine', what: 'its triggers exist and are enabled' }];
   const steps = rows.map(triggerStep);
   const more = (rows[0]?.total ?? 0) - rows.length;
   if (more > 0)
@@ -116,11 +120,11 @@ async function triggerSteps(client: pg.Client, source: Source): Promise<Step[]> 
 
 function triggerStep({ relation, name, operation, enabled }: Trigger): Step {
   const on = printable(relation);
-  const lost = `what ${operation.toUpperCase()} statements on it change becomes no event`;
+  const lost = `${operation.toUpperCase()} statements make no events`;
   if (enabled === null) {
     return {
       kind: 'stops',
-      what: `${on} lacks the trigger ${name}: ${lost}`,
+      what: `${on} has no trigger ${name}: ${lost}`,
       mend: 'select * from rowhook.reconcile();',
     };
   }

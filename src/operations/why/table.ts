@@ -26,8 +26,9 @@ const CANDIDATES_MAX = 20_000;
 export async function findTable(client: pg.Client, text: string, key: readonly string[]): Promise<Table> {
   const { rows } = await client
     .query<Table & { kind: string }>(
-      `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name, quote_ident(n.nspname) as schema, c.relkind as kind,
-              rowhook._qualified(r.oid) as root, rowhook._usual_tenant_column(r.oid) is not null as "hasTenant",
+      `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name, quote_ident(n.nspname) as schema,
+              c.relkind as kind, rowhook._qualified(r.oid) as root,
+              rowhook._usual_tenant_column(r.oid) is not null as "hasTenant",
               array(select c.oid::text union select relid::oid::text from pg_partition_ancestors(c.oid)) as family,
               array(select format('%I.%I', on_.nspname, o.relname)
                       from rowhook.webhook_sources s
@@ -44,7 +45,7 @@ export async function findTable(client: pg.Client, text: string, key: readonly s
   const [table] = rows;
   if (table === undefined) throw new UserError(await notFound(client, text, key), 2);
   if (!['r', 'p'].includes(table.kind)) {
-    throw new UserError(`why: ${printable(table.name)} is not a table: name the table that its rows are stored in.`, 2);
+    throw new UserError(`why: ${printable(table.name)} is not a table. Name the table that stores its rows.`, 2);
   }
   return table;
 }
@@ -63,7 +64,8 @@ async function notFound(client: pg.Client, text: string, key: readonly string[])
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
        left join rowhook.webhook_sources s on s.relation = c.oid
-      where c.relkind in ('r', 'p') and n.nspname <> 'rowhook' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+      where c.relkind in ('r', 'p')
+        and n.nspname !~ '^pg_' and n.nspname not in ('rowhook', 'information_schema')
       order by s.id is null, 2
       limit ${CANDIDATES_MAX}`,
   );
@@ -72,9 +74,9 @@ async function notFound(client: pg.Client, text: string, key: readonly string[])
   const names = rows.filter((row) => near.includes(row.bare)).map(({ name }) => whyCommand(name, key));
   const hint =
     names.length > 0
-      ? `did you mean ${names.slice(0, 3).join(' or ')}?`
-      : '"rowhook sources" lists those that are watched.';
-  return `why: there is no table ${printable(text)}: ${hint}`;
+      ? `Did you mean ${names.slice(0, 3).join(' or ')}?`
+      : '"rowhook sources" lists the watched tables.';
+  return `why: there is no table ${printable(text)}. ${hint}`;
 }
 
 /** The `rowhook why` command for another table. */

@@ -19,9 +19,9 @@ const LISTED_MAX = 20;
 
 export function rowSteps(table: Table, source: Source, row: Row, key: readonly string[]): Step[] {
   if (row.is === 'gone')
-    return [{ kind: 'note', what: 'the row is not there, or row-level security hides it from this role' }];
+    return [{ kind: 'note', what: 'the row does not exist, or row-level security hides it from this role' }];
   if (row.is === 'unseen') {
-    const what = `the row cannot be read, so its tenant is not known: ${printable(row.because ?? '')}`;
+    const what = `the row cannot be read, so its tenant is unknown: ${printable(row.because ?? '')}`;
     if (!row.because?.startsWith('permission denied')) return [{ kind: 'note', what }];
     const mend = `grant usage on schema ${table.schema} to ${row.user}; grant select on ${table.name} to ${row.user};`;
     return [{ kind: 'note', what, mend: printable(mend) }];
@@ -33,7 +33,7 @@ export function rowSteps(table: Table, source: Source, row: Row, key: readonly s
   return [
     {
       kind: 'stops',
-      what: `${column} of the row is null, and a row without a tenant becomes no event`,
+      what: `${column} of the row is null, and a row without a tenant makes no event`,
       mend: `update ${printable(table.name)} set ${column} = '<tenant>' where ${where};`,
     },
   ];
@@ -67,18 +67,15 @@ function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
   }
   const wanted = events.filter((event) => wants(settings.eventTypes, event));
   if (wanted.length === 0) {
-    const what = `${who} wants ${settings.eventTypes.map(printable).join(', ')}, and none of what the table produces`;
-    return {
-      kind: 'note',
-      what,
-      mend: `rowhook webhook update ${id} --events ${shellWord([...settings.eventTypes, `${prefix}.*`].join(','))} --force`,
-    };
+    const what = `${who} wants ${settings.eventTypes.map(printable).join(', ')}, which the table does not produce`;
+    const eventTypes = shellWord([...settings.eventTypes, `${prefix}.*`].join(','));
+    return { kind: 'note', what, mend: `rowhook webhook update ${id} --events ${eventTypes} --force` };
   }
   if (!isActive) {
     const why = disabledReason === null ? 'switched off' : `disabled by rowhook: ${printable(disabledReason)}`;
     return { kind: 'note', what: `${who} is ${why}`, mend: `rowhook webhook enable ${id}` };
   }
-  const filter = settings.filter === null ? '' : ', where its filter passes';
+  const filter = settings.filter === null ? '' : ', if its filter passes';
   return { kind: 'fine', what: `${who} wants ${wanted.join(', ')}${filter}` };
 }
 
@@ -92,7 +89,7 @@ async function noWebhook(client: pg.Client, { prefix }: Source, tenantId: string
   );
   const others = near.length > 0 ? near : rows.slice(0, 3).map(({ tenant_id }) => tenant_id);
   const hint =
-    others.length === 0 ? '' : `; there are some of ${others.map((name) => `"${printable(name)}"`).join(', ')}`;
+    others.length === 0 ? '' : `; there are webhooks of ${others.map((name) => `"${printable(name)}"`).join(', ')}`;
   const tenant = quoted(printable(tenantId));
   return {
     kind: 'stops',

@@ -78,12 +78,12 @@ function capturedSteps(
     ...(row.is === 'found' && source.ignoreColumns.length > 0
       ? [`only ignored columns changed (${source.ignoreColumns.join(', ')})`]
       : []),
-    `it was a kind of change that makes no event (the table makes ${source.events.join(', ')})`,
-    ...(row.is === 'found' ? [] : ['its key was written in another way, as 1.0 and 1 of a numeric']),
-    'its session had rowhook.mute or session_replication_role = replica',
+    `this kind of change makes no event (the table makes ${source.events.join(', ')})`,
+    ...(row.is === 'found' ? [] : ['its key is written in another way, such as 1.0 instead of 1']),
+    'its session had set rowhook.mute = on or session_replication_role = replica',
     'its transaction has not committed',
   ];
-  return [{ kind: 'stops', what: `no change of this row is in the outbox. One of these holds: ${reasons.join('; ')}` }];
+  return [{ kind: 'stops', what: `no change of this row is in the outbox. Possible reasons: ${reasons.join('; ')}` }];
 }
 
 async function firstWebhook(client: pg.Client, tenantId: string | null): Promise<Date | null> {
@@ -99,6 +99,10 @@ async function readSteps(client: pg.Client, [found]: readonly FoundChange[], new
   if (!found?.isUnread || newest?.sendings.some(({ happened }) => happened !== null)) return [];
   const { rowCount } = await client.query('select from rowhook.webhook_lane_owners limit 1');
   if (rowCount)
-    return [{ kind: 'note', what: 'no daemon has read its newest change yet: one runs, so it is on its way' }];
-  return [{ kind: 'stops', what: 'no daemon runs, so nobody has read its newest change', mend: 'rowhook start' }];
+    return [
+      { kind: 'note', what: 'no daemon has read its newest change yet. A daemon is running, so it will be read soon' },
+    ];
+  return [
+    { kind: 'stops', what: 'no daemon is running, so its newest change has not been read', mend: 'rowhook start' },
+  ];
 }
