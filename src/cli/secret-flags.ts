@@ -35,7 +35,7 @@ export function secretFlags(command: Command, flags: readonly SecretFlag[], stdi
   const sources = flags.map((flag): Source => {
     const stdin = stdinIsTaken ? '' : '; - reads it from stdin';
     const value = command.createOption(flag.flag, `${flag.description}${stdin}`);
-    const file = command.createOption(`${value.long}-file <path>`, 'read it from a file');
+    const file = command.createOption(`${value.long}-file <path>`, `read ${value.long} from a file`);
     if (flag.repeatable) for (const option of [value, file]) option.argParser(collect);
     command.addOption(value).addOption(file);
     return { flag, value, file };

@@ -35,7 +35,7 @@ export function addReplay(program: Command): void {
       .option('--until <time>', 'end, written in the same way (default: now)', parsed('--until', time))
       .option(
         '--only <what>',
-        'given_up: no attempts left; missed: never delivered; all: all that it wants; never those that wait',
+        'given_up (no attempts left), missed (never delivered) or all; events that wait are left out',
         'given_up',
       )
       .option('--delivery <id>', 'send this one delivery now, whatever its state', parsed('--delivery', deliveryId))
