@@ -12,6 +12,9 @@ const sources = find('{src,bin}/**/*.ts');
 const linesMax = 250;
 const filesInFolderMax = 14;
 const filesInSrcMax = 3;
+const columnsMax = 120;
+/** A few lines read better unbroken, such as a long regular expression or a row of a table. */
+const wideLinesMax = 30;
 
 /**
  * Which folders of src/ a folder may import. A file of src/ itself stands for
@@ -153,6 +156,16 @@ describe('folders', () => {
     const max = (folder: string) => (folder === 'src' ? filesInSrcMax : filesInFolderMax);
     expect([...folders].filter(([folder, files]) => files.length > max(folder)).map(([folder]) => folder)).toEqual([]);
   });
+});
+
+test(`at most ${wideLinesMax} lines of src, bin and sql together have more than ${columnsMax} columns`, () => {
+  const wide = find('{src,bin,sql}/**/*.{ts,sql}').flatMap((file) =>
+    read(file)
+      .split('\n')
+      .flatMap((line, i) => (line.length > columnsMax ? `${file}:${i + 1}` : [])),
+  );
+  // The places show where to begin.
+  expect(wide.length > wideLinesMax ? wide : []).toEqual([]);
 });
 
 test('no file refers to what lies outside of the repository', () => {
