@@ -248,7 +248,7 @@ describe('a proxy', () => {
           .split('\n')
           .find((each) => each.includes('HTTPS_PROXY')),
       );
-      expect(JSON.parse(line).msg).toMatch(/^HTTPS_PROXY is not used: .*set ROWHOOK_PROXY_URL$/);
+      expect(JSON.parse(line).msg).toMatch(/^HTTPS_PROXY is not used\. .*set ROWHOOK_PROXY_URL$/);
     } finally {
       await running.kill('SIGTERM');
       await proxy.close();
