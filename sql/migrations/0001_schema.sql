@@ -16,6 +16,14 @@ do $$
 declare
   v_role    text;
   v_version int := current_setting('server_version_num')::int;
+  v_grant   text := format('grant rowhook_owner to %I', current_user)
+                    || case when v_version >= 160000 then ' with inherit true, set true' else '' end;
+  -- In PostgreSQL 15 a login either inherits from all its roles or from none.
+  v_remedy  text := v_grant
+                    || case when v_version >= 160000 then ''
+                            when (select rolinherit from pg_roles where rolname = current_user) then ''
+                            else format('; alter role %I inherit', current_user) end;
+  v_may_set text := case when v_version >= 160000 then 'set' else 'member' end;
 begin
   if v_version < 150000 then
     raise exception 'rowhook needs PostgreSQL 15 or later, and this server has version %',
@@ -44,27 +52,32 @@ begin
         when insufficient_privilege then
           raise exception 'role % does not exist, and % may not create roles', v_role, current_user
             using hint = format(
-              'Let a DBA run: create role rowhook_owner nologin; '
-              'create role rowhook_app nologin; create role rowhook_daemon nologin; '
-              'grant rowhook_owner to %I; then run the migrations again.',
-              current_user);
+              'Let a DBA run: %s; %s; then run the migrations again.',
+              (select string_agg(format('create role %I nologin', r), '; ' order by n)
+                 from unnest('{rowhook_owner,rowhook_app,rowhook_daemon}'::name[])
+                      with ordinality as u (r, n)
+                where to_regrole(r::text) is null),
+              v_remedy);
       end;
     end if;
   end loop;
 
   -- From PostgreSQL 16 on, a grant may come without its privileges or without SET ROLE:
-  -- createrole_self_grant makes one of each kind.
-  if not pg_has_role(current_user, 'rowhook_owner', 'usage')
-     or v_version >= 160000 and not pg_has_role(current_user, 'rowhook_owner', 'set') then
+  -- createrole_self_grant makes one of each kind. A plain GRANT would leave these options as they
+  -- are.
+  if not pg_has_role('rowhook_owner', 'usage') or not pg_has_role('rowhook_owner', v_may_set) then
     begin
-      execute format('grant rowhook_owner to %I', current_user)
-        || case when v_version >= 160000 then ' with inherit true, set true' else '' end;
-    exception when insufficient_privilege then
-      raise exception '% is not a member of rowhook_owner, and may not become one', current_user
-        using hint = format(
-          'Let a DBA run: grant rowhook_owner to %I; then run the migrations again.',
-          current_user);
+      execute v_grant;
+    exception when insufficient_privilege then null;
     end;
+  end if;
+  if not pg_has_role('rowhook_owner', 'usage') or not pg_has_role('rowhook_owner', v_may_set) then
+    raise exception '% is % rowhook_owner, %', current_user,
+      case when pg_has_role('rowhook_owner', 'member') then 'a member of' else 'not a member of' end,
+      case when not pg_has_role('rowhook_owner', 'member') then 'and may not become one'
+           when pg_has_role('rowhook_owner', 'usage') then 'but may not SET ROLE to it'
+           else 'but does not inherit its privileges' end
+      using hint = format('Let a DBA run: %s; then run the migrations again.', v_remedy);
   end if;
 end
 $$;

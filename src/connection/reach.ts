@@ -39,6 +39,9 @@ export interface ServerConfig extends pg.ClientConfig {
 
 type Connect = (config: ServerConfig) => Promise<pg.Client>;
 
+/** Why a server that is not suitable is read-only. Null: it is a standby, or nobody knows. */
+type ExplainReadOnly = (client: pg.Client) => Promise<Error | null>;
+
 const found = new Map<string, Server>();
 const targets = new Map<string, Target>();
 
@@ -68,7 +71,11 @@ export function forget(databaseUrl: string): void {
 }
 
 /** Tries all hosts, and remembers the server that it connected to. */
-export async function reach(databaseUrl: string, connect: Connect): Promise<pg.Client> {
+export async function reach(
+  databaseUrl: string,
+  connect: Connect,
+  explainReadOnly: ExplainReadOnly = async () => null,
+): Promise<pg.Client> {
   const target = targetOf(databaseUrl);
   const failures: Failure[] = [];
   for (const attrs of passes(target.sessionAttrs)) {
@@ -81,8 +88,9 @@ export async function reach(databaseUrl: string, connect: Connect): Promise<pg.C
           found.set(databaseUrl, server);
           return client;
         }
+        const why = problem === IS_READ_ONLY ? await explainReadOnly(client).catch(() => null) : null;
         await client.end().catch(() => {});
-        failures.push({ at: displayOn(target.database, [host]), error: problem });
+        failures.push({ at: displayOn(target.database, [host]), error: why ?? problem });
       } catch (error) {
         failures.push({ at: displayOn(target.database, [host]), error });
         // Every host would refuse the same credentials, so no other host is tried.
@@ -168,6 +176,8 @@ function isSqlState(code: string): boolean {
   return /^[0-9A-Z]{5}$/.test(code) && code !== 'EPIPE';
 }
 
+const IS_READ_ONLY = 'is read-only';
+
 /**
  * Why a session is not suitable, in words that follow the name of its server. Null: it is suitable.
  */
@@ -180,7 +190,7 @@ export async function sessionProblem(client: pg.ClientBase, attrs: SessionAttrs)
   const [{ standby, readonly }] = rows as [{ standby: boolean; readonly: boolean }];
   if (attrs === 'primary') return standby ? 'is a hot standby' : null;
   if (attrs === 'standby') return standby ? null : 'is not a standby';
-  if (attrs === 'read-write') return readonly ? 'is read-only' : null;
+  if (attrs === 'read-write') return readonly ? IS_READ_ONLY : null;
   return readonly ? null : 'is not read-only';
 }
 

@@ -8,7 +8,7 @@ import pg from 'pg';
 import { requireBinding } from '../connection/binding.ts';
 import { configOf, forget, pinned, reach, type ServerConfig, sessionProblem, targetOf } from '../connection/reach.ts';
 import { firstServer } from '../connection/target.ts';
-import { explainByLooking, isReadOnly } from './diagnose.ts';
+import { explainByLooking, explainUnsuitable, needsLook } from './diagnose.ts';
 import { explainDatabaseError } from './explain-error.ts';
 import { forOneTransaction, type Purpose, setInherited } from './inherited-settings.ts';
 import { makeLent } from './lent-session.ts';
@@ -57,7 +57,7 @@ export interface PoolOptions {
  */
 export async function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
   try {
-    const client = await reach(databaseUrl, (config) => open(config, applicationName));
+    const client = await search(databaseUrl, applicationName);
     const { processID = null } = client as { processID?: number | null };
     return await orEnd(client, () => prepareSession(client, 'command', processID));
   } catch (error) {
@@ -108,12 +108,16 @@ async function orEnd(client: pg.Client, work: () => Promise<unknown>): Promise<p
   }
 }
 
+function search(databaseUrl: string, applicationName: string): Promise<pg.Client> {
+  const connecting = (config: ServerConfig) => open(config, applicationName);
+  return reach(databaseUrl, connecting, (client) => explainUnsuitable(client, databaseUrl));
+}
+
 /**
  * How to connect to the server of the daemon's connections. Searches for a server if none is known.
  */
 export async function locate(databaseUrl: string): Promise<ServerConfig> {
-  if (!pinned(databaseUrl))
-    await reach(databaseUrl, (config) => open(config, 'rowhook')).then((client) => client.end());
+  if (!pinned(databaseUrl)) await search(databaseUrl, 'rowhook').then((client) => client.end());
   return pinnedConfig(databaseUrl);
 }
 
@@ -214,7 +218,8 @@ export async function withClient<T>(
   try {
     return await work(client);
   } catch (error) {
-    throw (await explainByLooking(error, client, databaseUrl)) ?? explainDatabaseError(error, databaseUrl);
+    const needed = applicationName === 'rowhook' ? 'rowhook_daemon' : 'rowhook_owner';
+    throw (await explainByLooking(error, client, databaseUrl, needed)) ?? explainDatabaseError(error, databaseUrl);
   } finally {
     await client.end().catch(() => {});
   }
@@ -223,8 +228,8 @@ export async function withClient<T>(
 /** The same for an error of a connection that is already closed. */
 export async function explainAfterwards(error: unknown, databaseUrl: string): Promise<Error> {
   const explained = explainDatabaseError(error, databaseUrl);
-  if (!isReadOnly(error)) return explained;
-  const look = (client: pg.Client) => explainByLooking(error, client, databaseUrl);
+  if (!needsLook(error)) return explained;
+  const look = (client: pg.Client) => explainByLooking(error, client, databaseUrl, 'rowhook_daemon');
   return (await withClient(databaseUrl, 'rowhook', look).catch(() => null)) ?? explained;
 }
 

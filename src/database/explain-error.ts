@@ -45,7 +45,8 @@ export const BY_CODE: Readonly<Record<string, Explain>> = {
   '22P02': ({ message }) => `${message}. Check the spelling of the value`,
   '23505': ({ message }) => `${message}. Choose another value, or update the existing row`,
   '23514': brokenCheck,
-  '25006': (_, database) => `${database} is read-only, as a hot standby is. Connect to the primary`,
+  '25006': (_, database) =>
+    `${database} is read-only, as a hot standby is. Connect to the primary; if it was so for a moment, try again`,
   '28000': ({ message }, database) =>
     `${database} refused the login (${message}). Check the user, and whether the server needs ?sslmode=require`,
   '28P01': ({ message }, database) =>
@@ -144,10 +145,14 @@ export function explain(thrown: unknown, database: string): Error {
 
 /** An object that is not rowhook's has another owner. The sentence names who can grant access. */
 export function forbidden({ message }: CodedError, database: string): string {
-  const isOurs = /\b(rowhook|webhooks?_?\w*|_\w+|schema_version|function \w+)\b/.test(message);
   const remedy =
-    isOurs || !/^(must be owner of|permission denied for (table|schema))/.test(message)
+    isOurs(message) || !/^(must be owner of|permission denied for (table|schema))/.test(message)
       ? 'Connect as a member of rowhook_owner'
       : 'Connect as its owner, or as a member of that role';
   return `${database}: ${message}. ${remedy}`;
+}
+
+/** Whether a refused object is rowhook's, by PostgreSQL's words. */
+export function isOurs(message: string): boolean {
+  return /\b(rowhook|webhooks?_?\w*|_\w+|schema_version|doorbell|rows_without_tenant|function \w+)\b/.test(message);
 }

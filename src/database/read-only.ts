@@ -18,8 +18,8 @@ export interface ReadOnly {
 
 /** The error of a command or a daemon. */
 export class ReadOnlyDatabase extends UserError {
-  constructor(database: string, { what, why, mend }: ReadOnly) {
-    super(`${database} is read-only: ${what}. ${why} Otherwise: ${mend.replace(/;$/, '')}.`);
+  constructor(database: string, { what, why, mend }: ReadOnly, otherwise = 'Otherwise') {
+    super(`${database} is read-only: ${what}. ${why} ${otherwise}: ${mend.replace(/;$/, '')}.`);
   }
 }
 
@@ -40,6 +40,7 @@ interface Found {
   source: string;
   role: string;
   database: string;
+  may_alter_system: boolean;
 }
 
 /** The object that has the setting, by pg_settings.source, in the syntax of ALTER … RESET. */
@@ -54,24 +55,37 @@ const OWNERS: Readonly<Record<string, (found: Found) => string>> = {
 export async function readOnlySetting(client: pg.ClientBase): Promise<ReadOnly | null> {
   const { rows } = await client.query<Found>(
     `select setting = 'on' and not pg_is_in_recovery() as is_on, source,
-            quote_ident(session_user) as role, quote_ident(current_database()) as database
+            quote_ident(session_user) as role, quote_ident(current_database()) as database,
+            coalesce(current_setting('allow_alter_system', true), 'on') = 'on' as may_alter_system
        from pg_settings where name = '${NAME}'`,
   );
   const found = rows[0] as Found;
   if (!found.is_on) return null;
-  if (found.source === 'client') {
-    const mend = `remove ${NAME} from DATABASE_URL and PGOPTIONS`;
-    return { what: `${NAME} is on for this connection`, why: WHY, mend };
-  }
+  const { whose, mend } = causeOf(found);
+  return { what: printable(`${NAME} is on for ${whose}`), why: WHY, mend: printable(mend) };
+}
+
+/** Pure. Each statement works in a session that inherits the setting. */
+function causeOf(found: Found): { whose: string; mend: string } {
   const owner = OWNERS[found.source]?.(found);
+  if (owner !== undefined) return { whose: owner, mend: inReadWrite(`alter ${owner} reset ${NAME}`) };
+  if (found.source === 'client')
+    return { whose: 'this connection', mend: `remove ${NAME} from DATABASE_URL and PGOPTIONS` };
+  if (found.source === 'session')
+    return {
+      whose: 'this session of a pooler',
+      mend: `remove SET ${NAME} from what the pooler and its other clients run, then let the pooler connect anew (PgBouncer: RECONNECT)`,
+    };
+  // The command line wins over what ALTER SYSTEM writes.
+  if (found.source === 'configuration file' && found.may_alter_system)
+    return { whose: 'the whole server', mend: `alter system set ${NAME} = off; select pg_reload_conf();` };
+  const byCommandLine = found.source === 'command line' ? ', by its command line' : '';
   return {
-    what: printable(`${NAME} is on for ${owner ?? 'the whole server'}`),
-    why: WHY,
-    // The session that runs the remedy inherits the setting as well.
-    mend: printable(
-      owner === undefined
-        ? `alter system set ${NAME} = off; select pg_reload_conf();`
-        : `begin read write; alter ${owner} reset ${NAME}; commit;`,
-    ),
+    whose: `the whole server${byCommandLine}`,
+    mend: inReadWrite(`alter database ${found.database} set ${NAME} = off`),
   };
+}
+
+function inReadWrite(statement: string): string {
+  return `begin read write; ${statement}; commit;`;
 }

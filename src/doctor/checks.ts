@@ -1,5 +1,6 @@
 /** All checks of `rowhook doctor`, in the order of their output. */
 
+import { remedyOfUnseen } from '../database/membership.ts';
 import { captureCost } from './checks/capture-cost.ts';
 import { clock } from './checks/clock.ts';
 import { daemons } from './checks/daemons.ts';
@@ -65,7 +66,6 @@ async function run(name: string, check: Check, examination: Examination): Promis
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (code !== INSUFFICIENT_PRIVILEGE) throw error;
-    const mend = 'connect as a role that is a member of rowhook_daemon or rowhook_owner';
-    return [{ check: name, kind: 'unseen', what: message, mend }];
+    return [{ check: name, kind: 'unseen', what: message, mend: await remedyOfUnseen(examination.client) }];
   }
 }

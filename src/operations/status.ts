@@ -2,7 +2,10 @@
 import type pg from 'pg';
 import { readSlots, type Slot } from '../capture/outbox-slots.ts';
 import { sourceProblems } from '../capture/source-problems.ts';
+import { withoutPeriod } from '../database/explain-error.ts';
+import { remedyOfUnseen } from '../database/membership.ts';
 import { schemaVersion } from '../database/migrations.ts';
+import { readOnlySetting } from '../database/read-only.ts';
 import { type LaneLag, readLag } from '../observe/lane-lag.ts';
 
 export interface WebhookStatus {
@@ -34,6 +37,8 @@ export interface Status {
   at: Date;
   database: string;
   server: string;
+  /** Why nothing is delivered while sessions of this login are read-only. Null: they are not. */
+  readOnly: { what: string; mend: string } | null;
   schemaVersion: number | null;
   environment: string | null;
   /**
@@ -94,11 +99,12 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
       if (code !== '42501') throw error;
-      unseen.push(`${name}: ${message}; connect as a role that is a member of rowhook_daemon or rowhook_owner`);
+      unseen.push(`${name}: ${message}; ${withoutPeriod(await remedyOfUnseen(client))}`);
       return otherwise;
     }
   };
   const server = await readServer(client);
+  const readOnly = await readOnlySetting(client);
   const version = await part('version', () => schemaVersion(client), null);
   const environment = await part('environment', () => readEnvironment(client), null);
   const daemons = await part('daemons', () => readDaemons(client), []);
@@ -110,6 +116,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
   const ages = lanes.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
   return {
     ...server,
+    readOnly: readOnly && { what: readOnly.what, mend: readOnly.mend },
     schemaVersion: version,
     environment,
     oldestUndeliveredSeconds: ages.length === 0 ? null : Math.max(...ages),

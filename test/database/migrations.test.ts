@@ -254,6 +254,38 @@ describe('without a superuser', () => {
     expect((await as('plain', (client) => migrate(client))).applied).toEqual(files);
   });
 
+  // Each gives plain less than migrations need.
+  const lesser: [state: string, statements: string][] = [
+    ['NOINHERIT and a member', 'alter role plain noinherit; grant rowhook_owner to plain'],
+    ['NOINHERIT and no member', 'alter role plain noinherit'],
+    ['NOINHERIT, and a role is missing', 'alter role plain noinherit; drop role rowhook_app'],
+  ];
+  if (wantedMajor >= 16) {
+    lesser.push(
+      ['granted it WITH INHERIT FALSE', 'grant rowhook_owner to plain with inherit false'],
+      ['granted it WITH SET FALSE', 'grant rowhook_owner to plain with set false'],
+      ['its administrator only', 'grant rowhook_owner to plain with admin true, inherit false, set false'],
+    );
+  }
+  test.each(lesser)('a role that is %s installs after what it is told', async (_, statements) => {
+    await admin.query(ours.map((role) => `create role ${role} nologin`).join('; '));
+    await admin.query(statements);
+    try {
+      const refusal = await as('plain', (client) => migrate(client)).catch((error: pg.DatabaseError) => error);
+      // An administrator may grant itself what lacks.
+      if (!('applied' in refusal)) {
+        expect(refusal.hint).toMatch(/^Let a DBA run: .*; then run the migrations again\.$/);
+        await admin.query(
+          (refusal.hint ?? '').replace(/^Let a DBA run: /, '').replace('; then run the migrations again.', ''),
+        );
+        expect((await as('plain', (client) => migrate(client))).applied).toEqual(files);
+      }
+      expect((await as('plain', (client) => migrate(client))).applied).toEqual([]);
+    } finally {
+      await admin.query('alter role plain inherit');
+    }
+  });
+
   test.runIf(wantedMajor >= 16).each(['', 'set', 'inherit', 'set, inherit'])(
     'a role with CREATEROLE and createrole_self_grant = %j installs',
     async (granted) => {

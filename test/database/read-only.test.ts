@@ -1,16 +1,20 @@
 // default_transaction_read_only: whoever is asked names the setting, whose it is, and the statement, which works in that state.
 
 import { randomBytes } from 'node:crypto';
+import { appendFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import pg from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withClient } from '../../src/database/connections.ts';
 import { migrate } from '../../src/database/migrations.ts';
 import { readOnlySetting } from '../../src/database/read-only.ts';
+import { startEmbedded } from '../../src/demo/postgres.ts';
 import { rowhook } from '../support/cli.ts';
 import { type DaemonProcess, startDaemonProcess } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { freePort } from '../support/port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { wantedMajor } from '../support/server.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
@@ -74,6 +78,16 @@ test('a running daemon says so on /readyz, stays healthy, and goes on; start, do
   const doctor = await rowhook(['doctor', '--json'], { env: { DATABASE_URL: database.url } });
   expect(doctor.code).toBe(1);
   expect(doctor.stdout).toContain(statement);
+  const status = await rowhook(['status'], { env: { DATABASE_URL: database.url } });
+  expect(status.stdout).toContain(statement);
+  // libpq refuses such a server too
+  const hosts = new URL(database.daemonUrl).host;
+  for (const attrs of [hosts, `${hosts},${hosts}`]) {
+    const url = `${database.daemonUrl.replace(`@${hosts}`, `@${attrs}`)}?target_session_attrs=read-write`;
+    await expect(withClient(url, 'rowhook cli', readOnlySetting)).rejects.toThrow(
+      `Otherwise, connected without target_session_attrs: ${statement}`,
+    );
+  }
 
   await run(statement);
   await waitUntil('it is ready again', async () => (await ask('/readyz')).status === 200);
@@ -112,9 +126,44 @@ test('whose it is: a role, a role in a database, one connection', async () => {
     await run(both?.mend ?? '');
     await run((await seen())?.mend ?? '');
     expect(await seen()).toBeNull();
+    const ofSession = await withClient(url, 'rowhook cli', async (client) => {
+      await client.query(`set ${name} = on`);
+      return readOnlySetting(client);
+    });
+    expect(ofSession?.what).toBe(`${name} is on for this session of a pooler`);
     const options = encodeURIComponent(`-c ${name}=on`);
     expect((await seen(`${url}?options=${options}`))?.what).toBe(`${name} is on for this connection`);
   } finally {
     await database.query(`drop role ${role}`);
   }
+});
+
+describe('the whole server', () => {
+  const name = 'default_transaction_read_only';
+  const byDatabase = `begin read write; alter database postgres set ${name} = off; commit;`;
+  const cases: [how: string, settings: Record<string, string>, mend: string][] = [
+    ['its file', {}, `alter system set ${name} = off; select pg_reload_conf();`],
+    ['its command line, which ALTER SYSTEM does not change', { [name]: 'on' }, byDatabase],
+  ];
+  if (wantedMajor >= 18) cases.push(['its file, without ALTER SYSTEM', { allow_alter_system: 'off' }, byDatabase]);
+
+  test.each(cases)('by %s', async (_, settings, mend) => {
+    const server = await startEmbedded({ major: wantedMajor, settings: { fsync: 'off', ...settings } });
+    const seen = () => withClient(server.url, 'rowhook cli', readOnlySetting);
+    try {
+      if (!settings[name]) {
+        await appendFile(join(server.dataDir, 'postgresql.conf'), `\n${name} = on\n`);
+        await run('select pg_reload_conf()', server.url);
+      }
+      const found = await waitUntil('it is on', seen);
+      expect(found.what).toContain(`${name} is on for the whole server`);
+      expect(found.mend).toBe(mend);
+      // ALTER SYSTEM runs by itself, as psql sends it
+      const statements = mend.startsWith('begin') ? [mend] : mend.split('; ');
+      for (const statement of statements) await run(statement, server.url);
+      await waitUntil('it is off', async () => (await seen()) === null);
+    } finally {
+      await server.stop('immediate');
+    }
+  });
 });

@@ -44,10 +44,16 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   ],
   'src/config/environment.ts': [['`ROWHOOK_ENVIRONMENT=', 'test/cli/adopt.test.ts: recorded %j, the variable %j']],
   'src/database/read-only.ts': [
+    ['printable(mend)', `${READ_ONLY}a running daemon says so on /readyz`],
+    ['inReadWrite(`alter', `${READ_ONLY}whose it is: a role, a role in a database`],
     ['`remove ', WORDS],
-    ['printable( owner === undefined', `${READ_ONLY}a running daemon says so on /readyz`],
+    ['`remove SET', WORDS],
+    ['`alter system', `${READ_ONLY}its file`],
+    ['inReadWrite(`alter database', `${READ_ONLY}its command line, which ALTER SYSTEM does not change`],
   ],
-  'src/doctor/checks.ts': [["'connect as a role", WORDS]],
+  'src/doctor/checks.ts': [
+    ['await remedyOfUnseen', 'test/database/membership.test.ts: has that statement as its remedy'],
+  ],
   'src/doctor/checks/capture-cost.ts': [['printable(`', `${REMEDIES}what capture costs much`]],
   'src/doctor/checks/clock.ts': [["'timedatectl", WORDS]],
   'src/doctor/checks/daemons.ts': [
@@ -96,6 +102,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['printable(grants)', 'test/capture/refusals.test.ts: the doctor names the columns and what to grant'],
     ['"let rowhook_owner do', WORDS],
   ],
+  'src/operations/status.ts': [['readOnly.mend', `${READ_ONLY}a running daemon says so on /readyz`]],
   'src/operations/why/changes.ts': [['mendOf(', `${WHY}the remedies enable it, and send what it missed`]],
   'src/operations/why/source.ts': [
     ['whyCommand', `${WHY}that another schema has too`],

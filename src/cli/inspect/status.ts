@@ -79,8 +79,8 @@ function print(now: Status, limit: number, out: Out): void {
     ['breakers', `${now.breakersOpen} open`],
     ['watched tables', watchedText(now)],
   ]);
-  for (const { what, mend } of now.sources.problems)
-    out.print(`${out.paint('yellow', what)}\n  ${out.paint('bold', mend)}`);
+  const problems = now.readOnly === null ? now.sources.problems : [now.readOnly, ...now.sources.problems];
+  for (const { what, mend } of problems) out.print(`${out.paint('yellow', what)}\n  ${out.paint('bold', mend)}`);
   printLanes(now, out);
   printTroubled(now.troubled, limit, out);
   printSlots(now, out);

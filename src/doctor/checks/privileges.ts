@@ -3,7 +3,7 @@
  * daemon.
  */
 import type pg from 'pg';
-import { membershipOf } from '../../database/membership.ts';
+import { membershipOf, uninheritedRole } from '../../database/membership.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
@@ -54,7 +54,9 @@ export async function privileges({ client }: Examination): Promise<Remark[]> {
 }
 
 async function ownRole(client: pg.ClientBase): Promise<Remark[]> {
-  const { role, isOwner, isDaemon, uninherited, grant } = await membershipOf(client);
+  const membership = await membershipOf(client);
+  const { role, isOwner, isDaemon, grant } = membership;
+  const uninherited = uninheritedRole(membership);
   if (isDaemon) return [fine(`${role} may deliver`)];
   if (isOwner) return [fine(`${role} may migrate and watch`)];
   return [

@@ -1,5 +1,5 @@
 /** Checks that rowhook is installed, in the version that this rowhook was built for. */
-import { membershipOf } from '../../database/membership.ts';
+import { membershipOf, uninheritedRole } from '../../database/membership.ts';
 import { builtForVersion, schemaVersion } from '../../database/migrations.ts';
 import { type Examination, fine, type Remark } from '../finding.ts';
 
@@ -11,12 +11,13 @@ export async function schema({ client }: Examination): Promise<Remark[]> {
   const { found, usable } = rows[0] as (typeof rows)[number];
   if (!found) return [outdated('the schema rowhook does not exist', 'No event is captured or delivered.')];
   if (!usable) {
-    const { role, uninherited, grant } = await membershipOf(client);
+    const membership = await membershipOf(client);
+    const { role, grant } = membership;
     return [
       {
         kind: 'unseen',
         what: `the schema rowhook, because ${role} may not use it`,
-        mend: grant(uninherited ?? 'rowhook_daemon'),
+        mend: grant(uninheritedRole(membership) ?? 'rowhook_daemon'),
       },
     ];
   }
