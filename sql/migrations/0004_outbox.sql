@@ -156,8 +156,9 @@ values (1, substr(replace(gen_random_uuid()::text, '-', ''), 1, 8));
 -- has no WAL functions unless wal_level is logical, and pg_control_checkpoint() is one of them. In
 -- that case the server's start time replaces the timeline: a promoted standby is another server,
 -- and point-in-time recovery starts the server again. A mere restart then begins a new incarnation
--- of event ids as well, which does no harm. Without the cluster's identifier, a restore is still
--- noticed by the oids and by positions from the future.
+-- of event ids as well, which does no harm; so does revoking or granting these functions. Without
+-- the cluster's identifier, a restore is still noticed by the oids and by positions from the
+-- future. Where not even the start time is told, a promotion stays unnoticed.
 create function rowhook._timeline()
 returns text
 language plpgsql
@@ -165,17 +166,26 @@ volatile
 set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
+declare
+  v_timeline text;
 begin
-  return substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
+  begin
+    v_timeline := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
+  exception when others then null;
+  end;
+  if v_timeline is null then
+    v_timeline := 'start ' || (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint;
+  end if;
+  return coalesce(v_timeline, 'unknown');
 exception
   when others then
-    return 'start ' || (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint;
+    return 'unknown';
 end
 $$;
 
 comment on function rowhook._timeline() is
   'The timeline of this cluster. Where the server does not tell it, the time when the server was '
-  'started.';
+  'started; unknown where it tells neither.';
 
 create function rowhook._system_identifier()
 returns bigint
@@ -185,7 +195,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 begin
-  return (select system_identifier from pg_control_system());
+  return coalesce((select system_identifier from pg_control_system()), 0);
 exception
   when others then
     return 0;

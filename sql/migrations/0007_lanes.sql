@@ -267,7 +267,9 @@ begin
 
   perform rowhook._begin_incarnation();
   update rowhook.webhook_installation
-     set system_identifier = v_system,
+     -- An identifier that the server no longer tells may be compared when it tells it again.
+     set system_identifier = case when v_system = 0 and not v_moved then system_identifier
+                                  else v_system end,
          timeline          = v_timeline,
          database_oid      = v_database,
          table_oid         = v_table;

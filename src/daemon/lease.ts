@@ -73,10 +73,11 @@ export class Lease {
   async begin(signal: AbortSignal): Promise<Lane[]> {
     const { rows } = await this.#pool.query({ text: 'select rowhook._notice_restore() as noticed', ...PATIENT });
     if (rows[0].noticed) {
-      this.#log.warn(
-        { noticed: rows[0].noticed },
-        'the database was restored or moved. The daemon continues with the undelivered events',
-      );
+      const what =
+        rows[0].noticed === 'moved'
+          ? 'the database was restored or moved. The daemon continues with the undelivered events'
+          : 'the server has another timeline, or does not tell it and was restarted. Event ids get a new incarnation';
+      this.#log.warn({ noticed: rows[0].noticed }, what);
     }
     // Free the lanes of an earlier session. Lanes above the current share would otherwise stay
     // owned, and nobody would read them.

@@ -144,3 +144,65 @@ test('where the server tells neither its timeline nor its cluster, it works, and
     await bare.drop();
   }
 });
+
+/** A function of PostgreSQL, called by its name here, that is replaced in this database. */
+async function replaced(bare: TestDatabase, signature: string, returns: string, body: string): Promise<void> {
+  const name = signature.replace(/\(.*/, '');
+  await bare.query(
+    `set allow_system_table_mods = on;
+     alter function pg_catalog.${signature} rename to ${name}_before;
+     create function pg_catalog.${signature} returns ${returns} language plpgsql as $$ begin ${body} end $$;
+     reset allow_system_table_mods`,
+  );
+}
+
+test.each([
+  [
+    'refuses even the time when it was started',
+    async (bare: TestDatabase) => {
+      for (const refused of ['pg_walfile_name(pg_lsn)', 'pg_postmaster_start_time()', 'pg_control_system()'])
+        await bare.query(`revoke execute on function ${refused} from public`);
+    },
+    'unknown',
+  ],
+  [
+    'answers null',
+    async (bare: TestDatabase) => {
+      await replaced(bare, 'pg_walfile_name(pg_lsn)', 'text', 'return null;');
+      await bare.query('alter function pg_catalog.pg_control_system() rename to pg_control_system_before');
+      await replaced(bare, 'pg_postmaster_start_time()', 'timestamptz', 'return null;');
+    },
+    'unknown',
+  ],
+  [
+    'has no such function as it should be',
+    async (bare: TestDatabase) => {
+      await replaced(bare, 'pg_current_wal_lsn()', 'pg_lsn', "raise exception using errcode = '0A000';");
+      await bare.query('alter function pg_catalog.pg_control_system() rename to pg_control_system_before');
+    },
+    'start',
+  ],
+] as const)(
+  'where the server %s, before the installation or after it, it works, and a move is noticed',
+  async (_, refuse, told) => {
+    for (const when of ['before', 'after']) {
+      const bare = await createDatabase({ bare: true });
+      try {
+        const noticed = async () => (await bare.query('select rowhook._notice_restore() as what'))[0]?.what;
+        if (when === 'before') await refuse(bare);
+        await withClient(bare.url, 'rowhook cli', (client) => migrate(client));
+        const [before] = await bare.query('select system_identifier from rowhook.webhook_installation');
+        if (when === 'after') await refuse(bare);
+        expect([await noticed(), await noticed()]).toEqual([when === 'before' ? null : 'new timeline', null]);
+        const [row] = await bare.query('select system_identifier, timeline from rowhook.webhook_installation');
+        expect(row).toMatchObject({ timeline: expect.stringMatching(`^${told}`) });
+        // what was known is kept for the day when it is told again
+        expect(row).toMatchObject(before ?? {});
+        await bare.query("update rowhook.webhook_installation set table_oid = '4711'");
+        expect([await noticed(), await noticed()]).toEqual(['moved', null]);
+      } finally {
+        await bare.drop();
+      }
+    }
+  },
+);
