@@ -5,15 +5,18 @@
 --
 -- Stop the daemons first. Run this file as a member of rowhook_owner that owns the watched tables.
 -- Dropping their triggers locks each table for a moment. The file is one transaction, except where
--- the server's lock table has no room for all watched tables at once. In that case each table is
--- left in a transaction of its own; if one fails, run the file again. The roles are dropped too,
--- unless another database of this cluster, or a login, still depends on them.
+-- the server's lock table has no room for all watched tables, or for all of rowhook's own, at once.
+-- In that case each table is left in a transaction of its own; if one fails, run the file again. The
+-- roles are dropped too, unless another database of this cluster, or a login, still depends on them.
 
 set lock_timeout = '10s';
 set statement_timeout = 0;
 set search_path = pg_catalog;
 
--- A watched table takes five entries of the lock table: itself, three triggers, the function.
+-- A watched table takes five entries of the lock table: itself, three triggers, the function. Of
+-- rowhook's own objects, a table takes some 25 with its types, defaults, constraints and indexes
+-- (there is one for each day of the log), and a function one. The lock table is larger than v_room:
+-- it has entries for the server's own processes, too.
 do $$
 declare
   v_schema    oid := to_regnamespace('rowhook');
@@ -21,6 +24,7 @@ declare
                      * (current_setting('max_connections')::int
                         + current_setting('max_prepared_transactions')::int);
   v_tables    int;
+  v_own       int;
   v_table     regclass;
   v_statement text;
 begin
@@ -29,13 +33,17 @@ begin
     join pg_proc p on p.oid = t.tgfoid
    where p.pronamespace = v_schema
      and t.tgrelid not in (select oid from pg_class where relnamespace = v_schema);
-  if 5 * v_tables < v_room / 2 then
+  v_own := (select 25 * count(*) from pg_class
+             where relnamespace = v_schema and relkind in ('r', 'p'))
+           + (select count(*) from pg_proc where pronamespace = v_schema);
+  if 5 * v_tables + v_own < v_room then
     return;
   end if;
   -- A transaction that began before this statement does not allow COMMIT here.
   if now() <> statement_timestamp() then
-    raise exception 'uninstall: % watched tables are too many for one transaction of this server',
-      v_tables
+    raise exception 'uninstall: % watched tables and % partitions of the log are too many '
+                    'for one transaction of this server',
+      v_tables, (select count(*) from pg_inherits where inhparent = to_regclass('rowhook.webhook_logs'))
       using hint = 'Run this file with psql, without -1, BEGIN and COMMIT; '
                    'or raise max_locks_per_transaction.';
   end if;
@@ -62,6 +70,27 @@ begin
     select format('drop function %s', p.oid::regprocedure)
       from pg_proc p where p.pronamespace = v_schema and p.proname ~ '^_capture_[0-9]+$'
   loop
+    execute v_statement;
+    commit;
+  end loop;
+  if v_own < v_room then
+    return;
+  end if;
+
+  -- Partitions come before their table. What depends on a table goes with it.
+  for v_statement in
+    select format('drop table if exists rowhook.%I cascade', relname)
+      from pg_class
+     where relnamespace = v_schema and relkind in ('r', 'p')
+     order by relispartition desc, relname
+  loop
+    execute v_statement;
+    commit;
+  end loop;
+  loop
+    select format('drop routine %s cascade', p.oid::regprocedure) into v_statement
+      from pg_proc p where p.pronamespace = v_schema order by p.oid desc limit 1;
+    exit when not found;
     execute v_statement;
     commit;
   end loop;

@@ -237,6 +237,27 @@ comment on function rowhook._key_columns(oid) is
   'The columns of the primary key of a table, in order; empty when the table has no key, or a '
   'deferrable one.';
 
+-- pg_partition_tree() locks every partition. The daemon, status and the doctor would fill the
+-- server's lock table, and wait for whoever rebuilds one of the partitions.
+create function rowhook._partitions(p_relation oid)
+returns table (relation oid, level int)
+language sql
+stable
+begin atomic
+  with recursive tree as (
+    select p_relation as relation, 0 as level
+    union all
+    select i.inhrelid, t.level + 1
+      from tree t
+      join pg_class p on p.oid = t.relation and p.relkind = 'p'
+      join pg_inherits i on i.inhparent = t.relation and not i.inhdetachpending
+  )
+  select t.relation, t.level from tree t;
+end;
+
+comment on function rowhook._partitions(oid) is
+  'A table and its partitions on all levels, which it does not lock. The level of the table is 0.';
+
 -- A statement fires the triggers of the table that it names, so partitions need triggers too. A
 -- foreign table cannot have such triggers. The root comes first, because the app's statements lock
 -- the root first.
@@ -245,15 +266,11 @@ returns setof regclass
 language sql
 stable
 begin atomic
-  select t.relid
-    from (
-      select p_relation, 0
-       union all
-      select relid, level from pg_partition_tree(p_relation) where level > 0
-    ) as t (relid, level)
-    join pg_class c on c.oid = t.relid
+  select t.relation::regclass
+    from rowhook._partitions(p_relation) as t
+    join pg_class c on c.oid = t.relation
    where c.relkind <> 'f'
-   order by t.level, t.relid;
+   order by t.level, t.relation;
 end;
 
 comment on function rowhook._capture_relations(regclass) is
@@ -462,7 +479,7 @@ comment on function rowhook._followed(rowhook.webhook_sources) is
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._patterns(text[]), rowhook._attributes(oid), rowhook._columns(oid),
-  rowhook._capture_relations(regclass), rowhook._is_virtual(oid, name)
+  rowhook._capture_relations(regclass), rowhook._partitions(oid), rowhook._is_virtual(oid, name)
   to rowhook_daemon;
 grant execute on function
   rowhook._source_event_types(rowhook.webhook_sources)

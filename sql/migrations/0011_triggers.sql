@@ -98,6 +98,11 @@ declare
   v_relation regclass;
   v_until    timestamptz;
   v_left_ms  int;
+  v_sessions numeric := current_setting('max_connections')::int
+                        + current_setting('max_prepared_transactions')::int;
+  v_room     numeric := current_setting('max_locks_per_transaction')::int * v_sessions;
+  -- A table and its three triggers take four entries of the lock table.
+  v_needed   numeric := 4 * coalesce(cardinality(p_relations), 0);
 begin
   for v_try in 1 .. 8 loop
     v_until := clock_timestamp() + '0.8 s';
@@ -123,8 +128,14 @@ begin
           message = format('there is no room in the lock table of the server for table %s'
                            ' besides those of this transaction', v_relation),
           detail = sqlerrm,
-          hint = 'Do it table by table, each in a transaction of its own;'
-                 ' or raise max_locks_per_transaction and restart the server.';
+          hint = case
+            when v_needed <= v_room then
+              'Do it table by table, each in a transaction of its own;'
+              ' or raise max_locks_per_transaction and restart the server.'
+            else format('Its %s partitions are too many for one transaction of this server:'
+                        ' set max_locks_per_transaction to %s or more, and restart the server.',
+                        cardinality(p_relations) - 1, ceil(v_needed / v_sessions))
+          end;
     end;
     perform pg_sleep(0.2 * v_try);
   end loop;
@@ -302,7 +313,7 @@ stable
 begin atomic
   select c.oid
     from (
-      select relid from pg_partition_tree(p_relation)
+      select relation from rowhook._partitions(p_relation)
        union
       select inhrelid from pg_inherits where inhparent = p_relation
     ) as t (relid)
