@@ -59,14 +59,16 @@ create type rowhook._printed as (data json, problem text);
 comment on type rowhook._printed is 'The json of a row, or why it cannot be printed.';
 
 -- The block only reads, so its subtransaction takes no transaction id. A cancelled statement, a
--- deadlock and a serialization failure are not caught: they end the statement.
+-- deadlock and a serialization failure are not caught: they end the statement. A cast may return
+-- text that is not JSON, which PostgreSQL does not check: PostGIS prints a coordinate that is NaN
+-- as NaN. The cast from text checks it.
 create function rowhook._render(p_row record)
 returns rowhook._printed
 language plpgsql
 volatile
 as $$
 begin
-  return row(row_to_json(p_row), null)::rowhook._printed;
+  return row(row_to_json(p_row)::text::json, null)::rowhook._printed;
 exception
   when transaction_rollback then
     raise;

@@ -46,9 +46,9 @@
 -- If one foreign key updates a row and another deletes it, the `deleted` event may therefore be
 -- written before the `updated` event. A row that MERGE moves to another partition is in the
 -- transition tables of DELETE and INSERT, and their triggers fire only if the MERGE has such
--- actions. The app's statement fails on a row of more than 1 GB, on a json value nested as deep as
--- the stack allows, and on an enum whose first cast to json is created after watch() and fails
--- (docs/dba.md).
+-- actions. The app's statement fails on a row that is, or prints as, more than 1 GB, on a json value
+-- nested as deep as the stack allows, and on an enum whose first cast to json is created after
+-- watch() and fails (docs/dba.md).
 
 set role rowhook_owner;
 

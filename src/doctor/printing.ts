@@ -1,6 +1,6 @@
 /**
- * Finds columns whose values are printed by a user-made cast to json, and whether rowhook_owner may
- * run that cast.
+ * Finds columns whose values are printed by a user-made cast to json, and whether rowhook_owner has
+ * the rights that the cast may need.
  */
 import { printable } from '../shared/terminal.ts';
 import { type Examination, fine, type Remark } from './finding.ts';
@@ -9,7 +9,7 @@ interface Cast {
   relation: string;
   columns: string;
   function: string;
-  /** The statement that fixes it. Null: rowhook_owner may run the cast. */
+  /** The statement that grants what the cast may need. Null: rowhook_owner has it. */
   grants: string | null;
 }
 
@@ -46,11 +46,11 @@ export async function printing({ client }: Examination): Promise<Remark[]> {
 
 function castRemark({ relation, columns, function: name, grants }: Cast): Remark {
   const printed = printable(`${relation} (${columns}) is converted to JSON by ${name}`);
-  if (grants === null) return fine(`${printed}, which rowhook_owner may run`);
+  if (grants === null) return fine(`${printed}, and rowhook_owner has the rights for it`);
   return {
     kind: 'warning',
-    what: `${printed}, which rowhook_owner may not run`,
-    why: 'Events of rows with such a value contain only the key columns.',
+    what: `${printed}, which may need rights that rowhook_owner lacks`,
+    why: 'Events of rows that it cannot convert contain only the key columns.',
     mend: printable(grants),
   };
 }
