@@ -191,8 +191,23 @@ begin
     raise insufficient_privilege using
       message = format('unwatch: %I may not drop the triggers of table %s, whose owner is %I',
                        current_user, v_forbidden, v_owner),
-      hint = format('Connect as a login that is a member of both %I and rowhook_owner,'
-                    ' or run first: %s', v_owner, rowhook._grant_statement(v_owner));
+      -- Nobody can be granted a role that is a member of his own, and nobody should be granted a
+      -- superuser, who counts as a member of all. Such an owner can drop the triggers himself.
+      hint = case
+        when pg_has_role(v_owner, current_user, 'member')
+          then (
+            select format('Let the owner %I run first: %s', v_owner, string_agg(
+                     format('drop trigger %I on %s;', t.tgname, c.oid::regclass),
+                     ' ' order by c.oid, t.tgname))
+              from pg_trigger t
+              join pg_class c on c.oid = t.tgrelid
+             where c.oid = any (p_relations)
+               and pg_get_userbyid(c.relowner) = v_owner
+               and t.tgfoid in (
+                     select to_regproc('rowhook._capture_' || id) from unnest(p_source_ids) as id))
+        else format('Connect as a login that is a member of both %I and rowhook_owner,'
+                    ' or run first: %s', v_owner, rowhook._grant_statement(v_owner))
+      end;
   end if;
   perform rowhook._execute_with_locks(array_agg(d.relation order by d.number),
                                       array_agg(d.statements order by d.number))

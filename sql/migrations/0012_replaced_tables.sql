@@ -29,7 +29,8 @@ comment on function rowhook._namesake(rowhook.webhook_sources) is
   'is none.';
 
 -- The owner must be the same. Otherwise anybody who may create tables in that schema could make
--- rowhook run on a table of his own.
+-- rowhook run on a table of his own. With our triggers on a table that has a foreign table under
+-- it, PostgreSQL would refuse the app's UPDATE and DELETE.
 create function rowhook._may_take_place(p_source rowhook.webhook_sources, p_namesake regclass)
 returns boolean
 language sql
@@ -37,13 +38,36 @@ stable
 begin atomic
   select pg_get_userbyid(c.relowner) = (p_source).table_owner
          and coalesce((p_source).tenant_column = any (rowhook._columns(p_namesake)), true)
+         and rowhook._foreign_member(p_namesake) is null
     from pg_class c
    where c.oid = p_namesake;
 end;
 
 comment on function rowhook._may_take_place(rowhook.webhook_sources, regclass) is
-  'Whether a namesake may replace the watched table automatically: it has the same owner, and '
-  'the tenant column.';
+  'Whether a namesake may replace the watched table automatically: it has the same owner, the '
+  'tenant column, and no foreign table under it.';
+
+create function rowhook._in_its_name(p_source rowhook.webhook_sources)
+returns text
+language sql
+stable
+begin atomic
+  select case
+           when c.relispartition then 'a partition of another table'
+           when c.relkind = 'v' then 'a view'
+           when c.relkind = 'm' then 'a materialized view'
+           when c.relkind = 'f' then 'a foreign table'
+         end
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+   where n.nspname = (p_source).schema_name
+     and c.relname = (p_source).table_name
+     and c.oid <> (p_source).relation;
+end;
+
+comment on function rowhook._in_its_name(rowhook.webhook_sources) is
+  'What now has the name of a watched table and cannot be watched, such as a view; null when '
+  'there is no such thing.';
 
 -- The doctor counts from these values. So rows that were written before do not count, and neither
 -- do rows captured from other tables.
@@ -122,6 +146,7 @@ set row_security = on
 as $$
 declare
   v_source rowhook.webhook_sources;
+  v_now    rowhook.webhook_sources;
   v_noted  text;
 begin
   select * into v_source from rowhook.webhook_sources where id = p_source_id;
@@ -136,7 +161,16 @@ begin
      and c.oid = s.relation
      and rowhook._namesake(v_source) is null
      and (s.schema_name, s.table_name, s.table_owner, s.lost_at)
-         is distinct from (n.nspname, c.relname, pg_get_userbyid(c.relowner), null);
+         is distinct from (n.nspname, c.relname, pg_get_userbyid(c.relowner), null)
+  returning s.* into v_now;
+  -- A table that takes the name after this has nothing to do with the source, so the new name is
+  -- reported.
+  if (v_now.schema_name, v_now.table_name) <> (v_source.schema_name, v_source.table_name) then
+    return format('its table is %I.%I now, and is watched under that name',
+                  v_now.schema_name, v_now.table_name)
+           || coalesce(format('; %I.%I is ', v_source.schema_name, v_source.table_name)
+                       || rowhook._in_its_name(v_source) || ' now, which is not watched', '');
+  end if;
   update rowhook.webhook_sources s
      set lost_at = now()
    where s.id = p_source_id
@@ -241,6 +275,7 @@ revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._namesake(rowhook.webhook_sources),
   rowhook._may_take_place(rowhook.webhook_sources, regclass),
+  rowhook._in_its_name(rowhook.webhook_sources),
   rowhook._counts_of(regclass),
   rowhook._grown(rowhook.webhook_sources, text, jsonb),
   rowhook._remember_table(int),

@@ -429,12 +429,19 @@ returns text
 language sql
 stable
 begin atomic
+  with longest (prefix) as (
+    -- An event type has 128 characters at most.
+    select greatest(0, least(70, 128 + length((p_source).prefix) - max(length(event_type))))
+      from unnest(rowhook._source_event_types(p_source)) as event_type
+  )
   select u.prefix
-    from (select left(regexp_replace((p_source).schema_name || '_' || (p_source).table_name,
-                                     '[^A-Za-z0-9_-]+', '_', 'g'), 70),
+    from longest
+   cross join lateral (
+          select left(regexp_replace((p_source).schema_name || '_' || (p_source).table_name,
+                                     '[^A-Za-z0-9_-]+', '_', 'g'), longest.prefix),
                  0
           union all
-          select left((p_source).prefix, 70) || '_' || n,
+          select left((p_source).prefix, greatest(0, longest.prefix - 1 - length(n::text))) || '_' || n,
                  n
             from generate_series(2, 100000) as n) as u (prefix, number)
    where u.prefix ~ '[A-Za-z0-9]'
@@ -473,7 +480,12 @@ as $$
 declare
   v_other record;
 begin
-  select * into v_other from rowhook._shares_events(p_source);
+  -- A table that inherits has its prefix from its parent, so the notice for the parent is enough.
+  select * into v_other
+    from rowhook._shares_events(p_source)
+   where not exists (select from pg_inherits i
+                       join rowhook.webhook_sources s on s.relation = i.inhparent
+                      where i.inhrelid = p_source.relation and s.prefix = p_source.prefix);
   if found then
     raise notice using
       message = format(
@@ -495,7 +507,9 @@ comment on function rowhook._note_prefix(rowhook.webhook_sources, boolean) is
   'Raises a notice when a source shares event types with another source, or when its prefix lost '
   'letters of the table''s name.';
 
--- Casts of types inside arrays, domains and composite types count, too.
+-- Casts of types inside arrays, domains and composite types count, too. PostgreSQL does not check
+-- EXECUTE when it prints a row. The cast itself may look up what is in its schema, or read a table
+-- of its extension: PostGIS reads spatial_ref_sys.
 create function rowhook._json_casts(p_relation oid)
 returns table (columns text, cast_function text, grants text)
 language sql
@@ -531,10 +545,19 @@ begin atomic
              when not has_schema_privilege('rowhook_owner', n.oid, 'usage')
                then format('grant usage on schema %I to rowhook_owner;', n.nspname)
            end,
-           case
-             when not has_function_privilege('rowhook_owner', f.oid, 'execute')
-               then format('grant execute on function %s to rowhook_owner;', f.oid::regprocedure)
-           end), '')
+           (select string_agg(format('grant select on %s to rowhook_owner;', t.oid::regclass),
+                              ' ' order by t.oid)
+              from pg_depend of_cast
+              join pg_depend of_table
+                on of_table.refclassid = of_cast.refclassid
+               and of_table.refobjid = of_cast.refobjid
+               and of_table.deptype = 'e'
+               and of_table.classid = 'pg_class'::regclass
+              join pg_class t on t.oid = of_table.objid and t.relkind in ('r', 'p')
+             where of_cast.classid = 'pg_proc'::regclass
+               and of_cast.objid = f.oid
+               and of_cast.deptype = 'e'
+               and not has_table_privilege('rowhook_owner', t.oid, 'select'))), '')
     from parts p
     join pg_cast c
       on c.castsource = p.type
@@ -548,7 +571,7 @@ end;
 
 comment on function rowhook._json_casts(oid) is
   'The user-defined casts to json that print columns of a table, and the grants that '
-  'rowhook_owner needs to run them; null when it needs none.';
+  'rowhook_owner may need for them; null when it needs none.';
 
 create function rowhook._note_casts(p_source rowhook.webhook_sources)
 returns void
@@ -568,8 +591,8 @@ begin
   loop
     raise warning using
       message = format(
-        'watch: rowhook_owner may not run %s, which prints %s of %s: '
-        'the events of such rows contain the key columns only',
+        'watch: %s, which prints %s of %s, may need rights that rowhook_owner lacks: '
+        'the events of rows that it cannot print contain the key columns only',
         v_cast.cast_function, v_cast.columns, p_source.relation),
       hint    = v_cast.grants;
   end loop;
@@ -577,7 +600,8 @@ end
 $$;
 
 comment on function rowhook._note_casts(rowhook.webhook_sources) is
-  'Warns of casts to json that rowhook_owner may not run, as soon as the table is watched.';
+  'Warns of casts to json that may need rights that rowhook_owner lacks, as soon as the table is '
+  'watched.';
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function

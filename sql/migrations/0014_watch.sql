@@ -180,26 +180,31 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_parts name[] := rowhook._name_parts(p_name);
+  v_parts   name[] := rowhook._name_parts(p_name);
+  v_schemas name[] := case
+    when cardinality(v_parts) = 1 then p_schemas
+    else v_parts[cardinality(v_parts) - 1:cardinality(v_parts) - 1]
+  end;
 begin
-  return array(
-    select s.id
+  return coalesce((
+    select array_agg(s.id order by s.id)
       from rowhook.webhook_sources s
      where s.table_name = v_parts[cardinality(v_parts)]
-       and (s.schema_name = v_parts[cardinality(v_parts) - 1]
-            or cardinality(v_parts) = 1 and s.schema_name = any (p_schemas))
+       and s.schema_name = any (v_schemas)
        and not exists (select from pg_class c where c.oid = s.relation)
        and not exists (select from rowhook.webhook_sources o
                          join pg_class c on c.oid = o.relation
                          join pg_namespace n on n.oid = c.relnamespace
-                        where (n.nspname, c.relname) = (s.schema_name, s.table_name))
-     order by s.id);
+                        where c.relname = s.table_name and n.nspname = any (v_schemas))
+     group by s.schema_name
+     order by array_position(v_schemas, s.schema_name)
+     limit 1), '{}');
 end
 $$;
 
 comment on function rowhook._lost_sources(text, name[]) is
-  'Sources whose table is gone, by the last name of the table. Empty if there is a watched table '
-  'with this name.';
+  'Sources whose table is gone, by the last name of the table, in the first schema that has any. '
+  'Empty if the schemas have a watched table with this name.';
 
 create function rowhook._unwatch_lost(p_source_ids int[])
 returns boolean

@@ -107,6 +107,9 @@ begin atomic
            case
              when pg_get_userbyid(c.relowner) <> (p_source).table_owner
                then format('its owner is %I', pg_get_userbyid(c.relowner))
+             when rowhook._foreign_member(n.namesake) is not null
+               then format('it has the foreign table %s under it, which must be detached first',
+                           rowhook._foreign_member(n.namesake))
              else format('it has no column %I', (p_source).tenant_column)
            end,
            rowhook._watch_statement(p_source, n.namesake))

@@ -15,6 +15,8 @@ interface Source {
   /** Its name now. */
   relation: string;
   gone: boolean;
+  /** What has the old name now and cannot be watched, such as `a view`. */
+  inItsName: string | null;
   /** Another table that has the old name now. */
   namesake: string | null;
   /** Whether reconcile() lets the namesake replace the table. */
@@ -61,6 +63,7 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
     `select format('%I.%I', s.schema_name, s.table_name) as name,
             rowhook._qualified(s.relation) as relation,
             c.oid is null as gone,
+            rowhook._in_its_name(s) as "inItsName",
             rowhook._qualified(n.namesake) as namesake,
             rowhook._may_take_place(s, n.namesake) as "mayTakePlace",
             case when n.namesake is not null or l."lostColumn" is not null or l."lostDerived" <> '{}'
@@ -87,8 +90,8 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
                                  rowhook._qualified(m.oid), rowhook._qualified(i.inhparent)) end as detach
               from pg_class m
               join pg_inherits i on i.inhrelid = m.oid
-             where m.oid = rowhook._foreign_member(s.relation)
-             order by i.inhparent <> s.relation limit 1) as f on true
+             where m.oid = rowhook._foreign_member(coalesce(n.namesake, s.relation))
+             order by i.inhparent <> coalesce(n.namesake, s.relation) limit 1) as f on true
       order by 1`,
   );
   return rows;
@@ -118,26 +121,29 @@ function ofSource(source: Source): SourceProblem[] {
   return [...lostColumns(source), ...foreignMembers(source)];
 }
 
-function dropped({ name }: Source): SourceProblem {
+function dropped({ name, inItsName }: Source): SourceProblem {
   const table = printable(name);
+  const now = inItsName === null ? '' : `, and ${table} is ${inItsName} now, which is not watched`;
   return {
     table,
     kind: 'warning',
-    what: `the watched table ${table} was dropped`,
+    what: `the watched table ${table} was dropped${now}`,
     why: 'Its settings are kept for 7 days. If a table with the same name is created by then, it is watched with them.',
     mend: `select rowhook.unwatch(${literal(table)});`,
   };
 }
 
-function replaced({ name, relation, gone, mayTakePlace, statement }: Source, namesake: string): SourceProblem {
+function replaced(source: Source, namesake: string): SourceProblem {
+  const { name, relation, gone, mayTakePlace, statement, detach } = source;
   const table = printable(name);
+  const watch = `${detach === null ? '' : `${printable(detach)} `}${printable(statement)}`;
   const former = gone ? '' : ` The watched table is called ${printable(relation)} now, and is still watched.`;
   return {
     table,
     kind: 'error',
     what: `${table} is now another table, which is not watched`,
     why: `Changes to this table become no events.${former}`,
-    mend: mayTakePlace ? RECONCILE : `${printable(statement)}   -- as the owner of ${printable(namesake)}`,
+    mend: mayTakePlace ? RECONCILE : `${watch}   -- as the owner of ${printable(namesake)}`,
   };
 }
 

@@ -9,6 +9,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Maintenance } from '../../src/capture/maintenance.ts';
+import { sourceProblems } from '../../src/capture/source-problems.ts';
 import { tenantNote } from '../../src/operations/webhooks/tenant-note.ts';
 import { rowhook } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
@@ -151,6 +152,10 @@ describe('a watched table is replaced, and watched on with the same settings', (
     await database.query(`
       create table app.other (id int primary key, account text); select rowhook.watch('app.other', tenant_column => 'account');
       alter table app.orders rename to x; alter table app.other rename to orders; alter table app.x rename to other`);
+    expect(await reconcile()).toEqual([
+      'app.other: its table is app.orders now, and is watched under that name',
+      'app.orders: its table is app.other now, and is watched under that name',
+    ]);
     expect(await reconcile()).toEqual([]);
     expect(
       await database.query('select relation::text, schema_name, table_name from rowhook.webhook_sources order by id'),
@@ -162,8 +167,18 @@ describe('a watched table is replaced, and watched on with the same settings', (
 
   test('a view of its name is no table: the table that was renamed is watched on', async () => {
     await database.query('alter table app.orders rename to rows; create view app.orders as select * from app.rows');
+    expect(await reconcile()).toEqual([
+      'app.orders: its table is app.rows now, and is watched under that name; app.orders is a view now, which is not watched',
+    ]);
     expect(await reconcile()).toEqual([]);
     await expectCaptured();
+  });
+
+  test('a table that takes the name after a reconcile() is another one, so the new name was reported', async () => {
+    await database.query('alter table app.orders rename to archive');
+    expect(await reconcile()).toEqual(['app.orders: its table is app.archive now, and is watched under that name']);
+    await database.query('create table app.orders (like app.archive including all)');
+    expect(await reconcile()).toEqual([]);
   });
 });
 
@@ -273,6 +288,60 @@ describe('what cannot be followed is reported, each time, with a statement that 
       await expectCaptured();
     }));
 
+  test('one with a foreign table under it: with triggers on it, its UPDATE and DELETE would be refused', async () => {
+    await database.query(`
+      create foreign data wrapper nothing; create server nothing foreign data wrapper nothing; drop table app.orders;
+      create table app.orders (id int, account text, state text, seen int) partition by list (account);
+      create table app.near partition of app.orders for values in ('acme');
+      create foreign table app.far partition of app.orders default server nothing`);
+    const told = [
+      expect.stringMatching(
+        /is not watched, because it has the foreign table app.far under it, .*: select rowhook.watch/,
+      ),
+      expect.stringMatching(/^app.orders: its table was dropped/),
+    ];
+    expect(await reconcile()).toEqual(told);
+    expect(await reconcile()).toEqual(told.slice(0, 1));
+    expect(await database.query("select from pg_trigger where tgname ~ '^rowhook_'")).toEqual([]);
+    const [problem] = await sourceProblems(database.pool);
+    expect(problem?.mend).toMatch(
+      /^alter table app.orders detach partition app.far; select rowhook.watch\('app.orders'/,
+    );
+    await database.query(problem?.mend ?? '');
+    expect(await reconcile()).toEqual([]);
+    await expectCaptured();
+    await database.query('drop foreign data wrapper nothing cascade');
+  });
+
+  test.each([
+    ['a view', 'create view app.orders as select 1 as id'],
+    ['a materialized view', 'create materialized view app.orders as select 1 as id'],
+    [
+      'a partition of another table',
+      'create table app.whole (id int) partition by list (id); create table app.orders partition of app.whole default',
+    ],
+  ])('%s, which takes the name of a table that was dropped', async (kind, sql) => {
+    await database.query(`drop table app.orders; ${sql}`);
+    const [problem] = await sourceProblems(database.pool);
+    expect(problem?.what).toBe(
+      `the watched table app.orders was dropped, and app.orders is ${kind} now, which is not watched`,
+    );
+    await database.query(problem?.mend ?? '');
+    expect(await sourceProblems(database.pool)).toEqual([]);
+  });
+
+  test('unwatch() of a name alone means the table that is watched, not one that was dropped in another schema', async () => {
+    await database.query(`
+      create schema app_new; create table app_new.orders (id int, account text); drop table app.orders;
+      select rowhook.watch('app_new.orders', tenant_column => 'account')`);
+    const unwatch = "set local search_path = app, app_new; select rowhook.unwatch('orders'); reset search_path";
+    const left = () => database.query('select schema_name from rowhook.webhook_sources order by id');
+    await database.query(unwatch);
+    expect(await left()).toEqual([{ schema_name: 'app' }]);
+    await database.query(unwatch);
+    expect(await left()).toEqual([]);
+  });
+
   test('one that the daemon may not make triggers on: the owner calls reconcile()', async () => {
     await database.query(
       'drop table app.orders; create table app.orders (id int primary key, account text, state text, seen int)',
@@ -314,7 +383,7 @@ describe('what cannot be followed is reported, each time, with a statement that 
       expect(await reconcile(session)).toEqual([
         'app.parted_1: triggers attached',
         expect.stringMatching(
-          /^app.orders: unwatch: \w+ may not drop the triggers of table app.copy, whose owner is \w+\. Connect as a login/,
+          /^app.orders: unwatch: \w+ may not drop the triggers of table app.copy, whose owner is \w+\. Let the owner \w+ run first: drop trigger/,
         ),
       ]);
     });
@@ -396,6 +465,32 @@ describe('somebody who may not', () => {
         }, inherit);
       }),
   );
+
+  test('unwatch as one whose members include the owner: PostgreSQL refuses to grant that role back', () =>
+    asRole(async (owner) => {
+      await asRole(async (role, session) => {
+        await database.query(`
+          alter table app.orders owner to ${owner}; create table app.kid () inherits (app.orders);
+          alter table app.kid owner to ${owner}; select rowhook.reconcile();
+          grant rowhook_owner to ${role}; grant ${role} to ${owner}; grant usage on schema app to ${role}, ${owner}`);
+        const { hint } = await failed(session.query("select rowhook.unwatch('app.orders')"));
+        expect(hint).toMatch(
+          new RegExp(`^Let the owner ${owner} run first: drop trigger rowhook_delete on app.orders;`),
+        );
+        await database.query(`set local role ${owner}; ${hint.replace(/^.*run first: /, '')}`);
+        expect((await session.query("select rowhook.unwatch('app.orders')")).rows).toEqual([{ unwatch: true }]);
+        await database.query(`revoke ${role} from ${owner}`);
+      });
+    }));
+
+  test('unwatch of a table of a superuser, whose role nobody should be granted', () =>
+    asRole(async (role, session) => {
+      await database.query(`grant rowhook_owner to ${role}; grant usage on schema app to ${role}`);
+      const { hint } = await failed(session.query("select rowhook.unwatch('app.orders')"));
+      expect(hint).toMatch(/^Let the owner postgres run first: drop trigger /);
+      await database.query(hint.replace(/^.*run first: /, ''));
+      expect((await session.query("select rowhook.unwatch('app.orders')")).rows).toEqual([{ unwatch: true }]);
+    }));
 
   test('watch as one who is not the owner of the table', () =>
     asRole(async (role, session) => {
@@ -548,6 +643,30 @@ describe('what sources produce, and what webhooks ask for', () => {
     await database.query("select rowhook.watch('app.orders', tenant_id => 'one')");
     expect(await notices("select rowhook.watch('app_new.orders', tenant_id => 'two')")).toEqual([]);
     expect(await found()).toEqual([]);
+  });
+
+  test('the offered prefix leaves room for the longest event type, and children have the prefix of their parent', async () => {
+    const derived = `derived => '{"state":{"x":"${'y'.repeat(110)}"}}'`;
+    await database.query(`
+      create schema app_new; create table app_new.orders (id int, account text, state text);
+      create table app_new.kid () inherits (app_new.orders);
+      select rowhook.watch('app.orders', tenant_column => 'account')`);
+    const said = await notices(`select rowhook.watch('app_new.orders', tenant_column => 'account', ${derived})`);
+    expect(said.map(({ message }) => message)).toEqual([
+      'app_new.orders has event types that app.orders has too, such as orders.created: a webhook gets those of both',
+    ]);
+    expect(await notices(String(said[0]?.hint).replace('To tell them apart, choose a prefix: ', ''))).toEqual([]);
+    expect(await database.query('select relation::text, prefix from rowhook.webhook_sources order by 1')).toEqual([
+      { relation: 'app.orders', prefix: 'orders' },
+      { relation: 'app_new.kid', prefix: 'app_new_orders' },
+      { relation: 'app_new.orders', prefix: 'app_new_orders' },
+    ]);
+    const long = 'app_new'.padEnd(60, 'w');
+    await database.query(`alter schema app_new rename to ${long}`);
+    const statement = `select rowhook.watch('${long}.orders', prefix => 'orders', tenant_column => 'account', ${derived})`;
+    const [again] = await notices(statement);
+    expect(await notices(String(again?.hint).replace('To tell them apart, choose a prefix: ', ''))).toEqual([]);
+    await database.query(`select rowhook.unwatch('${long}.orders'); drop schema ${long} cascade`);
   });
 
   test('names of other letters: a prefix is asked for, or told', async () => {

@@ -56,7 +56,7 @@ async function shared(client: pg.ClientBase): Promise<Finding[]> {
             rowhook._qualified(o.relation) as other, o.event_type, rowhook._renamed_statement(s) as statement
        from rowhook.webhook_sources s
       cross join lateral rowhook._shares_events(s) as o
-      where s.prefix = rowhook._default_prefix(s.relation) and s.prefix = rowhook._default_prefix(o.relation)
+      where s.parent_id is null and s.prefix = rowhook._default_prefix(s.relation) and s.prefix = rowhook._default_prefix(o.relation)
         and s.prefix in (select prefix from rowhook.webhook_sources group by prefix having count(*) > 1)
       order by greatest(s.relation, o.relation), s.id desc`,
   );
