@@ -653,7 +653,7 @@ describe('what sources produce, and what webhooks ask for', () => {
       select rowhook.watch('app.orders', tenant_column => 'account')`);
     const said = await notices(`select rowhook.watch('app_new.orders', tenant_column => 'account', ${derived})`);
     expect(said.map(({ message }) => message)).toEqual([
-      'app_new.orders has event types that app.orders has too, such as orders.created: a webhook gets those of both',
+      'app_new.orders and app.orders share event types, such as orders.created: a webhook receives the events of both tables',
     ]);
     expect(await notices(String(said[0]?.hint).replace('To tell them apart, choose a prefix: ', ''))).toEqual([]);
     expect(await database.query('select relation::text, prefix from rowhook.webhook_sources order by 1')).toEqual([
@@ -719,13 +719,13 @@ describe('what sources produce, and what webhooks ask for', () => {
     const [, deletion = '', flag = ''] = /"(rowhook [^"]*)".* (--tenant .*)\.$/.exec(notes[0]) ?? [];
     await paste(deletion, database);
     const again = `rowhook webhook create ${flag} --name n --url https://example.com/ --events '*'`;
-    expect((await paste(again, database)).stdout).not.toContain('Note: no row');
+    expect((await paste(again, database)).stdout).not.toContain('Note: no watched row');
     // many tenants whose names are long
     await database.query(
       "insert into app.orders select n, '00000000-0000-4000-8000-' || lpad(n::text, 12, '0') from generate_series(2, 1001) as n",
     );
     expect(await create('00000000-0000-4000-8000-0000000000007')).toContain(
-      'Is it "00000000-0000-4000-8000-000000000007"?',
+      'Did you mean "00000000-0000-4000-8000-000000000007"?',
     );
     // others' tenants are no tenant's to know
     await asRole(async (role, session) => {

@@ -90,7 +90,7 @@ test('what was delivered: exit code 0, each webhook and what became of it', asyn
   const { code, stdout, stderr } = await cli('why', 'orders', String(id));
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toContain(
-    `public.orders, id = ${id}: the row is there, tenant acme\n✓ public.orders is watched since 20`,
+    `public.orders, id = ${id}: the row exists, tenant acme\n✓ public.orders is watched since 20`,
   );
   expect(stdout).toMatch(new RegExp(`orders\\.created to ${all.id} \\(under test\\): success delivered 20`));
   expect(stdout).toMatch(/\(created\): not sent, .*data\.v/);

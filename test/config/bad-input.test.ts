@@ -264,7 +264,7 @@ describe.concurrent('a command', () => {
     ],
     ['a system table', ['watch', 'pg_catalog.pg_class'], 1, /cannot be watched/],
     ['our own table', ['watch', 'rowhook.webhook_logs'], 1, /cannot be watched/],
-    ['a URL of another scheme', create('--url', 'ftp://example.com'), 2, /url is http:\/\/ or https:\/\//],
+    ['a URL of another scheme', create('--url', 'ftp://example.com'), 2, /url must be http:\/\/ or https:\/\//],
     [
       'a URL that is none',
       create('--url', 'example.com/hook'),

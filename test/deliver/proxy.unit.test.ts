@@ -169,7 +169,7 @@ describe('a proxy that fails', () => {
     [
       'asks for other credentials',
       'HTTP/1.1 407 X\r\n\r\n',
-      /answered 407 to CONNECT hooks\.example:9999: it asks for a user/,
+      /answered 407 to CONNECT hooks\.example:9999\. It needs a user/,
     ],
     [
       'forbids the host',

@@ -199,7 +199,7 @@ describe('schema', () => {
       const { what, mend } = (await findingOf('schema', { url: other.url })) as { what: string; mend: string };
       return [what, mend];
     };
-    expect(await said()).toEqual(['the schema rowhook is not there', 'rowhook migrate']);
+    expect(await said()).toEqual(['the schema rowhook does not exist', 'rowhook migrate']);
     await other.query('create schema rowhook');
     const version = (n: number) =>
       other.query(`create or replace function rowhook.schema_version() returns int language sql return ${n}`);
@@ -597,7 +597,7 @@ describe.skipIf(!hasPgBouncer)('listen, behind PgBouncer (skipped where it is no
       if (mode === 'session') expect(found).toEqual([]);
       else {
         expect(found).toMatchObject([
-          { kind: 'error', what: expect.stringMatching(/a pooler in transaction mode stands in between$/) },
+          { kind: 'error', what: expect.stringMatching(/: a pooler in transaction mode$/) },
         ]);
         const polling = await findings({ url: pooler.url, wake: 'poll', limits: { listenMs: 500 } });
         expect(polling.filter(({ check }) => check === 'listen')).toEqual([]);
