@@ -244,7 +244,7 @@ describe('privileges', () => {
       const { code, stderr } = await rowhook(['start'], { env: { DATABASE_URL: url } });
       expect(code).toBe(1);
       expect(stderr).toContain(
-        `permission denied for schema rowhook: ${uninherited}. Let a DBA run: grant rowhook_daemon`,
+        `permission denied for schema rowhook. ${uninherited}. Let a DBA run: grant rowhook_daemon`,
       );
     }));
 
@@ -496,7 +496,7 @@ describe('slots', () => {
       return [/ of (\S+ \S+) ago, pinned by (.*)$/.exec(what)?.slice(1), mend];
     };
     expect(await pinnedBy()).toEqual([
-      ['7 d', 'lanes 5, which have not read all of it (elsewhere:1)'],
+      ['7 d', 'lanes 5, which have not read the whole slot (elsewhere:1)'],
       expect.stringMatching(/^rowhook status/),
     ]);
     await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
