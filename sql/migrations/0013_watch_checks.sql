@@ -21,6 +21,29 @@ comment on function rowhook._qualified(oid) is
   'The name of a table with its schema, quoted where necessary; the number of the table when it '
   'is gone.';
 
+create function rowhook._detach_statement(p_relation regclass, p_member regclass)
+returns text
+language sql
+stable
+begin atomic
+  select case when m.relispartition
+           then format(
+             'alter table %s detach partition %s;',
+             rowhook._qualified(i.inhparent), rowhook._qualified(m.oid))
+           else format(
+             'alter foreign table %s no inherit %s;',
+             rowhook._qualified(m.oid), rowhook._qualified(i.inhparent))
+         end
+    from pg_class m
+    join pg_inherits i on i.inhrelid = m.oid
+   where m.oid = p_member
+   order by i.inhparent <> p_relation
+   limit 1;
+end;
+
+comment on function rowhook._detach_statement(regclass, regclass) is
+  'The statement that takes a foreign table out from under the given table.';
+
 create function rowhook._default_prefix(p_relation oid)
 returns text
 language sql
@@ -117,7 +140,9 @@ begin
       message = format(
         'watch: %s has a foreign table under it, %s, whose changes PostgreSQL cannot collect',
         p_source.relation, v_foreign),
-      hint    = 'Detach the foreign table, or watch the other tables one by one.';
+      hint    = format(
+        'Detach the foreign table, as its owner: %s',
+        rowhook._detach_statement(p_source.relation, v_foreign));
   end if;
 
   if p_by_default and p_source.prefix !~ '[A-Za-z0-9]' then
@@ -606,6 +631,7 @@ comment on function rowhook._note_casts(rowhook.webhook_sources) is
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._qualified(oid),
+  rowhook._detach_statement(regclass, regclass),
   rowhook._default_prefix(oid),
   rowhook._usual_tenant_column(oid),
   rowhook._name_parts(text),

@@ -70,7 +70,7 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
               then rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) else '' end as statement,
             l.*,
             rowhook._qualified(f.member) as "foreignMember",
-            f.detach
+            rowhook._detach_statement(w.watched, f.member) as detach
        from rowhook.webhook_sources s
        left join pg_class c on c.oid = s.relation
       cross join lateral (
@@ -81,17 +81,8 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
                      then s.tenant_column::text end as "lostColumn",
                    array(select d from jsonb_object_keys(s.derived) as d
                           where d <> all (n.columns)) as "lostDerived") as l
-       left join lateral (
-            select m.oid as member,
-                   case when m.relispartition
-                     then format('alter table %s detach partition %s;',
-                                 rowhook._qualified(i.inhparent), rowhook._qualified(m.oid))
-                     else format('alter foreign table %s no inherit %s;',
-                                 rowhook._qualified(m.oid), rowhook._qualified(i.inhparent)) end as detach
-              from pg_class m
-              join pg_inherits i on i.inhrelid = m.oid
-             where m.oid = rowhook._foreign_member(coalesce(n.namesake, s.relation))
-             order by i.inhparent <> coalesce(n.namesake, s.relation) limit 1) as f on true
+      cross join lateral (select coalesce(n.namesake, s.relation) as watched) as w
+      cross join lateral (select rowhook._foreign_member(w.watched) as member) as f
       order by 1`,
   );
   return rows;

@@ -57,7 +57,7 @@ export const BY_CODE: Readonly<Record<string, Explain>> = {
   '42703': undefinedObject,
   '42883': undefinedObject,
   '42P01': undefinedObject,
-  '53300': (_, database) => `${database} has no free connection. Raise max_connections, or close idle clients`,
+  '53300': noConnection,
   '55P03': ({ message }) => `${message}. A long transaction has locked the table. Try again when it has ended`,
   '57P01': (_, database) => `${database} is shutting down. Try again when it is running`,
   '57P03': (_, database) => `${database} is not ready. Try again in a moment`,
@@ -104,6 +104,14 @@ export function undefinedObject({ message }: CodedError, database: string): stri
 export function badTime({ message }: CodedError): string {
   const remedy = /interval/.test(message) ? '24 hours' : '2025-10-17T19:30:00Z, or 2h for two hours ago';
   return `${message}. Write it as ${remedy}`;
+}
+
+/** Three limits have this code: of the server, of a role, of a database. */
+export function noConnection({ message }: CodedError, database: string): string {
+  const [, kind, name = ''] = /for (role|database) "(.*)"$/.exec(message) ?? [];
+  if (kind === undefined) return `${database} has no free connection. Raise max_connections, or close idle clients`;
+  const quoted = `"${name.replaceAll('"', '""')}"`;
+  return `${database}: ${message}. Close idle clients, or let a DBA run: alter ${kind} ${quoted} connection limit -1`;
 }
 
 /** The row is not printed, because it may hold secrets. */

@@ -309,7 +309,7 @@ test('a foreign table under it is refused, since PostgreSQL cannot collect its c
     create foreign table far_child () inherits (parent) server elsewhere`);
   await expect(database.query("select rowhook.watch('parted')")).rejects.toMatchObject({
     message: 'watch: public.parted has a foreign table under it, public.far, whose changes PostgreSQL cannot collect',
-    hint: 'Detach the foreign table, or watch the other tables one by one.',
+    hint: 'Detach the foreign table, as its owner: alter table public.parted detach partition public.far;',
   });
   await expect(database.query("select rowhook.watch('parent')")).rejects.toThrow('has a foreign table under it');
 

@@ -59,7 +59,7 @@ export async function readRow(
   try {
     await client.query(SETTINGS);
     // Type names are printed and used under the same settings.
-    const columns = await keyColumns(client, table, key);
+    const columns = await keyColumns(client, table, source, key);
     const asked = await keyAsText(client, columns, key);
     const { rows } = await client.query<{ user: string }>('select quote_ident(current_user) as user');
     const [{ user }] = rows as [{ user: string }];
@@ -76,7 +76,12 @@ export async function readRow(
   }
 }
 
-async function keyColumns(client: pg.Client, table: Table, key: readonly string[]): Promise<KeyColumn[]> {
+async function keyColumns(
+  client: pg.Client,
+  table: Table,
+  source: Source | undefined,
+  key: readonly string[],
+): Promise<KeyColumn[]> {
   const { rows } = await client.query<KeyColumn>(
     // The query of rowhook._key_columns, which a daemon's login may not call.
     `with recursive k as (
@@ -97,8 +102,7 @@ async function keyColumns(client: pg.Client, table: Table, key: readonly string[
   const name = printable(table.name);
   if (rows.length === 0) {
     throw new UserError(
-      `why: ${name} has no primary key, or a deferrable one, so its events do not name their row. ` +
-        '"rowhook logs --event" shows what was sent for the table.',
+      `why: ${name} has no primary key, or a deferrable one, so its events do not name their row. ${sentOf(source, name)}.`,
       2,
     );
   }
@@ -110,6 +114,12 @@ async function keyColumns(client: pg.Client, table: Table, key: readonly string[
     );
   }
   return rows;
+}
+
+function sentOf(source: Source | undefined, name: string): string {
+  return source === undefined
+    ? `"rowhook watch ${shellWord(name)}" watches it. It is not watched yet`
+    : `"rowhook logs --event ${shellWord(`${source.prefix}.*`)}" shows what was sent for the table`;
 }
 
 /** `7`, or `(7,acme)`. */
