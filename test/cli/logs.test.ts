@@ -11,6 +11,7 @@ import type { WebhookRow } from '../../src/operations/webhooks/webhooks.ts';
 import { type CliResult, rowhook } from '../support/cli.ts';
 import { caughtUp, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { paste } from '../support/paste.ts';
 import { freePort } from '../support/port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -397,16 +398,19 @@ describe('replay', () => {
       `\nThe webhook is switched off. Nothing is sent to it until you run "rowhook webhook enable ${id}".\n`,
     );
     const range = ['replay', id, '--since', '1h', '--only', 'all', '--wait'];
-    expect((await cli(...range)).stderr).toBe(
+    const off = await cli(...range);
+    expect(off.stderr).toBe(
       `rowhook: webhook ${id} is switched off: 1 event will wait until you run "rowhook webhook enable ${id}".\n`,
     );
-    await database.query('update rowhook.webhook_configurations set is_active = true');
+    await paste(/"(.*)"/.exec(off.stderr)?.[1] ?? '', database);
     await receiver.waitFor(1);
     await logged(id, 1);
     await daemon?.stop();
     expect((await cli(...range)).stderr).toBe(
       'rowhook: no daemon is running: 1 event will wait until you run "rowhook start".\n',
     );
+    daemon = await startTestDaemon(database);
+    await logged(id, 2);
   });
 
   test.each([

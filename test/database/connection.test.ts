@@ -1,5 +1,6 @@
 // Connection strings, as libpq has them, on servers that speak TLS, listen on a socket, are primary or read-only.
 
+import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -195,6 +196,33 @@ describe('sslmode', () => {
     expect(rows).toEqual([{ ssl: true }]);
   });
 
+  test.each<[refused: string, remedy: RegExp, user?: string]>([
+    ['sslmode=disable', /\?(sslmode=\w+)\.$/, 'only_tls'],
+    ['sslmode=verify-full sslrootcert=FOLDER/ca.pem host=db.invalid hostaddr=127.0.0.1', /or write (sslmode=\S+)\.$/],
+    ['sslmode=verify-full', /Add (sslrootcert=\S+) to DATABASE_URL\.$/],
+    ['sslmode=disable channel_binding=require', /Write (channel_binding=\w+), or/],
+  ])('what an error says to write leads there: %j', async (parameters, remedy, user) => {
+    const refused = at(parameters.replaceAll('FOLDER', folder), user);
+    const [, written = ''] = remedy.exec(String(await seen(refused))) ?? [];
+    expect(written).not.toBe('');
+    const there = written.replace('/path/to', folder);
+    expect(await seen(`${refused} ${there}`)).toMatchObject({ database: 'postgres' });
+  });
+
+  test('what an error says to write leads there: no password, and no TLS', async () => {
+    const open = `host=127.0.0.1 port=${server.port} user=postgres dbname=postgres`;
+    const { stderr } = await rowhook(['sources'], { env: { HOME: folder, DATABASE_URL: open } });
+    const [, variable = ''] = /or set (\w+)\.$/m.exec(stderr) ?? [];
+    const given = await rowhook(['sources'], { env: { HOME: folder, DATABASE_URL: open, [variable]: password } });
+    expect(given.stderr).toContain('has no rowhook schema');
+
+    const plain = new URL(otherUrl);
+    plain.search = '?sslmode=require';
+    const [, written = ''] = /Write (sslmode=\w+) in DATABASE_URL\.$/.exec(String(await seen(plain.href))) ?? [];
+    plain.search = `?${written}`;
+    expect(await seen(plain.href)).toMatchObject({ tls: false });
+  });
+
   test('sslcert and sslkey log in, and sslcertmode=disable does not send them', async () => {
     const cert = `sslcert=${file('client.pem')} sslkey=${file('client.key')}`;
     expect(await seen(at(cert, 'with_cert'))).toMatchObject({ user: 'with_cert', tls: true });
@@ -367,8 +395,13 @@ describe('the environment and the files of libpq', () => {
     expect(await sources({ DATABASE_URL: 'service=none', ...env })).toContain(
       'DATABASE_URL names the service "none", which is not in',
     );
+    const noFile = await sources({ DATABASE_URL: 'service=prod' });
+    const [, variable = ''] = /or set (\w+)\.$/m.exec(noFile) ?? [];
+    expect(await sources({ DATABASE_URL: 'service=prod', [variable]: file('services') })).toEqual(arrived('template1'));
     await chmod(file('.pgpass'), 0o644);
-    expect(await sources({ DATABASE_URL: 'service=prod', ...env })).toContain(`Run "chmod 0600 ${file('.pgpass')}"`);
+    const [, command = ''] = /Run "(chmod .*)"/.exec(await sources({ DATABASE_URL: 'service=prod', ...env })) ?? [];
+    execFileSync('sh', ['-c', command]);
+    expect(await sources({ DATABASE_URL: 'service=prod', ...env })).toEqual(arrived('template1'));
   });
 
   test('a service file that somebody is just writing to does not end a daemon that had read it', async () => {

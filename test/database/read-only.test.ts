@@ -131,8 +131,13 @@ test('whose it is: a role, a role in a database, one connection', async () => {
       return readOnlySetting(client);
     });
     expect(ofSession?.what).toBe(`${name} is on for this session of a pooler`);
-    const options = encodeURIComponent(`-c ${name}=on`);
-    expect((await seen(`${url}?options=${options}`))?.what).toBe(`${name} is on for this connection`);
+    const options = `?options=${encodeURIComponent(`-c ${name}=on`)}`;
+    const given = await seen(url + options);
+    expect(given).toMatchObject({
+      what: `${name} is on for this connection`,
+      mend: expect.stringMatching(/^remove \S+ from DATABASE_URL and PGOPTIONS$/),
+    });
+    expect(await seen((url + options).replace(options, ''))).toBeNull();
   } finally {
     await database.query(`drop role ${role}`);
   }

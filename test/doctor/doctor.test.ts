@@ -599,8 +599,20 @@ describe.skipIf(!hasPgBouncer)('listen, behind PgBouncer (skipped where it is no
         expect(found).toMatchObject([
           { kind: 'error', what: expect.stringMatching(/: a pooler in transaction mode$/) },
         ]);
-        const polling = await findings({ url: pooler.url, wake: 'poll', limits: { listenMs: 500 } });
-        expect(polling.filter(({ check }) => check === 'listen')).toEqual([]);
+        const { mend } = found[0] as { mend: string };
+        const [, poolMode = '', wake = ''] = /pool_mode = (\w+); or set ROWHOOK_WAKE=(\w+)$/.exec(mend) ?? [];
+        const sessions = await startPgBouncer(database.url, poolMode as 'session');
+        try {
+          const listens = (url: string, more: object) =>
+            findings({ url, limits: { listenMs: 20_000 }, ...more }).then((all) =>
+              all.filter(({ check }) => check === 'listen'),
+            );
+          expect(await listens(database.url, {})).toEqual([]);
+          expect(await listens(sessions.url, {})).toEqual([]);
+          expect(await listens(pooler.url, { wake, limits: { listenMs: 500 } })).toEqual([]);
+        } finally {
+          await sessions.stop();
+        }
       }
     } finally {
       await pooler.stop();
