@@ -51,13 +51,13 @@ const STATES: readonly (readonly [
   remedies: (said: { message: string; hint: string }) => readonly string[],
 ])[] = [
   [
-    'Name it with its schema',
+    'Write the table with its schema',
     table(),
     'select rowhook.watch(null::text)',
     ({ hint }) => [`select rowhook.watch('${/for example (.*)\.$/.exec(hint)?.[1]}')`],
   ],
   [
-    'Name it with its schema',
+    'Write the table with its schema',
     table(),
     'select rowhook.watch(null::regclass)',
     ({ hint }) => [`select rowhook.watch('${/for example (.*)\.$/.exec(hint)?.[1]}'::regclass)`],
@@ -69,40 +69,40 @@ const STATES: readonly (readonly [
     ({ hint }) => [`select rowhook.watch('${/table (\S+);/.exec(hint)?.[1]}')`],
   ],
   [
-    'A prefix is made of',
+    'A prefix has',
     table(),
     "select rowhook.watch('deals', prefix => 'a b')",
-    ({ hint }) => [`select rowhook.watch('deals', prefix => '${/as in (\w+)\.$/.exec(hint)?.[1]}')`],
+    ({ hint }) => [`select rowhook.watch('deals', prefix => '${/example (\w+)\.$/.exec(hint)?.[1]}')`],
   ],
   [
-    "It is 'subscribed'",
+    "Pass 'subscribed'",
     table(),
     "select rowhook.watch('deals', capture => 'some')",
     ({ hint }) => quoted(hint).map((value) => `select rowhook.watch('deals', capture => '${value}')`),
   ],
   [
-    'They are some of',
+    'Pass any of',
     table(),
     "select rowhook.watch('deals', events => '{made}')",
     ({ hint }) =>
-      (/some of (.*);/.exec(hint)?.[1]?.split(/, | and /) ?? []).map(
+      (/any of (.*?)\./.exec(hint)?.[1]?.split(/, | and /) ?? []).map(
         (value) => `select rowhook.watch('deals', events => '{${value}}')`,
       ),
   ],
   [
-    'It is 1024 to',
+    'Pass 1024 to',
     table(),
     "select rowhook.watch('deals', max_payload_bytes => 1)",
     ({ hint }) =>
-      (/is (\d+) to (\d+)/.exec(hint)?.slice(1) ?? []).map(
+      (/Pass (\d+) to (\d+)/.exec(hint)?.slice(1) ?? []).map(
         (bytes) => `select rowhook.watch('deals', max_payload_bytes => ${bytes})`,
       ),
   ],
   [
-    'For example',
+    'Pass an object',
     table(),
     "select rowhook.watch('deals', derived => '[]')",
-    ({ hint }) => [`select rowhook.watch('deals', derived => '${/example (.*)\.$/.exec(hint)?.[1]}')`],
+    ({ hint }) => [`select rowhook.watch('deals', derived => '${/such as (.*)\.$/.exec(hint)?.[1]}')`],
   ],
   [
     'Choose a shorter prefix or suffix',
@@ -111,7 +111,7 @@ const STATES: readonly (readonly [
     () => [`select rowhook.watch('deals', derived => '{"stage":"s"}')`],
   ],
   [
-    'Give the column that holds the tenant',
+    'if a column holds the tenant',
     table(),
     "select rowhook.watch('deals', tenant_column => 'tenant_id', tenant_id => 'acme')",
     () => [
@@ -124,7 +124,7 @@ const STATES: readonly (readonly [
     table('owner text'),
     "select rowhook.watch('deals')",
     ({ hint }) => {
-      const [column, fixed] = [/with (\w+)/.exec(hint)?.[1], /give (\w+)/.exec(hint)?.[1]];
+      const [column, fixed] = [/with (\w+)/.exec(hint)?.[1], /pass (\w+)/.exec(hint)?.[1]];
       return [
         `select rowhook.watch('deals', ${column} => 'owner')`,
         `select rowhook.watch('deals', ${fixed} => 'acme')`,
@@ -132,7 +132,7 @@ const STATES: readonly (readonly [
     },
   ],
   [
-    'It is 1 to 512 bytes',
+    'Pass 1 to 512 bytes',
     table(),
     "select rowhook.watch('deals', tenant_id => '')",
     ({ hint }) =>
@@ -159,7 +159,7 @@ const STATES: readonly (readonly [
       ),
   ],
   [
-    'Unwatch that table',
+    'Unwatch the parent table',
     `create table animals (id int primary key, tenant_id text); create table cats () inherits (animals); select rowhook.watch('animals')`,
     "select rowhook.unwatch('cats')",
     ({ message }) => [
@@ -186,13 +186,13 @@ const STATES: readonly (readonly [
     },
   ],
   [
-    'The tenant of this session',
+    'Pass the tenant that',
     "grant rowhook_app to current_user; set local role rowhook_app; set local rowhook.tenant_id = 'acme'",
     "select rowhook.emit('a.b', '{}', tenant_id => 'other')",
-    ({ hint }) => [`select rowhook.emit('a.b', '{}', tenant_id => ${/what (\S+) says/.exec(hint)?.[1]})`],
+    ({ hint }) => [`select rowhook.emit('a.b', '{}', tenant_id => ${/that (\S+) returns/.exec(hint)?.[1]})`],
   ],
   [
-    "It is 'given_up'",
+    "Pass 'given_up'",
     '',
     "select rowhook.replay((select id from webhook), now() - interval '1 hour', \"only\" => 'some')",
     ({ hint }) =>
@@ -201,18 +201,18 @@ const STATES: readonly (readonly [
       ),
   ],
   [
-    'keeps its id',
+    'cannot be changed, because',
     "insert into rowhook.webhook_tenants (id) values ('it''s')",
     "update rowhook.webhook_tenants set id = 'b''c'",
     ({ message }) => {
-      const [before, after] = [/tenant ('.*') keeps/.exec(message)?.[1], /one for ('.*')\.$/.exec(message)?.[1]];
+      const [before, after] = [/of tenant ('.*') cannot/.exec(message)?.[1], /one for ('.*')\.$/.exec(message)?.[1]];
       return [
         `delete from rowhook.webhook_tenants where id = ${before}; insert into rowhook.webhook_tenants (id) values (${after})`,
       ];
     },
   ],
   [
-    'Take it out of headers',
+    'Remove it from headers',
     '',
     `update rowhook.webhook_configurations set headers = '{"authorization":"x"}', auth_type = 'bearer', auth_config = '{"token":"t"}'`,
     ({ message }) => [
@@ -220,7 +220,7 @@ const STATES: readonly (readonly [
     ],
   ],
   [
-    'Leave the column out, and rowhook makes one',
+    'Leave the column out, and rowhook generates a secret',
     '',
     `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, secret) values ('acme', 'w', 'https://example.com', '{*}', 'whsec_not-in-base64')`,
     () => [
@@ -252,24 +252,24 @@ const STATES: readonly (readonly [
     ],
   ],
   [
-    'signs for 7 days more at most',
+    'may sign for at most 7 more days',
     '',
     `update rowhook.webhook_configurations set secret = 'another-secret-16', previous_secret_expires_at = now() + interval '8 days'`,
     ({ message }) => [
-      `update rowhook.webhook_configurations set secret = 'another-secret-16', previous_secret_expires_at = now() + interval '${/for (\d+ days)/.exec(message)?.[1]}'`,
+      `update rowhook.webhook_configurations set secret = 'another-secret-16', previous_secret_expires_at = now() + interval '${/most (\d+) more days/.exec(message)?.[1]} days'`,
     ],
   ],
   [
-    'it is 0 to 7 days',
+    'Pass an interval of 0 to 7 days',
     '',
     "select rowhook.rotate_secret((select id from webhook), interval '8 days')",
-    ({ message }) =>
-      (/is (\d+) to (\d+ days)$/.exec(message)?.slice(1) ?? []).map(
+    ({ hint }) =>
+      (/of (\d+) to (\d+ days)\.$/.exec(hint)?.slice(1) ?? []).map(
         (overlap) => `select rowhook.rotate_secret((select id from webhook), interval '${overlap}')`,
       ),
   ],
   [
-    'lists 1 to 100 event types',
+    'must list 1 to 100 event types',
     '',
     "update rowhook.webhook_configurations set event_types = '{}'",
     ({ message }) =>
@@ -287,23 +287,23 @@ const STATES: readonly (readonly [
       ),
   ],
   [
-    'is an object of strings',
+    'must be an object of strings',
     '',
     "update rowhook.webhook_configurations set headers = '[]'",
     ({ message }) => [`update rowhook.webhook_configurations set headers = '${/example (.*)\.$/.exec(message)?.[1]}'`],
   ],
   [
-    "is {} where auth_type is 'none'",
+    "must be {} when auth_type is 'none'",
     '',
     `update rowhook.webhook_configurations set auth_config = '{"token":"t"}'`,
     ({ message }) => [
-      `update rowhook.webhook_configurations set auth_type = 'none', auth_config = '${/is (\S+) where/.exec(message)?.[1]}'`,
+      `update rowhook.webhook_configurations set auth_type = 'none', auth_config = '${/be (\S+) when/.exec(message)?.[1]}'`,
     ],
   ],
   ...['bearer', 'basic', 'api_key'].map(
     (type) =>
       [
-        'has exactly the keys',
+        'must have exactly the keys',
         '',
         `update rowhook.webhook_configurations set auth_type = '${type}', auth_config = '{}'`,
         ({ message }: { message: string }) => {
@@ -358,9 +358,7 @@ test.runIf(wantedMajor >= 18)(
   async () => {
     await session.query(table('org text, tenant_id text generated always as (org) virtual'));
     const { hint } = await refusal("select rowhook.watch('deals')");
-    expect(hint).toMatch(
-      /^Make the column a stored one, or name the column that it is computed from with tenant_column\.$/,
-    );
+    expect(hint).toMatch(/^Make it a stored column, or pass the column that it is computed from as tenant_column\.$/);
     await session.query("savepoint before; select rowhook.watch('deals', tenant_column => 'org'); rollback to before");
     await session.query(`
     alter table deals drop column tenant_id, add column tenant_id text generated always as (org) stored;
@@ -406,7 +404,9 @@ test('each value that a rule names is taken', async () => {
     const literals =
       from === undefined
         ? values.split(/, | or | /).map((value) => `'${value}'`)
-        : [from, to].map((n) => (/characters|bytes$/.test(unit) && column !== 'max_payload_bytes' ? `repeat('x', ${n})` : n));
+        : [from, to].map((n) =>
+            /characters|bytes$/.test(unit) && column !== 'max_payload_bytes' ? `repeat('x', ${n})` : n,
+          );
     for (const literal of /or null$/.test(unit) ? [...literals, 'null'] : literals) {
       await session.query('savepoint before');
       const { rowCount } = await session.query(`update rowhook.${of} set ${column} = ${literal}`);
