@@ -69,7 +69,6 @@ const create = (...flags: string[]) => [
 
 describe('a command that shows what there is', () => {
   test.each<[args: readonly string[], shown: () => string]>([
-    [['logs', 'show', '999'], () => '"delivery_id"'],
     [['webhook', 'show', NOBODY], () => webhook],
     [['webhook', 'show', 'nope'], () => webhook],
     [['replay', '--delivery', 'nope'], () => DELIVERY],
@@ -80,6 +79,12 @@ describe('a command that shows what there is', () => {
     const { stdout } = await paste(commandIn(await refusal(args)), database);
     expect(stdout).toContain(shown());
   });
+});
+
+test('a log that does not exist: the first column of what its error shows is the number of one that does', async () => {
+  const { stdout } = await paste(commandIn(await refusal(['logs', 'show', '999'])), database);
+  const [, number = ''] = /^ *(\d+) /m.exec(stdout) ?? [];
+  expect(await cli(['logs', 'show', number])).toMatchObject({ code: 0 });
 });
 
 describe('what to write instead', () => {
@@ -94,14 +99,14 @@ describe('what to write instead', () => {
     [
       ['replay', '--delivery', DELIVERY, '--only', 'all', '--dry-run'],
       (said) => {
-        expect(said).toContain('so --only, --dry-run cannot go with it');
+        expect(said).toContain('so --only, --dry-run cannot be used with it');
         return [['replay', '--delivery', DELIVERY]];
       },
     ],
     [
       ['replay', NOBODY, '--since', '1h', '--until', '2h'],
       (said) => {
-        expect(said).toContain('so the larger one comes first');
+        expect(said).toContain('so --since must be the longer time');
         return [['replay', webhook, '--since', '2h', '--until', '1h', '--dry-run']];
       },
     ],
@@ -130,7 +135,7 @@ describe('what to write instead', () => {
     [
       ['watch', 'things', '--derived', 'status=a', '--derived', 'status:x=b'],
       (said) => {
-        expect(said).toContain('either one for any change, or some for values');
+        expect(said).toContain('Give one rule for any change, or rules for values');
         return [
           ['watch', 'things', '--derived', 'status=a'],
           ['watch', 'things', '--derived', 'status:x=b', '--derived', 'status:y=c'],
@@ -138,7 +143,7 @@ describe('what to write instead', () => {
       },
     ],
     [create('--url', 'example.com'), (said) => [create('--url', behind('write it as', said))]],
-    [create('--filter', '{'), (said) => [create('--filter', /write it as '(.*)', in/.exec(said)?.[1] ?? '')]],
+    [create('--filter', '{'), (said) => [create('--filter', /Write it as '(.*)', in/.exec(said)?.[1] ?? '')]],
     [
       create('--header', 'x'),
       (said) => [create('--header', JSON.parse(behind('write it as', said)).replace('Name', 'X'))],
@@ -156,7 +161,7 @@ describe('what to write instead', () => {
       ['webhook', 'update', NOBODY],
       (said) => [
         ['webhook', 'update', webhook, /such as (--\w+)/.exec(said)?.[1] ?? '', receiver.url('/')],
-        (/\(see (.*)\)/.exec(said)?.[1] ?? '').split(' '),
+        commandIn(said).split(' ').slice(1),
       ],
     ],
     [
@@ -173,7 +178,7 @@ describe('what to write instead', () => {
     [
       ['why', 'pairs', '1'],
       (said) => {
-        const [, command = ''] = /has 2 columns: rowhook (.*)$/m.exec(said) ?? [];
+        const [, command = ''] = /has 2 columns\. Use: rowhook (.*)$/m.exec(said) ?? [];
         expect(command).toBe('why public.pairs <a> <b>');
         return [command.replace(/<\w>/g, '1').replace(/\.$/, '').split(' ')];
       },
@@ -181,7 +186,7 @@ describe('what to write instead', () => {
     [
       ['why', 'pairs', '1', 'one'],
       (said) => {
-        expect(said).toContain('the key is not one of the table: invalid input syntax for type integer');
+        expect(said).toContain('this is not a key of the table: invalid input syntax for type integer');
         return [['why', 'pairs', '1', '1']];
       },
     ],
@@ -200,10 +205,10 @@ describe('what to write instead', () => {
 test('an event that nothing watched produces: a table is watched, or --force', async () => {
   const empty = await createDatabase();
   try {
-    await empty.query('create table deals (id int primary key, tenant_id text)');
+    await empty.query('create table deal (id int primary key, tenant_id text)');
     const said = await refusal(create(), empty.url);
     expect(await cli(create(/give (--\w+)/.exec(said)?.[1] ?? ''), {}, empty.url)).toMatchObject({ code: 0 });
-    await paste(commandIn(said), empty);
+    await paste(commandIn(said).replace('<table>', 'deal'), empty);
     expect(await cli(create(), {}, empty.url)).toMatchObject({ code: 0 });
   } finally {
     await empty.drop();
@@ -226,17 +231,25 @@ test('no daemon runs to send a test; then it takes longer than one waits', async
   const said = await refusal(['webhook', 'test', webhook]);
   expect(said).toContain('then test again');
   const daemon = startPasted(commandIn(said), { DATABASE_URL: database.daemonUrl, ...DAEMON });
+  let answer = () => {};
+  const held = new Promise<object>((resolve) => {
+    answer = () => resolve({});
+  });
   try {
     await waitUntil('it owns lanes', async () => {
       return (await database.query('select from rowhook.webhook_lane_owners limit 1')).length > 0;
     });
     expect(await cli(['webhook', 'test', webhook])).toMatchObject({ code: 0 });
-    const slow = await refusal(['webhook', 'test', webhook, '--wait', '0']);
+    const sent = await database.query("select from rowhook.webhook_logs where status = 'success'");
+    receiver.respond('/', () => held);
+    const slow = await refusal(['webhook', 'test', webhook, '--wait', '1']);
+    answer();
     const following = startPasted(commandIn(slow), { DATABASE_URL: database.url });
-    await waitUntil('it shows them', () => /success/.test(following.stdout()));
+    await waitUntil('it shows more', () => (following.stdout().match(/success/g)?.length ?? 0) > sent.length);
     following.process.kill();
     await following.ended;
   } finally {
+    answer();
     daemon.process.kill('SIGTERM');
     await daemon.ended;
   }
@@ -257,7 +270,7 @@ describe('a port or an address that cannot be had', () => {
     const { stderr } = await cli(['start'], { env }, database.daemonUrl);
     const [variable = '', none = ''] = /(ROWHOOK_\w+): .* or set (0) for no port\.$/m.exec(stderr)?.slice(1) ?? [];
     for (const port of [none, String(await freePort())])
-      await starts('rowhook start', /took lanes/, { ...DAEMON, [variable]: port });
+      await starts('rowhook start', /now delivering lanes/, { ...DAEMON, [variable]: port });
     const away = await cli(
       ['start'],
       { env: { ...DAEMON, ROWHOOK_HTTP_PORT: String(await freePort()), ROWHOOK_HTTP_HOST: '192.0.2.1' } },
@@ -266,7 +279,7 @@ describe('a port or an address that cannot be had', () => {
     const [host = '', own = '', all = ''] =
       /(ROWHOOK_\w+): .*addresses, (\S+), or (\S+) for all\.$/m.exec(away.stderr)?.slice(1) ?? [];
     for (const address of [own, all])
-      await starts('rowhook start', /took lanes/, {
+      await starts('rowhook start', /now delivering lanes/, {
         ...DAEMON,
         ROWHOOK_HTTP_PORT: String(await freePort()),
         [host]: address,
@@ -276,11 +289,10 @@ describe('a port or an address that cannot be had', () => {
   test('of listen', async () => {
     const taken = await refusal(['listen', '--port', new URL(receiver.url('/')).port]);
     const flag = /another (--\w+)\.$/m.exec(taken)?.[1];
-    await starts(`rowhook listen ${flag} ${await freePort()}`, /A daemon delivers here/);
+    await starts(`rowhook listen ${flag} ${await freePort()}`, /Listening on/);
     const away = await refusal(['listen', '--port', '0', '--host', '192.0.2.1']);
-    const [host = '', ...addresses] = /give (--\w+) (\S+) or (\S+)\.$/m.exec(away)?.slice(1) ?? [];
-    for (const address of addresses)
-      await starts(`rowhook listen --port 0 ${host} ${address}`, /A daemon delivers here/);
+    const [host = '', ...addresses] = /Use (--\w+) (\S+) or (\S+)\.$/m.exec(away)?.slice(1) ?? [];
+    for (const address of addresses) await starts(`rowhook listen --port 0 ${host} ${address}`, /Listening on/);
   });
 });
 

@@ -405,7 +405,7 @@ test('each value that a rule names is taken', async () => {
       from === undefined
         ? values.split(/, | or | /).map((value) => `'${value}'`)
         : [from, to].map((n) =>
-            /characters|bytes$/.test(unit) && column !== 'max_payload_bytes' ? `repeat('x', ${n})` : n,
+            /^ (characters|bytes)/.test(unit) && column !== 'max_payload_bytes' ? `repeat('x', ${n})` : n,
           );
     for (const literal of /or null$/.test(unit) ? [...literals, 'null'] : literals) {
       await session.query('savepoint before');

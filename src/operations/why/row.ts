@@ -118,7 +118,7 @@ async function keyColumns(
 
 function sentOf(source: Source | undefined, name: string): string {
   return source === undefined
-    ? `"rowhook watch ${shellWord(name)}" watches it. It is not watched yet`
+    ? `The table is not watched yet. "rowhook watch ${shellWord(name)}" watches it`
     : `"rowhook logs --event ${shellWord(`${source.prefix}.*`)}" shows what was sent for the table`;
 }
 
