@@ -19,7 +19,6 @@ const DOCTOR = 'test/doctor/doctor.test.ts: ';
 const REMEDIES = 'test/doctor/remedies.test.ts: ';
 const WEBHOOKS = 'test/doctor/webhooks.test.ts: ';
 const REPLACED = 'test/capture/replaced-tables.test.ts: ';
-const CLI = 'test/cli/remedies.test.ts: ';
 const WHY = 'test/cli/why.test.ts: ';
 const READ_ONLY = 'test/database/read-only.test.ts: ';
 const LOG_DAYS = 'test/record/log-days.test.ts: everything is recorded while an event trigger forbids DDL';
