@@ -600,7 +600,7 @@ describe.skipIf(!hasPgBouncer)('listen, behind PgBouncer (skipped where it is no
           { kind: 'error', what: expect.stringMatching(/: a pooler in transaction mode$/) },
         ]);
         const { mend } = found[0] as { mend: string };
-        const [, poolMode = '', wake = ''] = /pool_mode = (\w+); or set ROWHOOK_WAKE=(\w+)$/.exec(mend) ?? [];
+        const [, poolMode = '', wake = ''] = /pool_mode = (\w+), or set ROWHOOK_WAKE=(\w+)$/.exec(mend) ?? [];
         const sessions = await startPgBouncer(database.url, poolMode as 'session');
         try {
           const listens = (url: string, more: object) =>
