@@ -223,7 +223,8 @@ begin
   end if;
   v_source          := rowhook._followed(v_source);
   v_source.relation := p_relation;
-  if v_source.tenant_column <> all (rowhook._columns(p_relation))
+  if v_source.tenant_column is not null
+     and v_source.tenant_column <> all (rowhook._columns(p_relation))
      or rowhook._capture_possible(v_source, p_operation) = '{}' then
     return null;
   end if;

@@ -37,7 +37,8 @@ language sql
 stable
 begin atomic
   select pg_get_userbyid(c.relowner) = (p_source).table_owner
-         and coalesce((p_source).tenant_column = any (rowhook._columns(p_namesake)), true)
+         and ((p_source).tenant_column is null
+              or (p_source).tenant_column = any (rowhook._columns(p_namesake)))
          and rowhook._foreign_member(p_namesake) is null
     from pg_class c
    where c.oid = p_namesake;

@@ -86,7 +86,8 @@ begin atomic
            'nothing is captured: column %I is gone; '
            'watch the table again with its new tenant_column',
            (p_source).tenant_column)
-   where (p_source).tenant_column <> all (rowhook._columns((p_source).relation))
+   where (p_source).tenant_column is not null
+     and (p_source).tenant_column <> all (rowhook._columns((p_source).relation))
      and exists (select from pg_class where oid = (p_source).relation)
   union all
   select format(

@@ -27,6 +27,7 @@ test('every mark becomes its part, once or several times', async () => {
 test('text of a part is never replaced', async () => {
   expect(await fill('{a} {b}', 'a', "{b} %1$s \\1 \\& '{}'", 'b', '{a}')).toBe("{b} %1$s \\1 \\& '{}' {a}");
   expect(await fill('({a})', 'a', 'x \\\n  y')).toBe('(x \\\n  y)');
+  expect(await fill("100 % {a} %s %1$s '%%'", 'a', '%')).toBe("100 % % %s %1$s '%%'");
 });
 
 test('braces that are not a mark stay', async () => {

@@ -194,6 +194,27 @@ test('one column of a composite key is dropped: rows are paired by position, als
   );
 });
 
+test('a table with one fixed tenant may lose all its columns, and be replaced by a table without any', async () => {
+  const statements = 'insert into t default values; delete from t';
+  const events = ['t.created {}', 't.deleted {}'];
+  await database.query(`
+    create table t (v int); select rowhook.watch('t', tenant_id => 'acme', capture => 'all');
+    alter table t drop column v; ${statements}`);
+  expect(lines(await takeChanges(database))).toEqual(events);
+  expect(await database.query('select * from rowhook.reconcile()')).toEqual([
+    { relation: 'public.t', change: 'capture function rewritten: the table changed' },
+  ]);
+  expect(await database.query('select * from rowhook.reconcile()')).toEqual([]);
+
+  await database.query('drop table t; create table t ()');
+  expect(await database.query('select * from rowhook.reconcile()')).toContainEqual({
+    relation: 'public.t',
+    change: 'another table has this name now: it is watched instead',
+  });
+  await database.query(statements);
+  expect(lines(await takeChanges(database))).toEqual(events);
+});
+
 // Its catalogs are older than its table. What it plans is kept by its session, for transactions that come later.
 test.each([
   ['tenant_id', 'organization', '{"id":1,"organization":"acme"'],

@@ -79,7 +79,8 @@ const OF_SQL: readonly Line[] = [
   ['must have a username without a colon, and no control characters', CHOICE],
   ['header_name: ', PART],
   ['free | RH001', FACT],
-  ['_fill: {%s} is in the template, but its part is missing or null', FACT],
+  ['_fill: %s is in the template, but its part is missing or null', FACT],
+  ['_fill: the parts, name, text, name, text ..., are not an even number of elements', FACT],
   ['_fill: the part %s has no mark in the template', FACT],
   [
     'rowhook_owner | usage | Connect as its owner %I, or let the owner run:',
