@@ -174,9 +174,14 @@ describe('rotation', () => {
   test('ends by itself: nobody has to touch the configuration', async () => {
     const { id, secret: old } = await createWebhook(database, { tenant_id: TENANT, url: receiver.url('/ends') });
     daemon = await startTestDaemon(database);
-    const secret = await rotate(id, '2 seconds');
+    const secret = await rotate(id, '1 hour');
     const during = await eventAt('/ends', 'during');
     expect([signs(during, secret), signs(during, old)]).toEqual([0, 1]);
+    // The hour is nearly over. A shorter overlap from the start could end before 'during' is sent.
+    await database.query(
+      "update rowhook.webhook_configurations set previous_secret_expires_at = now() + interval '2 seconds' where id = $1",
+      [id],
+    );
     const changes = () =>
       database.query("select count(*)::int as count from rowhook.webhook_outbox where event_types = '{}'");
     const before = await changes();
@@ -773,14 +778,21 @@ describe('what a receiver echoes', () => {
   test('takes no time that a receiver could choose', () => {
     const headers = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`x-${n}`, `${n}!`.padEnd(300, '!')]));
     const hidden = Object.fromEntries(Object.keys(headers).map((name) => [name, '••••••']));
-    const startedAt = performance.now();
+    // The least of several turns, and only this process, so that other processes do not count.
+    const leastCpuUs = (drop: string) => {
+      const echoed = outcome(drop.repeat(20_000 / drop.length), { x: drop.repeat(60_000 / drop.length) });
+      const turns = Array.from({ length: 5 }, () => {
+        const before = process.cpuUsage();
+        withoutEcho(echoed, { url, headers }, hidden);
+        const { user, system } = process.cpuUsage(before);
+        return user + system;
+      });
+      return Math.min(...turns);
+    };
+    // Compared with an ordinary text of the same size, as the speed of machines differs.
+    const ordinary = leastCpuUs('It is 10 % of it all, as we said before. ');
     for (const drop of ['!', '%21', '\\u0021', '&#33;', '%', '\\', '&', '%ff'])
-      withoutEcho(
-        outcome(drop.repeat(5_000 / drop.length), { x: drop.repeat(16_000 / drop.length) }),
-        { url, headers },
-        hidden,
-      );
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+      expect([drop, leastCpuUs(drop) < 20 * ordinary]).toEqual([drop, true]);
   });
 
   test('is left alone when it is too short to be told from other text, or nothing was masked', () => {
