@@ -41,7 +41,7 @@ async function migrateTo(version: number): Promise<void> {
   client.release();
 }
 
-test('an older daemon ends in order, and what it leaves is delivered once', { timeout: 120_000 }, async () => {
+test('an older daemon ends in order, and what it leaves is delivered once', async () => {
   const load = await Load.start(database, { writers: 3, pauseMs: 4 });
   const daemons = [startDaemonProcess(database.daemonUrl), startDaemonProcess(database.daemonUrl)];
   try {

@@ -432,17 +432,17 @@ describe('two groups of lanes', () => {
   });
 });
 
-test('concurrent writers: what was acknowledged is read, once, and each row in order', {
-  timeout: 60_000,
-}, async () => {
+test('concurrent writers: what was acknowledged is read, once, and each row in order', async () => {
   const follower = await Follower.fromNow();
   await database.query('create table balance (id int primary key, n int not null default 0)');
   await database.query('insert into balance select n from generate_series(1, 8) as n');
   const until = performance.now() + 3_000;
   const acknowledged = new Set<string>();
+  // A slow machine goes on until there is something to judge.
+  const goesOn = () => performance.now() < until || acknowledged.size <= 50;
   const write = async (seed: number) => {
     const writer = await client();
-    for (let turn = seed; performance.now() < until; turn++) {
+    for (let turn = seed; goesOn(); turn++) {
       const mine: string[] = [];
       const row = (turn % 8) + 1;
       await writer.query('begin');
@@ -478,7 +478,6 @@ test('concurrent writers: what was acknowledged is read, once, and each row in o
   const ids = new Set(read.map(({ id }) => id));
   expect(read.length).toBe(ids.size);
   expect([...acknowledged].filter((id) => !ids.has(id))).toEqual([]);
-  expect(acknowledged.size).toBeGreaterThan(50);
   const counts = await database.query<{ rows: number }>('select count(*)::int as rows from rowhook.webhook_outbox');
   expect(counts[0]?.rows).toBeGreaterThanOrEqual(ids.size);
   for (let row = 1; row <= 8; row++) {

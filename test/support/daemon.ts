@@ -54,10 +54,15 @@ export function startDaemonProcess(
       return { nowKb: field('VmRSS'), mostKb: field('VmHWM') };
     },
     tookLanes: (times = 1) =>
-      waitUntil(`the daemon has taken lanes ${times} times`, () => {
-        if (running.process.exitCode !== null) throw new Error(`The daemon has ended: ${running.stdout()}`);
-        return running.stdout().split('"now delivering lanes ').length > times;
-      }),
+      waitUntil(
+        `the daemon has taken lanes ${times} times`,
+        () => {
+          if (running.process.exitCode !== null) throw new Error(`The daemon has ended: ${running.stdout()}`);
+          return running.stdout().split('"now delivering lanes ').length > times;
+        },
+        // a start, and a hand-over by another daemon, on a machine that neighbours have
+        { timeoutMs: 150_000 },
+      ),
     async kill(signal) {
       running.process.kill(signal);
       await running.ended;
