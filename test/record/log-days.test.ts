@@ -74,7 +74,7 @@ test('everything is recorded while an event trigger forbids DDL, the doctor says
   expect(await byDefault()).toEqual([-3, 0]);
 
   const [few, some] = await findings();
-  expect(few?.what).toBe('webhook_logs has partitions for 2 more days');
+  expect(few?.what).toBe('webhook_logs has partitions for only 2 more days');
   expect(some?.what).toBe('webhook_logs_default holds attempts');
   await expect(database.query('select rowhook._make_log_partitions()')).rejects.toThrow('no DDL here');
   // a day with rows in each call
