@@ -1,8 +1,9 @@
 /**
  * The values that the stages exchange. Each word has one meaning, in tables, types, logs and the
- * command line: README.md, "Words". The code has one more:
+ * command line: README.md, "Words". The code has two more:
  *
  *   window   the changes between two snapshots, or one page of them
+ *   lagging  a tenant with more to deliver than its share of memory: it has a position of its own
  *
  * Values that JavaScript would change stay text: ids (bigint), snapshots and payloads (json).
  */
@@ -220,6 +221,18 @@ export interface Window {
 export interface Lane {
   lane: number;
   epoch: string;
+  position: Position;
+  /** Tenants of the lane that are behind its position. */
+  lagging: readonly LaggingTenant[];
+}
+
+/**
+ * A tenant with more to deliver than its share of memory. It is read by itself, page by page, and
+ * its lane goes on without it.
+ */
+export interface LaggingTenant {
+  tenantId: string;
+  lane: number;
   position: Position;
 }
 

@@ -52,6 +52,44 @@ comment on constraint webhook_lanes_page_has_end on rowhook.webhook_lanes is
 
 insert into rowhook.webhook_lanes (lane) select generate_series(0, 15);
 
+-- Parking what one tenant wrote in a large statement costs more than sending it, and its lane must
+-- not wait. So the position of the lane goes on, and the tenant is read by itself from its own.
+create table rowhook.webhook_lagging_tenants (
+  lane           smallint    not null,
+  tenant_id      text        not null,
+  from_snapshot  pg_snapshot not null,
+  to_snapshot    pg_snapshot,
+  done_id        bigint,
+  position_at    timestamptz not null,
+  sequence_value bigint      not null,
+
+  constraint webhook_lagging_tenants_pkey
+    primary key (lane, tenant_id),
+  constraint webhook_lagging_tenants_page_has_end
+    check ((to_snapshot is null) = (done_id is null))
+) with (fillfactor = 20); -- updated once a second: HOT updates stay in the page
+
+comment on table rowhook.webhook_lagging_tenants is
+  'Tenants with more to deliver than their share of the daemon''s memory. Their lane goes on '
+  'without them. Each is read from a position of its own until it has caught up.';
+comment on column rowhook.webhook_lagging_tenants.lane is 'The lane of the tenant.';
+comment on column rowhook.webhook_lagging_tenants.tenant_id is 'The tenant.';
+comment on column rowhook.webhook_lagging_tenants.from_snapshot is
+  'The position of the tenant, as webhook_lanes has it for a lane.';
+comment on column rowhook.webhook_lagging_tenants.to_snapshot is
+  'End of the window that is being read; null between two windows.';
+comment on column rowhook.webhook_lagging_tenants.done_id is
+  'The last outbox id within that window that is done; null between two windows.';
+comment on column rowhook.webhook_lagging_tenants.position_at is
+  'When the changes before the position were read.';
+comment on column rowhook.webhook_lagging_tenants.sequence_value is
+  'Last value of webhook_outbox_id_seq, read after the end of the window.';
+comment on constraint webhook_lagging_tenants_pkey on rowhook.webhook_lagging_tenants is
+  'A tenant has at most one position of its own.';
+comment on constraint webhook_lagging_tenants_page_has_end on rowhook.webhook_lagging_tenants is
+  'Inside of a window, to_snapshot (the end of the window) and done_id (the end of the page) are '
+  'set; otherwise both are null.';
+
 -- A daemon has one lease, and not one for each lane. A transaction that stays open for a day keeps
 -- every row version that was replaced since, and every reader of the row must step over all of
 -- them.
@@ -99,6 +137,12 @@ create policy owner_has_all on rowhook.webhook_lanes to rowhook_owner
 create policy daemon_has_all on rowhook.webhook_lanes to rowhook_daemon
   using (true) with check (true);
 
+alter table rowhook.webhook_lagging_tenants enable row level security, force row level security;
+create policy owner_has_all on rowhook.webhook_lagging_tenants to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_lagging_tenants to rowhook_daemon
+  using (true) with check (true);
+
 alter table rowhook.webhook_daemons enable row level security, force row level security;
 create policy owner_has_all on rowhook.webhook_daemons to rowhook_owner
   using (true) with check (true);
@@ -106,10 +150,11 @@ create policy daemon_has_all on rowhook.webhook_daemons to rowhook_daemon
   using (true) with check (true);
 
 grant select, update on rowhook.webhook_lanes to rowhook_daemon;
+grant select, insert, update, delete on rowhook.webhook_lagging_tenants to rowhook_daemon;
 grant select, insert, update, delete on rowhook.webhook_daemons to rowhook_daemon;
 grant select on rowhook.webhook_lane_owners to rowhook_daemon;
 
--- The next slot is emptied only if every lane has read all of it. Payloads that parked deliveries
+-- The next slot is emptied only if every lane, and every tenant that lags, has read all of it. Payloads that parked deliveries
 -- still need are copied to them first. The function waits for no lock longer than a reader takes,
 -- and is called again soon. A slot that was not read completely stays, and its turn passes: it
 -- takes new rows beside the old ones and is emptied a round later. Unread rows are never dropped.
@@ -164,9 +209,12 @@ begin
     execute format('lock table only rowhook.webhook_outbox_%s in share mode nowait', v_slot);
     execute format(
       'select exists (select from rowhook.webhook_outbox_%s o
-                        join rowhook.webhook_lanes l on l.lane = o.lane
-                       where not pg_visible_in_snapshot(o.xid, l.from_snapshot))', v_slot)
-      into v_unread;
+                       join rowhook.webhook_lanes l on l.lane = o.lane
+                       left join rowhook.webhook_lagging_tenants t
+                         on (t.lane, t.tenant_id) = (o.lane, o.tenant_id)
+                      where not pg_visible_in_snapshot(
+                              o.xid, coalesce(t.from_snapshot, l.from_snapshot)))',
+      v_slot) into v_unread;
     -- The turn of the slot may have come in the meantime. In that case writers wait for this lock.
     if v_unread or v_slot <> (rowhook._slot() + 1) % 8 then
       return null;
@@ -213,7 +261,9 @@ as $$
            1 + (select max(outbox_id) from rowhook.webhook_deliveries),
            1 + (select max(substring(event_id from '^evt_[^_]+_([0-9]+)_')::bigint)
                   from rowhook.webhook_logs
-                 where attempted_at >= (select min(position_at) from rowhook.webhook_lanes)
+                 where attempted_at >= (select least(
+                                          (select min(position_at) from rowhook.webhook_lanes),
+                                          (select min(position_at) from rowhook.webhook_lagging_tenants)))
                                        - interval '1 minute')),
          substr(replace(gen_random_uuid()::text, '-', ''), 1, 8)
   on conflict (starts_at_id) do update set incarnation = excluded.incarnation;
@@ -228,7 +278,8 @@ comment on function rowhook._begin_incarnation() is
 -- or send everything again. The old values, compared with each other, still tell which rows were
 -- undelivered. Those rows get the id of this transaction, all others get an id older than any
 -- transaction, and every lane continues from now. position_at is kept: the log after that time says
--- which of these deliveries were begun.
+-- which of these deliveries were begun. A tenant that lags has its position compared like a lane,
+-- and continues with its lane.
 --
 -- Another timeline of the same cluster (a promoted standby, point-in-time recovery) keeps the
 -- transaction ids, but outbox ids may be assigned a second time. So in both cases a new incarnation
@@ -288,16 +339,28 @@ begin
   perform from rowhook.webhook_lanes order by lane for update;
   update rowhook.webhook_outbox o
      set xid = case
-                 when o.id > l.sequence_value
-                      or not pg_visible_in_snapshot(o.xid, l.from_snapshot)
-                         and (l.to_snapshot is null
-                              or o.id > l.done_id
-                              or not pg_visible_in_snapshot(o.xid, l.to_snapshot))
+                 when o.id > p.sequence_value
+                      or not pg_visible_in_snapshot(o.xid, p.from_snapshot)
+                         and (p.to_snapshot is null
+                              or o.id > p.done_id
+                              or not pg_visible_in_snapshot(o.xid, p.to_snapshot))
                    then pg_current_xact_id()
                  else '3'
                end
-    from rowhook.webhook_lanes l
-   where l.lane = o.lane;
+    from (select lane, null as tenant_id, from_snapshot, to_snapshot, done_id, sequence_value
+            from rowhook.webhook_lanes
+          union all
+          select lane, tenant_id, from_snapshot, to_snapshot, done_id, sequence_value
+            from rowhook.webhook_lagging_tenants) as p
+   where p.lane = o.lane
+     and p.tenant_id is not distinct from (
+           select t.tenant_id from rowhook.webhook_lagging_tenants t
+            where (t.lane, t.tenant_id) = (o.lane, o.tenant_id));
+  update rowhook.webhook_lanes
+     set position_at    = least(position_at, (select min(t.position_at)
+                                                from rowhook.webhook_lagging_tenants t
+                                               where t.lane = webhook_lanes.lane));
+  delete from rowhook.webhook_lagging_tenants;
   update rowhook.webhook_lanes
      set epoch          = epoch + 1,
          owner          = null,

@@ -334,8 +334,11 @@ begin
          coalesce(logged.payload_format, v_webhook.payload_format)
     from delivery d
     join rowhook.webhook_lanes p on p.lane = v_webhook.lane
+    left join rowhook.webhook_lagging_tenants t
+      on (t.lane, t.tenant_id) = (v_webhook.lane, v_webhook.tenant_id)
     left join logged on logged.delivery_id = d.id_of_delivery
-   where (logged.delivery_id is not null or pg_visible_in_snapshot(d.xid, p.from_snapshot))
+   where (logged.delivery_id is not null or pg_visible_in_snapshot(
+                                               d.xid, coalesce(t.from_snapshot, p.from_snapshot)))
      and (p_sent or logged.succeeded is not true)
      and not exists (select from rowhook.webhook_deliveries w
                       where w.delivery_id = d.id_of_delivery);

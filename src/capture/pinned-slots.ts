@@ -59,10 +59,10 @@ async function readerOf(
        from rowhook.webhook_lanes l
        left join rowhook.webhook_lane_owners o using (lane)
       where exists (select from rowhook.webhook_outbox o
-                     where o.slot = $1
-                       and o.lane = l.lane
+                     left join rowhook.webhook_lagging_tenants t on (t.lane, t.tenant_id) = (o.lane, o.tenant_id)
+                     where o.slot = $1 and o.lane = l.lane
                        and o.occurred_at < clock_timestamp() - make_interval(secs => $2)
-                       and not pg_visible_in_snapshot(o.xid, l.from_snapshot))
+                       and not pg_visible_in_snapshot(o.xid, coalesce(t.from_snapshot, l.from_snapshot)))
       order by l.lane`,
     [slot, slotSeconds],
   );

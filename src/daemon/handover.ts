@@ -11,7 +11,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
-import type { Lane, Position } from '../model.ts';
+import type { Lane } from '../model.ts';
+import type { Left } from '../read/groups.ts';
 import type { OpenWindows } from '../read/progress.ts';
 import type { Reader } from '../read/reader.ts';
 import type { Recorder } from '../record/recorder.ts';
@@ -94,7 +95,7 @@ export class Handover {
       REST_MS,
     );
     dispatcher.quiesce.resume([...restless.keys()]);
-    const lanes = [...restless].map(([lane, position]) => ({ lane, epoch: epochs.get(lane) as string, position }));
+    const lanes = [...restless].map(([lane, left]) => ({ lane, epoch: epochs.get(lane) as string, ...left }));
     if (lanes.length > 0) stream.join(lanes);
     // There are more daemons than lanes, so this daemon stands by.
     if (lease.ownedLanes.length === 0) stream.stop();
@@ -110,7 +111,7 @@ export class Handover {
    * Returns the lanes that did not come to rest in time, with the position up to which each was
    * read.
    */
-  async #give(lanes: readonly number[], deadlineMs: number): Promise<Map<number, Position>> {
+  async #give(lanes: readonly number[], deadlineMs: number): Promise<Map<number, Left>> {
     const { quiesce } = this.#options.dispatcher;
     const left = await this.#options.stream.leave(lanes);
     quiesce.freeze([...left.keys()]);
@@ -124,11 +125,12 @@ export class Handover {
     }
   }
 
-  async #release(positions: readonly [number, Position][]): Promise<void> {
+  async #release(left: readonly [number, Left][]): Promise<void> {
     const { dispatcher, recorder, windows, lease, epochs } = this.#options;
-    const lanes = positions.map(([lane]) => lane);
-    windows.forget(lanes);
-    await recorder.writeLast(positions);
+    const lanes = left.map(([lane]) => lane);
+    const deletions = windows.forget(lanes);
+    const positions = left.flatMap(([lane, { position, lagging }]) => [{ lane, tenantId: null, position }, ...lagging]);
+    await recorder.writeLast([...deletions, ...positions]);
     for (const lane of lanes) epochs.delete(lane);
     dispatcher.quiesce.forget(lanes);
     await lease.give(lanes);

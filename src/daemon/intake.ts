@@ -2,15 +2,24 @@
  * From a window to the queues: updates configurations, matches changes, and hands every delivery to
  * the dispatcher.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { Configurations } from '../match/configurations.ts';
 import { match } from '../match/match.ts';
-import type { Change, TenantConfiguration, Webhook, Window } from '../model.ts';
+import type { Change, LaggingTenant, Lane, Position, TenantConfiguration, Webhook, Window } from '../model.ts';
 import type { OpenWindows } from '../read/progress.ts';
+import type { ReadAhead } from '../read/read-ahead.ts';
+import type { Scope } from '../read/scope.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from '../retry/takeover.ts';
 import type { ThinEvents } from './thin-events.ts';
+
+/**
+ * Matching pauses after STEP_MS for a turn of the event loop, so that attempts, timers and the lease
+ * go on while a window with many webhooks or slow filters is matched.
+ */
+const STEP_MS = 4;
 
 const NOBODY = { concerned: [], waiting: new Map() };
 
@@ -21,6 +30,7 @@ export class Intake {
   readonly #windows: OpenWindows;
   readonly #breakers: Breakers;
   readonly #thin: ThinEvents;
+  readonly #ahead: ReadAhead;
   /** Newest first. */
   #incarnations: { startsAt: bigint; incarnation: string }[] = [];
   /** By lane: deliveries that an earlier owner began. They are not begun again. */
@@ -33,26 +43,26 @@ export class Intake {
     breakers: Breakers,
     onUnusable: (webhook: Webhook) => void,
     thin: ThinEvents,
+    ahead: ReadAhead,
   ) {
     this.#pool = pool;
     this.#dispatcher = dispatcher;
     this.#windows = windows;
     this.#breakers = breakers;
     this.#thin = thin;
+    this.#ahead = ahead;
     this.#configurations = new Configurations(pool, onUnusable);
   }
 
-  /**
-   * Takes over what earlier owners of `lanes` left. `since` is the time at which the oldest
-   * position was taken.
-   */
-  async begin(lanes: readonly number[], since: string): Promise<void> {
+  /** Takes over what earlier owners of these lanes left. */
+  async begin(taken: readonly Lane[]): Promise<void> {
+    const lanes = taken.map(({ lane }) => lane);
     const { rows } = await this.#pool.query(
       'select starts_at_id, incarnation from rowhook.webhook_incarnations order by starts_at_id desc',
     );
     this.#incarnations = rows.map((row) => ({ startsAt: BigInt(row.starts_at_id), incarnation: row.incarnation }));
     this.#configurations.clear();
-    for (const [lane, begun] of await findBegun(this.#pool, lanes, since)) this.#begun.set(lane, begun);
+    for (const [lane, begun] of await findBegun(this.#pool, taken)) this.#begun.set(lane, begun);
     const waiting = await findWaiting(this.#pool, lanes);
     const configurations = await this.#configurations.of([...waiting.values()].map(({ tenantId }) => tenantId));
     this.#dispatcher.limits.configure(configurations.values());
@@ -64,17 +74,35 @@ export class Intake {
     if (this.#begun.size > 0) for (const lane of lanes) this.#begun.delete(lane);
   }
 
-  async take(lanes: readonly number[], { changes, after }: Window): Promise<void> {
-    for (const change of changes) this.#thin.note(change);
+  /**
+   * Takes the changes of a window that began at `from`, one by one. A tenant whose share of memory
+   * is full lags from that change on. Returns these tenants.
+   */
+  async take(scope: Scope, from: Position, { changes, after }: Window): Promise<LaggingTenant[]> {
     const configurations = await this.#configurationsOf(changes);
-    const matched = changes
-      .filter(({ eventTypes }) => eventTypes.length > 0)
-      .flatMap((change) =>
-        match(change, configurations.get(change.tenantId) as TenantConfiguration, this.#incarnationOf(change)),
-      )
-      .filter(({ delivery }) => !this.#begun.get(delivery.change.lane)?.has(delivery.id));
-    const settle = this.#windows.open(lanes, after, matched.length, matched[0]?.delivery.change.occurredAt);
-    for (const one of matched) this.#dispatcher.offer(one, settle);
+    const window = this.#windows.open(scope);
+    const cut = new Map<string, LaggingTenant>();
+    let stepBegan = performance.now();
+    for (const change of changes) {
+      const { tenantId, lane } = change;
+      if (cut.has(tenantId)) continue;
+      if (!this.#ahead.mayTake(tenantId)) {
+        cut.set(tenantId, { tenantId, lane, position: positionBefore(change, from, after) });
+        continue;
+      }
+      this.#thin.note(change);
+      if (change.eventTypes.length === 0) continue;
+      const begun = this.#begun.get(lane);
+      const matched = match(change, configurations.get(tenantId) as TenantConfiguration, this.#incarnationOf(change));
+      const fresh = begun ? matched.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
+      window.expect(fresh.length, change.occurredAt);
+      for (const one of fresh) this.#dispatcher.offer(one, window.settle);
+      if (performance.now() - stepBegan < STEP_MS) continue;
+      await nextTurn();
+      stepBegan = performance.now();
+    }
+    window.close(after, [...cut.values()]);
+    return [...cut.values()];
   }
 
   /** A change without event types means that its tenant's configuration changed at this point. */
@@ -110,4 +138,9 @@ export class Intake {
     if (this.#incarnations.length === 1) return this.#incarnations[0]?.incarnation as string;
     return this.#incarnations.find(({ startsAt }) => startsAt <= BigInt(id))?.incarnation as string;
   }
+}
+
+/** The position inside of the window from `from` to `after`, before `change`. */
+function positionBefore({ id }: Change, from: Position, after: Position): Position {
+  return { ...after, from: from.from, to: after.to ?? after.from, lastId: String(BigInt(id) - 1n) };
 }

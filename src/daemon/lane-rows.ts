@@ -10,7 +10,7 @@
  * out therefore changes nothing.
  */
 import type pg from 'pg';
-import type { Lane } from '../model.ts';
+import type { LaggingTenant, Lane } from '../model.ts';
 
 /**
  * A dead daemon's lanes are free after LEASE_MS. The other daemons check every RENEW_MS. Together
@@ -100,7 +100,28 @@ export async function takeLanes(
             l.done_id::text as "lastId", l.position_at::text as at, l.sequence_value::text as "sequenceValue"`,
     [owner, mine, count],
   );
-  return rows.map(({ lane, epoch, ...position }) => ({ lane, epoch, position }));
+  const lagging = await readLagging(
+    client,
+    rows.map(({ lane }) => lane),
+  );
+  return rows.map(({ lane, epoch, ...position }) => ({
+    lane,
+    epoch,
+    position,
+    lagging: lagging.filter((tenant) => tenant.lane === lane),
+  }));
+}
+
+/** The tenants that lag in lanes which this daemon owns, so that nobody else writes them. */
+async function readLagging(client: pg.ClientBase | pg.Pool, lanes: readonly number[]): Promise<LaggingTenant[]> {
+  if (lanes.length === 0) return [];
+  const { rows } = await client.query(
+    `select lane, tenant_id as "tenantId", from_snapshot::text as "from", to_snapshot::text as "to",
+            done_id::text as "lastId", position_at::text as at, sequence_value::text as "sequenceValue"
+       from rowhook.webhook_lagging_tenants where lane = any ($1::smallint[]) order by position_at`,
+    [lanes],
+  );
+  return rows.map(({ lane, tenantId, ...position }) => ({ lane, tenantId, position }));
 }
 
 /** Frees `lanes` of `owner`, or all its lanes, and rings for the daemons that may take them. */

@@ -27,6 +27,7 @@ import type { Attempt, Lane, Webhook } from '../model.ts';
 import { type Logger, logAttempt } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { OpenWindows } from '../read/progress.ts';
+import { ReadAhead } from '../read/read-ahead.ts';
 import { Reader } from '../read/reader.ts';
 import { Recorder } from '../record/recorder.ts';
 import { Breakers } from '../retry/breaker.ts';
@@ -67,6 +68,7 @@ export class Pipeline {
   readonly recorder: Recorder;
   readonly #options: PipelineOptions;
   readonly #intake: Intake;
+  readonly #ahead: ReadAhead;
   /** Epoch of each owned lane. */
   readonly #epochs = new Map<number, string>();
 
@@ -80,6 +82,7 @@ export class Pipeline {
       epochs: this.#epochs,
       listener: () => this.dispatcher,
       positions: () => this.windows.done,
+      onPositionsWritten: (moved) => this.windows.written(moved),
       isIdle: () => this.dispatcher.unsettled.count === 0,
       onRefused: (error, alone) => {
         const webhook = alone?.[0]?.delivery.webhookId;
@@ -120,12 +123,14 @@ export class Pipeline {
         { tenant: tenantId, webhook: id, reason: unusable },
         'a webhook cannot be used. Correct its row in webhook_configurations',
       );
-    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, onUnusable, thin);
+    this.#ahead = new ReadAhead(this.dispatcher.unsettled);
+    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, onUnusable, thin, this.#ahead);
     this.stream = new Reader(reader, {
       lent: options.sessions === 'transaction',
       hears: options.hears,
-      pending: () => this.dispatcher.unsettled,
-      take: (lanes, window) => this.#intake.take(lanes, window),
+      ahead: this.#ahead,
+      take: (scope, from, window) => this.#intake.take(scope, from, window),
+      onJoined: (lane, tenantId) => this.windows.join(lane, tenantId),
       onCaughtUp: (lanes) => this.#intake.forgetBegun(lanes),
       onUnrung: (changes) => metrics.foundUnrung(changes),
       onUnreadable: (outbox, tenant, reason) => log.error({ outbox, tenant, reason }, 'a change could not be read'),
@@ -146,8 +151,7 @@ export class Pipeline {
     for (const { lane, epoch } of lanes) this.#epochs.set(lane, epoch);
     const numbers = lanes.map(({ lane }) => lane);
     this.breakers.load(await readHealth(this.#options.pool, numbers));
-    const since = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0] as string;
-    await this.#intake.begin(numbers, since);
+    await this.#intake.begin(lanes);
     this.stream.join(lanes);
   }
 

@@ -122,16 +122,16 @@ export class Session {
 
   /** The owner whose lanes this session is responsible for. */
   get responsible(): Responsible {
-    const isSearching = this.#pipeline?.stream.isSearching ?? false;
-    return { owner: this.#lease.owner, standingBy: this.#lease.standingBy, isSearching };
+    const { owner, standingBy } = this.#lease;
+    return { owner, standingBy, isSearching: this.#pipeline?.stream.reads.isSearching ?? false };
   }
 
   /** Why a restart of the process may help. Null: a restart would not help. */
   get healthProblem(): string | null {
     const { stream, windows } = this.#pipeline ?? {};
-    if (stream && stream.lateMs > STUCK_MS) return `the read loop has not run for ${Math.round(stream.lateMs)} ms`;
-    // Unfinished deliveries are parked after a second, so an old window means that nothing is
-    // recorded.
+    const { lateMs } = stream?.reads ?? { lateMs: 0 };
+    if (lateMs > STUCK_MS) return `the read loop has not run for ${Math.round(lateMs)} ms`;
+    // Unfinished deliveries are parked after a second. So an old window means: nothing is recorded.
     if (windows && windows.oldestOpenMs > STUCK_MS)
       return `an event has been undelivered for ${Math.round(windows.oldestOpenMs)} ms and is not parked`;
     return null;

@@ -69,8 +69,8 @@ export class Attempts {
   }
 
   #ended(queue: WebhookQueue, tickets: readonly Ticket[], result: AttemptResult): void {
-    const { outcome, sentTo, startedAt, loggedHeaders, woken } = result;
-    for (const waiting of woken) this.#turns.add(waiting);
+    const { outcome, sentTo, startedAt, loggedHeaders } = result;
+    this.#turns.wake(queue.webhook.tenantId);
     const { webhook } = queue;
     const { next, health, disable } = consequenceOf(
       webhook,

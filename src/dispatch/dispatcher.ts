@@ -37,6 +37,12 @@ const PARK_AFTER_MS_MAX = 10_000;
  */
 const TICK_MS = 50;
 
+/**
+ * Share of the attempts in flight that one tenant may have. Attempts that hang cannot be taken
+ * back, so the rest is kept free for others.
+ */
+const TENANT_SHARE = 1 / 2;
+
 export interface DispatcherOptions
   extends InFlightOptions,
     AttemptsOptions,
@@ -50,7 +56,7 @@ export interface DispatcherOptions
 export class Dispatcher implements HearsCommits {
   readonly unsettled = new Unsettled();
   readonly quiesce: Quiesce;
-  readonly limits = new TenantLimits<WebhookQueue>();
+  readonly limits: TenantLimits;
   readonly #options: DispatcherOptions;
   readonly #queues = new QueueRegistry();
   readonly #breakers: Breakers;
@@ -65,6 +71,7 @@ export class Dispatcher implements HearsCommits {
 
   constructor(options: DispatcherOptions, breakers: Breakers) {
     this.#options = options;
+    this.limits = new TenantLimits(Math.ceil(TENANT_SHARE * options.maxInFlight));
     this.#breakers = breakers;
     this.#parking = new Parking(options.recorder);
     this.#readBack = new Unparking({
@@ -212,6 +219,7 @@ export class Dispatcher implements HearsCommits {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
+    this.#turns.wakeAll();
     for (const queue of this.#queues.values()) {
       if (queue.waitingSince < before) this.#parkAll(queue);
       if (queue.length > 0) this.#turns.add(queue);

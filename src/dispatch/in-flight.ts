@@ -45,8 +45,6 @@ export interface AttemptResult {
   /** By performance.now(). */
   startedAt: number;
   loggedHeaders: Record<string, string>;
-  /** Queues that waited for the limits of this tenant. */
-  woken: WebhookQueue[];
 }
 
 interface Flight {
@@ -60,7 +58,7 @@ interface Flight {
 export class InFlight {
   readonly #options: InFlightOptions;
   readonly #share: number;
-  readonly #tenants: TenantLimits<WebhookQueue>;
+  readonly #tenants: TenantLimits;
   /** In order of their start. */
   readonly #attempts = new Map<Ticket, Flight>();
   #permits = 0;
@@ -70,7 +68,7 @@ export class InFlight {
   #slowBytes = 0;
   #suspects = 0;
 
-  constructor(options: InFlightOptions, tenants: TenantLimits<WebhookQueue>) {
+  constructor(options: InFlightOptions, tenants: TenantLimits) {
     this.#options = options;
     this.#share = Math.ceil(SHARE * options.maxInFlight);
     this.#tenants = tenants;
@@ -123,11 +121,12 @@ export class InFlight {
       if (isSuspect) this.#suspects += 1;
     }
     limiter.start(startedAt);
-    const endForTenant = this.#tenants.start(webhook, startedAt);
+    const endForTenant = this.#tenants.start(webhook.tenantId, startedAt);
     const outcome = withoutEcho(await this.#options.sender.send(request), request, loggedHeaders);
     for (const ticket of tickets) this.#end(ticket);
     limiter.end();
-    return { outcome, sentTo: webhook, startedAt, loggedHeaders, woken: endForTenant() };
+    endForTenant();
+    return { outcome, sentTo: webhook, startedAt, loggedHeaders };
   }
 
   /**
@@ -200,7 +199,7 @@ export class InFlight {
   }
 }
 
-function neverSent({ message }: Error): Pick<AttemptResult, 'outcome' | 'loggedHeaders' | 'woken'> {
+function neverSent({ message }: Error): Pick<AttemptResult, 'outcome' | 'loggedHeaders'> {
   const error = `no request can be made from this delivery: ${message}`;
   const outcome = {
     status: 'skipped',
@@ -210,5 +209,5 @@ function neverSent({ message }: Error): Pick<AttemptResult, 'outcome' | 'loggedH
     remoteIp: null,
     durationMs: 0,
   } as const;
-  return { outcome, loggedHeaders: {}, woken: [] };
+  return { outcome, loggedHeaders: {} };
 }

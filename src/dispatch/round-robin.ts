@@ -1,4 +1,8 @@
-/** Queues that may start something take turns, one request each, while permits are free. */
+/**
+ * Who starts next, while permits are free: tenants take turns, and within a tenant its webhooks do.
+ * Each turn is one request. So a tenant with a thousand webhooks starts no more often than a tenant
+ * with one.
+ */
 
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
@@ -8,17 +12,23 @@ import type { InFlight } from './in-flight.ts';
 import type { StartsLanes } from './quiesce.ts';
 
 export class RoundRobin implements StartsLanes {
-  readonly #ready = new Set<WebhookQueue>();
+  /**
+   * The queues of each tenant that may start something. Maps and Sets are visited in order of
+   * insertion, and what had its turn is deleted and inserted again, at the end.
+   */
+  readonly #ready = new Map<string, Set<WebhookQueue>>();
+  /** The same of tenants that have reached a limit of theirs. */
+  readonly #waiting = new Map<string, Set<WebhookQueue>>();
   readonly #inFlight: InFlight;
   readonly #breakers: Breakers;
-  readonly #tenants: TenantLimits<WebhookQueue>;
+  readonly #tenants: TenantLimits;
   readonly #clock: LeaseClock;
   /** Lanes that will be handed over soon. Their suspects start nothing. */
   #leaving: ReadonlySet<number> = new Set();
   /** Lanes that start nothing. */
   readonly #frozen = new Set<number>();
 
-  constructor(inFlight: InFlight, breakers: Breakers, tenants: TenantLimits<WebhookQueue>, clock: LeaseClock) {
+  constructor(inFlight: InFlight, breakers: Breakers, tenants: TenantLimits, clock: LeaseClock) {
     this.#inFlight = inFlight;
     this.#breakers = breakers;
     this.#tenants = tenants;
@@ -26,11 +36,32 @@ export class RoundRobin implements StartsLanes {
   }
 
   add(queue: WebhookQueue): void {
-    this.#ready.add(queue);
+    const { tenantId } = queue.webhook;
+    const queues = this.#ready.get(tenantId) ?? this.#waiting.get(tenantId);
+    if (queues) queues.add(queue);
+    else this.#ready.set(tenantId, new Set([queue]));
   }
 
   remove(queue: WebhookQueue): void {
-    this.#ready.delete(queue);
+    const { tenantId } = queue.webhook;
+    for (const tenants of [this.#ready, this.#waiting]) {
+      const queues = tenants.get(tenantId);
+      queues?.delete(queue);
+      if (queues?.size === 0) tenants.delete(tenantId);
+    }
+  }
+
+  /** An attempt of the tenant has ended, so it may be below its limits again. */
+  wake(tenantId: string): void {
+    const queues = this.#waiting.get(tenantId);
+    if (!queues) return;
+    this.#waiting.delete(tenantId);
+    this.#ready.set(tenantId, queues);
+  }
+
+  /** Time has passed, so tenants with a limited rate may start again. */
+  wakeAll(): void {
+    for (const tenantId of this.#waiting.keys()) this.wake(tenantId);
   }
 
   slowDown(lanes: ReadonlySet<number>): void {
@@ -50,12 +81,30 @@ export class RoundRobin implements StartsLanes {
     // Check for a free permit before iterating. A Set keeps deleted entries until it is compacted,
     // so finding its first live entry can mean skipping thousands.
     if (!this.#inFlight.hasPermit) return;
-    for (const queue of this.#ready) {
+    const now = performance.now();
+    for (const [tenantId, queues] of this.#ready) {
       if (!this.#inFlight.hasPermit) return;
-      // A Set is visited in order of insertion, including entries inserted during the loop. So
-      // deleting and adding a queue moves it to the end.
-      this.#ready.delete(queue);
-      if (this.hasRoom(queue) && start(queue) && queue.length > 0) this.#ready.add(queue);
+      this.#ready.delete(tenantId);
+      if (!this.#tenants.mayStart(tenantId, now)) {
+        this.#waiting.set(tenantId, queues);
+        continue;
+      }
+      this.#ready.set(tenantId, queues);
+      this.#startOne(queues, start);
+      if (queues.size === 0) this.#ready.delete(tenantId);
+    }
+  }
+
+  /**
+   * Starts one request of the first queue that can start one. The others are added again when
+   * something changes for them.
+   */
+  #startOne(queues: Set<WebhookQueue>, start: (queue: WebhookQueue) => boolean): void {
+    for (const queue of queues) {
+      queues.delete(queue);
+      if (!this.hasRoom(queue) || !start(queue)) continue;
+      if (queue.length > 0) queues.add(queue);
+      return;
     }
   }
 
@@ -65,8 +114,7 @@ export class RoundRobin implements StartsLanes {
   }
 
   /**
-   * Checks the breaker, the share of permits, the webhook's limits and the tenant's limits. A queue
-   * that waits for its tenant is added again when one of the tenant's attempts ends.
+   * Checks the breaker, the share of permits, the webhook's limits and the tenant's limits.
    */
   hasRoom(queue: WebhookQueue): boolean {
     const { webhook, limiter } = queue;
@@ -76,6 +124,6 @@ export class RoundRobin implements StartsLanes {
     if (this.#frozen.has(webhook.lane) || (isSuspect && this.#leaving.has(webhook.lane))) return false;
     if (!this.#inFlight.hasPermitFor(queue, isSuspect)) return false;
     const now = performance.now();
-    return limiter.mayStart(now) && this.#tenants.mayStart(webhook, queue, now);
+    return limiter.mayStart(now) && this.#tenants.mayStart(webhook.tenantId, now);
   }
 }

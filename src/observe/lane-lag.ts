@@ -4,7 +4,7 @@
  * delivered in the last seconds.
  */
 import type pg from 'pg';
-import type { Lane } from '../model.ts';
+import type { LaggingTenant, Lane, Position } from '../model.ts';
 import { groupByPosition } from '../read/lane-groups.ts';
 import { asReader } from '../read/windows.ts';
 
@@ -29,11 +29,13 @@ export interface LaneLag {
   events: number;
   /** Age of the oldest such event. Null: there is none. */
   oldestSeconds: number | null;
+  /** Tenants of the lane that are read by themselves, because they have more than their share. */
+  tenantsLagging: number;
   /** True if there are more changes than were counted. */
   more: boolean;
 }
 
-interface LaneRow extends Lane {
+interface LaneRow extends Omit<Lane, 'lagging'> {
   owner: string | null;
   leaseSeconds: number | null;
   positionAgeSeconds: number;
@@ -45,17 +47,39 @@ interface LaneRow extends Lane {
 export function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
   return asReader(client, async () => {
     const lanes = await readLanes(client);
-    const lags: LaneLag[] = [];
-    for (const group of groupByPosition(lanes)) {
-      const counted = await countUnread(client, group);
-      for (const lane of lanes.filter(({ lane: number }) => group.lanes.includes(number))) {
-        const { owner, leaseSeconds, positionAgeSeconds } = lane;
-        const own = counted.byLane.get(lane.lane) ?? { events: 0, oldestSeconds: null };
-        lags.push({ lane: lane.lane, owner, leaseSeconds, positionAgeSeconds, ...own, more: counted.more });
+    const lagging = await readLaggingTenants(client);
+    const lags = new Map(
+      lanes.map(({ lane, owner, leaseSeconds, positionAgeSeconds }) => {
+        const tenantsLagging = lagging.filter((tenant) => tenant.lane === lane).length;
+        const nothing = { events: 0, oldestSeconds: null, more: false };
+        return [lane, { lane, owner, leaseSeconds, positionAgeSeconds, tenantsLagging, ...nothing } as LaneLag];
+      }),
+    );
+    const units = [
+      ...groupByPosition(lanes),
+      ...lagging.map(({ lane, tenantId, position }) => ({ lanes: [lane], tenantId, position })),
+    ];
+    for (const unit of units) {
+      const counted = await countUnread(client, unit);
+      for (const lane of unit.lanes) {
+        const lag = lags.get(lane) as LaneLag;
+        const own = counted.byLane.get(lane);
+        lag.more ||= counted.more;
+        lag.events += own?.events ?? 0;
+        if (own) lag.oldestSeconds = Math.max(own.oldestSeconds, lag.oldestSeconds ?? 0);
       }
     }
-    return lags.sort((a, b) => a.lane - b.lane);
+    return [...lags.values()].sort((a, b) => a.lane - b.lane);
   });
+}
+
+async function readLaggingTenants(client: pg.ClientBase): Promise<LaggingTenant[]> {
+  const { rows } = await client.query(
+    `select lane, tenant_id as "tenantId", from_snapshot::text as "from", to_snapshot::text as "to",
+            done_id::text as "lastId", position_at::text as at, sequence_value::text as "sequenceValue"
+       from rowhook.webhook_lagging_tenants`,
+  );
+  return rows.map(({ lane, tenantId, ...position }) => ({ lane, tenantId, position }));
 }
 
 /**
@@ -69,8 +93,10 @@ export function isCovered(client: pg.ClientBase, tenantId: string, snapshot: str
     const { rows } = await client.query<{ covered: boolean }>(
       `select not exists (${unread} and o.xid >= pg_snapshot_xmax(l.from_snapshot))
           and not exists (${unread} and o.xid = any (array(select pg_snapshot_xip(l.from_snapshot)))) as covered
-         from rowhook.webhook_lanes l
-        where l.lane = rowhook._lane($1)`,
+         from (select l.lane, coalesce(t.from_snapshot, l.from_snapshot) as from_snapshot
+                 from rowhook.webhook_lanes l
+                 left join rowhook.webhook_lagging_tenants t on t.lane = l.lane and t.tenant_id = $1
+                where l.lane = rowhook._lane($1)) as l`,
       [tenantId, snapshot],
     );
     return rows[0]?.covered === true;
@@ -100,13 +126,14 @@ async function readLanes(client: pg.ClientBase): Promise<LaneRow[]> {
 /** Oldest first, because the index is by transaction and id. */
 async function countUnread(
   client: pg.ClientBase,
-  { lanes, position }: ReturnType<typeof groupByPosition>[number],
+  { lanes, tenantId, position }: { lanes: readonly number[]; tenantId?: string; position: Position },
 ): Promise<{ byLane: Map<number, { events: number; oldestSeconds: number }>; more: boolean }> {
   const unread = `
-    select lane, event_types, occurred_at
-      from rowhook.webhook_outbox
-     where lane = any ($2::smallint[])
-       and (done.last_id is null or id > done.last_id or not pg_visible_in_snapshot(xid, done.until))`;
+    select lane, event_types, occurred_at from rowhook.webhook_outbox
+     where lane = any ($2::smallint[]) and (done.last_id is null or id > done.last_id or not pg_visible_in_snapshot(xid, done.until))
+       and case when $5::text is null
+                then (lane, tenant_id) not in (select lane, tenant_id from rowhook.webhook_lagging_tenants)
+                else tenant_id = $5 end`;
   const { rows } = await client.query<{ lane: number; events: number; changes: number; oldestSeconds: number }>(
     `select u.lane, sum(cardinality(u.event_types))::float8 as events, count(*)::float8 as changes,
             extract(epoch from clock_timestamp() - min(u.occurred_at))::float8 as "oldestSeconds"
@@ -118,7 +145,7 @@ async function countUnread(
         limit ${CHANGES_MAX}) as u
       where u.event_types <> '{}'
       group by u.lane`,
-    [position.from, lanes, position.to, position.lastId],
+    [position.from, lanes, position.to, position.lastId, tenantId ?? null],
   );
   const byLane = new Map(rows.map(({ lane, events, oldestSeconds }) => [lane, { events, oldestSeconds }]));
   return { byLane, more: rows.reduce((sum, { changes }) => sum + changes, 0) >= CHANGES_MAX };

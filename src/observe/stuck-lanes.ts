@@ -32,9 +32,11 @@ export interface Parked {
   given_up: number;
 }
 
-/** One lane at one check. */
+/** One lane, or one of its tenants that lags, at one check. */
 interface Lane {
   lane: number;
+  /** Null: the lane itself. */
+  tenant: string | null;
   /** Null: no owner, or the owner's lease has expired. */
   owner: string | null;
   position: string;
@@ -56,39 +58,38 @@ export interface Responsible {
   isSearching: boolean;
 }
 
-// Lanes at the same position are checked together, with the index that READ's windows use. Inside a
-// large window, the unread rest is older than all later events. The query takes 2 ms, with a
-// million unread events or none.
+// Lanes at the same position are checked together, with the index that READ's windows use. A tenant
+// that lags is checked by itself. Inside a large window, the unread rest is older than all later
+// events. The query takes 2 ms, with a million unread events or none.
+const IS_OF = `lane = any (p.lanes)
+          and (p.tenant_id is null
+               and (lane, tenant_id) not in (select lane, tenant_id from rowhook.webhook_lagging_tenants)
+               or tenant_id = p.tenant_id)`;
 const LOOK = `
-  select p.lanes, p.owners, p.position, extract(epoch from clock_timestamp() - min(o.occurred_at))::float8 as age
-    from (select array_agg(lane) as lanes,
-                 array_agg(o.owner::text) as owners,
+  select p.lanes, p.owners, p.tenant_id as tenant, p.position,
+         extract(epoch from clock_timestamp() - min(o.occurred_at))::float8 as age
+    from (select array_agg(lane) as lanes, array_agg(o.owner::text) as owners, tenant_id,
                  concat_ws('/', from_snapshot, to_snapshot, done_id) as position,
-                 min(from_snapshot::text)::pg_snapshot as s1,
-                 min(to_snapshot::text)::pg_snapshot as s2,
+                 min(from_snapshot::text)::pg_snapshot as s1, min(to_snapshot::text)::pg_snapshot as s2,
                  min(done_id) as done_id
-            from rowhook.webhook_lanes
+            from (select lane, null as tenant_id, from_snapshot, to_snapshot, done_id from rowhook.webhook_lanes
+                  union all
+                  select lane, tenant_id, from_snapshot, to_snapshot, done_id
+                    from rowhook.webhook_lagging_tenants) as l
             left join rowhook.webhook_lane_owners o using (lane)
-           group by concat_ws('/', from_snapshot, to_snapshot, done_id)) as p
+           group by tenant_id, concat_ws('/', from_snapshot, to_snapshot, done_id)) as p
     left join lateral (
       (select occurred_at from rowhook.webhook_outbox
-        where p.done_id is null
-          and xid >= pg_snapshot_xmax(p.s1)
-          and lane = any (p.lanes)
+        where p.done_id is null and xid >= pg_snapshot_xmax(p.s1) and ${IS_OF} order by xid, id limit 1)
+      union all
+      (select occurred_at from rowhook.webhook_outbox
+        where p.done_id is null and xid = any (array(select pg_snapshot_xip(p.s1))) and ${IS_OF}
         order by xid, id limit 1)
       union all
       (select occurred_at from rowhook.webhook_outbox
-        where p.done_id is null
-          and xid = any (array(select pg_snapshot_xip(p.s1)))
-          and lane = any (p.lanes)
-        order by xid, id limit 1)
-      union all
-      (select occurred_at from rowhook.webhook_outbox
-        where id > p.done_id
-          and lane = any (p.lanes)
-          and not pg_visible_in_snapshot(xid, p.s1)
-        order by id limit 1)) as o on true
-   group by p.lanes, p.owners, p.position`;
+        where id > p.done_id and not pg_visible_in_snapshot(xid, p.s1) and ${IS_OF} order by id limit 1)
+    ) as o on true
+   group by p.lanes, p.owners, p.tenant_id, p.position`;
 
 // The query is planned once, because planning takes ten times as long as the query. The plan must
 // also fit an outbox that was empty at planning time and is full later.
@@ -107,8 +108,11 @@ export class StuckLaneWatcher {
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #lanes: Lane[] = [];
-  /** For each lane: its position, and since when (performance.now()) it has been there. */
-  readonly #since = new Map<number, { position: string; at: number }>();
+  /**
+   * For each lane or lagging tenant: its position, and since when (performance.now()) it has been
+   * there.
+   */
+  #since = new Map<number | string, { position: string; at: number }>();
   #lookedAt = -Infinity;
   #countedAt = -Infinity;
   #parked: Parked | undefined;
@@ -167,7 +171,7 @@ export class StuckLaneWatcher {
       (lane) =>
         (lane.owner === null ? !standingBy : lane.owner === owner) &&
         (lane.age ?? 0) * 1_000 > this.#stuckMs &&
-        now - (this.#since.get(lane.lane)?.at ?? now) > this.#stuckMs,
+        now - (this.#since.get(lane.tenant ?? lane.lane)?.at ?? now) > this.#stuckMs,
     );
     if (stuck.length === 0) return null;
     const seconds = Math.round(Math.max(...stuck.map(({ age }) => age ?? 0)));
@@ -203,11 +207,16 @@ export class StuckLaneWatcher {
       query_timeout: LOOK_MS_MAX,
     } as pg.QueryConfig);
     const now = performance.now();
-    this.#lanes = rows.flatMap(({ lanes, owners, position, age }) =>
-      (lanes as number[]).map((lane, i) => ({ lane, owner: owners[i] as string | null, position, age })),
+    this.#lanes = rows.flatMap(({ lanes, owners, tenant, position, age }) =>
+      (lanes as number[]).map((lane, i) => ({ lane, owner: owners[i] as string | null, tenant, position, age })),
     );
-    for (const { lane, position } of this.#lanes)
-      if (this.#since.get(lane)?.position !== position) this.#since.set(lane, { position, at: now });
+    const before = this.#since;
+    this.#since = new Map(
+      this.#lanes.map(({ lane, tenant, position }) => {
+        const known = before.get(tenant ?? lane);
+        return [tenant ?? lane, known?.position === position ? known : { position, at: now }];
+      }),
+    );
     this.#lookedAt = now;
     if (now - this.#countedAt < COUNT_EVERY_MS) return;
     this.#countedAt = now;

@@ -25,6 +25,7 @@ export async function adoptDatabase(client: pg.Client, environment: string, unde
     if (undelivered === 'discard') {
       const { rowCount } = await client.query("delete from rowhook.webhook_deliveries where state = 'waiting'");
       discarded = rowCount ?? 0;
+      await client.query('delete from rowhook.webhook_lagging_tenants');
       await client.query(
         `update rowhook.webhook_lanes
             set epoch = epoch + 1, owner = null, from_snapshot = pg_current_snapshot(),

@@ -1,54 +1,54 @@
-/** Limits over all webhooks of a tenant (webhook_tenants). Only few tenants have such limits. */
-
-import type { TenantConfiguration, Webhook } from '../model.ts';
+/**
+ * Limits over all webhooks of a tenant: a share of the daemon's attempts for every tenant, and what
+ * webhook_tenants says for some.
+ */
+import type { TenantConfiguration } from '../model.ts';
 import { Limiter } from './limiter.ts';
 
-interface Tenant {
-  limiter: Limiter;
-  waiting: Set<unknown>;
-}
+export class TenantLimits {
+  readonly #inFlightShare: number;
+  /** Tenants with limits of their own, and those with attempts in flight. */
+  readonly #tenants = new Map<string, { limiter: Limiter; hasOwnLimits: boolean }>();
 
-/** `Q` is what waits for a limit: the queue of a webhook. */
-export class TenantLimits<Q> {
-  readonly #tenants = new Map<string, Tenant>();
+  /** `inFlightShare` is the number of attempts that each tenant may have in flight. */
+  constructor(inFlightShare: number) {
+    this.#inFlightShare = inFlightShare;
+  }
 
   /** Sets the current limits of these tenants. */
   configure(configurations: Iterable<TenantConfiguration>): void {
     for (const { tenantId, limits } of configurations) {
-      if (!limits) {
-        this.#tenants.delete(tenantId);
-        continue;
-      }
-      const tenant = this.#tenants.get(tenantId) ?? { limiter: new Limiter(Infinity, null), waiting: new Set() };
-      tenant.limiter.inFlightMax = limits.maxInFlight ?? Infinity;
-      tenant.limiter.ratePerSecond = limits.ratePerSecond;
-      this.#tenants.set(tenantId, tenant);
+      const known = this.#tenants.get(tenantId);
+      if (!limits && !known) continue;
+      const limiter = known?.limiter ?? new Limiter(this.#inFlightShare, null);
+      limiter.inFlightMax = Math.min(limits?.maxInFlight ?? Infinity, this.#inFlightShare);
+      limiter.ratePerSecond = limits?.ratePerSecond ?? null;
+      this.#tenants.set(tenantId, { limiter, hasOwnLimits: limits !== null });
+      this.#forgetIdle(tenantId);
     }
   }
 
-  /**
-   * Whether an attempt may start. If not, `queue` is returned when the tenant's next attempt ends.
-   */
-  mayStart({ tenantId }: Webhook, queue: Q, now: number): boolean {
-    const tenant = this.#tenants.get(tenantId);
-    if (!tenant || tenant.limiter.mayStart(now)) return true;
-    tenant.waiting.add(queue);
-    return false;
+  mayStart(tenantId: string, now: number): boolean {
+    return this.#tenants.get(tenantId)?.limiter.mayStart(now) ?? true;
   }
 
-  /**
-   * Counts a start. Call the returned function when the attempt ends: it returns the queues that
-   * waited.
-   */
-  start({ tenantId }: Webhook, now: number): () => Q[] {
-    const tenant = this.#tenants.get(tenantId);
-    if (!tenant) return () => [];
-    tenant.limiter.start(now);
+  /** Counts a start. Call the returned function when the attempt ends. */
+  start(tenantId: string, now: number): () => void {
+    let tenant = this.#tenants.get(tenantId);
+    if (!tenant) {
+      tenant = { limiter: new Limiter(this.#inFlightShare, null), hasOwnLimits: false };
+      this.#tenants.set(tenantId, tenant);
+    }
+    const { limiter } = tenant;
+    limiter.start(now);
     return () => {
-      tenant.limiter.end();
-      const waiting = [...tenant.waiting] as Q[];
-      tenant.waiting.clear();
-      return waiting;
+      limiter.end();
+      this.#forgetIdle(tenantId);
     };
+  }
+
+  #forgetIdle(tenantId: string): void {
+    const tenant = this.#tenants.get(tenantId);
+    if (tenant && !tenant.hasOwnLimits && tenant.limiter.inFlight === 0) this.#tenants.delete(tenantId);
   }
 }

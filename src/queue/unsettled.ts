@@ -4,11 +4,14 @@
 import type { Delivery } from '../model.ts';
 import { payloadSizeOf, type Ticket } from './ticket.ts';
 
+const NONE = { count: 0, size: 0 };
+
 export class Unsettled {
   count = 0;
   /** Characters of the payloads of these deliveries. */
   size = 0;
   readonly #byLane = new Map<number, number>();
+  readonly #byTenant = new Map<string, { count: number; size: number }>();
 
   isAtRest(lane: number): boolean {
     return this.#ofLane(lane) === 0;
@@ -18,12 +21,24 @@ export class Unsettled {
     return this.#byLane.get(lane) ?? 0;
   }
 
+  ofTenant(tenantId: string): { readonly count: number; readonly size: number } {
+    return this.#byTenant.get(tenantId) ?? NONE;
+  }
+
   ticket(delivery: Delivery, settle: () => void): Ticket {
     const size = payloadSizeOf(delivery);
     this.count += 1;
     this.size += size;
-    const { lane } = delivery.change;
+    const { lane, tenantId } = delivery.change;
     this.#byLane.set(lane, this.#ofLane(lane) + 1);
+    let tenant = this.#byTenant.get(tenantId);
+    if (!tenant) {
+      tenant = { count: 0, size: 0 };
+      this.#byTenant.set(tenantId, tenant);
+    }
+    tenant.count += 1;
+    tenant.size += size;
+    const own = tenant;
     let settled = false;
     return {
       delivery,
@@ -34,6 +49,9 @@ export class Unsettled {
         this.count -= 1;
         this.size -= size;
         this.#byLane.set(lane, this.#ofLane(lane) - 1);
+        own.count -= 1;
+        own.size -= size;
+        if (own.count === 0) this.#byTenant.delete(tenantId);
         settle();
       },
     };

@@ -1,13 +1,29 @@
 /**
- * One statement reads all lanes of a group. Groups that reach the same position become one group.
+ * Groups: what one statement reads. Usually that is all lanes at the same position. Groups that
+ * reach the same position become one group. A tenant that lags is a group of its own, until it has
+ * reached the position of its lane.
  */
-import type { Lane, Position } from '../model.ts';
+import type { LaggingTenant, Lane, Position } from '../model.ts';
+import type { Scope } from './scope.ts';
 
 /** `stamp` is the number of a snapshot. A snapshot with a larger number was taken later. */
-export interface Group {
+export interface Group extends Scope {
   lanes: number[];
+  excluded: string[];
   position: Position;
   stamp: number;
+}
+
+export interface LaggingGroup extends Group {
+  tenantId: string;
+}
+
+export function laggingGroup({ tenantId, lane, position }: LaggingTenant, stamp: number): LaggingGroup {
+  return { lanes: [lane], tenantId, excluded: [], position, stamp };
+}
+
+export function laneOf({ lanes: [lane] }: LaggingGroup): number {
+  return lane as number;
 }
 
 /** Whether the group is between two windows, and not inside a large one. */
@@ -15,17 +31,30 @@ export function isBetween({ position }: Group): boolean {
   return position.to === null;
 }
 
+/** Whether both groups have reached the same position. */
+export function haveMet(a: Group, b: Group): boolean {
+  return isBetween(a) && isBetween(b) && a.position.from === b.position.from;
+}
+
+/** Whether the next window of `group` may end at the position of `ahead`, to meet it there. */
+export function mayJoin(group: Group, ahead: Group): boolean {
+  return group !== ahead && isBetween(ahead) && isBetween(group) && ahead.stamp > group.stamp;
+}
+
 /** Merges the groups that have reached the position of the first one into it. */
 export function merge(groups: Group[]): Group[] {
   const [head, ...others] = groups;
   if (!head) return [];
-  const met = (group: Group) => isBetween(group) && isBetween(head) && group.position.from === head.position.from;
-  head.lanes = [...head.lanes, ...others.filter(met).flatMap(({ lanes }) => lanes)];
-  return [head, ...others.filter((group) => !met(group))];
+  const met = others.filter((group) => haveMet(group, head));
+  head.lanes = [...head.lanes, ...met.flatMap(({ lanes }) => lanes)];
+  head.excluded = [...head.excluded, ...met.flatMap(({ excluded }) => excluded)];
+  return [head, ...others.filter((group) => !met.includes(group))];
 }
 
 /** Groups lanes by position, because one statement reads all lanes at the same position. */
-export function groupByPosition(lanes: readonly Lane[]): { lanes: number[]; position: Position }[] {
+export function groupByPosition(
+  lanes: readonly Pick<Lane, 'lane' | 'position'>[],
+): { lanes: number[]; position: Position }[] {
   const groups = new Map<string, { lanes: number[]; position: Position }>();
   for (const { lane, position } of lanes) {
     const key = JSON.stringify([position.from, position.to, position.lastId]);

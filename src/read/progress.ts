@@ -1,12 +1,23 @@
 /**
- * The windows that were read and are not done yet, in order. They determine the position that each
- * lane may write.
+ * The windows that were read and are not done yet, in order. They determine the positions that may
+ * be written: one for each lane, and one for each tenant that lags.
  */
-import type { Position } from '../model.ts';
+import type { LaggingTenant, Position } from '../model.ts';
+import type { Scope } from './scope.ts';
+
+/** How far a lane is done, or a tenant that lags. */
+export interface Done {
+  lane: number;
+  /** Null: the position is that of the lane. */
+  tenantId: string | null;
+  /** Null: the tenant has reached its lane's position, and has none of its own any more. */
+  position: Position | null;
+}
 
 interface OpenWindow {
   lanes: number[];
-  after: Position;
+  /** What is done when the window is done. Undefined while the window is being matched. */
+  done: Done[] | undefined;
   pending: number;
   /** When the window's first event happened. Undefined: the window has no event. */
   occurredAt: number | undefined;
@@ -14,18 +25,31 @@ interface OpenWindow {
   openedAt: number;
 }
 
+/** A window that is being matched. */
+export interface Matching {
+  /** Adds `count` deliveries, which the window waits for. */
+  expect(count: number, occurredAt: number | undefined): void;
+  /** Each delivery calls this once, when the window need not wait for it any more. */
+  settle(): void;
+  /**
+   * All deliveries of the window have been added. `after` is its end. The tenants in `cut` begin to
+   * lag inside of it, or lag on.
+   */
+  close(after: Position, cut: readonly LaggingTenant[]): void;
+}
+
 export class OpenWindows {
   readonly #onMoved: () => void;
   readonly #open: OpenWindow[] = [];
-  readonly #done = new Map<number, Position>();
+  readonly #done = new Map<number | string, Done>();
 
-  /** `onMoved` is called when the position of a lane has moved forward. */
+  /** `onMoved` is called when a position has moved forward. */
   constructor(onMoved: () => void) {
     this.#onMoved = onMoved;
   }
 
-  /** How far each lane is done. */
-  get done(): ReadonlyMap<number, Position> {
+  /** How far each lane, and each tenant that lags, is done. */
+  get done(): ReadonlyMap<number | string, Done> {
     return this.#done;
   }
 
@@ -42,31 +66,85 @@ export class OpenWindows {
     return this.#open[0] ? performance.now() - this.#open[0].openedAt : 0;
   }
 
-  /**
-   * Adds a window of `count` deliveries. Each delivery calls the returned function when the window
-   * need not wait for it any more.
-   */
-  open(lanes: readonly number[], after: Position, count: number, occurredAt: number | undefined): () => void {
-    const window = { lanes: [...lanes], after, pending: count, occurredAt, openedAt: performance.now() };
+  open({ lanes, tenantId }: Scope): Matching {
+    const window: OpenWindow = {
+      lanes: [...lanes],
+      done: undefined,
+      pending: 0,
+      occurredAt: undefined,
+      openedAt: performance.now(),
+    };
     this.#open.push(window);
-    this.#advance();
-    return () => {
-      window.pending -= 1;
-      if (window.pending === 0) this.#advance();
+    const advance = () => {
+      if (window.pending === 0 && window.done) this.#advance();
+    };
+    return {
+      expect: (count, occurredAt) => {
+        window.pending += count;
+        if (count > 0) window.occurredAt ??= occurredAt;
+      },
+      settle: () => {
+        window.pending -= 1;
+        advance();
+      },
+      close: (after, cut) => {
+        const whole: Done[] =
+          tenantId === null
+            ? window.lanes.map((lane) => ({ lane, tenantId: null, position: after }))
+            : cut.length > 0
+              ? []
+              : window.lanes.map((lane) => ({ lane, tenantId, position: after }));
+        window.done = [...whole, ...cut];
+        advance();
+      },
     };
   }
 
-  /** Forgets `lanes`, which are given back: their next owner writes their positions now. */
-  forget(lanes: readonly number[]): void {
-    for (const lane of lanes) this.#done.delete(lane);
-    for (const window of this.#open) window.lanes = window.lanes.filter((lane) => !lanes.includes(lane));
+  /**
+   * A tenant has been read up to the position of its lane, and is read with it from now on. Its
+   * own position is deleted once its windows are done.
+   */
+  join(lane: number, tenantId: string): void {
+    const done = [{ lane, tenantId, position: null }];
+    this.#open.push({ lanes: [lane], done, pending: 0, occurredAt: undefined, openedAt: performance.now() });
+    this.#advance();
+  }
+
+  /** The deletion of these tenants' positions was written, so it need not be kept. */
+  written(moved: readonly Done[]): void {
+    for (const done of moved) {
+      const { tenantId, position } = done;
+      if (tenantId !== null && position === null && this.#done.get(tenantId) === done) this.#done.delete(tenantId);
+    }
+  }
+
+  /**
+   * Forgets `lanes`, which are given back. Returns the deletions of positions that are still to be
+   * written for them.
+   */
+  forget(lanes: readonly number[]): Done[] {
+    const deletions: Done[] = [];
+    for (const [key, done] of this.#done) {
+      if (!lanes.includes(done.lane)) continue;
+      this.#done.delete(key);
+      if (done.position === null) deletions.push(done);
+    }
+    for (const window of this.#open) {
+      for (const done of window.done ?? [])
+        if (done.position === null && lanes.includes(done.lane)) deletions.push(done);
+      window.lanes = window.lanes.filter((lane) => !lanes.includes(lane));
+      window.done = window.done?.filter(({ lane }) => !lanes.includes(lane));
+    }
+    return deletions;
   }
 
   #advance(): void {
     let moved = false;
-    while (this.#open[0]?.pending === 0) {
-      const { lanes, after } = this.#open.shift() as OpenWindow;
-      for (const lane of lanes) this.#done.set(lane, after);
+    for (;;) {
+      const [first] = this.#open;
+      if (!first?.done || first.pending > 0) break;
+      this.#open.shift();
+      for (const done of first.done) this.#done.set(done.tenantId ?? done.lane, done);
       moved = true;
     }
     if (moved) this.#onMoved();

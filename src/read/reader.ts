@@ -5,20 +5,22 @@
  * Lanes at the same position are read together, as a group. Lanes that come from different owners
  * begin at different positions. Each group reads its own windows. A group that is behind ends its
  * next window at the position of the first group, and then joins that group.
+ *
+ * A tenant with more changes than its share of memory lags: the rest of its window, and all that
+ * follows, is left out of its lane's windows, and read by itself as memory allows. One page of one
+ * such tenant is read between two windows of the lanes. A tenant that has caught up joins its lane.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
-import type { Lane, Position, Window } from '../model.ts';
-import { withinHeap } from '../shared/memory.ts';
+import type { LaggingTenant, Lane, Position, Window } from '../model.ts';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
-import { type Group, groupByPosition, isBetween, merge } from './lane-groups.ts';
-import { READ_MS_MAX } from './statements.ts';
-import { type Reading, readAnyWindow } from './unreadable-rows.ts';
-import { type Pulse, readPulse } from './windows.ts';
-
-/** Nothing more is read while this number of deliveries, or of payload characters, is in memory. */
-const READ_AHEAD_MAX = 1_000;
-const READ_AHEAD_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 32);
+import { Groups, type Left } from './groups.ts';
+import { haveMet, isBetween, laneOf } from './lane-groups.ts';
+import type { ReadAhead } from './read-ahead.ts';
+import type { Scope } from './scope.ts';
+import { TimedReads } from './timed-reads.ts';
+import type { Reading } from './unreadable-rows.ts';
+import { expectRows, type Pulse, readPulse } from './windows.ts';
 
 /** How often to check whether there is room in memory again. */
 const FULL_PAUSE_MS = 2;
@@ -31,9 +33,15 @@ export interface StreamOptions extends Omit<Reading, 'client'> {
   hears(): boolean;
   /** See read/doorbell.ts. Tests set it to let the reader sleep often. */
   calm?: Calm;
-  /** How many deliveries are in memory, and the characters of their payloads. */
-  pending(): { count: number; size: number };
-  take(lanes: readonly number[], window: Window): Promise<void>;
+  /** What is in memory limits how far is read ahead. */
+  ahead: ReadAhead;
+  /**
+   * Takes the changes of a window that began at `from`. Returns the tenants that had no room for
+   * all of theirs, each with the position from which on it is to be read by itself.
+   */
+  take(scope: Scope, from: Position, window: Window): Promise<LaggingTenant[]>;
+  /** A tenant that lagged is read with its lane again. */
+  onJoined(lane: number, tenantId: string): void;
   /** `take` has received every change that was committed before `lanes` joined the reader. */
   onCaughtUp(lanes: readonly number[]): void;
   /** The safety poll found this number of changes that nobody had rung for. */
@@ -42,10 +50,10 @@ export interface StreamOptions extends Omit<Reading, 'client'> {
 
 export class Reader {
   readonly #client: pg.Client;
-  readonly #doorbell: Doorbell;
   readonly #options: StreamOptions;
-  #groups: Group[] = [];
-  #stamps = 0;
+  readonly #doorbell: Doorbell;
+  readonly #groups: Groups;
+  readonly reads: TimedReads;
   /** Work to do between two windows. */
   #errands: (() => void)[] = [];
   /** Rings since the last read. */
@@ -53,34 +61,12 @@ export class Reader {
   #stopping = false;
   #ended = false;
   #wake: () => void = () => {};
-  /** The time by performance.now() at which the next turn of the loop is due. */
-  #nextTurnAt = performance.now();
-  /**
-   * The time by performance.now() since which the reader waits for a window, or for its first page.
-   * Null while it waits for neither.
-   */
-  #readingSince: number | null = performance.now();
-
   constructor(client: pg.Client, options: StreamOptions) {
     this.#client = client;
     this.#options = options;
+    this.#groups = new Groups(options.ahead);
+    this.reads = new TimedReads(client, options);
     this.#doorbell = new Doorbell(client, options.hears, options.calm);
-  }
-
-  /**
-   * Milliseconds by which the loop is late. The time of a window's statement does not count: its
-   * own timeout limits it (read/statements.ts).
-   */
-  get lateMs(): number {
-    return this.#readingSince === null ? Math.max(0, performance.now() - this.#nextTurnAt) : 0;
-  }
-
-  /**
-   * Whether the reader waits for a statement that may take minutes. Such a statement looks up what
-   * earlier owners left, or finds the first page of a large window.
-   */
-  get isSearching(): boolean {
-    return this.#readingSince !== null && performance.now() - this.#readingSince > READ_MS_MAX;
   }
 
   /** Tells the reader that there is something to read. */
@@ -98,26 +84,13 @@ export class Reader {
 
   /** Reads `lanes` as well, from their positions on. */
   join(lanes: readonly Lane[]): void {
-    this.#betweenWindows(() => {
-      // The positions of `lanes` are newer than any snapshot of this reader. So the other groups
-      // catch up with the new groups, not the reverse.
-      const stamp = ++this.#stamps;
-      for (const group of groupByPosition(lanes)) this.#groups.push({ ...group, stamp });
-    });
+    this.#betweenWindows(() => this.#groups.join(lanes));
   }
 
-  /** Stops reading `lanes`, and returns how far each of them was read. */
-  leave(lanes: readonly number[]): Promise<Map<number, Position>> {
+  /** Stops reading `lanes`, and returns how far each of them, and of their tenants, was read. */
+  leave(lanes: readonly number[]): Promise<Map<number, Left>> {
     return new Promise((resolve) => {
-      this.#betweenWindows(() => {
-        const positions = new Map<number, Position>();
-        for (const group of this.#groups)
-          for (const lane of group.lanes) if (lanes.includes(lane)) positions.set(lane, group.position);
-        this.#groups = this.#groups
-          .map((group) => ({ ...group, lanes: group.lanes.filter((lane) => !positions.has(lane)) }))
-          .filter((group) => group.lanes.length > 0);
-        resolve(positions);
-      });
+      this.#betweenWindows(() => resolve(this.#groups.leave(lanes)));
     });
   }
 
@@ -133,16 +106,16 @@ export class Reader {
 
   /** Reads until stop(). */
   async run(): Promise<void> {
-    this.#readingSince = null;
+    this.reads.expectTurn(0);
     await this.#doorbell.setAwake();
     let seen: Seen = NOTHING_SEEN;
     let unrung = false;
     while (!this.#stopping) {
-      this.#nextTurnAt = performance.now();
+      this.reads.expectTurn(0);
       this.#runErrands();
-      const pending = this.#options.pending();
-      if (pending.count >= READ_AHEAD_MAX || pending.size >= READ_AHEAD_SIZE_MAX) {
-        await this.#pause(FULL_PAUSE_MS);
+      const hasReadLagging = await this.#readLagging();
+      if (!this.#options.ahead.hasRoom) {
+        if (!hasReadLagging) await this.#pause(FULL_PAUSE_MS);
         continue;
       }
       if (this.#rings > 0) {
@@ -160,7 +133,7 @@ export class Reader {
       const written = idsBetween(seen, pulse);
       const moved = pulse.snapshot !== seen.snapshot;
       seen = pulse;
-      if (written > 0 || moved || this.#groups.length > 1) {
+      if (written > 0 || moved || this.#groups.lanes.length > 1) {
         // The window is read with a later snapshot than this poll. So the reader polls once more
         // after news.
         const news = await this.#readAll(unrung);
@@ -173,7 +146,7 @@ export class Reader {
         }
       }
       const restMs = await this.#doorbell.rest(pulse);
-      const waited = this.#rings === 0 && (await this.#pause(restMs));
+      const waited = this.#rings === 0 && (await this.#rest(restMs));
       unrung = waited && restMs === SAFETY_POLL_MS;
     }
     this.#ended = true;
@@ -184,23 +157,22 @@ export class Reader {
 
   /** The snapshot and sequence value up to which every group has read. */
   get #seen(): Seen {
-    const [head, ...others] = this.#groups;
+    const [head, ...others] = this.#groups.lanes;
     if (!head || others.length > 0 || !isBetween(head)) return NOTHING_SEEN;
     return { snapshot: head.position.from, sequenceValue: head.position.sequenceValue };
   }
 
   /** Reads one window of each group. Returns true if there was news, or if there may be more. */
   async #readAll(unrung: boolean): Promise<boolean> {
-    const [head] = this.#groups;
-    let more = this.#groups.length > 1;
+    const [head] = this.#groups.lanes;
+    let more = this.#groups.lanes.length > 1;
     let changes = 0;
-    for (const group of this.#groups) {
-      const joins =
-        head !== undefined && group !== head && isBetween(head) && isBetween(group) && head.stamp > group.stamp;
-      if (isBetween(group)) group.stamp = joins ? head.stamp : ++this.#stamps;
-      const window = await this.#readWindow(group, joins ? head?.position : undefined);
-      await this.#options.take(group.lanes, window);
+    const cut: { tenant: LaggingTenant; stamp: number }[] = [];
+    for (const group of this.#groups.lanes) {
+      const window = await this.reads.read(group, this.#groups.endOfNext(group, head));
+      const from = group.position;
       group.position = window.after;
+      for (const tenant of await this.#options.take(group, from, window)) cut.push({ tenant, stamp: group.stamp });
       changes += window.changes.length;
       more ||= window.more;
     }
@@ -208,25 +180,50 @@ export class Reader {
     // Undici writes its requests in the next turn of the event loop. The next poll is sent after
     // them.
     if (changes > 0) await nextTurn();
-    this.#groups = merge(this.#groups);
-    if (!more) this.#options.onCaughtUp(this.#groups.flatMap(({ lanes }) => lanes));
+    this.#groups.meet(cut);
+    if (!more) this.#options.onCaughtUp(this.#groups.caughtUpLanes);
     return more || changes > 0;
   }
 
-  async #readWindow({ lanes, position }: Group, until?: Position): Promise<Window> {
-    this.#readingSince = performance.now();
-    try {
-      return await readAnyWindow({ ...this.#options, client: this.#client }, lanes, position, until);
-    } finally {
-      this.#readingSince = null;
-      this.#nextTurnAt = performance.now();
+  /** Reads one page of the next tenant that lags. Returns false if there is nothing to read. */
+  async #readLagging(): Promise<boolean> {
+    const next = this.#groups.nextLagging();
+    if (!next) return false;
+    const { group, lanes } = next;
+    if (!haveMet(group, lanes)) {
+      const window = await this.reads.read(group, this.#groups.endOfNext(group, lanes));
+      const [cut] = await this.#options.take(group, group.position, window);
+      if (cut)
+        expectRows(
+          group,
+          window.changes.findIndex(({ id }) => BigInt(id) > BigInt(cut.position.lastId ?? 0)),
+        );
+      group.position = cut?.position ?? window.after;
     }
+    if (this.#groups.joinLane(group, lanes)) this.#options.onJoined(laneOf(group), group.tenantId);
+    return true;
+  }
+
+  /**
+   * Waits up to `ms` for a ring or a stop, and reads on for tenants that lag. Returns false if a
+   * ring or a stop came.
+   */
+  async #rest(ms: number): Promise<boolean> {
+    const until = performance.now() + ms;
+    while (this.#groups.hasLagging) {
+      if (this.#stopping || this.#errands.length > 0 || this.#rings > 0) return false;
+      const leftMs = until - performance.now();
+      if (leftMs <= 0) return true;
+      if (await this.#readLagging()) continue;
+      if (!(await this.#pause(Math.min(FULL_PAUSE_MS, leftMs)))) return false;
+    }
+    return this.#pause(Math.max(0, until - performance.now()));
   }
 
   /** Waits up to `ms` for a ring or a stop. Returns false if one came. */
   async #pause(ms: number): Promise<boolean> {
     if (this.#stopping || this.#errands.length > 0) return false;
-    this.#nextTurnAt = performance.now() + ms;
+    this.reads.expectTurn(ms);
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(true), ms);
       this.#wake = () => {

@@ -7,7 +7,8 @@
 import type pg from 'pg';
 import type { Change, Position, Window } from '../model.ts';
 import { isolate, readColumns } from '../shared/isolate.ts';
-import { AS_SENT, OF_WINDOW, PAYLOAD_BYTES_MAX, RAW, READ_MS_MAX } from './statements.ts';
+import { type Scope, statementsFor } from './scope.ts';
+import { AS_SENT, PAYLOAD_BYTES_MAX, RAW, READ_MS_MAX } from './statements.ts';
 import { asReader, findFirstPage, type RawRow, readWindow, toChange } from './windows.ts';
 
 /** Rows of one page. */
@@ -32,14 +33,14 @@ export interface Reading {
 /** Reads a window or a page as readWindow() does, also if some of its rows cannot be read. */
 export async function readAnyWindow(
   reading: Reading,
-  lanes: readonly number[],
+  scope: Scope,
   position: Position,
   until?: Position,
 ): Promise<Window> {
   const [window] = await isolate(
     [position],
-    async () => [await run(reading, () => readWindow(reading.client, lanes, position, until))],
-    async () => [await readAround(reading, lanes, position, until)],
+    async () => [await run(reading, () => readWindow(reading.client, scope, position, until))],
+    async () => [await readAround(reading, scope, position, until)],
   );
   return window as Window;
 }
@@ -48,23 +49,20 @@ function run<T>({ client, lent }: Reading, read: () => Promise<T>): Promise<T> {
   return lent ? asReader(client, read) : read();
 }
 
-async function readAround(
-  reading: Reading,
-  lanes: readonly number[],
-  position: Position,
-  until?: Position,
-): Promise<Window> {
+async function readAround(reading: Reading, scope: Scope, position: Position, until?: Position): Promise<Window> {
   const end = until ? { ...until, to: null, lastId: null } : await now(reading);
   const page =
-    position.to === null ? await run(reading, () => findFirstPage(reading.client, lanes, position, end)) : position;
+    position.to === null ? await run(reading, () => findFirstPage(reading.client, scope, position, end)) : position;
   if (page === null) return { changes: [], after: end, more: false };
+  const { read: statements, tenants } = statementsFor(scope);
   const read: ReadRows = async (selected, condition, value) =>
-    await query(reading, `select ${selected} ${OF_WINDOW} ${condition}`, [
+    await query(reading, `select ${selected} ${statements.ofWindow} ${condition}`, [
       page.lastId,
       page.from,
-      lanes,
+      scope.lanes,
       page.to,
       value,
+      ...tenants,
     ]);
   const ids = firstIds(await read(IDS_AND_SIZES, 'order by id limit $5::int', PAGE_ROWS));
   const last = ids.at(-1);

@@ -15,26 +15,16 @@
  */
 import type pg from 'pg';
 import type { Change, Position, Window } from '../model.ts';
-import {
-  CHANGES_MAX,
-  COLUMN,
-  FIND_FIRST,
-  HEADER,
-  PAYLOAD_BYTES_MAX,
-  RAW,
-  READ_HOT,
-  READ_HOT_LATER,
-  READ_PAGE,
-  READ_PULSE,
-} from './statements.ts';
+import { type Scope, statementsFor } from './scope.ts';
+import { CHANGES_MAX, COLUMN, HEADER, PAYLOAD_BYTES_MAX, RAW, READ_PULSE } from './statements.ts';
 
 /**
- * Rows that a session asks for in one page, if not CHANGES_MAX. The server unpacks a payload to
+ * Rows that a scope asks for in one page, if not CHANGES_MAX. The server unpacks a payload to
  * measure it. A page that PAYLOAD_BYTES_MAX cuts off has therefore unpacked all 500 rows for
  * nothing. With rows of 1 MiB such a page takes 1,000 ms. It takes 50 ms if it asks for twice as
  * many rows as the page before could hold.
  */
-const pageRows = new WeakMap<pg.ClientBase, number>();
+const pageRows = new WeakMap<Scope, number>();
 const PAGE_ROWS_MIN = 8;
 
 /**
@@ -86,17 +76,18 @@ export async function readPulse(client: pg.ClientBase): Promise<Pulse> {
 /** Reads the next window, or the next page of a large one. The window ends at `until`, or now. */
 export async function readWindow(
   client: pg.ClientBase,
-  lanes: readonly number[],
+  scope: Scope,
   position: Position,
   until?: Position,
 ): Promise<Window> {
-  if (position.to !== null) return readPage(client, lanes, position);
-  if (until) return startPaging(client, lanes, position, { ...until, to: null, lastId: null });
+  if (position.to !== null) return readPage(client, scope, position);
+  if (until) return startPaging(client, scope, position, { ...until, to: null, lastId: null });
   const { xmax, running } = parseSnapshot(position.from);
+  const { read, tenants } = statementsFor(scope);
   const { rows } =
     running.length === 0
-      ? await client.query({ ...READ_HOT_LATER, ...RAW, values: [lanes, xmax] })
-      : await client.query({ ...READ_HOT, ...RAW, values: [lanes, xmax, running] });
+      ? await client.query({ ...read.hotLater, ...RAW, values: [scope.lanes, xmax, ...tenants] })
+      : await client.query({ ...read.hot, ...RAW, values: [scope.lanes, xmax, running, ...tenants] });
   const [head, ...changes] = rows as RawRow[];
   const now: Position = {
     from: head?.[HEADER.snapshot] as string,
@@ -108,19 +99,14 @@ export async function readWindow(
   if (isWhole(changes, CHANGES_MAX)) {
     return { changes: changes.map(toChange).sort(byId), after: now, more: false };
   }
-  noteSizes(client, changes, CHANGES_MAX);
-  return startPaging(client, lanes, position, now);
+  noteSizes(scope, changes, CHANGES_MAX);
+  return startPaging(client, scope, position, now);
 }
 
 /** Reads the first page of the window from `position` to the snapshot of `end`. */
-async function startPaging(
-  client: pg.ClientBase,
-  lanes: readonly number[],
-  position: Position,
-  end: Position,
-): Promise<Window> {
-  const first = await findFirstPage(client, lanes, position, end);
-  return first === null ? { changes: [], after: end, more: false } : readPage(client, lanes, first);
+async function startPaging(client: pg.ClientBase, scope: Scope, position: Position, end: Position): Promise<Window> {
+  const first = await findFirstPage(client, scope, position, end);
+  return first === null ? { changes: [], after: end, more: false } : readPage(client, scope, first);
 }
 
 /**
@@ -129,26 +115,29 @@ async function startPaging(
  */
 export async function findFirstPage(
   client: pg.ClientBase,
-  lanes: readonly number[],
+  scope: Scope,
   position: Position,
   end: Position,
 ): Promise<Position | null> {
   const { xmax, running } = parseSnapshot(position.from);
+  const { read, tenants } = statementsFor(scope);
   const { rows } = await client.query({
-    ...FIND_FIRST,
+    ...read.first,
     ...RAW,
-    values: [xmax, running, lanes, position.from, end.from],
+    values: [xmax, running, scope.lanes, position.from, end.from, ...tenants],
   });
   const before = (rows as (string | null)[][])[0]?.[0] ?? null;
   return before === null ? null : { ...end, from: position.from, to: end.from, lastId: before };
 }
 
-async function readPage(client: pg.ClientBase, lanes: readonly number[], position: Position): Promise<Window> {
+async function readPage(client: pg.ClientBase, scope: Scope, position: Position): Promise<Window> {
   const { from, to, lastId } = position;
-  const asked = pageRows.get(client) ?? CHANGES_MAX;
-  const { rows } = await client.query({ ...READ_PAGE, ...RAW, values: [lastId, from, lanes, to, asked + 1] });
+  const asked = pageRows.get(scope) ?? CHANGES_MAX;
+  const { read, tenants } = statementsFor(scope);
+  const values = [lastId, from, scope.lanes, to, asked + 1, ...tenants];
+  const { rows } = await client.query({ ...read.page, ...RAW, values });
   const raw = rows as RawRow[];
-  noteSizes(client, raw, asked);
+  noteSizes(scope, raw, asked);
   const at = raw[0]?.[COLUMN.readAt] ?? position.at;
   if (isWhole(raw, asked)) {
     return {
@@ -172,9 +161,14 @@ function isCutByBytes(rows: readonly RawRow[]): boolean {
 }
 
 /** Sets how many rows the next page asks for. */
-function noteSizes(client: pg.ClientBase, rows: readonly RawRow[], asked: number): void {
-  const next = isCutByBytes(rows) ? Math.max(PAGE_ROWS_MIN, 2 * rows.length) : 2 * asked;
-  pageRows.set(client, Math.min(next, CHANGES_MAX));
+function noteSizes(scope: Scope, rows: readonly RawRow[], asked: number): void {
+  if (isCutByBytes(rows)) expectRows(scope, rows.length);
+  else pageRows.set(scope, Math.min(2 * asked, CHANGES_MAX));
+}
+
+/** The next page asks for twice the rows of the last one that were of use. */
+export function expectRows(scope: Scope, rows: number): void {
+  pageRows.set(scope, Math.min(Math.max(PAGE_ROWS_MIN, 2 * rows), CHANGES_MAX));
 }
 
 /** `xmin:xmax:xip,…` */

@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import type { Entry, Position, RowHead } from '../model.ts';
+import type { Entry, RowHead } from '../model.ts';
 import type { HearsCommits } from '../roles.ts';
 import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
 import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './batches.ts';
@@ -15,32 +15,23 @@ import { recordDeliveries } from './delivery-rows.ts';
 import { FENCE, type Fence, LanesLost } from './fence.ts';
 import { recordHealth } from './health-rows.ts';
 import { recordLogs } from './log-rows.ts';
-import { recordPositions } from './position-rows.ts';
+import { type DonePosition, recordPositions } from './position-rows.ts';
+import { Positions, type PositionsOptions } from './positions.ts';
 import { Refused } from './refused.ts';
 
 const BATCH_MAX = 500;
-/**
- * How often positions are written. After a crash, changes after the last one are checked again.
- * Under load they are written less often: while a transaction stays open, each write leaves 16 row
- * versions that every later batch steps over. 14,400 of them make a batch 1.2 ms slower.
- */
-const POSITION_EVERY_MS = { idle: 1_000, busy: 2_000 };
 /** How often to check for moved positions that no batch has written yet. */
 const POSITION_LOOK_MS = 500;
 /** Pause before a refused batch is retried. */
 const REFUSED_PAUSE_MS = 1_000;
 
-export interface RecorderOptions {
+export interface RecorderOptions extends PositionsOptions {
   pool: pg.Pool;
   owner: string;
   /** Epoch of each owned lane. */
   epochs: ReadonlyMap<number, string>;
   /** The listener is created after the recorder, and adds entries to it. */
   listener(): HearsCommits;
-  /** The positions that may be written: everything before them has committed. */
-  positions(): ReadonlyMap<number, Position>;
-  /** Nothing waits to be delivered or recorded. */
-  isIdle(): boolean;
   /** A batch was refused, or only the entries `alone` of one webhook. Both are retried. */
   onRefused?(error: Error, alone?: readonly Entry[]): void;
   /** Every entry that was refused for this webhook alone has been recorded. */
@@ -54,10 +45,9 @@ export class Recorder {
   readonly #refused: Refused;
   #entries: Entry[] = [];
   #writing: Promise<void> | undefined;
-  #positionsWrittenAt = performance.now();
-  #written = new Map<number, Position>();
+  readonly #positions: Positions;
   /** Last positions of lanes that are given back. */
-  #last: { positions: readonly [number, Position][]; written: () => void }[] = [];
+  #last: { positions: readonly DonePosition[]; written: () => void }[] = [];
   #stopped = false;
   #flushing = false;
   #timer: NodeJS.Timeout | undefined;
@@ -65,6 +55,7 @@ export class Recorder {
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#charset = new Charset(options.pool);
+    this.#positions = new Positions(options);
     const onAgain = (entries: readonly Entry[]) => {
       this.#entries.push(...entries);
       this.#schedule();
@@ -83,14 +74,14 @@ export class Recorder {
     if (this.#stopped) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      if (this.#movedPositions().length === 0) return;
-      if (this.#arePositionsDue) this.#schedule();
+      if (this.#positions.moved.length === 0) return;
+      if (this.#positions.areDue) this.#schedule();
       this.positionsMoved();
     }, POSITION_LOOK_MS);
   }
 
   /** Writes the last positions of lanes that are given back. All entries of them have committed. */
-  writeLast(positions: readonly [number, Position][]): Promise<void> {
+  writeLast(positions: readonly DonePosition[]): Promise<void> {
     return new Promise((written) => {
       this.#last.push({ positions, written });
       this.#schedule();
@@ -101,7 +92,7 @@ export class Recorder {
   async flush(): Promise<void> {
     this.#flushing = true;
     await this.#writing;
-    this.#positionsWrittenAt = -Infinity;
+    this.#positions.makeDue();
     if (!this.#stopped) await this.#write();
   }
 
@@ -132,9 +123,9 @@ export class Recorder {
     await new Promise(setImmediate);
     do {
       const entries = this.#entries.splice(0, wholeBatches(this.#entries, BATCH_MAX));
-      const positionsDue = this.#arePositionsDue;
+      const positionsDue = this.#positions.areDue;
       const last = this.#last.splice(0);
-      const moved = [...(positionsDue ? this.#movedPositions() : []), ...last.flatMap(({ positions }) => positions)];
+      const moved = [...(positionsDue ? this.#positions.moved : []), ...last.flatMap(({ positions }) => positions)];
       if (entries.length === 0 && moved.length === 0) return;
       // In parallel: entries that only leave a log must not wait for failed deliveries. Nearly
       // every batch contains some failed ones.
@@ -144,14 +135,13 @@ export class Recorder {
       // parallel, the two writes could wait for each other.
       if (moved.length > 0) await logged;
       await Promise.all([logged, this.#settle(rest, moved)]);
-      for (const [lane, position] of moved) this.#written.set(lane, position);
-      if (positionsDue) this.#positionsWrittenAt = performance.now();
+      this.#positions.noteWritten(moved, positionsDue);
       for (const { written } of last) written();
     } while (this.#hasWork);
   }
 
   /** Finds by bisection the entries with values that cannot be written, and writes all others. */
-  async #settle(all: readonly Entry[], moved: readonly [number, Position][]): Promise<void> {
+  async #settle(all: readonly Entry[], moved: readonly DonePosition[]): Promise<void> {
     const entries = all.filter((entry) => !this.#refused.joins(entry));
     let left = moved;
     const write = async (done: readonly Entry[], written = done): Promise<[]> => {
@@ -183,11 +173,6 @@ export class Recorder {
     return [];
   }
 
-  get #arePositionsDue(): boolean {
-    const everyMs = this.#options.isIdle() ? POSITION_EVERY_MS.idle : POSITION_EVERY_MS.busy;
-    return performance.now() - this.#positionsWrittenAt >= everyMs;
-  }
-
   get #hasWork(): boolean {
     return !this.#stopped && (this.#entries.length > 0 || this.#last.length > 0);
   }
@@ -197,7 +182,7 @@ export class Recorder {
    * send them again, without end. So the batch is kept, and its attempts keep their permits, until
    * the operator has repaired the log's triggers, its privileges, or the disk.
    */
-  async #persist(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<RowHead[]> {
+  async #persist(entries: readonly Entry[], moved: readonly DonePosition[]): Promise<RowHead[]> {
     for (;;) {
       try {
         return await this.#commit(entries, moved);
@@ -209,14 +194,10 @@ export class Recorder {
     }
   }
 
-  #movedPositions(): [number, Position][] {
-    return [...this.#options.positions()].filter(([lane, position]) => this.#written.get(lane) !== position);
-  }
-
-  async #commit(entries: readonly Entry[], moved: readonly [number, Position][]): Promise<RowHead[]> {
+  async #commit(entries: readonly Entry[], moved: readonly DonePosition[]): Promise<RowHead[]> {
     const { pool, owner, epochs } = this.#options;
     const lanes = [
-      ...new Set([...entries.map(({ delivery }) => delivery.change.lane), ...moved.map(([lane]) => lane)]),
+      ...new Set([...entries.map(({ delivery }) => delivery.change.lane), ...moved.map(({ lane }) => lane)]),
     ];
     const fence: Fence = [owner, lanes, lanes.map((lane) => epochs.get(lane) ?? '-1')];
     const attempts = await this.#charset.fit(entries.flatMap(({ attempt }) => attempt ?? []));

@@ -5,7 +5,7 @@
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
-import type { RowHead } from '../model.ts';
+import type { Lane, Position, RowHead } from '../model.ts';
 import type { Health } from '../outcome.ts';
 import { leavingOut } from '../shared/isolate.ts';
 
@@ -129,28 +129,40 @@ export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promi
 }
 
 /**
- * By lane, the deliveries of `lanes` that were begun after `since`, when a position was written. A
- * new owner must not begin them again.
+ * By lane, the deliveries that were begun after a position was taken: that of their lane or, if
+ * their tenant lags, that of their tenant. A new owner must not begin them again.
  */
-export async function findBegun(
-  pool: pg.Pool,
-  lanes: readonly number[],
-  since: string,
-): Promise<Map<number, Set<string>>> {
-  // The margin of one minute covers differences between the clocks of two statements.
-  const { rows } = await pool.query<[number, string]>({
-    text: `select lane, delivery_id from rowhook.webhook_logs
-            where attempted_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
-            union
-           select lane, delivery_id from rowhook.webhook_deliveries
-            where parked_at >= $2::timestamptz - interval '1 minute' and lane = any ($1::smallint[])
-              -- A replay takes no event that is still to be read, and it may be large.
-              and not replayed`,
-    values: [lanes, since],
-    rowMode: 'array' as const,
-    ...PATIENT,
-  });
-  const begun = new Map(lanes.map((lane) => [lane, new Set<string>()]));
-  for (const [lane, id] of rows) begun.get(lane)?.add(id);
+export async function findBegun(pool: pg.Pool, lanes: readonly Lane[]): Promise<Map<number, Set<string>>> {
+  const begun = new Map(lanes.map(({ lane }) => [lane, new Set<string>()]));
+  const oldest = (positions: readonly { position: Position }[]) =>
+    positions.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0];
+  const read = async (since: string | undefined, condition: string, values: readonly (number | string)[]) => {
+    if (since === undefined) return;
+    // The margin of one minute covers differences between the clocks of two statements.
+    const { rows } = await pool.query<[number, string]>({
+      text: `select lane, delivery_id from rowhook.webhook_logs
+              where attempted_at >= $2::timestamptz - interval '1 minute' and ${condition}
+              union
+             select lane, delivery_id from rowhook.webhook_deliveries
+              where parked_at >= $2::timestamptz - interval '1 minute' and ${condition}
+                -- A replay takes no event that is still to be read, and it may be large.
+                and not replayed`,
+      values: [values, since],
+      rowMode: 'array' as const,
+      ...PATIENT,
+    });
+    for (const [lane, id] of rows) begun.get(lane)?.add(id);
+  };
+  const lagging = lanes.flatMap((lane) => lane.lagging);
+  await read(
+    oldest(lanes),
+    'lane = any ($1::smallint[])',
+    lanes.map(({ lane }) => lane),
+  );
+  await read(
+    oldest(lagging),
+    'tenant_id = any ($1::text[])',
+    lagging.map(({ tenantId }) => tenantId),
+  );
   return begun;
 }

@@ -213,6 +213,7 @@ export class Database {
     for (;;) {
       const open = await this.value<boolean>(
         `select exists (select from rowhook.webhook_lanes where to_snapshot is not null)
+             or exists (select from rowhook.webhook_lagging_tenants)
              or exists (select from rowhook.webhook_outbox o join rowhook.webhook_lanes l using (lane) where not pg_visible_in_snapshot(o.xid, l.from_snapshot))
              or exists (select from rowhook.webhook_deliveries where state = 'waiting')`,
       );

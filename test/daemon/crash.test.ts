@@ -52,7 +52,7 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     const first = startDaemonProcess(database.daemonUrl, env);
     // the position is written every 2 s under load
     await waitUntil('it has written a position inside of the window', async () => {
-      const inside = await database.query('select from rowhook.webhook_lanes where done_id > 1000');
+      const inside = await database.query('select from rowhook.webhook_lagging_tenants where done_id > 1000');
       return inside.length > 0;
     });
     await first.kill('SIGKILL');

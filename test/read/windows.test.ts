@@ -3,7 +3,9 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { renewLanes, takeLanes } from '../../src/daemon/lane-rows.ts';
 import type { Change, Position, Window } from '../../src/model.ts';
+import { ReadAhead } from '../../src/read/read-ahead.ts';
 import { Reader } from '../../src/read/reader.ts';
+import { allOf, type Scope } from '../../src/read/scope.ts';
 import { parseSnapshot, READER_SETTINGS, readPulse, readWindow } from '../../src/read/windows.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -59,12 +61,12 @@ function emitMany(count: number, { bytes = 10, tenant = "'acme'" } = {}): Promis
 /** Reads on and on from a position, as a daemon does with its lanes. */
 class Follower {
   position: Position;
-  readonly lanes: readonly number[];
+  readonly scope: Scope;
   readonly by: pg.Client;
 
   private constructor(position: Position, lanes: readonly number[], by: pg.Client) {
     this.position = position;
-    this.lanes = lanes;
+    this.scope = allOf(lanes);
     this.by = by;
   }
 
@@ -75,7 +77,7 @@ class Follower {
   }
 
   async next(until?: Position): Promise<Window> {
-    const window = await readWindow(this.by, this.lanes, this.position, until);
+    const window = await readWindow(this.by, this.scope, this.position, until);
     this.position = window.after;
     return window;
   }
@@ -322,7 +324,7 @@ describe('a large window', () => {
     const successor = await client();
     try {
       await successor.query(READER_SETTINGS);
-      const next = await readWindow(successor, ALL_LANES, { ...follower.position });
+      const next = await readWindow(successor, allOf(ALL_LANES), { ...follower.position });
       expect(next.changes).toHaveLength(200);
       expect(next.changes[0]?.id).toBe(String(BigInt(changes.at(-1)?.id as string) + 1n));
       expect(next.after).toMatchObject({ to: null, lastId: null });
@@ -414,7 +416,7 @@ describe('two groups of lanes', () => {
     // the one behind reads up to where the first one stands, and no further
     read.push(...(await behind.pages(ahead.position)).flat());
     expect(behind.position).toMatchObject({ from: ahead.position.from, to: null, lastId: null });
-    const together = await readWindow(reader, [...lower, ...upper], ahead.position);
+    const together = await readWindow(reader, allOf([...lower, ...upper]), ahead.position);
     expect(together.changes).toHaveLength(20);
     read.push(...together.changes);
     expect(new Set(read.map(({ id }) => id)).size).toBe(read.length);
@@ -543,7 +545,10 @@ describe('after one bulk statement, when the statistics say that all rows share 
     const stragglers = Array.from({ length: 30 }, (_, n) => BigInt(xmax) - 1n - BigInt(n));
     for (const running of ['', stragglers.toReversed().join()]) {
       // which of the two statements is prepared is up to what runs in the whole cluster, unless the snapshot is made up
-      await readWindow(reader, ALL_LANES, { ...follower.position, from: `${stragglers.at(-1)}:${xmax}:${running}` });
+      await readWindow(reader, allOf(ALL_LANES), {
+        ...follower.position,
+        from: `${stragglers.at(-1)}:${xmax}:${running}`,
+      });
       const { nodes, blocks } = await (running === ''
         ? planOf('rowhook_read_hot_later', [lanes, xmax])
         : planOf('rowhook_read_hot', [lanes, xmax, `{${running}}`]));
@@ -575,9 +580,10 @@ test('a window is read for as long as its statement may take: meanwhile the loop
   const stream = new Reader(reader, {
     lent: false,
     hears: () => true,
-    pending: () => ({ count: 0, size: 0 }),
+    ahead: new ReadAhead({ count: 0, size: 0, ofTenant: () => ({ count: 0, size: 0 }) }),
     // never
     take: () => new Promise(() => {}),
+    onJoined: () => {},
     onCaughtUp: () => {},
     onUnrung: () => {},
   });
@@ -595,8 +601,8 @@ test('a window is read for as long as its statement may take: meanwhile the loop
     );
     return row !== undefined;
   });
-  expect(stream.lateMs).toBe(0);
+  expect(stream.reads.lateMs).toBe(0);
   await blocker.end();
-  await waitUntil('it is late', () => stream.lateMs > 0);
+  await waitUntil('it is late', () => stream.reads.lateMs > 0);
   await reader.end();
 });

@@ -77,6 +77,7 @@ export function caughtUp(database: TestDatabase, options: { timeoutMs?: number }
     async () => {
       const [row] = await database.query<{ behind: boolean }>(
         `select exists (select from rowhook.webhook_lanes l where to_snapshot is not null)
+             or exists (select from rowhook.webhook_lagging_tenants)
              or exists (select from rowhook.webhook_outbox o join rowhook.webhook_lanes l using (lane)
                          where not pg_visible_in_snapshot(o.xid, l.from_snapshot)) as behind`,
       );

@@ -7,6 +7,7 @@ import { takeLanes } from '../../src/daemon/lane-rows.ts';
 import { connectDaemon } from '../../src/database/connections.ts';
 import { type Bell, listen } from '../../src/database/notification-listener.ts';
 import type { Lane, Window } from '../../src/model.ts';
+import { ReadAhead } from '../../src/read/read-ahead.ts';
 import { Reader } from '../../src/read/reader.ts';
 import { READER_SETTINGS } from '../../src/read/windows.ts';
 import type { TestDatabase } from './database.ts';
@@ -58,7 +59,7 @@ export class Sleepers {
   async replaceOne(): Promise<void> {
     const [gone] = this.#all.splice(Math.floor(Math.random() * this.#all.length), 1) as [Sleeper];
     const positions = await gone.stream.leave(gone.lanes);
-    const lanes = [...positions].map(([lane, position]) => ({ lane, epoch: '0', position }));
+    const lanes = [...positions].map(([lane, left]) => ({ lane, epoch: '0', ...left }));
     await this.#end(gone, Math.random() < 0.5 ? 'in order' : 'at once');
     const heir = this.#all[0];
     if (heir && Math.random() < 0.3 && this.#all.length > 1) {
@@ -83,8 +84,9 @@ export class Sleepers {
       hears: () => bell?.hears ?? false,
       // some are woken by each event, some by a few of them
       calm: { newsCount: 1 + Math.floor(Math.random() * 3), ms: 5 + Math.random() * 50 },
-      pending: () => ({ count: 0, size: 0 }),
-      take: async (_, window) => this.#take(window),
+      ahead: new ReadAhead({ count: 0, size: 0, ofTenant: () => ({ count: 0, size: 0 }) }),
+      take: async (_, __, window) => this.#take(window),
+      onJoined: () => {},
       onCaughtUp: () => {},
       onUnrung: (changes) => {
         this.unrung += changes;
@@ -104,13 +106,14 @@ export class Sleepers {
     await reader.end().catch(() => {});
   }
 
-  #take({ changes }: Window): void {
+  #take({ changes }: Window): [] {
     for (const { data } of changes) {
       const id = Number(/"id":(\d+)/.exec(data ?? '')?.[1]);
       this.#arrived.add(id);
       this.#waiting.get(id)?.();
       this.#waiting.delete(id);
     }
+    return [];
   }
 
   readonly #fail = (error: Error) => {

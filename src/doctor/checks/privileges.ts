@@ -19,6 +19,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
     webhook_installation: 'select, update',
     webhook_lane_owners: 'select',
     webhook_lanes: 'select, update',
+    webhook_lagging_tenants: 'select, insert, update, delete',
     webhook_logs: 'select, insert',
     webhook_outbox: 'select',
     webhook_sources: 'select',

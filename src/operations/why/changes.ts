@@ -28,9 +28,11 @@ export interface FoundChange {
 export async function findChanges(client: pg.Client, source: Source, rowKey: string): Promise<FoundChange[]> {
   const { rows } = await client.query<FoundChange>(
     `select distinct on (c.id) c.id::text as id, c."webhookId", c."isUnread" from (
-       select o.id, null::uuid as "webhookId", not pg_visible_in_snapshot(o.xid, l.from_snapshot) as "isUnread"
+       select o.id, null::uuid as "webhookId", 
+              not pg_visible_in_snapshot(o.xid, coalesce(t.from_snapshot, l.from_snapshot)) as "isUnread"
          from rowhook.webhook_outbox o
          join rowhook.webhook_lanes l on l.lane = o.lane
+         left join rowhook.webhook_lagging_tenants t on (t.lane, t.tenant_id) = (o.lane, o.tenant_id)
         where o.source_id = $1 and o.row_key = $2 and o.event_types <> '{}'
        union all
        select d.outbox_id, d.webhook_id, false from rowhook.webhook_deliveries d

@@ -1,0 +1,110 @@
+// One tenant has more to deliver than anybody can send at once. Others wait no longer for it.
+
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type Counter, startCounter } from '../support/counter.ts';
+import { caughtUp, type DaemonProcess, startDaemonProcess } from '../support/daemon.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { waitUntil } from '../support/wait.ts';
+import { createWebhook } from '../support/webhook.ts';
+
+let database: TestDatabase;
+const closers: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  database = await createDatabase();
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+  await database.query('delete from rowhook.webhook_configurations');
+});
+afterAll(() => database.drop());
+
+async function receiver(answerAfterMs = 0): Promise<Counter> {
+  const counter = await startCounter({ answerAfterMs });
+  closers.push(() => counter.close());
+  return counter;
+}
+
+async function daemon(env: Record<string, string> = {}): Promise<DaemonProcess> {
+  const running = startDaemonProcess(database.daemonUrl, env);
+  closers.push(() => running.kill('SIGKILL'));
+  await running.tookLanes();
+  return running;
+}
+
+/** `count` events of one tenant in one statement. */
+function emit(tenant: string, count: number): Promise<unknown> {
+  return database.query("select count(rowhook.emit('a.b', to_json(n), $1)) from generate_series(1, $2::int) as n", [
+    tenant,
+    count,
+  ]);
+}
+
+/** The tenant in the lane of `busy`, or in another one. */
+async function neighbourOf(busy: string, sameLane: boolean): Promise<string> {
+  const [row] = await database.query<{ tenant: string }>(
+    `select 'neighbour ' || n as tenant from generate_series(1, 1000) as n
+      where (rowhook._lane('neighbour ' || n) = rowhook._lane($1)) = $2 limit 1`,
+    [busy, sameLane],
+  );
+  return row?.tenant as string;
+}
+
+test.each([
+  ['in the same lane', true],
+  ['in another lane', false],
+])('20,000 events of one tenant in one statement: a neighbour %s is not behind them', async (_, sameLane) => {
+  const busy = await receiver();
+  const quiet = await receiver();
+  const neighbour = await neighbourOf('busy', sameLane);
+  await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 8 });
+  await createWebhook(database, { tenant_id: neighbour, url: quiet.url });
+  await daemon();
+  const events = 20_000;
+  await emit('busy', events);
+  await waitUntil('some have arrived', () => busy.requests > 500);
+  const meanwhile: number[] = [];
+  for (let n = 1; busy.requests < events / 2; n++) {
+    const before = busy.requests;
+    await emit(neighbour, 1);
+    await waitUntil(`event ${n} arrives`, () => quiet.requests >= n, { timeoutMs: 60_000 });
+    meanwhile.push(busy.requests - before);
+  }
+  // before, it was 8,000 to 20,000
+  expect(Math.max(...meanwhile)).toBeLessThan(2_000);
+  await waitUntil('all have arrived', () => busy.requests >= events, { timeoutMs: 120_000 });
+  await caughtUp(database);
+  expect(busy.received.size).toBe(events);
+  expect(busy.requests).toBe(events);
+  // sending them does not go by way of the table
+  const [row] = await database.query<{ parked: number }>(
+    'select count(*)::int as parked from rowhook.webhook_deliveries',
+  );
+  expect(row?.parked).toBe(0);
+});
+
+test('a daemon that is killed while tenants lag: another one goes on at their positions', async () => {
+  const busy = await receiver(5);
+  await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 16 });
+  const events = 6_000;
+  await emit('busy', events);
+  for (let kill = 0; kill < 3; kill++) {
+    const running = await daemon({ ROWHOOK_MAX_IN_FLIGHT: '32' });
+    const before = busy.requests;
+    await waitUntil(
+      'its position was written',
+      async () => {
+        const rows = await database.query('select from rowhook.webhook_lagging_tenants');
+        return rows.length > 0 && busy.requests > before + 500;
+      },
+      { timeoutMs: 60_000 },
+    );
+    await running.kill('SIGKILL');
+  }
+  await daemon();
+  await waitUntil('all have arrived', () => busy.received.size >= events, { timeoutMs: 120_000 });
+  await caughtUp(database);
+  expect(busy.received.size).toBe(events);
+  // what was in flight may come again
+  expect(busy.requests).toBeLessThanOrEqual(events + 3 * 32);
+});
