@@ -53,14 +53,14 @@ async function neighbourOf(busy: string, sameLane: boolean): Promise<string> {
 test.each([
   ['in the same lane', true],
   ['in another lane', false],
-])('20,000 events of one tenant in one statement: a neighbour %s is not behind them', async (_, sameLane) => {
+])('10,000 events of one tenant in one statement: a neighbour %s is not behind them', async (_, sameLane) => {
   const busy = await receiver();
   const quiet = await receiver();
   const neighbour = await neighbourOf('busy', sameLane);
   await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 8 });
   await createWebhook(database, { tenant_id: neighbour, url: quiet.url });
   await daemon();
-  const events = 20_000;
+  const events = 10_000;
   await emit('busy', events);
   await waitUntil('some have arrived', () => busy.requests > 500);
   const meanwhile: number[] = [];
@@ -70,7 +70,7 @@ test.each([
     await waitUntil(`event ${n} arrives`, () => quiet.requests >= n, { timeoutMs: 60_000 });
     meanwhile.push(busy.requests - before);
   }
-  // before, it was 8,000 to 20,000
+  // one stream for all tenants: almost all of them
   expect(Math.max(...meanwhile)).toBeLessThan(2_000);
   await waitUntil('all have arrived', () => busy.requests >= events, { timeoutMs: 120_000 });
   await caughtUp(database);
@@ -86,7 +86,7 @@ test.each([
 test('a daemon that is killed while tenants lag: another one goes on at their positions', async () => {
   const busy = await receiver(5);
   await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 16 });
-  const events = 6_000;
+  const events = 4_000;
   await emit('busy', events);
   for (let kill = 0; kill < 3; kill++) {
     const running = await daemon({ ROWHOOK_MAX_IN_FLIGHT: '32' });
