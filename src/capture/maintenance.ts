@@ -121,8 +121,8 @@ export class Maintenance {
   async #tellPinned(): Promise<void> {
     if (performance.now() - this.#lookedForPinnedAt < PINNED_EVERY_MS) return;
     this.#lookedForPinnedAt = performance.now();
-    for (const { what, why, mend } of await pinnedSlots(this.#pool, SLOT_SECONDS_MAX))
-      this.#log.warn({ why, mend }, what);
+    for (const { what, why, fix } of await pinnedSlots(this.#pool, SLOT_SECONDS_MAX))
+      this.#log.warn({ why, fix }, what);
   }
 
   /**
@@ -148,10 +148,10 @@ export class Maintenance {
     const problems = this.#problems ?? [];
     for (const what of this.#loggedAt.keys())
       if (!problems.some((problem) => problem.what === what)) this.#loggedAt.delete(what);
-    for (const { table, what, why, mend } of problems) {
+    for (const { table, what, why, fix } of problems) {
       if (now - (this.#loggedAt.get(what) ?? -Infinity) < PROBLEM_EVERY_MS) continue;
       this.#loggedAt.set(what, now);
-      this.#log.warn({ table, why, mend }, what);
+      this.#log.warn({ table, why, fix }, what);
     }
   }
 

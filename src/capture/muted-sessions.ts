@@ -33,7 +33,7 @@ export async function bySetting(client: pg.ClientBase): Promise<Finding[]> {
       'Sessions with this setting fire no triggers, so their changes become no events. ' +
       'It is meant for a single load or restore.',
     // The setting may come from postgresql.conf, which RESET does not change.
-    mend:
+    fix:
       whose === null ? `alter system set ${name} = origin; select pg_reload_conf();` : printable(resetFor(whose, name)),
   }));
 }
@@ -58,8 +58,6 @@ export async function bySubscription(client: pg.ClientBase): Promise<Finding[]> 
     kind: 'warning',
     what: printable(`${relation} is filled by the subscription ${subscription}`),
     why: 'Logical replication fires no statement triggers, so replicated changes become no events here.',
-    mend: printable(
-      `rowhook watch ${shellWord(relation)}   # on the publishing database, where the application writes`,
-    ),
+    fix: printable(`rowhook watch ${shellWord(relation)}   # on the publishing database, where the application writes`),
   }));
 }

@@ -26,7 +26,7 @@ async function findingOf(client: pg.ClientBase | pg.Pool, slot: Slot, slotSecond
   return [finding(slot, (await lockOf(client, slot.slot)) ?? NOBODY)];
 }
 
-function finding({ slot, oldestSeconds, bytes }: Slot, { by, mend }: Holder): Finding {
+function finding({ slot, oldestSeconds, bytes }: Slot, { by, fix }: Holder): Finding {
   const size = `${Math.ceil(bytes / 2 ** 20)} MiB`;
   return {
     kind: 'warning',
@@ -34,18 +34,18 @@ function finding({ slot, oldestSeconds, bytes }: Slot, { by, mend }: Holder): Fi
     why:
       'A slot is emptied after 7 days, once every lane has read it and nobody has locked it. ' +
       'Until then the outbox grows.',
-    mend,
+    fix,
   };
 }
 
 interface Holder {
   by: string;
-  mend: string;
+  fix: string;
 }
 
 const NOBODY: Holder = {
   by: 'nobody: the daemon empties it within a minute',
-  mend: 'select rowhook._recycle_slot();',
+  fix: 'select rowhook._recycle_slot();',
 };
 
 /** Lanes that have not read all old events of the slot. */
@@ -70,10 +70,10 @@ async function readerOf(
   const owners = [...new Set(rows.flatMap(({ owner }) => owner ?? []))];
   const lanes = `lanes ${rows.map(({ lane }) => lane).join(', ')}, which have not read the whole slot`;
   return owners.length === 0
-    ? { by: `${lanes}: no daemon owns them`, mend: 'rowhook start' }
+    ? { by: `${lanes}: no daemon owns them`, fix: 'rowhook start' }
     : {
         by: `${lanes} (${printable(owners.join(', '))})`,
-        mend: 'rowhook status --watch   # shows whether the lanes catch up',
+        fix: 'rowhook status --watch   # shows whether the lanes catch up',
       };
 }
 
@@ -101,9 +101,9 @@ async function lockOf(client: pg.ClientBase | pg.Pool, slot: number): Promise<Ho
   if (lock.pid !== null) {
     return {
       by: printable(`the transaction of process ${lock.pid}, ${lock.who}`),
-      mend: `select pg_terminate_backend(${lock.pid});`,
+      fix: `select pg_terminate_backend(${lock.pid});`,
     };
   }
   const name = printable(lock.prepared ?? '…');
-  return { by: `the prepared transaction ${name}`, mend: `rollback prepared ${name};   -- or commit prepared` };
+  return { by: `the prepared transaction ${name}`, fix: `rollback prepared ${name};   -- or commit prepared` };
 }

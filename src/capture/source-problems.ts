@@ -120,7 +120,7 @@ function dropped({ name, inItsName }: Source): SourceProblem {
     kind: 'warning',
     what: `the watched table ${table} was dropped${now}`,
     why: 'Its settings are kept for 7 days. If a table with the same name is created by then, it is watched with them.',
-    mend: `select rowhook.unwatch(${literal(table)});`,
+    fix: `select rowhook.unwatch(${literal(table)});`,
   };
 }
 
@@ -134,7 +134,7 @@ function replaced(source: Source, namesake: string): SourceProblem {
     kind: 'error',
     what: `${table} is now another table, which is not watched`,
     why: `Changes to this table become no events.${former}`,
-    mend: mayTakePlace ? RECONCILE : `${watch}   -- as the owner of ${printable(namesake)}`,
+    fix: mayTakePlace ? RECONCILE : `${watch}   -- as the owner of ${printable(namesake)}`,
   };
 }
 
@@ -147,7 +147,7 @@ function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): 
         kind: 'error',
         what: printable(`${relation} has lost its column ${lostColumn}, which names the tenant`),
         why: 'Without a tenant, no change to the table is captured.',
-        mend: printable(`${statement}   -- with the column that names the tenant`),
+        fix: printable(`${statement}   -- with the column that names the tenant`),
       },
     ];
   }
@@ -158,7 +158,7 @@ function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): 
       kind: 'warning',
       what: printable(`${relation} has lost ${listOf(lostDerived)}, from which events are derived`),
       why: 'These derived events no longer occur.',
-      mend: printable(`${statement}   -- with the columns that they are derived from now`),
+      fix: printable(`${statement}   -- with the columns that they are derived from now`),
     },
   ];
 }
@@ -172,7 +172,7 @@ function foreignMembers({ relation, foreignMember, detach }: Source): SourceProb
       kind: 'error',
       what: printable(`${relation} has a foreign table under it, ${foreignMember}`),
       why: "PostgreSQL cannot collect the changes of a foreign table. It refuses the application's UPDATE and DELETE.",
-      mend: `${printable(detach)}   -- or select rowhook.unwatch(${literal(table)});`,
+      fix: `${printable(detach)}   -- or select rowhook.unwatch(${literal(table)});`,
     },
   ];
 }
@@ -186,7 +186,7 @@ function missing(found: readonly Trigger[]): SourceProblem[] {
       kind: 'error',
       what: printable(`${kind}${relation} lacks ${listOf(triggers.map(({ name }) => name))}`),
       why: `${operationsOf(triggers)} statements that name this table become no events.`,
-      mend: RECONCILE,
+      fix: RECONCILE,
     };
   });
 }
@@ -200,7 +200,7 @@ function silent(found: readonly Trigger[]): SourceProblem[] {
     kind: 'error',
     what: printable(`${relation}: ${listOf(triggers.map(state))}`),
     why: `${operationsOf(triggers)} statements on it become no events.`,
-    mend: triggers.map(({ name }) => `alter table ${printable(relation)} enable trigger ${name};`).join(' '),
+    fix: triggers.map(({ name }) => `alter table ${printable(relation)} enable trigger ${name};`).join(' '),
   }));
 }
 

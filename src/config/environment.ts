@@ -9,7 +9,7 @@ export interface EnvironmentProblem {
    * The setting is named first. `adopt` is only for clones, because it can discard undelivered
    * events.
    */
-  mend: string;
+  fix: string;
   /** Verdict and remedy on one line, for the person who started a daemon. */
   sentence: string;
 }
@@ -27,7 +27,7 @@ export function environmentProblem(recorded: string | null, given: string | unde
   return {
     what,
     why: 'A daemon with this setting refuses to start. A clone must not deliver to the customers of the original.',
-    mend: `ROWHOOK_ENVIRONMENT=${recorded} rowhook start   # only in a clone that may deliver: ${adopt}`,
+    fix: `ROWHOOK_ENVIRONMENT=${recorded} rowhook start   # only in a clone that may deliver: ${adopt}`,
     sentence:
       `${what}. Nothing is delivered. Set ROWHOOK_ENVIRONMENT=${recorded}. ` +
       `Only in a clone that may deliver: ${adopt}.`,

@@ -13,13 +13,13 @@ export interface ReadOnly {
   what: string;
   why: string;
   /** The statement that fixes it. */
-  mend: string;
+  fix: string;
 }
 
 /** The error of a command or a daemon. */
 export class ReadOnlyDatabase extends UserError {
-  constructor(database: string, { what, why, mend }: ReadOnly, otherwise = 'Otherwise') {
-    super(`${database} is read-only: ${what}. ${why} ${otherwise}: ${mend.replace(/;$/, '')}.`);
+  constructor(database: string, { what, why, fix }: ReadOnly, otherwise = 'Otherwise') {
+    super(`${database} is read-only: ${what}. ${why} ${otherwise}: ${fix.replace(/;$/, '')}.`);
   }
 }
 
@@ -61,28 +61,28 @@ export async function readOnlySetting(client: pg.ClientBase): Promise<ReadOnly |
   );
   const found = rows[0] as Found;
   if (!found.is_on) return null;
-  const { whose, mend } = causeOf(found);
-  return { what: printable(`${NAME} is on for ${whose}`), why: WHY, mend: printable(mend) };
+  const { whose, fix } = causeOf(found);
+  return { what: printable(`${NAME} is on for ${whose}`), why: WHY, fix: printable(fix) };
 }
 
 /** Pure. Each statement works in a session that inherits the setting. */
-function causeOf(found: Found): { whose: string; mend: string } {
+function causeOf(found: Found): { whose: string; fix: string } {
   const owner = OWNERS[found.source]?.(found);
-  if (owner !== undefined) return { whose: owner, mend: inReadWrite(`alter ${owner} reset ${NAME}`) };
+  if (owner !== undefined) return { whose: owner, fix: inReadWrite(`alter ${owner} reset ${NAME}`) };
   if (found.source === 'client')
-    return { whose: 'this connection', mend: `remove ${NAME} from DATABASE_URL and PGOPTIONS` };
+    return { whose: 'this connection', fix: `remove ${NAME} from DATABASE_URL and PGOPTIONS` };
   if (found.source === 'session')
     return {
       whose: 'this session of a pooler',
-      mend: `remove SET ${NAME} from what the pooler and its other clients run, then let the pooler connect anew (PgBouncer: RECONNECT)`,
+      fix: `remove SET ${NAME} from what the pooler and its other clients run, then let the pooler connect anew (PgBouncer: RECONNECT)`,
     };
   // The command line wins over what ALTER SYSTEM writes.
   if (found.source === 'configuration file' && found.may_alter_system)
-    return { whose: 'the whole server', mend: `alter system set ${NAME} = off; select pg_reload_conf();` };
+    return { whose: 'the whole server', fix: `alter system set ${NAME} = off; select pg_reload_conf();` };
   const byCommandLine = found.source === 'command line' ? ', by its command line' : '';
   return {
     whose: `the whole server${byCommandLine}`,
-    mend: inReadWrite(`alter database ${found.database} set ${NAME} = off`),
+    fix: inReadWrite(`alter database ${found.database} set ${NAME} = off`),
   };
 }
 

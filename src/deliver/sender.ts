@@ -146,8 +146,8 @@ function createAgents(
   const connect: buildConnector.connector = (options, callback) => {
     const dial = (rules: CompiledPolicy) => {
       // Node calls `lookup` for names only.
-      const judge = tunnel ? hostProblem : literalProblem;
-      const problem = judge(options.hostname, rules, allowedIps, endpoints);
+      const problemOf = tunnel ? hostProblem : literalProblem;
+      const problem = problemOf(options.hostname, rules, allowedIps, endpoints);
       if (problem) return callback(new AddressRefused(problem), null);
       const open = tunnel ?? (rules === policy ? connector : connectorWith(guardedLookup(rules, allowedIps, resolve)));
       open(options, (...result) => {

@@ -47,7 +47,7 @@ export interface AttemptResult {
   loggedHeaders: Record<string, string>;
 }
 
-interface Flight {
+interface Running {
   startedAt: number;
   queue: WebhookQueue;
   bytes: number;
@@ -60,7 +60,7 @@ export class InFlight {
   readonly #share: number;
   readonly #tenants: TenantLimits;
   /** In order of their start. */
-  readonly #attempts = new Map<Ticket, Flight>();
+  readonly #attempts = new Map<Ticket, Running>();
   #permits = 0;
   readonly #permitsByLane = new Map<number, number>();
   #bytes = 0;
@@ -115,9 +115,9 @@ export class InFlight {
     const { request, loggedHeaders } = prepared;
     this.#countPermits(webhook.lane, tickets.length);
     for (const ticket of tickets) {
-      const flight = { startedAt, queue, bytes: request.body.length / tickets.length, isSlow: false, isSuspect };
-      this.#attempts.set(ticket, flight);
-      this.#bytes += flight.bytes;
+      const running = { startedAt, queue, bytes: request.body.length / tickets.length, isSlow: false, isSuspect };
+      this.#attempts.set(ticket, running);
+      this.#bytes += running.bytes;
       if (isSuspect) this.#suspects += 1;
     }
     limiter.start(startedAt);
@@ -164,19 +164,19 @@ export class InFlight {
    */
   markSlow(before: number, isSuspect: (queue: WebhookQueue) => boolean): Ticket[] {
     const slow: Ticket[] = [];
-    for (const [ticket, flight] of this.#attempts) {
-      if (flight.startedAt >= before) break;
+    for (const [ticket, running] of this.#attempts) {
+      if (running.startedAt >= before) break;
       slow.push(ticket);
-      if (flight.isSlow) continue;
-      flight.isSlow = true;
-      flight.queue.slowAttempts += 1;
+      if (running.isSlow) continue;
+      running.isSlow = true;
+      running.queue.slowAttempts += 1;
       this.#slow += 1;
-      this.#slowBytes += flight.bytes;
+      this.#slowBytes += running.bytes;
     }
     this.#suspects = 0;
-    for (const flight of this.#attempts.values()) {
-      flight.isSuspect = isSuspect(flight.queue);
-      if (flight.isSuspect) this.#suspects += 1;
+    for (const running of this.#attempts.values()) {
+      running.isSuspect = isSuspect(running.queue);
+      if (running.isSuspect) this.#suspects += 1;
     }
     return slow;
   }
@@ -187,15 +187,15 @@ export class InFlight {
   }
 
   #end(ticket: Ticket): void {
-    const flight = this.#attempts.get(ticket);
-    if (!flight) return;
+    const running = this.#attempts.get(ticket);
+    if (!running) return;
     this.#attempts.delete(ticket);
-    this.#bytes -= flight.bytes;
-    if (flight.isSuspect) this.#suspects -= 1;
-    if (!flight.isSlow) return;
-    flight.queue.slowAttempts -= 1;
+    this.#bytes -= running.bytes;
+    if (running.isSuspect) this.#suspects -= 1;
+    if (!running.isSlow) return;
+    running.queue.slowAttempts -= 1;
     this.#slow -= 1;
-    this.#slowBytes -= flight.bytes;
+    this.#slowBytes -= running.bytes;
   }
 }
 

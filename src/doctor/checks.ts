@@ -15,7 +15,7 @@ import { server } from './checks/server.ts';
 import { longTransactions, preparedTransactions } from './checks/transactions.ts';
 import { triggers } from './checks/triggers.ts';
 import { webhooks } from './checks/webhooks.ts';
-import type { Check, Examination, Remark } from './finding.ts';
+import type { Check, CheckResult, Examination } from './finding.ts';
 import { printing } from './printing.ts';
 
 /** Checks that query only PostgreSQL itself. */
@@ -39,33 +39,33 @@ const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   'capture cost': captureCost,
 };
 
-export type CheckedRemark = Remark & { check: string };
+export type NamedResult = CheckResult & { check: string };
 
 /** Runs the checks one after another. A check without permission reports that. */
-export async function examine(examination: Examination): Promise<CheckedRemark[]> {
-  const remarks = await run('server', server, examination);
-  if (hasErrors(remarks)) return remarks;
+export async function examine(examination: Examination): Promise<NamedResult[]> {
+  const results = await run('server', server, examination);
+  if (hasErrors(results)) return results;
   const ofSchema = await run('schema', schema, examination);
   const checks: Record<string, Check> = { ...OF_THE_SERVER };
   if (!hasErrors(ofSchema)) Object.assign(checks, { privileges });
   if (ofSchema.every(({ kind }) => kind === 'fine')) Object.assign(checks, OF_ROWHOOK);
-  remarks.push(...ofSchema);
-  for (const [name, check] of Object.entries(checks)) remarks.push(...(await run(name, check, examination)));
-  return remarks;
+  results.push(...ofSchema);
+  for (const [name, check] of Object.entries(checks)) results.push(...(await run(name, check, examination)));
+  return results;
 }
 
-function hasErrors(remarks: readonly Remark[]): boolean {
-  return remarks.some(({ kind }) => kind === 'error');
+function hasErrors(results: readonly CheckResult[]): boolean {
+  return results.some(({ kind }) => kind === 'error');
 }
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-async function run(name: string, check: Check, examination: Examination): Promise<CheckedRemark[]> {
+async function run(name: string, check: Check, examination: Examination): Promise<NamedResult[]> {
   try {
-    return (await check(examination)).map((remark) => ({ check: name, ...remark }));
+    return (await check(examination)).map((result) => ({ check: name, ...result }));
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (code !== INSUFFICIENT_PRIVILEGE) throw error;
-    return [{ check: name, kind: 'unseen', what: message, mend: await remedyOfUnseen(examination.client) }];
+    return [{ check: name, kind: 'unseen', what: message, fix: await remedyOfUnseen(examination.client) }];
   }
 }

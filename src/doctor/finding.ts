@@ -13,10 +13,10 @@ export interface Fact {
 export interface Unseen {
   kind: 'unseen';
   what: string;
-  mend: string;
+  fix: string;
 }
 
-export type Remark = Finding | Fact | Unseen;
+export type CheckResult = Finding | Fact | Unseen;
 
 /** Limits above which the doctor warns. */
 export interface Limits {
@@ -61,7 +61,7 @@ export interface Examination {
   now(): number;
 }
 
-export type Check = (examination: Examination) => Promise<Remark[]>;
+export type Check = (examination: Examination) => Promise<CheckResult[]>;
 
 export function fine(what: string): Fact {
   return { kind: 'fine', what };

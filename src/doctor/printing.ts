@@ -3,7 +3,7 @@
  * the rights that the cast may need.
  */
 import { printable } from '../shared/terminal.ts';
-import { type Examination, fine, type Remark } from './finding.ts';
+import { type CheckResult, type Examination, fine } from './finding.ts';
 
 interface Cast {
   relation: string;
@@ -25,7 +25,7 @@ interface Thin {
  */
 const NEWEST_ROWS = 5_000;
 
-export async function printing({ client }: Examination): Promise<Remark[]> {
+export async function printing({ client }: Examination): Promise<CheckResult[]> {
   const casts = await client.query<Cast>(
     `select rowhook._qualified(s.relation) as relation, c.columns, c.cast_function as function, c.grants
        from rowhook.webhook_sources s
@@ -40,26 +40,26 @@ export async function printing({ client }: Examination): Promise<Remark[]> {
       group by s.relation, o.truncated
       order by 1, 2 limit 20`,
   );
-  const remarks = [...casts.rows.map(castRemark), ...thin.rows.map(thinRemark)];
-  return remarks.length > 0 ? remarks : [fine('the rows of all watched tables can be converted to JSON')];
+  const results = [...casts.rows.map(castRemark), ...thin.rows.map(thinRemark)];
+  return results.length > 0 ? results : [fine('the rows of all watched tables can be converted to JSON')];
 }
 
-function castRemark({ relation, columns, function: name, grants }: Cast): Remark {
+function castRemark({ relation, columns, function: name, grants }: Cast): CheckResult {
   const printed = printable(`${relation} (${columns}) is converted to JSON by ${name}`);
   if (grants === null) return fine(`${printed}, and rowhook_owner has the rights for it`);
   return {
     kind: 'warning',
     what: `${printed}, which may need rights that rowhook_owner lacks`,
     why: 'Events of rows that it cannot convert contain only the key columns.',
-    mend: printable(grants),
+    fix: printable(grants),
   };
 }
 
-function thinRemark({ relation, reason, events }: Thin): Remark {
+function thinRemark({ relation, reason, events }: Thin): CheckResult {
   return {
     kind: 'warning',
     what: printable(`rows of ${relation} could not be converted to JSON: ${reason}`),
     why: `For this reason, ${events} of the last ${NEWEST_ROWS} changes contain only their key columns.`,
-    mend: "let rowhook_owner do what the error names, or fix the type's cast to json or the column's expression",
+    fix: "let rowhook_owner do what the error names, or fix the type's cast to json or the column's expression",
   };
 }

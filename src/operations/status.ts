@@ -38,7 +38,7 @@ export interface Status {
   database: string;
   server: string;
   /** Why nothing is delivered while sessions of this login are read-only. Null: they are not. */
-  readOnly: { what: string; mend: string } | null;
+  readOnly: { what: string; fix: string } | null;
   schemaVersion: number | null;
   environment: string | null;
   /**
@@ -67,7 +67,7 @@ export interface Status {
 export interface SourcesStatus {
   watched: number;
   /** Problems that keep some tables from being captured. */
-  problems: { table: string; what: string; mend: string }[];
+  problems: { table: string; what: string; fix: string }[];
 }
 
 interface Totals {
@@ -116,7 +116,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
   const ages = lanes.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
   return {
     ...server,
-    readOnly: readOnly && { what: readOnly.what, mend: readOnly.mend },
+    readOnly: readOnly && { what: readOnly.what, fix: readOnly.fix },
     schemaVersion: version,
     environment,
     oldestUndeliveredSeconds: ages.length === 0 ? null : Math.max(...ages),
@@ -145,7 +145,7 @@ async function readSources(client: pg.Client): Promise<SourcesStatus> {
   const { rows } = await client.query<{ watched: number }>(
     'select count(*)::int as watched from rowhook.webhook_sources',
   );
-  const problems = (await sourceProblems(client)).map(({ table, what, mend }) => ({ table, what, mend }));
+  const problems = (await sourceProblems(client)).map(({ table, what, fix }) => ({ table, what, fix }));
   return { watched: rows[0]?.watched ?? 0, problems };
 }
 

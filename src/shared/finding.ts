@@ -6,5 +6,5 @@ export interface Finding {
   what: string;
   why: string;
   /** The statement or command that fixes it. */
-  mend: string;
+  fix: string;
 }

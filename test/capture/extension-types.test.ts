@@ -85,11 +85,11 @@ test('PostGIS: no value fails a statement, and what the doctor grants makes the 
   const client = new pg.Client(database.url);
   await client.connect();
   try {
-    const [cast] = (await printing({ client } as unknown as Examination)) as { mend?: string }[];
-    expect(cast?.mend).toBe(
+    const [cast] = (await printing({ client } as unknown as Examination)) as { fix?: string }[];
+    expect(cast?.fix).toBe(
       'grant usage on schema extensions to rowhook_owner; grant select on extensions.spatial_ref_sys to rowhook_owner;',
     );
-    await database.query(cast?.mend as string);
+    await database.query(cast?.fix as string);
   } finally {
     await client.end();
   }

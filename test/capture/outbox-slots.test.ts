@@ -316,7 +316,7 @@ describe('a daemon', () => {
       'the log says so',
       () => /^.*pinned by the transaction of process.*$/m.exec(daemon.stdout())?.[0],
     );
-    expect(JSON.parse(line)).toMatchObject({ level: 40, mend: expect.stringMatching(/^select pg_terminate_backend/) });
+    expect(JSON.parse(line)).toMatchObject({ level: 40, fix: expect.stringMatching(/^select pg_terminate_backend/) });
     expect(await database.query('select from rowhook.webhook_outbox')).toHaveLength(1);
     await daemon.kill('SIGTERM');
     await holder.query('rollback');

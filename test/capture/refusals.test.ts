@@ -93,20 +93,20 @@ test('the doctor names the columns and what to grant, and its statement mends it
   // names are printed for whoever pastes them, with another search_path
   await client.query('set search_path = public, extensions');
   try {
-    const remarks = async () =>
-      (await printing({ client } as unknown as Examination)) as { what: string; mend?: string }[];
-    const [cast, thin] = await remarks();
+    const results = async () =>
+      (await printing({ client } as unknown as Examination)) as { what: string; fix?: string }[];
+    const [cast, thin] = await results();
     expect(cast).toMatchObject({
       what: 'public.t (s) is converted to JSON by extensions.sort_to_json(extensions.sort), which may need rights that rowhook_owner lacks',
       // PostgreSQL does not check EXECUTE when it prints a row
-      mend: 'grant usage on schema extensions to rowhook_owner;',
+      fix: 'grant usage on schema extensions to rowhook_owner;',
     });
     expect(thin?.what).toMatch(/^rows of public.t could not be converted to JSON: 42501: permission denied for /);
     await takeChanges(database);
-    await database.query(cast?.mend as string);
+    await database.query(cast?.fix as string);
     await database.query("insert into t (id, s) values (2, '{point}')");
     expect(await told()).toEqual(['t.created {"id":2,"tenant_id":"acme","s":[{"type" : "point"}]}']);
-    expect((await remarks()).map(({ mend }) => mend)).toEqual([undefined]);
+    expect((await results()).map(({ fix }) => fix)).toEqual([undefined]);
   } finally {
     await client.end();
     await database.query(

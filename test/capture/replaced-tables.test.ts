@@ -304,10 +304,10 @@ describe('what cannot be followed is reported, each time, with a statement that 
     expect(await reconcile()).toEqual(told.slice(0, 1));
     expect(await database.query("select from pg_trigger where tgname ~ '^rowhook_'")).toEqual([]);
     const [problem] = await sourceProblems(database.pool);
-    expect(problem?.mend).toMatch(
+    expect(problem?.fix).toMatch(
       /^alter table app.orders detach partition app.far; select rowhook.watch\('app.orders'/,
     );
-    await database.query(problem?.mend ?? '');
+    await database.query(problem?.fix ?? '');
     expect(await reconcile()).toEqual([]);
     await expectCaptured();
     await database.query('drop foreign data wrapper nothing cascade');
@@ -326,7 +326,7 @@ describe('what cannot be followed is reported, each time, with a statement that 
     expect(problem?.what).toBe(
       `the watched table app.orders was dropped, and app.orders is ${kind} now, which is not watched`,
     );
-    await database.query(problem?.mend ?? '');
+    await database.query(problem?.fix ?? '');
     expect(await sourceProblems(database.pool)).toEqual([]);
   });
 
@@ -519,27 +519,27 @@ describe('what the commands, the log and the metrics say of it', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line))
-      .filter((remark) => remark.check === check && remark.kind !== 'fine');
+      .filter((result) => result.check === check && result.kind !== 'fine');
   const replace =
     'drop table app.orders; create table app.orders (id int primary key, account text, state text, seen int)';
 
   test('status, sources and doctor name the table and the statement, which mends it', async () => {
     await database.query(replace);
     const what = 'app.orders is now another table, which is not watched';
-    const mend = 'select * from rowhook.reconcile();   -- as the owner of the table and a member of rowhook_owner';
+    const fix = 'select * from rowhook.reconcile();   -- as the owner of the table and a member of rowhook_owner';
     const [found] = await doctor('triggers');
-    expect(found).toMatchObject({ kind: 'error', what, mend });
+    expect(found).toMatchObject({ kind: 'error', what, fix });
     for (const command of ['status', 'sources']) {
       const { stdout, code } = await cli(command);
-      expect(stdout).toContain(`${what}\n  ${mend}`);
+      expect(stdout).toContain(`${what}\n  ${fix}`);
       expect(code).toBe(0);
     }
     expect((await cli('status')).stdout).toMatch(/watched tables +1, 1 of them with problems/);
     expect(JSON.parse((await cli('sources', '--json')).stdout)).toMatchObject({
       relation: 'app.orders',
-      problems: [{ what, mend }],
+      problems: [{ what, fix }],
     });
-    await database.query(found.mend);
+    await database.query(found.fix);
     expect(await doctor('triggers')).toEqual([]);
     await expectCaptured();
   });
@@ -554,7 +554,7 @@ describe('what the commands, the log and the metrics say of it', () => {
   });
 
   test('the daemon warns, and its metrics count it, until it is mended', async () => {
-    const said: { level: number; msg: string; table?: string; mend?: string }[] = [];
+    const said: { level: number; msg: string; table?: string; fix?: string }[] = [];
     const log = pino({ level: 'info' }, { write: (line: string) => void said.push(JSON.parse(line)) });
     const daemonPool = new pg.Pool({ connectionString: database.daemonUrl });
     const maintenance = new Maintenance(daemonPool, 30, log);
@@ -629,7 +629,7 @@ describe('what sources produce, and what webhooks ask for', () => {
     expect(await found()).toMatchObject([
       {
         what: 'app_new.orders and app.orders have the same event types, such as orders.created',
-        mend: statement,
+        fix: statement,
       },
     ]);
     expect(await notices(statement)).toEqual([]);
@@ -690,13 +690,13 @@ describe('what sources produce, and what webhooks ask for', () => {
     });
     const what = 'wants orders.created, other.*, which no watched table produces';
     expect((await cli('webhook', 'list')).stdout).toContain(`${webhook} ${what}. Did you mean order.created?`);
-    const [remark] = await found();
-    expect(remark.what).toContain(what);
-    expect(remark.mend).toBe(`rowhook webhook update ${webhook} --events 'order.created,other.*' --force`);
-    await paste(remark.mend, database);
+    const [result] = await found();
+    expect(result.what).toContain(what);
+    expect(result.fix).toBe(`rowhook webhook update ${webhook} --events 'order.created,other.*' --force`);
+    await paste(result.fix, database);
     const [other] = await found();
     expect(other.what).toContain('wants other.*, which no watched table produces');
-    expect((await paste(other.mend, database)).stdout).toContain('order.created');
+    expect((await paste(other.fix, database)).stdout).toContain('order.created');
     await cli('webhook', 'update', webhook, '--events', 'order.created');
     expect(await found()).toEqual([]);
     expect((await cli('webhook', 'list')).stdout).not.toContain('wants');
@@ -742,8 +742,8 @@ describe('what sources produce, and what webhooks ask for', () => {
       'insert into app.orders values (1, null), (2, null); update app.orders set state = $$x$$ where id = 1',
     );
     await database.query("update app.orders set account = 'acme'");
-    const [remark] = await found();
-    expect(remark.what).toBe('at least 3 changed rows had no tenant, in app.orders');
+    const [result] = await found();
+    expect(result.what).toBe('at least 3 changed rows had no tenant, in app.orders');
     await database.query(
       "select rowhook.watch('app.orders', prefix => 'order', tenant_column => 'account', capture => 'all')",
     );
@@ -752,7 +752,7 @@ describe('what sources produce, and what webhooks ask for', () => {
     expect(await takeChanges(database)).toEqual([]);
     expect((await found())[0].what).toMatch(/^at least 4 changed rows/);
     await database.query('delete from app.orders where id = 3');
-    await database.query(remark.mend);
+    await database.query(result.fix);
     expect(await found()).toEqual([]);
     await reconcile();
     await database.query("insert into app.orders values (4, 'acme')");

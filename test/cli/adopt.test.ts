@@ -66,11 +66,11 @@ test('adopt asks what becomes of undelivered events', async () => {
 describe('start and the doctor agree, and the first remedy is the variable', () => {
   const doctor = async (env: Record<string, string>) => {
     const { stdout } = await rowhook(['doctor', '--json'], { env: { DATABASE_URL: database.url, ...env } });
-    const remarks = stdout
+    const results = stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, string>);
-    return remarks.filter(({ what }) => what?.includes('environment'));
+    return results.filter(({ what }) => what?.includes('environment'));
   };
 
   test.each([
@@ -87,19 +87,19 @@ describe('start and the doctor agree, and the first remedy is the variable', () 
       await daemon.stop();
     };
     const refused = recorded !== null && recorded !== given;
-    const [remark] = await doctor(given === undefined ? {} : { ROWHOOK_ENVIRONMENT: given });
-    expect(remark?.kind).toBe(refused ? 'error' : 'fine');
+    const [result] = await doctor(given === undefined ? {} : { ROWHOOK_ENVIRONMENT: given });
+    expect(result?.kind).toBe(refused ? 'error' : 'fine');
     if (!refused) return await starts(given);
 
     await expect(starts(given)).rejects.toThrow(
       `Set ROWHOOK_ENVIRONMENT=production. Only in a clone that may deliver: rowhook adopt `,
     );
     const [variable = '', name = ''] =
-      /^(\w+)=(\S+) rowhook start {3}# only in a clone /.exec(remark?.mend ?? '')?.slice(1) ?? [];
+      /^(\w+)=(\S+) rowhook start {3}# only in a clone /.exec(result?.fix ?? '')?.slice(1) ?? [];
     await starts(name);
     expect(await doctor({ [variable]: name })).toMatchObject([{ kind: 'fine' }]);
     // the other remedy, in a clone
-    const adopt = /rowhook (adopt .*)$/.exec(remark?.mend ?? '')?.[1]?.split(' ') ?? [];
+    const adopt = /rowhook (adopt .*)$/.exec(result?.fix ?? '')?.[1]?.split(' ') ?? [];
     expect(await rowhook(adopt, { env: { DATABASE_URL: database.url } })).toMatchObject({ code: 0 });
     await starts(adopt[adopt.indexOf('--environment') + 1]);
   });

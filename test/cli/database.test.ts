@@ -344,6 +344,8 @@ describe('webhook', () => {
     [[...given, '--header', 'x'], 2, '--header: has no colon. Write it as "Name: value".'],
     [[...given, '--header', 'Host: x'], 2, "webhook_configurations.headers: 'Host' is set by rowhook"],
     [[...given, '--basic', 'hunter2'], 2, '--basic: has no colon. Write it as "username:password".'],
+    [[...given, '--basic', ':hunter2'], 2, '--basic: has nothing before its colon. Write it as "username:password".'],
+    [[...given, '--header', ':x'], 2, '--header: has nothing before its colon. Write it as "Name: value".'],
     [[...given, '--bearer', 'x', '--no-auth'], 2, 'give only one of --bearer, --basic, --api-key and --no-auth.'],
     [[...given, '--secret', 'hunter2'], 2, 'webhook_configurations refuses the row: secret must have 16 to 512 bytes'],
   ])('%j is refused', async (args, code, sentence) => {

@@ -79,7 +79,7 @@ const insert = (tenant: string | null = 'acme', table = 'orders', row = id) =>
 const change = (row = id) => database.query("update orders set v = concat(v, 'x') where id = $1", [row]);
 
 /** A remedy as it was printed: a command of ours, or SQL. What it prints. */
-const run = async (mend = '') => (await paste(mend, database)).stdout;
+const run = async (fix = '') => (await paste(fix, database)).stdout;
 
 test('what was delivered: exit code 0, each webhook and what became of it', async () => {
   const all = await webhook();
@@ -118,14 +118,14 @@ describe('the table', () => {
     const [stop, ...others] = stops(await ask('"User"'));
     expect(others).toEqual([]);
     expect(stop).toMatchObject({ what: 'public."User" is not watched' });
-    await run(stop?.mend);
+    await run(stop?.fix);
     await insert('acme', '"User"');
     expect((await ask('"User"')).changes).toHaveLength(1);
   });
 
   test('is a partition: the remedy watches the whole table', async () => {
     await webhook();
-    await run(stops(await ask('loose_1'))[0]?.mend);
+    await run(stops(await ask('loose_1'))[0]?.fix);
     await insert('acme', 'loose');
     expect((await ask('loose_1')).changes).toHaveLength(1);
   });
@@ -134,10 +134,10 @@ describe('the table', () => {
     await webhook();
     const odd = `"It's Ü"`;
     const [stop] = stops(await ask(odd, '1'));
-    await run(stop?.mend?.replace('<column>', `'Kunde Nr'`));
+    await run(stop?.fix?.replace('<column>', `'Kunde Nr'`));
     await database.query(`insert into ${odd} values (1, null)`);
     const [withoutTenant] = stops(await ask(odd, '1'));
-    await run(withoutTenant?.mend?.replace('<tenant>', 'acme'));
+    await run(withoutTenant?.fix?.replace('<tenant>', 'acme'));
     expect((await ask(odd, '1')).changes).toHaveLength(1);
   });
 
@@ -149,7 +149,7 @@ describe('the table', () => {
       drop table plans; create table plans (id int primary key, account text)`);
     const [stop] = stops(await ask('plans'));
     expect(stop?.what).toBe('public.plans is now another table, which is not watched');
-    await run(stop?.mend);
+    await run(stop?.fix);
     await database.query("insert into plans values ($1, 'acme')", [id]);
     expect(await ask('plans')).toMatchObject({ changes: [{ event_types: ['plan.created'] }] });
   });
@@ -177,7 +177,7 @@ describe('the table', () => {
     const { steps } = await ask('invoices', '7');
     expect(steps).toMatchObject([
       { kind: 'stops', what: 'public.invoices is not watched' },
-      { kind: 'note', mend: 'rowhook why s2.invoices 7' },
+      { kind: 'note', fix: 'rowhook why s2.invoices 7' },
     ]);
   });
 
@@ -200,7 +200,7 @@ describe('triggers', () => {
     const answer = await ask();
     expect(stops(answer)).toMatchObject([{ what: expect.stringContaining(what) }]);
     expect(answer.changes.map(({ event_types }) => event_types)).toEqual([['orders.created']]);
-    await run(stops(answer)[0]?.mend);
+    await run(stops(answer)[0]?.fix);
     await change();
     expect(stops(await ask())).toEqual([]);
     expect((await ask()).changes[0]?.event_types).toEqual(['orders.updated']);
@@ -214,7 +214,7 @@ describe('triggers', () => {
     const seen = await ask('parts', ...key);
     expect(stops(seen)[0]?.what).toContain('the trigger rowhook_insert of public.parts_2 is disabled');
     expect(stops(await ask('parts_2', ...key))).toEqual(stops(seen));
-    await run(stops(seen)[0]?.mend);
+    await run(stops(seen)[0]?.fix);
     await database.query("update parts_2 set tenant_id = 'acme', day = '2026-05-06' where id = $1", [id]);
     expect((await ask('parts', String(id), '2026-05-06')).changes).toHaveLength(1);
   });
@@ -224,7 +224,7 @@ describe('triggers', () => {
     await database.query(`alter database ${database.name} set rowhook.mute = 'on'`);
     const [stop] = stops(await ask());
     expect(stop?.what).toContain('rowhook.mute=on is set for database');
-    await run(stop?.mend);
+    await run(stop?.fix);
     expect(stops(await ask()).filter(({ what }) => what.includes('mute=on'))).toEqual([]);
   });
 });
@@ -235,7 +235,7 @@ describe('the row', () => {
     await insert(null);
     const [stop] = stops(await ask());
     expect(stop?.what).toBe('tenant_id of the row is null, and a row without a tenant makes no event');
-    await run(stop?.mend?.replace('<tenant>', 'acme'));
+    await run(stop?.fix?.replace('<tenant>', 'acme'));
     await waitUntil('it arrives', async () => (await ask()).arrived);
     expect((await ask()).changes[0]?.sendings).toMatchObject([{ webhook_id: of, sent: true }]);
   });
@@ -266,7 +266,7 @@ describe('the row', () => {
     await database.query('insert into odd values (1.0, $1, null)', [text]);
     const asked = () => ask('odd', '1', text);
     const [stop] = stops(await asked());
-    await run(stop?.mend?.replace('<tenant>', 'acme'));
+    await run(stop?.fix?.replace('<tenant>', 'acme'));
     expect(await asked()).toMatchObject({ row: 'found', changes: [{ event_types: ['odd.created'] }] });
     await database.query('delete from odd');
     expect(await ask('odd', '1.0', text)).toMatchObject({ row: 'gone', changes: [{}, {}] });
@@ -322,8 +322,8 @@ describe('the row', () => {
       });
       const note = unseen.steps.find(({ kind }) => kind === 'note');
       expect(note?.what).toContain('the row cannot be read, so its tenant is unknown: permission denied for');
-      expect(note?.mend).toContain(` to ${daemonRole};`);
-      await run(note?.mend);
+      expect(note?.fix).toContain(` to ${daemonRole};`);
+      await run(note?.fix);
       expect(await asked()).toMatchObject({ row: 'found' });
     } finally {
       await other.end();
@@ -338,7 +338,7 @@ describe('webhooks', () => {
     await insert();
     const [stop] = stops(await ask());
     expect(stop?.what).toBe(`no webhook has the row's tenant "acme"; there are webhooks of "acm"`);
-    await run(stop?.mend?.replace('<name>', 'CRM').replace('<url>', 'https://example.com/in'));
+    await run(stop?.fix?.replace('<name>', 'CRM').replace('<url>', 'https://example.com/in'));
     await change();
     expect((await ask()).changes).toHaveLength(1);
   });
@@ -349,7 +349,7 @@ describe('webhooks', () => {
     const [stop, captured] = stops(await ask());
     expect(stop?.what).toMatch(/^webhook \S+ \(under test\) wants deal\.\*, which the table does not produce$/);
     expect(captured?.what).toContain('no webhook of its tenant wanted it at that moment');
-    await run(stop?.mend);
+    await run(stop?.fix);
     await change();
     await receiver.waitFor(1);
     await waitUntil('it arrives', async () => (await ask()).arrived);
@@ -365,8 +365,8 @@ describe('webhooks', () => {
     await caughtUp(database);
     const [stop] = stops(await ask());
     expect(stop?.what).toMatch(what);
-    expect(await run(stop?.mend)).toContain('it missed 1 event');
-    await run((await ask()).changes[0]?.sendings[0]?.mend);
+    expect(await run(stop?.fix)).toContain('it missed 1 event');
+    await run((await ask()).changes[0]?.sendings[0]?.fix);
     await receiver.waitFor(1);
     await waitUntil('it arrives', async () => (await ask()).arrived);
   });
@@ -386,7 +386,7 @@ describe('webhooks', () => {
     expect(stops(answer)).toEqual([]);
     expect((await cli('why', 'orders', String(id))).code).toBe(1);
     receiver.respond('/in', { status: 200 });
-    await run(answer.changes[0]?.sendings[0]?.mend);
+    await run(answer.changes[0]?.sendings[0]?.fix);
     await receiver.waitFor(2);
     await waitUntil('it arrives', async () => (await ask()).arrived);
   });
@@ -398,7 +398,7 @@ describe('webhooks', () => {
     const [stop] = stops(await ask());
     expect(stop).toMatchObject({
       what: 'no daemon is running, so its newest change has not been read',
-      mend: 'rowhook start',
+      fix: 'rowhook start',
     });
     daemon = await startTestDaemon(database);
     await waitUntil('it arrives', async () => (await ask()).arrived);

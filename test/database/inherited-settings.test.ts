@@ -202,13 +202,13 @@ describe('in a database that sets all of them', () => {
     expect(await command(['logs', '--limit', '5'])).toContain('success');
     expect(await command(['sources'])).toContain('items');
     const { stdout } = await rowhook(['doctor', '--json'], { env: { DATABASE_URL: database.url } });
-    const remarks = stdout
+    const results = stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as { check: string; kind: string });
-    expect(remarks.map(({ check }) => check)).toContain('capture cost');
+    expect(results.map(({ check }) => check)).toContain('capture cost');
     // 'muted' looks at roles too, which other tests of this server may have set
-    expect(remarks.filter(({ check, kind }) => kind === 'error' && check !== 'muted')).toEqual([]);
+    expect(results.filter(({ check, kind }) => kind === 'error' && check !== 'muted')).toEqual([]);
   });
 
   test.runIf(hasPgBouncer)('a daemon behind PgBouncer in transaction mode', { timeout: 120_000 }, async () => {

@@ -87,10 +87,10 @@ test('whatever a login may not see as rowhook_daemon has that statement as its r
     const statement = `grant rowhook_daemon to ${role}`;
     await withClient(url, 'rowhook doctor', async (client) => {
       const about = { client, databaseUrl: url, wake: 'notify', environment: undefined } as const;
-      const remarks = await examine({ ...about, limits: { ...LIMITS, listenMs: 100 }, now: Date.now });
-      const unseen = remarks.filter(({ kind, check }) => kind === 'unseen' && check !== 'transactions');
+      const results = await examine({ ...about, limits: { ...LIMITS, listenMs: 100 }, now: Date.now });
+      const unseen = results.filter(({ kind, check }) => kind === 'unseen' && check !== 'transactions');
       expect(unseen.length).toBeGreaterThan(3);
-      for (const remark of unseen) expect(remark).toMatchObject({ mend: expect.stringContaining(statement) });
+      for (const result of unseen) expect(result).toMatchObject({ fix: expect.stringContaining(statement) });
       const { unseen: parts } = await readStatus(client, 10);
       expect(parts.length).toBeGreaterThan(3);
       for (const part of parts) expect(part).toContain(statement);

@@ -118,13 +118,13 @@ test('whose it is: a role, a role in a database, one connection', async () => {
     await database.query(`alter role ${role} set ${name} = on`);
     expect(await seen()).toMatchObject({
       what: `${name} is on for role ${role}`,
-      mend: `begin read write; alter role ${role} reset ${name}; commit;`,
+      fix: `begin read write; alter role ${role} reset ${name}; commit;`,
     });
     await database.query(`alter role ${role} in database ${database.name} set ${name} = on`);
     const both = await seen();
     expect(both?.what).toBe(`${name} is on for role ${role} in database ${database.name}`);
-    await run(both?.mend ?? '');
-    await run((await seen())?.mend ?? '');
+    await run(both?.fix ?? '');
+    await run((await seen())?.fix ?? '');
     expect(await seen()).toBeNull();
     const ofSession = await withClient(url, 'rowhook cli', async (client) => {
       await client.query(`set ${name} = on`);
@@ -135,7 +135,7 @@ test('whose it is: a role, a role in a database, one connection', async () => {
     const given = await seen(url + options);
     expect(given).toMatchObject({
       what: `${name} is on for this connection`,
-      mend: expect.stringMatching(/^remove \S+ from DATABASE_URL and PGOPTIONS$/),
+      fix: expect.stringMatching(/^remove \S+ from DATABASE_URL and PGOPTIONS$/),
     });
     expect(await seen((url + options).replace(options, ''))).toBeNull();
   } finally {
@@ -146,13 +146,13 @@ test('whose it is: a role, a role in a database, one connection', async () => {
 describe('the whole server', () => {
   const name = 'default_transaction_read_only';
   const byDatabase = `begin read write; alter database postgres set ${name} = off; commit;`;
-  const cases: [how: string, settings: Record<string, string>, mend: string][] = [
+  const cases: [how: string, settings: Record<string, string>, fix: string][] = [
     ['its file', {}, `alter system set ${name} = off; select pg_reload_conf();`],
     ['its command line, which ALTER SYSTEM does not change', { [name]: 'on' }, byDatabase],
   ];
   if (wantedMajor >= 18) cases.push(['its file, without ALTER SYSTEM', { allow_alter_system: 'off' }, byDatabase]);
 
-  test.each(cases)('by %s', async (_, settings, mend) => {
+  test.each(cases)('by %s', async (_, settings, fix) => {
     const server = await startEmbedded({ major: wantedMajor, settings: { fsync: 'off', ...settings } });
     const seen = () => withClient(server.url, 'rowhook cli', readOnlySetting);
     try {
@@ -162,9 +162,9 @@ describe('the whole server', () => {
       }
       const found = await waitUntil('it is on', seen);
       expect(found.what).toContain(`${name} is on for the whole server`);
-      expect(found.mend).toBe(mend);
+      expect(found.fix).toBe(fix);
       // ALTER SYSTEM runs by itself, as psql sends it
-      const statements = mend.startsWith('begin') ? [mend] : mend.split('; ');
+      const statements = fix.startsWith('begin') ? [fix] : fix.split('; ');
       for (const statement of statements) await run(statement, server.url);
       await waitUntil('it is off', async () => (await seen()) === null);
     } finally {

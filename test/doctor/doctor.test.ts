@@ -9,7 +9,7 @@ import { bySetting } from '../../src/capture/muted-sessions.ts';
 import { captureCost } from '../../src/doctor/checks/capture-cost.ts';
 import { NEEDED } from '../../src/doctor/checks/privileges.ts';
 import { badMinor, versionRemarks } from '../../src/doctor/checks/server.ts';
-import { type CheckedRemark, examine } from '../../src/doctor/checks.ts';
+import { examine, type NamedResult } from '../../src/doctor/checks.ts';
 import { type Examination, LIMITS, type Limits } from '../../src/doctor/finding.ts';
 import { rowhook } from '../support/cli.ts';
 import { connected as connectedTo } from '../support/connected.ts';
@@ -53,12 +53,12 @@ async function findings({
 }: Partial<Omit<Examination, 'limits'>> & {
   limits?: Partial<Limits>;
   url?: string;
-  kinds?: CheckedRemark['kind'][];
-} = {}): Promise<CheckedRemark[]> {
+  kinds?: NamedResult['kind'][];
+} = {}): Promise<NamedResult[]> {
   const client = new pg.Client(url);
   await client.connect();
   try {
-    const remarks = await examine({
+    const results = await examine({
       client,
       databaseUrl: url,
       wake: 'notify',
@@ -67,17 +67,17 @@ async function findings({
       now: Date.now,
       ...more,
     });
-    return remarks.filter(({ kind }) => kinds.includes(kind));
+    return results.filter(({ kind }) => kinds.includes(kind));
   } finally {
     await client.end();
   }
 }
 
 /** The one finding of a check. */
-async function findingOf(check: string, options: Parameters<typeof findings>[0] = {}): Promise<CheckedRemark> {
-  const found = (await findings(options)).filter((remark) => remark.check === check);
+async function findingOf(check: string, options: Parameters<typeof findings>[0] = {}): Promise<NamedResult> {
+  const found = (await findings(options)).filter((result) => result.check === check);
   expect(found).toHaveLength(1);
-  return found[0] as CheckedRemark;
+  return found[0] as NamedResult;
 }
 
 const connected = <T>(work: (client: pg.Client) => Promise<T>, url = database.url) => connectedTo(url, work);
@@ -100,13 +100,13 @@ describe('a healthy installation has no findings', () => {
     try {
       const url = who === 'owner' ? healthy.url : healthy.daemonUrl;
       const { code, stdout, stderr } = await rowhook(['doctor', '--json'], { env: { DATABASE_URL: url } });
-      const remarks = stdout
+      const results = stdout
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line));
-      expect(remarks.filter(({ kind }) => kind === 'error' || kind === 'warning')).toEqual([]);
+      expect(results.filter(({ kind }) => kind === 'error' || kind === 'warning')).toEqual([]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(new Set(remarks.map(({ check }) => check))).toEqual(
+      expect(new Set(results.map(({ check }) => check))).toEqual(
         new Set([
           'server',
           'schema',
@@ -133,7 +133,7 @@ describe('a healthy installation has no findings', () => {
 });
 
 describe('the command', () => {
-  test('tells what, why and how to mend it, and exits 1 when something keeps events back', async () => {
+  test('tells what, why and how to fix it, and exits 1 when something keeps events back', async () => {
     await database.query(`${ALL_LANES} owner = null`);
     const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: database.url } });
     expect(stdout).toMatch(/\n✗ daemons +no daemon is running\n +Events are captured and stored.*\n +rowhook start\n/);
@@ -175,7 +175,7 @@ describe('server', () => {
       });
       expect(muted?.what).toBe('session_replication_role=replica is set for the whole server');
       // ALTER SYSTEM runs by itself, as psql sends it
-      for (const statement of muted?.mend.split('; ') ?? []) await server.database.query(statement);
+      for (const statement of muted?.fix.split('; ') ?? []) await server.database.query(statement);
       await waitUntil('it is not', async () => (await muting()).length === 0);
 
       await server.embedded.stop();
@@ -183,7 +183,7 @@ describe('server', () => {
       await server.embedded.start();
       const found = await findings({ url: server.database.url });
       expect(found).toMatchObject([{ check: 'server', kind: 'error', what: 'this server is a hot standby' }]);
-      await server.database.query(/select .*;/.exec((found[0] as { mend: string }).mend)?.[0] ?? '');
+      await server.database.query(/select .*;/.exec((found[0] as { fix: string }).fix)?.[0] ?? '');
       const promoted = await findings({ url: server.database.url });
       expect(promoted.filter(({ check }) => check === 'server')).toEqual([]);
     } finally {
@@ -196,8 +196,8 @@ describe('schema', () => {
   test('is missing, older or newer', async () => {
     const other = await createDatabase({ bare: true });
     const said = async () => {
-      const { what, mend } = (await findingOf('schema', { url: other.url })) as { what: string; mend: string };
-      return [what, mend];
+      const { what, fix } = (await findingOf('schema', { url: other.url })) as { what: string; fix: string };
+      return [what, fix];
     };
     expect(await said()).toEqual(['the schema rowhook does not exist', 'rowhook migrate']);
     await other.query('create schema rowhook');
@@ -218,9 +218,9 @@ describe('privileges', () => {
   /** What the doctor says of a login, after which its remedy has been run. */
   async function mended(url: string): Promise<string> {
     const [schema] = (await findings({ url, kinds: ['unseen'] })).filter(({ check }) => check === 'schema');
-    const { what, mend } = (await findingOf('privileges', { url })) as { what: string; mend: string };
-    if (schema) expect(schema).toMatchObject({ mend });
-    await database.query(mend);
+    const { what, fix } = (await findingOf('privileges', { url })) as { what: string; fix: string };
+    if (schema) expect(schema).toMatchObject({ fix });
+    await database.query(fix);
     expect((await findings({ url })).filter(({ check }) => check === 'privileges')).toEqual([]);
     return what;
   }
@@ -257,7 +257,7 @@ describe('privileges', () => {
       kind: 'error',
       what: 'rowhook_daemon lacks update on webhook_lanes, execute on reconcile',
     });
-    await database.query((found as { mend: string }).mend);
+    await database.query((found as { fix: string }).fix);
     expect((await findings()).filter(({ check }) => check === 'privileges')).toEqual([]);
   });
 
@@ -303,7 +303,7 @@ describe('triggers', () => {
       kind: 'error',
       what: 'public.deals: rowhook_delete is enabled for replicas only, rowhook_update is disabled',
     });
-    await database.query((found as { mend: string }).mend);
+    await database.query((found as { fix: string }).fix);
     expect((await findings()).filter(({ check }) => check === 'triggers')).toEqual([]);
   });
 
@@ -341,12 +341,12 @@ describe('triggers', () => {
       {
         kind: 'warning',
         what: 'the watched table public.going was dropped',
-        mend: "select rowhook.unwatch('public.going');",
+        fix: "select rowhook.unwatch('public.going');",
       },
       {
         kind: 'error',
         what: 'public.losing has lost its column tenant_id, which names the tenant',
-        mend: "select rowhook.watch('public.losing', prefix => 'losing', tenant_column => '...');   -- with the column that names the tenant",
+        fix: "select rowhook.watch('public.losing', prefix => 'losing', tenant_column => '...');   -- with the column that names the tenant",
       },
       { kind: 'error', what: 'public.parent has a foreign table under it, public.far' },
     ]);
@@ -369,7 +369,7 @@ describe('muted', () => {
       expect(found).toHaveLength(2);
       for (const finding of found) {
         expect(finding.kind).toBe('error');
-        await database.query((finding as { mend: string }).mend);
+        await database.query((finding as { fix: string }).fix);
       }
       expect(await findings()).toEqual([]);
       // of all roles of the cluster: the tests beside this one must not see it
@@ -377,7 +377,7 @@ describe('muted', () => {
         await client.query("begin; alter role all set rowhook.mute = 'on'");
         const [everybody] = await bySetting(client);
         expect(everybody).toMatchObject({ kind: 'error', what: 'rowhook.mute=on is set for role all' });
-        await client.query(everybody?.mend ?? '');
+        await client.query(everybody?.fix ?? '');
         expect(await bySetting(client)).toEqual([]);
       });
     }));
@@ -393,7 +393,7 @@ describe('muted', () => {
       expect(await findingOf('muted')).toMatchObject({
         kind: 'warning',
         what: 'public.deals is filled by the subscription far',
-        mend: expect.stringMatching(/^rowhook watch public\.deals /),
+        fix: expect.stringMatching(/^rowhook watch public\.deals /),
       });
     } finally {
       await database.query('delete from pg_subscription_rel');
@@ -407,7 +407,7 @@ describe('daemons', () => {
     await database.query(`${ALL_LANES} owner = gen_random_uuid() where lane < 4`);
     expect(await findingOf('daemons')).toMatchObject({ kind: 'error', what: 'no daemon owns 4 of 16 lanes' });
     await database.query("update rowhook.webhook_daemons set lease_expires_at = now() - interval '1 s'");
-    expect(await findingOf('daemons')).toMatchObject({ what: 'no daemon is running', mend: 'rowhook start' });
+    expect(await findingOf('daemons')).toMatchObject({ what: 'no daemon is running', fix: 'rowhook start' });
   });
 
   test('lanes that are being handed over are waited for, those that nobody takes are told', async () => {
@@ -459,14 +459,14 @@ describe('transactions', () => {
       expect(found).toMatchObject({
         kind: 'warning',
         what: expect.stringMatching(/idle in transaction\) has been open for \d+ s$/),
-        mend: `select pg_terminate_backend(${pid});`,
+        fix: `select pg_terminate_backend(${pid});`,
       });
       const { code, stdout } = await rowhook(['doctor'], { env: { DATABASE_URL: database.daemonUrl } });
       expect(stdout).toMatch(
         /\n\? transactions +not checked: transactions of \d+ connections of other roles\n +grant pg_read_all_stats to \S+;\n/,
       );
       expect(code).toBe(0);
-      await database.query((found as { mend: string }).mend);
+      await database.query((found as { fix: string }).fix);
       await expect(client.query('select')).rejects.toThrow();
     }));
 
@@ -477,9 +477,9 @@ describe('transactions', () => {
     const found = await prepared();
     expect(found).toMatchObject({
       kind: 'warning',
-      mend: expect.stringContaining("rollback prepared 'rowhook''s';"),
+      fix: expect.stringContaining("rollback prepared 'rowhook''s';"),
     });
-    await database.query((found as { mend: string }).mend);
+    await database.query((found as { fix: string }).fix);
     expect(await prepared()).toBeUndefined();
   });
 });
@@ -492,8 +492,8 @@ describe('slots', () => {
   test('one that a lane has not read, that a transaction locks, that nobody holds', async () => {
     await database.query(fill);
     const pinnedBy = async () => {
-      const { what, mend } = (await findingOf('slots')) as { what: string; mend: string };
-      return [/ of (\S+ \S+) ago, pinned by (.*)$/.exec(what)?.slice(1), mend];
+      const { what, fix } = (await findingOf('slots')) as { what: string; fix: string };
+      return [/ of (\S+ \S+) ago, pinned by (.*)$/.exec(what)?.slice(1), fix];
     };
     expect(await pinnedBy()).toEqual([
       ['7 d', 'lanes 5, which have not read the whole slot (elsewhere:1)'],
@@ -504,10 +504,10 @@ describe('slots', () => {
     await connected(async (client) => {
       await client.query(locking);
       const [{ pid } = { pid: 0 }] = (await client.query('select pg_backend_pid() as pid')).rows;
-      const [by, mend] = await pinnedBy();
+      const [by, fix] = await pinnedBy();
       expect(by?.[1]).toMatch(`the transaction of process ${pid}, `);
-      expect(mend).toBe(`select pg_terminate_backend(${pid});`);
-      await database.query(String(mend));
+      expect(fix).toBe(`select pg_terminate_backend(${pid});`);
+      await database.query(String(fix));
       await waitUntil('its lock is gone', async () => !String((await pinnedBy())[0]).includes('process'));
     });
     await connected((client) => client.query(`${locking}; prepare transaction 'pins'`));
@@ -517,9 +517,9 @@ describe('slots', () => {
       "rollback prepared 'pins';   -- or commit prepared",
     ]);
     await database.query(String(rollback));
-    const [, mend] = await pinnedBy();
-    expect(mend).toBe('select rowhook._recycle_slot();');
-    await database.query(String(mend));
+    const [, fix] = await pinnedBy();
+    expect(fix).toBe('select rowhook._recycle_slot();');
+    await database.query(String(fix));
     expect(await findings()).toEqual([]);
   });
 });
@@ -540,8 +540,8 @@ test('rows that were written before the watch cost nothing, however late their c
     await client.query('select pg_stat_force_next_flush()');
   });
   const ofBulky = async () => {
-    const remarks = await connected((client) => captureCost({ client, limits: LIMITS } as Examination));
-    return remarks.find(({ what }) => what.includes(' public.bulky '))?.what;
+    const results = await connected((client) => captureCost({ client, limits: LIMITS } as Examination));
+    return results.find(({ what }) => what.includes(' public.bulky '))?.what;
   };
   expect(await ofBulky()).toBeUndefined();
   await database.query("insert into bulky values (0, 'acme')");
@@ -599,8 +599,8 @@ describe.skipIf(!hasPgBouncer)('listen, behind PgBouncer (skipped where it is no
         expect(found).toMatchObject([
           { kind: 'error', what: expect.stringMatching(/: a pooler in transaction mode$/) },
         ]);
-        const { mend } = found[0] as { mend: string };
-        const [, poolMode = '', wake = ''] = /pool_mode = (\w+), or set ROWHOOK_WAKE=(\w+)$/.exec(mend) ?? [];
+        const { fix } = found[0] as { fix: string };
+        const [, poolMode = '', wake = ''] = /pool_mode = (\w+), or set ROWHOOK_WAKE=(\w+)$/.exec(fix) ?? [];
         const sessions = await startPgBouncer(database.url, poolMode as 'session');
         try {
           const listens = (url: string, more: object) =>

@@ -190,7 +190,7 @@ const OF_SOURCE: readonly Line[] = [
   ['--url: is not a valid URL. Write it as https://host/path.', `${CLI}what to write instead`],
   [`--filter: is not JSON. Write it as '{"data.stage":"won"}', in single`, `${CLI}what to write instead`],
   ['give only one of --bearer, --basic, --api-key and --no-auth.', `${CLI}what to write instead`],
-  ['…: has no colon. Write it as ….', `${CLI}what to write instead`],
+  ['…: …. Write it as ….', `${CLI}what to write instead`],
   [
     '… of … test deliveries were not attempted within … s. "rowhook logs',
     `${CLI}no daemon runs to send a test; then it takes longer`,

@@ -11,7 +11,7 @@ import { privileges } from '../../src/doctor/checks/privileges.ts';
 import { schema } from '../../src/doctor/checks/schema.ts';
 import { longTransactions } from '../../src/doctor/checks/transactions.ts';
 import { triggers } from '../../src/doctor/checks/triggers.ts';
-import { type Check, LIMITS, type Limits, type Remark } from '../../src/doctor/finding.ts';
+import { type Check, type CheckResult, LIMITS, type Limits } from '../../src/doctor/finding.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { paste, startPasted } from '../support/paste.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 /** What one check finds. */
-async function remarks(check: Check, limits: Partial<Limits> = {}, url = database.url): Promise<Remark[]> {
+async function results(check: Check, limits: Partial<Limits> = {}, url = database.url): Promise<CheckResult[]> {
   const client = new pg.Client(url);
   await client.connect();
   try {
@@ -44,7 +44,7 @@ async function remarks(check: Check, limits: Partial<Limits> = {}, url = databas
   }
 }
 
-const mendOf = (remark: Remark | undefined) => (remark && 'mend' in remark ? remark.mend : '');
+const fixFor = (result: CheckResult | undefined) => (result && 'fix' in result ? result.fix : '');
 /** Quotes of SQL, of a shell and of identifiers, a space, and what is not ASCII. */
 const ODD = `"It's Ü"`;
 const SETTINGS = `prefix => 'odd', events => '{updated}', derived => '{"it''s": "its"}', ignore_columns => '{"n o",updated_at}', capture => 'all'`;
@@ -76,11 +76,11 @@ describe('a table with odd names', () => {
       select rowhook.watch('${ODD.replaceAll("'", "''")}', ${SETTINGS})`);
     const before = await settings();
     await database.query(make);
-    const [found, ...others] = await remarks(triggers);
+    const [found, ...others] = await results(triggers);
     expect(others).toEqual([]);
     expect(found?.what).toContain(what);
-    await paste(mendOf(found).replace(...choose), database);
-    expect(await remarks(triggers)).toEqual([]);
+    await paste(fixFor(found).replace(...choose), database);
+    expect(await results(triggers)).toEqual([]);
     for (const row of await settings()) expect(row).toMatchObject(before[0] as object);
     await database.query(`
       select rowhook.unwatch(relation::text) from rowhook.webhook_sources where prefix = 'odd';
@@ -101,8 +101,8 @@ describe('a table with odd names', () => {
     );
     await database.query(`insert into ${ODD} select n, 'acme' from generate_series(1, 100) as n`);
     try {
-      const [subscription] = await remarks(muted);
-      expect((await paste(mendOf(subscription), database)).stdout).toMatch(/^Watching public\."It's Ü":/);
+      const [subscription] = await results(muted);
+      expect((await paste(fixFor(subscription), database)).stdout).toMatch(/^Watching public\."It's Ü":/);
     } finally {
       await database.query('delete from pg_subscription_rel');
       await database.query('drop subscription odd');
@@ -111,10 +111,10 @@ describe('a table with odd names', () => {
       `select rowhook.watch('${ODD.replaceAll("'", "''")}', prefix => 'odd', capture => 'all'); insert into ${ODD} select n, 'acme' from generate_series(101, 200) as n`,
     );
     const cost = await waitUntil('its rows are counted', async () => {
-      const found = await remarks(captureCost, { captureShare: 0, captureSeconds: 0 });
+      const found = await results(captureCost, { captureShare: 0, captureSeconds: 0 });
       return found.find(({ what }) => what.includes(ODD));
     });
-    await paste(mendOf(cost), database);
+    await paste(fixFor(cost), database);
     expect(await settings()).toEqual([{ capture: 'all', events: ['created'] }]);
     await database.query(
       `select rowhook.unwatch('${ODD.replaceAll("'", "''")}'); drop table ${ODD}; truncate rowhook.webhook_outbox`,
@@ -131,27 +131,27 @@ test.each([
     create table middle partition of top for values in (1, 2) partition by list (id);
     select rowhook.watch('top');
     create foreign table far partition of middle for values in (2) server nowhere`);
-  const remedy = mendOf((await remarks(triggers))[0]);
+  const remedy = fixFor((await results(triggers))[0]);
   expect(remedy).toContain(verb);
   await paste(verb === 'unwatch' ? remedy.replace(/^.* or /, '') : remedy, database);
-  expect(await remarks(triggers)).toEqual([]);
+  expect(await results(triggers)).toEqual([]);
   await database.query("select rowhook.unwatch('top'); drop table top; drop foreign table if exists far");
 });
 
 test('no table is watched', async () => {
   await database.query('select rowhook.unwatch(relation) from rowhook.webhook_sources');
-  const [none] = await remarks(triggers);
+  const [none] = await results(triggers);
   expect(none?.what).toBe('no table is watched');
-  await paste(mendOf(none), database);
-  expect(await remarks(triggers)).toEqual([]);
+  await paste(fixFor(none), database);
+  expect(await results(triggers)).toEqual([]);
 });
 
 test('rowhook is not installed', async () => {
   const bare = await createDatabase({ bare: true });
   try {
-    const [missing] = await remarks(schema, {}, bare.url);
-    await paste(mendOf(missing), bare);
-    expect(await remarks(schema, {}, bare.url)).toEqual([]);
+    const [missing] = await results(schema, {}, bare.url);
+    await paste(fixFor(missing), bare);
+    expect(await results(schema, {}, bare.url)).toEqual([]);
   } finally {
     await bare.drop();
   }
@@ -164,11 +164,11 @@ test('transactions that may not be seen, and a daemon that may do anything: the 
   const mighty = new pg.Client({ connectionString: database.url, application_name: 'rowhook reader' });
   await mighty.connect();
   try {
-    const [unseen] = await remarks(longTransactions, {}, url);
-    await paste(mendOf(unseen), database);
-    expect(await remarks(longTransactions, {}, url)).toEqual([]);
-    const [superuser] = await remarks(privileges);
-    await paste(mendOf(superuser), database);
+    const [unseen] = await results(longTransactions, {}, url);
+    await paste(fixFor(unseen), database);
+    expect(await results(longTransactions, {}, url)).toEqual([]);
+    const [superuser] = await results(privileges);
+    await paste(fixFor(superuser), database);
     await mighty.query("select set_config('application_name', 'x', false)");
     expect(await database.query("select pg_has_role('rowhook_login', 'rowhook_daemon', 'usage') as is")).toEqual([
       { is: true },
@@ -184,14 +184,14 @@ test('nobody delivers, and a slot waits for it: both say how to start one', asyn
     `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, occurred_at, slot)
      values (5, 't', '{a.b}', now() - interval '7 days 1 hour', (floor(extract(epoch from now()) / 86400)::bigint + 1) % 8)`,
   );
-  const [lanes] = await remarks(daemons);
-  const [slot] = await remarks(ring);
+  const [lanes] = await results(daemons);
+  const [slot] = await results(ring);
   expect(slot?.what).toMatch(/pinned by lanes 5, .*: no daemon owns them$/);
-  expect(mendOf(slot)).toBe(mendOf(lanes));
-  const daemon = startPasted(mendOf(lanes), { DATABASE_URL: database.daemonUrl, ROWHOOK_HTTP_PORT: '0' });
+  expect(fixFor(slot)).toBe(fixFor(lanes));
+  const daemon = startPasted(fixFor(lanes), { DATABASE_URL: database.daemonUrl, ROWHOOK_HTTP_PORT: '0' });
   try {
-    await waitUntil('it delivers', async () => (await remarks(daemons)).length === 0);
-    await waitUntil('the slot is read', async () => (await remarks(ring)).every((one) => mendOf(one) !== mendOf(slot)));
+    await waitUntil('it delivers', async () => (await results(daemons)).length === 0);
+    await waitUntil('the slot is read', async () => (await results(ring)).every((one) => fixFor(one) !== fixFor(slot)));
   } finally {
     daemon.process.kill('SIGTERM');
     await daemon.ended;

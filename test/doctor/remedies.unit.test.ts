@@ -27,7 +27,7 @@ const LOG_DAYS = 'test/record/log-days.test.ts: everything is recorded while an 
 const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: string])[]>> = {
   'src/capture/muted-sessions.ts': [
     ['whose === null', `${DOCTOR}a server on which no trigger fires`],
-    ['printable( `rowhook watch', `${REMEDIES}is what a subscription fills`],
+    ['printable(`rowhook watch', `${REMEDIES}is what a subscription fills`],
   ],
   'src/capture/pinned-slots.ts': [
     ["'select rowhook._recycle_slot();'", `${DOCTOR}that nobody holds`],
@@ -47,7 +47,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   ],
   'src/config/environment.ts': [['`ROWHOOK_ENVIRONMENT=', 'test/cli/adopt.test.ts: recorded %j, the variable %j']],
   'src/database/read-only.ts': [
-    ['printable(mend)', `${READ_ONLY}a running daemon says so on /readyz`],
+    ['printable(fix)', `${READ_ONLY}a running daemon says so on /readyz`],
     ['inReadWrite(`alter', `${READ_ONLY}whose it is: a role, a role in a database`],
     ['`remove ', `${READ_ONLY}whose it is: a role, a role in a database, one connection`],
     ['`remove SET', CHOICE],
@@ -108,21 +108,21 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
       'test/capture/refusals.test.ts: may not run makes the event thin, and a grant makes it whole',
     ],
   ],
-  'src/operations/status.ts': [['readOnly.mend', `${READ_ONLY}a running daemon says so on /readyz`]],
-  'src/operations/why/changes.ts': [['mendOf(', `${WHY}the remedies enable it, and send what it missed`]],
+  'src/operations/status.ts': [['readOnly.fix', `${READ_ONLY}a running daemon says so on /readyz`]],
+  'src/operations/why/changes.ts': [['fixFor(', `${WHY}the remedies enable it, and send what it missed`]],
   'src/operations/why/source.ts': [
     ['whyCommand', `${WHY}that another schema has too`],
     ["'rowhook doctor ", LOOKS],
-    ['replaced.mend', `${WHY}took the place of a watched one: the remedy keeps the settings`],
+    ['replaced.fix', `${WHY}took the place of a watched one: the remedy keeps the settings`],
     ['`rowhook watch', `${WHY}has odd names`],
     ["'rowhook doctor'", LOOKS],
     ["'select * from rowhook.reconcile();'", `${WHY}%s: the remedy mends it`],
     ['`alter table', `${WHY}%s: the remedy mends it`],
-    ['remark.mend', `${DOCTOR}a database or a role whose sessions fire no triggers`],
+    ['result.fix', `${DOCTOR}a database or a role whose sessions fire no triggers`],
   ],
   'src/operations/why/tenant.ts': [
     ['`grant usage on schema', `${WHY}that this role may not read`],
-    ['printable(mend)', `${WHY}that this role may not read`],
+    ['printable(fix)', `${WHY}that this role may not read`],
     ['`update ', `${WHY}whose tenant is null`],
     ['`rowhook webhook list', LOOKS],
     ['`rowhook webhook show', LOOKS],
@@ -133,12 +133,12 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   'src/operations/why/why.ts': [["'rowhook start'", `${WHY}no daemon runs`]],
 };
 
-/** What follows each `mend:` that is given a value, on one line. */
+/** What follows each `fix:` that is given a value, on one line. */
 function remediesIn(file: string): string[] {
   const text = read(file)
     .replace(/^ *(?:\/\/|\*|\/\*\*).*$/gm, '')
     .replaceAll(/\s+/g, ' ');
-  return [...text.matchAll(/\bmend(?: =|\??:) (?!string\b)(.{1,60})/g)].map(([, remedy = '']) => remedy);
+  return [...text.matchAll(/\bfix(?: =|\??:) (?!string\b)(.{1,60})/g)].map(([, remedy = '']) => remedy);
 }
 
 const files = globSync('src/{capture,config,database,doctor,operations}/**/*.ts', { cwd: root }).sort();

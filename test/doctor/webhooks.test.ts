@@ -1,4 +1,4 @@
-// What the doctor says of webhooks that do not get their events, and that its remedies mend it.
+// What the doctor says of webhooks that do not get their events, and that its remedies fix it.
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -33,12 +33,12 @@ const cli = (...args: string[]) => rowhook(args, { env: { DATABASE_URL: database
 
 async function warnings(): Promise<Record<string, string>[]> {
   const { stdout } = await cli('doctor', '--json');
-  const remarks = stdout.split('\n').filter(Boolean);
-  return remarks.map((line) => JSON.parse(line)).filter(({ check, kind }) => check === 'webhooks' && kind !== 'fine');
+  const results = stdout.split('\n').filter(Boolean);
+  return results.map((line) => JSON.parse(line)).filter(({ check, kind }) => check === 'webhooks' && kind !== 'fine');
 }
 
 /** The commands of a remedy, run one after another; what they print. */
-async function mend(remedy = ''): Promise<string> {
+async function fix(remedy = ''): Promise<string> {
   const commands = [...remedy.matchAll(/rowhook ((?:logs|webhook|status|replay) [^;#\n]*)/g)].map(([, args = '']) =>
     args.trim(),
   );
@@ -88,7 +88,7 @@ test('an open breaker: since when, and its remedy sends what waits at once', asy
         `^webhook ${id} \\(CRM, tenant ${tenant}\\) has an open breaker: 12 attempts have failed since 20.*Z, and`,
       ),
     );
-    await mend(found?.mend);
+    await fix(found?.fix);
     await receiver.waitFor(1);
     await waitUntil('it is well', async () => (await warnings()).length === 0);
   } finally {
@@ -107,7 +107,7 @@ test('a webhook that rowhook disabled: why and when, and its remedy sends what i
     const [found, ...others] = await warnings();
     expect(others).toEqual([]);
     expect(found?.what).toMatch(/ was disabled by rowhook at 20.*Z: the receiver answered 410 Gone$/);
-    await mend(await mend(found?.mend));
+    await fix(await fix(found?.fix));
     await receiver.waitFor(1);
     expect(await warnings()).toEqual([]);
   } finally {
@@ -124,7 +124,7 @@ test('a webhook that fails all the time, and not one that began to fail just now
   const found = await warnings();
   expect(found.map(({ what }) => what?.split(' ').slice(0, 2).join(' '))).toEqual([`webhook ${long}`]);
   expect(found[0]?.what).toContain('keeps failing');
-  await mend(found[0]?.mend);
+  await fix(found[0]?.fix);
   expect(await warnings()).toEqual([]);
 });
 
@@ -143,5 +143,5 @@ test('of 10,000 webhooks that fail there are a few lines, those that fail for lo
     ...['w10000', 'w9999', 'w9998', 'w9997', 'w9996'],
     '9995 more webhooks have an open breaker',
   ]);
-  expect(await mend(found.at(-1)?.mend)).toContain('10000 open');
+  expect(await fix(found.at(-1)?.fix)).toContain('10000 open');
 });

@@ -37,8 +37,8 @@ const byDefault = async () =>
 const findings = async () => {
   const client = new pg.Client(database.url);
   await client.connect();
-  const remarks = await logDays({ client } as unknown as Examination).finally(() => client.end());
-  return remarks.filter(({ kind }) => kind === 'warning') as { what: string; mend: string }[];
+  const results = await logDays({ client } as unknown as Examination).finally(() => client.end());
+  return results.filter(({ kind }) => kind === 'warning') as { what: string; fix: string }[];
 };
 /** An attempt of another day, or several. */
 const log = (n: number, count = 1) =>
@@ -78,9 +78,9 @@ test('everything is recorded while an event trigger forbids DDL, the doctor says
   expect(some?.what).toBe('webhook_logs_default holds attempts');
   await expect(database.query('select rowhook._make_log_partitions()')).rejects.toThrow('no DDL here');
   // a day with rows in each call
-  await database.query(few?.mend as string);
+  await database.query(few?.fix as string);
   expect(await byDefault()).toEqual([0]);
-  await database.query(some?.mend as string);
+  await database.query(some?.fix as string);
   expect(await byDefault()).toEqual([]);
   expect(await ahead()).toBe(7);
   expect(await findings()).toEqual([]);

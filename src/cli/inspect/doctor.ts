@@ -1,11 +1,11 @@
 /** `rowhook doctor`. */
 import type { Command } from 'commander';
 import { readSettings, type Settings } from '../../config/settings.ts';
-import type { CheckedRemark } from '../../doctor/checks.ts';
+import type { NamedResult } from '../../doctor/checks.ts';
 import type { Out, Style } from '../../shared/terminal.ts';
 import { help, out, settingFlags } from '../define.ts';
 
-const MARKS: Readonly<Record<CheckedRemark['kind'], readonly [mark: string, style: Style]>> = {
+const MARKS: Readonly<Record<NamedResult['kind'], readonly [mark: string, style: Style]>> = {
   error: ['✗', 'red'],
   warning: ['!', 'yellow'],
   unseen: ['?', 'dim'],
@@ -24,7 +24,7 @@ export function addDoctor(program: Command): void {
     command,
     [
       'rowhook doctor',
-      `rowhook doctor --json | jq -r 'select(.kind == "error") | .mend'`,
+      `rowhook doctor --json | jq -r 'select(.kind == "error") | .fix'`,
       'ROWHOOK_ENVIRONMENT=production rowhook doctor   # with the settings of the daemon',
     ],
     [
@@ -46,25 +46,25 @@ async function doctor(
     import('../../doctor/checks.ts'),
     import('../../doctor/finding.ts'),
   ]);
-  const remarks = await withClient(databaseUrl, 'rowhook doctor', (client) =>
+  const results = await withClient(databaseUrl, 'rowhook doctor', (client) =>
     examine({ client, databaseUrl, wake, environment, limits: LIMITS, now: Date.now }),
   );
-  if (json) for (const remark of remarks) out.print(JSON.stringify(remark));
-  else print(remarks, out);
-  return remarks.some(({ kind }) => kind === 'error') ? 1 : 0;
+  if (json) for (const result of results) out.print(JSON.stringify(result));
+  else print(results, out);
+  return results.some(({ kind }) => kind === 'error') ? 1 : 0;
 }
 
-function print(remarks: readonly CheckedRemark[], out: Out): void {
-  const width = Math.max(...remarks.map(({ check }) => check.length));
+function print(results: readonly NamedResult[], out: Out): void {
+  const width = Math.max(...results.map(({ check }) => check.length));
   const indent = ' '.repeat(width + 4);
-  for (const remark of remarks) {
-    const [mark, style] = MARKS[remark.kind];
-    const unseen = remark.kind === 'unseen' ? 'not checked: ' : '';
-    out.print(`${out.paint(style, mark)} ${out.paint('dim', remark.check.padEnd(width))}  ${unseen}${remark.what}`);
-    if ('why' in remark) out.print(`${indent}${remark.why}`);
-    if ('mend' in remark) out.print(`${indent}${out.paint('bold', remark.mend)}`);
+  for (const result of results) {
+    const [mark, style] = MARKS[result.kind];
+    const unseen = result.kind === 'unseen' ? 'not checked: ' : '';
+    out.print(`${out.paint(style, mark)} ${out.paint('dim', result.check.padEnd(width))}  ${unseen}${result.what}`);
+    if ('why' in result) out.print(`${indent}${result.why}`);
+    if ('fix' in result) out.print(`${indent}${out.paint('bold', result.fix)}`);
   }
-  const count = (kind: CheckedRemark['kind']) => remarks.filter((remark) => remark.kind === kind).length;
+  const count = (kind: NamedResult['kind']) => results.filter((result) => result.kind === kind).length;
   const [errors, warnings] = [count('error'), count('warning')];
   out.print();
   if (errors + warnings === 0) out.print('No problems found.');

@@ -80,7 +80,7 @@ function print(now: Status, limit: number, out: Out): void {
     ['watched tables', watchedText(now)],
   ]);
   const problems = now.readOnly === null ? now.sources.problems : [now.readOnly, ...now.sources.problems];
-  for (const { what, mend } of problems) out.print(`${out.paint('yellow', what)}\n  ${out.paint('bold', mend)}`);
+  for (const { what, fix } of problems) out.print(`${out.paint('yellow', what)}\n  ${out.paint('bold', fix)}`);
   printLanes(now, out);
   printTroubled(now.troubled, limit, out);
   printSlots(now, out);

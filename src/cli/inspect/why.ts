@@ -60,10 +60,10 @@ function print({ table, key, row, tenant_id, steps, changes, arrived }: Answer, 
   const values = Object.entries(key).map(([column, value]) => `${printable(column)} = ${printable(value)}`);
   const tenant = tenant_id === null ? 'no tenant' : `tenant ${printable(tenant_id)}`;
   out.print(`${printable(table)}, ${values.join(', ')}: ${ROW[row]}, ${tenant}`);
-  for (const { kind, what, mend } of steps) {
+  for (const { kind, what, fix } of steps) {
     const [mark, style] = MARKS[kind];
     out.print(`${out.paint(style, mark)} ${what}`);
-    if (mend !== undefined) out.print(`    ${out.paint('bold', mend)}`);
+    if (fix !== undefined) out.print(`    ${out.paint('bold', fix)}`);
   }
   for (const change of changes) printChange(change, out);
   out.print();
@@ -76,11 +76,11 @@ function printChange({ at, event_types, outbox_id, sendings }: CapturedChange, o
   out.print(`\n${at.toISOString()} ${event_types.map(printable).join(', ')} (outbox row ${outbox_id})`);
   if (sendings.length === 0) out.print('  its tenant has no webhook');
   for (const sending of sendings) {
-    const { event_id, event_type, webhook_id, webhook_name, mend } = sending;
+    const { event_id, event_type, webhook_id, webhook_name, fix } = sending;
     out.print(
       `  ${event_id} ${printable(event_type)} to ${webhook_id} (${printable(webhook_name)}): ${stateOf(sending)}`,
     );
-    if (mend !== undefined) out.print(`    ${out.paint('bold', mend)}`);
+    if (fix !== undefined) out.print(`    ${out.paint('bold', fix)}`);
   }
 }
 

@@ -167,7 +167,7 @@ async function sources(client: pg.Client, options: { json?: boolean }, out: Out)
   const { rows, problems } = await (await operations()).readSources(client);
   if (options.json) {
     for (const row of rows) {
-      const found = row.problems.map(({ what, mend }) => ({ what, mend }));
+      const found = row.problems.map(({ what, fix }) => ({ what, fix }));
       out.print(JSON.stringify({ ...row, problems: found }));
     }
   } else if (rows.length === 0) {
@@ -183,7 +183,7 @@ async function sources(client: pg.Client, options: { json?: boolean }, out: Out)
         row.events.join(' '),
       ]),
     );
-    for (const { what, mend } of problems) out.print(`\n${out.paint('yellow', what)}\n  ${out.paint('bold', mend)}`);
+    for (const { what, fix } of problems) out.print(`\n${out.paint('yellow', what)}\n  ${out.paint('bold', fix)}`);
   }
 }
 

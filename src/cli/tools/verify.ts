@@ -64,7 +64,7 @@ export function addVerify(program: Command): void {
 
 /** Returns the exit code. */
 function verify(options: VerifyOptions, body: Buffer, nowSeconds: number, out: Out): number {
-  const verdict = judge(options, body, nowSeconds);
+  const verdict = check(options, body, nowSeconds);
   if (options.json) {
     out.print(JSON.stringify({ verdict }));
     return verdict === 'valid' ? 0 : 1;
@@ -75,14 +75,14 @@ function verify(options: VerifyOptions, body: Buffer, nowSeconds: number, out: O
   }
   // Editors and echo add a newline at the end of a file.
   const withoutNewline = body.subarray(0, body.at(-1) === 0x0a ? -1 : body.length);
-  const newline = verdict === 'mismatch' && judge(options, withoutNewline, nowSeconds) === 'valid';
+  const newline = verdict === 'mismatch' && check(options, withoutNewline, nowSeconds) === 'valid';
   const remedy = newline
     ? 'does not match, but it matches without the newline at the end of the saved body'
     : REASONS[verdict];
   throw new UserError(`the signature ${remedy}.`, verdict === 'missing' ? 2 : 1);
 }
 
-function judge(options: VerifyOptions, body: Buffer, nowSeconds: number): SignatureCheck {
+function check(options: VerifyOptions, body: Buffer, nowSeconds: number): SignatureCheck {
   const { secret, signature, id, timestamp, toleranceSeconds } = options;
   const isHex = !signature.includes(',');
   const request: SignedRequest = { id, timestamp, body, ...(isHex ? { hexSignature: signature } : { signature }) };

@@ -172,7 +172,8 @@ function pairOf(flag: string, text: string, trimmed = true): [string, string] {
   const colon = text.indexOf(':');
   if (colon < 1) {
     const form = flag === '--basic' ? '"username:password"' : '"Name: value"';
-    throw new UserError(`${flag}: has no colon. Write it as ${form}.`, 2);
+    const lack = colon < 0 ? 'has no colon' : 'has nothing before its colon';
+    throw new UserError(`${flag}: ${lack}. Write it as ${form}.`, 2);
   }
   const [left, right] = [text.slice(0, colon), text.slice(colon + 1)];
   return trimmed ? [left.trim(), right.trim()] : [left, right];

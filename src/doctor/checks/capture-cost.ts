@@ -1,7 +1,7 @@
 /** The cost of capture: measured if the server counts function time, otherwise estimated. */
 import type pg from 'pg';
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, fine, type Limits, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine, type Limits } from '../finding.ts';
 
 /**
  * Capture adds 80 to 110 µs to an INSERT of one row, 200 to 300 µs to an UPDATE, and 10 to 35 µs to
@@ -26,14 +26,14 @@ interface Cost {
 }
 
 /** All counts begin when the table was watched, so their ratio needs no clock. */
-export async function captureCost({ client, limits }: Examination): Promise<Remark[]> {
-  return (await readCosts(client)).filter(({ captured }) => captured > 0).map((cost) => remark(cost, limits));
+export async function captureCost({ client, limits }: Examination): Promise<CheckResult[]> {
+  return (await readCosts(client)).filter(({ captured }) => captured > 0).map((cost) => result(cost, limits));
 }
 
-function remark(
+function result(
   { relation, captured, statementSeconds, measuredSeconds, calls, statement }: Cost,
   limits: Limits,
-): Remark {
+): CheckResult {
   const seconds = measuredSeconds ?? (captured * ROW_US) / 1e6;
   const share = statementSeconds > 0 ? Math.min(1, seconds / statementSeconds) : 0;
   const how =
@@ -47,7 +47,7 @@ function remark(
     kind: 'warning',
     what,
     why: "Capture runs inside the application's statements and makes them slower.",
-    mend: printable(`${statement}   -- or list the events that you need: created, updated, deleted`),
+    fix: printable(`${statement}   -- or list the events that you need: created, updated, deleted`),
   };
 }
 

@@ -1,9 +1,9 @@
 /** Checks that this machine and the server agree on the time. */
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 const SAMPLES = 3;
 
-export async function clock({ client, limits, now }: Examination): Promise<Remark[]> {
+export async function clock({ client, limits, now }: Examination): Promise<CheckResult[]> {
   const samples: { aheadMs: number; withinMs: number }[] = [];
   for (let n = 0; n < SAMPLES; n += 1) {
     const before = now();
@@ -24,7 +24,7 @@ export async function clock({ client, limits, now }: Examination): Promise<Remar
       kind: 'warning',
       what: `the server's clock is ${seconds.toFixed(1)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this machine's`,
       why: "Requests carry the server's time. Receivers reject a time that is more than five minutes off their own.",
-      mend: 'timedatectl set-ntp true   # on the machine whose clock is wrong',
+      fix: 'timedatectl set-ntp true   # on the machine whose clock is wrong',
     },
   ];
 }

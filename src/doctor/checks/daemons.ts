@@ -3,24 +3,24 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { environmentProblem } from '../../config/environment.ts';
 import { type LaneLag, readLag } from '../../observe/lane-lag.ts';
 import { ageText } from '../../shared/text.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 const LOOK_AGAIN_MS = 250;
 
-export async function daemons(examination: Examination): Promise<Remark[]> {
+export async function daemons(examination: Examination): Promise<CheckResult[]> {
   const lanes = await settledLanes(examination);
   const owners = [...new Set(lanes.flatMap(({ owner }) => owner ?? []))];
   const free = lanes.filter(({ owner }) => owner === null);
-  const remarks: Remark[] = [];
+  const results: CheckResult[] = [];
   if (free.length > 0) {
-    remarks.push({
+    results.push({
       kind: 'error',
       what: owners.length === 0 ? 'no daemon is running' : `no daemon owns ${free.length} of ${lanes.length} lanes`,
       why: 'Events are captured and stored. They are sent when a daemon is running.',
-      mend: 'rowhook start',
+      fix: 'rowhook start',
     });
   } else {
-    remarks.push(fine(`running: ${owners.join(', ')}`));
+    results.push(fine(`running: ${owners.join(', ')}`));
   }
   const { unreadSeconds } = examination.limits;
   const stuck = lanes.filter(
@@ -29,14 +29,14 @@ export async function daemons(examination: Examination): Promise<Remark[]> {
   );
   if (stuck.length > 0) {
     const oldest = Math.max(...stuck.map(({ oldestSeconds }) => oldestSeconds ?? 0));
-    remarks.push({
+    results.push({
       kind: 'error',
       what: `lanes ${stuck.map(({ lane }) => lane).join(', ')} do not move: an event has waited for ${ageText(oldest)}`,
       why: 'Their daemon reads nothing, and no other daemon may read them while it holds them.',
-      mend: `look into the log of ${owners.join(', ')}, then restart it. Another daemon takes over within 10 s`,
+      fix: `look into the log of ${owners.join(', ')}, then restart it. Another daemon takes over within 10 s`,
     });
   }
-  return [...remarks, ...(await environmentRemarks(examination))];
+  return [...results, ...(await environmentRemarks(examination))];
 }
 
 /** A daemon that starts or stops hands lanes over, and the handover takes a moment. */
@@ -53,15 +53,15 @@ async function settledLanes({ client, limits }: Examination): Promise<LaneLag[]>
   }
 }
 
-async function environmentRemarks({ client, environment }: Examination): Promise<Remark[]> {
+async function environmentRemarks({ client, environment }: Examination): Promise<CheckResult[]> {
   const { rows } = await client.query<{ environment: string | null }>(
     'select environment from rowhook.webhook_installation',
   );
   const recorded = rows[0]?.environment ?? null;
   const problem = environmentProblem(recorded, environment);
   if (problem) {
-    const { what, why, mend } = problem;
-    return [{ kind: 'error', what, why, mend }];
+    const { what, why, fix } = problem;
+    return [{ kind: 'error', what, why, fix }];
   }
   return [fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`)];
 }

@@ -7,12 +7,12 @@ import { readUnproduced, type Unproduced } from '../../capture/unproduced-events
 import type { Finding } from '../../shared/finding.ts';
 import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 /** Limit on listed webhooks. With 10,000 webhooks, nobody reads a line for each. */
 const LISTED_MAX = 5;
 
-export async function events({ client }: Examination): Promise<Remark[]> {
+export async function events({ client }: Examination): Promise<CheckResult[]> {
   const findings = [...(await unproduced(client)), ...(await shared(client)), ...(await withoutTenant(client))];
   return findings.length > 0 ? findings : [fine('watched tables produce what active webhooks want')];
 }
@@ -25,7 +25,7 @@ async function unproduced(client: pg.ClientBase): Promise<Finding[]> {
       kind: 'warning',
       what: `${found.length - LISTED_MAX} more webhooks want event types that no watched table produces`,
       why: 'They get no such event, and no error either, unless the application emits it.',
-      mend: 'rowhook webhook list',
+      fix: 'rowhook webhook list',
     });
   }
   return listed;
@@ -39,7 +39,7 @@ function finding({ id, tenantId, name, eventTypes, unproduced: missing, near }: 
     kind: 'warning',
     what: printable(`webhook "${name}" of ${tenantId} wants ${missing.join(', ')}, which no watched table produces`),
     why: 'It gets no such event, and no error either, unless the application emits it.',
-    mend:
+    fix:
       near === null
         ? `rowhook sources   # lists the event types; then: rowhook webhook update ${id} --events …`
         : `rowhook webhook update ${id} --events ${shellWord(printable([...new Set(wanted)].join(',')))}${force}`,
@@ -64,7 +64,7 @@ async function shared(client: pg.ClientBase): Promise<Finding[]> {
     kind: 'warning',
     what: printable(`${relation} and ${other} have the same event types, such as ${event_type}`),
     why: 'A webhook gets the events of both tables and cannot tell them apart.',
-    mend: printable(statement),
+    fix: printable(statement),
   }));
 }
 
@@ -84,7 +84,7 @@ async function withoutTenant(client: pg.ClientBase): Promise<Finding[]> {
       kind: 'warning',
       what: printable(`at least ${changes} changed rows had no tenant, in ${tables.join(' or ')}`),
       why: 'If the tenant column of a row is null, its changes make no event.',
-      mend: printable(
+      fix: printable(
         `${statements}   -- once every row has a tenant. ` +
           "If null is intended: select setval('rowhook.rows_without_tenant', 1, false); resets the count",
       ),

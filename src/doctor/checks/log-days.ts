@@ -3,7 +3,7 @@
  * before it matters.
  */
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 /** Lower limit on days ahead. The daemon creates seven. */
 const DAYS_AHEAD_MIN = 4;
@@ -14,7 +14,7 @@ interface EventTrigger {
   always: boolean;
 }
 
-export async function logDays({ client }: Examination): Promise<Remark[]> {
+export async function logDays({ client }: Examination): Promise<CheckResult[]> {
   const { rows } = await client.query<{ ahead: number; byDefault: boolean; eventTriggers: EventTrigger[] }>(
     `select rowhook._log_days_ahead() as ahead,
             pg_relation_size('rowhook.webhook_logs_default') > 0 as "byDefault",
@@ -25,28 +25,28 @@ export async function logDays({ client }: Examination): Promise<Remark[]> {
                 and evtevent in ('ddl_command_start', 'ddl_command_end')) as "eventTriggers"`,
   );
   const { ahead, byDefault, eventTriggers } = rows[0] as (typeof rows)[number];
-  const remarks: Remark[] = [];
+  const results: CheckResult[] = [];
   if (ahead < DAYS_AHEAD_MIN) {
-    remarks.push({
+    results.push({
       kind: 'warning',
       what: `webhook_logs has partitions for only ${ahead} more days`,
       why:
         `The daemon creates partitions for 7 days. Its log says why it cannot${printable(because(eventTriggers))}. ` +
         'No attempt is lost: without a partition, attempts are recorded in webhook_logs_default.',
-      mend: printable(around(eventTriggers)),
+      fix: printable(around(eventTriggers)),
     });
   }
   if (byDefault) {
-    remarks.push({
+    results.push({
       kind: 'warning',
       what: 'webhook_logs_default holds attempts',
       why:
         'They were recorded when their day had no partition. When the daemon can create it, it moves one day ' +
         'per minute. A large number of attempts may stay until tomorrow.',
-      mend: printable(around(eventTriggers)),
+      fix: printable(around(eventTriggers)),
     });
   }
-  return remarks.length > 0 ? remarks : [fine(`webhook_logs has partitions for ${ahead} days ahead`)];
+  return results.length > 0 ? results : [fine(`webhook_logs has partitions for ${ahead} days ahead`)];
 }
 
 function because(eventTriggers: readonly EventTrigger[]): string {

@@ -5,9 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { connect } from '../../database/connections.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
-export async function bell({ databaseUrl, wake, limits }: Examination): Promise<Remark[]> {
+export async function bell({ databaseUrl, wake, limits }: Examination): Promise<CheckResult[]> {
   const listener = await connect(databaseUrl, 'rowhook doctor');
   const ringer = await connect(databaseUrl, 'rowhook doctor').catch(async (error) => {
     await listener.end();
@@ -29,7 +29,7 @@ export async function bell({ databaseUrl, wake, limits }: Examination): Promise<
         why:
           'A sleeping daemon is not woken up, so events wait for up to 30 s. ' +
           'Its session settings also affect other clients of the pooler.',
-        mend:
+        fix:
           'give the daemon a DATABASE_URL that leads to PostgreSQL directly or to a pool with pool_mode = session, ' +
           'or set ROWHOOK_WAKE=poll',
       },

@@ -2,9 +2,9 @@
 import { readSlots } from '../../capture/outbox-slots.ts';
 import { pinnedSlots } from '../../capture/pinned-slots.ts';
 import { ageText } from '../../shared/text.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
-export async function ring({ client, limits }: Examination): Promise<Remark[]> {
+export async function ring({ client, limits }: Examination): Promise<CheckResult[]> {
   const pinned = await pinnedSlots(client, limits.slotSeconds);
   if (pinned.length > 0) return pinned;
   const ages = (await readSlots(client)).flatMap(({ oldestSeconds }) => oldestSeconds ?? []);

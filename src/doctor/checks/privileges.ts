@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { membershipOf, uninheritedRole } from '../../database/membership.ts';
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 /** The grants of the migrations. test/doctor/doctor.test.ts compares this list with them. */
 export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly<Record<string, string>>>> = {
@@ -47,14 +47,14 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
   },
 };
 
-export async function privileges({ client }: Examination): Promise<Remark[]> {
+export async function privileges({ client }: Examination): Promise<CheckResult[]> {
   const own = await ownRole(client);
   // A role without USAGE on the schema cannot read anything in it.
   if (own.some(({ kind }) => kind === 'error')) return own;
   return [...own, ...(await missingGrants(client)), ...(await mightyDaemons(client))];
 }
 
-async function ownRole(client: pg.ClientBase): Promise<Remark[]> {
+async function ownRole(client: pg.ClientBase): Promise<CheckResult[]> {
   const membership = await membershipOf(client);
   const { role, isOwner, isDaemon, grant } = membership;
   const uninherited = uninheritedRole(membership);
@@ -68,12 +68,12 @@ async function ownRole(client: pg.ClientBase): Promise<Remark[]> {
           ? `${role} is not a member of rowhook_daemon or rowhook_owner`
           : `${role} is a member of ${uninherited}, but does not inherit its privileges`,
       why: 'A daemon with this login cannot read the outbox.',
-      mend: grant(uninherited ?? 'rowhook_daemon'),
+      fix: grant(uninherited ?? 'rowhook_daemon'),
     },
   ];
 }
 
-async function missingGrants(client: pg.ClientBase): Promise<Remark[]> {
+async function missingGrants(client: pg.ClientBase): Promise<CheckResult[]> {
   const { rows } = await client.query<{ kind: string; object: string; privilege: string }>(
     `select n.kind, n.object, n.privilege
        from unnest($1::text[], $2::text[], $3::text[]) as n (kind, object, privilege)
@@ -95,7 +95,7 @@ async function missingGrants(client: pg.ClientBase): Promise<Remark[]> {
       kind: 'error',
       what: `rowhook_daemon lacks ${lacking}`,
       why: 'The daemon fails when it needs this privilege.',
-      mend: rows.map(grant).join(' '),
+      fix: rows.map(grant).join(' '),
     },
   ];
 }
@@ -113,7 +113,7 @@ function grant({ kind, object, privilege }: { kind: string; object: string; priv
 }
 
 /** A login with the daemon's password should be able to deliver, and nothing else. */
-async function mightyDaemons(client: pg.ClientBase): Promise<Remark[]> {
+async function mightyDaemons(client: pg.ClientBase): Promise<CheckResult[]> {
   const { rows } = await client.query<{ role: string }>(
     `select distinct quote_ident(r.rolname) as role
        from pg_stat_activity a
@@ -125,7 +125,7 @@ async function mightyDaemons(client: pg.ClientBase): Promise<Remark[]> {
     kind: 'warning',
     what: printable(`a daemon is logged in as ${role}, which may do anything`),
     why: 'The daemon connects to addresses that tenants choose, so its login should have few privileges.',
-    mend:
+    fix:
       'create role rowhook_login login; grant rowhook_daemon to rowhook_login;   ' +
       "-- set its password, and use it in the daemon's DATABASE_URL",
   }));

@@ -1,9 +1,9 @@
 /** Checks that rowhook is installed, in the version that this rowhook was built for. */
 import { membershipOf, uninheritedRole } from '../../database/membership.ts';
 import { builtForVersion, schemaVersion } from '../../database/migrations.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
-export async function schema({ client }: Examination): Promise<Remark[]> {
+export async function schema({ client }: Examination): Promise<CheckResult[]> {
   const { rows } = await client.query<{ found: boolean; usable: boolean }>(
     `select to_regnamespace('rowhook') is not null as found,
             coalesce(has_schema_privilege(to_regnamespace('rowhook'), 'usage'), false) as usable`,
@@ -17,7 +17,7 @@ export async function schema({ client }: Examination): Promise<Remark[]> {
       {
         kind: 'unseen',
         what: `the schema rowhook, because ${role} may not use it`,
-        mend: grant(uninheritedRole(membership) ?? 'rowhook_daemon'),
+        fix: grant(uninheritedRole(membership) ?? 'rowhook_daemon'),
       },
     ];
   }
@@ -26,9 +26,9 @@ export async function schema({ client }: Examination): Promise<Remark[]> {
   const what = `the schema rowhook is at version ${version}, but this rowhook needs version ${wanted}`;
   const why = 'A daemon of this rowhook refuses to start.';
   if (version < wanted) return [outdated(what, why)];
-  return [{ kind: 'error', what, why, mend: 'npm install rowhook@latest' }];
+  return [{ kind: 'error', what, why, fix: 'npm install rowhook@latest' }];
 }
 
-function outdated(what: string, why: string): Remark {
-  return { kind: 'error', what, why, mend: 'rowhook migrate' };
+function outdated(what: string, why: string): CheckResult {
+  return { kind: 'error', what, why, fix: 'rowhook migrate' };
 }

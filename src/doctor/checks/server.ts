@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { readOnlySetting } from '../../database/read-only.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 interface BadMinors {
   /** server_version_num. */
@@ -31,7 +31,7 @@ export function badMinor(version: number): string | undefined {
   return BAD_MINORS.find(({ versions }) => versions.includes(version))?.why;
 }
 
-export async function server({ client }: Examination): Promise<Remark[]> {
+export async function server({ client }: Examination): Promise<CheckResult[]> {
   const { rows } = await client.query<{ number: number; name: string; standby: boolean; wal: string }>(
     `select current_setting('server_version_num')::int as number, current_setting('server_version') as name,
             pg_is_in_recovery() as standby, current_setting('wal_level') as wal`,
@@ -44,27 +44,27 @@ export async function server({ client }: Examination): Promise<Remark[]> {
           kind: 'error',
           what: 'this server is a hot standby',
           why: 'A standby does not know which transactions are running, so the daemon refuses to start there.',
-          mend: 'name the primary in DATABASE_URL, or promote this server: select pg_promote();',
+          fix: 'name the primary in DATABASE_URL, or promote this server: select pg_promote();',
         }
       : await writing(client),
     fine(`wal_level is ${wal}. rowhook works with any value`),
   ];
 }
 
-async function writing(client: pg.ClientBase): Promise<Remark> {
+async function writing(client: pg.ClientBase): Promise<CheckResult> {
   const readOnly = await readOnlySetting(client);
   return readOnly === null ? fine('this server is a primary and accepts writes') : { kind: 'error', ...readOnly };
 }
 
 /** Pure. */
-export function versionRemarks(version: number, name: string): Remark[] {
+export function versionRemarks(version: number, name: string): CheckResult[] {
   if (version < 150000) {
     return [
       {
         kind: 'error',
         what: `this server is PostgreSQL ${name}`,
         why: 'rowhook needs PostgreSQL 15 or later. The daemon refuses to start.',
-        mend: 'upgrade the server to a supported major version',
+        fix: 'upgrade the server to a supported major version',
       },
     ];
   }
@@ -75,7 +75,7 @@ export function versionRemarks(version: number, name: string): Remark[] {
       kind: 'warning',
       what: `PostgreSQL ${name} is a minor version with known bugs`,
       why: bad,
-      mend: 'install the current minor version of the same major version, and restart the server',
+      fix: 'install the current minor version of the same major version, and restart the server',
     },
   ];
 }

@@ -2,7 +2,7 @@
 
 import { printable } from '../../shared/terminal.ts';
 import { ageText } from '../../shared/text.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 /** Limit on named transactions. One is as harmful as twenty. */
 const NAMED_MAX = 20;
@@ -23,7 +23,7 @@ interface Open {
 /**
  * A transaction of another database counts if it has an id, because the whole cluster shares ids.
  */
-export async function longTransactions({ client, limits }: Examination): Promise<Remark[]> {
+export async function longTransactions({ client, limits }: Examination): Promise<CheckResult[]> {
   const { rows } = await client.query<Open>(
     `select pid, usename as user, application_name as application, datname as database, state,
             extract(epoch from clock_timestamp() - xact_start)::float8 as seconds
@@ -36,14 +36,14 @@ export async function longTransactions({ client, limits }: Examination): Promise
     [limits.transactionSeconds],
   );
   const open = rows.map(
-    ({ pid, user, application, database, state, seconds }): Remark => ({
+    ({ pid, user, application, database, state, seconds }): CheckResult => ({
       kind: 'warning',
       what: printable(
         `a transaction of ${user} (${application || 'no application name'}, database ${database}, ${state}) ` +
           `has been open for ${ageText(seconds)}`,
       ),
       why: WHY,
-      mend: `select pg_terminate_backend(${pid});`,
+      fix: `select pg_terminate_backend(${pid});`,
     }),
   );
   const none = fine(`no transaction has been open for more than ${ageText(limits.transactionSeconds)}`);
@@ -51,7 +51,7 @@ export async function longTransactions({ client, limits }: Examination): Promise
 }
 
 /** An ordinary role cannot see what other roles do. */
-async function unseen(client: Examination['client']): Promise<Remark[]> {
+async function unseen(client: Examination['client']): Promise<CheckResult[]> {
   const { rows } = await client.query<{ count: number; user: string }>(
     `select count(*)::int as count, quote_ident(current_user) as user from pg_stat_activity
       where datname = current_database() and query = '<insufficient privilege>'`,
@@ -62,12 +62,12 @@ async function unseen(client: Examination['client']): Promise<Remark[]> {
     {
       kind: 'unseen',
       what: `transactions of ${count} connections of other roles`,
-      mend: `grant pg_read_all_stats to ${user};`,
+      fix: `grant pg_read_all_stats to ${user};`,
     },
   ];
 }
 
-export async function preparedTransactions({ client, limits }: Examination): Promise<Remark[]> {
+export async function preparedTransactions({ client, limits }: Examination): Promise<CheckResult[]> {
   const { rows } = await client.query<{ id: string; owner: string; database: string; seconds: number; quoted: string }>(
     `select gid as id, quote_literal(gid) as quoted, owner, database,
             extract(epoch from clock_timestamp() - prepared)::float8 as seconds
@@ -84,7 +84,7 @@ export async function preparedTransactions({ client, limits }: Examination): Pro
       `the prepared transaction "${id}" of ${owner} in database ${database} has waited for ${ageText(seconds)}`,
     ),
     why: `The client that should end it may be gone. ${WHY}`,
-    mend:
+    fix:
       `rollback prepared ${printable(quoted)};   -- in database ${printable(database)}; ` +
       'or commit prepared, if its transaction manager says so',
   }));

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import type { Finding } from '../../shared/finding.ts';
 import { printable } from '../../shared/terminal.ts';
-import { type Examination, fine, type Remark } from '../finding.ts';
+import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 /** Limit on findings of one kind. With 10,000 failing webhooks, nobody reads a line for each. */
 const LISTED_MAX = 5;
@@ -51,7 +51,7 @@ const KINDS: readonly Kind[] = [
       kind: 'warning',
       what: disabledText(webhook),
       why: 'Nothing is sent to it. Its events are captured for 30 days after that, and each event is kept for 7 days.',
-      mend: `rowhook webhook enable ${webhook.id}   # after its receiver is fixed; prints how to send missed events`,
+      fix: `rowhook webhook enable ${webhook.id}   # after its receiver is fixed; prints how to send missed events`,
     }),
     more: 'were disabled by rowhook',
   },
@@ -61,7 +61,7 @@ const KINDS: readonly Kind[] = [
       kind: 'warning',
       what: `${nameOf(webhook)} has an open breaker: ${attemptsOf(webhook)}`,
       why: 'Its events wait. One attempt every few minutes tests the receiver. Other webhooks are not affected.',
-      mend: lookAndEnable(webhook),
+      fix: lookAndEnable(webhook),
     }),
     more: 'have an open breaker',
   },
@@ -72,34 +72,34 @@ const KINDS: readonly Kind[] = [
       kind: 'warning',
       what: `${nameOf(webhook)} keeps failing: ${attemptsOf(webhook)}`,
       why: 'Its deliveries wait for their next attempt. They are given up when no attempts are left.',
-      mend: lookAndEnable(webhook),
+      fix: lookAndEnable(webhook),
     }),
     more: 'keep failing',
   },
 ];
 
-export async function webhooks({ client }: Examination): Promise<Remark[]> {
-  const remarks: Remark[] = [];
-  for (const kind of KINDS) remarks.push(...(await remarksOf(client, kind)));
-  return remarks.length > 0 ? remarks : [fine('no webhook is disabled by rowhook, and none keeps failing')];
+export async function webhooks({ client }: Examination): Promise<CheckResult[]> {
+  const results: CheckResult[] = [];
+  for (const kind of KINDS) results.push(...(await remarksOf(client, kind)));
+  return results.length > 0 ? results : [fine('no webhook is disabled by rowhook, and none keeps failing')];
 }
 
 /** Webhooks that have failed for longest are first. */
-async function remarksOf(client: pg.ClientBase, { sql, finding, more }: Kind): Promise<Remark[]> {
+async function remarksOf(client: pg.ClientBase, { sql, finding, more }: Kind): Promise<CheckResult[]> {
   const { rows } = await client.query<Failing>(
     `select *, count(*) over ()::int as total from (${sql}) as w order by since, id limit ${LISTED_MAX}`,
   );
   const total = rows[0]?.total ?? 0;
-  const remarks: Remark[] = rows.map(finding);
+  const results: CheckResult[] = rows.map(finding);
   if (total > rows.length) {
-    remarks.push({
+    results.push({
       kind: 'warning',
       what: `${total - rows.length} more webhooks ${more}`,
       why: `Only the ${LISTED_MAX} oldest cases are listed.`,
-      mend: `rowhook status --limit ${Math.min(total, STATUS_MAX)}`,
+      fix: `rowhook status --limit ${Math.min(total, STATUS_MAX)}`,
     });
   }
-  return remarks;
+  return results;
 }
 
 function nameOf({ id, name, tenantId }: Failing): string {

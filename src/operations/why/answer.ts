@@ -7,14 +7,14 @@ export interface Step {
   kind: 'stops' | 'note' | 'fine';
   what: string;
   /** The statement or command that fixes it. */
-  mend?: string;
+  fix?: string;
 }
 
 /** One webhook and one event. */
 export interface Sending extends Explanation {
   webhook_id: string;
   webhook_name: string;
-  mend?: string;
+  fix?: string;
 }
 
 /** One captured change of the row. */

@@ -59,12 +59,12 @@ export async function explainChanges(
     const sendings: Sending[] = [];
     for (const webhook of webhooks.filter((one) => webhookId === null || one.id === webhookId)) {
       for (const explanation of await explainChange(client, webhook, change)) {
-        const mend = mendOf(webhook.id, explanation, change, isUnread);
+        const fix = fixFor(webhook.id, explanation, change, isUnread);
         sendings.push({
           webhook_id: webhook.id,
           webhook_name: webhook.name,
           ...explanation,
-          ...(mend ? { mend } : {}),
+          ...(fix ? { fix } : {}),
         });
       }
     }
@@ -80,7 +80,7 @@ export async function explainChanges(
   return explained;
 }
 
-function mendOf(
+function fixFor(
   webhookId: string,
   { sent, because, happened, delivery_id: delivery, event_type: event }: Explanation,
   { occurredAt }: StoredChange,

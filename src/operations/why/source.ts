@@ -54,7 +54,7 @@ export async function sourceSteps(
     (other): Step => ({
       kind: 'note',
       what: `${printable(other)} is another table of this name, and is watched`,
-      mend: whyCommand(other, key),
+      fix: whyCommand(other, key),
     }),
   );
   if (source === undefined) return [await notWatched(client, table), ...namesakes];
@@ -70,7 +70,7 @@ export async function sourceSteps(
   ];
   if (source.lostColumn !== null) {
     const what = `${relation} has lost its column ${printable(source.lostColumn)}, which names the tenant`;
-    steps.push({ kind: 'stops', what, mend: 'rowhook doctor   # says how to watch it again' });
+    steps.push({ kind: 'stops', what, fix: 'rowhook doctor   # says how to watch it again' });
   }
   return steps;
 }
@@ -80,10 +80,10 @@ export async function sourceSteps(
  */
 async function notWatched(client: pg.Client, { name, root, hasTenant }: Table): Promise<Step> {
   const replaced = (await sourceProblems(client)).find(({ table }) => table === printable(root));
-  if (replaced !== undefined) return { kind: 'stops', what: replaced.what, mend: replaced.mend };
+  if (replaced !== undefined) return { kind: 'stops', what: replaced.what, fix: replaced.fix };
   const tenant = hasTenant ? '' : ' --tenant-column <column>';
-  const mend = `rowhook watch ${shellWord(printable(root))}${tenant}`;
-  return { kind: 'stops', what: `${printable(name)} is not watched`, mend };
+  const fix = `rowhook watch ${shellWord(printable(root))}${tenant}`;
+  return { kind: 'stops', what: `${printable(name)} is not watched`, fix };
 }
 
 interface Trigger {
@@ -114,7 +114,7 @@ async function triggerSteps(client: pg.Client, source: Source): Promise<Step[]> 
   const steps = rows.map(triggerStep);
   const more = (rows[0]?.total ?? 0) - rows.length;
   if (more > 0)
-    steps.push({ kind: 'stops', what: `${more} more triggers are missing or disabled`, mend: 'rowhook doctor' });
+    steps.push({ kind: 'stops', what: `${more} more triggers are missing or disabled`, fix: 'rowhook doctor' });
   return steps;
 }
 
@@ -125,12 +125,12 @@ function triggerStep({ relation, name, operation, enabled }: Trigger): Step {
     return {
       kind: 'stops',
       what: `${on} has no trigger ${name}: ${lost}`,
-      mend: 'select * from rowhook.reconcile();',
+      fix: 'select * from rowhook.reconcile();',
     };
   }
   const how = enabled === 'D' ? 'disabled' : 'enabled for replicas only';
-  const mend = `alter table ${on} enable trigger ${name};`;
-  return { kind: 'stops', what: `the trigger ${name} of ${on} is ${how}: ${lost}`, mend };
+  const fix = `alter table ${on} enable trigger ${name};`;
+  return { kind: 'stops', what: `the trigger ${name} of ${on} is ${how}: ${lost}`, fix };
 }
 
 async function mutedSteps(client: pg.Client, table: Table, source: Source): Promise<Step[]> {
@@ -138,10 +138,10 @@ async function mutedSteps(client: pg.Client, table: Table, source: Source): Prom
     [table.name, source.relation].some((name) => what.startsWith(`${printable(name)} `)),
   );
   return [...(await bySetting(client)), ...bySubscriptions].map(
-    (remark): Step => ({
-      kind: remark.kind === 'error' ? 'stops' : 'note',
-      what: remark.what,
-      ...('mend' in remark ? { mend: remark.mend } : {}),
+    (result): Step => ({
+      kind: result.kind === 'error' ? 'stops' : 'note',
+      what: result.what,
+      ...('fix' in result ? { fix: result.fix } : {}),
     }),
   );
 }

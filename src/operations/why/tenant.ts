@@ -23,8 +23,8 @@ export function rowSteps(table: Table, source: Source, row: Row, key: readonly s
   if (row.is === 'unseen') {
     const what = `the row cannot be read, so its tenant is unknown: ${printable(row.because ?? '')}`;
     if (!row.because?.startsWith('permission denied')) return [{ kind: 'note', what }];
-    const mend = `grant usage on schema ${table.schema} to ${row.user}; grant select on ${table.name} to ${row.user};`;
-    return [{ kind: 'note', what, mend: printable(mend) }];
+    const fix = `grant usage on schema ${table.schema} to ${row.user}; grant select on ${table.name} to ${row.user};`;
+    return [{ kind: 'note', what, fix: printable(fix) }];
   }
   if (row.tenantId !== null || source.tenantColumn === null) return [];
   const column = printable(source.tenantColumn);
@@ -34,7 +34,7 @@ export function rowSteps(table: Table, source: Source, row: Row, key: readonly s
     {
       kind: 'stops',
       what: `${column} of the row is null, and a row without a tenant makes no event`,
-      mend: `update ${printable(table.name)} set ${column} = '<tenant>' where ${where};`,
+      fix: `update ${printable(table.name)} set ${column} = '<tenant>' where ${where};`,
     },
   ];
 }
@@ -49,10 +49,10 @@ export async function webhookSteps(
   const steps = webhooks.slice(0, LISTED_MAX).map((webhook) => webhookStep(source, webhook));
   if (webhooks.length > LISTED_MAX) {
     const what = `the tenant has ${webhooks.length - LISTED_MAX} more webhooks`;
-    steps.push({ kind: 'note', what, mend: `rowhook webhook list --tenant ${quoted(tenantId)}` });
+    steps.push({ kind: 'note', what, fix: `rowhook webhook list --tenant ${quoted(tenantId)}` });
   }
   if (webhooks.some((webhook) => webhookStep(source, webhook).kind === 'fine')) return steps;
-  return steps.map((step) => (step.kind === 'note' && step.mend !== undefined ? { ...step, kind: 'stops' } : step));
+  return steps.map((step) => (step.kind === 'note' && step.fix !== undefined ? { ...step, kind: 'stops' } : step));
 }
 
 /**
@@ -63,17 +63,17 @@ function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
   const { id, name, isActive, disabledReason, unusable, settings } = webhook;
   const who = `webhook ${id} (${printable(name)})`;
   if (unusable !== null) {
-    return { kind: 'note', what: `${who} cannot be used: ${printable(unusable)}`, mend: `rowhook webhook show ${id}` };
+    return { kind: 'note', what: `${who} cannot be used: ${printable(unusable)}`, fix: `rowhook webhook show ${id}` };
   }
   const wanted = events.filter((event) => wants(settings.eventTypes, event));
   if (wanted.length === 0) {
     const what = `${who} wants ${settings.eventTypes.map(printable).join(', ')}, which the table does not produce`;
     const eventTypes = shellWord([...settings.eventTypes, `${prefix}.*`].join(','));
-    return { kind: 'note', what, mend: `rowhook webhook update ${id} --events ${eventTypes} --force` };
+    return { kind: 'note', what, fix: `rowhook webhook update ${id} --events ${eventTypes} --force` };
   }
   if (!isActive) {
     const why = disabledReason === null ? 'switched off' : `disabled by rowhook: ${printable(disabledReason)}`;
-    return { kind: 'note', what: `${who} is ${why}`, mend: `rowhook webhook enable ${id}` };
+    return { kind: 'note', what: `${who} is ${why}`, fix: `rowhook webhook enable ${id}` };
   }
   const filter = settings.filter === null ? '' : ', if its filter passes';
   return { kind: 'fine', what: `${who} wants ${wanted.join(', ')}${filter}` };
@@ -94,6 +94,6 @@ async function noWebhook(client: pg.Client, { prefix }: Source, tenantId: string
   return {
     kind: 'stops',
     what: `no webhook has the row's tenant "${printable(tenantId)}"${hint}`,
-    mend: `rowhook webhook create --tenant ${tenant} --name <name> --url <url> --events '${prefix}.*'`,
+    fix: `rowhook webhook create --tenant ${tenant} --name <name> --url <url> --events '${prefix}.*'`,
   };
 }

@@ -103,6 +103,6 @@ async function readSteps(client: pg.Client, [found]: readonly FoundChange[], new
       { kind: 'note', what: 'no daemon has read its newest change yet. A daemon is running, so it will be read soon' },
     ];
   return [
-    { kind: 'stops', what: 'no daemon is running, so its newest change has not been read', mend: 'rowhook start' },
+    { kind: 'stops', what: 'no daemon is running, so its newest change has not been read', fix: 'rowhook start' },
   ];
 }
