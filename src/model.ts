@@ -16,7 +16,7 @@ export interface Change {
   lane: number;
   tenantId: string;
   sourceId: number | null;
-  /** Empty: the tenant's configuration changed at this point. */
+  /** Empty for a change of the tenant's configuration: see changesConfiguration. */
   eventTypes: readonly string[];
   /**
    * The key of the changed row. Deliveries of one row start in the order of its changes. Null:
@@ -40,6 +40,11 @@ export interface Change {
    * Undefined: all columns were read.
    */
   unreadable?: string;
+}
+
+/** True for the outbox row that a change of a webhook writes: it has no events. */
+export function changesConfiguration({ eventTypes }: Pick<Change, 'eventTypes'>): boolean {
+  return eventTypes.length === 0;
 }
 
 /** One row of webhook_configurations, ready for use. */

@@ -7,7 +7,16 @@ import type pg from 'pg';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { Configurations } from '../match/configurations.ts';
 import { match } from '../match/match.ts';
-import type { Change, LaggingTenant, Lane, Position, TenantConfiguration, Webhook, Window } from '../model.ts';
+import {
+  type Change,
+  changesConfiguration,
+  type LaggingTenant,
+  type Lane,
+  type Position,
+  type TenantConfiguration,
+  type Webhook,
+  type Window,
+} from '../model.ts';
 import type { OpenWindows } from '../read/progress.ts';
 import type { ReadAhead } from '../read/read-ahead.ts';
 import type { Scope } from '../read/scope.ts';
@@ -91,7 +100,7 @@ export class Intake {
         continue;
       }
       this.#thin.note(change);
-      if (change.eventTypes.length === 0) continue;
+      if (changesConfiguration(change)) continue;
       const begun = this.#begun.get(lane);
       const matched = match(change, configurations.get(tenantId) as TenantConfiguration, this.#incarnationOf(change));
       const fresh = begun ? matched.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
@@ -105,11 +114,10 @@ export class Intake {
     return [...cut.values()];
   }
 
-  /** A change without event types means that its tenant's configuration changed at this point. */
   async #configurationsOf(changes: readonly Change[]): Promise<Map<string, TenantConfiguration>> {
-    const changed = changes.filter(({ eventTypes }) => eventTypes.length === 0);
+    const changed = changes.filter(changesConfiguration);
     const { concerned, waiting } = changed.length > 0 ? await this.#forget(changed) : NOBODY;
-    const happened = changes.filter(({ eventTypes }) => eventTypes.length > 0).map(({ tenantId }) => tenantId);
+    const happened = changes.filter((change) => !changesConfiguration(change)).map(({ tenantId }) => tenantId);
     const configurations = await this.#configurations.of([...happened, ...concerned]);
     this.#dispatcher.limits.configure(configurations.values());
     const now = concerned.map((tenantId) => [tenantId, configurations.get(tenantId) as TenantConfiguration] as const);

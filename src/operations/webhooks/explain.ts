@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { findChange, parseEventId, type StoredChange } from '../../capture/stored-events.ts';
 import { Configurations } from '../../match/configurations.ts';
 import { stoppedBy } from '../../match/match.ts';
-import type { Webhook } from '../../model.ts';
+import { changesConfiguration, type Webhook } from '../../model.ts';
 import { deliveryId, eventId } from '../../payload/ids.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { theOne } from './webhooks.ts';
@@ -54,7 +54,7 @@ export async function explainEvent(
         'A table that is watched with --capture all keeps every event.',
     );
   }
-  if (change.eventTypes.length === 0)
+  if (changesConfiguration(change))
     throw new UserError(`outbox row ${outboxId} is not an event: it records a change of a webhook.`);
   const all = await explainChange(client, webhook, change);
   const explanations = all.filter((one) => ordinal === null || one.event_id === event);
