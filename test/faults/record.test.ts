@@ -90,8 +90,8 @@ async function lockFor(database: TestDatabase, table: string, ms: number): Promi
 
 describe.concurrent(`for ${lockMs / 1_000} s somebody locks`, () => {
   const tables = [
-    ...['configurations', 'deliveries', 'health', 'incarnations', 'installation', 'lanes', 'logs', 'outbox'],
-    ...['sources', 'tenants', 'daemons'],
+    ...['configurations', 'deliveries', 'health', 'incarnations', 'installation', 'lagging_tenants'],
+    ...['lanes', 'logs', 'outbox', 'sources', 'tenants', 'daemons'],
   ];
   for (const name of tables.map((table) => `webhook_${table}`)) {
     test(name, async ({ onTestFinished }) => {
