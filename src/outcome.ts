@@ -37,6 +37,18 @@ export interface Outcome {
   durationMs: number;
 }
 
+/** Durations are counted in buckets: up to so many milliseconds each, and one more for all longer ones. */
+export const BUCKETS_MS = [
+  1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 1_500, 2_000, 3_000, 5_000, 7_000, 10_000,
+  15_000, 20_000, 30_000,
+] as const;
+
+export function bucketOf(durationMs: number): number {
+  let bucket = 0;
+  while (bucket < BUCKETS_MS.length && durationMs > (BUCKETS_MS[bucket] as number)) bucket += 1;
+  return bucket;
+}
+
 /** What happens to a delivery next. */
 export type Next =
   /** The delivery is parked and due in `inMs` milliseconds. */

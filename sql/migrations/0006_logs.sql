@@ -1,5 +1,5 @@
--- rowhook 0006: webhook_logs, one row for each attempt, with a partition for each day, and
--- webhook_stats, its sums per hour.
+-- rowhook 0006: webhook_logs, one row for each attempt, with a partition for each day;
+-- webhook_stats, its sums per hour; and webhook_minutes, its counts per minute.
 
 set role rowhook_owner;
 
@@ -100,6 +100,15 @@ comment on table rowhook.webhook_logs_default is
 
 create index webhook_logs_tenant_idx
   on rowhook.webhook_logs (tenant_id, attempted_at);
+-- These indexes return the attempts of a webhook in the order of their time, so that a page of them
+-- is quick in a log of any size.
+create index webhook_logs_webhook_idx
+  on rowhook.webhook_logs (webhook_id, attempted_at, id);
+create index webhook_logs_unsuccessful_idx
+  on rowhook.webhook_logs (webhook_id, attempted_at, id)
+  where status <> 'success';
+create index webhook_logs_delivery_idx
+  on rowhook.webhook_logs (delivery_id);
 -- This index finds one row by its id and costs a write nothing, because ids are in the order of the
 -- pages.
 create index webhook_logs_id_idx
@@ -156,6 +165,78 @@ comment on column rowhook.webhook_stats.p95_duration_ms is
   '95th percentile of the durations, in milliseconds.';
 
 grant select on rowhook.webhook_stats to rowhook_app, rowhook_daemon;
+
+-- Nobody who asks for counts reads the log: it has a row for each attempt. RECORD counts in memory
+-- and writes here every few seconds. A row is updated some ten times within its minute, so its page
+-- has room for the new versions.
+create table rowhook.webhook_minutes (
+  webhook_id      uuid        not null,
+  minute          timestamptz not null,
+  tenant_id       text        not null,
+  success         int         not null,
+  failed          int         not null,
+  skipped         int         not null,
+  durations       int[]       not null,
+  last_attempt_at timestamptz,
+  primary key (webhook_id, minute),
+
+  constraint webhook_minutes_durations_has_its_buckets
+    check (cardinality(durations) = 28)
+) with (fillfactor = 50);
+
+comment on table rowhook.webhook_minutes is
+  'Counts of the attempts in webhook_logs, per webhook and minute. The daemon writes them every few '
+  'seconds, and deletes rows older than ROWHOOK_RETENTION_DAYS.';
+comment on column rowhook.webhook_minutes.webhook_id is
+  'The webhook. It may have been deleted since.';
+comment on column rowhook.webhook_minutes.minute is 'Beginning of the minute.';
+comment on column rowhook.webhook_minutes.tenant_id is 'The tenant of the webhook.';
+comment on column rowhook.webhook_minutes.success is 'Attempts that were answered 2xx.';
+comment on column rowhook.webhook_minutes.failed is 'Attempts that were not answered 2xx.';
+comment on column rowhook.webhook_minutes.skipped is 'Deliveries for which nothing was sent.';
+comment on column rowhook.webhook_minutes.durations is
+  'How many attempts took up to 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, '
+  '700, 1000, 1500, 2000, 3000, 5000, 7000, 10000, 15000, 20000 and 30000 ms, and longer.';
+comment on column rowhook.webhook_minutes.last_attempt_at is
+  'When the last attempt of the minute started; null: nothing was sent.';
+comment on constraint webhook_minutes_pkey on rowhook.webhook_minutes is
+  'A webhook has one row for each minute.';
+comment on constraint webhook_minutes_durations_has_its_buckets on rowhook.webhook_minutes is
+  'durations has 28 counts.';
+
+create index webhook_minutes_minute_idx on rowhook.webhook_minutes (minute);
+
+create table rowhook.webhook_counted_logs (
+  lane   smallint primary key,
+  log_id bigint   not null
+);
+
+comment on table rowhook.webhook_counted_logs is
+  'How far the attempts of each lane are counted in webhook_minutes. The next owner of the lane '
+  'counts the rest from webhook_logs, so a crash loses no counts.';
+comment on column rowhook.webhook_counted_logs.lane is 'The lane, 0 to 15.';
+comment on column rowhook.webhook_counted_logs.log_id is
+  'All rows of webhook_logs of this lane up to this id are counted.';
+comment on constraint webhook_counted_logs_pkey on rowhook.webhook_counted_logs is
+  'A lane has at most one row.';
+
+alter table rowhook.webhook_minutes      enable row level security, force row level security;
+alter table rowhook.webhook_counted_logs enable row level security, force row level security;
+create policy owner_has_all on rowhook.webhook_minutes to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_minutes to rowhook_daemon
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_minutes for select to rowhook_app
+  using (tenant_id = (select rowhook.current_tenant()));
+create policy owner_has_all on rowhook.webhook_counted_logs to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_counted_logs to rowhook_daemon
+  using (true) with check (true);
+
+grant select on rowhook.webhook_minutes to rowhook_app;
+grant select, insert, update
+  on rowhook.webhook_minutes, rowhook.webhook_counted_logs
+  to rowhook_daemon;
 
 -- Attaching a table that was created beforehand does not block writers of existing days; creating
 -- it as a partition would.
@@ -312,6 +393,8 @@ as $$
 declare
   v_logs       bigint;
   v_deliveries bigint;
+  v_minutes    bigint;
+  v_changes    bigint;
 begin
   delete from rowhook.webhook_logs_default
    where attempted_at < (current_date - p_retention_days)::timestamptz;
@@ -323,13 +406,20 @@ begin
         and occurred_at < now() - make_interval(days => p_retention_days)
         for update skip locked);
   get diagnostics v_deliveries = row_count;
-  return v_logs + v_deliveries;
+  delete from rowhook.webhook_minutes
+   where minute < now() - make_interval(days => p_retention_days);
+  get diagnostics v_minutes = row_count;
+  delete from rowhook.webhook_changes where changed_at < now() - interval '1 year';
+  get diagnostics v_changes = row_count;
+  delete from rowhook.idempotency_keys where created_at < now() - interval '7 days';
+  return v_logs + v_deliveries + v_minutes + v_changes;
 end
 $$;
 
 comment on function rowhook._delete_old_rows(int) is
-  'Deletes given-up deliveries and rows of webhook_logs_default that are older than '
-  'p_retention_days days, and returns how many. The daemon calls it every minute.';
+  'Deletes given-up deliveries, and rows of webhook_logs_default and webhook_minutes, that are '
+  'older than p_retention_days days, rows of webhook_changes older than a year, and '
+  'idempotency_keys of 7 days. It returns how many. The daemon calls it every minute.';
 
 create function rowhook._holds(p_characters bytea[])
 returns boolean[]

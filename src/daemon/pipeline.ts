@@ -80,6 +80,9 @@ export class Pipeline {
       pool,
       owner: lease.owner,
       epochs: this.#epochs,
+      clock: lease,
+      onUncounted: (error) =>
+        log.warn({ err: error }, 'attempts could not be counted. They are counted from the log in a few seconds'),
       listener: () => this.dispatcher,
       positions: () => this.windows.done,
       onPositionsWritten: (moved) => this.windows.written(moved),

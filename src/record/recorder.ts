@@ -5,12 +5,12 @@
  * adapts to the load. A delivery counts as done only when its batch has committed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type pg from 'pg';
 import type { Entry, RowHead } from '../model.ts';
 import type { HearsCommits } from '../roles.ts';
 import { isOfValue, isolate, isRefusal, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
 import { divide, groupsOf, leavesItsLogOnly, wholeBatches, withoutTexts } from './batches.ts';
 import { Charset } from './charset.ts';
+import { Counts, type CountsOptions } from './counts.ts';
 import { recordDeliveries } from './delivery-rows.ts';
 import { FENCE, type Fence, LanesLost } from './fence.ts';
 import { recordHealth } from './health-rows.ts';
@@ -25,11 +25,7 @@ const POSITION_LOOK_MS = 500;
 /** Pause before a refused batch is retried. */
 const REFUSED_PAUSE_MS = 1_000;
 
-export interface RecorderOptions extends PositionsOptions {
-  pool: pg.Pool;
-  owner: string;
-  /** Epoch of each owned lane. */
-  epochs: ReadonlyMap<number, string>;
+export interface RecorderOptions extends PositionsOptions, CountsOptions {
   /** The listener is created after the recorder, and adds entries to it. */
   listener(): HearsCommits;
   /** A batch was refused, or only the entries `alone` of one webhook. Both are retried. */
@@ -46,6 +42,7 @@ export class Recorder {
   #entries: Entry[] = [];
   #writing: Promise<void> | undefined;
   readonly #positions: Positions;
+  readonly #counts: Counts;
   /** Last positions of lanes that are given back. */
   #last: { positions: readonly DonePosition[]; written: () => void }[] = [];
   #stopped = false;
@@ -56,6 +53,7 @@ export class Recorder {
     this.#options = options;
     this.#charset = new Charset(options.pool);
     this.#positions = new Positions(options);
+    this.#counts = new Counts(options, () => this.#schedule());
     const onAgain = (entries: readonly Entry[]) => {
       this.#entries.push(...entries);
       this.#schedule();
@@ -72,6 +70,7 @@ export class Recorder {
   /** Moved positions are written when due, even without a batch. If none moves, no timer runs. */
   positionsMoved(): void {
     if (this.#stopped) return;
+    this.#counts.look();
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       if (this.#positions.moved.length === 0) return;
@@ -94,6 +93,7 @@ export class Recorder {
     await this.#writing;
     this.#positions.makeDue();
     if (!this.#stopped) await this.#write();
+    if (!this.#stopped) await this.#counts.write();
   }
 
   /** Drops all remaining entries: after an error, none of them counts. */
@@ -101,11 +101,12 @@ export class Recorder {
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#refused.stop();
+    this.#counts.stop();
     this.#entries = [];
   }
 
   #schedule(): void {
-    if (this.#writing) return;
+    if (this.#writing || this.#stopped) return;
     this.#writing = this.#write()
       .catch((error: Error) => {
         this.stop();
@@ -122,6 +123,9 @@ export class Recorder {
     // Wait one turn of the event loop: outcomes that arrive together are written together.
     await new Promise(setImmediate);
     do {
+      // Nothing is being written at this point, see counts.ts.
+      if (this.#last.length > 0) await this.#counts.write();
+      else await this.#counts.writeIfDue();
       const entries = this.#entries.splice(0, wholeBatches(this.#entries, BATCH_MAX));
       const positionsDue = this.#positions.areDue;
       const last = this.#last.splice(0);
@@ -163,6 +167,7 @@ export class Recorder {
   #committed(entries: readonly Entry[], heads: readonly RowHead[]): void {
     for (const { delivery, next } of entries) if (next.kind !== 'finished') delivery.parked = true;
     this.#refused.committed(entries);
+    this.#counts.add(entries);
     this.#options.listener().committed(entries, heads);
   }
 

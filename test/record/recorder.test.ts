@@ -159,6 +159,7 @@ describe('a batch', () => {
       pool: database.pool,
       owner: us,
       epochs: new Map([[3, '7']]),
+      clock: { now: () => Date.now() },
       positions: () => new Map(),
       isIdle: () => false,
       listener: () => ({

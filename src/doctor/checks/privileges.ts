@@ -11,6 +11,7 @@ import { type CheckResult, type Examination, fine } from '../finding.ts';
 export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly<Record<string, string>>>> = {
   table: {
     webhook_configurations: 'select',
+    webhook_counted_logs: 'select, insert, update',
     webhook_daemons: 'select, insert, update, delete',
     webhook_deliveries: 'select, insert, update, delete',
     webhook_event_types: 'select',
@@ -21,6 +22,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
     webhook_lanes: 'select, update',
     webhook_lagging_tenants: 'select, insert, update, delete',
     webhook_logs: 'select, insert',
+    webhook_minutes: 'select, insert, update',
     webhook_outbox: 'select',
     webhook_sources: 'select',
     webhook_stats: 'select',
