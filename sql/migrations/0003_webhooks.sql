@@ -1,5 +1,5 @@
 -- rowhook 0003: the tables that describe tenants (webhook_tenants) and where their events go
--- (webhook_configurations).
+-- (webhook_configurations), and who changed that (webhook_changes).
 --
 -- Tenants write their webhooks themselves, so the table refuses rows that could not be delivered,
 -- with a sentence that names the column, the value and the remedy. Plain rules are named check
@@ -718,6 +718,132 @@ comment on function rowhook.rotate_secret(uuid, interval) is
   'secrets sign until now + overlap (0 to 7 days), newest first; X-Webhook-Signature uses the '
   'new secret at once.';
 
+-- Who changed which setting. The setting rowhook.actor names the person or key behind a login that
+-- many share, such as that of `rowhook serve`. Whoever may run SQL may set it, so the login is kept
+-- as well.
+create table rowhook.webhook_changes (
+  id           bigint      generated always as identity primary key,
+  changed_at   timestamptz not null default now(),
+  tenant_id    text        not null,
+  webhook_id   uuid        not null,
+  webhook_name text        not null,
+  action       text        not null,
+  changed_by   text        not null default coalesce(
+                 nullif(left(current_setting('rowhook.actor', true), 512), ''), session_user),
+  login        text        not null default session_user,
+  changes      jsonb       not null default '{}',
+
+  constraint webhook_changes_action_is_known
+    check (action in ('created', 'changed', 'deleted'))
+);
+
+comment on table rowhook.webhook_changes is
+  'Who created, changed or deleted which webhook, and which settings. Secrets are masked. Rows are '
+  'kept for a year.';
+comment on column rowhook.webhook_changes.id is 'Number of the change.';
+comment on column rowhook.webhook_changes.changed_at is
+  'When the transaction of the change began.';
+comment on column rowhook.webhook_changes.tenant_id is 'The tenant of the webhook.';
+comment on column rowhook.webhook_changes.webhook_id is
+  'The webhook. It may have been deleted since.';
+comment on column rowhook.webhook_changes.webhook_name is 'Name of the webhook at that time.';
+comment on column rowhook.webhook_changes.action is 'created, changed or deleted.';
+comment on column rowhook.webhook_changes.changed_by is
+  'The setting rowhook.actor of the session, such as the name of an API key; without it, the login.';
+comment on column rowhook.webhook_changes.login is 'The role that the session logged in with.';
+comment on column rowhook.webhook_changes.changes is
+  'The changed columns: {"timeout_ms":{"old":10000,"new":5000}}. Secrets, header values and the '
+  'query of the url are masked.';
+comment on sequence rowhook.webhook_changes_id_seq is 'Ids of webhook_changes.';
+comment on constraint webhook_changes_pkey on rowhook.webhook_changes is 'A change has one row.';
+comment on constraint webhook_changes_action_is_known on rowhook.webhook_changes is
+  'action is created, changed or deleted.';
+
+create index webhook_changes_tenant_idx on rowhook.webhook_changes (tenant_id, changed_at, id);
+create index webhook_changes_changed_at_idx on rowhook.webhook_changes (changed_at);
+
+create function rowhook._masked(p_column text, p_value jsonb)
+returns jsonb
+language sql
+immutable
+parallel safe
+begin atomic
+  select case
+           when p_value is null or p_value = 'null' then p_value
+           when p_column in ('secret', 'previous_secret') then '"***"'
+           when p_column = 'url' and p_value #>> '{}' ~ '[?#]'
+             then to_jsonb(substring(p_value #>> '{}' from '^[^?#]*') || '?***')
+           when p_column in ('headers', 'auth_config') and jsonb_typeof(p_value) = 'object' then (
+             select coalesce(
+                      jsonb_object_agg(
+                        key,
+                        case
+                          when p_column = 'auth_config' and key in ('username', 'header_name')
+                            then value
+                          else '"***"'
+                        end),
+                      '{}')
+               from jsonb_each(p_value))
+           else p_value
+         end;
+end;
+
+comment on function rowhook._masked(text, jsonb) is
+  'The value of a column of webhook_configurations, for people who may not see its secrets.';
+
+create function rowhook._log_change()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into rowhook.webhook_changes (tenant_id, webhook_id, webhook_name, action)
+    select tenant_id, id, name, 'created' from is_now;
+  elsif tg_op = 'DELETE' then
+    insert into rowhook.webhook_changes (tenant_id, webhook_id, webhook_name, action)
+    select tenant_id, id, name, 'deleted' from was;
+  else
+    insert into rowhook.webhook_changes (tenant_id, webhook_id, webhook_name, action, changes)
+    select n.tenant_id, n.id, n.name, 'changed', d.changes
+      from was o
+      join is_now n using (id)
+     cross join lateral (
+       select jsonb_object_agg(
+                b.key,
+                jsonb_build_object(
+                  'old', rowhook._masked(b.key, a.value), 'new', rowhook._masked(b.key, b.value)))
+                as changes
+         from jsonb_each(to_jsonb(o)) as a
+         join jsonb_each(to_jsonb(n)) as b using (key)
+        where a.value <> b.value
+          and b.key <> all ('{updated_at,disabled_at,previous_secret}')) as d
+     where d.changes is not null;
+  end if;
+  return null;
+end
+$$;
+
+comment on function rowhook._log_change() is
+  'Trigger of webhook_configurations: writes a row of webhook_changes for each webhook that was '
+  'created, changed or deleted.';
+
+create trigger log_change_insert
+  after insert on rowhook.webhook_configurations
+  referencing new table as is_now
+  for each statement execute function rowhook._log_change();
+create trigger log_change_update
+  after update on rowhook.webhook_configurations
+  referencing old table as was new table as is_now
+  for each statement execute function rowhook._log_change();
+create trigger log_change_delete
+  after delete on rowhook.webhook_configurations
+  referencing old table as was
+  for each statement execute function rowhook._log_change();
+
 -- Tenants see and change their own rows. The policies of owner and daemon allow all rows. FORCE
 -- applies the policies to the table's owner, too.
 --
@@ -747,6 +873,14 @@ create policy daemon_has_all on rowhook.webhook_configurations to rowhook_daemon
 create policy tenant_has_own on rowhook.webhook_configurations to rowhook_app
   using      (tenant_id = (select rowhook.current_tenant()))
   with check (tenant_id = (select rowhook.current_tenant()));
+
+alter table rowhook.webhook_changes enable row level security, force row level security;
+create policy owner_has_all on rowhook.webhook_changes to rowhook_owner
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_changes for select to rowhook_app
+  using (tenant_id = (select rowhook.current_tenant()));
+
+grant select on rowhook.webhook_changes to rowhook_app;
 
 grant select on rowhook.webhook_tenants to rowhook_app, rowhook_daemon;
 

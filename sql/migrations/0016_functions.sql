@@ -1,5 +1,5 @@
 -- rowhook 0016: the functions that applications and tenants call: emit(), test(), replay(),
--- replay_delivery() and delete_webhook().
+-- replay_delivery() and delete_webhook(); and the tables idempotency_keys and webhook_replays.
 --
 -- Each is one public function with the caller's rights, over one private function that does the
 -- work. A member of rowhook_owner reaches every tenant through the row-level policies. All other
@@ -695,6 +695,7 @@ declare
 begin
   -- The tenant may have locked the row in an open transaction, and the daemon never waits for a
   -- tenant: the next attempt calls this function again.
+  perform set_config('rowhook.actor', 'rowhook', true);
   update rowhook.webhook_configurations
      set is_active       = false,
          disabled_at     = now(),
@@ -721,6 +722,361 @@ $$;
 comment on function rowhook._disable_webhook(uuid, text) is
   'Disables a webhook that answered 410 or has failed for days, and sends webhook.disabled to '
   'the other webhooks of its tenant.';
+
+-- A request that comes twice with the same key is answered twice and done once. The key is written
+-- in the transaction of what it stands for.
+create table rowhook.idempotency_keys (
+  tenant_id  text        not null,
+  scope      text        not null,
+  key        text        not null,
+  hash       bytea       not null,
+  answer     text        not null,
+  created_at timestamptz not null default now(),
+  primary key (tenant_id, scope, key),
+
+  constraint idempotency_keys_key_in_range
+    check (octet_length(key) between 1 and 512)
+);
+
+comment on table rowhook.idempotency_keys is
+  'Keys of requests that must not be done twice, and what was answered. They are kept for 7 days.';
+comment on column rowhook.idempotency_keys.tenant_id is 'The tenant of the request.';
+comment on column rowhook.idempotency_keys.scope is
+  'What the key stands for: events. Equal keys of two scopes are different.';
+comment on column rowhook.idempotency_keys.key is 'The key, as the client chose it. 1 to 512 bytes.';
+comment on column rowhook.idempotency_keys.hash is
+  'SHA-256 of the request. The same key with another request is refused.';
+comment on column rowhook.idempotency_keys.answer is 'Id of what the first request made.';
+comment on column rowhook.idempotency_keys.created_at is 'When the first request came.';
+comment on constraint idempotency_keys_pkey on rowhook.idempotency_keys is
+  'A key stands for one request of its tenant and scope.';
+comment on constraint idempotency_keys_key_in_range on rowhook.idempotency_keys is
+  'key is 1 to 512 bytes.';
+
+create index idempotency_keys_created_at_idx on rowhook.idempotency_keys (created_at);
+
+alter table rowhook.idempotency_keys enable row level security, force row level security;
+create policy owner_has_all on rowhook.idempotency_keys to rowhook_owner
+  using (true) with check (true);
+
+-- A second request with the key of one that is not committed yet waits for it.
+create function rowhook._emit_once_own(
+  p_event        text,
+  p_data         json,
+  p_key          text,
+  p_hash         bytea,
+  out event_id   text,
+  out is_new     boolean,
+  out is_another boolean
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_tenant_id text := rowhook.current_tenant();
+  v_found     record;
+begin
+  is_new := true;
+  is_another := false;
+  if p_key is not null then
+    insert into rowhook.idempotency_keys (tenant_id, scope, key, hash, answer)
+    values (v_tenant_id, 'events', p_key, p_hash, '')
+    on conflict do nothing;
+    if not found then
+      select k.answer, k.hash into v_found
+        from rowhook.idempotency_keys k
+       where (k.tenant_id, k.scope, k.key) = (v_tenant_id, 'events', p_key);
+      is_new := false;
+      is_another := v_found.hash is distinct from p_hash;
+      event_id := case when not is_another then v_found.answer end;
+      return;
+    end if;
+  end if;
+  event_id := rowhook._event_id(rowhook._write_event(p_event, p_data, v_tenant_id, null), 0);
+  if p_key is not null then
+    update rowhook.idempotency_keys k
+       set answer = event_id
+     where (k.tenant_id, k.scope, k.key) = (v_tenant_id, 'events', p_key);
+  end if;
+end
+$$;
+
+comment on function rowhook._emit_once_own(text, json, text, bytea) is
+  'emit() for the tenant of the session, at most once for a key. event_id is that of the first '
+  'request; is_another: the key belongs to a request with another hash, and nothing was written.';
+
+-- Deliveries that a daemon still holds are moved by one statement. All others are sent again from
+-- the log, one by one.
+create function rowhook._retry_own(
+  p_delivery_ids uuid[],
+  out retried    int,
+  out skipped    int
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_tenant_id text := coalesce(rowhook.current_tenant(), '');
+  v_moved     uuid[];
+  v_id        uuid;
+begin
+  -- A waiting batch is sent as a whole, so one of its deliveries takes the others along.
+  with chosen as (
+    select d.delivery_id
+      from rowhook.webhook_deliveries d
+     where d.delivery_id = any (p_delivery_ids)
+     union
+    select d.delivery_id
+      from rowhook.webhook_deliveries d
+     where d.batch_id in (select b.batch_id
+                            from rowhook.webhook_deliveries b
+                           where b.delivery_id = any (p_delivery_ids)
+                             and b.state = 'waiting')
+       and d.state = 'waiting'
+  ), moved as (
+    update rowhook.webhook_deliveries d
+       set state           = 'waiting',
+           next_attempt_at = now(),
+           attempt         = case d.state when 'given_up' then 0 else d.attempt end,
+           ordered         = d.ordered and d.state = 'waiting',
+           batch_id        = case d.state when 'waiting' then d.batch_id end
+      from chosen c
+     where d.delivery_id = c.delivery_id
+       and d.tenant_id = v_tenant_id
+       and d.next_attempt_at is distinct from 'infinity'
+    returning d.delivery_id
+  )
+  select coalesce(array_agg(m.delivery_id), '{}') into v_moved
+    from moved m
+   where m.delivery_id = any (p_delivery_ids);
+  retried := cardinality(v_moved);
+  skipped := 0;
+  if retried > 0 then
+    perform rowhook._call_lane(v_tenant_id);
+  end if;
+  for v_id in
+    select distinct i from unnest(p_delivery_ids) as i where i is not null and i <> all (v_moved)
+  loop
+    begin
+      perform rowhook._replay_delivery(v_id, v_tenant_id);
+      retried := retried + 1;
+    exception when no_data_found or object_not_in_prerequisite_state then
+      skipped := skipped + 1;
+    end;
+  end loop;
+end
+$$;
+
+comment on function rowhook._retry_own(uuid[]) is
+  'replay_delivery() for many deliveries of the tenant of the session. Deliveries that cannot be '
+  'sent again are skipped.';
+
+-- The last replay that was started through the API, so that its progress can be told.
+create table rowhook.webhook_replays (
+  webhook_id   uuid        primary key,
+  tenant_id    text        not null,
+  started_at   timestamptz not null default now(),
+  since        timestamptz not null,
+  until        timestamptz not null,
+  "only"       text        not null,
+  total        bigint      not null,
+  cancelled_at timestamptz
+);
+
+comment on table rowhook.webhook_replays is
+  'The last replay of each webhook that was started through the HTTP API.';
+comment on column rowhook.webhook_replays.webhook_id is 'The webhook.';
+comment on column rowhook.webhook_replays.tenant_id is 'The tenant of the webhook.';
+comment on column rowhook.webhook_replays.started_at is 'When the replay was started.';
+comment on column rowhook.webhook_replays.since is 'Events from this time on were replayed.';
+comment on column rowhook.webhook_replays.until is 'Events before this time were replayed.';
+comment on column rowhook.webhook_replays."only" is 'given_up, missed or all, as in replay().';
+comment on column rowhook.webhook_replays.total is 'How many events were queued.';
+comment on column rowhook.webhook_replays.cancelled_at is
+  'When the rest of the replay was cancelled; null: it was not.';
+comment on constraint webhook_replays_pkey on rowhook.webhook_replays is
+  'A webhook has at most one row.';
+
+alter table rowhook.webhook_replays enable row level security, force row level security;
+create policy owner_has_all on rowhook.webhook_replays to rowhook_owner
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_replays for select to rowhook_app
+  using (tenant_id = (select rowhook.current_tenant()));
+grant select on rowhook.webhook_replays to rowhook_app;
+
+create function rowhook._forget_replays()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+begin
+  delete from rowhook.webhook_replays r using deleted where r.webhook_id = deleted.id;
+  return null;
+end
+$$;
+
+comment on function rowhook._forget_replays() is
+  'Trigger of webhook_configurations: deletes the replay of a deleted webhook.';
+
+create trigger forget_replays
+  after delete on rowhook.webhook_configurations
+  referencing old table as deleted
+  for each statement execute function rowhook._forget_replays();
+
+create function rowhook._replay_left(p_webhook_id uuid)
+returns bigint
+language sql
+stable
+begin atomic
+  select count(*)
+    from rowhook.webhook_deliveries d
+   where d.webhook_id = p_webhook_id
+     and d.state = 'waiting'
+     and d.replayed
+     and d.attempt = 0;
+end;
+
+comment on function rowhook._replay_left(uuid) is
+  'How many deliveries of a replay wait for their first attempt.';
+
+create function rowhook._start_replay_own(
+  p_webhook_id uuid,
+  p_since      timestamptz,
+  p_until      timestamptz,
+  p_only       text
+)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_tenant_id text := coalesce(rowhook.current_tenant(), '');
+  v_total     bigint;
+begin
+  -- Of two at the same time, the second waits here and then finds the first one.
+  insert into rowhook.webhook_replays as r (webhook_id, tenant_id, since, until, "only", total)
+  select c.id, c.tenant_id, p_since, p_until, coalesce(p_only, ''), 0
+    from rowhook.webhook_configurations c
+   where c.id = p_webhook_id and c.tenant_id = v_tenant_id
+  on conflict (webhook_id) do update
+     set started_at   = now(),
+         since        = excluded.since,
+         until        = excluded.until,
+         "only"       = excluded."only",
+         cancelled_at = null;
+  if rowhook._replay_left(p_webhook_id) > 0 then
+    raise object_in_use using
+      message = 'replay: another replay of this webhook is running',
+      hint    = 'Wait until it has ended, or cancel it: DELETE the replay.';
+  end if;
+  v_total := rowhook._replay(p_webhook_id, p_since, p_until, p_only, false, v_tenant_id);
+  update rowhook.webhook_replays set total = v_total where webhook_id = p_webhook_id;
+  return v_total;
+end
+$$;
+
+comment on function rowhook._start_replay_own(uuid, timestamptz, timestamptz, text) is
+  'replay() for the tenant of the session, one at a time for each webhook. Returns how many events '
+  'were queued.';
+
+-- Deliveries that were given up before the replay are given up again, and the others never had a
+-- row.
+create function rowhook._cancel_replay_own(p_webhook_id uuid)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_tenant_id text := coalesce(rowhook.current_tenant(), '');
+  v_restored  bigint;
+  v_deleted   bigint;
+begin
+  update rowhook.webhook_deliveries d
+     set state           = 'given_up',
+         next_attempt_at = null,
+         replayed        = false
+   where d.delivery_id in (
+     select w.delivery_id
+       from rowhook.webhook_deliveries w
+      where w.webhook_id = p_webhook_id and w.tenant_id = v_tenant_id
+        and w.state = 'waiting' and w.replayed and w.attempt = 0 and w.last_code is not null
+        for update skip locked);
+  get diagnostics v_restored = row_count;
+  delete from rowhook.webhook_deliveries d
+   where d.delivery_id in (
+     select w.delivery_id
+       from rowhook.webhook_deliveries w
+      where w.webhook_id = p_webhook_id and w.tenant_id = v_tenant_id
+        and w.state = 'waiting' and w.replayed and w.attempt = 0 and w.last_code is null
+        for update skip locked);
+  get diagnostics v_deleted = row_count;
+  if v_restored + v_deleted > 0 then
+    update rowhook.webhook_replays r
+       set cancelled_at = now()
+     where r.webhook_id = p_webhook_id and r.tenant_id = v_tenant_id;
+  end if;
+  return v_restored + v_deleted;
+end
+$$;
+
+comment on function rowhook._cancel_replay_own(uuid) is
+  'Ends the replay of a webhook of the tenant of the session: what waits for its first attempt is '
+  'not sent. Returns how many.';
+
+-- The planner settings of the daemon's reads. Otherwise PostgreSQL would scan a full outbox.
+create function rowhook._is_covered_own(p_snapshot pg_snapshot)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_tenant_id text := coalesce(rowhook.current_tenant(), '');
+  v_lane      smallint := rowhook._lane(v_tenant_id);
+  v_from      pg_snapshot;
+begin
+  if not exists (select from rowhook.webhook_lane_owners o where o.lane = v_lane) then
+    return true; -- no daemon will move the position
+  end if;
+  select coalesce(t.from_snapshot, l.from_snapshot) into v_from
+    from rowhook.webhook_lanes l
+    left join rowhook.webhook_lagging_tenants t on t.lane = l.lane and t.tenant_id = v_tenant_id
+   where l.lane = v_lane;
+  return not exists (
+           select from rowhook.webhook_outbox o
+            where o.lane = v_lane and o.tenant_id = v_tenant_id
+              and pg_visible_in_snapshot(o.xid, p_snapshot)
+              and o.xid >= pg_snapshot_xmax(v_from))
+     and not exists (
+           select from rowhook.webhook_outbox o
+            where o.lane = v_lane and o.tenant_id = v_tenant_id
+              and pg_visible_in_snapshot(o.xid, p_snapshot)
+              and o.xid = any (array(select pg_snapshot_xip(v_from))));
+end
+$$;
+
+comment on function rowhook._is_covered_own(pg_snapshot) is
+  'Whether a daemon has read all events of the tenant of the session that p_snapshot sees, so that '
+  'replay() takes all of them; true also while no daemon owns the lane.';
 
 -- A table whose rows all belong to one tenant (watch(tenant_id => ...)) is visible to that tenant
 -- only.

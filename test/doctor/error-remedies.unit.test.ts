@@ -142,6 +142,7 @@ const OF_SQL: readonly Line[] = [
   ],
   ['webhook_logs shows the deliveries that were attempted. A delivery of a', FACT],
   ['The outbox keeps events for 7 days.', FACT],
+  ['Wait until it has ended, or cancel it: DELETE the replay.', CHOICE],
   ['delete_webhook: there is no webhook %s', FACT],
   ['Run this file with psql, without -1, BEGIN and COMMIT; or raise', `${MANY}uninstall.sql goes table by table`],
   ['role % is kept: something else in this cluster uses it', FACT],

@@ -71,6 +71,21 @@ beforeAll(async () => {
     `insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since)
      select id, 0, case tenant_id when '${T2}' then 7777 else 1 end, now() from rowhook.webhook_configurations`,
   );
+  await query(
+    `insert into rowhook.webhook_minutes (webhook_id, minute, tenant_id, success, failed, skipped, durations)
+     select id, now(), tenant_id, case tenant_id when '${T2}' then 7777 else 1 end, 0, 0, array_fill(0, array[28])
+       from rowhook.webhook_configurations`,
+  );
+  await query(
+    `insert into rowhook.webhook_replays (webhook_id, tenant_id, since, until, "only", total)
+     select id, tenant_id, now(), now(), 'all', case tenant_id when '${T2}' then 7777 else 1 end
+       from rowhook.webhook_configurations`,
+  );
+  await query(
+    `insert into rowhook.idempotency_keys (tenant_id, scope, key, hash, answer)
+     select tenant_id, 'events', case tenant_id when '${T2}' then '${ZEBRA}' else 'mine' end, 'x', 'evt'
+       from rowhook.webhook_configurations`,
+  );
   for (const [tenant, word] of [
     [T1, 'donkey'],
     [T2, ZEBRA],
@@ -98,7 +113,10 @@ afterAll(async () => {
 });
 
 async function everythingOfTenant2(): Promise<string> {
-  const tables = ['webhook_configurations', 'webhook_tenants', 'webhook_logs', 'webhook_deliveries', 'webhook_outbox'];
+  const tables = [
+    ...['webhook_configurations', 'webhook_tenants', 'webhook_logs', 'webhook_deliveries', 'webhook_outbox'],
+    ...['webhook_minutes', 'webhook_changes', 'webhook_replays', 'idempotency_keys'],
+  ];
   const texts = tables.map(
     (table) =>
       `select '${table}' as t, x::text as row from rowhook.${table} x where ${table === 'webhook_tenants' ? 'id' : 'tenant_id'} = '${T2}'`,
@@ -144,6 +162,9 @@ const readable = [
   ['rowhook.webhook_logs', '*'],
   ['rowhook.webhook_deliveries', '*'],
   ['rowhook.webhook_health', '*'],
+  ['rowhook.webhook_minutes', '*'],
+  ['rowhook.webhook_changes', '*'],
+  ['rowhook.webhook_replays', '*'],
   ['rowhook.webhook_tenants', '*'],
   ['rowhook.webhook_stats', '*'],
   ['rowhook.webhook_sources', '*'],
@@ -384,6 +405,11 @@ describe('writing', () => {
       'webhook_logs',
       'webhook_deliveries',
       'webhook_health',
+      'webhook_minutes',
+      'webhook_counted_logs',
+      'webhook_changes',
+      'webhook_replays',
+      'idempotency_keys',
       'webhook_lanes',
       'webhook_tenants',
       'webhook_sources',

@@ -1,0 +1,36 @@
+/** Reads who changed which setting of which webhook. Returns values only. */
+import type pg from 'pg';
+import { Conditions, type Key, type Page, readPage } from '../page.ts';
+
+export interface WebhookChange {
+  id: string;
+  changed_at: Date;
+  webhook_id: string;
+  webhook_name: string;
+  /** created, changed or deleted. */
+  action: string;
+  changed_by: string;
+  /** The changed settings, with secrets masked. */
+  changes: Record<string, { old: unknown; new: unknown }>;
+}
+
+/** The changes of a tenant's webhooks, newest first. */
+export function readChanges(
+  client: pg.ClientBase,
+  tenantId: string,
+  webhookId: string | undefined,
+  page: { limit: number; cursor?: Key | undefined },
+): Promise<Page<WebhookChange>> {
+  return readPage<WebhookChange>(
+    client,
+    {
+      columns: 'c.id, c.changed_at, c.webhook_id, c.webhook_name, c.action, c.changed_by, c.changes',
+      from: 'rowhook.webhook_changes c',
+      indexed: new Conditions().add('c.tenant_id = $', tenantId),
+      time: { column: 'c.changed_at', isOrder: true },
+      id: { column: 'c.id', type: 'bigint' },
+      filters: [['l.webhook_id = $', webhookId]],
+    },
+    page,
+  );
+}
