@@ -16,7 +16,7 @@ export interface StoredChange extends Change {
 
 /** Undefined: the change has left the outbox, which keeps 7 days. */
 export async function findChange(
-  client: pg.Client,
+  client: pg.ClientBase,
   outboxId: string,
   webhookId: string,
 ): Promise<StoredChange | undefined> {

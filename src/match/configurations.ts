@@ -4,19 +4,25 @@
  */
 import type pg from 'pg';
 import type { TenantConfiguration, Webhook } from '../model.ts';
-import { loadConfigurations } from './load-configurations.ts';
+import { loadConfigurations, type Secrets } from './load-configurations.ts';
 
 /** Limit on tenants kept in memory. The least recently used tenant is dropped first. */
 const TENANTS_MAX = 10_000;
 
 export class Configurations {
-  readonly #pool: pg.Pool | pg.Client;
+  readonly #pool: pg.Pool | pg.ClientBase;
+  readonly #secrets: Secrets;
   readonly #onUnusable: (webhook: Webhook) => void;
   readonly #tenants = new Map<string, TenantConfiguration>();
 
   /** `onUnusable` is called when a loaded webhook cannot be used because of its row's values. */
-  constructor(pool: pg.Pool | pg.Client, onUnusable: (webhook: Webhook) => void = () => {}) {
+  constructor(
+    pool: pg.Pool | pg.ClientBase,
+    onUnusable: (webhook: Webhook) => void = () => {},
+    secrets: Secrets = 'with secrets',
+  ) {
     this.#pool = pool;
+    this.#secrets = secrets;
     this.#onUnusable = onUnusable;
   }
 
@@ -43,7 +49,7 @@ export class Configurations {
       else missing.push(id);
     }
     if (missing.length === 0) return found;
-    for (const configuration of await loadConfigurations(this.#pool, missing)) {
+    for (const configuration of await loadConfigurations(this.#pool, missing, this.#secrets)) {
       for (const webhook of configuration.webhooks) if (webhook.unusable !== null) this.#onUnusable(webhook);
       this.#keep(configuration);
       found.set(configuration.tenantId, configuration);

@@ -11,17 +11,21 @@ import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from '
 type Tenant = Pick<TenantConfiguration, 'tenantId' | 'organization' | 'limits'>;
 type Known = Pick<Webhook, 'id' | 'tenantId' | 'lane' | 'name' | 'url'>;
 
+/** A role of an application cannot read secrets. Whoever only explains does not need them. */
+export type Secrets = 'with secrets' | 'without secrets';
+
 /**
  * If a tenant's rows make the statement fail, its webhooks are loaded one by one. Only the webhook
  * that fails is stopped.
  */
 export function loadConfigurations(
-  pool: pg.Pool | pg.Client,
+  pool: pg.Pool | pg.ClientBase,
   tenantIds: readonly string[],
+  secrets: Secrets = 'with secrets',
 ): Promise<TenantConfiguration[]> {
   return isolate(
     tenantIds,
-    (ids) => load(pool, ids),
+    (ids) => load(pool, ids, null, secrets),
     async (tenantId) => {
       const { rows } = await pool.query<{ id: string }>(
         'select id from rowhook.webhook_configurations where tenant_id = $1 order by created_at, id',
@@ -30,7 +34,7 @@ export function loadConfigurations(
       const none: TenantConfiguration = { ...nobody(tenantId), webhooks: [] };
       const parts = await isolate(
         rows.map(({ id }) => id),
-        (ids) => load(pool, [tenantId], ids),
+        (ids) => load(pool, [tenantId], ids, secrets),
         async (id, error) => [{ ...none, webhooks: await loadUnusable(pool, tenantId, id, reasonOf(error)) }],
       );
       const whole = parts.find(({ webhooks }) => webhooks.some(({ unusable }) => unusable === null)) ?? none;
@@ -44,7 +48,7 @@ export function loadConfigurations(
  * its event types cannot be read either, all events count as missed.
  */
 async function loadUnusable(
-  pool: pg.Pool | pg.Client,
+  pool: pg.Pool | pg.ClientBase,
   tenantId: string,
   id: string,
   reason: string,
@@ -98,11 +102,20 @@ const NOTHING: WebhookSettings = {
   allowedIps: null,
 };
 
+const SECRETS: Readonly<Record<Secrets, string>> = {
+  'with secrets': `secret, auth_config::text as auth_config,
+                case when previous_secret_expires_at > now() then previous_secret end as previous_secret`,
+  // Names and values that make the row usable.
+  'without secrets': `'' as secret, null as previous_secret,
+                '{"token":"","username":"","password":"","header_name":"","header_value":""}' as auth_config`,
+};
+
 /** `webhookIds` limits the result to these webhooks of the tenants. */
 async function load(
-  pool: pg.Pool | pg.Client,
+  pool: pg.Pool | pg.ClientBase,
   tenantIds: readonly string[],
-  webhookIds: readonly string[] | null = null,
+  webhookIds: readonly string[] | null,
+  secrets: Secrets,
 ): Promise<TenantConfiguration[]> {
   const { rows } = await pool.query<Row>(
     `select t.tenant_id, k.name as tenant_name, k.slug as tenant_slug, k.max_in_flight as tenant_max_in_flight,
@@ -110,11 +123,10 @@ async function load(
        from unnest($1::text[]) as t (tenant_id)
        left join rowhook.webhook_tenants k on k.id = t.tenant_id
        left join lateral (
-         select id, name, url, secret, is_active, disabled_reason,
-                case when previous_secret_expires_at > now() then previous_secret end as previous_secret,
+         select id, name, url, is_active, disabled_reason, ${SECRETS[secrets]},
                 (extract(epoch from previous_secret_expires_at) * 1000)::float8 as previous_secret_expires_at,
                 http_method, to_json(event_types)::text as event_types, filter::text as filter,
-                headers::text as headers, auth_type, auth_config::text as auth_config,
+                headers::text as headers, auth_type,
                 retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
                 rate_limit_per_second::text as rate_limit_per_second, ordering, payload_format,
                 batch_max_events, batch_max_wait_ms, to_json(allowed_ips)::text as allowed_ips

@@ -10,29 +10,30 @@ import { truncatedReason } from './truncated.ts';
 
 /**
  * The body has the same bytes on every attempt of the delivery. Ids and event types need no JSON
- * escapes.
+ * escapes. An event that is shown to its tenant goes to no webhook, so it has no `metadata`.
  */
-export function bodyOf(delivery: Delivery): string {
+export function bodyOf(delivery: Delivery, metadataOf: 'webhook' | 'nobody' = 'webhook'): string {
   const { id, eventId, eventType, change, organization, webhookId, webhookName } = delivery;
   const timestamp = new Date(change.occurredAt).toISOString();
   const previous = change.previous === null ? '' : `,"previous":${change.previous}`;
   const thin =
     change.truncated === null ? '' : `,"truncated":true,"truncated_reason":"${truncatedReason(change.truncated)}"`;
   const marks = `${thin}${change.testWebhookId === null ? '' : ',"test":true'}`;
-  const metadata = `{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(webhookName)},"delivery_id":"${id}"}`;
+  const named = `{"webhook_id":"${webhookId}","webhook_name":${JSON.stringify(webhookName)},"delivery_id":"${id}"}`;
+  const metadata = metadataOf === 'nobody' ? '' : named;
   if (delivery.payloadFormat === 'flat') {
     const fields = flatFields(change.data ?? 'null');
     return (
       `{"webhook_event_id":"${eventId}","webhook_event":"${eventType}","webhook_timestamp":"${timestamp}",` +
-      `"webhook_organization":${organization}${fields}${previous}${marks},"webhook_metadata":${metadata}}`
+      `"webhook_organization":${organization}${fields}${previous}${marks}${metadata && `,"webhook_metadata":${metadata}`}}`
     );
   }
   return (
     `{"id":"${eventId}","event":"${eventType}","timestamp":"${timestamp}","organization":${organization},` +
-    `"data":${change.data ?? 'null'}${previous}${marks},"metadata":${metadata}}`
+    `"data":${change.data ?? 'null'}${previous}${marks}${metadata && `,"metadata":${metadata}`}}`
   );
 }
 
 export function batchBodyOf(id: string, deliveries: readonly Delivery[]): string {
-  return `{"id":"${id}","batch":[${deliveries.map(bodyOf).join()}]}`;
+  return `{"id":"${id}","batch":[${deliveries.map((delivery) => bodyOf(delivery)).join()}]}`;
 }

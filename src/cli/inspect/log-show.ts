@@ -3,13 +3,10 @@ import type { Command } from 'commander';
 import type pg from 'pg';
 import { wholeNumber } from '../../config/parse.ts';
 import type { Body, LoggedAttempt } from '../../operations/history/rebuild-request.ts';
-import { curlCommand, quoted } from '../../shared/shell-quote.ts';
+import { curlCommand } from '../../shared/shell-quote.ts';
 import { type Out, printable, printableLines, printPairs } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { help, onDatabase, out, parsed } from '../define.ts';
-
-/** Limit on a body in a curl argument. A longer body is piped into curl. */
-const ARGUMENT_BYTES_MAX = 100_000;
 
 export function addLogsShow(logs: Command): void {
   const command = onDatabase(
@@ -49,14 +46,14 @@ async function showLog(
   } else if (options.json) {
     const { text = null, verified = null } = typeof body === 'string' ? {} : body;
     const note = typeof body === 'string' ? body : undefined;
-    const curl = typeof body === 'string' ? null : curlOf(row, body.text);
+    const curl = typeof body === 'string' ? null : await curlOf(row, body.text);
     out.print(JSON.stringify({ ...row, request_body: text, request_body_verified: verified, note, curl }));
   } else {
-    print(row, body, out);
+    await print(row, body, out);
   }
 }
 
-function print(row: LoggedAttempt, body: Body | string, out: Out): void {
+async function print(row: LoggedAttempt, body: Body | string, out: Out): Promise<void> {
   printPairs(out, [
     ['log', `${row.id}, attempt ${row.attempt} of delivery ${row.delivery_id}`],
     ['webhook', `${row.webhook_id} ${row.webhook_name}`],
@@ -93,7 +90,7 @@ function print(row: LoggedAttempt, body: Body | string, out: Out): void {
   }
   if (typeof body === 'string') return;
   title('The same request with curl, without secrets');
-  out.print(curlOf(row, body.text));
+  out.print(await curlOf(row, body.text));
 }
 
 function printHeaders(headers: Record<string, string>, out: Out): void {
@@ -101,14 +98,7 @@ function printHeaders(headers: Record<string, string>, out: Out): void {
 }
 
 /** A body goes through a pipe if it is too long for an argument, or not printable as it is. */
-function curlOf({ id, request_method, request_url, request_headers }: LoggedAttempt, body: string): string {
-  const request = {
-    method: request_method ?? 'POST',
-    url: printable(request_url),
-    headers: Object.entries(request_headers ?? {}).map(([name, value]) => printable(`${name}: ${value}`)),
-  };
-  const asArgument = printableLines(body) === body && Buffer.byteLength(body) <= ARGUMENT_BYTES_MAX;
-  return asArgument
-    ? curlCommand(request, quoted(body))
-    : `rowhook logs show ${id} --body | ${curlCommand(request, '@-')}`;
+async function curlOf(row: LoggedAttempt, body: string): Promise<string> {
+  const { curlOf: asArgument, requestOf } = await import('../../operations/history/attempt-detail.ts');
+  return asArgument(row, body) ?? `rowhook logs show ${row.id} --body | ${curlCommand(requestOf(row), '@-')}`;
 }

@@ -29,6 +29,7 @@ export interface LoggedAttempt {
   duration_ms: number | null;
   next_attempt_at: Date | null;
   error: string | null;
+  user_agent: string | null;
   organization: string;
   webhook_name: string;
   payload_format: PayloadFormat;
@@ -39,10 +40,10 @@ const BATCH_SPREAD = '10 seconds';
 
 const COLUMNS = `l.id, l.attempted_at, l.tenant_id, l.webhook_id, l.delivery_id, l.event_id, l.event_type, l.attempt,
   l.status, l.code, l.response_status, l.response_body, l.response_headers, l.request_url, l.request_method,
-  l.request_headers, l.remote_ip, l.duration_ms, l.next_attempt_at, l.error,
+  l.request_headers, l.remote_ip, l.duration_ms, l.next_attempt_at, l.error, l.user_agent,
   l.organization::text as organization, l.webhook_name, l.payload_format`;
 
-export async function findAttempt(client: pg.Client, id: string): Promise<LoggedAttempt | undefined> {
+export async function findAttempt(client: pg.ClientBase, id: string): Promise<LoggedAttempt | undefined> {
   const { rows } = await client.query<LoggedAttempt>(`select ${COLUMNS} from rowhook.webhook_logs l where l.id = $1`, [
     id,
   ]);
@@ -53,7 +54,7 @@ export interface Body {
   text: string;
   /**
    * True: the body has the logged signature, so its bytes are those that were sent. Null: the
-   * secret has changed.
+   * secret has changed, or this role cannot read it.
    */
   verified: true | null;
 }
@@ -62,7 +63,7 @@ export interface Body {
  * The body, or why it cannot be rebuilt. The envelope depends only on its values, so the same
  * values give the same bytes.
  */
-export async function rebuild(client: pg.Client, row: LoggedAttempt): Promise<Body | string> {
+export async function rebuild(client: pg.ClientBase, row: LoggedAttempt): Promise<Body | string> {
   const sent = row.request_headers?.['webhook-id'] ?? '';
   const isBatch = sent !== row.event_id;
   const deliveries: Delivery[] = [];
@@ -95,7 +96,7 @@ export async function rebuild(client: pg.Client, row: LoggedAttempt): Promise<Bo
 
 /** One request of a batch has several log rows. Only these rows share its id and signing time. */
 async function batchOf(
-  client: pg.Client,
+  client: pg.ClientBase,
   { webhook_id, tenant_id, attempted_at, request_headers }: LoggedAttempt,
 ): Promise<LoggedAttempt[]> {
   const { rows } = await client.query<LoggedAttempt>(
@@ -111,10 +112,16 @@ async function batchOf(
 }
 
 async function verify(
-  client: pg.Client,
+  client: pg.ClientBase,
   { webhook_id, request_headers }: LoggedAttempt,
   body: string,
 ): Promise<true | null> {
+  const [reader] = (
+    await client.query<{ may: boolean }>(
+      "select has_column_privilege('rowhook.webhook_configurations', 'secret', 'select') as may",
+    )
+  ).rows;
+  if (reader?.may !== true) return null;
   const { rows } = await client.query<{ secret: string; previous_secret: string | null }>(
     'select secret, previous_secret from rowhook.webhook_configurations where id = $1',
     [webhook_id],

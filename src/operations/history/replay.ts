@@ -6,7 +6,7 @@ import type { Range } from './left-out.ts';
 
 /** Resolves to the number of events that were queued, or would be queued by a dry run. */
 export async function queueReplay(
-  client: pg.Client,
+  client: pg.ClientBase,
   webhookId: string,
   { range, only, dryRun }: { range: Range; only: string; dryRun: boolean },
 ): Promise<number> {
@@ -36,6 +36,70 @@ export async function progress(
     [id],
   );
   return theOne(rows, id);
+}
+
+export interface ReplayProgress {
+  started_at: Date;
+  since: Date;
+  until: Date;
+  only: string;
+  /** How many events were queued. */
+  total: number;
+  /** How many of them wait for their first attempt. */
+  left: number;
+  cancelled_at: Date | null;
+}
+
+/**
+ * Starts a replay for the tenant of the session, if no other one of this webhook is running. Resolves
+ * to the number of events that were queued.
+ */
+export async function startReplay(
+  client: pg.ClientBase,
+  webhookId: string,
+  { range, only }: { range: Range; only: string },
+): Promise<number> {
+  const { rows } = await client.query<{ count: string }>('select rowhook._start_replay_own($1, $2, $3, $4) as count', [
+    webhookId,
+    range.since,
+    range.until,
+    only,
+  ]);
+  return Number(rows[0]?.count);
+}
+
+/** The last replay that was started in this way. Undefined: there is none. */
+export async function replayProgress(client: pg.ClientBase, webhookId: string): Promise<ReplayProgress | undefined> {
+  const { rows } = await client.query<ReplayProgress>(
+    `select started_at, since, until, "only", total::float8 as total, cancelled_at,
+            rowhook._replay_left(webhook_id)::float8 as left
+       from rowhook.webhook_replays where webhook_id = $1`,
+    [webhookId],
+  );
+  return rows[0];
+}
+
+/** Ends a replay. Resolves to the number of events that are not sent. */
+export async function cancelReplay(client: pg.ClientBase, webhookId: string): Promise<number> {
+  const { rows } = await client.query<{ count: string }>('select rowhook._cancel_replay_own($1) as count', [webhookId]);
+  return Number(rows[0]?.count);
+}
+
+/**
+ * A replay leaves out events that a daemon has yet to read. Take a snapshot in one transaction, and
+ * ask in later ones until they are covered.
+ */
+export async function currentSnapshot(client: pg.ClientBase): Promise<string> {
+  const { rows } = await client.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
+  return rows[0]?.snapshot as string;
+}
+
+export async function isSnapshotCovered(client: pg.ClientBase, snapshot: string): Promise<boolean> {
+  const { rows } = await client.query<{ covered: boolean }>(
+    'select rowhook._is_covered_own($1::pg_snapshot) as covered',
+    [snapshot],
+  );
+  return rows[0]?.covered === true;
 }
 
 export async function hasFilter(client: pg.Client, id: string): Promise<boolean> {

@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import { findChange, parseEventId, type StoredChange } from '../../capture/stored-events.ts';
 import { Configurations } from '../../match/configurations.ts';
+import type { Secrets } from '../../match/load-configurations.ts';
 import { stoppedBy } from '../../match/match.ts';
 import { changesConfiguration, type Webhook } from '../../model.ts';
 import { deliveryId, eventId } from '../../payload/ids.ts';
@@ -41,11 +42,12 @@ export interface Happened {
  * Resolves to at least one explanation.
  */
 export async function explainEvent(
-  client: pg.Client,
+  client: pg.ClientBase,
   id: string,
   event: string,
+  secrets: Secrets = 'with secrets',
 ): Promise<{ explanations: Explanation[]; occurredAt: number }> {
-  const webhook = await webhookOf(client, id);
+  const webhook = await webhookOf(client, id, secrets);
   const { outboxId, incarnation, ordinal } = parseEventId(event);
   const change = await findChange(client, outboxId, id);
   if (!change || (incarnation !== null && incarnation !== change.incarnation)) {
@@ -63,20 +65,24 @@ export async function explainEvent(
   return { explanations, occurredAt: change.occurredAt };
 }
 
-async function webhookOf(client: pg.Client, id: string): Promise<Webhook> {
+async function webhookOf(client: pg.ClientBase, id: string, secrets: Secrets): Promise<Webhook> {
   const { rows } = await client.query<{ tenant_id: string }>(
     'select tenant_id from rowhook.webhook_configurations where id = $1',
     [id],
   );
   const tenantId = theOne(rows, id).tenant_id;
-  const configuration = (await new Configurations(client).of([tenantId])).get(tenantId);
+  const configuration = (await new Configurations(client, undefined, secrets).of([tenantId])).get(tenantId);
   return theOne(
     (configuration?.webhooks ?? []).filter((webhook) => webhook.id === id),
     id,
   );
 }
 
-export async function explainChange(client: pg.Client, webhook: Webhook, change: StoredChange): Promise<Explanation[]> {
+export async function explainChange(
+  client: pg.ClientBase,
+  webhook: Webhook,
+  change: StoredChange,
+): Promise<Explanation[]> {
   const each = change.eventTypes.map((eventType, i) => {
     const event = eventId(change.incarnation, change.id, change.firstOrdinal + i);
     return {
@@ -104,7 +110,7 @@ export async function explainChange(client: pg.Client, webhook: Webhook, change:
 
 /** A delivery that waits or was given up is reported as such, with the time of its last attempt. */
 async function findOut(
-  client: pg.Client,
+  client: pg.ClientBase,
   { id, tenantId }: Webhook,
   deliveryIds: readonly string[],
   occurredAt: number,
