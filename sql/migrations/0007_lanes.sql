@@ -154,10 +154,11 @@ grant select, insert, update, delete on rowhook.webhook_lagging_tenants to rowho
 grant select, insert, update, delete on rowhook.webhook_daemons to rowhook_daemon;
 grant select on rowhook.webhook_lane_owners to rowhook_daemon;
 
--- The next slot is emptied only if every lane, and every tenant that lags, has read all of it. Payloads that parked deliveries
--- still need are copied to them first. The function waits for no lock longer than a reader takes,
--- and is called again soon. A slot that was not read completely stays, and its turn passes: it
--- takes new rows beside the old ones and is emptied a round later. Unread rows are never dropped.
+-- The next slot is emptied only if every lane, and every tenant that lags, has read all of it.
+-- Payloads that parked deliveries still need are copied to them first. The function waits for no
+-- lock longer than a reader takes, and is called again soon. A slot that was not read completely
+-- stays, and its turn passes: it takes new rows beside the old ones and is emptied a round later.
+-- Unread rows are never dropped.
 create function rowhook._recycle_slot()
 returns smallint
 language plpgsql
@@ -258,6 +259,7 @@ as $$
   select greatest(
            (select max(starts_at_id) from rowhook.webhook_incarnations),
            1 + (select max(sequence_value) from rowhook.webhook_lanes),
+           1 + (select max(sequence_value) from rowhook.webhook_lagging_tenants),
            1 + (select max(outbox_id) from rowhook.webhook_deliveries),
            1 + (select max(substring(event_id from '^evt_[^_]+_([0-9]+)_')::bigint)
                   from rowhook.webhook_logs

@@ -128,9 +128,9 @@ export class Handover {
   async #release(left: readonly [number, Left][]): Promise<void> {
     const { dispatcher, recorder, windows, lease, epochs } = this.#options;
     const lanes = left.map(([lane]) => lane);
-    const deletions = windows.forget(lanes);
-    const positions = left.flatMap(([lane, { position, lagging }]) => [{ lane, tenantId: null, position }, ...lagging]);
-    await recorder.writeLast([...deletions, ...positions]);
+    const lagging = left.flatMap(([, { lagging }]) => lagging);
+    const positions = left.map(([lane, { position }]) => ({ lane, tenantId: null, position }));
+    await recorder.writeLast([...positions, ...lagging, ...windows.forget(lanes, lagging)]);
     for (const lane of lanes) epochs.delete(lane);
     dispatcher.quiesce.forget(lanes);
     await lease.give(lanes);

@@ -25,7 +25,6 @@ export class Groups {
   #lanes: Group[] = [];
   /** The tenant whose turn is next comes first. */
   #lagging: LaggingGroup[] = [];
-  #stamps = 0;
 
   constructor(ahead: ReadAhead) {
     this.#ahead = ahead;
@@ -46,11 +45,8 @@ export class Groups {
   }
 
   join(lanes: readonly Lane[]): void {
-    // The positions of `lanes` are newer than any snapshot of this reader. So the other groups
-    // catch up with the new groups, not the reverse.
-    const stamp = ++this.#stamps;
-    for (const group of groupByPosition(lanes)) this.#lanes.push({ ...group, tenantId: null, excluded: [], stamp });
-    for (const lane of lanes) for (const tenant of lane.lagging) this.#begin(tenant, 0);
+    for (const group of groupByPosition(lanes)) this.#lanes.push({ ...group, tenantId: null, excluded: [] });
+    for (const lane of lanes) for (const tenant of lane.lagging) this.#begin(tenant);
     this.#exclude();
   }
 
@@ -73,14 +69,12 @@ export class Groups {
 
   /** Where the next window of `group` ends, to meet `ahead` there. Undefined: it ends now. */
   endOfNext(group: Group, ahead: Group | undefined): Position | undefined {
-    const joins = ahead !== undefined && mayJoin(group, ahead);
-    if (isBetween(group)) group.stamp = joins ? ahead.stamp : ++this.#stamps;
-    return joins ? ahead.position : undefined;
+    return ahead !== undefined && mayJoin(group, ahead) ? ahead.position : undefined;
   }
 
   /** Groups of lanes that have met become one. `cut` are the tenants that lag from now on. */
-  meet(cut: readonly { tenant: LaggingTenant; stamp: number }[]): void {
-    for (const { tenant, stamp } of cut) this.#begin(tenant, stamp);
+  meet(cut: readonly LaggingTenant[]): void {
+    for (const tenant of cut) this.#begin(tenant);
     this.#lanes = merge(this.#lanes);
     this.#exclude();
   }
@@ -107,8 +101,8 @@ export class Groups {
     return true;
   }
 
-  #begin(tenant: LaggingTenant, stamp: number): void {
-    this.#lagging.push(laggingGroup(tenant, stamp));
+  #begin(tenant: LaggingTenant): void {
+    this.#lagging.push(laggingGroup(tenant));
     this.#ahead.beginLag(tenant.tenantId);
   }
 

@@ -5,21 +5,20 @@
  */
 import type { LaggingTenant, Lane, Position } from '../model.ts';
 import type { Scope } from './scope.ts';
+import { isLater } from './windows.ts';
 
-/** `stamp` is the number of a snapshot. A snapshot with a larger number was taken later. */
 export interface Group extends Scope {
   lanes: number[];
   excluded: string[];
   position: Position;
-  stamp: number;
 }
 
 export interface LaggingGroup extends Group {
   tenantId: string;
 }
 
-export function laggingGroup({ tenantId, lane, position }: LaggingTenant, stamp: number): LaggingGroup {
-  return { lanes: [lane], tenantId, excluded: [], position, stamp };
+export function laggingGroup({ tenantId, lane, position }: LaggingTenant): LaggingGroup {
+  return { lanes: [lane], tenantId, excluded: [], position };
 }
 
 export function laneOf({ lanes: [lane] }: LaggingGroup): number {
@@ -36,9 +35,12 @@ export function haveMet(a: Group, b: Group): boolean {
   return isBetween(a) && isBetween(b) && a.position.from === b.position.from;
 }
 
-/** Whether the next window of `group` may end at the position of `ahead`, to meet it there. */
+/**
+ * Whether the next window of `group` may end at the position of `ahead`, to meet it there. Never
+ * backwards: a tenant that reads on while its lane is inside of a large window is ahead of it.
+ */
 export function mayJoin(group: Group, ahead: Group): boolean {
-  return group !== ahead && isBetween(ahead) && isBetween(group) && ahead.stamp > group.stamp;
+  return isBetween(ahead) && isBetween(group) && isLater(ahead.position.from, group.position.from);
 }
 
 /** Merges the groups that have reached the position of the first one into it. */

@@ -120,22 +120,25 @@ export class OpenWindows {
 
   /**
    * Forgets `lanes`, which are given back. Returns the deletions of positions that are still to be
-   * written for them.
+   * written for them. A tenant may lag again since: then it is in `lagging` and keeps its position.
    */
-  forget(lanes: readonly number[]): Done[] {
-    const deletions: Done[] = [];
+  forget(lanes: readonly number[], lagging: readonly LaggingTenant[]): Done[] {
+    const deletions = new Map<string, Done>();
+    const note = (done: Done) => {
+      if (done.position === null) deletions.set(done.tenantId as string, done);
+    };
     for (const [key, done] of this.#done) {
       if (!lanes.includes(done.lane)) continue;
       this.#done.delete(key);
-      if (done.position === null) deletions.push(done);
+      note(done);
     }
     for (const window of this.#open) {
-      for (const done of window.done ?? [])
-        if (done.position === null && lanes.includes(done.lane)) deletions.push(done);
+      for (const done of window.done ?? []) if (lanes.includes(done.lane)) note(done);
       window.lanes = window.lanes.filter((lane) => !lanes.includes(lane));
       window.done = window.done?.filter(({ lane }) => !lanes.includes(lane));
     }
-    return deletions;
+    for (const { tenantId } of lagging) deletions.delete(tenantId);
+    return [...deletions.values()];
   }
 
   #advance(): void {

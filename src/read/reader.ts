@@ -167,12 +167,12 @@ export class Reader {
     const [head] = this.#groups.lanes;
     let more = this.#groups.lanes.length > 1;
     let changes = 0;
-    const cut: { tenant: LaggingTenant; stamp: number }[] = [];
+    const cut: LaggingTenant[] = [];
     for (const group of this.#groups.lanes) {
       const window = await this.reads.read(group, this.#groups.endOfNext(group, head));
       const from = group.position;
       group.position = window.after;
-      for (const tenant of await this.#options.take(group, from, window)) cut.push({ tenant, stamp: group.stamp });
+      cut.push(...(await this.#options.take(group, from, window)));
       changes += window.changes.length;
       more ||= window.more;
     }

@@ -177,6 +177,17 @@ export function parseSnapshot(snapshot: string): { xmin: string; xmax: string; r
   return { xmin, xmax, running: running === '' ? [] : running.split(',') };
 }
 
+/**
+ * Whether snapshot `a` was taken after snapshot `b`. Snapshots of one cluster have one order: xmax
+ * grows, and of two with the same xmax, the later one has fewer running transactions.
+ */
+export function isLater(a: string, b: string): boolean {
+  if (a === b) return false;
+  const [one, other] = [parseSnapshot(a), parseSnapshot(b)];
+  if (one.xmax !== other.xmax) return BigInt(one.xmax) > BigInt(other.xmax);
+  return one.running.length < other.running.length;
+}
+
 export type RawRow = (string | null)[];
 
 export function toChange(row: RawRow): Change {
