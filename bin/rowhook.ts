@@ -5,7 +5,8 @@
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 
 if (major > 22 || (major === 22 && minor >= 19)) {
-  await import('../src/cli/program.ts');
+  const { main } = await import('../src/cli/program.ts');
+  await main(process.argv.slice(2), process);
 } else {
   process.stderr.write(`rowhook: Node ${process.versions.node} is too old. Use Node 22.19 or later.\n`);
   process.exitCode = 1;

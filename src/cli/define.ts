@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { type AnySetting, readSettings, SETTINGS, type Settings } from '../config/settings.ts';
-import { type Out, terminal } from '../shared/terminal.ts';
+import type { Out, OutStream } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 
 export const EXIT_CODES = 'Exit codes: 0 done, 1 failed, 2 wrong usage.';
@@ -12,8 +12,27 @@ type Flags = Readonly<Record<string, unknown>>;
 /** Largest value of a --limit flag. */
 export const LIMIT_MAX = 100_000;
 
-/** Where commands print. */
-export const out: Out = terminal(process.stdout);
+/**
+ * What commands use of their process: `process` itself, or a test's own. PG… variables are not among
+ * it. Like libpq, connection/ reads those from the environment of the process.
+ */
+export interface CliProcess {
+  readonly env: NodeJS.ProcessEnv;
+  readonly stdin: AsyncIterable<Buffer | string> & { readonly isTTY?: boolean };
+  readonly stdout: OutStream;
+  readonly stderr: NodeJS.WritableStream;
+  /** The exit code when nothing keeps the process running any more. Undefined means 0. */
+  exitCode?: number | string | null | undefined;
+  /** Ends the process at once. A test's process cannot, so nothing may follow. */
+  exit(code: number): void;
+  on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+}
+
+/** What each command gets: its process, and where to print. */
+export interface Cli {
+  readonly process: CliProcess;
+  readonly out: Out;
+}
 
 /** Prints notes, examples and exit codes below a command's flags. */
 export function help(
@@ -47,6 +66,7 @@ function describe({ env, fallback, help: text }: AnySetting): string {
  * the arguments and the flags. If `run` resolves to a number, that is the exit code.
  */
 export function onDatabase<A extends unknown[]>(
+  cli: Cli,
   command: Command,
   run: (client: pg.Client, ...argumentsAndFlags: A) => Promise<unknown>,
 ): Command {
@@ -54,12 +74,12 @@ export function onDatabase<A extends unknown[]>(
     .option('--json', 'print JSON, one object per line')
     .action(async (...given: unknown[]) => {
       // Commander passes the arguments, the flags and the command itself.
-      const { databaseUrl } = readSettings(given.at(-2) as Flags, process.env);
+      const { databaseUrl } = readSettings(given.at(-2) as Flags, cli.process.env);
       const { withClient } = await import('../database/connections.ts');
       const outcome = await withClient(databaseUrl, 'rowhook cli', (client) =>
         run(client, ...(given.slice(0, -1) as A)),
       );
-      if (typeof outcome === 'number') process.exitCode = outcome;
+      if (typeof outcome === 'number') cli.process.exitCode = outcome;
     });
 }
 

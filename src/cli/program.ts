@@ -1,8 +1,9 @@
 /** The commands, the format of their errors, and the exit codes. */
 import { Command, CommanderError } from 'commander';
+import { terminal } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 import { BUGS_URL, VERSION } from '../shared/version.ts';
-import { EXIT_CODES } from './define.ts';
+import { type Cli, type CliProcess, EXIT_CODES } from './define.ts';
 import { addDeliveries } from './inspect/deliveries.ts';
 import { addDoctor } from './inspect/doctor.ts';
 import { addLogs } from './inspect/logs.ts';
@@ -19,64 +20,74 @@ import { addListen } from './tools/listen.ts';
 import { addVerify } from './tools/verify.ts';
 import { addWebhook } from './webhooks/webhook.ts';
 
-const program = new Command('rowhook')
-  .description('Turns a PostgreSQL database into a webhook platform: write rows, get signed webhooks.')
-  .version(VERSION, '--version', 'print the version')
-  .helpOption('--help', 'print this help')
-  .helpCommand(false)
-  // A flag belongs to the command before it: in "logs show 1 --json", to "show".
-  .enablePositionalOptions()
-  .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'rowhook: ')) })
-  .showHelpAfterError('(add --help to see the usage)')
-  .addHelpText('after', `\n"rowhook <command> --help" shows a command's flags and examples.\n\n${EXIT_CODES}`);
-
-program.commandsGroup('Set up and run:');
-addMigrate(program);
-addWatch(program);
-addUnwatch(program);
-addSources(program);
-addAdopt(program);
-addStart(program);
-addDemo(program);
-
-program.commandsGroup('Webhooks:');
-addWebhook(program);
-
-program.commandsGroup('What happened:');
-addLogs(program);
-addDeliveries(program);
-addReplay(program);
-addWhy(program);
-
-program.commandsGroup('Check the system:');
-addStatus(program);
-addDoctor(program);
-
-program.commandsGroup('Receive:');
-addListen(program);
-addVerify(program);
-
-program.commandsGroup('In your shell:');
-addCompletion(program);
-
-// "rowhook logs | head" closes our stdout, which is not a failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.exitCode = exitCodeOf(error);
+/** Runs a command line: the words after the program's name. The exit code is `process.exitCode`. */
+export async function main(args: readonly string[], process: CliProcess): Promise<void> {
+  // "rowhook logs | head" closes our stdout, which is not a failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  try {
+    await commands({ process, out: terminal(process.stdout) }).parseAsync(args, { from: 'user' });
+  } catch (error) {
+    process.exitCode = exitCodeOf(error, process);
+  }
 }
 
-function exitCodeOf(error: unknown): number {
+function commands(cli: Cli): Command {
+  const program = new Command('rowhook')
+    .description('Turns a PostgreSQL database into a webhook platform: write rows, get signed webhooks.')
+    .version(VERSION, '--version', 'print the version')
+    .helpOption('--help', 'print this help')
+    .helpCommand(false)
+    // A flag belongs to the command before it: in "logs show 1 --json", to "show".
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void cli.process.stdout.write(text),
+      writeErr: (text) => void cli.process.stderr.write(text),
+      getOutHelpWidth: () => cli.out.columns ?? 80,
+      outputError: (text, write) => write(text.replace(/^error: /, 'rowhook: ')),
+    })
+    .showHelpAfterError('(add --help to see the usage)')
+    .addHelpText('after', `\n"rowhook <command> --help" shows a command's flags and examples.\n\n${EXIT_CODES}`);
+
+  program.commandsGroup('Set up and run:');
+  addMigrate(program, cli);
+  addWatch(program, cli);
+  addUnwatch(program, cli);
+  addSources(program, cli);
+  addAdopt(program, cli);
+  addStart(program, cli);
+  addDemo(program, cli);
+
+  program.commandsGroup('Webhooks:');
+  addWebhook(program, cli);
+
+  program.commandsGroup('What happened:');
+  addLogs(program, cli);
+  addDeliveries(program, cli);
+  addReplay(program, cli);
+  addWhy(program, cli);
+
+  program.commandsGroup('Check the system:');
+  addStatus(program, cli);
+  addDoctor(program, cli);
+
+  program.commandsGroup('Receive:');
+  addListen(program, cli);
+  addVerify(program, cli);
+
+  program.commandsGroup('In your shell:');
+  addCompletion(program, cli);
+  return program;
+}
+
+function exitCodeOf(error: unknown, { stderr }: CliProcess): number {
   // Commander has printed its own sentence already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof UserError) {
-    process.stderr.write(`rowhook: ${error.message}\n`);
+    stderr.write(`rowhook: ${error.message}\n`);
     return error.exitCode;
   }
   const detail = error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`rowhook: this is a bug in rowhook. Please report these lines at ${BUGS_URL}\n${detail}\n`);
+  stderr.write(`rowhook: this is a bug in rowhook. Please report these lines at ${BUGS_URL}\n${detail}\n`);
   return 1;
 }

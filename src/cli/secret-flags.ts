@@ -6,7 +6,7 @@
 import { open } from 'node:fs/promises';
 import type { Command, Option } from 'commander';
 import { UserError } from '../shared/user-error.ts';
-import { collect } from './define.ts';
+import { type Cli, collect } from './define.ts';
 
 export const SECRETS_NOTE = [
   "Other users can read a secret on the command line with ps, and your shell's history keeps it. Use - to read it from",
@@ -31,7 +31,12 @@ interface Source {
 const SECRET_BYTES_MAX = 65_536;
 
 /** Adds each flag and its -file flag. `stdinIsTaken`: what else reads stdin. */
-export function secretFlags(command: Command, flags: readonly SecretFlag[], stdinIsTaken?: string): Command {
+export function secretFlags(
+  command: Command,
+  { process }: Cli,
+  flags: readonly SecretFlag[],
+  stdinIsTaken?: string,
+): Command {
   const sources = flags.map((flag): Source => {
     const stdin = stdinIsTaken ? '' : '; - reads it from stdin';
     const value = command.createOption(flag.flag, `${flag.description}${stdin}`);

@@ -4,11 +4,16 @@
  */
 const SAME_REQUEST_MS = 300;
 
+/** `process`, or a test's own. */
+interface Signalled {
+  on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+}
+
 /**
  * Resolves at the first SIGINT or SIGTERM. `onSecond` runs at the next one, from a user who does
  * not want to wait.
  */
-export function untilAskedToStop(onSecond: () => void): Promise<NodeJS.Signals> {
+export function untilAskedToStop(process: Signalled, onSecond: () => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let firstAt = 0;
     const listener = (signal: NodeJS.Signals) => {
@@ -20,6 +25,7 @@ export function untilAskedToStop(onSecond: () => void): Promise<NodeJS.Signals> 
         onSecond();
       }
     };
-    process.on('SIGINT', listener).on('SIGTERM', listener);
+    process.on('SIGINT', listener);
+    process.on('SIGTERM', listener);
   });
 }

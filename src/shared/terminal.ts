@@ -18,7 +18,10 @@ export interface Out {
   paint(style: Style, text: string): string;
 }
 
-export function terminal(stream: NodeJS.WriteStream): Out {
+/** stdout, or another stream. */
+export type OutStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+
+export function terminal(stream: OutStream): Out {
   return {
     columns: stream.isTTY ? stream.columns : undefined,
     print: (line = '') => void stream.write(`${line}\n`),

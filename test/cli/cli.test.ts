@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { hexSignature, signingKey, standardSignature } from '../../src/payload/signature.ts';
-import { rowhook, startRowhook } from '../support/cli.ts';
+import { rowhook, rowhookProcess, startRowhook } from '../support/cli.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
@@ -88,7 +88,7 @@ test('an older Node ends it with a sentence, which names the version that packag
   const [, needed] = /^>=(\d+\.\d+)\.0$/.exec(engines.node) ?? [];
   const under = (node: string) => {
     const pretend = `data:text/javascript,Object.defineProperty(process,'versions',{value:{node:'${node}'}})`;
-    return rowhook(['--version'], { env: { NODE_OPTIONS: `--import=${pretend}` } });
+    return rowhookProcess(['--version'], { env: { NODE_OPTIONS: `--import=${pretend}` } });
   };
   for (const node of ['20.20.2', '22.18.0']) {
     const stderr = `rowhook: Node ${node} is too old. Use Node ${needed} or later.\n`;
@@ -160,9 +160,11 @@ describe('a database that does not answer exits 1 with one sentence', () => {
   ];
 
   test.each(commands)('%s %s', async (...command) => {
+    // that a process ends, too
+    const run = ['sources', 'start'].includes(command[0] ?? '') ? rowhookProcess : rowhook;
     const port = await freePort();
     const env = { DATABASE_URL: `postgres://app:hunter2@127.0.0.1:${port}/shop`, ROWHOOK_LOG_LEVEL: 'silent' };
-    const { code, stderr } = await rowhook(command.filter(Boolean), { env });
+    const { code, stderr } = await run(command.filter(Boolean), { env });
     expect(stderr).toBe(
       `rowhook: database "shop" at 127.0.0.1:${port} refused the connection. Check that PostgreSQL runs there, and check DATABASE_URL.\n`,
     );
@@ -261,7 +263,7 @@ describe('verify', () => {
   const hex = ['verify', '--secret', 'another', '--secret', SECRET, '--signature', hexSignature(key, BODY)];
 
   test('accepts a saved request of any age, by either signature', async () => {
-    expect(await rowhook(standard, { stdin: BODY })).toMatchObject({ code: 0, stderr: '' });
+    expect(await rowhookProcess(standard, { stdin: BODY })).toMatchObject({ code: 0, stderr: '' });
     expect(await rowhook(hex, { stdin: BODY })).toMatchObject({ code: 0, stdout: 'The signature is valid.\n' });
   });
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RULES } from '../../src/database/constraint-texts.ts';
-import { type CliResult, rowhook, startRowhook } from '../support/cli.ts';
+import { type CliResult, rowhook, rowhookProcess, startRowhook } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { verifyRequest } from '../support/verify.ts';
@@ -429,7 +429,7 @@ describe('what happened', () => {
     await database.query(`alter database ${database.name} set timezone = 'Asia/Kathmandu'`);
     try {
       const range = (...flags: string[]) =>
-        rowhook(['replay', webhookId, '--dry-run', ...flags], {
+        rowhookProcess(['replay', webhookId, '--dry-run', ...flags], {
           env: { DATABASE_URL: database.url, TZ: 'America/New_York' },
         });
       const said = 'Events from 2025-10-17T19:30:00.000000Z until 2025-10-18T00:00:00.000000Z.\n';

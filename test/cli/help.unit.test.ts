@@ -5,12 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
-import { rowhook } from '../support/cli.ts';
+import { rowhookProcess } from '../support/cli.ts';
 
-/**
- * One process prints the help of every command, and the packages that it has loaded by then. It evaluates program.ts once
- * for each command. All other modules are evaluated once, as in a process of its own.
- */
+/** One process prints the help of every command, and the packages that it has loaded by then. */
 const DRIVER = `
 import { registerHooks } from 'node:module';
 const loaded = new Set();
@@ -21,18 +18,16 @@ registerHooks({
     return next(url, context);
   },
 });
-process.stdout.setMaxListeners(0);
-const print = process.stdout.write.bind(process.stdout);
+const { main } = await import(process.env.PROGRAM);
 const commandsIn = (help) => {
   const lists = help.split('\\nExamples:')[0].replace(/\\nArguments:\\n[\\s\\S]*?\\n\\n/, '\\n');
   return [...lists.matchAll(/^ {2}([a-z][a-z-]+)(?: [[<].*)?(?: {2,}|$)/gm)].map(([, name]) => name);
 };
 async function walk(command) {
-  process.argv.splice(2, Infinity, ...command, '--help');
   let help = '';
-  process.stdout.write = (text) => Boolean((help += text));
-  await import(process.env.PROGRAM + '?' + command.join('-'));
-  print(JSON.stringify({ command: ['rowhook', ...command].join(' '), help, packages: [...loaded] }) + '\\n');
+  const stdout = { on() {}, write: (text) => Boolean((help += text)) };
+  await main([...command, '--help'], { stdout });
+  process.stdout.write(JSON.stringify({ command: ['rowhook', ...command].join(' '), help, packages: [...loaded] }) + '\\n');
   for (const name of commandsIn(help)) await walk([...command, name]);
 }
 await walk([]);`;
@@ -50,7 +45,7 @@ test('--help of every command loads no package except commander', async ({ onTes
   onTestFinished(() => rm(folder, { recursive: true }));
   const driver = join(folder, 'driver.mjs');
   await writeFile(driver, DRIVER);
-  const { stdout } = await rowhook([], { program: driver, env: { PROGRAM } });
+  const { stdout } = await rowhookProcess([], { program: driver, env: { PROGRAM } });
   const helps = stdout
     .trimEnd()
     .split('\n')

@@ -562,6 +562,9 @@ describe('webhook test', () => {
     receiver.respond('/in', ({ headers }) =>
       headers['x-webhook-event'] === 'app.event' ? { status: 418, body: 'a teapot' } : { body: 'fine' },
     );
+    await waitUntil('the daemon owns lanes', async () => {
+      return (await database.query('select from rowhook.webhook_lane_owners limit 1')).length > 0;
+    });
     const tested = await cli('webhook', 'test', id);
     expect(tested.code).toBe(1);
     expect(tested.stdout).toMatch(/^deal\.stage\.changed {2}success {2}200 {2}delivered {2}\d+ ms\nfine$/m);

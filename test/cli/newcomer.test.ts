@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type CliResult, type RunningCli, rowhook, startRowhook } from '../support/cli.ts';
+import { type CliResult, type RunningCli, rowhookProcess, startRowhook } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { freePort } from '../support/port.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -52,7 +52,7 @@ function argumentsOf(command: string): string[] {
 }
 
 async function run(command: string, env: Record<string, string> = {}): Promise<CliResult> {
-  const result = await rowhook(argumentsOf(command), { env: { DATABASE_URL: database.url, ...env } });
+  const result = await rowhookProcess(argumentsOf(command), { env: { DATABASE_URL: database.url, ...env } });
   expect(result, command).toMatchObject({ code: 0, stderr: '' });
   return result;
 }

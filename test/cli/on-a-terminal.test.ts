@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify, stripVTControlCharacters } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { progressText } from '../../src/cli/inspect/replay.ts';
-import { rowhook } from '../support/cli.ts';
+import { rowhook, rowhookProcess } from '../support/cli.ts';
 import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -82,7 +82,8 @@ describe.skipIf(!hasTerminal)('on a terminal (skipped where there is no script(1
 
 test('nothing is coloured or cut where there is no terminal', async () => {
   for (const command of [['sources'], ['webhook', 'list'], ['status'], ['doctor']]) {
-    const { stdout } = await rowhook(command, { env: { DATABASE_URL: database.url } });
+    const run = command[0] === 'sources' ? rowhookProcess : rowhook;
+    const { stdout } = await run(command, { env: { DATABASE_URL: database.url } });
     expect(stdout).not.toContain(ESCAPE);
     expect(stdout).not.toContain('…\n');
   }

@@ -230,7 +230,7 @@ test('a database without rowhook: for commands and for the daemon', async () => 
 test('no daemon runs to send a test; then it takes longer than one waits', async () => {
   const said = await refusal(['webhook', 'test', webhook]);
   expect(said).toContain('then test again');
-  const daemon = startPasted(commandIn(said), { DATABASE_URL: database.daemonUrl, ...DAEMON });
+  const daemon = await startPasted(commandIn(said), { DATABASE_URL: database.daemonUrl, ...DAEMON });
   let answer = () => {};
   const held = new Promise<object>((resolve) => {
     answer = () => resolve({});
@@ -244,7 +244,7 @@ test('no daemon runs to send a test; then it takes longer than one waits', async
     receiver.respond('/', () => held);
     const slow = await refusal(['webhook', 'test', webhook, '--wait', '1']);
     answer();
-    const following = startPasted(commandIn(slow), { DATABASE_URL: database.url });
+    const following = await startPasted(commandIn(slow), { DATABASE_URL: database.url });
     await waitUntil('it shows more', () => (following.stdout().match(/success/g)?.length ?? 0) > sent.length);
     following.process.kill();
     await following.ended;
@@ -258,7 +258,7 @@ test('no daemon runs to send a test; then it takes longer than one waits', async
 describe('a port or an address that cannot be had', () => {
   /** Starts it, waits until it listens, and ends it. */
   async function starts(command: string, listens: RegExp, env: Record<string, string> = {}): Promise<void> {
-    const running = startPasted(command, { DATABASE_URL: database.daemonUrl, ...env });
+    const running = await startPasted(command, { DATABASE_URL: database.daemonUrl, ...env });
     await waitUntil('it listens', () => listens.test(running.stdout()));
     running.process.kill('SIGTERM');
     expect((await running.ended).code).toBe(0);

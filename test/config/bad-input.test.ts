@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type CliResult, rowhook } from '../support/cli.ts';
+import { type CliResult, rowhook, rowhookProcess } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { startOldServer } from '../support/old-server.ts';
 import { startServer, type TestServer } from '../support/server.ts';
@@ -204,7 +204,7 @@ describe('PostgreSQL 14', () => {
       await writeFile(first, text.replace('< 150000', '< 990000'));
 
       const before = await everything(bare);
-      const result = await rowhook(['migrate'], {
+      const result = await rowhookProcess(['migrate'], {
         env: { DATABASE_URL: bare.url },
         program: join(copy, 'bin/rowhook.ts'),
       });

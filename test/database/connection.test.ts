@@ -13,7 +13,7 @@ import { connect, endpointsOf, openPool } from '../../src/database/connections.t
 import { type Embedded, startEmbedded } from '../../src/demo/postgres.ts';
 import { handOver, serverAccount } from '../../src/demo/postgres-binaries.ts';
 import { selfSigned } from '../support/certificate.ts';
-import { rowhook } from '../support/cli.ts';
+import { rowhookProcess } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { freePort } from '../support/port.ts';
 import { wantedMajor } from '../support/server.ts';
@@ -211,9 +211,11 @@ describe('sslmode', () => {
 
   test('what an error says to write leads there: no password, and no TLS', async () => {
     const open = `host=127.0.0.1 port=${server.port} user=postgres dbname=postgres`;
-    const { stderr } = await rowhook(['sources'], { env: { HOME: folder, DATABASE_URL: open } });
+    const { stderr } = await rowhookProcess(['sources'], { env: { HOME: folder, DATABASE_URL: open } });
     const [, variable = ''] = /or set (\w+)\.$/m.exec(stderr) ?? [];
-    const given = await rowhook(['sources'], { env: { HOME: folder, DATABASE_URL: open, [variable]: password } });
+    const given = await rowhookProcess(['sources'], {
+      env: { HOME: folder, DATABASE_URL: open, [variable]: password },
+    });
     expect(given.stderr).toContain('has no rowhook schema');
 
     const plain = new URL(otherUrl);
@@ -357,7 +359,7 @@ describe('several hosts', () => {
 
 describe('the environment and the files of libpq', () => {
   const sources = async (env: Record<string, string>) => {
-    const result = await rowhook(['sources'], { env: { HOME: folder, ...env } });
+    const result = await rowhookProcess(['sources'], { env: { HOME: folder, ...env } });
     return result.stderr;
   };
   /** It got so far: this database has no rowhook. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type Outcome, problems } from '../../src/demo/check.ts';
 import { SCRIPT } from '../../src/demo/script.ts';
 import { whatChanged } from '../../src/demo/show.ts';
-import { rowhook, startRowhook } from '../support/cli.ts';
+import { rowhookProcess, startRowhook } from '../support/cli.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const demoMs = 120_000;
@@ -12,7 +12,7 @@ const eventCount = SCRIPT.flatMap(({ events }) => events).length;
 test('demo --once exits 0 when every event came once, verified and logged', { timeout: demoMs }, async () => {
   // about somebody's own database, which the demo leaves alone
   const env = { PGHOSTADDR: '192.0.2.1', PGSSLMODE: 'require', PGSERVICE: 'none', PGTARGETSESSIONATTRS: 'standby' };
-  const { code, stdout, stderr } = await rowhook(['demo', '--once'], { env });
+  const { code, stdout, stderr } = await rowhookProcess(['demo', '--once'], { env });
   expect(stderr).toBe('');
   expect(stdout).toContain(`All ${eventCount} events arrived, with valid signatures, and all attempts were logged.`);
   expect(code).toBe(0);

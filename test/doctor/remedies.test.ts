@@ -188,7 +188,7 @@ test('nobody delivers, and a slot waits for it: both say how to start one', asyn
   const [slot] = await results(ring);
   expect(slot?.what).toMatch(/pinned by lanes 5, .*: no daemon owns them$/);
   expect(fixFor(slot)).toBe(fixFor(lanes));
-  const daemon = startPasted(fixFor(lanes), { DATABASE_URL: database.daemonUrl, ROWHOOK_HTTP_PORT: '0' });
+  const daemon = await startPasted(fixFor(lanes), { DATABASE_URL: database.daemonUrl, ROWHOOK_HTTP_PORT: '0' });
   try {
     await waitUntil('it delivers', async () => (await results(daemons)).length === 0);
     await waitUntil('the slot is read', async () => (await results(ring)).every((one) => fixFor(one) !== fixFor(slot)));

@@ -2,7 +2,7 @@
 // acknowledged has arrived, nothing else has, few came twice, and nothing is left open.
 
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import type { CliOptions } from './cli.ts';
+import type { ProcessOptions } from './cli.ts';
 import { type Counter, startCounter } from './counter.ts';
 import { caughtUp, type DaemonProcess, startDaemonProcess } from './daemon.ts';
 import type { TestDatabase } from './database.ts';
@@ -109,7 +109,7 @@ export class Scene {
   }
 
   /** One more daemon, ended with the scene. */
-  daemon(env: Record<string, string> = {}, options: Pick<CliOptions, 'through'> = {}): DaemonProcess {
+  daemon(env: Record<string, string> = {}, options: Pick<ProcessOptions, 'through'> = {}): DaemonProcess {
     const settings = { ROWHOOK_MAX_IN_FLIGHT: String(MAX_IN_FLIGHT), ...env };
     const daemon = startDaemonProcess(this.database.daemonUrl, settings, options);
     this.#daemons.push(daemon);

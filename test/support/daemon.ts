@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { readSettings, type Settings } from '../../src/config/settings.ts';
 import { type Daemon, startDaemon } from '../../src/daemon/daemon.ts';
-import { type CliOptions, type RunningCli, startRowhook } from './cli.ts';
+import { type ProcessOptions, type RunningCli, startRowhook } from './cli.ts';
 import type { TestDatabase } from './database.ts';
 import { waitUntil } from './wait.ts';
 
@@ -32,7 +32,7 @@ export interface DaemonProcess extends RunningCli {
 export function startDaemonProcess(
   databaseUrl: string,
   env: Record<string, string> = {},
-  options: Pick<CliOptions, 'through'> = {},
+  options: Pick<ProcessOptions, 'through'> = {},
 ): DaemonProcess {
   const running = startRowhook(['start'], {
     ...options,

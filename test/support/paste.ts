@@ -1,11 +1,11 @@
 // A remedy, run as it was printed by somebody who pastes it.
 
-import { type CliOptions, type CliResult, type RunningCli, rowhook, startRowhook } from './cli.ts';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { type CliResult, type RunningCli, rowhook, startRowhook } from './cli.ts';
 
-/** Our own program under its name, for a shell that becomes it. */
-const shell = (line: string): Pick<CliOptions, 'through'> => ({
-  through: ['sh', '-c', `node=$0; program=$1; rowhook() { exec "$node" "$program" "$@"; }; ${line}`],
-});
+/** Prints its variables and its words. */
+const PRINT = `rowhook() { env -0; printf '\\0'; printf '%s\\0' "$@"; }; `;
 
 interface Target {
   url: string;
@@ -18,14 +18,35 @@ export async function paste(remedy: string, { url, query }: Target): Promise<Cli
     await query(remedy);
     return { code: 0, stdout: '', stderr: '' };
   }
-  const result = await rowhook([], { ...shell(remedy), env: { DATABASE_URL: url } });
+  const { words, env } = await readByShell(remedy, { DATABASE_URL: url });
+  const result = await rowhook(words, { env });
   if (result.code !== 0) throw new Error(`${remedy}: exit code ${result.code}: ${result.stderr}`);
   return result;
 }
 
-/** The same of a command that goes on. */
-export function startPasted(remedy: string, env: Record<string, string>): RunningCli {
-  return startRowhook([], { ...shell(remedy), env });
+/** The same of a command that goes on, and so needs a process of its own. */
+export async function startPasted(remedy: string, given: Record<string, string>): Promise<RunningCli> {
+  const { words, env } = await readByShell(remedy, given);
+  return startRowhook(words, { env });
+}
+
+interface Line {
+  /** What follows `rowhook`. */
+  words: string[];
+  env: Record<string, string>;
+}
+
+async function readByShell(line: string, given: Record<string, string>): Promise<Line> {
+  const { stdout } = await promisify(execFile)('sh', ['-c', PRINT + line], {
+    env: { PATH: process.env.PATH, ...given },
+  });
+  const end = stdout.indexOf('\0\0');
+  const env = stdout
+    .slice(0, end)
+    .split('\0')
+    .map((variable) => /^(DATABASE_URL|ROWHOOK_\w+)=([\s\S]*)$/.exec(variable)?.slice(1))
+    .filter((pair) => pair !== undefined);
+  return { words: stdout.slice(end + 2, -1).split('\0'), env: Object.fromEntries(env) };
 }
 
 function isCommand(remedy: string): boolean {

@@ -4,12 +4,13 @@ import type pg from 'pg';
 import { oneOf, webhookId, wholeNumber } from '../../config/parse.ts';
 import type { DeliveryFilter, DeliveryRow } from '../../operations/history/deliveries.ts';
 import { type Out, printTable } from '../../shared/terminal.ts';
-import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, LIMIT_MAX, onDatabase, parsed } from '../define.ts';
 
 type DeliveriesOptions = DeliveryFilter & { limit: number; json?: boolean };
 
-export function addDeliveries(program: Command): void {
+export function addDeliveries(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('deliveries')
       .description('list deliveries that wait for their next attempt or were given up')
@@ -21,7 +22,7 @@ export function addDeliveries(program: Command): void {
         parsed('--state', oneOf(['waiting', 'given_up'])),
       )
       .option('--limit <n>', 'maximum number of rows, newest first', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 100),
-    (client, flags: DeliveriesOptions) => deliveries(client, flags, out),
+    (client, flags: DeliveriesOptions) => deliveries(client, flags, cli.out),
   );
   help(command, ['rowhook deliveries --state given_up', 'rowhook deliveries --webhook 1f0c… --json']);
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { readSettings, type Settings } from '../../config/settings.ts';
 import type { NamedResult } from '../../doctor/checks.ts';
 import type { Out, Style } from '../../shared/terminal.ts';
-import { help, out, settingFlags } from '../define.ts';
+import { type Cli, help, settingFlags } from '../define.ts';
 
 const MARKS: Readonly<Record<NamedResult['kind'], readonly [mark: string, style: Style]>> = {
   error: ['✗', 'red'],
@@ -12,13 +12,13 @@ const MARKS: Readonly<Record<NamedResult['kind'], readonly [mark: string, style:
   fine: ['✓', 'green'],
 };
 
-export function addDoctor(program: Command): void {
+export function addDoctor(program: Command, cli: Cli): void {
   const command = settingFlags(program.command('doctor'), ['databaseUrl', 'environment', 'wake'])
     .description('check the installation, and say how to fix each problem')
     .option('--json', 'print JSON, one object per line')
     .action(async (flags: { json?: boolean }) => {
-      const settings = readSettings(flags as Record<string, unknown>, process.env);
-      process.exitCode = await doctor(settings, flags, out);
+      const settings = readSettings(flags as Record<string, unknown>, cli.process.env);
+      cli.process.exitCode = await doctor(settings, flags, cli.out);
     });
   help(
     command,

@@ -6,10 +6,11 @@ import type { Body, LoggedAttempt } from '../../operations/history/rebuild-reque
 import { curlCommand } from '../../shared/shell-quote.ts';
 import { type Out, printable, printableLines, printPairs } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { help, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, onDatabase, parsed } from '../define.ts';
 
-export function addLogsShow(logs: Command): void {
+export function addLogsShow(logs: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     logs
       .command('show')
       .description('show one attempt: request, response, and a curl command that repeats it')
@@ -19,7 +20,7 @@ export function addLogsShow(logs: Command): void {
         parsed('log id', wholeNumber(1, Number.MAX_SAFE_INTEGER)),
       )
       .option('--body', 'print only the request body, byte for byte'),
-    (client, id: number, flags: { body?: boolean; json?: boolean }) => showLog(client, String(id), flags, out),
+    (client, id: number, flags: { body?: boolean; json?: boolean }) => showLog(client, String(id), flags, cli.out),
   );
   help(
     command,

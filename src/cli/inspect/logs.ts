@@ -4,13 +4,14 @@ import type pg from 'pg';
 import { oneOf, webhookId, wholeNumber } from '../../config/parse.ts';
 import type { LogFilter, LogRow } from '../../operations/history/logs.ts';
 import { type Out, printable } from '../../shared/terminal.ts';
-import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, LIMIT_MAX, onDatabase, parsed } from '../define.ts';
 import { addLogsShow } from './log-show.ts';
 
 type LogsOptions = LogFilter & { limit: number; follow?: boolean; json?: boolean };
 
-export function addLogs(program: Command): void {
+export function addLogs(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('logs')
       .description('print attempts, one per line, newest last')
@@ -24,9 +25,9 @@ export function addLogs(program: Command): void {
       .option('--event <event>', 'only this event type; deal.* means all types that start with deal.')
       .option('--limit <n>', 'number of newest attempts', parsed('--limit', wholeNumber(0, LIMIT_MAX)), 50)
       .option('--follow', 'keep printing new attempts'),
-    (client, flags: LogsOptions) => logs(client, flags, out),
+    (client, flags: LogsOptions) => logs(client, flags, cli.out),
   );
-  addLogsShow(command);
+  addLogsShow(command, cli);
   help(command, [
     'rowhook logs --follow',
     'rowhook logs --status failed --tenant acme --limit 200',

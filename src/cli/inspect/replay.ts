@@ -6,7 +6,7 @@ import { deliveryId, time, webhookId } from '../../config/parse.ts';
 import { type Out, progressLine } from '../../shared/terminal.ts';
 import { ageText, events } from '../../shared/text.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { help, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, onDatabase, parsed } from '../define.ts';
 import { printNothing, printWaiting } from './replay-left-out.ts';
 
 interface ReplayOptions {
@@ -21,8 +21,9 @@ interface ReplayOptions {
 
 const ASK_EVERY_MS = 500;
 
-export function addReplay(program: Command): void {
+export function addReplay(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('replay')
       .description('send past events again')
@@ -42,8 +43,8 @@ export function addReplay(program: Command): void {
       .option('--dry-run', 'count the events, and queue nothing')
       .option('--wait', 'wait until each event was attempted, and print how many are left'),
     async (client, id: string | undefined, flags: ReplayOptions) => {
-      if (flags.delivery !== undefined) await replayDelivery(client, flags.delivery, flags, out);
-      else await replay(client, id ?? '', flags, out);
+      if (flags.delivery !== undefined) await replayDelivery(client, flags.delivery, flags, cli.out);
+      else await replay(client, id ?? '', flags, cli.out);
     },
   ).hook('preAction', (replaying) => {
     const { delivery, since } = replaying.opts();

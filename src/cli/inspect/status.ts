@@ -7,7 +7,7 @@ import type { LaneLag } from '../../observe/lane-lag.ts';
 import type { Status, WebhookStatus } from '../../operations/status.ts';
 import { type Cell, type Out, printPairs, printTable } from '../../shared/terminal.ts';
 import { ageText, events } from '../../shared/text.ts';
-import { help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, LIMIT_MAX, onDatabase, parsed } from '../define.ts';
 
 interface StatusOptions {
   limit: number;
@@ -18,14 +18,15 @@ interface StatusOptions {
 const WATCH_EVERY_MS = 2_000;
 const CLEAR_SCREEN = '\u001b[2J\u001b[H';
 
-export function addStatus(program: Command): void {
+export function addStatus(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('status')
       .description('show daemons, lag, failing webhooks and the outbox')
       .option('--limit <n>', 'maximum number of webhooks to list', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 20)
       .option('--watch', 'refresh every 2 s'),
-    (client, flags: StatusOptions) => status(client, flags, out),
+    (client, flags: StatusOptions) => status(client, flags, cli.out),
   );
   help(
     command,

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type pg from 'pg';
 import type { Answer, CapturedChange, Sending, Step } from '../../operations/why/answer.ts';
 import { type Out, printable, type Style } from '../../shared/terminal.ts';
-import { help, onDatabase, out } from '../define.ts';
+import { type Cli, help, onDatabase } from '../define.ts';
 import { deliveryState } from '../delivery-state.ts';
 
 const MARKS: Readonly<Record<Step['kind'], readonly [mark: string, style: Style]>> = {
@@ -18,14 +18,15 @@ const ROW: Readonly<Record<Answer['row'], string>> = {
   unseen: 'the row cannot be read',
 };
 
-export function addWhy(program: Command): void {
+export function addWhy(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('why')
       .description('explain why a change of a row did not arrive')
       .argument('<table>', 'the table; add its schema if that is not in the search_path')
       .argument('<key...>', 'the primary key of the row; for a composite key, one value per column, in order'),
-    (client, table: string, key: string[], flags: { json?: boolean }) => why(client, table, key, flags, out),
+    (client, table: string, key: string[], flags: { json?: boolean }) => why(client, table, key, flags, cli.out),
   );
   help(
     command,

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { environment, oneOf } from '../../config/parse.ts';
 import type { Undelivered } from '../../operations/adopt.ts';
 import type { Out } from '../../shared/terminal.ts';
-import { help, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, onDatabase, parsed } from '../define.ts';
 
 interface AdoptOptions {
   environment: string;
@@ -12,8 +12,9 @@ interface AdoptOptions {
   json?: boolean;
 }
 
-export function addAdopt(program: Command): void {
+export function addAdopt(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('adopt')
       .description('assign a copied or renamed database to an environment')
@@ -27,7 +28,7 @@ export function addAdopt(program: Command): void {
         'deliver or discard: what to do with undelivered events of this database',
         parsed('--undelivered', oneOf(['deliver', 'discard'])),
       ),
-    (client, flags: AdoptOptions) => adopt(client, flags, out),
+    (client, flags: AdoptOptions) => adopt(client, flags, cli.out),
   );
   help(
     command,

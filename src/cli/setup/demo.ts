@@ -15,7 +15,7 @@ import { printArrival } from '../../demo/show.ts';
 import type { Stage } from '../../demo/stage.ts';
 import { untilAskedToStop } from '../../shared/signals.ts';
 import { type Out, printTable } from '../../shared/terminal.ts';
-import { help, out, parsed } from '../define.ts';
+import { type Cli, help, parsed } from '../define.ts';
 
 interface DemoOptions {
   once: boolean;
@@ -27,7 +27,7 @@ interface DemoOptions {
 const ARRIVE_MS_MAX = 20_000;
 const LOOK_EVERY_MS = 10;
 
-export function addDemo(program: Command): void {
+export function addDemo(program: Command, cli: Cli): void {
   const command = program
     .command('demo')
     .description('see rowhook work, with its own PostgreSQL, CRM tables, receiver and daemon')
@@ -35,7 +35,7 @@ export function addDemo(program: Command): void {
     .option('--port <port>', 'port of its PostgreSQL (default: a free one)', parsed('--port', wholeNumber(1, 65_535)))
     .option('--pg <major>', 'PostgreSQL version, 15 or 18', parsed('--pg', oneOf(['15', '18'])), '18')
     .action(async ({ once = false, pg, ...rest }: { once?: boolean; port?: number; pg: string }) => {
-      process.exitCode = await demo({ once, pg: pg === '15' ? 15 : 18, ...rest }, out);
+      cli.process.exitCode = await demo({ once, pg: pg === '15' ? 15 : 18, ...rest }, cli.out);
     });
   help(
     command,
@@ -51,7 +51,7 @@ async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number
   // The PG… variables of libpq describe another server.
   for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name];
   let stopping = false;
-  const asked = untilAskedToStop(() => process.exit(1)).then(() => {
+  const asked = untilAskedToStop(process, () => process.exit(1)).then(() => {
     stopping = true;
   });
   let stage: Stage | undefined;

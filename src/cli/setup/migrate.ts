@@ -2,12 +2,13 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import type { Out } from '../../shared/terminal.ts';
-import { help, onDatabase, out } from '../define.ts';
+import { type Cli, help, onDatabase } from '../define.ts';
 
-export function addMigrate(program: Command): void {
+export function addMigrate(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program.command('migrate').description('create or update the schema "rowhook" and its roles'),
-    (client, flags: { json?: boolean }) => migrate(client, flags, out),
+    (client, flags: { json?: boolean }) => migrate(client, flags, cli.out),
   );
   help(
     command,

@@ -2,16 +2,16 @@
 import type { Command } from 'commander';
 import { readSettings, type Settings } from '../../config/settings.ts';
 import { untilAskedToStop } from '../../shared/signals.ts';
-import { help, settingFlags } from '../define.ts';
+import { type Cli, help, settingFlags } from '../define.ts';
 
-export function addStart(program: Command): void {
+export function addStart(program: Command, cli: Cli): void {
   const command = settingFlags(program.command('start'))
     .description('run the daemon, which delivers events')
     .action(async (flags: Record<string, unknown>) => {
-      const settings = readSettings(flags, process.env);
+      const settings = readSettings(flags, cli.process.env);
       // Everything is recorded by now. A socket to a database that does not answer must not keep the
       // process running.
-      process.exit(await start(settings));
+      cli.process.exit(await start(settings, cli));
     });
   help(
     command,
@@ -29,7 +29,7 @@ export function addStart(program: Command): void {
 }
 
 /** Runs until SIGINT or SIGTERM, then finishes attempts in flight. Resolves to the exit code. */
-async function start(settings: Settings): Promise<number> {
+async function start(settings: Settings, { process }: Cli): Promise<number> {
   // The daemon and its packages are loaded only here, so that --help is fast.
   const [{ startDaemon }, { explainDatabaseError }, { createLogger }, { tellSystemd }] = await Promise.all([
     import('../../daemon/daemon.ts'),
@@ -37,7 +37,7 @@ async function start(settings: Settings): Promise<number> {
     import('../../observe/log.ts'),
     import('../../observe/systemd.ts'),
   ]);
-  const asked = untilAskedToStop(() => process.exit(1));
+  const asked = untilAskedToStop(process, () => process.exit(1));
   const log = createLogger(settings.logLevel);
   try {
     const daemon = await Promise.race([startDaemon(settings, log), asked]);

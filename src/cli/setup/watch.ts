@@ -5,7 +5,7 @@ import { oneOf, wholeNumber } from '../../config/parse.ts';
 import type { PresetTable } from '../../operations/sources.ts';
 import { type Cell, type Out, printable, printTable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { collect, commaList, help, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, collect, commaList, help, onDatabase, parsed } from '../define.ts';
 
 interface JsonFlag {
   json?: boolean;
@@ -27,8 +27,9 @@ interface WatchOptions {
 
 const operations = () => import('../../operations/sources.ts');
 
-export function addWatch(program: Command): void {
+export function addWatch(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('watch')
       .description("turn a table's row changes into events")
@@ -60,8 +61,8 @@ export function addWatch(program: Command): void {
         parsed('--max-payload-bytes', wholeNumber(0, 2 ** 31 - 1)),
       ),
     async (client, table: string | undefined, flags: WatchOptions) => {
-      if (flags.preset !== undefined) await watchPreset(client, flags.preset, flags, out);
-      else await watch(client, table ?? '', flags, out);
+      if (flags.preset !== undefined) await watchPreset(client, flags.preset, flags, cli.out);
+      else await watch(client, table ?? '', flags, cli.out);
     },
   ).hook('preAction', (watching) => {
     const isPreset = watching.opts().preset !== undefined;
@@ -80,21 +81,23 @@ export function addWatch(program: Command): void {
   );
 }
 
-export function addUnwatch(program: Command): void {
+export function addUnwatch(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program
       .command('unwatch')
       .description("stop watching a table and remove rowhook's triggers from it")
       .argument('<table>', 'the table'),
-    (client, table: string, flags: JsonFlag) => unwatch(client, table, flags, out),
+    (client, table: string, flags: JsonFlag) => unwatch(client, table, flags, cli.out),
   );
   help(command, ['rowhook unwatch deals'], 'Events that are already captured are still delivered.');
 }
 
-export function addSources(program: Command): void {
+export function addSources(program: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     program.command('sources').description('list the watched tables and their events'),
-    (client, flags: JsonFlag) => sources(client, flags, out),
+    (client, flags: JsonFlag) => sources(client, flags, cli.out),
   );
   help(command, ['rowhook sources', "rowhook sources --json | jq -r '.events[]'"]);
 }

@@ -6,7 +6,7 @@
 import type { Command } from 'commander';
 import { oneOf } from '../../config/parse.ts';
 import { quoted } from '../../shared/shell-quote.ts';
-import { help, out, parsed } from '../define.ts';
+import { type Cli, help, parsed } from '../define.ts';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 type Shell = (typeof SHELLS)[number];
@@ -26,12 +26,12 @@ interface Offer {
   takesValue: boolean;
 }
 
-export function addCompletion(program: Command): void {
+export function addCompletion(program: Command, cli: Cli): void {
   const command = program
     .command('completion')
     .description('print a script that completes commands and flags in your shell')
     .argument('<shell>', 'bash, zsh or fish', parsed('shell', oneOf(SHELLS)))
-    .action((shell: Shell) => out.write(completionScript(shell, placesOf(program, ''))));
+    .action((shell: Shell) => cli.out.write(completionScript(shell, placesOf(program, ''))));
   help(
     command,
     [

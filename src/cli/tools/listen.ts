@@ -8,7 +8,7 @@ import type { Bounds } from '../../shared/bounded-server.ts';
 import { untilAskedToStop } from '../../shared/signals.ts';
 import { type Out, printable, printableLines } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { help, out, parsed } from '../define.ts';
+import { type Cli, help, parsed } from '../define.ts';
 import { SECRETS_NOTE, secretFlags } from '../secret-flags.ts';
 import { indentJson } from './indent-json.ts';
 
@@ -27,8 +27,8 @@ const BODY_BYTES_MAX = 32 * 1024 * 1024;
 /** A webhook may have 1,000 requests in flight, and an attempt ends after 30 s. */
 const BOUNDS: Bounds = { connectionsMax: 1_000, requestMsMax: 30_000 };
 
-export function addListen(program: Command): void {
-  const command = secretFlags(program.command('listen'), [
+export function addListen(program: Command, cli: Cli): void {
+  const command = secretFlags(program.command('listen'), cli, [
     {
       flag: '--secret <secret>',
       description: 'verify signatures with this secret; repeatable, for a rotation',
@@ -42,8 +42,8 @@ export function addListen(program: Command): void {
     .option('--quiet', 'print one line per request, without the body')
     .option('--json', 'print one JSON object per line, with the body as text')
     .action(async (flags: Omit<ListenOptions, 'secret'> & { secret?: string[] }) => {
-      const asked = untilAskedToStop(() => process.exit(1));
-      const server = await listen({ secret: [], ...flags }, out);
+      const asked = untilAskedToStop(cli.process, () => cli.process.exit(1));
+      const server = await listen({ secret: [], ...flags }, cli.out);
       await asked;
       server.close().closeAllConnections();
     });

@@ -9,7 +9,7 @@ import {
 } from '../../payload/signature.ts';
 import type { Out } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { help, out, parsed } from '../define.ts';
+import { type Cli, type CliProcess, help, parsed } from '../define.ts';
 import { secretFlags } from '../secret-flags.ts';
 
 interface VerifyOptions {
@@ -30,9 +30,10 @@ const REASONS: Readonly<Record<Exclude<SignatureCheck, 'valid'>, string>> = {
   too_new: 'matches, but the timestamp is further in the future than --tolerance allows',
 };
 
-export function addVerify(program: Command): void {
+export function addVerify(program: Command, cli: Cli): void {
   const command = secretFlags(
     program.command('verify'),
+    cli,
     [{ flag: '--secret <secret>', description: 'the signing secret; repeatable', repeatable: true, required: true }],
     'the body is read from stdin',
   )
@@ -47,9 +48,9 @@ export function addVerify(program: Command): void {
     )
     .option('--json', 'print the result as JSON')
     .action(async ({ tolerance, ...options }: Omit<VerifyOptions, 'toleranceSeconds'> & { tolerance?: number }) => {
-      const body = await readBody(process.stdin);
+      const body = await readBody(cli.process.stdin);
       const toleranceSeconds = tolerance ?? Number.POSITIVE_INFINITY;
-      process.exitCode = verify({ ...options, toleranceSeconds }, body, Date.now() / 1000, out);
+      cli.process.exitCode = verify({ ...options, toleranceSeconds }, body, Date.now() / 1000, cli.out);
     });
   help(
     command,
@@ -96,7 +97,7 @@ function age(timestamp: string | undefined, nowSeconds: number): string {
   return `, and the request was signed ${Math.abs(seconds)} seconds ${seconds < 0 ? 'in the future' : 'ago'}`;
 }
 
-async function readBody(stdin: NodeJS.ReadStream): Promise<Buffer> {
+async function readBody(stdin: CliProcess['stdin']): Promise<Buffer> {
   if (stdin.isTTY) throw new UserError('verify: the body is read from stdin. Add "< body.json".', 2);
   const chunks: Buffer[] = [];
   for await (const chunk of stdin) chunks.push(Buffer.from(chunk));

@@ -2,10 +2,10 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { type Out, printable, printPairs } from '../../shared/terminal.ts';
-import { commaList, help, onDatabase, out } from '../define.ts';
+import { type Cli, commaList, help, onDatabase } from '../define.ts';
 import { columnsOf, type JsonFlag, NOTES, optionalFlags, type WebhookFlags } from './flags.ts';
 
-export function addCreate(group: Command): void {
+export function addCreate(group: Command, cli: Cli): void {
   const required = group
     .command('create')
     .description('create a webhook, and print its id, its secret (shown only once) and a curl example')
@@ -18,8 +18,9 @@ export function addCreate(group: Command): void {
       commaList,
     );
   const command = onDatabase(
-    optionalFlags(required).option('--no-active', 'create it switched off'),
-    (client, flags: WebhookFlags & JsonFlag) => createWebhook(client, flags, out),
+    cli,
+    optionalFlags(required, cli).option('--no-active', 'create it switched off'),
+    (client, flags: WebhookFlags & JsonFlag) => createWebhook(client, flags, cli.out),
   );
   help(
     command,

@@ -4,18 +4,19 @@ import type pg from 'pg';
 import { eventId } from '../../config/parse.ts';
 import type { Explanation } from '../../operations/webhooks/explain.ts';
 import { type Out, printable } from '../../shared/terminal.ts';
-import { help, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, onDatabase, parsed } from '../define.ts';
 import { deliveryState } from '../delivery-state.ts';
 import { type JsonFlag, ofOne } from './flags.ts';
 
-export function addExplain(group: Command): void {
+export function addExplain(group: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     ofOne(group, 'explain', 'explain whether a webhook wants a stored event, and what happened to it').argument(
       '<event>',
       "an event's id (webhook-id), or an outbox row's number for all of its events",
       parsed('event', eventId),
     ),
-    (client, id: string, event: string, flags: JsonFlag) => explain(client, id, event, flags, out),
+    (client, id: string, event: string, flags: JsonFlag) => explain(client, id, event, flags, cli.out),
   );
   help(
     command,

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { cidrs, webhookId, wholeNumber } from '../../config/parse.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { parsed } from '../define.ts';
+import { type Cli, parsed } from '../define.ts';
 import { SECRETS_NOTE, type SecretFlag, secretFlags } from '../secret-flags.ts';
 
 export interface JsonFlag {
@@ -60,9 +60,9 @@ const SECRETS: readonly SecretFlag[] = [
 ];
 
 /** The flags that create and update share. The database checks their ranges. */
-export function optionalFlags(command: Command): Command {
+export function optionalFlags(command: Command, cli: Cli): Command {
   const number = (flag: string) => parsed(flag, wholeNumber(0, 2 ** 31 - 1));
-  return secretFlags(command, SECRETS)
+  return secretFlags(command, cli, SECRETS)
     .option('--force', 'accept event types that no watched table produces, such as those that your application emits')
     .option('--description <text>', 'description of the webhook')
     .option('--method <method>', 'POST (default), PUT or PATCH')

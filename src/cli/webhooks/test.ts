@@ -6,20 +6,21 @@ import { wholeNumber } from '../../config/parse.ts';
 import type { TestLog } from '../../operations/webhooks/test-event.ts';
 import { type Out, printableLines } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { help, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, help, onDatabase, parsed } from '../define.ts';
 import { type JsonFlag, ofOne } from './flags.ts';
 
 const ASK_EVERY_MS = 200;
 
-export function addTest(group: Command): void {
+export function addTest(group: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     ofOne(group, 'test', 'send a test event of each type that it wants, and print the responses').option(
       '--wait <seconds>',
       'how long to wait for the responses',
       parsed('--wait', wholeNumber(1, 3_600)),
       30,
     ),
-    (client, id: string, flags: JsonFlag & { wait: number }) => testWebhook(client, id, flags, out),
+    (client, id: string, flags: JsonFlag & { wait: number }) => testWebhook(client, id, flags, cli.out),
   );
   help(
     command,

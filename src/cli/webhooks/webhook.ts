@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { wholeNumber } from '../../config/parse.ts';
 import { type Out, printPairs, printTable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
-import { commaList, help, LIMIT_MAX, onDatabase, out, parsed } from '../define.ts';
+import { type Cli, commaList, help, LIMIT_MAX, onDatabase, parsed } from '../define.ts';
 import { addCreate } from './create.ts';
 import { addExplain } from './explain.ts';
 import { columnsOf, type JsonFlag, NOTES, ofOne, optionalFlags, type WebhookFlags } from './flags.ts';
@@ -13,33 +13,35 @@ import { addTest } from './test.ts';
 const operations = () => import('../../operations/webhooks/webhooks.ts');
 const view = () => import('./view.ts');
 
-export function addWebhook(program: Command): void {
+export function addWebhook(program: Command, cli: Cli): void {
   const group = program.command('webhook').description('create, list, change and test webhooks').helpCommand(false);
-  addCreate(group);
-  addList(group);
-  addShow(group);
-  addUpdate(group);
-  addSwitch(group, 'enable', true);
-  addSwitch(group, 'disable', false);
-  addTest(group);
-  addExplain(group);
-  addRotateSecret(group);
-  addDelete(group);
+  addCreate(group, cli);
+  addList(group, cli);
+  addShow(group, cli);
+  addUpdate(group, cli);
+  addSwitch(group, cli, 'enable', true);
+  addSwitch(group, cli, 'disable', false);
+  addTest(group, cli);
+  addExplain(group, cli);
+  addRotateSecret(group, cli);
+  addDelete(group, cli);
   help(group, [
     "rowhook webhook create --tenant acme --name CRM --url https://app.example/hook --events 'deal.*'",
     'rowhook webhook list --tenant acme',
   ]);
 }
 
-function addUpdate(group: Command): void {
+function addUpdate(group: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     optionalFlags(
       ofOne(group, 'update', 'change the given settings of a webhook')
         .option('--name <name>', 'name of the webhook')
         .option('--url <url>', 'URL to send to')
         .option('--events <list>', "event types to send: 'deal.updated,note.*', or '*' for all", commaList),
+      cli,
     ),
-    (client, id: string, flags: WebhookFlags & JsonFlag) => updateWebhook(client, id, flags, out),
+    (client, id: string, flags: WebhookFlags & JsonFlag) => updateWebhook(client, id, flags, cli.out),
   );
   help(
     command,
@@ -71,14 +73,15 @@ async function updateWebhook(
   report(webhook, `updated ${columns.map(([column]) => column).join(', ')}`, options, out);
 }
 
-function addList(group: Command): void {
+function addList(group: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     group
       .command('list')
       .description('list webhooks and their state')
       .option('--tenant <tenant>', 'only this tenant')
       .option('--limit <n>', 'maximum number of rows', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 1_000),
-    (client, flags: JsonFlag & { tenant?: string; limit: number }) => listWebhooks(client, flags, out),
+    (client, flags: JsonFlag & { tenant?: string; limit: number }) => listWebhooks(client, flags, cli.out),
   );
   help(command, ['rowhook webhook list', 'rowhook webhook list --tenant acme --json | jq -r .id']);
 }
@@ -112,10 +115,11 @@ async function listWebhooks(
   }
 }
 
-function addShow(group: Command): void {
+function addShow(group: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     ofOne(group, 'show', 'show a webhook, with masked secrets'),
-    (client, id: string, flags: JsonFlag) => showWebhook(client, id, flags, out),
+    (client, id: string, flags: JsonFlag) => showWebhook(client, id, flags, cli.out),
   );
   help(command, ['rowhook webhook show 1f0c… --json']);
 }
@@ -134,10 +138,11 @@ async function showWebhook(client: pg.Client, id: string, options: { json?: bool
   );
 }
 
-function addSwitch(group: Command, name: 'enable' | 'disable', on: boolean): void {
+function addSwitch(group: Command, cli: Cli, name: 'enable' | 'disable', on: boolean): void {
   const command = onDatabase(
+    cli,
     ofOne(group, name, `switch a webhook ${on ? 'on' : 'off'}`),
-    (client, id: string, flags: JsonFlag) => switchWebhook(client, id, on, flags, out),
+    (client, id: string, flags: JsonFlag) => switchWebhook(client, id, on, flags, cli.out),
   );
   const notes = on
     ? [
@@ -172,14 +177,15 @@ async function switchWebhook(
   else if (!on) printCaptured(webhook, out);
 }
 
-function addRotateSecret(group: Command): void {
+function addRotateSecret(group: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     ofOne(group, 'rotate-secret', 'create a new signing secret, and print it (shown only once)').option(
       '--overlap <interval>',
       'how long the old secret also signs, 0 to 7 days',
       '24 hours',
     ),
-    (client, id: string, flags: JsonFlag & { overlap: string }) => rotateSecret(client, id, flags, out),
+    (client, id: string, flags: JsonFlag & { overlap: string }) => rotateSecret(client, id, flags, cli.out),
   );
   help(
     command,
@@ -208,10 +214,11 @@ async function rotateSecret(
   out.print(`\nSave the secret now. It is not shown again. The old secret ${old}.`);
 }
 
-function addDelete(group: Command): void {
+function addDelete(group: Command, cli: Cli): void {
   const command = onDatabase(
+    cli,
     ofOne(group, 'delete', 'delete a webhook and its unfinished deliveries'),
-    (client, id: string, flags: JsonFlag) => deleteWebhook(client, id, flags, out),
+    (client, id: string, flags: JsonFlag) => deleteWebhook(client, id, flags, cli.out),
   );
   help(
     command,
