@@ -51,6 +51,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...['config', 'connection', 'database', 'payload', 'deliver', 'match', 'read', 'retry', 'record'],
     ...['queue', 'dispatch', 'observe', 'capture'],
   ],
+  // what serves people
+  api: [...leaves, ...['operations', 'observe', 'capture', 'config', 'connection', 'database', 'payload']],
   demo: ['shared', 'config', 'database', 'payload', 'observe', 'daemon'],
   cli: ['*'],
 };

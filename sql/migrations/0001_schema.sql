@@ -1,10 +1,12 @@
--- rowhook 0001: the schema and its three roles.
+-- rowhook 0001: the schema and its four roles.
 --
 -- rowhook_owner   NOLOGIN, owns every object of rowhook. A DBA who runs migrations, watch() or
 --                 replay() for any tenant is a member of it.
 -- rowhook_app     NOLOGIN, granted to the roles that an application connects with. It gives access
 --                 to the webhooks and logs of the session's tenant, and to nothing else.
 -- rowhook_daemon  NOLOGIN, granted to the login that the daemon connects with.
+-- rowhook_api     NOLOGIN, a member of rowhook_app, granted to the login of `rowhook serve`. Each
+--                 request takes this role, so row-level security holds whatever the login may do.
 --
 -- Roles belong to the whole cluster: another database may have created them already, so each role
 -- is created only if it is missing. Nothing in these files needs a superuser, an extension, logical
@@ -24,6 +26,8 @@ declare
                             when (select rolinherit from pg_roles where rolname = current_user) then ''
                             else format('; alter role %I inherit', current_user) end;
   v_may_set text := case when v_version >= 160000 then 'set' else 'member' end;
+  v_api     text := 'grant rowhook_app to rowhook_api'
+                    || case when v_version >= 160000 then ' with inherit true' else '' end;
 begin
   if v_version < 150000 then
     raise exception 'rowhook needs PostgreSQL 15 or later, and this server has version %',
@@ -42,7 +46,7 @@ begin
         current_database(), current_user);
   end if;
 
-  foreach v_role in array array['rowhook_owner', 'rowhook_app', 'rowhook_daemon'] loop
+  foreach v_role in array array['rowhook_owner', 'rowhook_app', 'rowhook_daemon', 'rowhook_api'] loop
     if to_regrole(v_role) is null then
       begin
         execute format('create role %I nologin', v_role);
@@ -54,10 +58,10 @@ begin
             using hint = format(
               'Let a DBA run: %s; %s; then run the migrations again.',
               (select string_agg(format('create role %I nologin', r), '; ' order by n)
-                 from unnest('{rowhook_owner,rowhook_app,rowhook_daemon}'::name[])
+                 from unnest('{rowhook_owner,rowhook_app,rowhook_daemon,rowhook_api}'::name[])
                       with ordinality as u (r, n)
                 where to_regrole(r::text) is null),
-              v_remedy);
+              v_api || '; ' || v_remedy);
       end;
     end if;
   end loop;
@@ -71,6 +75,13 @@ begin
     exception when insufficient_privilege then null;
     end;
   end if;
+  if not pg_has_role('rowhook_api', 'rowhook_app', 'usage') then
+    begin
+      execute v_api;
+    exception when insufficient_privilege then
+      v_remedy := v_api || '; ' || v_remedy;
+    end;
+  end if;
   if not pg_has_role('rowhook_owner', 'usage') or not pg_has_role('rowhook_owner', v_may_set) then
     raise exception '% is % rowhook_owner, %', current_user,
       case when pg_has_role('rowhook_owner', 'member') then 'a member of' else 'not a member of' end,
@@ -78,6 +89,11 @@ begin
            when pg_has_role('rowhook_owner', 'usage') then 'but may not SET ROLE to it'
            else 'but does not inherit its privileges' end
       using hint = format('Let a DBA run: %s; then run the migrations again.', v_remedy);
+  end if;
+  if not pg_has_role('rowhook_api', 'rowhook_app', 'usage') then
+    raise exception 'rowhook_api is not a member of rowhook_app, and % may not change that',
+      current_user
+      using hint = format('Let a DBA run: %s; then run the migrations again.', v_api);
   end if;
 end
 $$;
@@ -89,7 +105,7 @@ comment on schema rowhook is
 
 set role rowhook_owner;
 
-grant usage on schema rowhook to rowhook_app, rowhook_daemon;
+grant usage on schema rowhook to rowhook_app, rowhook_daemon, rowhook_api;
 
 -- After SET and RESET a setting is '', not null. The body is parsed once, here, so that nobody's
 -- search_path can change its meaning.

@@ -249,7 +249,7 @@ comment on column rowhook.webhook_configurations.auth_type is
   'none, bearer, basic or api_key. auth_config holds the credentials.';
 comment on column rowhook.webhook_configurations.auth_config is
   'bearer {"token"}, basic {"username","password"}, api_key {"header_name","header_value"}. '
-  'Write-only for rowhook_app.';
+  'In an update, null for a key keeps its value. Write-only for rowhook_app.';
 comment on column rowhook.webhook_configurations.secret is
   'Signing secret. For whsec_..., the Standard Webhooks key is the base64-decoded rest; for any '
   'other secret it is its UTF-8 bytes. Write-only for rowhook_app.';
@@ -509,6 +509,27 @@ comment on function rowhook._auth_problem(text, jsonb) is
   'A phrase that says why auth_config is refused for an auth_type, without its values; null when '
   'it is valid.';
 
+-- Whoever changes auth_config without knowing its secrets writes null for them.
+create function rowhook._kept_auth(p_old jsonb, p_new jsonb)
+returns jsonb
+language sql
+immutable
+parallel safe
+begin atomic
+  select case
+           when jsonb_typeof(p_new) = 'object' and jsonb_typeof(p_old) = 'object'
+             then p_new || coalesce(
+               (select jsonb_object_agg(n.key, p_old -> n.key)
+                  from jsonb_each(p_new) as n
+                 where n.value = 'null' and p_old ? n.key),
+               '{}')
+           else p_new
+         end;
+end;
+
+comment on function rowhook._kept_auth(jsonb, jsonb) is
+  'auth_config as it is stored: null for a key that the row already has keeps the old value.';
+
 -- PostgreSQL prints a failing row with its secrets to users who bypass row-level security, and into
 -- the server's log. (It does not print the row to other users.) So for such users the trigger calls
 -- this function first. The function is generated from the catalog, because a list written by hand
@@ -554,6 +575,9 @@ declare
 begin
   if getdatabaseencoding() <> 'UTF8' then
     perform rowhook._refuse_unreadable('webhook_configurations', new::text);
+  end if;
+  if tg_op = 'UPDATE' then
+    new.auth_config := rowhook._kept_auth(old.auth_config, new.auth_config);
   end if;
   if not row_security_active(tg_relid) then
     v_problem := rowhook._broken_rule(new);
@@ -1080,6 +1104,7 @@ grant execute on function
   rowhook._event_types_problem(text[]),
   rowhook._headers_problem(jsonb),
   rowhook._auth_problem(text, jsonb),
+  rowhook._kept_auth(jsonb, jsonb),
   rowhook._filter_problem(jsonb),
   rowhook._broken_rule(rowhook.webhook_configurations),
   rowhook._refuse_unreadable(text, text)

@@ -1,7 +1,8 @@
 /** Helpers for the definition of commands: connection, flags and help. No command's logic is here. */
 import type { Command } from 'commander';
 import type pg from 'pg';
-import { type AnySetting, readSettings, SETTINGS, type Settings } from '../config/settings.ts';
+import type { Setting } from '../config/read-table.ts';
+import { readSettings, SETTINGS, type Settings } from '../config/settings.ts';
 import type { Out, OutStream } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 
@@ -49,15 +50,21 @@ export function help(
   return command.addHelpText('after', `\n${parts.filter(Boolean).join('\n\n')}`);
 }
 
-/** Adds the flags of the named settings, or of all. readSettings reads them with the environment. */
+/** Adds the flags of the named settings of the daemon, or of all. readSettings reads them with the environment. */
 export function settingFlags(command: Command, names?: readonly (keyof Settings)[]): Command {
-  for (const setting of SETTINGS.filter(({ name }) => names === undefined || names.includes(name))) {
-    command.option(setting.flag, describe(setting));
-  }
+  return flagsOf(
+    command,
+    SETTINGS.filter(({ name }) => names === undefined || names.includes(name)),
+  );
+}
+
+/** Adds the flags of a table of settings. */
+export function flagsOf(command: Command, settings: readonly Setting<string, unknown>[]): Command {
+  for (const setting of settings) command.option(setting.flag, describe(setting));
   return command;
 }
 
-function describe({ env, fallback, help: text }: AnySetting): string {
+function describe({ env, fallback, help: text }: Setting<string, unknown>): string {
   return `${text} (env ${env}${fallback ? `, default ${fallback}` : ''})`;
 }
 

@@ -11,8 +11,10 @@ import { addReplay } from './inspect/replay.ts';
 import { addStatus } from './inspect/status.ts';
 import { addWhy } from './inspect/why.ts';
 import { addAdopt } from './setup/adopt.ts';
+import { addApiKey } from './setup/api-key.ts';
 import { addDemo } from './setup/demo.ts';
 import { addMigrate } from './setup/migrate.ts';
+import { addServe } from './setup/serve.ts';
 import { addStart } from './setup/start.ts';
 import { addSources, addUnwatch, addWatch } from './setup/watch.ts';
 import { addCompletion } from './tools/completion.ts';
@@ -56,6 +58,8 @@ function commands(cli: Cli): Command {
   addSources(program, cli);
   addAdopt(program, cli);
   addStart(program, cli);
+  addServe(program, cli);
+  addApiKey(program, cli);
   addDemo(program, cli);
 
   program.commandsGroup('Webhooks:');

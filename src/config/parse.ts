@@ -92,7 +92,7 @@ export function deliveryId(text: string): string {
   return uuid(text, '"rowhook deliveries" and "rowhook logs show" show the ids');
 }
 
-function uuid(text: string, remedy: string): string {
+export function uuid(text: string, remedy: string): string {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return text.toLowerCase();
   throw new Error(`is not a UUID. ${remedy}`);
 }

@@ -7,19 +7,9 @@
  * are reported at once.
  */
 
-import { nearest } from '../shared/spelling.ts';
-import { UserError } from '../shared/user-error.ts';
-import {
-  boolean,
-  cidrs,
-  databaseUrl,
-  environment,
-  httpHost,
-  oneOf,
-  proxyUrl,
-  SERVICE_LINK_VALUE,
-  wholeNumber,
-} from './parse.ts';
+import { boolean, cidrs, databaseUrl, environment, httpHost, oneOf, proxyUrl, wholeNumber } from './parse.ts';
+import { readTable, type Setting } from './read-table.ts';
+import { OWN_SETTINGS, type OwnSettings } from './serve-settings.ts';
 
 export interface Settings {
   databaseUrl: string;
@@ -39,16 +29,7 @@ export interface Settings {
   disableAfterDays: number;
 }
 
-interface Setting<K extends keyof Settings> {
-  readonly name: K;
-  readonly env: string;
-  readonly flag: string;
-  readonly fallback: string;
-  readonly parse: (text: string) => Settings[K];
-  readonly help: string;
-}
-
-export type AnySetting = { [K in keyof Settings]: Setting<K> }[keyof Settings];
+export type AnySetting = { [K in keyof Settings]: Setting<K, Settings[K]> }[keyof Settings];
 
 export const SETTINGS: readonly AnySetting[] = [
   {
@@ -184,53 +165,39 @@ export const SETTINGS: readonly AnySetting[] = [
 ];
 
 /**
- * Reads every setting, or throws one UserError that names every problem. `flags` are commander's,
- * by setting name.
+ * Reads every setting of the daemon, or throws one UserError that names every problem. `flags` are
+ * commander's, by setting name.
  */
 export function readSettings(flags: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Settings {
-  const problems = unknownKeys(env);
-  const values = new Map<keyof Settings, unknown>();
-
-  for (const setting of SETTINGS) {
-    const flag = flags[setting.name];
-    const fromFlag = flag === undefined ? '' : String(flag).trim();
-    const fromEnv = env[setting.env]?.trim() ?? '';
-    const text = fromFlag || fromEnv || setting.fallback;
-    const subject = fromFlag ? setting.flag.split(' ')[0] : setting.env;
-    try {
-      values.set(setting.name, text === '' ? whenUnset(setting.name) : setting.parse(text));
-    } catch (error) {
-      // A URL may hold a password, so it is never printed.
-      const quoted = setting.env.endsWith('_URL') ? '' : `: "${text}"`;
-      problems.push(`${subject}${quoted} ${(error as Error).message}`);
-    }
-  }
-
-  if (problems.length === 1) throw new UserError(`${problems[0]}.`, 2);
-  if (problems.length > 1)
-    throw new UserError(`${problems.length} settings are wrong.\n  ${problems.join('.\n  ')}.`, 2);
-  // The loop above sets every name of SETTINGS with the value of its own parser.
-  // test/config/settings.unit.test.ts checks the table.
-  return Object.fromEntries(values) as unknown as Settings;
+  // test/config/settings.unit.test.ts checks the tables.
+  return readTable(SETTINGS, flags, env, ALL_KEYS) as unknown as Settings;
 }
 
-function whenUnset(name: keyof Settings): undefined | string[] {
-  if (name === 'databaseUrl') {
-    throw new Error('is not set. Set it, or give --database-url, such as postgres://user:password@localhost:5432/app');
-  }
-  return name === 'environment' || name === 'proxyUrl' ? undefined : [];
+/** The settings that `serve` shares with the daemon. They mean the same there. */
+const SHARED = ['databaseUrl', 'logLevel', 'allowHttp', 'allowCidrs', 'denyCidrs'] as const;
+
+export type ServeSettings = Pick<Settings, (typeof SHARED)[number]> & OwnSettings;
+
+export const SERVE_SETTINGS = [
+  ...SETTINGS.filter(({ name }) => (SHARED as readonly string[]).includes(name)),
+  ...OWN_SETTINGS,
+];
+
+/** One environment file may hold the settings of both processes. */
+const ALL_KEYS = [...SETTINGS, ...OWN_SETTINGS].map(({ env }) => env);
+
+/** The same for `rowhook serve`. */
+export function readServeSettings(flags: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): ServeSettings {
+  return readTable(SERVE_SETTINGS, flags, env, ALL_KEYS, jwtProblems) as unknown as ServeSettings;
 }
 
-/**
- * Kubernetes puts `ROWHOOK_SERVICE_HOST`, `ROWHOOK_PORT=tcp://…` and similar variables into every
- * pod next to a Service "rowhook".
- */
-const SERVICE_LINK_KEY = /_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)/;
-
-function unknownKeys(env: NodeJS.ProcessEnv): string[] {
-  const known = SETTINGS.map((setting) => setting.env);
-  return Object.entries(env)
-    .filter(([key]) => key.startsWith('ROWHOOK_') && !key.startsWith('ROWHOOK_TEST_') && !known.includes(key))
-    .filter(([key, value]) => !SERVICE_LINK_KEY.test(key) && !SERVICE_LINK_VALUE.test(value ?? ''))
-    .map(([key]) => `${key} is not a rowhook setting. Remove it, or use ${nearest(key, known)}`);
+/** Two kinds of keys at once would let a public key pass as a secret. */
+function jwtProblems(values: ReadonlyMap<string, unknown>): string[] {
+  const [secret, jwks] = [values.get('jwtSecret'), values.get('jwksUrl')];
+  if (secret && jwks) return ['ROWHOOK_JWT_SECRET and ROWHOOK_JWKS_URL cannot be used together. Remove one of them'];
+  const missing = ['Issuer', 'Audience'].filter((part) => jwks && !values.get(`jwt${part}`));
+  return missing.map((part) => {
+    const key = `ROWHOOK_JWT_${part.toUpperCase()}`;
+    return `${key} is not set, and ROWHOOK_JWKS_URL needs it. Set it to the ${part.toLowerCase()} of your tokens`;
+  });
 }

@@ -4,8 +4,8 @@ import { environmentProblem } from '../config/environment.ts';
 import type { Settings } from '../config/settings.ts';
 import { displayDatabase } from '../connection/target.ts';
 import { explainAfterwards, poolerModeOf, withClient } from '../database/connections.ts';
-import { builtForVersion, schemaVersion } from '../database/migrations.ts';
 import { ReadOnlyDatabase, readOnlySetting } from '../database/read-only.ts';
+import { requireSchema } from '../database/required-schema.ts';
 import { proxyNotice } from '../deliver/proxy.ts';
 import { serve } from '../observe/health-server.ts';
 import { createLogger, type Logger } from '../observe/log.ts';
@@ -149,21 +149,9 @@ async function checkDatabase(settings: Settings): Promise<number> {
     }
     const readOnly = await readOnlySetting(client);
     if (readOnly) throw new ReadOnlyDatabase(displayDatabase(settings.databaseUrl), readOnly);
-    const [found, wanted] = [await schemaVersion(client), await builtForVersion()];
-    if (found === 0) throw new UserError('rowhook is not installed in this database. Run "rowhook migrate".');
-    if (found < wanted) {
-      throw new UserError(
-        `The schema rowhook is at version ${found}, but this rowhook needs version ${wanted}. Run "rowhook migrate".`,
-      );
-    }
-    if (found > wanted) {
-      throw new UserError(
-        `The schema rowhook is at version ${found}, but this rowhook only knows versions up to ${wanted}. ` +
-          'Use a newer rowhook. Nothing was changed.',
-      );
-    }
+    const version = await requireSchema(client);
     await checkEnvironment(client, settings.environment);
-    return wanted;
+    return version;
   });
 }
 

@@ -43,10 +43,11 @@ export interface PoolOptions {
   sessions: PoolerMode;
   /** Statements to run in each session that the pool owns. */
   settings?: string;
-  /**
-   * Called when an idle or a checked-out connection breaks. The pool replaces the connection
-   * itself.
-   */
+  /** Limit on opening a connection; by default that of the connection string. */
+  connectMsMax?: number;
+  /** Limit on a statement; by default QUERY_MS_MAX. */
+  queryMsMax?: number;
+  /** Called when an idle or a checked-out connection breaks. The pool replaces it itself. */
   onError?: (error: Error) => void;
 }
 
@@ -94,10 +95,7 @@ async function open(config: ServerConfig, applicationName: string): Promise<pg.C
   return orEnd(client, () => client.connect());
 }
 
-/**
- * Closes the client if `work` fails. An error on our side, such as a missing password, would
- * otherwise leave the socket open and the process running.
- */
+/** Closes the client if `work` fails: an open socket would keep the process running. */
 async function orEnd(client: pg.Client, work: () => Promise<unknown>): Promise<pg.Client> {
   try {
     await work();
@@ -148,18 +146,18 @@ async function prepareSession(client: pg.ClientBase, purpose: Purpose, sessionPi
 
 /** A daemon's pool of at most `max` connections, opened on demand. */
 export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
-  const { applicationName, max, sessions, settings, onError = () => {} } = options;
+  const { applicationName, max, sessions, settings, onError = () => {}, queryMsMax = QUERY_MS_MAX } = options;
   class Client extends pg.Client {
     constructor() {
       const config = pinnedConfig(databaseUrl);
-      super({ application_name: applicationName, ...config, query_timeout: QUERY_MS_MAX });
+      super({ application_name: applicationName, ...config, query_timeout: queryMsMax });
       if (config.requiresBinding) requireBinding(this);
     }
   }
   const pool = new ServerPool(databaseUrl, {
     Client,
     max,
-    connectionTimeoutMillis: targetOf(databaseUrl).connectTimeoutMs,
+    connectionTimeoutMillis: options.connectMsMax ?? targetOf(databaseUrl).connectTimeoutMs,
     onConnect: async (client) => {
       await checkSession(databaseUrl, client);
       await prepareSession(client, 'daemon', PID_OF[sessions]);

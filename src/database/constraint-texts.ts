@@ -4,6 +4,13 @@
  * test/cli/database.test.ts checks that the list is complete.
  */
 export const RULES: Readonly<Record<string, string>> = {
+  api_keys_allowed_ips_not_empty: 'allowed_ips must list 1 to 100 address ranges, or be null',
+  api_keys_expires_after_its_start: 'expires_at must be a time in the future, or null',
+  api_keys_name_is_not_empty: 'name must have 1 to 255 characters',
+  api_keys_operator_has_no_tenant: 'scopes must list operator if there is no tenant_id, and only then',
+  api_keys_scopes_are_known: 'scopes must list read, write, inbound, keys or operator',
+  api_keys_tenant_id_is_not_empty: 'tenant_id must have 1 to 512 bytes',
+
   webhook_configurations_allowed_ips_not_empty: 'allowed_ips must list 1 to 100 address ranges, or be null',
   webhook_configurations_auth_type_is_known: 'auth_type must be none, bearer, basic or api_key',
   webhook_configurations_http_method_is_known: 'http_method must be POST, PUT or PATCH',

@@ -2,8 +2,9 @@
  * The daemon's metrics in Prometheus form. No label names a tenant or a webhook unless the operator
  * turns that on, because both are unbounded and not everybody may see them. A URL is never a label.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
 import type { Attempt } from '../model.ts';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from './prometheus.ts';
 import type { StuckLaneWatcher } from './stuck-lanes.ts';
 
 /** From a few milliseconds on a quiet system to the hours of a retry schedule. */

@@ -13,3 +13,6 @@ export class UserError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** What was asked for does not exist, or not for whoever asks. */
+export class NotFound extends UserError {}

@@ -530,7 +530,7 @@ describe('a database that refuses', () => {
 test('every check constraint of the tables that people write says what it asks for', async () => {
   const constraints = await database.query<{ conname: string }>(
     `select conname from pg_constraint
-      where contype = 'c' and conrelid::regclass::text ~ '^rowhook.webhook_(configurations|tenants|sources)$'`,
+      where contype = 'c' and conrelid::regclass::text ~ '^rowhook.(webhook_(configurations|tenants|sources)|api_keys)$'`,
   );
   expect(constraints.map(({ conname }) => conname).sort()).toEqual(Object.keys(RULES).sort());
 });

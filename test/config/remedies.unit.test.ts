@@ -13,6 +13,7 @@ import {
   time,
   wholeNumber,
 } from '../../src/config/parse.ts';
+import { claimName, jwksUrl, jwtSecret, origins, publicUrl, trustProxy } from '../../src/config/parse-serve.ts';
 import { readSettings } from '../../src/config/settings.ts';
 import { readTarget } from '../../src/connection/target.ts';
 
@@ -50,6 +51,16 @@ test.each<[refused: string, parse: (text: string) => unknown, instead: (verdict:
   ['x', oneOf(['a', 'b', 'c']), (said) => groups(/one of (\w), (\w), (\w)$/, said)],
   ['x', boolean, (said) => groups(/not (\w+) or (\w+)/, said)],
   ['x', cidrs, (said) => groups(/as (\S+) or (\S+)$/, said)],
+  ['x', publicUrl, (said) => groups(/as (\S+), without/, said)],
+  ['true', trustProxy, (said) => groups(/as (\S+), or as (\S+)$/, said)],
+  ['https://a.example/path', origins, (said) => groups(/as (\S+), without/, said)],
+  ['http://a.example', jwksUrl, (said) => groups(/as (\S+)$/, said)],
+  ['a b', claimName, (said) => groups(/as (\S+)$/, said)],
+  [
+    'short',
+    jwtSecret,
+    (said) => groups(/rand -base64 (\d+)$/, said).map((bytes) => Buffer.alloc(Number(bytes)).toString('base64')),
+  ],
   ['x', time, (said) => groups(/as (\S+) \(UTC.*\), or (\S+) for/, said)],
   ['x', eventId, (said) => ['4711', `${groups(/as (evt_)…/, said)[0]}60f127aa_9_1`]],
   ['mysql://x', databaseUrl, (said) => groups(/Write (\S+), or (.*)$/, said)],

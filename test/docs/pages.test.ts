@@ -38,7 +38,7 @@ const BEFORE: Record<string, string> = {
   'docs/tenants.md': readFileSync(join(root, 'sql/tenants/session-user.sql'), 'utf8'),
 };
 /** Roles of the pages, and those that they make rowhook leave behind. */
-const ROLES = ['acme_login', 'app_owner', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner'];
+const ROLES = ['acme_login', 'app_owner', 'rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner'];
 
 let server: Embedded;
 let receiver: Receiver;

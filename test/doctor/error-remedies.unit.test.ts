@@ -23,6 +23,7 @@ const SETTINGS = 'test/config/remedies.unit.test.ts: instead of %j';
 const PASSWORD = 'test/config/remedies.unit.test.ts: percent-encoded as every verdict says';
 const CONNECTION = 'test/database/connection.test.ts: ';
 const DOCTOR = 'test/doctor/doctor.test.ts: ';
+const SERVE = 'test/api/start.test.ts: ';
 const MANY = 'test/database/many-tables.test.ts: ';
 const REFUSED = 'test/deliver/outbound.test.ts: the error names the setting and the replay, and both work';
 const STATES = `${HINTS}test.each(STATES)`;
@@ -144,11 +145,27 @@ const OF_SQL: readonly Line[] = [
   ['The outbox keeps events for 7 days.', FACT],
   ['Wait until it has ended, or cancel it: DELETE the replay.', CHOICE],
   ['delete_webhook: there is no webhook %s', FACT],
+  ['Give scopes and addresses of the key that makes it, and no later end.', CHOICE],
+  ['api_keys: there is no key %s, or it was revoked', FACT],
   ['Run this file with psql, without -1, BEGIN and COMMIT; or raise', `${MANY}uninstall.sql goes table by table`],
   ['role % is kept: something else in this cluster uses it', FACT],
 ];
 
 const OF_SOURCE: readonly Line[] = [
+  ['… may not act as rowhook_api. Let a DBA run: …; then start "rowhook', `${SERVE}a login that is no member`],
+  ['rowhook.current_tenant() was replaced, and does not follow the setting', `${SERVE}a replaced current_tenant()`],
+  ['webhook … does not exist.', FACT],
+  ['api-key create: give either --tenant or --operator.', CHOICE],
+  ['expires_at must be a time in the future, or null', CHOICE],
+  ['scopes must list operator if there is no tenant_id, and only then', CHOICE],
+  ['scopes must list read, write, inbound, keys or operator', CHOICE],
+  ['API key … does not exist. "rowhook api-key list" shows the keys.', CHOICE],
+  ['is not a web address. Write it as https://hooks.example.com, without a', SETTINGS],
+  ['is not a number of proxies or a list of their addresses. Write it as 1,', SETTINGS],
+  ['has a part that is not a web origin. Write it as https://app', SETTINGS],
+  ['is shorter than 32 bytes. Generate one: openssl rand -base64 48', SETTINGS],
+  ['is not an https:// URL. Write it as https://auth.example.com', SETTINGS],
+  ['is not the name of a claim. Write it as organization_id', SETTINGS],
   ['…: "…" ….', PART],
   ['log … does not exist. "rowhook logs" shows the log numbers.', `${CLI}a log that does not exist`],
   ['log … has no body: ….', FACT],
@@ -378,8 +395,8 @@ const OF_SOURCE: readonly Line[] = [
   ['initdb could not create a cluster in ….… …', WHERE_TO_LOOK],
   ['The embedded PostgreSQL in … did not start. Its log: …', WHERE_TO_LOOK],
   ['demo: …', WHERE_TO_LOOK],
-  ['ROWHOOK_HTTP_PORT: port … …, or set 0 for no port.', `${CLI}of the daemon`],
-  ['ROWHOOK_HTTP_HOST: "…" is not an address of this machine. Set one of', `${CLI}of the daemon`],
+  ['…: port … …….', `${CLI}of the daemon`],
+  ['…: "…" is not an address of this machine. Set one of its addresses,', `${CLI}of the daemon`],
   [
     'adopt: a daemon is delivering from this database. Stop it first.',
     'test/cli/adopt.test.ts: a copy of production delivers nothing until it is adopted',

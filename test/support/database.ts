@@ -7,12 +7,15 @@ import { connected } from './connected.ts';
 export const templates = { plain: 'rowhook_template', crm: 'rowhook_template_crm' } as const;
 /** The login of daemons under test, a member of rowhook_daemon and no more. */
 export const daemonRole = 'rowhook_test_daemon';
+/** The login of `rowhook serve` under test, a member of rowhook_api and no more. Both have one password. */
+export const apiRole = 'rowhook_test_api';
 
 export interface TestDatabase {
   name: string;
   /** Superuser. */
   url: string;
   daemonUrl: string;
+  apiUrl: string;
   /** Superuser. */
   pool: pg.Pool;
   query<Row extends pg.QueryResultRow = Record<string, unknown>>(sql: string, params?: unknown[]): Promise<Row[]>;
@@ -49,6 +52,7 @@ export async function createDatabase(options: DatabaseOptions = {}): Promise<Tes
     name,
     url,
     daemonUrl: databaseUrl(serverUrl, name, daemonRole, inject('daemonPassword')),
+    apiUrl: databaseUrl(serverUrl, name, apiRole, inject('daemonPassword')),
     pool,
     query: async <Row extends pg.QueryResultRow>(sql: string, params?: unknown[]) =>
       (await pool.query<Row>(sql, params)).rows,

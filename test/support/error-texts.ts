@@ -95,7 +95,9 @@ export function sourceErrors(): ErrorText[] {
           .map(([literal]) => ({ file, text: textOf(literal, CODE) }))
           .filter(({ text }) => text.split(' ').length > 2 && /[a-z]{3}/.test(text));
       }
-      const thrown = /^src\/(config|connection|demo)\//.test(file) ? /new (?:User)?Error\(/g : /new UserError\(/g;
+      const thrown = /^src\/(config|connection|demo)\//.test(file)
+        ? /new (?:User)?Error\(/g
+        : /new (?:UserError|NotFound)\(/g;
       return [...code.matchAll(thrown)].map((match) => {
         const expression = expressionAt(code, match.index + match[0].length, CODE, /,/);
         return { file, text: textOf(expression, CODE) || expression.trim() };

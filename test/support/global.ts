@@ -11,7 +11,7 @@ import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/database/migrations.ts';
 import { startEmbedded } from '../../src/demo/postgres.ts';
 import { connected } from './connected.ts';
-import { daemonRole, databaseUrl, templates } from './database.ts';
+import { apiRole, daemonRole, databaseUrl, templates } from './database.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -77,10 +77,15 @@ async function makeTemplates(serverUrl: string, daemonPassword: string): Promise
   });
   await connected(databaseUrl(serverUrl, templates.plain), async (template) => {
     await migrate(template);
-    const { rowCount } = await template.query('select from pg_roles where rolname = $1', [daemonRole]);
-    if (!rowCount) await template.query(`create role ${daemonRole} login`);
-    await template.query(`alter role ${daemonRole} password '${daemonPassword}'`);
-    await template.query(`grant rowhook_daemon to ${daemonRole}`);
+    for (const [role, group] of [
+      [daemonRole, 'rowhook_daemon'],
+      [apiRole, 'rowhook_api'],
+    ]) {
+      const { rowCount } = await template.query('select from pg_roles where rolname = $1', [role]);
+      if (!rowCount) await template.query(`create role ${role} login`);
+      await template.query(`alter role ${role} password '${daemonPassword}'`);
+      await template.query(`grant ${group} to ${role}`);
+    }
   });
   await connected(serverUrl, (server) => server.query(`create database ${templates.crm} template ${templates.plain}`));
   await connected(databaseUrl(serverUrl, templates.crm), async (template) => {

@@ -6,6 +6,8 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Setting } from '../../src/config/read-table.ts';
+import { OWN_SETTINGS } from '../../src/config/serve-settings.ts';
 import { SETTINGS } from '../../src/config/settings.ts';
 import type { RetryPolicy } from '../../src/model.ts';
 import { retryInMs } from '../../src/retry/schedule.ts';
@@ -30,14 +32,15 @@ export async function parts(): Promise<Part[]> {
   const { stdout } = await rowhook(['--help']);
   const page = 'docs/configuration.md';
   return [
-    { page, name: 'settings', text: settings() },
+    { page, name: 'settings', text: settingsOf(SETTINGS) },
+    { page, name: 'serve', text: settingsOf(OWN_SETTINGS) },
     { page, name: 'help', text: `\`\`\`text\n${stdout.trim()}\n\`\`\`\n` },
     { page: 'docs/deliveries.md', name: 'retries', text: retries() },
   ];
 }
 
-function settings(): string {
-  const rows = SETTINGS.map(({ env, flag, fallback, help }) => {
+function settingsOf(settings: readonly Setting<string, unknown>[]): string {
+  const rows = settings.map(({ env, flag, fallback, help }) => {
     const value = fallback === '' ? '' : `\`${fallback}\``;
     return `| \`${env}\` | \`${flag}\` | ${value} | ${help} |`;
   });

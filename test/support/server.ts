@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrations.ts';
 import { type Embedded, type EmbeddedOptions, startEmbedded } from '../../src/demo/postgres.ts';
-import { daemonRole, type TestDatabase } from './database.ts';
+import { apiRole, daemonRole, type TestDatabase } from './database.ts';
 
 export interface TestServer {
   embedded: Embedded;
@@ -31,6 +31,7 @@ export async function startServer(
   await setup.connect();
   await migrate(setup);
   await setup.query(`create role ${daemonRole} login password '${password}'; grant rowhook_daemon to ${daemonRole}`);
+  await setup.query(`create role ${apiRole} login password '${password}'; grant rowhook_api to ${apiRole}`);
   await setup.end();
   return serverOn(embedded, password);
 }
@@ -66,6 +67,7 @@ export function openDatabase(
     name,
     url,
     daemonUrl: through(embedded.urlOf(name, daemonRole, daemonPassword)),
+    apiUrl: through(embedded.urlOf(name, apiRole, daemonPassword)),
     pool,
     query: async <Row extends pg.QueryResultRow>(sql: string, params?: unknown[]) =>
       (await pool.query<Row>(sql, params)).rows,

@@ -540,6 +540,7 @@ describe('our functions', () => {
       '_event_types_problem',
       '_filter_problem',
       '_headers_problem',
+      '_kept_auth',
       '_new_secret',
       '_patterns',
       '_refuse_unreadable',

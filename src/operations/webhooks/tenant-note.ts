@@ -17,7 +17,7 @@ const COMPARED_MAX = 1_000;
  * known at all, the search failed, or the caller may not know other tenants.
  */
 export async function tenantNote(
-  client: pg.Client,
+  client: pg.ClientBase,
   { id, tenant_id }: Pick<WebhookRow, 'id' | 'tenant_id'>,
 ): Promise<string | null> {
   await client.query('begin');
@@ -31,12 +31,12 @@ export async function tenantNote(
   }
 }
 
-async function isOperator(client: pg.Client): Promise<boolean> {
+async function isOperator(client: pg.ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ is: boolean }>(`select pg_has_role('rowhook_owner', 'usage') as is`);
   return rows[0]?.is === true;
 }
 
-async function note(client: pg.Client, id: string, tenantId: string): Promise<string | null> {
+async function note(client: pg.ClientBase, id: string, tenantId: string): Promise<string | null> {
   if (await isNamed(client, id, tenantId)) return null;
   const tables = await tenantColumns(client);
   const deadline = performance.now() + LOOK_MS_MAX;
@@ -53,7 +53,7 @@ async function note(client: pg.Client, id: string, tenantId: string): Promise<st
   return `${verdict} Did you mean "${near}"? If so, ${remedy}.`;
 }
 
-async function isNamed(client: pg.Client, id: string, tenantId: string): Promise<boolean> {
+async function isNamed(client: pg.ClientBase, id: string, tenantId: string): Promise<boolean> {
   const { rows } = await client.query<{ named: boolean }>(
     `select exists (select from rowhook.webhook_configurations where tenant_id = $1 and id <> $2)
          or exists (select from rowhook.webhook_tenants where id = $1)
@@ -71,7 +71,7 @@ interface TenantColumn {
   column: string;
 }
 
-async function tenantColumns(client: pg.Client): Promise<TenantColumn[]> {
+async function tenantColumns(client: pg.ClientBase): Promise<TenantColumn[]> {
   const { rows } = await client.query<TenantColumn>(
     `select rowhook._qualified(s.relation) as relation, quote_ident(s.tenant_column) as column
        from rowhook.webhook_sources s
@@ -81,7 +81,7 @@ async function tenantColumns(client: pg.Client): Promise<TenantColumn[]> {
 }
 
 async function others(
-  client: pg.Client,
+  client: pg.ClientBase,
   id: string,
   tenantId: string,
   tables: readonly TenantColumn[],

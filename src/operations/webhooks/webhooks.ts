@@ -4,7 +4,7 @@ import { unlogged } from '../../database/unlogged.ts';
 import { compilePolicy } from '../../deliver/address-guard.ts';
 import { httpProblem, placeProblem } from '../../deliver/url-guard.ts';
 import { maskedUrl } from '../../payload/mask.ts';
-import { UserError } from '../../shared/user-error.ts';
+import { NotFound } from '../../shared/user-error.ts';
 import { tenantNote } from './tenant-note.ts';
 
 export interface WebhookRow {
@@ -21,10 +21,16 @@ export interface WebhookRow {
   created_at: Date;
 }
 
+/**
+ * The table is for members of rowhook_owner. The view `webhooks` is for tenants: it shows no
+ * secret, except to the statement that writes it.
+ */
+export type Relation = 'webhook_configurations' | 'webhooks';
+
 export function theOne<T>(rows: readonly T[], id: string): T {
   const row = rows[0];
   if (row === undefined) {
-    throw new UserError(`webhook ${id} does not exist. "rowhook webhook list" shows the existing webhooks.`);
+    throw new NotFound(`webhook ${id} does not exist. "rowhook webhook list" shows the existing webhooks.`);
   }
   return row;
 }
@@ -57,10 +63,14 @@ export function withoutSecrets(row: object): Record<string, unknown> {
 /** Columns to set, and their values. */
 export type Columns = readonly [column: string, value: unknown][];
 
-export async function insertWebhook(client: pg.Client, columns: Columns): Promise<WebhookRow> {
+export async function insertWebhook(
+  client: pg.ClientBase,
+  columns: Columns,
+  relation: Relation = 'webhook_configurations',
+): Promise<WebhookRow> {
   const { rows } = await unlogged<WebhookRow>(
     client,
-    `insert into rowhook.webhook_configurations (${columns.map(([column]) => column).join(', ')})
+    `insert into rowhook.${relation} (${columns.map(([column]) => column).join(', ')})
      values (${columns.map((_, index) => `$${index + 1}`).join(', ')})
      returning *`,
     columns.map(([, value]) => value),
@@ -69,7 +79,7 @@ export async function insertWebhook(client: pg.Client, columns: Columns): Promis
 }
 
 /** Reasons why a new webhook may get no events. */
-export async function notesOn(client: pg.Client, webhook: WebhookRow): Promise<string[]> {
+export async function notesOn(client: pg.ClientBase, webhook: WebhookRow): Promise<string[]> {
   const note = await tenantNote(client, webhook);
   const problems = refusals(webhook.url);
   return [
@@ -84,10 +94,15 @@ function refusals(url: string): string[] {
   return [httpProblem(url, policy), placeProblem(url, policy)].filter((problem) => problem !== undefined);
 }
 
-export async function changeWebhook(client: pg.Client, id: string, columns: Columns): Promise<WebhookRow> {
+export async function changeWebhook(
+  client: pg.ClientBase,
+  id: string,
+  columns: Columns,
+  relation: Relation = 'webhook_configurations',
+): Promise<WebhookRow> {
   const { rows } = await unlogged<WebhookRow>(
     client,
-    `update rowhook.webhook_configurations
+    `update rowhook.${relation}
         set ${columns.map(([column], index) => `${column} = $${index + 2}`).join(', ')}
       where id = $1
   returning *`,
@@ -117,11 +132,12 @@ export async function findWebhook(client: pg.Client, id: string): Promise<Webhoo
   return theOne(rows, id);
 }
 
-export async function removeWebhook(client: pg.Client, id: string): Promise<WebhookRow> {
-  const { rows } = await client.query<WebhookRow>(
-    'delete from rowhook.webhook_configurations where id = $1 returning *',
-    [id],
-  );
+export async function removeWebhook(
+  client: pg.ClientBase,
+  id: string,
+  relation: Relation = 'webhook_configurations',
+): Promise<WebhookRow> {
+  const { rows } = await client.query<WebhookRow>(`delete from rowhook.${relation} where id = $1 returning *`, [id]);
   return theOne(rows, id);
 }
 
@@ -149,7 +165,7 @@ export async function setActive(
 }
 
 export async function makeNewSecret(
-  client: pg.Client,
+  client: pg.ClientBase,
   id: string,
   overlap: string,
 ): Promise<{ secret: string; overlaps: boolean }> {

@@ -1,0 +1,213 @@
+/** The HTTP server: plugins, limits of what clients may take, errors, headers, the log. */
+import cors from '@fastify/cors';
+import helmet from '@fastify/helmet';
+import rateLimit from '@fastify/rate-limit';
+import swagger from '@fastify/swagger';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { ApiMetrics } from '../observe/api-metrics.ts';
+import { VERSION } from '../shared/version.ts';
+import { parseBody, toJson } from './body.ts';
+import { Problem, toProblem } from './problem.ts';
+import { addApiKeys } from './routes/api-keys.ts';
+import { addMe } from './routes/me.ts';
+import { addWebhooks } from './routes/webhooks.ts';
+import { compileValidator } from './schema.ts';
+import type { Service } from './service.ts';
+
+const BODY_BYTES_MAX = 1_048_576;
+
+/** Limit on receiving a whole request: nobody needs longer for 1 MiB. */
+const REQUEST_MS_MAX = 30_000;
+
+const FAILURES_A_MINUTE = 60;
+
+/** How many addresses and keys are counted. The least recent are forgotten. */
+const COUNTED_MAX = 50_000;
+
+const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
+
+/** A segment of a path may be a tenant of 512 bytes, percent-encoded. */
+const SEGMENT_LENGTH_MAX = 2_048;
+
+export async function buildApp(service: Service, metrics: ApiMetrics): Promise<FastifyInstance> {
+  const { settings } = service;
+  const app = Fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_MS_MAX,
+    http: { headersTimeout: REQUEST_MS_MAX / 2, maxHeaderSize: 16_384, connectionsCheckingInterval: 2_000 },
+    routerOptions: { maxParamLength: SEGMENT_LENGTH_MAX },
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    // Those that are open are answered to the end.
+    return503OnClosing: false,
+    trustProxy: trust(settings.trustProxy),
+    clientErrorHandler: answerBroken,
+    frameworkErrors: (error, _, reply) => sendProblem(reply as FastifyReply, toProblem(error)),
+  });
+  app.decorateRequest('caller', null).decorateRequest('bodyProblem', null).decorateRequest('bodyText', '');
+  app.setValidatorCompiler(compileValidator as never);
+  app.setSerializerCompiler(() => toJson);
+  readBodies(app);
+  answerErrors(app, service);
+  observe(app, service, metrics);
+
+  await app.register(helmet, {
+    global: true,
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    crossOriginResourcePolicy: { policy: 'same-origin' },
+  });
+  if (settings.corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: settings.corsOrigins,
+      credentials: false,
+      methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+      allowedHeaders: ['authorization', 'x-api-key', 'content-type', 'if-match', 'idempotency-key'],
+      exposedHeaders: ['etag', 'location', 'retry-after', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+      maxAge: 600,
+    });
+  }
+  await app.register(rateLimit, { global: false, cache: COUNTED_MAX });
+  service.limits = {
+    failures: app.createRateLimit({ max: FAILURES_A_MINUTE, timeWindow: 60_000 }),
+    requests: app.createRateLimit({
+      max: settings.apiRateLimit,
+      timeWindow: 60_000,
+      keyGenerator: (request) => service.limitedAs(request),
+    }),
+  };
+  await app.register(swagger, { openapi: document(settings.publicUrl), exposeHeadRoutes: false });
+  addRoutes(app, service);
+  await app.ready();
+  return app;
+}
+
+/** A number is that of the proxies between the client and us. */
+function trust(which: number | string[] | undefined): string[] | false | ((address: string, hop: number) => boolean) {
+  return typeof which === 'number' ? (_, hop) => hop < which : (which ?? false);
+}
+
+function addRoutes(app: FastifyInstance, service: Service): void {
+  addMe(app, service);
+  addWebhooks(app, service);
+  addApiKeys(app, service);
+  const hidden = { schema: { hide: true } };
+  app.get('/api/openapi.json', hidden, async (_, reply) => reply.type('application/json').send(app.swagger()));
+  app.route({ url: '/healthz', method: ['GET', 'HEAD'], ...hidden, handler: async () => 'ok\n' });
+  app.route({
+    url: '/readyz',
+    method: ['GET', 'HEAD'],
+    ...hidden,
+    handler: async (_, reply) => {
+      const leave = await service.turnstile.pass();
+      try {
+        await service.pool.query('select');
+        return 'ok\n';
+      } catch (error) {
+        return reply.code(503).send(`${toProblem(error).message}\n`);
+      } finally {
+        leave();
+      }
+    },
+  });
+}
+
+function document(publicUrl: string | undefined): object {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'rowhook',
+      version: VERSION,
+      description: 'Webhooks for the changes of your rows.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: publicUrl ?? '/' }],
+    security: [{ bearer: [] }, { apiKey: [] }],
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+      },
+    },
+  };
+}
+
+/** A body is read before the token is checked, but what is wrong with it is told after. */
+function readBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    /^application\/([\w.-]+\+)?json(;|$)/i,
+    { parseAs: 'string' },
+    (request: FastifyRequest, text: string, done: (error: Error | null, body?: unknown) => void) => {
+      const parsed = text === '' ? { value: undefined } : parseBody(text);
+      request.bodyText = text;
+      if ('problem' in parsed) request.bodyProblem = parsed.problem;
+      done(null, 'value' in parsed ? parsed.value : undefined);
+    },
+  );
+  app.addContentTypeParser('*', { parseAs: 'string' }, (request, _, done) => {
+    request.bodyProblem = new Problem('unsupported_media_type', 'Send JSON, with content-type: application/json.');
+    done(null, undefined);
+  });
+}
+
+function answerErrors(app: FastifyInstance, { log }: Service): void {
+  app.setErrorHandler((error, request, reply) => {
+    const problem = toProblem(error);
+    if (problem.status >= 500) {
+      const err = problem.cause ?? error;
+      log[problem.status === 500 ? 'error' : 'warn']({ err, route: request.routeOptions.url }, 'the request failed');
+    }
+    return sendProblem(reply, problem);
+  });
+  const routes = new Map<RegExp, Set<string>>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const pattern = [...routes.keys()].find(({ source }) => source === patternOf(url).source) ?? patternOf(url);
+    routes.set(pattern, new Set([...(routes.get(pattern) ?? []), ...[method].flat()]));
+  });
+  app.setNotFoundHandler((request) => {
+    const path = request.url.split('?')[0] ?? '';
+    const allowed = [...routes].flatMap(([pattern, methods]) => (pattern.test(path) ? [...methods] : []));
+    if (allowed.length === 0) throw new Problem('not_found', 'There is no such path. /api/openapi.json lists them.');
+    const allow = [...new Set(allowed)].join(', ');
+    throw new Problem('method_not_allowed', `This path allows ${allow}.`, { headers: { allow } });
+  });
+}
+
+function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  reply.code(problem.status).headers(problem.headers).header('content-type', PROBLEM_TYPE);
+  return reply.send(JSON.stringify(problem));
+}
+
+function patternOf(url: string): RegExp {
+  return new RegExp(`^${url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`);
+}
+
+/** The log and the metrics hold the route, not the path, and never a query. */
+function observe(app: FastifyInstance, { log }: Service, metrics: ApiMetrics): void {
+  app.addHook('onSend', async (request, reply) => {
+    if (request.url.startsWith('/api')) reply.header('cache-control', 'no-store');
+  });
+  app.addHook('onResponse', async (request, { statusCode: status, elapsedTime: ms }) => {
+    const { method, ip: address, caller } = request;
+    const route = request.routeOptions.url ?? 'none';
+    metrics.count(method, route, status, ms / 1_000);
+    const about = { method, route, status, ms: Math.round(ms), address, tenant: caller?.tenantId, key: caller?.keyId };
+    log[status >= 400 ? 'info' : 'debug'](about, 'answered');
+  });
+}
+
+const BROKEN: Readonly<Record<string, Problem>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: new Problem('timeout', 'The request did not arrive in time.'),
+  HPE_HEADER_OVERFLOW: new Problem('headers_too_large', 'The headers may have 16 kB at most.'),
+};
+
+/** What is no HTTP request is answered as well, then its connection is closed. */
+function answerBroken(error: Error & { code?: string }, socket: import('node:net').Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const problem = BROKEN[error.code ?? ''] ?? new Problem('bad_request', 'This is not an HTTP request.');
+  const body = JSON.stringify(problem);
+  socket.end(
+    `HTTP/1.1 ${problem.status} ${problem.code}\r\nContent-Type: ${PROBLEM_TYPE}\r\nConnection: close\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

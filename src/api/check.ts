@@ -1,0 +1,64 @@
+/** What must hold before the API may start. Each refusal names the statement that ends it. */
+import type pg from 'pg';
+import { withClient } from '../database/connections.ts';
+import { requireSchema } from '../database/required-schema.ts';
+import { printable } from '../shared/terminal.ts';
+import { UserError } from '../shared/user-error.ts';
+
+export function checkDatabase(databaseUrl: string): Promise<void> {
+  return withClient(databaseUrl, 'rowhook api', async (client) => {
+    // A login without the role may not even ask for the version.
+    await requireRole(client);
+    await requireSchema(client);
+    await requireSetting(client);
+  });
+}
+
+/** A login acts as rowhook_api in each request, and calls one function as itself before. */
+async function requireRole(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ role: string; may: boolean | null; by_grant: boolean; inherits: boolean }>(
+    `select quote_ident(session_user) as role, v.by_grant, r.rolinherit as inherits,
+            pg_has_role(r.oid, v.api, 'usage')
+            and pg_has_role(r.oid, v.api, case when v.by_grant then 'set' else 'member' end) as may
+       from pg_roles r,
+            (select current_setting('server_version_num')::int >= 160000 as by_grant,
+                    to_regrole('rowhook_api')::oid as api) as v
+      where r.rolname = session_user`,
+  );
+  const { role, may, by_grant, inherits } = rows[0] as (typeof rows)[number];
+  // Null: the role does not exist, so rowhook is not installed, or is older.
+  if (may ?? true) return;
+  const grant = by_grant
+    ? `grant rowhook_api to ${role} with inherit true, set true`
+    : `grant rowhook_api to ${role}${inherits ? '' : `; alter role ${role} inherit`}`;
+  throw new UserError(
+    printable(`${role} may not act as rowhook_api. Let a DBA run: ${grant}; then start "rowhook serve" again.`),
+  );
+}
+
+const FOLLOWS =
+  'create or replace function rowhook.current_tenant() returns text language sql stable parallel safe ' +
+  "return nullif(current_setting('rowhook.tenant_id', true), '')";
+
+const OTHERS =
+  "Where others use the replaced function, let it begin with this: case when current_setting('role', true) = " +
+  "'rowhook_api' then nullif(current_setting('rowhook.tenant_id', true), '') else … end";
+
+/** Every request names its tenant in a setting. A replaced function may take it from elsewhere. */
+async function requireSetting(client: pg.Client): Promise<void> {
+  const name = 'rowhook api check';
+  await client.query('begin');
+  try {
+    await client.query("select set_config('role', 'rowhook_api', true), set_config('rowhook.tenant_id', $1, true)", [
+      name,
+    ]);
+    const { rows } = await client.query<{ tenant: string | null }>('select rowhook.current_tenant() as tenant');
+    if (rows[0]?.tenant === name) return;
+  } finally {
+    await client.query('rollback');
+  }
+  throw new UserError(
+    'rowhook.current_tenant() was replaced, and does not follow the setting rowhook.tenant_id. ' +
+      `Let a DBA run: ${FOLLOWS}; then start "rowhook serve" again. ${OTHERS}.`,
+  );
+}

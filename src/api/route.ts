@@ -1,0 +1,156 @@
+/**
+ * How a route is made. The order of checks is the same for all: the token, its organization, its
+ * scope, then the request itself.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type pg from 'pg';
+import type { Caller, Scope } from './auth.ts';
+import { invalid, Problem, toProblem } from './problem.ts';
+import { Problem as ProblemSchema, type Static, type TSchema } from './schema.ts';
+import type { Service } from './service.ts';
+import { enter } from './transaction.ts';
+
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+export interface RouteSchema {
+  summary: string;
+  description?: string;
+  params?: TSchema;
+  querystring?: TSchema;
+  body?: TSchema;
+  /** The answers by status, without those of errors. */
+  response: Record<number, TSchema>;
+}
+
+type Part<S, K extends string> = S extends { [key in K]: infer T extends TSchema } ? Static<T> : Record<string, never>;
+
+export interface Call<S extends RouteSchema> {
+  /** The transaction of this request, as rowhook_api and with the tenant set. */
+  tx: pg.ClientBase;
+  caller: Caller;
+  /** The organization of the path. In a route of no organization: ''. */
+  organization: string;
+  params: Part<S, 'params'>;
+  query: Part<S, 'querystring'>;
+  body: Part<S, 'body'>;
+  request: FastifyRequest;
+  /** For a status other than 200, and for headers. */
+  reply: FastifyReply;
+  service: Service;
+}
+
+export interface RouteOptions<S extends RouteSchema> {
+  /** Under /api. */
+  path: string;
+  method: Method;
+  /** The caller needs one of these; by default read for GET, else write. */
+  scopes?: readonly Scope[];
+  /** By default a GET is. */
+  readOnly?: boolean;
+  tag: string;
+  schema: S;
+  /** Fields that a client may send back as it got them. They are not looked at. */
+  ignored?: readonly string[];
+}
+
+type Answer<S extends RouteSchema> = S['response'][keyof S['response']] extends infer T extends TSchema
+  ? Static<T>
+  : never;
+
+/** The handler returns the body of the answer. It is sent after the transaction has committed. */
+export function route<const S extends RouteSchema>(
+  app: FastifyInstance,
+  service: Service,
+  options: RouteOptions<S>,
+  run: (call: Call<S>) => Promise<Answer<S>>,
+): void {
+  const { path, method, tag, schema, ignored = [] } = options;
+  const scopes = options.scopes ?? (method === 'GET' ? ['read'] : ['write']);
+  const readOnly = options.readOnly ?? method === 'GET';
+  const isOfOrganization = path.includes('/:org');
+  app.route({
+    url: `/api${path}`,
+    method,
+    // Without this, a request without a token would learn what is wrong with its body.
+    attachValidation: true,
+    schema: { ...schema, tags: [tag], operationId: operationId(method, path), response: withErrors(schema.response) },
+    ...(ignored.length > 0 && { preValidation: async (request) => forget(request, ignored) }),
+    handler: async (request, reply) => {
+      // No organization has a NUL in its id, and PostgreSQL no text.
+      const org = (request.params as { org?: string }).org?.replaceAll('\0', '\ufffd') ?? null;
+      const credential = await service.credentialOf(request);
+      const access = {
+        organization: isOfOrganization ? org : null,
+        scopes,
+        readOnly,
+        address: service.addressOf(request),
+      };
+      const work = async ({ tx, caller, organization }: Parameters<Parameters<typeof enter>[3]>[0]) => {
+        request.caller = caller;
+        await service.countRequest(request, reply, credential);
+        requireValid(request);
+        const { params, query, body } = request as unknown as Pick<Call<S>, 'params' | 'query' | 'body'>;
+        const call = { tx, caller, organization: organization ?? '', params, query, body, request, reply, service };
+        return run(call);
+      };
+      const answer = await enter(service, credential, access, work).catch((error: unknown) => {
+        const problem = toProblem(error);
+        if (problem.status === 401) return service.refuse(request, problem);
+        throw error;
+      });
+      if (reply.statusCode !== 204) return answer;
+      return reply.send();
+    },
+  });
+}
+
+/** Every route may end with these. */
+function withErrors(response: Record<number, TSchema>): Record<string, TSchema> {
+  return { ...response, '4xx': ProblemSchema, '5xx': ProblemSchema };
+}
+
+/** GET /v1/:org/outgoing-webhooks/:id → getOutgoingWebhooksById */
+function operationId(method: string, path: string): string {
+  const words = path.split('/').filter((part) => part !== '' && part !== 'v1' && part !== ':org');
+  const named = words.map((word) => (word.startsWith(':') ? `By-${word.slice(1)}` : word));
+  return [method.toLowerCase(), ...named.flatMap((word) => word.split(/\W+/))]
+    .map((word, index) => (index === 0 ? word : word.charAt(0).toUpperCase() + word.slice(1)))
+    .join('');
+}
+
+function forget(request: FastifyRequest, ignored: readonly string[]): void {
+  const { body } = request;
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
+  request.body = Object.fromEntries(Object.entries(body).filter(([field]) => !ignored.includes(field)));
+}
+
+interface Wrong {
+  keyword: string;
+  instancePath: string;
+  message?: string;
+  params?: { additionalProperties?: string[]; requiredProperties?: string[] };
+}
+
+/** A wrong path or query is 400, wrong JSON 422. */
+function requireValid(request: FastifyRequest): void {
+  const { validationError, bodyProblem } = request;
+  if (bodyProblem) throw bodyProblem;
+  if (!validationError) return;
+  const errors = fieldErrors(validationError.validation as unknown as Wrong[]);
+  if (validationError.validationContext === 'body') throw invalid(errors);
+  const texts = errors.map(({ field, message }) => `${field} ${message}`);
+  throw new Problem('bad_request', `The request is not valid: ${texts.join('; ')}.`, { errors });
+}
+
+/** One error for each field. The first says most: a union reports each of its parts. */
+function fieldErrors(wrong: readonly Wrong[]): { field: string; message: string }[] {
+  const all = wrong.flatMap(({ keyword, instancePath, message = 'is not valid', params }) => {
+    const at = instancePath.slice(1).replaceAll('/', '.');
+    const within = (names: readonly string[], text: string) =>
+      names.map((name) => ({ field: at === '' ? name : `${at}.${name}`, message: text }));
+    if (keyword === 'additionalProperties') return within(params?.additionalProperties ?? [], 'is not a known field');
+    if (keyword === 'required') return within(params?.requiredProperties ?? [], 'is required');
+    return [{ field: at === '' ? 'body' : at, message }];
+  });
+  return [...new Map(all.reverse().map((error) => [error.field, error])).values()].reverse();
+}

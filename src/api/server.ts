@@ -1,0 +1,116 @@
+/** `rowhook serve`: starts the API, and stops it in order. */
+import type { FastifyInstance } from 'fastify';
+import type { ServeSettings } from '../config/settings.ts';
+import { locate, openPool } from '../database/connections.ts';
+import { ApiMetrics } from '../observe/api-metrics.ts';
+import { type HttpServer, listenProblem, serve } from '../observe/health-server.ts';
+import { createLogger, type Logger } from '../observe/log.ts';
+import { buildApp } from './app.ts';
+import { Authenticator } from './auth.ts';
+import { checkDatabase } from './check.ts';
+import { UsedKeys } from './last-used.ts';
+import { Service } from './service.ts';
+import { Turnstile } from './turnstile.ts';
+
+/** Limit on waiting for a connection to the database. */
+const WAIT_MS_MAX = 5_000;
+
+/** Limit on finishing the requests that are being answered. */
+const STOP_MS_MAX = 10_000;
+
+/** A network that falls silent closes no connection. Longer than statement_timeout. */
+const QUERY_MS_MAX = 15_000;
+
+export interface Api {
+  port: number;
+  /** Null: metrics are switched off. */
+  metricsPort: number | null;
+  stop(): Promise<void>;
+}
+
+export async function startApi(settings: ServeSettings, log: Logger = createLogger(settings.logLevel)): Promise<Api> {
+  await checkDatabase(settings.databaseUrl);
+  await locate(settings.databaseUrl);
+  const pool = openPool(settings.databaseUrl, {
+    applicationName: 'rowhook api',
+    max: settings.apiPool,
+    sessions: 'transaction',
+    connectMsMax: WAIT_MS_MAX,
+    queryMsMax: QUERY_MS_MAX,
+    onError: (err) => log.warn({ err }, 'a connection to the database broke. Another one replaces it'),
+  });
+  const turnstile = new Turnstile(settings.apiPool, WAIT_MS_MAX);
+  const usedKeys = new UsedKeys(pool, turnstile, log);
+  const metrics = new ApiMetrics(() => turnstile.waiting);
+  const service = new Service({
+    settings,
+    pool,
+    turnstile,
+    authenticator: new Authenticator(settings),
+    log,
+    used: (keyId) => usedKeys.add(keyId),
+  });
+  let app: FastifyInstance | undefined;
+  let metricsServer: HttpServer | null = null;
+  const stop = async () => {
+    await Promise.all([app && stopInOrder(app), metricsServer?.close()]);
+    await usedKeys.write();
+    await pool.end();
+    log.info('rowhook serve stopped');
+  };
+  try {
+    app = await buildApp(service, metrics);
+    metricsServer = await serveMetrics(settings, metrics);
+    await listen(app, settings);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const { port } = app.addresses()[0] as { port: number };
+  log.info({ host: settings.apiHost, port }, 'rowhook serve started');
+  let stopped: Promise<void> | undefined;
+  return {
+    port,
+    metricsPort: metricsServer?.port ?? null,
+    stop: () => {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+}
+
+async function serveMetrics({ apiMetricsPort }: ServeSettings, metrics: ApiMetrics): Promise<HttpServer | null> {
+  if (apiMetricsPort === 0) return null;
+  const served = {
+    healthProblem: () => null,
+    readyProblem: () => null,
+    metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+  };
+  return serve('127.0.0.1', apiMetricsPort, served, undefined, {
+    port: 'ROWHOOK_API_METRICS_PORT',
+    host: 'ROWHOOK_API_HOST',
+    zero: ', or set 0 for no port',
+  });
+}
+
+async function listen(app: FastifyInstance, { apiHost: host, apiPort: port }: ServeSettings): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    throw listenProblem(error as NodeJS.ErrnoException, host, port, {
+      port: 'ROWHOOK_API_PORT',
+      host: 'ROWHOOK_API_HOST',
+      zero: ', or set 0 for a free one',
+    });
+  }
+}
+
+/** Answers what has begun, then ends what is left. */
+async function stopInOrder(app: FastifyInstance): Promise<void> {
+  const late = setTimeout(() => app.server.closeAllConnections(), STOP_MS_MAX);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(late);
+  }
+}

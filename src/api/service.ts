@@ -1,0 +1,123 @@
+/** What all routes share: connections, tokens, limits. */
+import { isIP } from 'node:net';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type pg from 'pg';
+import type { ServeSettings } from '../config/settings.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Authenticator, Caller, Credential } from './auth.ts';
+import { Problem, type Problem as ProblemType, toProblem } from './problem.ts';
+import type { Turnstile } from './turnstile.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Null until the token is verified. */
+    caller: Caller | null;
+    /** What is wrong with a body that could not be read. */
+    bodyProblem: ProblemType | null;
+    /** The body as it came. */
+    bodyText: string;
+  }
+}
+
+/** What @fastify/rate-limit answers. */
+interface Limited {
+  max: number;
+  remaining: number;
+  ttlInSeconds: number;
+  isExceeded: boolean;
+}
+
+export type Limit = (request: FastifyRequest, options?: { increment?: boolean }) => Promise<Limited | object>;
+
+export interface Limits {
+  /** Failures of an address. */
+  failures: Limit;
+  /** Requests of a key. */
+  requests: Limit;
+}
+
+export interface Parts {
+  settings: ServeSettings;
+  pool: pg.Pool;
+  turnstile: Turnstile;
+  authenticator: Authenticator;
+  log: Logger;
+  /** Called with each key that was used. */
+  used(keyId: string): void;
+}
+
+export class Service {
+  readonly settings: ServeSettings;
+  readonly pool: pg.Pool;
+  readonly turnstile: Turnstile;
+  readonly log: Logger;
+  readonly #parts: Parts;
+  readonly #limitedAs = new WeakMap<FastifyRequest, string>();
+  limits: Limits | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.settings = parts.settings;
+    this.pool = parts.pool;
+    this.turnstile = parts.turnstile;
+    this.log = parts.log;
+  }
+
+  /** Under which name the requests of a key are counted. */
+  limitedAs(request: FastifyRequest): string {
+    return this.#limitedAs.get(request) ?? '';
+  }
+
+  /** An address that failed too often is not even asked for a token. */
+  async credentialOf(request: FastifyRequest): Promise<Credential> {
+    const failed = await this.limits?.failures(request, { increment: false });
+    if (failed && 'remaining' in failed && failed.remaining === 0) throw tooMany(failed, 'failed attempts');
+    try {
+      const credential = await this.#parts.authenticator.credentialOf(request.headers);
+      this.#limitedAs.set(request, credential.limitedAs);
+      // A key above its limit costs the database nothing.
+      const asked = await this.limits?.requests(request, { increment: false });
+      if (asked && 'remaining' in asked && asked.remaining === 0) throw tooMany(asked, 'requests');
+      return credential;
+    } catch (error) {
+      const problem = toProblem(error);
+      if (problem.status === 401) return this.refuse(request, problem);
+      throw error;
+    }
+  }
+
+  async refuse(request: FastifyRequest, problem: Problem): Promise<never> {
+    await this.limits?.failures(request);
+    throw problem;
+  }
+
+  /** Only requests with a valid token count against its limit. */
+  async countRequest(request: FastifyRequest, reply: FastifyReply, { kind }: Credential): Promise<void> {
+    if (kind === 'key' && request.caller?.keyId) this.#parts.used(request.caller.keyId);
+    const limited = await this.limits?.requests(request);
+    if (!limited || !('remaining' in limited)) return;
+    reply.headers(headersOf(limited));
+    if (limited.isExceeded) throw tooMany(limited, 'requests');
+  }
+
+  /** As PostgreSQL reads it. An IPv4 address may come in the form of IPv6. */
+  addressOf({ ip }: FastifyRequest): string {
+    const address = ip.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+    return isIP(address) ? address : '::';
+  }
+}
+
+function tooMany(limited: Limited, what: string): Problem {
+  const seconds = Math.max(1, limited.ttlInSeconds);
+  return new Problem('rate_limited', `Too many ${what}. Try again in ${seconds} s.`, {
+    headers: { ...headersOf(limited), 'retry-after': String(seconds) },
+  });
+}
+
+function headersOf({ max, remaining, ttlInSeconds }: Limited): Record<string, string> {
+  return {
+    'ratelimit-limit': String(max),
+    'ratelimit-remaining': String(remaining),
+    'ratelimit-reset': String(ttlInSeconds),
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * Every request is one transaction. It begins with one statement, which takes the role rowhook_api,
+ * finds the key and sets the tenant. From there on row-level security decides what a request sees.
+ * Nothing stays in the session, so a pooler may lend it for one transaction.
+ */
+import type pg from 'pg';
+import type { Caller, Credential, Scope } from './auth.ts';
+import { Problem, unauthorized } from './problem.ts';
+import type { Turnstile } from './turnstile.ts';
+
+export interface Access {
+  /** As in the path. Null: the route is of no organization. */
+  organization: string | null;
+  /** The caller needs one of these. */
+  scopes: readonly Scope[];
+  readOnly: boolean;
+  /** Where the request comes from. */
+  address: string;
+}
+
+export interface Entered {
+  tx: pg.ClientBase;
+  caller: Caller;
+  /** The organization that the request is about. Null: the route is of no organization. */
+  organization: string | null;
+}
+
+const BOUNDS = "set local statement_timeout = '10s'; set local lock_timeout = '2s'";
+
+const ENTER_BY_KEY = `select pg_catalog.set_config('role', 'rowhook_api', true), a.*
+                        from rowhook._authenticate($1, $2, $3, $4) as a`;
+
+const ENTER_BY_JWT = `select pg_catalog.set_config('role', 'rowhook_api', true),
+                             pg_catalog.set_config('rowhook.tenant_id', $1, true)`;
+
+/** Runs `work` in a transaction of the caller, and commits if it resolves. */
+export async function enter<T>(
+  { pool, turnstile }: { pool: pg.Pool; turnstile: Turnstile },
+  credential: Credential,
+  access: Access,
+  work: (entered: Entered) => Promise<T>,
+): Promise<T> {
+  const leave = await turnstile.pass();
+  let client: pg.PoolClient | undefined;
+  let failure: Error | undefined;
+  try {
+    client = await pool.connect();
+    await client.query(`begin ${access.readOnly ? 'read only' : 'read write'}; ${BOUNDS}`);
+    const result = await work(await identify(client, credential, access));
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    // A connection whose transaction cannot be ended is thrown away.
+    await client?.query('rollback').catch((broken: Error) => {
+      failure = broken;
+    });
+    throw error;
+  } finally {
+    client?.release(failure);
+    leave();
+  }
+}
+
+async function identify(tx: pg.ClientBase, credential: Credential, access: Access): Promise<Entered> {
+  if (credential.kind === 'jwt') return identifyJwt(tx, credential.caller, access);
+  const { rows } = await tx.query<{
+    key_id: string;
+    tenant_id: string | null;
+    name: string;
+    scopes: Scope[];
+    allowed_ips: string[] | null;
+    expires_at: Date | null;
+    target: string | null;
+    verdict: 'organization' | 'scope' | null;
+  }>(ENTER_BY_KEY, [credential.hash, access.address, access.organization, access.scopes]);
+  const found = rows[0];
+  if (found === undefined) throw unauthorized();
+  refuse(found.verdict, access);
+  const { key_id: keyId, tenant_id: tenantId, name, scopes, expires_at: expiresAt } = found;
+  return {
+    tx,
+    organization: access.organization === null ? null : found.target,
+    caller: { keyId, tenantId, name, scopes, allowedIps: found.allowed_ips, expiresAt },
+  };
+}
+
+async function identifyJwt(tx: pg.ClientBase, caller: Caller, access: Access): Promise<Entered> {
+  const isOwn = access.organization === null || access.organization === 'me' || access.organization === caller.tenantId;
+  const mayDoIt = caller.scopes.some((scope) => access.scopes.includes(scope));
+  refuse(isOwn ? (mayDoIt ? null : 'scope') : 'organization', access);
+  await tx.query(ENTER_BY_JWT, [caller.tenantId]);
+  return { tx, caller, organization: access.organization === null ? null : caller.tenantId };
+}
+
+/** The path of another organization is as unknown as one that does not exist. */
+function refuse(verdict: 'organization' | 'scope' | null, { scopes }: Access): void {
+  if (verdict === 'organization') throw new Problem('not_found', 'There is no such organization.');
+  if (verdict === 'scope') throw new Problem('forbidden', `The token needs the scope ${scopes.join(' or ')}.`);
+}
