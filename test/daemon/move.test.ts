@@ -18,7 +18,7 @@ import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
 /** How many rows an account of ids is about: more than the 32 that a sequence is ahead of itself after a recovery. */
-const MANY = 100;
+const MANY = 40;
 
 /** For what starts two or three servers. */
 const SLOW_MS = 120_000;
@@ -150,7 +150,7 @@ async function counterOf(database: TestDatabase): Promise<number> {
 const tools = findDumpTools([wantedMajor, wantedMajor === 18 ? 15 : 18]);
 
 describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
-  let [source, smaller, larger] = [] as unknown as [TestServer, TestServer, TestServer];
+  let [source, elsewhere] = [] as unknown as [TestServer, TestServer];
   let [directory, file] = ['', ''];
   let dumpedAt = 0;
   /** Rows that have no successful attempt in the dump's log. */
@@ -158,19 +158,14 @@ describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
 
   beforeAll(async () => {
     const { major } = tools as NonNullable<typeof tools>;
-    [source, smaller, larger] = [
-      await startServer({}, { major }),
-      await startServer({}, { major }),
-      await startServer({}, { major }),
-    ];
-    await burn(source, 20_000);
+    [source, elsewhere] = await Promise.all([startServer({}, { major }), startServer({}, { major })]);
+    await burn(source, 10_000);
     directory = await mkdtemp(join(tmpdir(), 'rowhook-dump-'));
     file = join(directory, 'dump');
     await leaveWorkUndone(source.database);
     undelivered = await withoutSuccess(source.database);
     await tools?.dump(source.database.url, file);
     dumpedAt = await counterOf(source.database);
-    await burn(larger, 40_000);
 
     // the old cluster goes on, and so do its ids
     forget();
@@ -179,7 +174,7 @@ describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
     forget();
   }, SLOW_MS);
   afterAll(async () => {
-    for (const server of [source, smaller, larger]) await server?.stop();
+    for (const server of [source, elsewhere]) await server?.stop();
     await rm(directory, { recursive: true, force: true });
   });
 
@@ -273,13 +268,14 @@ describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
   });
 
   test('in a cluster with a smaller transaction counter exactly what was undelivered is delivered', async () => {
-    const database = await restored(smaller, 'moved');
+    const database = await restored(elsewhere, 'smaller');
     expect(await counterOf(database)).toBeLessThan(dumpedAt);
     await expectExactlyTheUndelivered(database, 10_001);
   });
 
   test('in a cluster with a larger one, too', async () => {
-    const database = await restored(larger, 'moved');
+    await burn(elsewhere, 20_000);
+    const database = await restored(elsewhere, 'larger');
     expect(await counterOf(database)).toBeGreaterThan(dumpedAt);
     await expectExactlyTheUndelivered(database, 20_001);
   });
@@ -289,14 +285,14 @@ describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
   });
 
   test('a copy by CREATE DATABASE and its original, which count on from the same id, share no event id', async () => {
-    const original = await restored(larger, 'original');
+    const original = await restored(elsewhere, 'original');
     await expectExactlyTheUndelivered(original, 60_001);
     // nobody may be connected to a template
-    await larger.database.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'original'");
-    await larger.database.query('create database copied template original');
+    await elsewhere.database.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'original'");
+    await elsewhere.database.query('create database copied template original');
     for (const [database, first] of [
       [original, 61_001],
-      [open(larger, 'copied'), 62_001],
+      [open(elsewhere, 'copied'), 62_001],
     ] as const) {
       forget();
       await deliver(database, MANY, () => write(database, first, MANY));
@@ -305,7 +301,7 @@ describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
   });
 
   test('a clone made of it delivers nothing until it is adopted, and nothing of the past when that is discarded', async () => {
-    const database = await restored(smaller, 'clone');
+    const database = await restored(elsewhere, 'clone');
     forget();
     await write(database, 40_001, 1);
     await expectRefused(database, 'staging');
@@ -351,7 +347,7 @@ describe('a primary that is lost under load', () => {
     onTestFinished(() => proxy.close());
     const database = openDatabase(primary.embedded, 'postgres', primary.daemonPassword, proxy.port);
     onTestFinished(() => database.drop());
-    const scene = await Scene.start(database);
+    const scene = await Scene.start(database, { writers: 2, pauseMs: 15 });
     onTestFinished(() => scene.close());
     // one daemon knows the address that moves, and one knows both servers
     const hosts = `${hostname}:${standby.embedded.port},${hostname}:${primary.embedded.port}`;
@@ -365,7 +361,7 @@ describe('a primary that is lost under load', () => {
         return row?.owners === daemons.length && row.lanes === 16;
       });
     await share(primary.database);
-    await scene.newRows(300);
+    await scene.newRows(100);
 
     const refused = await rowhook(['start'], {
       env: { DATABASE_URL: standby.database.daemonUrl, ROWHOOK_HTTP_PORT: '0' },
@@ -443,7 +439,6 @@ describe('of a production database with an undelivered event', () => {
     const { database } = server;
     await write(database, 501, MANY);
     await expectRefused(database, 'staging');
-    await expectRefused(database, '');
     expectReceived([]);
     await adopt(database, 'deliver');
     await deliver(database, 2 + MANY, () => write(database, 501 + MANY, 1), 'staging');

@@ -50,27 +50,26 @@ async function neighbourOf(busy: string, sameLane: boolean): Promise<string> {
   return row?.tenant as string;
 }
 
-test.each([
-  ['in the same lane', true],
-  ['in another lane', false],
-])('10,000 events of one tenant in one statement: a neighbour %s is not behind them', async (_, sameLane) => {
-  const busy = await receiver();
-  const quiet = await receiver();
-  const neighbour = await neighbourOf('busy', sameLane);
+test('5,000 events of one tenant in one statement: a neighbour is not behind them, in no lane', async () => {
+  const busy = await receiver(2);
+  const neighbours = await Promise.all(
+    [true, false].map(async (sameLane) => ({ tenant: await neighbourOf('busy', sameLane), quiet: await receiver() })),
+  );
   await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 8 });
-  await createWebhook(database, { tenant_id: neighbour, url: quiet.url });
+  for (const { tenant, quiet } of neighbours) await createWebhook(database, { tenant_id: tenant, url: quiet.url });
   await daemon();
-  const events = 10_000;
+  const events = 5_000;
   await emit('busy', events);
   await waitUntil('some have arrived', () => busy.requests > 500);
   const meanwhile: number[] = [];
   for (let n = 1; busy.requests < events / 2; n++) {
     const before = busy.requests;
-    await emit(neighbour, 1);
-    await waitUntil(`event ${n} arrives`, () => quiet.requests >= n, { timeoutMs: 60_000 });
+    for (const { tenant } of neighbours) await emit(tenant, 1);
+    for (const { quiet } of neighbours)
+      await waitUntil(`event ${n} arrives`, () => quiet.requests >= n, { timeoutMs: 60_000, everyMs: 5 });
     meanwhile.push(busy.requests - before);
   }
-  // one stream for all tenants: almost all of them
+  // with one stream for all tenants: almost all of them
   expect(Math.max(...meanwhile)).toBeLessThan(2_000);
   await waitUntil('all have arrived', () => busy.requests >= events, { timeoutMs: 120_000 });
   await caughtUp(database);
@@ -84,18 +83,19 @@ test.each([
 });
 
 test('a daemon that is killed while tenants lag: another one goes on at their positions', async () => {
-  const busy = await receiver(5);
-  await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 16 });
-  const events = 4_000;
+  // 800 a second, and a position is written after 2 s
+  const busy = await receiver(10);
+  await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 8 });
+  const [events, kills] = [4_000, 2];
   await emit('busy', events);
-  for (let kill = 0; kill < 3; kill++) {
+  for (let kill = 0; kill < kills; kill++) {
     const running = await daemon({ ROWHOOK_MAX_IN_FLIGHT: '32' });
     const before = busy.requests;
     await waitUntil(
       'its position was written',
       async () => {
         const rows = await database.query('select from rowhook.webhook_lagging_tenants');
-        return rows.length > 0 && busy.requests > before + 500;
+        return rows.length > 0 && busy.requests > before + 300;
       },
       { timeoutMs: 60_000 },
     );
@@ -106,5 +106,5 @@ test('a daemon that is killed while tenants lag: another one goes on at their po
   await caughtUp(database);
   expect(busy.received.size).toBe(events);
   // what was in flight may come again
-  expect(busy.requests).toBeLessThanOrEqual(events + 3 * 32);
+  expect(busy.requests).toBeLessThanOrEqual(events + kills * 32);
 });

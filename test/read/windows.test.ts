@@ -308,7 +308,7 @@ describe('a large window', () => {
     expect(await follower.ids()).toEqual([late, newer]);
   });
 
-  test.each([500, 501, 1_000, 1_001])('of %i rows is whole', async (count) => {
+  test.each([500, 501, 1_001])('of %i rows is whole', async (count) => {
     const follower = await Follower.fromNow();
     await emitMany(count);
     const pages = await follower.pages();
@@ -361,7 +361,7 @@ describe('a large window', () => {
 
   test('of large rows asks for about as many as a page can hold', async () => {
     const follower = await Follower.fromNow();
-    await emitMany(100, { bytes: MIB - 2 });
+    await emitMany(60, { bytes: MIB - 2 });
     const asked: number[] = [];
     const query = reader.query.bind(reader);
     reader.query = ((config: { name?: string; values?: unknown[] }, ...rest: []) => {
@@ -369,16 +369,16 @@ describe('a large window', () => {
       return query(config as pg.QueryConfig, ...rest);
     }) as typeof reader.query;
     try {
-      expect((await follower.pages()).map((page) => page.length)).toEqual([17, 17, 17, 17, 17, 15]);
+      expect((await follower.pages()).map((page) => page.length)).toEqual([17, 17, 17, 9]);
     } finally {
       reader.query = query;
     }
     expect(Math.max(...asked)).toBeLessThanOrEqual(35);
     // and of small ones, later, for many again
-    await emitMany(2_000);
+    await emitMany(1_200);
     const pages = (await follower.pages()).map((page) => page.length);
     expect(pages.at(-2)).toBe(500);
-    expect(pages.reduce((sum, length) => sum + length)).toBe(2_000);
+    expect(pages.reduce((sum, length) => sum + length)).toBe(1_200);
   });
 
   test('takes a single row that is larger than a page may be', async () => {
@@ -400,7 +400,7 @@ describe('two groups of lanes', () => {
   const upper = [8, 9, 10, 11, 12, 13, 14, 15];
   const spread = "'tenant ' || n";
 
-  test.each([30, 3_000])('at different positions meet, with %i events between them', async (count) => {
+  test.each([30, 1_500])('at different positions meet, with %i events between them', async (count) => {
     const [ahead, behind] = [await Follower.fromNow(lower), await Follower.fromNow(upper)];
     const [open] = writers as [pg.Client];
     await open.query('begin');
@@ -438,7 +438,7 @@ test('concurrent writers: what was acknowledged is read, once, and each row in o
   const follower = await Follower.fromNow();
   await database.query('create table balance (id int primary key, n int not null default 0)');
   await database.query('insert into balance select n from generate_series(1, 8) as n');
-  const until = performance.now() + 3_000;
+  const until = performance.now() + 1_500;
   const acknowledged = new Set<string>();
   // A slow machine goes on until there is something to judge.
   const goesOn = () => performance.now() < until || acknowledged.size <= 50;
@@ -469,7 +469,7 @@ test('concurrent writers: what was acknowledged is read, once, and each row in o
     await writer.end();
   };
   let writing = true;
-  const writersDone = Promise.all(Array.from({ length: 24 }, (_, n) => write(n))).finally(() => {
+  const writersDone = Promise.all(Array.from({ length: 16 }, (_, n) => write(n))).finally(() => {
     writing = false;
   });
   const read: Change[] = [];
