@@ -1,0 +1,173 @@
+// The document of the API: it is valid OpenAPI 3.1, and each of its operations answers as it says.
+
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compileValidator } from '../../src/api/schema.ts';
+import { createKey, startTestApi, type TestApi } from '../support/api.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+
+interface Operation {
+  operationId: string;
+  responses: Record<string, { content?: Record<string, { schema: object }> }>;
+  requestBody?: object;
+  tags: string[];
+}
+
+interface Document {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+}
+
+let database: TestDatabase;
+let api: TestApi;
+let document: Document;
+let token: string;
+let foreign: string;
+let webhook: string;
+let key: string;
+
+const NEW = { name: 'n', target_url: 'https://hooks.example.com/', event_types: ['*'] };
+
+beforeAll(async () => {
+  database = await createDatabase({ crm: true });
+  api = await startTestApi(database);
+  token = await createKey(database, 'acme', ['read', 'write', 'keys', 'inbound']);
+  foreign = await createKey(database, 'other', ['read', 'write', 'keys', 'inbound']);
+  webhook = String((await api.ask('POST', '/v1/me/outgoing-webhooks', { token, body: NEW })).body.id);
+  key = String((await api.ask('POST', '/v1/me/api-keys', { token, body: { name: 'k' } })).body.id);
+  document = (await api.ask('GET', '/openapi.json')).body as unknown as Document;
+});
+
+afterAll(async () => {
+  await api?.stop();
+  await database?.drop();
+});
+
+interface Sample {
+  /** Replaces :id. */
+  id?: () => string | Promise<string>;
+  query?: string;
+  body?: unknown;
+  status: number;
+}
+
+const another = async (path: string, body: object) =>
+  String((await api.ask('POST', `/v1/me/${path}`, { token, body })).body.id);
+
+/** One right request of each operation. A route that is added without its line here fails. */
+const SAMPLES: Readonly<Record<string, Sample>> = {
+  getMe: { status: 200 },
+  getAuthMe: { status: 200 },
+  getOutgoingWebhooks: { query: '?limit=1', status: 200 },
+  postOutgoingWebhooks: { body: NEW, status: 201 },
+  getOutgoingWebhooksById: { id: () => webhook, status: 200 },
+  patchOutgoingWebhooksById: { id: () => webhook, body: { description: 'x' }, status: 200 },
+  putOutgoingWebhooksById: { id: () => webhook, body: NEW, status: 200 },
+  deleteOutgoingWebhooksById: { id: () => another('outgoing-webhooks', NEW), status: 204 },
+  postOutgoingWebhooksByIdEnable: { id: () => webhook, status: 200 },
+  postOutgoingWebhooksByIdDisable: { id: () => webhook, status: 200 },
+  postOutgoingWebhooksByIdRotateSecret: { id: () => webhook, status: 200 },
+  getApiKeys: { status: 200 },
+  postApiKeys: { body: { name: 'k2', scopes: ['read'] }, status: 201 },
+  postApiKeysByIdRotate: { id: () => key, body: { overlap_seconds: 0 }, status: 200 },
+  deleteApiKeysById: { id: () => another('api-keys', { name: 'gone' }), status: 204 },
+};
+
+interface Each {
+  method: string;
+  path: string;
+  operation: Operation;
+}
+
+const operations = (): Each[] =>
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
+  );
+
+async function call({ method, path, operation }: Each, as: string | undefined, organization: string) {
+  const { id, query = '', body } = SAMPLES[operation.operationId] ?? { status: 0 };
+  const filled = path.replace('{org}', organization).replace('{id}', (await id?.()) ?? '');
+  return api.ask(method, `${filled.replace(/^\/api/, '')}${query}`, { token: as, body });
+}
+
+/** What is wrong with an answer, by the schema that the document has for it. */
+function wrong({ responses }: Operation, { status, text }: { status: number; text: string }): unknown {
+  const response = responses[status] ?? responses[`${Math.floor(status / 100)}XX`];
+  if (response === undefined) return `no schema for ${status}`;
+  const schema = Object.values(response.content ?? {})[0]?.schema;
+  if (text === '') return schema && status !== 204 ? 'an empty answer' : null;
+  if (schema === undefined) return 'an answer where there is none';
+  const validate = compileValidator({ schema, httpPart: 'body', method: 'GET', url: '/' } as never);
+  return (validate(JSON.parse(text)) as { error?: unknown }).error ?? null;
+}
+
+test('it is valid OpenAPI 3.1', async () => {
+  const { valid, errors } = await new Validator().validate(document as unknown as Record<string, unknown>);
+  expect(errors ?? []).toEqual([]);
+  expect([valid, document.openapi]).toEqual([true, '3.1.0']);
+});
+
+test('every operation has a name of its own, a group and a sample', () => {
+  const names = operations().map(({ operation }) => operation.operationId);
+  expect(names.sort()).toEqual(Object.keys(SAMPLES).sort());
+  expect(operations().filter(({ operation }) => operation.tags.length !== 1)).toEqual([]);
+});
+
+describe('every operation', () => {
+  test('answers a right request as it says', async () => {
+    for (const each of operations()) {
+      const answer = await call(each, token, 'acme');
+      const { operationId } = each.operation;
+      expect([operationId, answer.status, answer.text]).toEqual([
+        operationId,
+        SAMPLES[operationId]?.status,
+        expect.any(String),
+      ]);
+      expect([operationId, wrong(each.operation, answer)]).toEqual([operationId, null]);
+    }
+  });
+
+  test('is 401 without a token, and says so before anything else', async () => {
+    for (const each of operations()) {
+      const answer = await call(each, undefined, 'acme');
+      expect([each.operation.operationId, answer.status]).toEqual([each.operation.operationId, 401]);
+      expect(wrong(each.operation, answer)).toBeNull();
+    }
+  });
+
+  test('is 404 with the token of another organization: by its path, and by every id', async () => {
+    const known = [webhook, key, 'acme'];
+    for (const each of operations().filter(({ path }) => path.includes('{org}'))) {
+      const byPath = await call(each, foreign, 'acme');
+      expect([each.operation.operationId, byPath.status]).toEqual([each.operation.operationId, 404]);
+      if (!each.path.includes('{id}')) continue;
+      const byId = await call(each, foreign, 'other');
+      expect([each.operation.operationId, byId.status, wrong(each.operation, byId)]).toEqual([
+        each.operation.operationId,
+        404,
+        null,
+      ]);
+      for (const value of known) expect(byId.text).not.toContain(value);
+    }
+  });
+
+  test('refuses fields that it does not know', async () => {
+    for (const each of operations().filter(({ operation }) => operation.requestBody)) {
+      const { id } = SAMPLES[each.operation.operationId] ?? {};
+      const path = each.path.replace('{org}', 'me').replace('{id}', (await id?.()) ?? '');
+      const answer = await api.ask(each.method, path.replace(/^\/api/, ''), { token, body: { no_such_field: 1 } });
+      expect([each.operation.operationId, answer.status]).toEqual([each.operation.operationId, 422]);
+      expect(answer.body.errors?.map(({ field }) => field)).toContain('no_such_field');
+    }
+  });
+});
+
+test('a method that a path does not have is 405, a path that is not there 404', async () => {
+  const wrongMethod = await api.ask('DELETE', '/v1/me', { token });
+  expect([wrongMethod.status, wrongMethod.headers.get('allow'), wrongMethod.body.code]).toEqual([
+    405,
+    'GET',
+    'method_not_allowed',
+  ]);
+  expect((await api.ask('GET', '/v1/nothing/at/all', { token })).status).toBe(404);
+});
