@@ -29,6 +29,14 @@ test.runIf(process.platform === 'linux')('a short run brings every figure', { ti
   await rm(directory, { recursive: true });
 });
 
+test.runIf(process.platform === 'linux')('others beside a busy neighbour', { timeout: 300_000 }, async () => {
+  const { stdout } = await run(process.execPath, [
+    ...[program, '--scale', '0.005', '--only', 'neighbours', '--match', 'one update'],
+  ]);
+  for (const what of ['others, p95', 'others, missing', '/healthz', 'memory of the daemon', 'time to drain'])
+    expect(stdout).toMatch(new RegExp(`one update of 1,000 rows: ${what}.* \\| \\d`));
+});
+
 test('wrong usage says what there is', async () => {
   await expect(run(process.execPath, [program, '--only', 'nothing'])).rejects.toMatchObject({
     code: 2,

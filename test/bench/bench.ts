@@ -12,6 +12,7 @@ import { growth } from './growth.ts';
 import { machine, tolerateSteal, worstSteal } from './host.ts';
 import { idle } from './idle.ts';
 import { latency } from './latency.ts';
+import { neighbours } from './neighbours.ts';
 import { Stage } from './stage.ts';
 import { table } from './table.ts';
 
@@ -27,11 +28,13 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   failing,
   idle,
   growth,
+  neighbours,
 };
 
 const HELP = `Usage: npm run bench -- [options]
 
   --only <names>   some of: ${Object.keys(MEASUREMENTS).join(', ')}
+  --match <text>   of neighbours, only those whose name has this text
   --scale <n>      sizes, as a part of the full ones (1); 0.005 takes two minutes
   --rounds <n>     how often a baseline and its figure take turns (3)
   --steal <n>      percent of the CPU that neighbours may take in a measurement; above that it is made again, up to three times (3)
@@ -43,6 +46,7 @@ const HELP = `Usage: npm run bench -- [options]
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: Object.keys(MEASUREMENTS).join() },
+    match: { type: 'string' },
     scale: { type: 'string', default: '1' },
     rounds: { type: 'string' },
     steal: { type: 'string', default: '3' },
@@ -74,7 +78,13 @@ const startedAt = performance.now();
 useMemory();
 tolerateSteal(Number(values.steal) / 100);
 const major = values.pg === '15' ? 15 : 18;
-const stage = await Stage.open({ major, scale, rounds, ...(values.profile ? { profiles: values.profile } : {}) });
+const stage = await Stage.open({
+  major,
+  scale,
+  rounds,
+  ...(values.match ? { match: values.match } : {}),
+  ...(values.profile ? { profiles: values.profile } : {}),
+});
 const result = {
   at: new Date().toISOString(),
   machine: { ...machine(), postgres: stage.server.major, data: tmpdir() },

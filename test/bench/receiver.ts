@@ -11,6 +11,8 @@ interface Reset {
   refuse?: number;
   /** Notes when each numbered request came ("title":"#17"). */
   numbered?: boolean;
+  /** Milliseconds until it answers; 0 by default. */
+  answerAfterMs?: number;
 }
 
 export interface Marks {
@@ -74,7 +76,9 @@ function serve(socket: Socket): void {
       answers += take(data.subarray(0, size));
       data = data.subarray(size);
     }
-    if (answers !== '') socket.write(answers, 'latin1');
+    if (answers === '') return;
+    if (settings.answerAfterMs) setTimeout(() => socket.write(answers, 'latin1'), settings.answerAfterMs);
+    else socket.write(answers, 'latin1');
   });
 }
 

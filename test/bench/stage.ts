@@ -36,6 +36,8 @@ export interface Options {
   scale: number;
   /** How often a baseline and its figure take turns. */
   rounds: number;
+  /** Of `neighbours`, only those whose name has this text are measured. */
+  match?: string;
   /** CPU profiles of daemons go there. */
   profiles?: string;
 }
@@ -117,7 +119,8 @@ export class Stage {
     }
   }
 
-  startDaemon(url: string): Daemon {
+  /** `httpPort` of /healthz; 0: any. */
+  startDaemon(url: string, httpPort = 0): Daemon {
     const { profiles } = this.options;
     const log = openSync(join(this.#logs, `${randomBytes(6).toString('hex')}.log`), 'w');
     const flags = [...NODE_FLAGS, ...(profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [])];
@@ -126,7 +129,7 @@ export class Stage {
       DATABASE_URL: url,
       ROWHOOK_ALLOW_HTTP: 'true',
       ROWHOOK_ALLOW_CIDRS: '127.0.0.0/8',
-      ROWHOOK_HTTP_PORT: '0',
+      ROWHOOK_HTTP_PORT: String(httpPort),
     };
     const child: ChildProcess = spawn(process.execPath, [...flags, PROGRAM, 'start'], {
       env,
@@ -192,8 +195,8 @@ export class Database {
     return Object.values((await this.client.query(sql)).rows[0])[0] as T;
   }
 
-  startDaemon(): Daemon {
-    const daemon = this.stage.startDaemon(this.#daemonUrl);
+  startDaemon(httpPort?: number): Daemon {
+    const daemon = this.stage.startDaemon(this.#daemonUrl, httpPort);
     this.#daemons.add(daemon);
     return daemon;
   }
