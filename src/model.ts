@@ -40,6 +40,11 @@ export interface Change {
    * Undefined: all columns were read.
    */
   unreadable?: string;
+  /**
+   * `data` and `previous` were too large to be read with the change, and are null until a webhook
+   * wants them: their stored bytes, multiplied if they are compressed. Undefined: they were read.
+   */
+  leftOut?: number;
 }
 
 /** True for the outbox row that a change of a webhook writes: it has no events. */

@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { Configurations } from '../match/configurations.ts';
-import { match } from '../match/match.ts';
+import { isWanted, match } from '../match/match.ts';
 import {
   type Change,
   changesConfiguration,
@@ -17,6 +17,7 @@ import {
   type Webhook,
   type Window,
 } from '../model.ts';
+import { LeftOut } from '../read/left-out.ts';
 import type { OpenWindows } from '../read/progress.ts';
 import type { ReadAhead } from '../read/read-ahead.ts';
 import type { Scope } from '../read/scope.ts';
@@ -40,6 +41,7 @@ export class Intake {
   readonly #breakers: Breakers;
   readonly #thin: ThinEvents;
   readonly #ahead: ReadAhead;
+  readonly #leftOut: LeftOut;
   /** Newest first. */
   #incarnations: { startsAt: bigint; incarnation: string }[] = [];
   /** By lane: deliveries that an earlier owner began. They are not begun again. */
@@ -53,6 +55,7 @@ export class Intake {
     onUnusable: (webhook: Webhook) => void,
     thin: ThinEvents,
     ahead: ReadAhead,
+    onUnreadable: (change: Change, reason: string) => void,
   ) {
     this.#pool = pool;
     this.#dispatcher = dispatcher;
@@ -60,6 +63,7 @@ export class Intake {
     this.#breakers = breakers;
     this.#thin = thin;
     this.#ahead = ahead;
+    this.#leftOut = new LeftOut(pool, onUnreadable);
     this.#configurations = new Configurations(pool, onUnusable);
   }
 
@@ -91,18 +95,29 @@ export class Intake {
     const configurations = await this.#configurationsOf(changes);
     const window = this.#windows.open(scope);
     const cut = new Map<string, LaggingTenant>();
+    const isLarge = after.to !== null;
+    const taken = new Map<string, number>();
+    const whole = new Map<string, Change>();
+    const isWantedNow = (change: Change) =>
+      !cut.has(change.tenantId) && isWanted(change, configurations.get(change.tenantId) as TenantConfiguration);
     let stepBegan = performance.now();
-    for (const change of changes) {
+    for (const [i, change] of changes.entries()) {
       const { tenantId, lane } = change;
       if (cut.has(tenantId)) continue;
-      if (!this.#ahead.mayTake(tenantId)) {
+      const before = taken.get(tenantId) ?? 0;
+      if (isLarge) taken.set(tenantId, before + 1);
+      if (!this.#ahead.mayTake(tenantId, before)) {
         cut.set(tenantId, { tenantId, lane, position: positionBefore(change, from, after) });
         continue;
       }
       this.#thin.note(change);
       if (changesConfiguration(change)) continue;
+      if (change.leftOut !== undefined && isWantedNow(change) && !whole.has(change.id))
+        for (const read of await this.#leftOut.read(changes.slice(i), isWantedNow)) whole.set(read.id, read);
+      const read = whole.get(change.id) ?? change;
+      whole.delete(change.id);
       const begun = this.#begun.get(lane);
-      const matched = match(change, configurations.get(tenantId) as TenantConfiguration, this.#incarnationOf(change));
+      const matched = match(read, configurations.get(tenantId) as TenantConfiguration, this.#incarnationOf(change));
       const fresh = begun ? matched.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
       window.expect(fresh.length, change.occurredAt);
       for (const one of fresh) this.#dispatcher.offer(one, window.settle);

@@ -127,7 +127,18 @@ export class Pipeline {
         'a webhook cannot be used. Correct its row in webhook_configurations',
       );
     this.#ahead = new ReadAhead(this.dispatcher.unsettled);
-    this.#intake = new Intake(pool, this.dispatcher, this.windows, this.breakers, onUnusable, thin, this.#ahead);
+    const onUnreadable = (outbox: string, tenant: string | null, reason: string) =>
+      log.error({ outbox, tenant, reason }, 'a change could not be read');
+    this.#intake = new Intake(
+      pool,
+      this.dispatcher,
+      this.windows,
+      this.breakers,
+      onUnusable,
+      thin,
+      this.#ahead,
+      ({ id, tenantId }, reason) => onUnreadable(id, tenantId, reason),
+    );
     this.stream = new Reader(reader, {
       lent: options.sessions === 'transaction',
       hears: options.hears,
@@ -136,7 +147,7 @@ export class Pipeline {
       onJoined: (lane, tenantId) => this.windows.join(lane, tenantId),
       onCaughtUp: (lanes) => this.#intake.forgetBegun(lanes),
       onUnrung: (changes) => metrics.foundUnrung(changes),
-      onUnreadable: (outbox, tenant, reason) => log.error({ outbox, tenant, reason }, 'a change could not be read'),
+      onUnreadable,
     });
     this.handover = new Handover({
       stream: this.stream,

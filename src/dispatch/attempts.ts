@@ -54,6 +54,7 @@ export class Attempts {
       }
       return;
     }
+    for (const ticket of tickets) ticket.start?.();
     this.#inFlight
       .start(queue, tickets, this.#turns.isSuspect(queue))
       .then((result) => this.#ended(queue, tickets, result))

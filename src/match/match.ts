@@ -47,6 +47,11 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
   return matched;
 }
 
+/** Whether a webhook subscribes to one of the change's events. Its filter may still reject the event. */
+export function isWanted(change: Change, configuration: TenantConfiguration): boolean {
+  return change.eventTypes.some((eventType) => receiversOf(change, eventType, configuration).length > 0);
+}
+
 /**
  * Active webhooks subscribed to this event type, plus webhooks that rowhook disabled or cannot use:
  * the events that they miss are logged as skipped.

@@ -3,6 +3,8 @@ import type { Delivery } from '../model.ts';
 
 export interface Ticket {
   delivery: Delivery;
+  /** Called when its attempt starts. */
+  start?: () => void;
   /** Called when the delivery's window need not wait for it any more. */
   settle: () => void;
   /**

@@ -3,6 +3,7 @@
  * share lags: it is read by itself, and everybody else's changes are read without waiting for it.
  */
 import { withinHeap } from '../shared/memory.ts';
+import { CHANGES_MAX } from './statements.ts';
 
 /**
  * Limits on what is in memory: deliveries, and characters of their payloads. One limit for all
@@ -14,18 +15,28 @@ const READ_AHEAD_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 32);
 /** What a tenant that keeps up may have in memory, as a share of the limits. */
 const SHARE_KEEPING_UP = 1 / 2;
 
+/**
+ * Changes that one tenant may have in a page of a large window, whether anybody wants them or not.
+ * The rest of the window may be its own too, and then the others need not read it.
+ */
+const PAGE_SHARE_MAX = CHANGES_MAX / 2;
+
 /** The least that each of many lagging tenants may have in memory: deliveries, and characters. */
 const LEAST = { count: 16, size: 64 * 1024 };
 
-export interface Amount {
+interface Amount {
   /** Deliveries. */
-  count: number;
+  readonly count: number;
   /** Characters of their payloads. */
-  size: number;
+  readonly size: number;
 }
 
 export interface InMemory extends Amount {
-  ofTenant(tenantId: string): Amount;
+  /** The part of the tenants that were set apart. */
+  readonly apart: Amount;
+  setApart(tenantId: string, isApart: boolean): void;
+  /** `queued`: deliveries whose attempt has not started. The endpoints take up to `queuedMax` soon. */
+  ofTenant(tenantId: string): Amount & { readonly queued: number; readonly queuedMax: number };
 }
 
 export class ReadAhead {
@@ -36,47 +47,57 @@ export class ReadAhead {
     this.#inMemory = inMemory;
   }
 
-  get laggingCount(): number {
-    return this.#lagging.size;
-  }
-
   beginLag(tenantId: string): void {
     this.#lagging.add(tenantId);
+    this.#inMemory.setApart(tenantId, true);
   }
 
   endLag(tenantId: string): void {
     this.#lagging.delete(tenantId);
+    this.#inMemory.setApart(tenantId, false);
   }
 
   /** Whether to read more for the tenants that keep up. */
   get hasRoom(): boolean {
-    let { count, size } = this.#inMemory;
-    for (const tenantId of this.#lagging) {
-      const own = this.#inMemory.ofTenant(tenantId);
-      count -= own.count;
-      size -= own.size;
-    }
-    return count < READ_AHEAD_MAX && size < READ_AHEAD_SIZE_MAX;
+    const { count, size, apart } = this.#inMemory;
+    return isBelowLimits(count - apart.count, size - apart.size);
+  }
+
+  /** Whether to read more for the tenants that lag. */
+  get hasRoomForLagging(): boolean {
+    const { count, size } = this.#inMemory.apart;
+    return isBelowLimits(count, size);
   }
 
   /** Whether to read a page for a tenant that lags. Half of its share is free then. */
   hasRoomFor(tenantId: string): boolean {
-    return this.#isBelow(tenantId, this.#laggingShare / 2);
+    return this.#isBelow(tenantId, this.#laggingShare, 1 / 2);
   }
 
-  /** Whether one more change of the tenant may come into memory. */
-  mayTake(tenantId: string): boolean {
-    return this.#isBelow(tenantId, this.#lagging.has(tenantId) ? this.#laggingShare : SHARE_KEEPING_UP);
+  /**
+   * Whether one more change of the tenant may come into memory. `pageChanges` of the tenant were
+   * taken from the same page of a large window; 0 for another window.
+   */
+  mayTake(tenantId: string, pageChanges: number): boolean {
+    if (this.#lagging.has(tenantId)) return this.#isBelow(tenantId, this.#laggingShare, 1);
+    return pageChanges < PAGE_SHARE_MAX && this.#isBelow(tenantId, SHARE_KEEPING_UP, 1);
   }
 
   get #laggingShare(): number {
     return 1 / Math.max(1, this.#lagging.size);
   }
 
-  #isBelow(tenantId: string, share: number): boolean {
-    const { count, size } = this.#inMemory.ofTenant(tenantId);
+  #isBelow(tenantId: string, share: number, part: number): boolean {
+    const { count, size, queued, queuedMax } = this.#inMemory.ofTenant(tenantId);
+    const countMax = Math.max(LEAST.count, READ_AHEAD_MAX * share);
     return (
-      count < Math.max(LEAST.count, READ_AHEAD_MAX * share) && size < Math.max(LEAST.size, READ_AHEAD_SIZE_MAX * share)
+      count < countMax * part &&
+      queued < Math.min(countMax, queuedMax) * part &&
+      size < Math.max(LEAST.size, READ_AHEAD_SIZE_MAX * share) * part
     );
   }
+}
+
+function isBelowLimits(count: number, size: number): boolean {
+  return count < READ_AHEAD_MAX && size < READ_AHEAD_SIZE_MAX;
 }

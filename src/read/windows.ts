@@ -16,7 +16,7 @@
 import type pg from 'pg';
 import type { Change, Position, Window } from '../model.ts';
 import { type Scope, statementsFor } from './scope.ts';
-import { CHANGES_MAX, COLUMN, HEADER, PAYLOAD_BYTES_MAX, RAW, READ_PULSE } from './statements.ts';
+import { CHANGES_MAX, COLUMN, HEADER, PAGE_IDS_MAX, PAYLOAD_BYTES_MAX, RAW, READ_PULSE } from './statements.ts';
 
 /**
  * Rows that a scope asks for in one page, if not CHANGES_MAX. The server unpacks a payload to
@@ -140,6 +140,9 @@ async function readPage(client: pg.ClientBase, scope: Scope, position: Position)
   noteSizes(scope, raw, asked);
   const at = raw[0]?.[COLUMN.readAt] ?? position.at;
   if (isWhole(raw, asked)) {
+    const lastSeen = BigInt(lastId as string) + BigInt(PAGE_IDS_MAX);
+    if (scope.tenantId !== null && lastSeen < BigInt(position.sequenceValue))
+      return { changes: raw.map(toChange), after: { ...position, at, lastId: String(lastSeen) }, more: true };
     return {
       changes: raw.map(toChange),
       after: { ...position, at, from: to as string, to: null, lastId: null },
@@ -191,6 +194,12 @@ export function isLater(a: string, b: string): boolean {
 export type RawRow = (string | null)[];
 
 export function toChange(row: RawRow): Change {
+  const change = changeOf(row);
+  const leftOut = row[COLUMN.leftOut];
+  return leftOut ? { ...change, leftOut: Number(leftOut) } : change;
+}
+
+function changeOf(row: RawRow): Change {
   return {
     id: row[COLUMN.id] as string,
     lane: Number(row[COLUMN.lane]),

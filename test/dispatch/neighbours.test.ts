@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type Counter, startCounter } from '../support/counter.ts';
 import { caughtUp, type DaemonProcess, startDaemonProcess } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
@@ -80,6 +81,54 @@ test('5,000 events of one tenant in one statement: a neighbour is not behind the
     'select count(*)::int as parked from rowhook.webhook_deliveries',
   );
   expect(row?.parked).toBe(0);
+});
+
+test('a receiver that takes few at a time: what it does not take yet stays in the outbox, and is not parked', async () => {
+  const busy = await receiver(50);
+  await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 8 });
+  await daemon();
+  const events = 800;
+  const parked = () =>
+    database.query<{ rows: number }>(
+      "select coalesce(pg_stat_get_tuples_inserted('rowhook.webhook_deliveries'::regclass), 0)::int as rows",
+    );
+  const [before] = await parked();
+  await emit('busy', events);
+  await waitUntil('all have arrived', () => busy.requests >= events, { timeoutMs: 120_000 });
+  await caughtUp(database);
+  expect(busy.received.size).toBe(events);
+  const [after] = await parked();
+  // with 500 in memory: almost all of them
+  expect((after?.rows ?? 0) - (before?.rows ?? 0)).toBeLessThan(events / 4);
+});
+
+test('large events arrive as they were written, among small ones, and those that nobody wants are not read', async () => {
+  const bodies: string[] = [];
+  const wanted = await startReceiver();
+  closers.push(() => wanted.close());
+  await createWebhook(database, { tenant_id: 'busy', url: wanted.url(), event_types: ['a.large', 'a.small'] });
+  await daemon();
+  // digits hardly compress, the other one does
+  await database.query(
+    `create table if not exists large as
+     select json_build_array(string_agg((random() * 1e9)::int::text, ',')) as digits, to_json(repeat('x', 900000)) as long
+       from generate_series(1, 100000)`,
+  );
+  await database.query(
+    `select rowhook.emit('a.large', digits, 'busy'), rowhook.emit('a.small', '"small"', 'busy'),
+            rowhook.emit('a.unwanted', digits, 'busy'), rowhook.emit('a.large', long, 'busy'),
+            rowhook.emit('a.large', digits, 'nobody')
+       from large, generate_series(1, 5)`,
+  );
+  await waitUntil('all have arrived', () => wanted.requests.length >= 15, { timeoutMs: 60_000 });
+  await caughtUp(database);
+  for (const { body } of wanted.requests) bodies.push(body.toString());
+  const [row] = await database.query<{ digits: string; long: string }>(
+    'select digits::text as digits, long::text as long from large',
+  );
+  const withText = (text: string) => bodies.filter((body) => body.includes(text)).length;
+  expect([withText(row?.digits as string), withText(row?.long as string), withText('"small"')]).toEqual([5, 5, 5]);
+  expect(bodies).toHaveLength(15);
 });
 
 test('a daemon that is killed while tenants lag: another one goes on at their positions', async () => {

@@ -2,13 +2,14 @@
 
 import { expect, test } from 'vitest';
 import type { LaggingTenant, Position } from '../../src/model.ts';
+import { Unsettled } from '../../src/queue/unsettled.ts';
 import { Groups } from '../../src/read/groups.ts';
 import { OpenWindows } from '../../src/read/progress.ts';
 import { ReadAhead } from '../../src/read/read-ahead.ts';
 import { allOf } from '../../src/read/scope.ts';
 import { isLater } from '../../src/read/windows.ts';
 
-const groups = () => new Groups(new ReadAhead({ count: 0, size: 0, ofTenant: () => ({ count: 0, size: 0 }) }));
+const groups = () => new Groups(new ReadAhead(new Unsettled()));
 const at = (from: string, to: string | null = null): Position => ({
   from,
   to,

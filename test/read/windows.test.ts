@@ -3,6 +3,8 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { renewLanes, takeLanes } from '../../src/daemon/lane-rows.ts';
 import type { Change, Position, Window } from '../../src/model.ts';
+import { Unsettled } from '../../src/queue/unsettled.ts';
+import { LeftOut } from '../../src/read/left-out.ts';
 import { ReadAhead } from '../../src/read/read-ahead.ts';
 import { Reader } from '../../src/read/reader.ts';
 import { allOf, type Scope } from '../../src/read/scope.ts';
@@ -12,6 +14,8 @@ import { waitUntil } from '../support/wait.ts';
 
 const ALL_LANES = Array.from({ length: 16 }, (_, lane) => lane);
 const MIB = 1024 * 1024;
+/** What is not left out of a page, although it is long: it compresses well. */
+const LONG = MIB / 4;
 
 let database: TestDatabase;
 let reader: pg.Client;
@@ -352,16 +356,16 @@ describe('a large window', () => {
 
   test('is cut where its payloads reach 16 MiB', async () => {
     const follower = await Follower.fromNow();
-    await emitMany(40, { bytes: MIB - 2 });
+    await emitMany(150, { bytes: LONG - 2 });
     const pages = await follower.pages();
     // the row that crosses the limit still belongs to the page
-    expect(pages.map((page) => page.length)).toEqual([17, 17, 6]);
-    expect(new Set(pages.flat().map(({ id }) => id)).size).toBe(40);
+    expect(pages.map((page) => page.length)).toEqual([65, 65, 20]);
+    expect(new Set(pages.flat().map(({ id }) => id)).size).toBe(150);
   });
 
   test('of large rows asks for about as many as a page can hold', async () => {
     const follower = await Follower.fromNow();
-    await emitMany(60, { bytes: MIB - 2 });
+    await emitMany(200, { bytes: LONG - 2 });
     const asked: number[] = [];
     const query = reader.query.bind(reader);
     reader.query = ((config: { name?: string; values?: unknown[] }, ...rest: []) => {
@@ -369,11 +373,11 @@ describe('a large window', () => {
       return query(config as pg.QueryConfig, ...rest);
     }) as typeof reader.query;
     try {
-      expect((await follower.pages()).map((page) => page.length)).toEqual([17, 17, 17, 9]);
+      expect((await follower.pages()).map((page) => page.length)).toEqual([65, 65, 65, 5]);
     } finally {
       reader.query = query;
     }
-    expect(Math.max(...asked)).toBeLessThanOrEqual(35);
+    expect(Math.max(...asked)).toBeLessThanOrEqual(131);
     // and of small ones, later, for many again
     await emitMany(1_200);
     const pages = (await follower.pages()).map((page) => page.length);
@@ -381,17 +385,41 @@ describe('a large window', () => {
     expect(pages.reduce((sum, length) => sum + length)).toBe(1_200);
   });
 
-  test('takes a single row that is larger than a page may be', async () => {
+  test('leaves out what is too large, which is read by itself', async () => {
     const follower = await Follower.fromNow();
-    await emit(database);
+    const before = await emit(database, 'small');
+    // one compresses well, and is larger than a page may be; one hardly compresses
+    const digits = "(select string_agg((random() * 1e9)::int::text, '') from generate_series(1, 100000))";
     await database.query(
-      `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, data)
-       values (0, 'a', '{a.b}', to_json(repeat('x', ${20 * MIB})))`,
+      `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, data, previous)
+       values (0, 'a', '{a.b}', to_json(repeat('x', ${20 * MIB})), '{"n" : 1}'), (0, 'b', '{a.b}', to_json(${digits}), null)`,
     );
-    await emit(database);
-    const pages = await follower.pages();
-    expect(pages.map((page) => page.length)).toEqual([2, 1]);
-    expect(pages[0]?.[1]?.data).toHaveLength(20 * MIB + 2);
+    const after = await emit(database, 'small');
+    const { changes } = await follower.next();
+    expect(changes.map(({ id }) => id)).toEqual([before, ...changes.slice(1, 3).map(({ id }) => id), after]);
+    const [first, long, random, last] = changes;
+    for (const small of [first, last]) expect(small).toMatchObject({ data: '"small"' });
+    for (const large of [long, random])
+      expect(large).toMatchObject({ data: null, previous: null, leftOut: expect.any(Number) });
+
+    const problems: string[] = [];
+    const leftOut = new LeftOut(database.pool, (_, reason) => problems.push(reason));
+    // a few megabytes at a time
+    const [one, ...others] = await leftOut.read(changes.slice(1), () => true);
+    expect(others).toEqual([]);
+    expect(one).toEqual({ ...long, leftOut: undefined, data: expect.any(String), previous: '{"n" : 1}' });
+    expect(one?.data).toHaveLength(20 * MIB + 2);
+    const [two] = await leftOut.read(changes.slice(2), () => true);
+    expect(two?.data).toMatch(/^"[0-9]{500000,}"$/);
+    // only what somebody wants
+    const wanted = await leftOut.read(changes.slice(1), ({ tenantId }) => tenantId === 'b');
+    expect(wanted.map(({ id }) => id)).toEqual([random?.id]);
+    expect(problems).toEqual([]);
+    // an outbox that was emptied by hand
+    await database.query('delete from rowhook.webhook_outbox where id = $1', [long?.id]);
+    const [lost] = await leftOut.read([long as Change], () => true);
+    expect(lost).toMatchObject({ data: null, unreadable: 'its row is not in the outbox any more' });
+    expect(problems).toEqual(['its row is not in the outbox any more']);
   });
 });
 
@@ -580,7 +608,7 @@ test('a window is read for as long as its statement may take: meanwhile the loop
   const stream = new Reader(reader, {
     lent: false,
     hears: () => true,
-    ahead: new ReadAhead({ count: 0, size: 0, ofTenant: () => ({ count: 0, size: 0 }) }),
+    ahead: new ReadAhead(new Unsettled()),
     // never
     take: () => new Promise(() => {}),
     onJoined: () => {},

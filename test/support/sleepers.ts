@@ -7,6 +7,7 @@ import { takeLanes } from '../../src/daemon/lane-rows.ts';
 import { connectDaemon } from '../../src/database/connections.ts';
 import { type Bell, listen } from '../../src/database/notification-listener.ts';
 import type { Lane, Window } from '../../src/model.ts';
+import { Unsettled } from '../../src/queue/unsettled.ts';
 import { ReadAhead } from '../../src/read/read-ahead.ts';
 import { Reader } from '../../src/read/reader.ts';
 import { READER_SETTINGS } from '../../src/read/windows.ts';
@@ -84,7 +85,7 @@ export class Sleepers {
       hears: () => bell?.hears ?? false,
       // some are woken by each event, some by a few of them
       calm: { newsCount: 1 + Math.floor(Math.random() * 3), ms: 5 + Math.random() * 50 },
-      ahead: new ReadAhead({ count: 0, size: 0, ofTenant: () => ({ count: 0, size: 0 }) }),
+      ahead: new ReadAhead(new Unsettled()),
       take: async (_, __, window) => this.#take(window),
       onJoined: () => {},
       onCaughtUp: () => {},

@@ -1,0 +1,50 @@
+/**
+ * How many of a tenant's deliveries may be queued, so that each of them starts soon. A delivery
+ * that is queued for a second is parked (dispatch/dispatcher.ts), and parking costs more than
+ * reading it later.
+ *
+ * The number grows while deliveries start quickly, and halves when one was queued for too long: the
+ * way in which TCP finds out how much a network takes. With a receiver that answers after 50 ms and
+ * 8 attempts at a time, some 70 deliveries are queued.
+ */
+
+/** For a tenant that nothing is known of. */
+const START = 64;
+const LEAST = 16;
+const MOST = 1_000;
+
+/** Deliveries that start within QUICK_MS let the number grow. One that takes SLOW_MS halves it. */
+const QUICK_MS = 200;
+const SLOW_MS = 400;
+
+export class Pace {
+  #queuedMax = START;
+  /** By performance.now(). */
+  #halvedAt = Number.NEGATIVE_INFINITY;
+
+  get queuedMax(): number {
+    return this.#queuedMax;
+  }
+
+  /** Whether it differs from that of an unknown tenant. */
+  get isKnown(): boolean {
+    return this.#queuedMax !== START;
+  }
+
+  /** One of `queued` deliveries starts, after `ms`. */
+  noteStart(queued: number, ms: number): void {
+    // A short queue says nothing about a longer one.
+    if (ms < QUICK_MS && this.#queuedMax < MOST && queued > this.#queuedMax / 2) this.#queuedMax += 1;
+    else this.noteWait(ms);
+  }
+
+  /** One was queued for `ms`, and starts or is parked. */
+  noteWait(ms: number): void {
+    if (ms < SLOW_MS || this.#queuedMax === LEAST) return;
+    const now = performance.now();
+    // Those that were queued together are slow together.
+    if (now - this.#halvedAt < SLOW_MS) return;
+    this.#halvedAt = now;
+    this.#queuedMax = Math.max(LEAST, this.#queuedMax >> 1);
+  }
+}
