@@ -24,6 +24,8 @@ export interface Limits {
   transactionSeconds: number;
   /** Age of an unread outbox row, while its lane has an owner and the position does not move. */
   unreadSeconds: number;
+  /** Age of the oldest event of a tenant that lags. */
+  laggingSeconds: number;
   /** Age of a slot's oldest row. A slot is due to be emptied after 7 days. */
   slotSeconds: number;
   /** How long a free lane may wait for its next owner. */
@@ -42,6 +44,7 @@ export interface Limits {
 export const LIMITS: Limits = {
   transactionSeconds: 300,
   unreadSeconds: 60,
+  laggingSeconds: 300,
   slotSeconds: SLOT_SECONDS_MAX,
   handoverMs: 5_000,
   clockSeconds: 5,

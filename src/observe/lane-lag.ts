@@ -14,6 +14,18 @@ import { asReader } from '../read/windows.ts';
  */
 const CHANGES_MAX = 100_000;
 
+/** Limit on lagging tenants whose events are counted. Those that are furthest behind are counted. */
+const TENANTS_MAX = 20;
+
+/** A tenant that is read by itself, because it has more than its share (read/read-ahead.ts). */
+export interface TenantLag {
+  tenantId: string;
+  /** Events that its position does not cover, at least. */
+  events: number;
+  /** Age of the oldest such event. Null: there is none. */
+  oldestSeconds: number | null;
+}
+
 export interface LaneLag {
   lane: number;
   /** `host:pid` of the daemon that holds an unexpired lease. Null: no daemon. */
@@ -29,8 +41,10 @@ export interface LaneLag {
   events: number;
   /** Age of the oldest such event. Null: there is none. */
   oldestSeconds: number | null;
-  /** Tenants of the lane that are read by themselves, because they have more than their share. */
+  /** Number of tenants of the lane that are read by themselves. */
   tenantsLagging: number;
+  /** Those of them whose events were counted: the furthest behind of all lanes. */
+  lagging: TenantLag[];
   /** True if there are more changes than were counted. */
   more: boolean;
 }
@@ -51,33 +65,41 @@ export function readLag(client: pg.ClientBase): Promise<LaneLag[]> {
     const lags = new Map(
       lanes.map(({ lane, owner, leaseSeconds, positionAgeSeconds }) => {
         const tenantsLagging = lagging.filter((tenant) => tenant.lane === lane).length;
-        const nothing = { events: 0, oldestSeconds: null, more: false };
-        return [lane, { lane, owner, leaseSeconds, positionAgeSeconds, tenantsLagging, ...nothing } as LaneLag];
+        const own = { lane, owner, leaseSeconds, positionAgeSeconds, events: 0, oldestSeconds: null };
+        return [lane, { ...own, tenantsLagging, lagging: [], more: false } as LaneLag];
       }),
     );
-    const units = [
-      ...groupByPosition(lanes),
-      ...lagging.map(({ lane, tenantId, position }) => ({ lanes: [lane], tenantId, position })),
-    ];
-    for (const unit of units) {
-      const counted = await countUnread(client, unit);
-      for (const lane of unit.lanes) {
+    const add = ({ byLane, more }: Unread, of: readonly number[]) => {
+      for (const lane of of) {
         const lag = lags.get(lane) as LaneLag;
-        const own = counted.byLane.get(lane);
-        lag.more ||= counted.more;
+        const own = byLane.get(lane);
+        lag.more ||= more;
         lag.events += own?.events ?? 0;
         if (own) lag.oldestSeconds = Math.max(own.oldestSeconds, lag.oldestSeconds ?? 0);
       }
+    };
+    const counted = lagging.slice(0, TENANTS_MAX);
+    for (const lag of lags.values())
+      lag.more = counted.filter(({ lane }) => lane === lag.lane).length < lag.tenantsLagging;
+    for (const { lanes: together, position } of groupByPosition(lanes))
+      add(await countUnread(client, { lanes: together, position }), together);
+    for (const { lane, tenantId, position } of counted) {
+      const unread = await countUnread(client, { lanes: [lane], tenantId, position });
+      const { events, oldestSeconds } = unread.byLane.get(lane) ?? { events: 0, oldestSeconds: null };
+      lags.get(lane)?.lagging.push({ tenantId, events, oldestSeconds });
+      add(unread, [lane]);
     }
     return [...lags.values()].sort((a, b) => a.lane - b.lane);
   });
 }
 
+/** The furthest behind first. */
 async function readLaggingTenants(client: pg.ClientBase): Promise<LaggingTenant[]> {
   const { rows } = await client.query(
     `select lane, tenant_id as "tenantId", from_snapshot::text as "from", to_snapshot::text as "to",
             done_id::text as "lastId", position_at::text as at, sequence_value::text as "sequenceValue"
-       from rowhook.webhook_lagging_tenants`,
+       from rowhook.webhook_lagging_tenants
+      order by coalesce(done_id, sequence_value)`,
   );
   return rows.map(({ lane, tenantId, ...position }) => ({ lane, tenantId, position }));
 }
@@ -123,11 +145,16 @@ async function readLanes(client: pg.ClientBase): Promise<LaneRow[]> {
   }));
 }
 
+interface Unread {
+  byLane: Map<number, { events: number; oldestSeconds: number }>;
+  more: boolean;
+}
+
 /** Oldest first, because the index is by transaction and id. */
 async function countUnread(
   client: pg.ClientBase,
   { lanes, tenantId, position }: { lanes: readonly number[]; tenantId?: string; position: Position },
-): Promise<{ byLane: Map<number, { events: number; oldestSeconds: number }>; more: boolean }> {
+): Promise<Unread> {
   const unread = `
     select lane, event_types, occurred_at from rowhook.webhook_outbox
      where lane = any ($2::smallint[]) and (done.last_id is null or id > done.last_id or not pg_visible_in_snapshot(xid, done.until))

@@ -52,7 +52,10 @@ export interface MetricsOptions {
   labels: MetricsLabels;
   maxInFlight: number;
   vitals(): Vitals;
-  backlog: Pick<StuckLaneWatcher, 'oldestSeconds' | 'parked' | 'logDaysAhead' | 'rowsWithoutTenant'>;
+  backlog: Pick<
+    StuckLaneWatcher,
+    'oldestSeconds' | 'oldestLaggingSeconds' | 'tenantsLagging' | 'parked' | 'logDaysAhead' | 'rowsWithoutTenant'
+  >;
 }
 
 export class Metrics {
@@ -153,10 +156,22 @@ export class Metrics {
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
     gauge(
       'rowhook_oldest_undelivered_seconds',
-      'Seconds since the oldest event happened that is neither delivered nor parked, in the whole database. ' +
-        'Every daemon reports the same number.',
+      'Seconds since the oldest event happened that is neither delivered nor parked, in the whole database, ' +
+        'except those of tenants that lag. Every daemon reports the same number.',
       ({ oldestUndeliveredSeconds }) =>
         backlog.oldestSeconds && Math.max(backlog.oldestSeconds, oldestUndeliveredSeconds),
+    );
+    gauge(
+      'rowhook_lagging_tenants',
+      'Tenants that are read by themselves, because they have more to deliver than their share of memory. ' +
+        'Every daemon reports the same number.',
+      () => backlog.tenantsLagging,
+    );
+    gauge(
+      'rowhook_oldest_lagging_seconds',
+      'Seconds since the oldest event of a tenant that lags happened that is neither delivered nor parked. ' +
+        'Every daemon reports the same number.',
+      () => backlog.oldestLaggingSeconds,
     );
     gauge(
       'rowhook_log_partitions_ahead',

@@ -138,13 +138,29 @@ export class StuckLaneWatcher {
   }
 
   /**
-   * Seconds since the oldest undelivered event of all lanes happened. 0: there is none. Undefined:
-   * not known yet.
+   * Seconds since the oldest undelivered event of all lanes happened, without the tenants that lag.
+   * 0: there is none. Undefined: not known yet.
    */
   get oldestSeconds(): number | undefined {
+    return this.#oldestSeconds(false);
+  }
+
+  /** The same for the tenants that lag. */
+  get oldestLaggingSeconds(): number | undefined {
+    return this.#oldestSeconds(true);
+  }
+
+  #oldestSeconds(ofLagging: boolean): number | undefined {
     if (this.#lookedAt === -Infinity) return undefined;
-    const oldest = Math.max(0, ...this.#lanes.map(({ age }) => age ?? 0));
+    const unfinished = this.#lanes.filter(({ tenant }) => (tenant !== null) === ofLagging);
+    const oldest = Math.max(0, ...unfinished.map(({ age }) => age ?? 0));
     return oldest === 0 ? 0 : oldest + (performance.now() - this.#lookedAt) / 1_000;
+  }
+
+  /** Tenants that lag, in all lanes. Undefined: not known yet. */
+  get tenantsLagging(): number | undefined {
+    if (this.#lookedAt === -Infinity) return undefined;
+    return this.#lanes.filter(({ tenant }) => tenant !== null).length;
   }
 
   /** Total of changes to rows without a tenant. Undefined: not known yet. */

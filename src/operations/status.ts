@@ -42,7 +42,8 @@ export interface Status {
   schemaVersion: number | null;
   environment: string | null;
   /**
-   * As the metric rowhook_oldest_undelivered_seconds: events that are neither delivered nor parked.
+   * As the metrics rowhook_oldest_undelivered_seconds and rowhook_oldest_lagging_seconds: events that
+   * are neither delivered nor parked.
    */
   oldestUndeliveredSeconds: number | null;
   /** Age of the oldest parked event that waits for its next attempt. */

@@ -16,6 +16,8 @@ export interface Done {
 
 interface OpenWindow {
   lanes: number[];
+  /** Null: the window is one of lanes. */
+  tenantId: string | null;
   /** What is done when the window is done. Undefined while the window is being matched. */
   done: Done[] | undefined;
   pending: number;
@@ -55,10 +57,10 @@ export class OpenWindows {
 
   /**
    * When the oldest event happened that is neither delivered nor parked, in milliseconds since
-   * 1970.
+   * 1970. Events of tenants that lag do not count.
    */
   get oldestOccurredAt(): number | undefined {
-    return this.#open[0]?.occurredAt;
+    return this.#open.find(({ tenantId }) => tenantId === null)?.occurredAt;
   }
 
   /** How long the oldest open window has been open, in milliseconds. */
@@ -69,6 +71,7 @@ export class OpenWindows {
   open({ lanes, tenantId }: Scope): Matching {
     const window: OpenWindow = {
       lanes: [...lanes],
+      tenantId,
       done: undefined,
       pending: 0,
       occurredAt: undefined,
@@ -106,7 +109,7 @@ export class OpenWindows {
    */
   join(lane: number, tenantId: string): void {
     const done = [{ lane, tenantId, position: null }];
-    this.#open.push({ lanes: [lane], done, pending: 0, occurredAt: undefined, openedAt: performance.now() });
+    this.#open.push({ lanes: [lane], tenantId, done, pending: 0, occurredAt: undefined, openedAt: performance.now() });
     this.#advance();
   }
 

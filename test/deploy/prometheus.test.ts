@@ -117,6 +117,8 @@ test('the metrics are those that the runbook and the README promise, and name no
     'rowhook_oldest_undelivered_seconds',
     'rowhook_lanes_held',
     'rowhook_parked_deliveries',
+    'rowhook_lagging_tenants',
+    'rowhook_oldest_lagging_seconds',
     'rowhook_log_partitions_ahead',
     'rowhook_breakers_open',
     'rowhook_sources_not_captured',

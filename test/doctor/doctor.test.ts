@@ -440,6 +440,29 @@ describe('daemons', () => {
     await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
   });
 
+  test('a tenant that lags for long', async () => {
+    const [event] = await database.query<{ id: string; lane: number }>(
+      "select rowhook.emit('a.b', '{}', 'slow') as id, rowhook._lane('slow') as lane",
+    );
+    await database.query(
+      `insert into rowhook.webhook_lagging_tenants
+       select lane, 'slow', from_snapshot, null, null, now(), $1 from rowhook.webhook_lanes where lane = $2`,
+      [Number(event?.id) - 1, event?.lane],
+    );
+    await database.query(`${ALL_LANES} from_snapshot = pg_current_snapshot()`);
+    expect((await findings()).filter(({ check }) => check === 'daemons')).toEqual([]);
+    await database.query(
+      "update rowhook.webhook_outbox set occurred_at = now() - interval '10 minutes' where id = $1",
+      [event?.id],
+    );
+    expect(await findingOf('daemons')).toMatchObject({
+      kind: 'warning',
+      what: 'tenant slow lags by 1 event, and the oldest is 10 min old',
+      fix: expect.stringContaining('rowhook logs --tenant slow '),
+    });
+    await database.query('delete from rowhook.webhook_lagging_tenants');
+  });
+
   test('another environment', async () => {
     await database.query("update rowhook.webhook_installation set environment = 'production'");
     expect(await findings({ environment: 'production' })).toEqual([]);

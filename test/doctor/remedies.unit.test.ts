@@ -62,6 +62,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   'src/doctor/checks/daemons.ts': [
     ["'rowhook start'", `${REMEDIES}nobody delivers, and a slot waits for it`],
     ['`look into the log', CHOICE],
+    ['printable(', LOOKS],
   ],
   'src/doctor/checks/events.ts': [
     ["'rowhook webhook list'", `${REPLACED}an active webhook that asks for what nothing produces`],

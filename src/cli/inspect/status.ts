@@ -71,6 +71,7 @@ function print(now: Status, limit: number, out: Out): void {
     ['environment', now.environment ?? 'none recorded'],
     ['daemons', now.daemons.map(({ name, lanes }) => `${name} (${lanes} lanes)`).join(', ') || 'none'],
     ['behind', behindText(now)],
+    ['tenants that lag', laggingText(now)],
     ['oldest undelivered', now.oldestUndeliveredSeconds === null ? 'none' : ageText(now.oldestUndeliveredSeconds)],
     ['deliveries', `${waitingText(now)}, ${now.givenUp} given up`],
     [
@@ -103,6 +104,16 @@ function behindText({ lanes }: Status): string {
   const oldest = Math.max(0, ...lanes.map(({ oldestSeconds }) => oldestSeconds ?? 0));
   const more = lanes.some((lane) => lane.more) ? 'more than ' : '';
   return count === 0 ? '0 events' : `${more}${events(count)}, ${ageText(oldest)}`;
+}
+
+/** The tenants that are read by themselves, and the one whose oldest event has waited longest. */
+function laggingText({ lanes }: Status): string {
+  const count = lanes.reduce((sum, { tenantsLagging }) => sum + tenantsLagging, 0);
+  const [worst] = lanes
+    .flatMap(({ lagging }) => lagging)
+    .sort((a, b) => (b.oldestSeconds ?? 0) - (a.oldestSeconds ?? 0) || b.events - a.events);
+  if (!worst) return `${count}`;
+  return `${count}, the worst is ${worst.tenantId}: ${events(worst.events)}, ${ageText(worst.oldestSeconds ?? 0)}`;
 }
 
 /** One line for each owner, and another for those of its lanes that lag. */

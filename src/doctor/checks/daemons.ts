@@ -2,10 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { environmentProblem } from '../../config/environment.ts';
 import { type LaneLag, readLag } from '../../observe/lane-lag.ts';
-import { ageText } from '../../shared/text.ts';
+import { shellWord } from '../../shared/shell-quote.ts';
+import { printable } from '../../shared/terminal.ts';
+import { ageText, events } from '../../shared/text.ts';
 import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 const LOOK_AGAIN_MS = 250;
+
+/** Limit on the tenants that lag and are named. `rowhook status` has their number. */
+const LAGGING_LISTED_MAX = 5;
 
 export async function daemons(examination: Examination): Promise<CheckResult[]> {
   const lanes = await settledLanes(examination);
@@ -36,7 +41,25 @@ export async function daemons(examination: Examination): Promise<CheckResult[]> 
       fix: `look into the log of ${owners.join(', ')}, then restart it. Another daemon takes over within 10 s`,
     });
   }
-  return [...results, ...(await environmentRemarks(examination))];
+  return [...results, ...laggingRemarks(examination, lanes), ...(await environmentRemarks(examination))];
+}
+
+/** Warns of the tenants that have lagged for long. */
+function laggingRemarks({ limits }: Examination, lanes: readonly LaneLag[]): CheckResult[] {
+  const lagging = lanes
+    .flatMap((lane) => lane.lagging)
+    .filter(({ oldestSeconds }) => (oldestSeconds ?? 0) > limits.laggingSeconds)
+    .sort((a, b) => (b.oldestSeconds ?? 0) - (a.oldestSeconds ?? 0));
+  return lagging.slice(0, LAGGING_LISTED_MAX).map(({ tenantId, events: behind, oldestSeconds }) => ({
+    kind: 'warning',
+    what: printable(
+      `tenant ${tenantId} lags by ${events(behind)}, and the oldest is ${ageText(oldestSeconds ?? 0)} old`,
+    ),
+    why: 'Its events come faster than its receivers take them. Other tenants do not wait for it.',
+    fix: printable(
+      `rowhook logs --tenant ${shellWord(tenantId)}   # its receivers must answer faster, or max_in_flight of its webhooks must be raised`,
+    ),
+  }));
 }
 
 /** A daemon that starts or stops hands lanes over, and the handover takes a moment. */
