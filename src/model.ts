@@ -35,15 +35,9 @@ export interface Change {
   truncated: string | null;
   /** A test event, sent to this webhook only. */
   testWebhookId: string | null;
-  /**
-   * Why some columns cannot be read as text. These columns are empty, and the change is not sent.
-   * Undefined: all columns were read.
-   */
+  /** Why some columns cannot be read as text. They are empty, and the change is not sent. Undefined: all were read. */
   unreadable?: string;
-  /**
-   * `data` and `previous` were too large to be read with the change, and are null until a webhook
-   * wants them: their stored bytes, multiplied if they are compressed. Undefined: they were read.
-   */
+  /** `data` and `previous` are large, and null until a webhook wants them: their stored bytes. Undefined: read. */
   leftOut?: number;
 }
 

@@ -427,8 +427,11 @@ export async function neighbours(stage: Stage): Promise<Figure[]> {
   const { match } = stage.options;
   const isWanted = (name: string) => match === undefined || name.includes(match);
   for (const neighbour of neighboursOf(stage).filter(({ name }) => isWanted(name))) {
+    const found = await beside(stage, neighbour);
     console.error(`         ${neighbour.name}`);
-    figures.push(...(await beside(stage, neighbour)));
+    for (const { what, ratio, detail = '' } of found)
+      console.error(`           ${what.slice(neighbour.name.length + 2)}: ${ratio.toFixed(2)} ${detail}`);
+    figures.push(...found);
   }
   if (isWanted('two busy tenants')) figures.push(...(await inEqualShares(stage)));
   return figures;

@@ -45,7 +45,7 @@ test('the windows of a tenant that lags end every 20,000 ids, and the last one w
     ends.push(Number(end.sequenceValue));
     group.position = end;
   }
-  expect(ends).toEqual([20_000, 40_000, 60_000, 80_000, 100_000, 100_500]);
+  expect(ends).toEqual([1_000, 21_000, 41_000, 61_000, 81_000, 100_500]);
   expect(groups.hasLagging).toBe(false);
 });
 
