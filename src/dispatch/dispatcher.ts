@@ -38,8 +38,8 @@ const PARK_AFTER_MS_MAX = 10_000;
 const TICK_MS = 50;
 
 /**
- * Share of the attempts in flight that one tenant may have. Attempts that hang cannot be taken
- * back, so the rest is kept free for others.
+ * Share of the permits that one tenant may have. Attempts that hang cannot be taken back, so the
+ * rest is kept free for others. The batch that crosses it is still sent.
  */
 const TENANT_SHARE = 1 / 2;
 
@@ -109,7 +109,8 @@ export class Dispatcher implements HearsCommits {
     this.#keepTicking();
     if (skip) this.#attempts.skip(queue, ticket, skip.code, skip.error);
     // A test starts at once: somebody waits for it, and wants to know how the endpoint is now.
-    else if (delivery.change.testWebhookId !== null && this.#inFlight.hasPermit) this.#attempts.start(queue, [ticket]);
+    else if (delivery.change.testWebhookId !== null && this.#turns.mayTest(webhook))
+      this.#attempts.start(queue, [ticket]);
     else if (queue.rowOrder.isBehindHead(delivery)) this.#parking.parkBehind(queue, ticket);
     else if (queue.backlog.state === 'joining') queue.backlog.join(ticket);
     else if (queue.backlog.state === 'backlogged') this.#parking.park(queue, ticket);

@@ -121,7 +121,7 @@ export class InFlight {
       if (isSuspect) this.#suspects += 1;
     }
     limiter.start(startedAt);
-    const endForTenant = this.#tenants.start(webhook.tenantId, startedAt);
+    const endForTenant = this.#tenants.start(webhook.tenantId, tickets.length, startedAt);
     const outcome = withoutEcho(await this.#options.sender.send(request), request, loggedHeaders);
     for (const ticket of tickets) this.#end(ticket);
     limiter.end();

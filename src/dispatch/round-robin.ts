@@ -4,6 +4,7 @@
  * with one.
  */
 
+import type { Webhook } from '../model.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Breakers } from '../retry/breaker.ts';
@@ -106,6 +107,11 @@ export class RoundRobin implements StartsLanes {
       if (queue.length > 0) queues.add(queue);
       return;
     }
+  }
+
+  /** A test does not wait for its webhook's turn, and takes no permits of other tenants. */
+  mayTest({ tenantId }: Webhook): boolean {
+    return this.#inFlight.hasPermit && this.#tenants.mayStart(tenantId, performance.now());
   }
 
   /** Whether the webhook has a slow attempt, or its last attempt failed. */

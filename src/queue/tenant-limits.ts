@@ -1,54 +1,68 @@
 /**
- * Limits over all webhooks of a tenant: a share of the daemon's attempts for every tenant, and what
+ * Limits over all webhooks of a tenant: a share of the daemon's permits for every tenant, and what
  * webhook_tenants says for some.
  */
 import type { TenantConfiguration } from '../model.ts';
 import { Limiter } from './limiter.ts';
 
-export class TenantLimits {
-  readonly #inFlightShare: number;
-  /** Tenants with limits of their own, and those with attempts in flight. */
-  readonly #tenants = new Map<string, { limiter: Limiter; hasOwnLimits: boolean }>();
+interface Tenant {
+  /** The limits of webhook_tenants, which count requests. */
+  limiter: Limiter;
+  hasOwnLimits: boolean;
+  /** Deliveries in flight. A batch takes a permit for each of its deliveries. */
+  permits: number;
+}
 
-  /** `inFlightShare` is the number of attempts that each tenant may have in flight. */
-  constructor(inFlightShare: number) {
-    this.#inFlightShare = inFlightShare;
+export class TenantLimits {
+  readonly #permitsMax: number;
+  /** Tenants with limits of their own, and those with deliveries in flight. */
+  readonly #tenants = new Map<string, Tenant>();
+
+  /** `permitsMax`: a tenant with this number of deliveries in flight starts nothing more. */
+  constructor(permitsMax: number) {
+    this.#permitsMax = permitsMax;
   }
 
   /** Sets the current limits of these tenants. */
   configure(configurations: Iterable<TenantConfiguration>): void {
     for (const { tenantId, limits } of configurations) {
-      const known = this.#tenants.get(tenantId);
-      if (!limits && !known) continue;
-      const limiter = known?.limiter ?? new Limiter(this.#inFlightShare, null);
-      limiter.inFlightMax = Math.min(limits?.maxInFlight ?? Infinity, this.#inFlightShare);
-      limiter.ratePerSecond = limits?.ratePerSecond ?? null;
-      this.#tenants.set(tenantId, { limiter, hasOwnLimits: limits !== null });
+      if (!limits && !this.#tenants.has(tenantId)) continue;
+      const tenant = this.#of(tenantId);
+      tenant.limiter.inFlightMax = limits?.maxInFlight ?? Infinity;
+      tenant.limiter.ratePerSecond = limits?.ratePerSecond ?? null;
+      tenant.hasOwnLimits = limits !== null;
       this.#forgetIdle(tenantId);
     }
   }
 
   mayStart(tenantId: string, now: number): boolean {
-    return this.#tenants.get(tenantId)?.limiter.mayStart(now) ?? true;
+    const tenant = this.#tenants.get(tenantId);
+    return !tenant || (tenant.permits < this.#permitsMax && tenant.limiter.mayStart(now));
   }
 
-  /** Counts a start. Call the returned function when the attempt ends. */
-  start(tenantId: string, now: number): () => void {
-    let tenant = this.#tenants.get(tenantId);
-    if (!tenant) {
-      tenant = { limiter: new Limiter(this.#inFlightShare, null), hasOwnLimits: false };
-      this.#tenants.set(tenantId, tenant);
-    }
-    const { limiter } = tenant;
-    limiter.start(now);
+  /** Counts a request with this number of deliveries. Call the returned function when it ends. */
+  start(tenantId: string, deliveries: number, now: number): () => void {
+    const tenant = this.#of(tenantId);
+    tenant.limiter.start(now);
+    tenant.permits += deliveries;
     return () => {
-      limiter.end();
+      tenant.limiter.end();
+      tenant.permits -= deliveries;
       this.#forgetIdle(tenantId);
     };
   }
 
+  #of(tenantId: string): Tenant {
+    let tenant = this.#tenants.get(tenantId);
+    if (!tenant) {
+      tenant = { limiter: new Limiter(Infinity, null), hasOwnLimits: false, permits: 0 };
+      this.#tenants.set(tenantId, tenant);
+    }
+    return tenant;
+  }
+
   #forgetIdle(tenantId: string): void {
     const tenant = this.#tenants.get(tenantId);
-    if (tenant && !tenant.hasOwnLimits && tenant.limiter.inFlight === 0) this.#tenants.delete(tenantId);
+    if (tenant && !tenant.hasOwnLimits && tenant.permits === 0) this.#tenants.delete(tenantId);
   }
 }
