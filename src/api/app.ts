@@ -9,6 +9,7 @@ import { VERSION } from '../shared/version.ts';
 import { parseBody, toJson } from './body.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
+import { addDialects } from './routes/dialects.ts';
 import { addMe } from './routes/me.ts';
 import { addWebhooks } from './routes/webhooks.ts';
 import { compileValidator } from './schema.ts';
@@ -90,6 +91,7 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addMe(app, service);
   addWebhooks(app, service);
   addApiKeys(app, service);
+  addDialects(app, service);
   const hidden = { schema: { hide: true } };
   app.get('/api/openapi.json', hidden, async (_, reply) => reply.type('application/json').send(app.swagger()));
   app.route({ url: '/healthz', method: ['GET', 'HEAD'], ...hidden, handler: async () => 'ok\n' });

@@ -2,6 +2,7 @@
  * Errors of the API: RFC 9457 with a stable code. Whatever is thrown becomes a Problem here. No
  * problem holds a stack, a statement, or a value of another organization.
  */
+import { NoHost } from '../connection/reach.ts';
 import { RULES } from '../database/constraint-texts.ts';
 import type { CodedError } from '../database/explain-error.ts';
 import { NotFound, UserError } from '../shared/user-error.ts';
@@ -11,7 +12,7 @@ export interface FieldError {
   message: string;
 }
 
-/** Each code with its status and its title. */
+/** Each code with its status and its title, as docs/api.md lists them. */
 export const CODES = {
   bad_request: [400, 'The request is not valid'],
   unauthorized: [401, 'A valid token is needed'],
@@ -96,7 +97,7 @@ export function toProblem(thrown: unknown): Problem {
   const code = error.code ?? '';
   const passing = PASSING[code];
   if (passing) return unavailable(passing, error);
-  if (IS_AWAY.test(code) || error.name === 'NoHost' || SOCKET_ENDED.test(error.message)) {
+  if (IS_AWAY.test(code) || error instanceof NoHost || SOCKET_ENDED.test(error.message)) {
     return unavailable(AWAY, error);
   }
   if (code === 'P0002') return notFound('thing');

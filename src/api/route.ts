@@ -47,6 +47,8 @@ export interface RouteOptions<S extends RouteSchema> {
   scopes?: readonly Scope[];
   /** By default a GET is. */
   readOnly?: boolean;
+  /** The route is about the organization of the token, although its path names none. */
+  ofToken?: boolean;
   tag: string;
   schema: S;
   /** Fields that a client may send back as it got them. They are not looked at. */
@@ -67,7 +69,7 @@ export function route<const S extends RouteSchema>(
   const { path, method, tag, schema, ignored = [] } = options;
   const scopes = options.scopes ?? (method === 'GET' ? ['read'] : ['write']);
   const readOnly = options.readOnly ?? method === 'GET';
-  const isOfOrganization = path.includes('/:org');
+  const organizationOf = (org: string | undefined) => (path.includes('/:org') ? org : options.ofToken ? 'me' : null);
   app.route({
     url: `/api${path}`,
     method,
@@ -77,10 +79,10 @@ export function route<const S extends RouteSchema>(
     ...(ignored.length > 0 && { preValidation: async (request) => forget(request, ignored) }),
     handler: async (request, reply) => {
       // No organization has a NUL in its id, and PostgreSQL no text.
-      const org = (request.params as { org?: string }).org?.replaceAll('\0', '\ufffd') ?? null;
+      const org = (request.params as { org?: string }).org?.replaceAll('\0', '\ufffd');
       const credential = await service.credentialOf(request);
       const access = {
-        organization: isOfOrganization ? org : null,
+        organization: organizationOf(org) ?? null,
         scopes,
         readOnly,
         address: service.addressOf(request),

@@ -28,6 +28,8 @@ const pages = ['README.md', ...globSync('docs/*.md', { cwd: root }).sort()];
 const NOT_HERE = ['npm', 'systemctl', 'journalctl', 'kubectl', 'helm', 'docker', 'top', 'grep'];
 /** Pictures, and what programs print. */
 const NO_CODE = ['text'];
+/** Run by test/api/docs.test.ts, with a server. */
+const OF_THE_API = 'bash';
 const RECEIVERS = ['js', 'python', 'php', 'go', 'ruby'];
 const RUN_ELSEWHERE = 'Attach it to your own database';
 /** Begin without rowhook and without its roles, or take it away: no daemon runs meanwhile. */
@@ -38,7 +40,15 @@ const BEFORE: Record<string, string> = {
   'docs/tenants.md': readFileSync(join(root, 'sql/tenants/session-user.sql'), 'utf8'),
 };
 /** Roles of the pages, and those that they make rowhook leave behind. */
-const ROLES = ['acme_login', 'app_owner', 'rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner'];
+const ROLES = [
+  'acme_login',
+  'app_owner',
+  'rowhook_api_login',
+  'rowhook_api',
+  'rowhook_app',
+  'rowhook_daemon',
+  'rowhook_owner',
+];
 
 let server: Embedded;
 let receiver: Receiver;
@@ -160,7 +170,7 @@ function pgDump({ url }: Page, line: string): void {
 async function run(page: Page, { kind, text, before }: Block): Promise<void> {
   if (kind === 'shell') return shell(page, text);
   if (kind === 'sql') return void (await page.client.query(text));
-  if (NO_CODE.includes(kind)) return;
+  if (NO_CODE.includes(kind) || kind === OF_THE_API) return;
   if (RECEIVERS.includes(kind) && before.startsWith('<!-- receiver: ')) return;
   throw new Error(`A block of "${kind}" is of no known kind.`);
 }

@@ -6,6 +6,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CODES } from '../../src/api/problem.ts';
 import type { Setting } from '../../src/config/read-table.ts';
 import { OWN_SETTINGS } from '../../src/config/serve-settings.ts';
 import { SETTINGS } from '../../src/config/settings.ts';
@@ -36,6 +37,7 @@ export async function parts(): Promise<Part[]> {
     { page, name: 'serve', text: settingsOf(OWN_SETTINGS) },
     { page, name: 'help', text: `\`\`\`text\n${stdout.trim()}\n\`\`\`\n` },
     { page: 'docs/deliveries.md', name: 'retries', text: retries() },
+    { page: 'docs/api.md', name: 'codes', text: codes() },
   ];
 }
 
@@ -45,6 +47,11 @@ function settingsOf(settings: readonly Setting<string, unknown>[]): string {
     return `| \`${env}\` | \`${flag}\` | ${value} | ${help} |`;
   });
   return ['| variable | flag | default | meaning |', '|---|---|---|---|', ...rows, ''].join('\n');
+}
+
+function codes(): string {
+  const rows = Object.entries(CODES).map(([code, [status, title]]) => `| ${status} | \`${code}\` | ${title} |`);
+  return ['| status | code | title |', '|---|---|---|', ...rows, ''].join('\n');
 }
 
 /** From the schedules themselves: each wait, and how far chance moves it. */

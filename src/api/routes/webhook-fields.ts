@@ -104,7 +104,7 @@ export const DEFAULTS = {
   allowed_ips: null,
 };
 
-type Change = Static<typeof WebhookChange>;
+export type Change = Static<typeof WebhookChange>;
 
 /** The columns of the fields that a body names. `stored` is the webhook as it is, if there is one. */
 export function columnsOf(body: Change, stored: WebhookOverview | null): Columns {

@@ -1,22 +1,14 @@
 /** Outgoing webhooks: list, create, read, change, delete. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type pg from 'pg';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { listWebhooks, readWebhook, type WebhookOverview } from '../../operations/webhooks/overview.ts';
-import { judgeUrl, webhookProblems } from '../../operations/webhooks/problems.ts';
-import {
-  type Columns,
-  changeWebhook,
-  insertWebhook,
-  makeNewSecret,
-  removeWebhook,
-} from '../../operations/webhooks/webhooks.ts';
+import { makeNewSecret } from '../../operations/webhooks/webhooks.ts';
+import type { Caller } from '../auth.ts';
 import { cursorOf, placeOf } from '../cursor.ts';
-import { type FieldError, fieldOf, invalid, Problem } from '../problem.ts';
 import { type Call, type RouteSchema, route } from '../route.ts';
 import { closed, Id, idOf, LIMIT, listOf, nullable, OfOrganization, Organization, Page, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
 import {
-  columnsOf,
+  type Change,
   DEFAULTS,
   NewWebhook,
   READ_ONLY,
@@ -25,6 +17,7 @@ import {
   WebhookWithSecret,
   webhookJson,
 } from './webhook-fields.ts';
+import { create, etagOf, remove, update } from './webhook-writes.ts';
 
 const PATH = '/v1/:org/outgoing-webhooks';
 const OfWebhook = Type.Object({ org: Organization, id: Id });
@@ -54,7 +47,7 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
     },
   );
 
-  const create = { summary: 'Create a webhook', params: OfOrganization, body: NewWebhook };
+  const creation = { summary: 'Create a webhook', params: OfOrganization, body: NewWebhook };
   route(
     app,
     service,
@@ -63,14 +56,12 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
       path: PATH,
       tag,
       ignored: READ_ONLY,
-      schema: { ...create, response: { 201: WebhookWithSecret } },
+      schema: { ...creation, response: { 201: WebhookWithSecret } },
     },
     async ({ tx, caller, organization, body, reply }) => {
-      const columns: Columns = [['tenant_id', organization], ...columnsOf(body, null)];
-      await requireGood(tx, null, columns, service);
-      const { id, secret } = await insertWebhook(tx, columns, 'webhooks');
-      const row = await readWebhook(tx, id);
-      reply.code(201).headers({ location: `/api/v1/${encodeURIComponent(organization)}/outgoing-webhooks/${id}` });
+      const { row, secret } = await create(tx, organization, body, service);
+      const location = `/api/v1/${encodeURIComponent(organization)}/outgoing-webhooks/${row.id}`;
+      reply.code(201).headers({ location });
       return { ...answer(row, caller, reply), secret };
     },
   );
@@ -83,7 +74,7 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
     async ({ tx, caller, params, reply }) => answer(await readWebhook(tx, idOf(params, 'webhook')), caller, reply),
   );
 
-  const change = { params: OfWebhook, response: { 200: Webhook } };
+  const one = { params: OfWebhook, response: { 200: Webhook } };
   route(
     app,
     service,
@@ -92,9 +83,9 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
       path: `${PATH}/:id`,
       tag,
       ignored: READ_ONLY,
-      schema: { ...change, summary: 'Change what the body names', body: WebhookChange },
+      schema: { ...one, summary: 'Change what the body names', body: WebhookChange },
     },
-    (call) => update(call, call.body, service),
+    (call) => change(call, call.body, service),
   );
   route(
     app,
@@ -104,11 +95,11 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
       path: `${PATH}/:id`,
       tag,
       ignored: READ_ONLY,
-      schema: { ...change, summary: 'Replace all settings, except secrets that the body leaves out', body: NewWebhook },
+      schema: { ...one, summary: 'Replace all settings, except secrets that the body leaves out', body: NewWebhook },
     },
-    (call) => update(call, { ...DEFAULTS, ...call.body }, service),
+    (call) => change(call, { ...DEFAULTS, ...call.body }, service),
   );
-  const remove = {
+  const removal = {
     summary: 'Delete a webhook and its unfinished deliveries',
     params: OfWebhook,
     response: { 204: Type.Null() },
@@ -116,11 +107,9 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'DELETE', path: `${PATH}/:id`, tag, schema: remove },
+    { method: 'DELETE', path: `${PATH}/:id`, tag, schema: removal },
     async ({ tx, params, request, reply }) => {
-      const id = idOf(params, 'webhook');
-      requireMatch(request, await readWebhook(tx, id, true));
-      await removeWebhook(tx, id, 'webhooks');
+      await remove(tx, params, request);
       reply.code(204);
       return null;
     },
@@ -129,9 +118,9 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
     ['enable', true],
     ['disable', false],
   ] as const) {
-    const schema = { ...change, summary: `Switch a webhook ${isActive ? 'on' : 'off'}` };
+    const schema = { ...one, summary: `Switch a webhook ${isActive ? 'on' : 'off'}` };
     route(app, service, { method: 'POST', path: `${PATH}/:id/${name}`, tag, schema }, (call) =>
-      update(call, { is_active: isActive }, service),
+      change(call, { is_active: isActive }, service),
     );
   }
   addRotation(app, service);
@@ -159,45 +148,11 @@ function addRotation(app: FastifyInstance, service: Service): void {
 
 type Changed = Pick<Call<RouteSchema>, 'tx' | 'caller' | 'request' | 'reply'> & { params: { id: string } };
 
-async function update(
-  { tx, caller, params, request, reply }: Changed,
-  body: Parameters<typeof columnsOf>[0],
-  service: Service,
-) {
-  const id = idOf(params, 'webhook');
-  const stored = await readWebhook(tx, id, true);
-  requireMatch(request, stored);
-  const columns = columnsOf(body, stored);
-  await requireGood(tx, stored, columns, service);
-  if (columns.length > 0) await changeWebhook(tx, id, columns, 'webhooks');
-  return answer(await readWebhook(tx, id), caller, reply);
+async function change({ tx, caller, params, request, reply }: Changed, body: Change, service: Service) {
+  return answer(await update(tx, params, request, body, service), caller, reply);
 }
 
-function answer(row: WebhookOverview, caller: Call<RouteSchema>['caller'], reply: FastifyReply) {
-  reply.header('etag', `"${row.version}"`);
+function answer(row: WebhookOverview, caller: Caller, reply: FastifyReply) {
+  reply.header('etag', etagOf(row));
   return webhookJson(row, caller);
-}
-
-/** If-Match is optional. With it, a change of a webhook that somebody else changed is refused. */
-function requireMatch({ headers }: FastifyRequest, { version }: WebhookOverview): void {
-  const wanted = headers['if-match'];
-  if (wanted === undefined || wanted.trim() === '*') return;
-  if (wanted.split(',').some((tag) => tag.trim() === `"${version}"`)) return;
-  throw new Problem('precondition_failed', 'The webhook was changed since you read it. Read it again.');
-}
-
-/** All problems at once: those of the database's rules, and of the daemon's address guard. */
-async function requireGood(tx: pg.ClientBase, stored: WebhookOverview | null, columns: Columns, { settings }: Service) {
-  const given = new Map<string, unknown>(columns);
-  const errors: FieldError[] = (await webhookProblems(tx, stored?.id ?? null, columns)).map(({ column, message }) => ({
-    field: fieldOf(column),
-    message,
-  }));
-  const url = given.get('url');
-  if (typeof url === 'string' && url !== stored?.url && !errors.some(({ field }) => field === 'target_url')) {
-    const allowedIps = (given.get('allowed_ips') ?? stored?.allowed_ips) as string[] | null | undefined;
-    const problem = judgeUrl(url, settings, allowedIps);
-    if (problem) errors.push({ field: 'target_url', message: problem });
-  }
-  if (errors.length > 0) throw invalid(errors);
 }
