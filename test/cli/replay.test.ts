@@ -213,18 +213,12 @@ describe("only => 'all'", () => {
 describe('a replay goes behind what is new', () => {
   test('it never holds more than half of the slots, and a new event does not wait for it', async () => {
     await notes(...Array.from({ length: 40 }, (_, i) => `old ${i}`));
-    let [inFlight, most] = [0, 0];
-    receiver.respond('/in', async () => {
-      most = Math.max(most, ++inFlight);
-      await new Promise((resolve) => setTimeout(resolve, 60));
-      inFlight -= 1;
-      return {};
-    });
+    receiver.respond('/in', { delayMs: 60 });
     const { id } = await webhook({ max_in_flight: 4 });
     await caughtUp(database);
     expect(await replay(id, 'missed')).toBe(40);
     await receiver.waitFor(6);
-    expect(most).toBe(2);
+    expect(receiver.mostAtOnce).toBe(2);
     await database.query("insert into notes (organization_id, body) values ($1, 'new')", [tenant]);
     const before = receiver.requests.length;
     await receiver.waitFor(({ body }) => JSON.parse(body.toString()).data.body === 'new');

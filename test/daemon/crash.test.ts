@@ -22,7 +22,7 @@ import { createWebhook } from '../support/webhook.ts';
 describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
   test('when the daemon is killed, again and again, and another one started', async ({ onTestFinished }) => {
     const scene = await startScene(await ownDatabase(onTestFinished), onTestFinished);
-    const kills = process.env.ROWHOOK_TEST_FULL ? 6 : 3;
+    const kills = process.env.ROWHOOK_TEST_FULL ? 6 : 2;
     const seconds: number[] = [];
     let daemon = scene.daemon();
     await daemon.tookLanes();
@@ -41,10 +41,11 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     onTestFinished,
   }) => {
     const database = await ownDatabase(onTestFinished);
-    const receiver = await startCounter();
+    // half of the attempts at most are for one tenant: 1,600 a second
+    const receiver = await startCounter({ answerAfterMs: 10 });
     onTestFinished(() => receiver.close());
     await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: maxInFlight });
-    const events = 24_000;
+    const events = 9_000;
     await database.query(
       `select count(rowhook.emit('a.b', to_json(n), 'acme')) from generate_series(1, ${events}) as n`,
     );
@@ -78,13 +79,14 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     const daemon = scene.daemon();
     await daemon.tookLanes();
     const seconds: number[] = [];
-    for (const mode of ['fast', 'immediate', 'fast', 'immediate'] as const) {
+    const modes = ['fast', 'immediate'] as const;
+    for (const mode of modes) {
       await moreRequests(scene);
       await server.embedded.stop(mode);
       await server.embedded.start();
       seconds.push(await moreRequests(scene));
     }
-    await expectNothingLost(scene, 4, 'restarts of PostgreSQL', seconds);
+    await expectNothingLost(scene, modes.length, 'restarts of PostgreSQL', seconds);
     await expectTidyConnections(scene);
     expect(daemon.process.exitCode).toBeNull();
     // the figure is in the log line; here only what no busy machine explains
@@ -95,7 +97,7 @@ describe.concurrent('it goes on by itself', { timeout: 240_000 }, () => {
     const scene = await startScene(await ownDatabase(onTestFinished), onTestFinished);
     const daemon = scene.daemon();
     await daemon.tookLanes();
-    const names = ['rowhook reader', 'rowhook', 'rowhook listen', 'rowhook reader', 'rowhook', 'rowhook listen'];
+    const names = ['rowhook reader', 'rowhook', 'rowhook listen'];
     for (const name of names) {
       await moreRequests(scene);
       const ended = await scene.database.query(

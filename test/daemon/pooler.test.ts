@@ -76,7 +76,7 @@ describe.runIf(hasPgBouncer)('behind PgBouncer in transaction mode', () => {
     await insert(1);
     await allArrive();
     // more than one window holds
-    await insert(3_000);
+    await insert(1_200);
     await allArrive();
 
     const second = await start();

@@ -5,7 +5,7 @@ import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
-const events = process.env.ROWHOOK_TEST_FULL ? 200_000 : 60_000;
+const events = process.env.ROWHOOK_TEST_FULL ? 200_000 : 30_000;
 
 let database: TestDatabase;
 let receiver: Counter;

@@ -16,8 +16,8 @@ import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
 const full = process.env.ROWHOOK_TEST_FULL === '1';
-const rounds = full ? 3_000 : 120;
-const secondsPerRate = full ? 40 : 3;
+const rounds = full ? 3_000 : 80;
+const secondsPerRate = full ? 40 : 2;
 
 /** Longer than a loaded machine needs, and much shorter than the safety poll's 30 s. */
 const lostMs = 20_000;
@@ -124,11 +124,11 @@ describe('readers that sleep after milliseconds of silence', () => {
     await writer.close();
   });
 
-  test('miss no event of many writers at 0.2 to 200 events a second', {
+  test('miss no event of many writers at few to 200 events a second', {
     timeout: full ? 900_000 : 60_000,
   }, async () => {
     const writers = await Promise.all(Array.from({ length: 6 }, () => Writer.connect()));
-    for (const rate of [200, 20, 2, 0.2]) {
+    for (const rate of full ? [200, 20, 2, 0.2] : [200, 20, 2]) {
       const until = performance.now() + secondsPerRate * 1_000;
       const ids: number[] = [];
       await Promise.all(
@@ -202,8 +202,8 @@ describe('daemons', () => {
     for (let round = 0; round < (full ? 10 : 1); round++) {
       // seldom: daemons sleep, and are woken each time
       for (let n = 0; n < 4; n++) {
-        await sleep(random(2_500));
-        const id = await oneOf([() => writers[0]?.write(), () => writers[0]?.writeSlowly(1_500)])();
+        await sleep(random(1_500));
+        const id = await oneOf([() => writers[0]?.write(), () => writers[0]?.writeSlowly(800)])();
         await waitFor(id as number);
         written += 1;
       }
@@ -212,7 +212,7 @@ describe('daemons', () => {
       // at load: after the first events, which may have to wake somebody
       const commits: number[] = [];
       const ids: number[] = [];
-      const until = performance.now() + 5_000;
+      const until = performance.now() + (full ? 5_000 : 3_000);
       await Promise.all(
         writers.map(async (writer) => {
           while (performance.now() < until) {

@@ -33,6 +33,8 @@ export interface Receiver {
   port: number;
   /** All, in the order in which their bodies were complete. */
   requests: ReceivedRequest[];
+  /** The most requests that waited for their answers together. */
+  readonly mostAtOnce: number;
   requestsTo(path: string): ReceivedRequest[];
   url(path?: string): string;
   /** From now on, for a path without its query; `'*'` for all others. */
@@ -54,6 +56,7 @@ export async function startReceiver(options: { port?: number } = {}): Promise<Re
   const requests: ReceivedRequest[] = [];
   const behaviours = new Map<string, Behaviour | Handler>();
   const waiters = new Set<(request: ReceivedRequest) => void>();
+  let [waiting, mostAtOnce] = [0, 0];
   // A connection that idles is not closed: that would race with its next request.
   const server = createServer({ keepAliveTimeout: 0 });
 
@@ -65,10 +68,18 @@ export async function startReceiver(options: { port?: number } = {}): Promise<Re
     incoming.on('end', () => {
       const request = receivedRequest(incoming, at, chunks);
       requests.push(request);
+      waiting += 1;
+      mostAtOnce = Math.max(mostAtOnce, waiting);
       for (const waiter of waiters) waiter(request);
       const behaviour = behaviours.get(pathname(request)) ?? behaviours.get('*');
-      if (behaviour) behave(behaviour, request, response);
-      else response.end();
+      let waits = 1;
+      const onAnswer = () => {
+        waiting -= waits;
+        waits = 0;
+      };
+      // or its sender gave up
+      response.once('close', onAnswer);
+      behave(behaviour ?? {}, request, response, onAnswer);
     });
   });
 
@@ -80,6 +91,9 @@ export async function startReceiver(options: { port?: number } = {}): Promise<Re
   return {
     port,
     requests,
+    get mostAtOnce() {
+      return mostAtOnce;
+    },
     requestsTo: (path) => requests.filter((request) => request.path === path || pathname(request) === path),
     url: (path = '/') => `http://127.0.0.1:${port}${path}`,
     respond: (path, behaviour) => behaviours.set(path, behaviour),
@@ -108,6 +122,7 @@ export async function startReceiver(options: { port?: number } = {}): Promise<Re
     clear: () => {
       requests.length = 0;
       behaviours.clear();
+      mostAtOnce = waiting;
     },
     close: () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -130,12 +145,18 @@ function pathname({ path }: ReceivedRequest): string {
   return query < 0 ? path : path.slice(0, query);
 }
 
-async function behave(given: Behaviour | Handler, request: ReceivedRequest, response: ServerResponse): Promise<void> {
+async function behave(
+  given: Behaviour | Handler,
+  request: ReceivedRequest,
+  response: ServerResponse,
+  onAnswer: () => void,
+): Promise<void> {
   try {
     const behaviour = typeof given === 'function' ? await given(request) : given;
     const { status = 200, headers = {}, body = '', delayMs = 0, hang, reset } = behaviour;
     if (hang) return;
     const answer = () => {
+      onAnswer();
       if (reset) response.socket?.resetAndDestroy();
       else response.writeHead(status, headers).end(body);
     };

@@ -9,8 +9,9 @@ import { waitUntil } from './wait.ts';
 import { createWebhook } from './webhook.ts';
 
 export const maxInFlight = 32;
-/** So that some attempts are always in flight. */
-const answerAfterMs = 25;
+/** About 90 rows a second, answered so slowly that some attempts are always in flight. */
+const load = { writers: 2, pauseMs: 20 };
+const answerAfterMs = 100;
 
 export interface Scene {
   database: TestDatabase;
@@ -40,10 +41,10 @@ export async function startScene(database: TestDatabase, onTestFinished: Finishe
     },
   });
   await createWebhook(database, { tenant_id: 'acme', url: receiver.url, max_in_flight: maxInFlight });
-  const load = await Load.start(database);
+  const writing = await Load.start(database, load);
   const daemons: DaemonProcess[] = [];
   onTestFinished(async () => {
-    await load.stop();
+    await writing.stop();
     for (const daemon of daemons) await daemon.kill('SIGKILL');
     await receiver.close();
   });
@@ -51,7 +52,7 @@ export async function startScene(database: TestDatabase, onTestFinished: Finishe
     database,
     receiver,
     arrived,
-    load,
+    load: writing,
     daemon(env = {}) {
       const daemon = startDaemonProcess(database.daemonUrl, { ROWHOOK_MAX_IN_FLIGHT: String(maxInFlight), ...env });
       daemons.push(daemon);
@@ -61,7 +62,7 @@ export async function startScene(database: TestDatabase, onTestFinished: Finishe
 }
 
 /** Waits for this many more requests than there are, and says how many seconds it took. */
-export async function moreRequests({ receiver }: Scene, count = 100, timeoutMs = 30_000): Promise<number> {
+export async function moreRequests({ receiver }: Scene, count = 40, timeoutMs = 30_000): Promise<number> {
   const wanted = receiver.requests + count;
   return secondsOf(() => waitUntil(`${count} more requests`, () => receiver.requests >= wanted, { timeoutMs }));
 }
