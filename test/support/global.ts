@@ -73,7 +73,7 @@ async function makeTemplates(serverUrl: string, daemonPassword: string): Promise
     console.log(`Testing on ${rows[0].version.split(' on ')[0]}`);
     // A server that is not ours may hold those of an earlier run.
     for (const name of Object.values(templates)) await server.query(`drop database if exists ${name} with (force)`);
-    await server.query(`create database ${templates.plain}`);
+    await server.query(`create database ${templates.plain} strategy file_copy`);
   });
   await connected(databaseUrl(serverUrl, templates.plain), async (template) => {
     await migrate(template);
@@ -87,7 +87,9 @@ async function makeTemplates(serverUrl: string, daemonPassword: string): Promise
       await template.query(`grant ${group} to ${role}`);
     }
   });
-  await connected(serverUrl, (server) => server.query(`create database ${templates.crm} template ${templates.plain}`));
+  await connected(serverUrl, (server) =>
+    server.query(`create database ${templates.crm} template ${templates.plain} strategy file_copy`),
+  );
   await connected(databaseUrl(serverUrl, templates.crm), async (template) => {
     await template.query(await readFile(new URL('../../sql/crm.sql', import.meta.url), 'utf8'));
     await template.query("select rowhook.watch_preset('crm')");
