@@ -146,7 +146,40 @@ describe.skipIf(!hasTool('kubectl', 'version', '--client'))('the Kustomize base'
   });
 });
 
+/** What holds for the API, however it is rendered. */
+async function expectApi(manifests: Manifest[]): Promise<void> {
+  expect(await schemaProblems(manifests)).toEqual([]);
+  const ofApi = manifests.filter(({ metadata }) => metadata.name === 'rowhook-api');
+  expect(ofApi.map(({ kind }) => kind).sort()).toEqual(['Deployment', 'NetworkPolicy', 'Service']);
+  const deployment = only(ofApi, 'Deployment');
+  expect(at(deployment, 'spec.template.spec.containers.0')).toMatchObject({
+    args: ['serve'],
+    env: expect.arrayContaining([{ name: 'ROWHOOK_API_HOST', value: '::' }]),
+    securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+  });
+  const labels = at(deployment, 'spec.template.metadata.labels') as Record<string, string>;
+  for (const selector of [
+    at(deployment, 'spec.selector.matchLabels'),
+    at(only(ofApi, 'Service'), 'spec.selector'),
+    at(only(ofApi, 'NetworkPolicy'), 'spec.podSelector.matchLabels'),
+  ] as Record<string, string>[]) {
+    expect(labels).toMatchObject(selector);
+    expect(selector).toMatchObject({ 'app.kubernetes.io/component': 'api' });
+  }
+}
+
+test('the files of the component api are what the API takes', async () => {
+  const folder = join(base, 'components/api');
+  const { resources } = parse(await read(folder, 'kustomization.yaml'));
+  const files = await Promise.all(resources.map((file: string) => read(folder, file)));
+  await expectApi(manifestsOf(files.join('\n---\n')));
+});
+
 describe.skipIf(!hasTool('helm', 'version'))('the chart', () => {
+  test('has the API where it is switched on', async () => {
+    await expectApi(await helm('--set', 'api.enabled=true'));
+  });
+
   test('is as helm lint would have it', async () => {
     const { code, output } = await runTool('helm', ['lint', '--strict', chart]);
     expect(code, output).toBe(0);

@@ -12,6 +12,7 @@ import { createDatabase } from '../support/database.ts';
 import { hasTool, runTool } from '../support/tool.ts';
 import { waitUntil } from '../support/wait.ts';
 
+const UNITS = ['rowhook', 'rowhook-api'];
 const folder = join(import.meta.dirname, '../../deploy/systemd');
 let scratch: string;
 
@@ -21,12 +22,12 @@ beforeAll(async () => {
 
 afterAll(() => rm(scratch, { recursive: true }));
 
-describe.skipIf(!hasTool('systemd-analyze', '--version'))('the unit', () => {
+describe.skipIf(!hasTool('systemd-analyze', '--version')).each(UNITS)('the unit %s', (name) => {
   let unit: string;
 
   beforeAll(async () => {
-    const text = await readFile(join(folder, 'rowhook.service'), 'utf8');
-    unit = join(scratch, 'rowhook.service');
+    const text = await readFile(join(folder, `${name}.service`), 'utf8');
+    unit = join(scratch, `${name}.service`);
     // verify looks whether the program is there: ours is where this test's is
     await writeFile(unit, text.replace('/usr/bin/node', process.execPath));
   });
@@ -34,23 +35,24 @@ describe.skipIf(!hasTool('systemd-analyze', '--version'))('the unit', () => {
   test('is what systemd understands', async () => {
     expect(await runTool('systemd-analyze', ['verify', '--man=no', unit])).toEqual({ code: 0, output: '' });
     const broken = join(scratch, 'broken.service');
-    await writeFile(broken, (await readFile(unit, 'utf8')).replace('WatchdogSec=60', 'WatchdogSeconds=60'));
-    expect((await runTool('systemd-analyze', ['verify', '--man=no', broken])).output).toContain('WatchdogSeconds');
+    await writeFile(broken, (await readFile(unit, 'utf8')).replace('RestartSec=2', 'RestartSeconds=2'));
+    expect((await runTool('systemd-analyze', ['verify', '--man=no', broken])).output).toContain('RestartSeconds');
   });
 
   test('is exposed by 2.0 at most', async () => {
     const { output } = await runTool('systemd-analyze', ['security', '--offline=true', '--no-pager', unit]);
-    const exposure = Number(/Overall exposure level for rowhook\.service: ([\d.]+)/.exec(output)?.[1]);
+    const exposure = Number(/Overall exposure level for [\w-]+\.service: ([\d.]+)/.exec(output)?.[1]);
     expect(exposure).toBeGreaterThan(0);
     expect(exposure).toBeLessThanOrEqual(2);
   });
 });
 
-test('the environment file holds settings that there are', async () => {
-  const lines = (await readFile(join(folder, 'environment'), 'utf8')).split('\n');
+test.each(['environment', 'environment-api'])('the file %s holds settings that there are', async (name) => {
+  const lines = (await readFile(join(folder, name), 'utf8')).split('\n');
   const variables = lines.flatMap((line) => /^#?([A-Z_]+)=/.exec(line)?.[1] ?? []);
-  const { SETTINGS } = await import('../../src/config/settings.ts');
-  const known = [...SETTINGS.map(({ env }) => env), 'OTEL_EXPORTER_OTLP_ENDPOINT'];
+  const { SERVE_SETTINGS, SETTINGS } = await import('../../src/config/settings.ts');
+  const table = name === 'environment' ? SETTINGS : SERVE_SETTINGS;
+  const known = [...table.map(({ env }) => env), 'OTEL_EXPORTER_OTLP_ENDPOINT'];
   expect(variables).toContain('DATABASE_URL');
   expect(variables.filter((variable) => !known.includes(variable))).toEqual([]);
 });
