@@ -54,7 +54,7 @@ export interface DispatcherOptions
 }
 
 export class Dispatcher implements HearsCommits {
-  readonly unsettled = new Unsettled();
+  readonly unsettled = new Unsettled(() => this.#idleClock.idleMs);
   readonly quiesce: Quiesce;
   readonly limits: TenantLimits;
   readonly #options: DispatcherOptions;

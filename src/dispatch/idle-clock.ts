@@ -19,6 +19,7 @@ export class IdleClock {
   readonly #markMs: number;
   #loop = performance.eventLoopUtilization();
   #spareMs = 0;
+  #idleMs = 0;
   /** One time by performance.now() for every `markMs` of idle time, latest last. */
   readonly #marks: number[] = [];
 
@@ -33,11 +34,18 @@ export class IdleClock {
     const { idle } = this.#loop;
     this.#loop = performance.eventLoopUtilization();
     // A process that was paused while it waited for sockets was idle for longer than `tickMs`.
-    if (!isWaiting) this.#spareMs += Math.min(this.#loop.idle - idle, this.#tickMs);
+    const spareMs = isWaiting ? 0 : Math.min(this.#loop.idle - idle, this.#tickMs);
+    this.#idleMs += spareMs;
+    this.#spareMs += spareMs;
     if (this.#spareMs < this.#markMs) return;
     this.#spareMs -= this.#markMs;
     this.#marks.push(now);
     if (this.#marks.length > MARKS) this.#marks.shift();
+  }
+
+  /** Milliseconds for which the daemon has been idle so far. */
+  get idleMs(): number {
+    return this.#idleMs;
   }
 
   /**

@@ -37,6 +37,7 @@ class Load implements TenantLoad {
 const NONE: TenantLoad = new Load(new Pace());
 
 export class Unsettled {
+  readonly #idleMs: () => number;
   count = 0;
   /** Characters of the payloads of these deliveries. */
   size = 0;
@@ -46,6 +47,11 @@ export class Unsettled {
   readonly #byTenant = new Map<string, Load>();
   /** The pace of tenants without deliveries. A Map keeps its order: the longest idle comes first. */
   readonly #idlePaces = new Map<string, Pace>();
+
+  /** `idleMs` is the idle clock of the daemon: how long it has been idle so far. */
+  constructor(idleMs: () => number = () => performance.now()) {
+    this.#idleMs = idleMs;
+  }
 
   isAtRest(lane: number): boolean {
     return this.#ofLane(lane) === 0;
@@ -77,20 +83,20 @@ export class Unsettled {
     const load = this.#loadOf(tenantId);
     this.#count(load, 1, size);
     load.queued += 1;
-    const queuedAt = performance.now();
+    const queuedAt = this.#idleMs();
     let isQueued = true;
     let settled = false;
     const leaveQueue = (starts: boolean) => {
       if (!isQueued) return;
       isQueued = false;
-      const ms = performance.now() - queuedAt;
-      if (starts) load.pace.noteStart(load.queued, ms);
-      else load.pace.noteWait(ms);
+      const idleMs = this.#idleMs();
+      if (starts) load.pace.noteStart(load.queued, idleMs - queuedAt, idleMs);
+      else load.pace.noteWait(idleMs - queuedAt, idleMs);
       load.queued -= 1;
     };
     return {
       delivery,
-      queuedAt,
+      queuedAt: performance.now(),
       start: () => leaveQueue(true),
       settle: () => {
         if (settled) return;

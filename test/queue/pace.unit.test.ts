@@ -3,7 +3,7 @@ import { Pace } from '../../src/queue/pace.ts';
 
 /** As many deliveries as may be queued wait, and one after another starts after `ms`. */
 function go(pace: Pace, starts: number, ms: number): void {
-  for (let n = 0; n < starts; n++) pace.noteStart(pace.queuedMax, ms);
+  for (let n = 0; n < starts; n++) pace.noteStart(pace.queuedMax, ms, 10_000);
 }
 
 test('grows while what is queued starts quickly, to a limit', () => {
@@ -19,7 +19,7 @@ test('grows while what is queued starts quickly, to a limit', () => {
 
 test('a queue that is mostly empty says nothing', () => {
   const pace = new Pace();
-  for (let n = 0; n < 1_000; n++) pace.noteStart(1, 0);
+  for (let n = 0; n < 1_000; n++) pace.noteStart(1, 0, n);
   expect(pace.isKnown).toBe(false);
 });
 
@@ -29,13 +29,13 @@ test('halves once for all that waited together, and keeps a least', () => {
   go(pace, 500, 2_000);
   expect(pace.queuedMax).toBe(500);
   const slow = new Pace();
-  slow.noteWait(1_000);
+  slow.noteWait(1_000, 5_000);
   expect(slow.queuedMax).toBe(32);
 });
 
 test('what is parked at once is not a start', () => {
   const pace = new Pace();
-  for (let n = 0; n < 1_000; n++) pace.noteWait(5);
+  for (let n = 0; n < 1_000; n++) pace.noteWait(5, n);
   expect(pace.isKnown).toBe(false);
 });
 
