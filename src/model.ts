@@ -18,20 +18,14 @@ export interface Change {
   sourceId: number | null;
   /** Empty for a change of the tenant's configuration: see changesConfiguration. */
   eventTypes: readonly string[];
-  /**
-   * The key of the changed row. Deliveries of one row start in the order of its changes. Null:
-   * there is no order to keep.
-   */
+  /** Key of the changed row. Its deliveries start in the order of its changes. Null: no order. */
   rowKey: string | null;
   /** Milliseconds since 1970, database clock. */
   occurredAt: number;
-  /** JSON text, never parsed on the way to the receiver. */
+  /** JSON text, never parsed on the way to the receiver. Without event types: see ChangedWebhooks. */
   data: string | null;
   previous: string | null;
-  /**
-   * Why `data` has only the key columns: too_large, or an SQLSTATE and its message. Null: `data`
-   * has all columns.
-   */
+  /** Why `data` has only key columns: too_large, or an SQLSTATE and its message. Null: it has all. */
   truncated: string | null;
   /** A test event, sent to this webhook only. */
   testWebhookId: string | null;
@@ -62,6 +56,10 @@ export interface Webhook {
   disabledReason: string | null;
   /** Why its row cannot be used. Its events are logged as skipped. Null: the row can be used. */
   unusable: string | null;
+  /** What it takes in memory, about. */
+  bytes: number;
+  /** False: nothing is sent to it now, so its texts are not in memory (queue/webhook-queue.ts). */
+  hasTexts: boolean;
   settings: WebhookSettings;
 }
 
@@ -85,10 +83,7 @@ export interface WebhookSettings {
   allowedIps: readonly string[] | null;
 }
 
-/**
- * nested: the row is under `data`. flat: the row's fields are on the top level, for tools that
- * cannot map nested fields.
- */
+/** nested: the row is under `data`. flat: its fields are on the top level, for simple tools. */
 export type PayloadFormat = 'nested' | 'flat';
 
 export interface RetryPolicy {
@@ -106,8 +101,13 @@ export interface TenantConfiguration {
   organization: string;
   /** Limits for all webhooks of the tenant together. */
   limits: { maxInFlight: number | null; ratePerSecond: number | null } | null;
+  /** Limit on the bytes of its webhooks in memory. */
+  bytesMax: number;
   webhooks: readonly Webhook[];
 }
+
+/** Ids of the webhooks that changed, also as `data` of such a Change. Null: any of the tenant's. */
+export type ChangedWebhooks = ReadonlySet<string> | null;
 
 /**
  * One event for one webhook. The first fields, up to `payloadFormat`, make the body. They never

@@ -61,20 +61,26 @@ comment on function rowhook._refuse_unreadable(text, text) is
   'not read it.';
 
 create table rowhook.webhook_tenants (
-  id                    text        primary key,
-  name                  text,
-  slug                  text,
-  max_in_flight         int,
-  rate_limit_per_second numeric,
-  created_at            timestamptz not null default now(),
-  updated_at            timestamptz not null default now(),
+  id                      text        primary key,
+  name                    text,
+  slug                    text,
+  max_in_flight           int,
+  rate_limit_per_second   numeric,
+  max_webhooks            int,
+  max_configuration_bytes int,
+  created_at              timestamptz not null default now(),
+  updated_at              timestamptz not null default now(),
 
   constraint webhook_tenants_id_is_not_empty
     check (id <> '' and octet_length(id) <= 512),
   constraint webhook_tenants_max_in_flight_in_range
     check (max_in_flight between 1 and 10000),
   constraint webhook_tenants_rate_limit_in_range
-    check (rate_limit_per_second between 0.00001 and 100000)
+    check (rate_limit_per_second between 0.00001 and 100000),
+  constraint webhook_tenants_max_webhooks_in_range
+    check (max_webhooks between 0 and 1000000),
+  constraint webhook_tenants_max_configuration_bytes_in_range
+    check (max_configuration_bytes between 65536 and 1073741824)
 );
 
 comment on table rowhook.webhook_tenants is
@@ -90,6 +96,11 @@ comment on column rowhook.webhook_tenants.max_in_flight is
   'limits of the webhooks apply.';
 comment on column rowhook.webhook_tenants.rate_limit_per_second is
   'Maximum number of requests a second over all webhooks of the tenant; null: no limit.';
+comment on column rowhook.webhook_tenants.max_webhooks is
+  'Maximum number of webhooks of the tenant; null: webhook_installation.max_webhooks applies.';
+comment on column rowhook.webhook_tenants.max_configuration_bytes is
+  'Maximum number of bytes that the webhooks of the tenant take in the daemon''s memory; null: '
+  'webhook_installation.max_configuration_bytes applies.';
 comment on column rowhook.webhook_tenants.created_at is 'When the row was written.';
 comment on column rowhook.webhook_tenants.updated_at is
   'When the row was last changed, if the client that changed it set this column.';
@@ -100,6 +111,11 @@ comment on constraint webhook_tenants_max_in_flight_in_range on rowhook.webhook_
   'max_in_flight is 1 to 10000 requests, or null.';
 comment on constraint webhook_tenants_rate_limit_in_range on rowhook.webhook_tenants is
   'rate_limit_per_second is 0.00001 (one request in 28 hours) to 100000, or null.';
+comment on constraint webhook_tenants_max_webhooks_in_range on rowhook.webhook_tenants is
+  'max_webhooks is 0 to 1000000 webhooks, or null.';
+comment on constraint webhook_tenants_max_configuration_bytes_in_range
+  on rowhook.webhook_tenants is
+  'max_configuration_bytes is 64 kB to 1 GB, or null.';
 
 -- The daemon learns of a changed tenant by its id. After a change of the id, nothing would tell the
 -- daemon that the old id is gone.
@@ -218,7 +234,12 @@ create table rowhook.webhook_configurations (
   constraint webhook_configurations_allowed_ips_not_empty
     check (cardinality(allowed_ips) between 1 and 100
            and array_ndims(allowed_ips) = 1
-           and array_position(allowed_ips, null) is null)
+           and array_position(allowed_ips, null) is null),
+  -- The daemon keeps configurations in memory. All other texts have bounds of their own.
+  constraint webhook_configurations_is_small_enough
+    check (octet_length(name) + octet_length(url) + coalesce(octet_length(description), 0)
+           + octet_length(event_types::text) + coalesce(octet_length(filter::text), 0)
+           + octet_length(headers::text) + octet_length(auth_config::text) <= 65536)
 );
 
 comment on table rowhook.webhook_configurations is
@@ -351,6 +372,9 @@ comment on constraint webhook_configurations_batch_or_ordering on rowhook.webhoo
 comment on constraint webhook_configurations_allowed_ips_not_empty
   on rowhook.webhook_configurations is
   'allowed_ips lists 1 to 100 networks, or is null.';
+comment on constraint webhook_configurations_is_small_enough on rowhook.webhook_configurations is
+  'name, url, description, event_types, filter, headers and auth_config have at most 64 kB '
+  'together.';
 
 -- Each captured statement looks into this index once. A disabled webhook captures for 30 more days,
 -- so that its missed events can be replayed. One range contains these webhooks and the active ones;
@@ -489,6 +513,9 @@ begin
               where value !~ '^[ -~]*$' or length(value) > 4096)
      and p_auth_type <> 'basic' then
     return 'must have values of at most 4096 visible ASCII characters on one line';
+  end if;
+  if exists (select from jsonb_each_text(p_auth_config) where length(value) > 4096) then
+    return 'must have a username and a password of at most 4096 characters each';
   end if;
   if p_auth_type = 'basic'
      and (p_auth_config ->> 'username' ~ '[:[:cntrl:]]'

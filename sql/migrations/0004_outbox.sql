@@ -77,7 +77,8 @@ comment on column rowhook.webhook_outbox.row_key is
   'Primary key of the changed row as text. Deliveries of one row start in the order of its '
   'changes.';
 comment on column rowhook.webhook_outbox.data is
-  'The row as row_to_json prints it; after a DELETE, the deleted row.';
+  'The row as row_to_json prints it; after a DELETE, the deleted row. If event_types is empty: a '
+  'list of the ids of the webhooks that changed, or null for all webhooks of the tenant.';
 comment on column rowhook.webhook_outbox.previous is
   'Old values of the columns that an UPDATE changed.';
 comment on column rowhook.webhook_outbox.test_webhook_id is
@@ -206,20 +207,26 @@ comment on function rowhook._system_identifier() is
   'The system identifier of this cluster; 0 where the server does not tell it.';
 
 create table rowhook.webhook_installation (
-  is_only_row       boolean     primary key default true,
-  environment       text,
-  recorded_at       timestamptz,
-  system_identifier bigint      not null,
-  timeline          text        not null,
-  database_oid      oid         not null,
-  table_oid         oid         not null,
-  constraint webhook_installation_is_one_row check (is_only_row)
+  is_only_row             boolean primary key default true,
+  environment             text,
+  recorded_at             timestamptz,
+  system_identifier       bigint  not null,
+  timeline                text    not null,
+  database_oid            oid     not null,
+  table_oid               oid     not null,
+  max_webhooks            int     not null default 1000,
+  max_configuration_bytes int     not null default 8388608,
+  constraint webhook_installation_is_one_row check (is_only_row),
+  constraint webhook_installation_max_webhooks_in_range
+    check (max_webhooks between 0 and 1000000),
+  constraint webhook_installation_max_configuration_bytes_in_range
+    check (max_configuration_bytes between 65536 and 1073741824)
 );
 
 comment on table rowhook.webhook_installation is
   'One row: the ROWHOOK_ENVIRONMENT that daemons must name, once it was recorded, so that a '
   'clone stays silent. It also holds the cluster, timeline and oids of this database, so that a '
-  'restore is noticed, also into the same cluster.';
+  'restore is noticed, also into the same cluster, and the bounds for every tenant.';
 comment on column rowhook.webhook_installation.is_only_row is
   'Always true: the table has one row.';
 comment on column rowhook.webhook_installation.environment is
@@ -236,6 +243,18 @@ comment on column rowhook.webhook_installation.database_oid is
   'Oid of this database in that cluster. A copy in the same cluster has another oid.';
 comment on column rowhook.webhook_installation.table_oid is
   'Oid of this table in that cluster. A table that was restored from a dump has another oid.';
+comment on column rowhook.webhook_installation.max_webhooks is
+  'Maximum number of webhooks of each tenant, unless webhook_tenants.max_webhooks names another '
+  'number for it.';
+comment on column rowhook.webhook_installation.max_configuration_bytes is
+  'Maximum number of bytes that the webhooks of a tenant take in the daemon''s memory, unless '
+  'webhook_tenants.max_configuration_bytes names another number for it. Webhooks above it are not '
+  'used, and reported.';
+comment on constraint webhook_installation_max_configuration_bytes_in_range
+  on rowhook.webhook_installation is
+  'max_configuration_bytes is 64 kB to 1 GB.';
+comment on constraint webhook_installation_max_webhooks_in_range on rowhook.webhook_installation is
+  'max_webhooks is 0 to 1000000 webhooks.';
 comment on constraint webhook_installation_pkey on rowhook.webhook_installation is
   'Together with webhook_installation_is_one_row it limits the table to one row.';
 comment on constraint webhook_installation_is_one_row on rowhook.webhook_installation is
@@ -326,15 +345,21 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
-declare
-  v_column text := case tg_relid
-                     when 'rowhook.webhook_tenants'::regclass then 'id'
-                     else 'tenant_id'
-                   end;
 begin
-  insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
-  select rowhook._lane(t.tenant_id), t.tenant_id, '{}'
-    from (select distinct to_jsonb(changed) ->> v_column as tenant_id from changed) as t;
+  if tg_relid = 'rowhook.webhook_tenants'::regclass then
+    insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
+    select rowhook._lane(c.id), c.id, '{}'
+      from changed c;
+  else
+    -- The daemon reads the named webhooks again, or all of the tenant.
+    insert into rowhook.webhook_outbox (lane, tenant_id, event_types, data)
+    select rowhook._lane(c.tenant_id),
+           c.tenant_id,
+           '{}',
+           case when count(*) <= 100 then json_agg(c.id) end
+      from changed c
+     group by c.tenant_id;
+  end if;
   if found then
     perform rowhook._ring();
   end if;
@@ -370,6 +395,85 @@ create trigger capture_delete
   after delete on rowhook.webhook_tenants
   referencing old table as changed
   for each statement execute function rowhook._capture_configuration();
+
+-- Transactions that insert webhooks for the same tenant wait for each other, so that they count each
+-- other's rows. A row of the tenant itself is locked, because anybody could take and keep an
+-- advisory lock. The first webhooks of a tenant, and inserts for several tenants, lock nothing. So
+-- transactions that run at the same time may exceed the bound, each by the few rows that need no
+-- lock. If no webhook of the tenant is committed yet, there is no row to lock, and each of them may
+-- insert up to the bound. The daemon's own bounds hold in any case.
+create function rowhook._bound_webhooks()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+-- The count reads an index up to the bound, however many webhooks there are.
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  c_unlocked constant int := 20;
+  v_tenants  text[];
+  v_crowded  record;
+begin
+  -- A data-only restore, see docs/dba.md.
+  if current_setting('rowhook.mute', true) = 'on'
+     and pg_has_role(session_user, 'rowhook_owner', 'usage') then
+    return null;
+  end if;
+  select array_agg(distinct tenant_id) into v_tenants from inserted;
+  if cardinality(v_tenants) = 1
+     and (select count(*)
+            from (select
+                    from rowhook.webhook_configurations c
+                   where c.tenant_id = v_tenants[1]
+                   limit c_unlocked + 1) as counted) > c_unlocked then
+    perform
+       from rowhook.webhook_configurations c
+      where c.tenant_id = v_tenants[1]
+      order by c.created_at
+      limit 1
+        for no key update;
+  end if;
+  select t.id, m.max_webhooks
+    into v_crowded
+    from unnest(v_tenants) as t (id)
+   cross join lateral (
+     select coalesce(
+              (select k.max_webhooks from rowhook.webhook_tenants k where k.id = t.id),
+              (select i.max_webhooks from rowhook.webhook_installation i),
+              1000) as max_webhooks) as m
+   where exists (
+     select
+       from rowhook.webhook_configurations c
+      where c.tenant_id = t.id
+     offset m.max_webhooks)
+   limit 1;
+  if found then
+    raise check_violation using
+      message    = format(
+        'webhook_configurations: tenant %L may have at most %s webhooks. Delete webhooks that it '
+        'does not use. An operator can allow more: for this tenant in webhook_tenants, for '
+        'every tenant in webhook_installation, column max_webhooks.',
+        v_crowded.id, v_crowded.max_webhooks),
+      constraint = 'webhook_configurations_are_few_enough',
+      schema     = 'rowhook',
+      table      = 'webhook_configurations';
+  end if;
+  return null;
+end
+$$;
+
+comment on function rowhook._bound_webhooks() is
+  'Trigger of webhook_configurations: refuses more webhooks than a tenant may have. A row that '
+  'is there already can always be changed.';
+
+create trigger bound_webhooks
+  after insert on rowhook.webhook_configurations
+  referencing new table as inserted
+  for each statement execute function rowhook._bound_webhooks();
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function

@@ -349,7 +349,7 @@ comment on function rowhook._replayable(uuid, timestamptz, timestamptz, boolean)
   'The events in [p_since, p_until) that replay() can send to a webhook: those that it never '
   'received and, with p_sent, also those that it received.';
 
-create function rowhook._call_lane(p_tenant_id text)
+create function rowhook._call_lane(p_tenant_id text, p_webhook_id uuid)
 returns void
 language plpgsql
 volatile
@@ -357,14 +357,14 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 begin
-  insert into rowhook.webhook_outbox (lane, tenant_id, event_types)
-  values (rowhook._lane(p_tenant_id), p_tenant_id, '{}');
+  insert into rowhook.webhook_outbox (lane, tenant_id, event_types, data)
+  values (rowhook._lane(p_tenant_id), p_tenant_id, '{}', json_build_array(p_webhook_id));
   perform rowhook._ring();
 end
 $$;
 
-comment on function rowhook._call_lane(text) is
-  'Tells the daemon that owns a tenant''s lane to check for waiting deliveries.';
+comment on function rowhook._call_lane(text, uuid) is
+  'Tells the daemon that owns a tenant''s lane to check for waiting deliveries of a webhook.';
 
 -- The events keep the webhook-id that they had or would have had. They wait as rows of
 -- webhook_deliveries, so a replay survives the daemon, and they go out after new events. The daemon
@@ -450,7 +450,7 @@ begin
     get diagnostics v_given_up = row_count;
   end if;
   if v_given_up + v_others > 0 then
-    perform rowhook._call_lane(v_tenant_id);
+    perform rowhook._call_lane(v_tenant_id, p_webhook_id);
   end if;
   return v_given_up + v_others;
 end
@@ -512,8 +512,9 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_tenant_id text;
-  v_last      record;
+  v_tenant_id  text;
+  v_webhook_id uuid;
+  v_last       record;
 begin
   -- A waiting batch is sent as a whole, so one of its deliveries takes the others along.
   with moved as (
@@ -531,9 +532,9 @@ begin
                                      and b.state = 'waiting')))
        and (p_tenant_id is null or d.tenant_id = p_tenant_id)
        and d.next_attempt_at is distinct from 'infinity'
-    returning d.tenant_id
+    returning d.tenant_id, d.webhook_id
   )
-  select min(tenant_id) into v_tenant_id from moved;
+  select min(tenant_id), (array_agg(webhook_id))[1] into v_tenant_id, v_webhook_id from moved;
 
   if v_tenant_id is null then
     select h.delivery_id into v_last
@@ -597,8 +598,9 @@ begin
         hint    = 'The outbox keeps events for 7 days.';
     end if;
     v_tenant_id := v_last.tenant_id;
+    v_webhook_id := v_last.webhook_id;
   end if;
-  perform rowhook._call_lane(v_tenant_id);
+  perform rowhook._call_lane(v_tenant_id, v_webhook_id);
 end
 $$;
 

@@ -20,7 +20,13 @@ const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 3_000;
 
 const NOBODY = { owner: undefined, standingBy: false, isSearching: false };
-const NO_VITALS = { lanes: 0, inFlight: 0, pending: 0, breakersOpen: 0, oldestUndeliveredSeconds: 0 };
+const NO_VITALS = {
+  lanes: 0,
+  inFlight: 0,
+  pending: 0,
+  breakersOpen: 0,
+  oldestUndeliveredSeconds: 0,
+};
 
 export interface Daemon {
   /** Stops the daemon in order. Every call returns the same promise. */

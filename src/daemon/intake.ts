@@ -5,7 +5,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
-import { Configurations } from '../match/configurations.ts';
+import { Configurations, type HearsOfConfigurations } from '../match/configurations.ts';
+import { loadWebhooks, WEBHOOKS_MAX, type WebhookRef } from '../match/load-configurations.ts';
 import { isWanted, match } from '../match/match.ts';
 import {
   type Change,
@@ -14,7 +15,6 @@ import {
   type Lane,
   type Position,
   type TenantConfiguration,
-  type Webhook,
   type Window,
 } from '../model.ts';
 import { LeftOut } from '../read/left-out.ts';
@@ -23,6 +23,7 @@ import type { ReadAhead } from '../read/read-ahead.ts';
 import type { Scope } from '../read/scope.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from '../retry/takeover.ts';
+import { changedBy } from './changed-webhooks.ts';
 import type { ThinEvents } from './thin-events.ts';
 
 /**
@@ -31,11 +32,20 @@ import type { ThinEvents } from './thin-events.ts';
  */
 const STEP_MS = 4;
 
-const NOBODY = { concerned: [], waiting: new Map() };
+/**
+ * Limit on the bytes of configurations that are loaded for one window. Tenants that are not loaded
+ * then are read by themselves, so that nobody waits for more.
+ */
+const LOAD_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Webhooks that one statement reads without their texts. */
+const RESTING_MAX = 1_000;
+
+const NONE: ReadonlyMap<string, TenantConfiguration> = new Map();
 
 export class Intake {
   readonly #pool: pg.Pool;
-  readonly #configurations: Configurations;
+  readonly configurations: Configurations;
   readonly #dispatcher: Dispatcher;
   readonly #windows: OpenWindows;
   readonly #breakers: Breakers;
@@ -52,7 +62,7 @@ export class Intake {
     dispatcher: Dispatcher,
     windows: OpenWindows,
     breakers: Breakers,
-    onUnusable: (webhook: Webhook) => void,
+    listener: HearsOfConfigurations,
     thin: ThinEvents,
     ahead: ReadAhead,
     onUnreadable: (change: Change, reason: string) => void,
@@ -64,7 +74,7 @@ export class Intake {
     this.#thin = thin;
     this.#ahead = ahead;
     this.#leftOut = new LeftOut(pool, onUnreadable);
-    this.#configurations = new Configurations(pool, onUnusable);
+    this.configurations = new Configurations(pool, listener);
   }
 
   /** Takes over what earlier owners of these lanes left. */
@@ -74,12 +84,22 @@ export class Intake {
       'select starts_at_id, incarnation from rowhook.webhook_incarnations order by starts_at_id desc',
     );
     this.#incarnations = rows.map((row) => ({ startsAt: BigInt(row.starts_at_id), incarnation: row.incarnation }));
-    this.#configurations.clear();
+    this.configurations.clear();
     for (const [lane, begun] of await findBegun(this.#pool, taken)) this.#begun.set(lane, begun);
     const waiting = await findWaiting(this.#pool, lanes);
-    const configurations = await this.#configurations.of([...waiting.values()].map(({ tenantId }) => tenantId));
-    this.#dispatcher.limits.configure(configurations.values());
-    this.#dispatcher.update(configurations, waiting);
+    const refs = [...waiting].map(([id, { tenantId }]) => ({ tenantId, id }));
+    // Their texts are loaded when they are read back.
+    for (let i = 0; i < refs.length; i += RESTING_MAX) {
+      const some = refs.slice(i, i + RESTING_MAX);
+      this.#update(some, await loadWebhooks(this.#pool, some, 'without texts'), waiting);
+    }
+  }
+
+  /** These webhooks as they are now, for deliveries that are read back. */
+  async webhooks(refs: readonly WebhookRef[]): Promise<readonly TenantConfiguration[]> {
+    const parts = await this.configurations.webhooks(refs);
+    this.#dispatcher.limits.configure(parts);
+    return parts;
   }
 
   /** Called when the reader has passed every change from before this daemon took `lanes`. */
@@ -88,73 +108,117 @@ export class Intake {
   }
 
   /**
-   * Takes the changes of a window that began at `from`, one by one. A tenant whose share of memory
-   * is full lags from that change on. Returns these tenants.
+   * Takes the changes of a window that began at `from`, one by one: those of tenants whose
+   * configuration is in memory first. A tenant whose share of memory is full lags from that change
+   * on, and so does a tenant whose configuration would be loaded after many others. Returns these
+   * tenants.
    */
   async take(scope: Scope, from: Position, { changes, after }: Window): Promise<LaggingTenant[]> {
-    const configurations = await this.#configurationsOf(changes);
+    await this.#heed(changes);
     const window = this.#windows.open(scope);
     const cut = new Map<string, LaggingTenant>();
+    const lag = (change: Change) => {
+      const { tenantId, lane } = change;
+      cut.set(tenantId, { tenantId, lane, position: positionBefore(change, from, after) });
+    };
     const isLarge = after.to !== null;
     const taken = new Map<string, number>();
     const whole = new Map<string, Change>();
-    const isWantedNow = (change: Change) =>
-      !cut.has(change.tenantId) && isWanted(change, configurations.get(change.tenantId) as TenantConfiguration);
+    const loadedBefore = this.configurations.bytesLoaded;
+    let left = changes.filter((change) => !changesConfiguration(change));
     let stepBegan = performance.now();
-    for (const [i, change] of changes.entries()) {
-      const { tenantId, lane } = change;
-      if (cut.has(tenantId)) continue;
-      const before = taken.get(tenantId) ?? 0;
-      if (isLarge) taken.set(tenantId, before + 1);
-      if (!this.#ahead.mayTake(tenantId, before)) {
-        cut.set(tenantId, { tenantId, lane, position: positionBefore(change, from, after) });
-        continue;
+    while (left.length > 0) {
+      const mayLoad = this.configurations.bytesLoaded - loadedBefore < LOAD_BYTES_MAX;
+      const configurations = mayLoad ? await this.#configurationsOf(left) : NONE;
+      const isWantedNow = (change: Change) => {
+        const configuration = configurations.get(change.tenantId);
+        return configuration !== undefined && !cut.has(change.tenantId) && isWanted(change, configuration);
+      };
+      const later: Change[] = [];
+      for (const [i, change] of left.entries()) {
+        const { tenantId, lane } = change;
+        if (cut.has(tenantId)) continue;
+        const configuration = configurations.get(tenantId);
+        if (!configuration && mayLoad) {
+          later.push(change);
+          continue;
+        }
+        const before = taken.get(tenantId) ?? 0;
+        if (isLarge) taken.set(tenantId, before + 1);
+        if (!configuration || !this.#ahead.mayTake(tenantId, before)) {
+          lag(change);
+          continue;
+        }
+        this.#thin.note(change);
+        if (change.leftOut !== undefined && isWantedNow(change) && !whole.has(change.id))
+          for (const read of await this.#leftOut.read(left.slice(i), isWantedNow)) whole.set(read.id, read);
+        const read = whole.get(change.id) ?? change;
+        whole.delete(change.id);
+        const begun = this.#begun.get(lane);
+        const matched = match(read, configuration, this.#incarnationOf(change));
+        const fresh = begun ? matched.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
+        window.expect(fresh.length, change.occurredAt);
+        for (const one of fresh) this.#dispatcher.offer(one, window.settle);
+        if (performance.now() - stepBegan < STEP_MS) continue;
+        await nextTurn();
+        stepBegan = performance.now();
       }
-      this.#thin.note(change);
-      if (changesConfiguration(change)) continue;
-      if (change.leftOut !== undefined && isWantedNow(change) && !whole.has(change.id))
-        for (const read of await this.#leftOut.read(changes.slice(i), isWantedNow)) whole.set(read.id, read);
-      const read = whole.get(change.id) ?? change;
-      whole.delete(change.id);
-      const begun = this.#begun.get(lane);
-      const matched = match(read, configurations.get(tenantId) as TenantConfiguration, this.#incarnationOf(change));
-      const fresh = begun ? matched.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
-      window.expect(fresh.length, change.occurredAt);
-      for (const one of fresh) this.#dispatcher.offer(one, window.settle);
-      if (performance.now() - stepBegan < STEP_MS) continue;
-      await nextTurn();
-      stepBegan = performance.now();
+      left = later;
     }
     window.close(after, [...cut.values()]);
     return [...cut.values()];
   }
 
   async #configurationsOf(changes: readonly Change[]): Promise<Map<string, TenantConfiguration>> {
-    const changed = changes.filter(changesConfiguration);
-    const { concerned, waiting } = changed.length > 0 ? await this.#forget(changed) : NOBODY;
-    const happened = changes.filter((change) => !changesConfiguration(change)).map(({ tenantId }) => tenantId);
-    const configurations = await this.#configurations.of([...happened, ...concerned]);
+    const configurations = await this.configurations.of(changes.map(({ tenantId }) => tenantId));
     this.#dispatcher.limits.configure(configurations.values());
-    const now = concerned.map((tenantId) => [tenantId, configurations.get(tenantId) as TenantConfiguration] as const);
-    if (now.length > 0) this.#dispatcher.update(new Map(now), waiting);
     return configurations;
   }
 
   /**
-   * Forgets the configuration of the tenants in `changed`. Returns as `concerned` the tenants that
-   * have deliveries in memory or in the table. Ten thousand tenants may be set up at once, and
-   * configurations that nobody needs yet are not loaded.
+   * A change without event types means that its tenant's configuration changed at this point. What
+   * changed is loaded again when it is needed. Webhooks with deliveries in memory or in the table
+   * need it now. Ten thousand tenants may be set up at once, and configurations that nobody needs
+   * yet are not loaded.
    */
-  async #forget(changed: readonly Change[]): Promise<{ concerned: string[]; waiting: Waiting }> {
-    const tenantIds = [...new Set(changed.map(({ tenantId }) => tenantId))];
-    for (const tenantId of tenantIds) this.#configurations.forget(tenantId);
-    const waiting = await findWaitingOf(this.#pool, tenantIds);
-    const failing = this.#breakers.failingOf(new Set(changed.map(({ lane }) => lane)));
-    const forgiven = await findForgiven(this.#pool, tenantIds, failing);
-    for (const webhookId of forgiven) this.#breakers.forget(webhookId);
-    const busy = this.#dispatcher.tenants;
-    for (const { tenantId } of waiting.values()) busy.add(tenantId);
-    return { concerned: tenantIds.filter((tenantId) => busy.has(tenantId)), waiting };
+  async #heed(changes: readonly Change[]): Promise<void> {
+    const changed = changedBy(changes);
+    if (changed.size === 0) return;
+    for (const [tenantId, webhooks] of changed) this.configurations.changed(tenantId, webhooks);
+    const waiting = await findWaitingOf(this.#pool, changed);
+    const failing = this.#breakers.failingOf(new Set(changes.map(({ lane }) => lane)));
+    for (const webhookId of await findForgiven(this.#pool, changed, failing)) this.#breakers.forget(webhookId);
+    const waitingTenants = new Set([...waiting.values()].map(({ tenantId }) => tenantId));
+    const tenants = new Set<string>();
+    const refs: WebhookRef[] = [];
+    for (const [tenantId, webhooks] of changed) {
+      if (webhooks === null && (this.#dispatcher.queues.hasTenant(tenantId) || waitingTenants.has(tenantId)))
+        tenants.add(tenantId);
+      for (const id of webhooks ?? [])
+        if (this.#dispatcher.queues.has(id) || waiting.has(id)) refs.push({ tenantId, id });
+    }
+    while (tenants.size > 0) {
+      const configurations = await this.configurations.of(tenants);
+      this.#dispatcher.limits.configure(configurations.values());
+      for (const [tenantId, { webhooks }] of configurations) {
+        this.#dispatcher.update(tenantId, webhooks, null, waiting);
+        tenants.delete(tenantId);
+      }
+    }
+    for (let i = 0; i < refs.length; i += WEBHOOKS_MAX) {
+      const some = refs.slice(i, i + WEBHOOKS_MAX);
+      this.#update(some, await this.configurations.webhooks(some), waiting);
+    }
+  }
+
+  /** Updates these webhooks: those of `parts` exist. */
+  #update(refs: readonly WebhookRef[], parts: readonly TenantConfiguration[], waiting: Waiting): void {
+    this.#dispatcher.limits.configure(parts);
+    const found = new Map(parts.flatMap(({ webhooks }) => webhooks.map((webhook) => [webhook.id, webhook])));
+    for (const { tenantId, id } of refs) {
+      const webhook = found.get(id);
+      this.#dispatcher.update(tenantId, webhook ? [webhook] : [], new Set([id]), waiting);
+    }
   }
 
   #incarnationOf({ id }: Change): string {

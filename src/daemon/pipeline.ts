@@ -22,6 +22,7 @@ import type pg from 'pg';
 import type { Settings } from '../config/settings.ts';
 import type { PoolerMode } from '../database/connections.ts';
 import { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { Configurations } from '../match/configurations.ts';
 import { filterVerdict } from '../match/match.ts';
 import type { Attempt, Lane, Webhook } from '../model.ts';
 import { type Logger, logAttempt } from '../observe/log.ts';
@@ -105,6 +106,7 @@ export class Pipeline {
       sender,
       recorder: this.recorder,
       readDue: (queries: readonly DueQuery[]) => readDue(pool, queries),
+      readWebhooks: (webhooks: readonly Webhook[]) => this.#intake.webhooks(webhooks),
       filterVerdict,
       clock: lease,
       onAttempt: (attempt: Attempt) => {
@@ -121,11 +123,19 @@ export class Pipeline {
       (source, error) =>
         log.warn({ source, error }, 'rows cannot be printed as JSON, so their events are thin. Run rowhook doctor'),
     );
-    const onUnusable = ({ tenantId, id, unusable }: Webhook) =>
-      log.error(
-        { tenant: tenantId, webhook: id, reason: unusable },
-        'a webhook cannot be used. Correct its row in webhook_configurations',
-      );
+    const listener = {
+      unusable: ({ tenantId, id, unusable }: Webhook) =>
+        log.error(
+          { tenant: tenantId, webhook: id, reason: unusable },
+          'a webhook cannot be used. Correct its row in webhook_configurations',
+        ),
+      leftOut: (tenant: string, webhooks: number, bytesMax: number) =>
+        log.error(
+          { tenant, webhooks, max_configuration_bytes: bytesMax },
+          'webhooks of a tenant cannot be used, because all of them together take too much memory. Run rowhook doctor',
+        ),
+      loaded: (webhooks: number) => metrics.loadedWebhooks(webhooks),
+    };
     this.#ahead = new ReadAhead(this.dispatcher.unsettled);
     const onUnreadable = (outbox: string, tenant: string | null, reason: string) =>
       log.error({ outbox, tenant, reason }, 'a change could not be read');
@@ -134,7 +144,7 @@ export class Pipeline {
       this.dispatcher,
       this.windows,
       this.breakers,
-      onUnusable,
+      listener,
       thin,
       this.#ahead,
       ({ id, tenantId }, reason) => onUnreadable(id, tenantId, reason),
@@ -158,6 +168,10 @@ export class Pipeline {
       epochs: this.#epochs,
       receive: (lanes) => this.receive(lanes),
     });
+  }
+
+  get configurations(): Configurations {
+    return this.#intake.configurations;
   }
 
   /** Continues where earlier owners of these lanes ended. */

@@ -32,10 +32,7 @@ const RING_PAUSE_MS = 100;
 /** Limit on the time for closing connections. */
 const CLOSE_MS = 2_000;
 
-/**
- * Connections besides those of the reader and the listener: two for recording, and one each for
- * configurations, parked deliveries and leases.
- */
+/** Two connections for recording, and one each for configurations, parked deliveries and leases. */
 const POOL_MAX = 5;
 
 export const STARTING = 'the daemon is starting, or the database does not answer';
@@ -115,6 +112,7 @@ export class Session {
       inFlight: this.#pipeline?.dispatcher.inFlight ?? 0,
       pending: this.#pipeline?.dispatcher.unsettled.count ?? 0,
       breakersOpen: this.#pipeline?.breakers.openCount ?? 0,
+      configurations: this.#pipeline?.configurations,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
       sourcesNotCaptured: this.#lease.ownedLanes.includes(0) ? this.#maintenance?.sourcesNotCaptured : undefined,
     };

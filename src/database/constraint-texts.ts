@@ -14,6 +14,8 @@ export const RULES: Readonly<Record<string, string>> = {
   webhook_configurations_allowed_ips_not_empty: 'allowed_ips must list 1 to 100 address ranges, or be null',
   webhook_configurations_auth_type_is_known: 'auth_type must be none, bearer, basic or api_key',
   webhook_configurations_http_method_is_known: 'http_method must be POST, PUT or PATCH',
+  webhook_configurations_is_small_enough:
+    'description must be so short that it and the other texts of the webhook have at most 64 kB together',
   webhook_configurations_max_in_flight_in_range: 'max_in_flight must be 1 to 1000 requests',
   webhook_configurations_name_is_not_empty: 'name must have 1 to 255 characters',
   webhook_configurations_payload_format_is_known: 'payload_format must be nested or flat',
@@ -34,6 +36,10 @@ export const RULES: Readonly<Record<string, string>> = {
   webhook_configurations_url_is_http:
     'url must be http:// or https:// with a host, without user, password and spaces, and at most 2048 characters',
 
+  webhook_installation_max_configuration_bytes_in_range:
+    'max_configuration_bytes must be 65536 (64 kB) to 1073741824 (1 GB)',
+  webhook_installation_max_webhooks_in_range: 'max_webhooks must be 0 to 1000000 webhooks',
+
   webhook_sources_capture_is_known: 'capture must be subscribed or all',
   webhook_sources_events_are_known: 'events must be a list of created, updated and deleted',
   webhook_sources_has_one_tenant: 'tenant_column or tenant_id must be set, but not both',
@@ -42,6 +48,9 @@ export const RULES: Readonly<Record<string, string>> = {
 
   webhook_tenants_id_is_not_empty: 'id must have 1 to 512 bytes',
   webhook_tenants_max_in_flight_in_range: 'max_in_flight must be 1 to 10000 requests',
+  webhook_tenants_max_configuration_bytes_in_range:
+    'max_configuration_bytes must be 65536 (64 kB) to 1073741824 (1 GB), or null',
+  webhook_tenants_max_webhooks_in_range: 'max_webhooks must be 0 to 1000000 webhooks, or null',
   webhook_tenants_rate_limit_in_range:
     'rate_limit_per_second must be 0.00001 (one request in 28 hours) to 100000, or null',
 };

@@ -6,7 +6,7 @@
  * was read is parked, whether it is queued or in flight. The position then moves on.
  */
 
-import type { Entry, Matched, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import type { ChangedWebhooks, Entry, Matched, RowHead, Webhook } from '../model.ts';
 import { FINISHED, type HealthChange } from '../outcome.ts';
 import { QueueRegistry } from '../queue/queue-registry.ts';
 import { TenantLimits } from '../queue/tenant-limits.ts';
@@ -46,7 +46,7 @@ const TENANT_SHARE = 1 / 2;
 export interface DispatcherOptions
   extends InFlightOptions,
     AttemptsOptions,
-    Pick<UnparkingOptions, 'readDue' | 'filterVerdict'> {
+    Pick<UnparkingOptions, 'readDue' | 'readWebhooks' | 'filterVerdict'> {
   recorder: RecordsEntries;
   onLate(seconds: number): void;
   onDisable(webhook: Webhook, reason: string): void;
@@ -121,16 +121,12 @@ export class Dispatcher implements HearsCommits {
     }
   }
 
-  get tenants(): Set<string> {
-    return this.#queues.tenants;
+  get queues(): Pick<QueueRegistry, 'has' | 'hasTenant'> {
+    return this.#queues;
   }
 
-  /**
-   * Updates the configuration of these tenants, also for queued deliveries. The webhooks in
-   * `waiting` have parked deliveries.
-   */
-  update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): void {
-    for (const queue of this.#queues.update(configurations, waiting)) {
+  update(tenantId: string, webhooks: readonly Webhook[], changed: ChangedWebhooks, waiting: Waiting): void {
+    for (const queue of this.#queues.update(tenantId, webhooks, changed, waiting)) {
       for (const ticket of queue.drain())
         this.#attempts.skip(queue, ticket, 'webhook_deleted', 'the webhook was deleted before the event was sent');
       this.#turns.remove(queue);
@@ -221,11 +217,15 @@ export class Dispatcher implements HearsCommits {
       this.#timer = undefined;
     }
     this.#turns.wakeAll();
+    let bytes = 0;
     for (const queue of this.#queues.values()) {
       if (queue.waitingSince < before) this.#parkAll(queue);
       if (queue.length > 0) this.#turns.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
+      else queue.rest();
+      if (queue.webhook.hasTexts) bytes += queue.webhook.bytes;
     }
+    this.#readBack.bytesOfWebhooks = bytes;
     for (const ticket of this.#inFlight.markSlow(before, (queue) => this.#turns.isSuspect(queue))) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
       // Nothing is kept for a deleted webhook.

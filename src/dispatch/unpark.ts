@@ -1,6 +1,6 @@
 /** Reads due parked deliveries back into their queues. */
 
-import type { Change, Delivery, Verdict, Webhook } from '../model.ts';
+import type { Change, Delivery, TenantConfiguration, Verdict, Webhook } from '../model.ts';
 import type { OutcomeCode } from '../outcome.ts';
 import type { ReadMark } from '../queue/backlog.ts';
 import type { Ticket } from '../queue/ticket.ts';
@@ -17,6 +17,9 @@ const STATEMENT_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 64);
 
 /** Characters assumed for a payload of unknown size: the default limit of a source. */
 const PAYLOAD_SIZE_UNSEEN = 1024 * 1024;
+
+/** Bytes assumed for the texts of a webhook that are not in memory: the limit of the table. */
+const TEXTS_UNSEEN = 64 * 1024;
 
 /** Deliveries to read ahead per webhook, as a multiple of its max_in_flight. */
 const READ_BACK_FACTOR = 4;
@@ -45,6 +48,8 @@ const PAYLOAD_LOST: Verdict = {
 
 export interface UnparkingOptions {
   readDue(queries: readonly DueQuery[]): Promise<Due[]>;
+  /** These webhooks as they are now, with their texts, as far as they exist. */
+  readWebhooks(webhooks: readonly Webhook[]): Promise<readonly Pick<TenantConfiguration, 'webhooks'>[]>;
   /** Whether the breaker of `queue` lets one attempt through. */
   isProbing(queue: WebhookQueue): boolean;
   filterVerdict(webhook: Webhook, change: Change): Verdict;
@@ -56,6 +61,8 @@ export interface UnparkingOptions {
 export class Unparking {
   readonly #options: UnparkingOptions;
   #share = READ_BACK_MAX;
+  /** Bytes of the webhooks that have deliveries in memory. */
+  bytesOfWebhooks = 0;
 
   constructor(options: UnparkingOptions) {
     this.#options = options;
@@ -71,11 +78,12 @@ export class Unparking {
    * size, but at least one is chosen.
    */
   choose(due: readonly WebhookQueue[]): WebhookQueue[] {
-    let size = 0;
+    let size = this.bytesOfWebhooks;
     const first = due.toSorted((a, b) => (a.backlog.dueAt ?? Number.MAX_VALUE) - (b.backlog.dueAt ?? Number.MAX_VALUE));
     return first.slice(0, STATEMENT_WEBHOOKS_MAX).filter((queue, i) => {
       const { limit, replays } = this.#queryOf(queue);
       size += (limit + replays) * (queue.payloadSize ?? PAYLOAD_SIZE_UNSEEN);
+      if (!queue.webhook.hasTexts) size += TEXTS_UNSEEN;
       return i === 0 || size <= STATEMENT_SIZE_MAX;
     });
   }
@@ -88,9 +96,27 @@ export class Unparking {
   async read(queues: readonly WebhookQueue[]): Promise<void> {
     const before = queues.map(({ backlog }) => backlog.startReading());
     const results = await this.#options.readDue(queues.map((queue) => this.#queryOf(queue)));
+    const isFound = (i: number) => (results[i]?.deliveries.length ?? 0) > 0;
+    await this.#readTexts(queues.filter(({ webhook }, i) => !webhook.hasTexts && isFound(i)));
     queues.forEach((queue, i) => {
-      this.#takeBack(queue, results[i] as Due, before[i] as ReadMark);
+      const mark = before[i] as ReadMark;
+      const { hasTexts, isActive } = queue.webhook;
+      if (!isFound(i) || (hasTexts && isActive)) this.#takeBack(queue, results[i] as Due, mark);
+      // It was deleted or switched off. Its tenant's stream brings that, too.
+      else queue.backlog.readDone({ moreDue: true, replaysDue: false, nextInMs: 0 }, mark);
     });
+  }
+
+  async #readTexts(queues: readonly WebhookQueue[]): Promise<void> {
+    if (queues.length === 0) return;
+    const resting = new Map(queues.map((queue) => [queue.webhook.id, { queue, webhook: queue.webhook }]));
+    for (const { webhooks } of await this.#options.readWebhooks(queues.map(({ webhook }) => webhook))) {
+      for (const webhook of webhooks) {
+        const known = resting.get(webhook.id);
+        // A change that came meanwhile is newer.
+        if (known && known.queue.webhook === known.webhook) known.queue.configure(webhook);
+      }
+    }
   }
 
   #queryOf(queue: WebhookQueue): DueQuery {

@@ -15,6 +15,7 @@ import { server } from './checks/server.ts';
 import { longTransactions, preparedTransactions } from './checks/transactions.ts';
 import { triggers } from './checks/triggers.ts';
 import { webhooks } from './checks/webhooks.ts';
+import { crowdedTenants } from './crowded-tenants.ts';
 import type { Check, CheckResult, Examination } from './finding.ts';
 import { printing } from './printing.ts';
 
@@ -33,6 +34,7 @@ const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   muted,
   daemons,
   webhooks,
+  tenants: crowdedTenants,
   events,
   slots: ring,
   'log days': logDays,

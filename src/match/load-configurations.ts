@@ -1,46 +1,106 @@
 /**
- * Reads the configurations of tenants. One statement reads all requested tenants. A bad value in
- * one webhook's row may stop only that webhook.
+ * Reads the configurations of tenants. One statement reads several tenants, as many as fit. A bad
+ * value in one webhook's row may stop only that webhook.
  */
 import type pg from 'pg';
 import type { TenantConfiguration, Webhook, WebhookSettings } from '../model.ts';
 import { organization } from '../payload/ids.ts';
 import { isolate, mayBeOfValue, reasonOf } from '../shared/isolate.ts';
-import { eventTypesOf, limitsOf, SETTINGS, type SettingsRow, toSettings } from './webhook-settings.ts';
+import {
+  OBJECT_BYTES,
+  OF_TENANTS,
+  OF_WEBHOOKS,
+  type Row,
+  type Secrets,
+  TENANT_BYTES_MAX,
+} from './configuration-statements.ts';
+import { eventTypesOf, limitsOf, SETTINGS, toSettings } from './webhook-settings.ts';
 
-type Tenant = Pick<TenantConfiguration, 'tenantId' | 'organization' | 'limits'>;
-type Known = Pick<Webhook, 'id' | 'tenantId' | 'lane' | 'name' | 'url'>;
+/** Tenants that one statement reads, if their webhooks fit. */
+const TENANTS_MAX = 64;
 
-/** A role of an application cannot read secrets. Whoever only explains does not need them. */
-export type Secrets = 'with secrets' | 'without secrets';
+/** Webhooks that one statement reads by their ids. */
+export const WEBHOOKS_MAX = 100;
+
+export type { Secrets };
+
+/** A webhook, by its tenant and id. */
+export type WebhookRef = Pick<Webhook, 'tenantId' | 'id'>;
+
+/** Why a webhook whose texts are too large cannot be used. */
+const TOO_LARGE = {
+  row: 'its texts have more than 64 kB together',
+  tenant:
+    'the webhooks of its tenant take more memory than max_configuration_bytes allows. Shorten or delete some of ' +
+    'them, or let an operator raise it in webhook_tenants',
+};
+
+type Tenant = Omit<TenantConfiguration, 'webhooks'>;
+type Known = Pick<Webhook, 'id' | 'tenantId' | 'lane' | 'name' | 'url' | 'bytes'>;
 
 /**
- * If a tenant's rows make the statement fail, its webhooks are loaded one by one. Only the webhook
- * that fails is stopped.
+ * Returns the configurations of the first of `tenantIds`, and of as many more as fit into one
+ * statement. If a tenant's rows make the statement fail, its webhooks are loaded one by one. Only
+ * the webhook that fails is stopped.
  */
-export function loadConfigurations(
+export function loadTenants(
   pool: pg.Pool | pg.ClientBase,
   tenantIds: readonly string[],
   secrets: Secrets = 'with secrets',
 ): Promise<TenantConfiguration[]> {
   return isolate(
-    tenantIds,
-    (ids) => load(pool, ids, null, secrets),
+    tenantIds.slice(0, TENANTS_MAX),
+    (ids) => load(pool, OF_TENANTS[secrets], [ids]),
     async (tenantId) => {
       const { rows } = await pool.query<{ id: string }>(
         'select id from rowhook.webhook_configurations where tenant_id = $1 order by created_at, id',
         [tenantId],
       );
-      const none: TenantConfiguration = { ...nobody(tenantId), webhooks: [] };
-      const parts = await isolate(
-        rows.map(({ id }) => id),
-        (ids) => load(pool, [tenantId], ids, secrets),
-        async (id, error) => [{ ...none, webhooks: await loadUnusable(pool, tenantId, id, reasonOf(error)) }],
-      );
-      const whole = parts.find(({ webhooks }) => webhooks.some(({ unusable }) => unusable === null)) ?? none;
-      return [{ ...whole, webhooks: parts.flatMap(({ webhooks }) => webhooks) }];
+      const refs = rows.map(({ id }) => ({ tenantId, id }));
+      const parts: TenantConfiguration[] = [];
+      for (let i = 0; i < refs.length; i += WEBHOOKS_MAX)
+        parts.push(...(await loadWebhooks(pool, refs.slice(i, i + WEBHOOKS_MAX), secrets)));
+      const whole =
+        parts.find(({ webhooks }) => webhooks.some(({ unusable }) => unusable === null)) ?? nobody(tenantId);
+      const bytesLeft = { bytes: whole.bytesMax };
+      return [{ ...whole, webhooks: parts.flatMap(({ webhooks }) => webhooks.map((one) => fitting(one, bytesLeft))) }];
     },
   );
+}
+
+/**
+ * Reads up to WEBHOOKS_MAX webhooks; without their texts, any number. The results have tenants with
+ * those of the webhooks that exist. A tenant may be in several results.
+ */
+export function loadWebhooks(
+  pool: pg.Pool | pg.ClientBase,
+  webhooks: readonly WebhookRef[],
+  texts: Secrets | 'without texts' = 'with secrets',
+): Promise<TenantConfiguration[]> {
+  return isolate(
+    webhooks,
+    (some) => load(pool, OF_WEBHOOKS[texts], [some.map(({ tenantId }) => tenantId), some.map(({ id }) => id)]),
+    async ({ tenantId, id }, error) => [
+      { ...nobody(tenantId), webhooks: await loadUnusable(pool, tenantId, id, reasonOf(error)) },
+    ],
+  );
+}
+
+/** Whether the webhook does not fit into the memory of its tenant. */
+export function isLeftOut({ unusable }: Webhook): boolean {
+  return unusable === TOO_LARGE.tenant;
+}
+
+/**
+ * The webhook, or one that cannot be used if its tenant's webhooks take more than `left.bytes`.
+ * Reduces `left.bytes`.
+ */
+export function fitting(webhook: Webhook, left: { bytes: number }): Webhook {
+  left.bytes -= webhook.bytes;
+  if (left.bytes >= 0 || webhook.unusable !== null) return webhook;
+  left.bytes += webhook.bytes;
+  const types = webhook.isActive || webhook.disabledReason !== null ? webhook.settings.eventTypes : [];
+  return unusable({ ...webhook, bytes: OBJECT_BYTES }, JSON.stringify(types), TOO_LARGE.tenant);
 }
 
 /**
@@ -64,21 +124,28 @@ async function loadUnusable(
     if (mayBeOfValue(error)) return read(`'["*"]'`);
     throw error;
   });
+  const known = { id, tenantId, name: '', url: '', bytes: OBJECT_BYTES };
   return rows
     .filter(({ is_active, is_disabled }) => is_active || is_disabled)
-    .map(({ lane, event_types }) => unusable({ id, tenantId, lane, name: '', url: '' }, event_types, reason));
+    .map(({ lane, event_types }) => unusable({ ...known, lane }, event_types, reason));
 }
 
-function unusable(known: Known, eventTypes: string, reason: string): Webhook {
+function unusable({ id, tenantId, lane, name, url, bytes }: Known, eventTypes: string, reason: string): Webhook {
   const types = orError(() => eventTypesOf(eventTypes));
   const settings = { ...NOTHING, eventTypes: types instanceof Error ? ['*'] : types };
   return {
-    ...known,
+    id,
+    tenantId,
+    lane,
+    name,
+    url,
     secret: '',
     previousSecret: null,
     isActive: false,
     disabledReason: null,
     unusable: reason,
+    bytes,
+    hasTexts: true,
     settings,
   };
 }
@@ -102,40 +169,12 @@ const NOTHING: WebhookSettings = {
   allowedIps: null,
 };
 
-const SECRETS: Readonly<Record<Secrets, string>> = {
-  'with secrets': `secret, auth_config::text as auth_config,
-                case when previous_secret_expires_at > now() then previous_secret end as previous_secret`,
-  // Names and values that make the row usable.
-  'without secrets': `'' as secret, null as previous_secret,
-                '{"token":"","username":"","password":"","header_name":"","header_value":""}' as auth_config`,
-};
-
-/** `webhookIds` limits the result to these webhooks of the tenants. */
 async function load(
   pool: pg.Pool | pg.ClientBase,
-  tenantIds: readonly string[],
-  webhookIds: readonly string[] | null,
-  secrets: Secrets,
+  text: string,
+  values: readonly (readonly string[])[],
 ): Promise<TenantConfiguration[]> {
-  const { rows } = await pool.query<Row>(
-    `select t.tenant_id, k.name as tenant_name, k.slug as tenant_slug, k.max_in_flight as tenant_max_in_flight,
-            k.rate_limit_per_second::text as tenant_rate, rowhook._lane(t.tenant_id) as lane, w.*
-       from unnest($1::text[]) as t (tenant_id)
-       left join rowhook.webhook_tenants k on k.id = t.tenant_id
-       left join lateral (
-         select id, name, url, is_active, disabled_reason, ${SECRETS[secrets]},
-                (extract(epoch from previous_secret_expires_at) * 1000)::float8 as previous_secret_expires_at,
-                http_method, to_json(event_types)::text as event_types, filter::text as filter,
-                headers::text as headers, auth_type,
-                retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms, max_in_flight,
-                rate_limit_per_second::text as rate_limit_per_second, ordering, payload_format,
-                batch_max_events, batch_max_wait_ms, to_json(allowed_ips)::text as allowed_ips
-           from rowhook.webhook_configurations c
-          where c.tenant_id = t.tenant_id and ($2::uuid[] is null or c.id = any ($2::uuid[]))
-          order by created_at, id
-       ) as w on true`,
-    [tenantIds, webhookIds],
-  );
+  const { rows } = await pool.query<Row>(text, [...values]);
   const byTenant = new Map<string, { tenant: Tenant | Error; webhooks: Webhook[] }>();
   const settings = new Map<string, WebhookSettings | Error>();
   for (const row of rows) {
@@ -144,32 +183,14 @@ async function load(
     if (row.id === null) continue;
     // Text in PostgreSQL never holds a NUL, and none of these values is empty.
     const texts = SETTINGS.map((column) => row[column]).join('\0');
-    const shared = settings.get(texts) ?? orError(() => toSettings(row));
-    settings.set(texts, shared);
+    const shared = row.too_large === null ? (settings.get(texts) ?? orError(() => toSettings(row))) : NOTHING;
+    if (row.too_large === null) settings.set(texts, shared);
     found.webhooks.push(toWebhook(row, row.id, shared, found.tenant));
   }
   return [...byTenant].map(([tenantId, { tenant, webhooks }]) => ({
     ...(tenant instanceof Error ? nobody(tenantId) : tenant),
     webhooks,
   }));
-}
-
-interface Row extends SettingsRow {
-  tenant_id: string;
-  tenant_name: string | null;
-  tenant_slug: string | null;
-  tenant_max_in_flight: number | null;
-  tenant_rate: string | null;
-  lane: number;
-  /** Null: the tenant has no webhook, and all following fields are missing too. */
-  id: string | null;
-  name: string;
-  url: string;
-  secret: string;
-  is_active: boolean;
-  disabled_reason: string | null;
-  previous_secret: string | null;
-  previous_secret_expires_at: number;
 }
 
 function orError<T>(make: () => T): T | Error {
@@ -180,25 +201,32 @@ function orError<T>(make: () => T): T | Error {
   }
 }
 
-function nobody(tenantId: string): Tenant {
-  return { tenantId, organization: organization(tenantId, null, null), limits: null };
+function nobody(tenantId: string): TenantConfiguration {
+  return {
+    tenantId,
+    organization: organization(tenantId, null, null),
+    limits: null,
+    bytesMax: TENANT_BYTES_MAX,
+    webhooks: [],
+  };
 }
 
-function toTenant({ tenant_id, tenant_name, tenant_slug, tenant_max_in_flight, tenant_rate }: Row): Tenant {
+function toTenant(row: Row): Tenant {
   return {
-    tenantId: tenant_id,
-    organization: organization(tenant_id, tenant_name, tenant_slug),
-    limits: limitsOf(tenant_max_in_flight, tenant_rate),
+    tenantId: row.tenant_id,
+    organization: organization(row.tenant_id, row.tenant_name, row.tenant_slug),
+    limits: limitsOf(row.tenant_max_in_flight, row.tenant_rate),
+    bytesMax: row.bytes_max,
   };
 }
 
 function toWebhook(row: Row, id: string, settings: WebhookSettings | Error, tenant: Tenant | Error): Webhook {
-  const known = { id, tenantId: row.tenant_id, lane: row.lane, name: row.name, url: row.url };
+  const known = { id, tenantId: row.tenant_id, lane: row.lane, name: row.name, url: row.url, bytes: row.bytes };
   const { is_active: isActive, disabled_reason: disabledReason, previous_secret: previous } = row;
   const problem = settings instanceof Error ? settings : tenant instanceof Error ? tenant : null;
-  if (problem !== null) {
+  if (problem !== null || row.too_large !== null) {
     const types = isActive || disabledReason !== null ? row.event_types : '[]';
-    return unusable(known, types, problem.message);
+    return unusable(known, types, problem?.message ?? TOO_LARGE[row.too_large ?? 'row']);
   }
   return {
     ...known,
@@ -207,6 +235,7 @@ function toWebhook(row: Row, id: string, settings: WebhookSettings | Error, tena
     isActive,
     disabledReason,
     unusable: null,
+    hasTexts: row.has_texts,
     settings: settings as WebhookSettings,
   };
 }

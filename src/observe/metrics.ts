@@ -13,7 +13,7 @@ const LATENCY_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 /** A poll takes 0.1 ms, a batch of 500 about 20 ms. */
 const ROUND_TRIP_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10];
 
-/** From lags that nobody notices to lags that let leases expire. */
+/** Lags of the event loop. */
 const LAG_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 /**
@@ -37,6 +37,8 @@ export interface Vitals {
   pending: number;
   /** Webhooks whose circuit breaker is not closed. */
   breakersOpen: number;
+  /** Of the configurations in memory: bytes, and webhooks that do not fit. Undefined: no session. */
+  configurations?: { bytes: number; leftOut: number } | undefined;
   /**
    * Seconds since the oldest event happened that was read and is not finished. 0: there is none.
    */
@@ -67,6 +69,7 @@ export class Metrics {
   readonly #lag: Histogram;
   readonly #unrung: Counter;
   readonly #thin: Counter;
+  readonly #webhooksLoaded: Counter;
 
   constructor({ labels, maxInFlight, vitals, backlog }: MetricsOptions) {
     this.#labels = labels;
@@ -119,6 +122,11 @@ export class Metrics {
       registers,
     });
     for (const reason of ['too_large', 'error_42501', 'error_0A000']) this.#thin.inc({ reason }, 0);
+    this.#webhooksLoaded = new Counter({
+      name: 'rowhook_webhooks_loaded_total',
+      help: 'Webhooks that were read with their texts: when they are needed, after a change, or when dropped meanwhile.',
+      registers,
+    });
     const gauge = (name: string, help: string, value: (now: Vitals) => number | undefined) =>
       new Gauge({
         name,
@@ -154,6 +162,16 @@ export class Metrics {
       () => backlog.rowsWithoutTenant,
     );
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
+    gauge(
+      'rowhook_configuration_bytes',
+      'Bytes of configurations in memory, about.',
+      (now) => now.configurations?.bytes,
+    );
+    gauge(
+      'rowhook_webhooks_left_out',
+      'Webhooks in memory that are not used, because those of their tenant take more than max_configuration_bytes.',
+      (now) => now.configurations?.leftOut,
+    );
     gauge(
       'rowhook_oldest_undelivered_seconds',
       'Seconds since the oldest event happened that is neither delivered nor parked, in the whole database, ' +
@@ -192,7 +210,7 @@ export class Metrics {
     });
   }
 
-  /** `now` is in milliseconds on the database's clock. */
+  /** `now`: the database's clock. */
   count({ delivery, outcome }: Attempt, now: number): void {
     this.#attempts.inc({ outcome: outcome.status, code: outcome.code, ...this.#extra(delivery) });
     if (outcome.status === 'success') this.#latency.observe(Math.max(0, now - delivery.change.occurredAt) / 1_000);
@@ -210,13 +228,15 @@ export class Metrics {
     this.#unrung.inc(changes);
   }
 
+  loadedWebhooks(count: number): void {
+    this.#webhooksLoaded.inc(count);
+  }
+
   foundThin(reason: string): void {
     this.#thin.inc({ reason });
   }
 
-  get contentType(): string {
-    return this.#registry.contentType;
-  }
+  readonly contentType = this.#registry.contentType;
 
   text(): Promise<string> {
     return this.#registry.metrics();

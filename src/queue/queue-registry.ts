@@ -1,11 +1,12 @@
 /** The queues of all webhooks that have deliveries in memory or in the table. */
 
-import type { Entry, RowHead, TenantConfiguration, Webhook } from '../model.ts';
+import type { ChangedWebhooks, Entry, RowHead, Webhook } from '../model.ts';
 import type { Waiting } from '../retry/takeover.ts';
 import { WebhookQueue } from './webhook-queue.ts';
 
 export class QueueRegistry {
   readonly #queues = new Map<string, WebhookQueue>();
+  readonly #byTenant = new Map<string, Set<WebhookQueue>>();
 
   get(webhookId: string): WebhookQueue | undefined {
     return this.#queues.get(webhookId);
@@ -24,6 +25,9 @@ export class QueueRegistry {
     if (!queue) {
       queue = new WebhookQueue(webhook);
       this.#queues.set(webhook.id, queue);
+      const ofTenant = this.#byTenant.get(webhook.tenantId);
+      if (ofTenant) ofTenant.add(queue);
+      else this.#byTenant.set(webhook.tenantId, new Set([queue]));
     }
     // An older window never brings an older configuration, because all configurations come from one
     // cache.
@@ -41,32 +45,40 @@ export class QueueRegistry {
   }
 
   delete(queue: WebhookQueue): void {
-    this.#queues.delete(queue.webhook.id);
+    const { id, tenantId } = queue.webhook;
+    this.#queues.delete(id);
+    const ofTenant = this.#byTenant.get(tenantId);
+    ofTenant?.delete(queue);
+    if (ofTenant?.size === 0) this.#byTenant.delete(tenantId);
   }
 
-  get tenants(): Set<string> {
-    return new Set([...this.#queues.values()].map(({ webhook }) => webhook.tenantId));
+  has(webhookId: string): boolean {
+    return this.#queues.has(webhookId);
+  }
+
+  hasTenant(tenantId: string): boolean {
+    return this.#byTenant.has(tenantId);
   }
 
   /**
-   * Updates the webhooks of these tenants. The webhooks in `waiting` have parked deliveries.
-   * Returns the queues of deleted webhooks.
+   * Updates the webhooks of a tenant that `changed`: `webhooks` are those that exist. The ones in
+   * `waiting` have parked deliveries. Returns the queues of deleted webhooks.
    */
-  update(configurations: ReadonlyMap<string, TenantConfiguration>, waiting: Waiting): WebhookQueue[] {
-    const webhooks = [...configurations.values()].flatMap((configuration) => configuration.webhooks);
+  update(tenantId: string, webhooks: readonly Webhook[], changed: ChangedWebhooks, waiting: Waiting): WebhookQueue[] {
+    const ids = new Set<string>();
     for (const webhook of webhooks) {
+      ids.add(webhook.id);
       const parked = waiting.get(webhook.id);
       const queue = parked ? this.of(webhook) : this.#queues.get(webhook.id);
       queue?.configure(webhook);
-      if (!queue || !parked) continue;
-      if (parked.unattempted) queue.backlog.fallBehind();
-      queue.backlog.makeDue();
-      for (const { delivery, head } of parked.heads) queue.rowOrder.setHead(delivery, head);
+      if (!queue) continue;
+      if (parked?.unattempted) queue.backlog.fallBehind();
+      if (parked) queue.backlog.makeDue();
+      for (const { delivery, head } of parked?.heads ?? []) queue.rowOrder.setHead(delivery, head);
+      queue.rest();
     }
-    const ids = new Set(webhooks.map(({ id }) => id));
-    const deleted = [...this.#queues.values()].filter(
-      ({ webhook }) => configurations.has(webhook.tenantId) && !ids.has(webhook.id),
-    );
+    const known = changed ? [...changed].flatMap((id) => this.#queues.get(id) ?? []) : this.#byTenant.get(tenantId);
+    const deleted = [...(known ?? [])].filter(({ webhook: { id } }) => !ids.has(id));
     for (const queue of deleted) this.delete(queue);
     return deleted;
   }

@@ -38,10 +38,23 @@ export class WebhookQueue {
     this.limiter = new Limiter(inFlightMax(webhook.settings), webhook.settings.ratePerSecond);
   }
 
+  /** `webhook` has texts, unless nothing is in memory. */
   configure(webhook: Webhook): void {
     this.webhook = webhook;
     this.limiter.inFlightMax = inFlightMax(webhook.settings);
     this.limiter.ratePerSecond = webhook.settings.ratePerSecond;
+  }
+
+  /**
+   * Forgets the texts of the webhook while nothing is sent to it. A webhook that only waits for its
+   * parked deliveries takes little memory. Before they are read back, its texts are loaded again
+   * (dispatch/unpark.ts).
+   */
+  rest(): void {
+    if (!this.webhook.hasTexts || this.webhook.unusable !== null) return;
+    if (this.length > 0 || this.limiter.inFlight > 0 || this.#busyRows.size > 0) return;
+    if (this.backlog.isReading || this.backlog.joiningSince < Infinity) return;
+    this.webhook = withoutTexts(this.webhook);
   }
 
   /**
@@ -175,6 +188,18 @@ export class WebhookQueue {
     this.#head = 0;
     return [...behind, ...queued].sort(byChange);
   }
+}
+
+function withoutTexts(webhook: Webhook): Webhook {
+  return {
+    ...webhook,
+    hasTexts: false,
+    name: '',
+    url: '',
+    secret: '',
+    previousSecret: null,
+    settings: { ...webhook.settings, eventTypes: [], filter: null, headers: {}, authConfig: {}, allowedIps: null },
+  };
 }
 
 /** Batches of one webhook are sent one at a time, which keeps the order of every row. */

@@ -5,7 +5,7 @@
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
-import type { Lane, Position, RowHead } from '../model.ts';
+import type { ChangedWebhooks, Lane, Position, RowHead } from '../model.ts';
 import type { Health } from '../outcome.ts';
 import { leavingOut } from '../shared/isolate.ts';
 
@@ -76,39 +76,58 @@ export async function findWaiting(pool: pg.Pool, lanes: readonly number[]): Prom
   return waiting;
 }
 
+/** Tenants with their webhooks that changed. */
+export type Changed = ReadonlyMap<string, ChangedWebhooks>;
+
 /**
- * Finds the webhooks of `tenantIds` that have waiting deliveries. These tenants have changed their
- * configuration, or have asked for a replay.
+ * Finds the webhooks in `changed` that have waiting deliveries. Their configuration has changed, or
+ * somebody has asked for a replay.
  */
-export async function findWaitingOf(pool: pg.Pool, tenantIds: readonly string[]): Promise<Waiting> {
-  const { rows } = await pool.query(
-    `select w.id, w.tenant_id, false as unattempted
-       from rowhook.webhook_configurations w
-      where w.tenant_id = any ($1::text[])
-        and exists (select from rowhook.webhook_deliveries d
-                     where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting')`,
-    [tenantIds],
-  );
-  return toWaiting(rows);
+export async function findWaitingOf(pool: pg.Pool, changed: Changed): Promise<Waiting> {
+  const read = async (condition: string, ids: readonly string[]) => {
+    if (ids.length === 0) return [];
+    const { rows } = await pool.query(
+      `select w.id, w.tenant_id, false as unattempted
+         from rowhook.webhook_configurations w
+        where ${condition}
+          and exists (select from rowhook.webhook_deliveries d
+                       where d.lane = rowhook._lane(w.tenant_id) and d.webhook_id = w.id and d.state = 'waiting')`,
+      [ids],
+    );
+    return rows;
+  };
+  const { tenantIds, webhookIds } = idsOf(changed);
+  return toWaiting([
+    ...(await read('w.tenant_id = any ($1::text[])', tenantIds)),
+    ...(await read('w.id = any ($1::uuid[])', webhookIds)),
+  ]);
 }
 
 /**
- * Returns the ids in `webhookIds` that belong to `tenantIds` and have no failures on record. A
- * change of a webhook's configuration clears its failures.
+ * Returns the ids in `failing` that are in `changed` and have no failures on record. A change of a
+ * webhook's configuration clears its failures, and so does its deletion.
  */
-export async function findForgiven(
-  pool: pg.Pool,
-  tenantIds: readonly string[],
-  webhookIds: readonly string[],
-): Promise<string[]> {
-  if (webhookIds.length === 0) return [];
+export async function findForgiven(pool: pg.Pool, changed: Changed, failing: readonly string[]): Promise<string[]> {
+  if (failing.length === 0) return [];
+  const { tenantIds, webhookIds } = idsOf(changed);
+  const named = new Set(webhookIds);
+  const suspects = tenantIds.length > 0 ? failing : failing.filter((id) => named.has(id));
+  if (suspects.length === 0) return [];
   const { rows } = await pool.query(
-    `select w.id from rowhook.webhook_configurations w
-      where w.id = any ($2::uuid[]) and w.tenant_id = any ($1::text[])
-        and not exists (select from rowhook.webhook_health h where h.webhook_id = w.id)`,
-    [tenantIds, webhookIds],
+    `select f.id
+       from unnest($1::uuid[]) as f (id)
+       left join rowhook.webhook_configurations w on w.id = f.id
+      where (w.tenant_id = any ($2::text[]) or f.id = any ($3::uuid[]))
+        and not exists (select from rowhook.webhook_health h where h.webhook_id = f.id)`,
+    [suspects, tenantIds, webhookIds],
   );
   return rows.map(({ id }) => id);
+}
+
+/** The tenants any of whose webhooks may have changed, and the webhooks of the others. */
+function idsOf(changed: Changed): { tenantIds: string[]; webhookIds: string[] } {
+  const tenantIds = [...changed].flatMap(([tenantId, webhooks]) => (webhooks === null ? tenantId : []));
+  return { tenantIds, webhookIds: [...changed.values()].flatMap((webhooks) => [...(webhooks ?? [])]) };
 }
 
 function toWaiting(rows: readonly { id: string; tenant_id: string; unattempted: boolean }[]): Waiting {

@@ -330,7 +330,7 @@ describe("capture => 'subscribed'", () => {
     await createWebhook(database, { tenant_id: 'acme', url: 'https://example.com/', event_types: ['other'] });
     await database.query(`
       insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, is_active, disabled_at)
-      select 'acme', 'off', 'https://example.com/', '{*}', false, now() - interval '31 days' from generate_series(1, 1000);
+      select 'acme', 'off', 'https://example.com/', '{*}', false, now() - interval '31 days' from generate_series(1, 900);
       analyze rowhook.webhook_configurations`);
     const [probe] = await database.query<{ sql: string }>(
       "select rowhook._capture_wanted(s, quote_literal('acme'), '''{t.created,*}''::text[]') as sql from rowhook.webhook_sources s where s.relation = 't'::regclass",

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { Dispatcher } from '../../src/dispatch/dispatcher.ts';
 import { Parking } from '../../src/dispatch/park.ts';
 import { Unparking } from '../../src/dispatch/unpark.ts';
-import type { Delivery, Entry, TenantConfiguration, Webhook, WebhookSettings } from '../../src/model.ts';
+import type { Delivery, Entry, Webhook, WebhookSettings } from '../../src/model.ts';
 import type { Ticket } from '../../src/queue/ticket.ts';
 import { WebhookQueue } from '../../src/queue/webhook-queue.ts';
 import { Breakers } from '../../src/retry/breaker.ts';
@@ -15,6 +15,9 @@ const webhook = {
   id: 'webhook',
   tenantId: 'acme',
   isActive: true,
+  unusable: null,
+  bytes: 600,
+  hasTexts: true,
   settings: { maxInFlight: 2, ratePerSecond: null, batchMax: 1, ordering: 'none' },
 } as Webhook;
 
@@ -41,7 +44,9 @@ function scene(settings: Partial<WebhookSettings> = {}) {
   const parking = new Parking({ add: (entry) => void recorded.push(entry) });
   const asked: DueQuery[] = [];
   let answer: (query: DueQuery) => Due | Promise<Due> = () => due();
+  const stored = { webhooks: [queue.webhook] };
   const readBack = new Unparking({
+    readWebhooks: async () => [stored],
     readDue: async ([query]) => {
       asked.push(query as DueQuery);
       return [await answer(query as DueQuery)];
@@ -53,6 +58,8 @@ function scene(settings: Partial<WebhookSettings> = {}) {
   });
   return {
     queue,
+    /** The webhooks in the table. */
+    stored,
     asked,
     recorded,
     park: (...tickets: Ticket[]) => {
@@ -212,6 +219,7 @@ describe('what is read back', () => {
             return { ...due(), webhookId, moreDue: true, nextInMs: 0 };
           });
         },
+        readWebhooks: async (refs) => [{ webhooks: webhooks.filter(({ id }) => refs.some((ref) => ref.id === id)) }],
         filterVerdict: () => 'send',
         onAttempt: () => {},
         onLate: () => {},
@@ -220,9 +228,8 @@ describe('what is read back', () => {
       },
       new Breakers({ failures: 50, days: 3 }),
     );
-    const acme: TenantConfiguration = { tenantId: 'acme', organization: '{}', limits: null, webhooks };
     const waiting = { tenantId: 'acme', unattempted: true, heads: [] };
-    dispatcher.update(new Map([['acme', acme]]), new Map(webhooks.map(({ id }) => [id, waiting])));
+    dispatcher.update('acme', webhooks, null, new Map(webhooks.map(({ id }) => [id, waiting])));
     await waitUntil('all were read', () => read.size === webhooks.length);
     dispatcher.stop();
     // each may be as large as sources allow unless told otherwise: 1 MiB
@@ -242,5 +249,55 @@ describe('what is read back', () => {
     expect(take()).toEqual([]);
     queue.free(busy.delivery);
     expect(take()).toEqual([behind]);
+  });
+});
+
+describe('a webhook that only waits for its parked deliveries', () => {
+  const long = {
+    url: 'https://a.example',
+    settings: { ...webhook.settings, headers: { 'x-long': 'x'.repeat(9_000) } },
+  };
+  const resting = () => {
+    const { queue, stored, ...rest } = scene();
+    const whole = { ...queue.webhook, ...long };
+    queue.configure(whole);
+    stored.webhooks = [whole];
+    rest.park(ticket(1));
+    rest.commit(1);
+    queue.rest();
+    return { ...rest, queue, stored, whole };
+  };
+
+  test('has no texts in memory, and has them again before anything is read back', async () => {
+    const { queue, read, whole } = resting();
+    expect(queue.webhook).toMatchObject({ hasTexts: false, url: '', settings: { headers: {}, maxInFlight: 2 } });
+    // nothing is due yet
+    await read(() => ({ ...due(), nextInMs: 60_000 }));
+    expect(queue.webhook.hasTexts).toBe(false);
+    await read(() => due(ticket(1)));
+    expect(queue.webhook).toBe(whole);
+    // not while something is in memory
+    queue.rest();
+    expect(queue.webhook).toBe(whole);
+    expect(queue.length).toBe(1);
+  });
+
+  test('keeps a change that came while its texts were read', async () => {
+    const { queue, read, whole } = resting();
+    const changed = { ...whole, url: 'https://changed.example' };
+    const reading = read(() => due(ticket(1)));
+    queue.configure(changed);
+    await reading;
+    expect(queue.webhook).toBe(changed);
+  });
+
+  test('is not read back when it was deleted or switched off meanwhile, and nothing is forgotten', async () => {
+    const { queue, stored, read, whole } = resting();
+    for (const webhooks of [[], [{ ...whole, isActive: false }]]) {
+      stored.webhooks = webhooks;
+      await read(() => due(ticket(1)));
+      expect([queue.backlog.state, queue.backlog.hasParked, queue.length]).toEqual(['backlogged', true, 0]);
+      queue.rest();
+    }
   });
 });

@@ -43,6 +43,9 @@ const table = (columns = 'tenant_id text, stage text, status text') =>
 /** What stands between single quotes. */
 const quoted = (hint: string) => [...hint.matchAll(/'([^']*)'/g)].map(([, value = '']) => value);
 
+const ANOTHER_WEBHOOK =
+  "insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ('acme', 'w', 'https://example.com', '{*}')";
+
 /** Each of these works where the first statement was refused: `remedies` makes them of the error's text. */
 const STATES: readonly (readonly [
   says: string,
@@ -209,6 +212,20 @@ const STATES: readonly (readonly [
       return [
         `delete from rowhook.webhook_tenants where id = ${before}; insert into rowhook.webhook_tenants (id) values (${after})`,
       ];
+    },
+  ],
+  [
+    'may have at most 1 webhooks',
+    "update rowhook.webhook_installation set max_webhooks = 1; insert into rowhook.webhook_tenants (id) values ('acme')",
+    ANOTHER_WEBHOOK,
+    ({ message }) => {
+      const column = /column (\w+)\.$/.exec(message)?.[1];
+      const raised = message
+        .match(/webhook_(tenants|installation)/g)
+        ?.map((at) => `update rowhook.${at} set ${column} = 2`);
+      return [...(raised ?? []), 'select rowhook.delete_webhook((select id from webhook))'].map(
+        (remedy) => `${remedy}; ${ANOTHER_WEBHOOK}`,
+      );
     },
   ],
   [
@@ -396,7 +413,7 @@ test('each value that a rule names is taken', async () => {
     insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ('acme', 'w', 'https://example.com', '{*}')`);
   let tried = 0;
   for (const [constraint, sentence] of Object.entries(RULES)) {
-    const [of = ''] = /^webhook_(configurations|tenants|sources)/.exec(constraint) ?? [];
+    const [of = ''] = /^webhook_(configurations|tenants|sources|installation)/.exec(constraint) ?? [];
     const [, column = '', values = ''] = /^(\w+) must (?:be|have) (.*)$/.exec(sentence) ?? [];
     // Their columns belong together with others, are written by no UPDATE, or have an example of their own above.
     if (/^(auth_type|events|url|prefix|tenant_id|id|)$|^batch_max_events$/.test(column)) continue;

@@ -102,6 +102,9 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['lookAndEnable', `${WEBHOOKS}a webhook that fails all the time`],
     ['`rowhook status --limit', `${WEBHOOKS}of 10,000 webhooks that fail`],
   ],
+  'src/doctor/crowded-tenants.ts': [
+    ['printable(statement)', 'test/tenants/crowded.test.ts: the doctor has the remedy'],
+  ],
   'src/doctor/printing.ts': [
     ['printable(grants)', 'test/capture/refusals.test.ts: the doctor names the columns and what to grant'],
     [

@@ -129,6 +129,7 @@ test('a webhook that fails all the time, and not one that began to fail just now
 });
 
 test('of 10,000 webhooks that fail there are a few lines, those that fail for longest first', async () => {
+  await database.query('update rowhook.webhook_installation set max_webhooks = 10000');
   await database.query(
     `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types)
      select 'acme', 'w' || n, 'https://x.example', '{*}' from generate_series(1, 10000) as n`,

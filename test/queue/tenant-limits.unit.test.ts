@@ -8,6 +8,7 @@ const withLimits = (limits: TenantConfiguration['limits']): TenantConfiguration 
   tenantId: 'acme',
   organization: '{}',
   limits,
+  bytesMax: 0,
   webhooks: [],
 });
 

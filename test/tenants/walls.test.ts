@@ -632,7 +632,7 @@ describe('hijacking what runs as rowhook_owner', () => {
       'webhook_incarnations',
       'webhook_sources',
     ].map((table) => `create temp table ${table} (id uuid, tenant_id text, delivery_id uuid)`),
-    ...['changed', 'deleted', 'was', 'is_now', 'rowhook_new', 'rowhook_old'].map(
+    ...['changed', 'inserted', 'deleted', 'was', 'is_now', 'rowhook_new', 'rowhook_old'].map(
       (table) =>
         `create temp table ${table} as select '${T2}'::text as tenant_id, '${T2}'::text as id, '${T2}'::uuid as organization_id`,
     ),

@@ -71,7 +71,7 @@ async function webhookOf(client: pg.ClientBase, id: string, secrets: Secrets): P
     [id],
   );
   const tenantId = theOne(rows, id).tenant_id;
-  const configuration = (await new Configurations(client, undefined, secrets).of([tenantId])).get(tenantId);
+  const configuration = (await new Configurations(client, undefined, { secrets }).of([tenantId])).get(tenantId);
   return theOne(
     (configuration?.webhooks ?? []).filter((webhook) => webhook.id === id),
     id,
