@@ -179,6 +179,23 @@ test('transactions that may not be seen, and a daemon that may do anything: the 
   }
 });
 
+test('an API that could bypass row-level security: the role', async () => {
+  const mighty = new pg.Client({ connectionString: database.url, application_name: 'rowhook api' });
+  await mighty.connect();
+  try {
+    const [superuser] = await results(privileges);
+    await paste(fixFor(superuser), database);
+    await mighty.query("select set_config('application_name', 'x', false)");
+    expect(await results(privileges)).toEqual([]);
+    expect(await database.query("select pg_has_role('rowhook_api_login', 'rowhook_api', 'usage') as is")).toEqual([
+      { is: true },
+    ]);
+  } finally {
+    await mighty.end();
+    await database.query('drop role if exists rowhook_api_login');
+  }
+});
+
 test('nobody delivers, and a slot waits for it: both say how to start one', async () => {
   await database.query(
     `insert into rowhook.webhook_outbox (lane, tenant_id, event_types, occurred_at, slot)

@@ -79,6 +79,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['grant(uninherited', `${DOCTOR}a login that is nobody`],
     ['rows.map(grant)', `${DOCTOR}what was revoked from rowhook_daemon`],
     ["'create role rowhook_login", `${REMEDIES}a daemon that may do anything`],
+    ["'create role rowhook_api_login", `${REMEDIES}an API that could bypass row-level security`],
   ],
   'src/doctor/checks/schema.ts': [
     ['grant(uninherited', `${DOCTOR}a login that is nobody`],

@@ -53,7 +53,7 @@ export async function privileges({ client }: Examination): Promise<CheckResult[]
   const own = await ownRole(client);
   // A role without USAGE on the schema cannot read anything in it.
   if (own.some(({ kind }) => kind === 'error')) return own;
-  return [...own, ...(await missingGrants(client)), ...(await mightyDaemons(client))];
+  return [...own, ...(await missingGrants(client)), ...(await mightyDaemons(client)), ...(await mightyApis(client))];
 }
 
 async function ownRole(client: pg.ClientBase): Promise<CheckResult[]> {
@@ -130,5 +130,25 @@ async function mightyDaemons(client: pg.ClientBase): Promise<CheckResult[]> {
     fix:
       'create role rowhook_login login; grant rowhook_daemon to rowhook_login;   ' +
       "-- set its password, and use it in the daemon's DATABASE_URL",
+  }));
+}
+
+/** Each request of the API takes the role rowhook_api. Its login should have nothing to go back to. */
+async function mightyApis(client: pg.ClientBase): Promise<CheckResult[]> {
+  const { rows } = await client.query<{ role: string }>(
+    `select distinct quote_ident(r.rolname) as role
+       from pg_stat_activity a
+       join pg_roles r on r.oid = a.usesysid
+      where a.datname = current_database() and a.application_name = 'rowhook api'
+        and (r.rolsuper or r.rolbypassrls
+             or pg_has_role(r.oid, 'rowhook_owner', 'member') or pg_has_role(r.oid, 'rowhook_daemon', 'member'))`,
+  );
+  return rows.map(({ role }) => ({
+    kind: 'warning',
+    what: printable(`"rowhook serve" is logged in as ${role}, which could bypass row-level security`),
+    why: 'The API answers strangers, so its login should reach one tenant at a time, and nothing else.',
+    fix:
+      'create role rowhook_api_login login; grant rowhook_api to rowhook_api_login;   ' +
+      '-- set its password, and use it in the DATABASE_URL of "rowhook serve"',
   }));
 }
