@@ -343,6 +343,8 @@ begin
                when p_organization is not null and target is null then 'organization'
                when not scopes && p_scopes then 'scope'
              end;
+  -- webhook_changes says who it was.
+  perform set_config('rowhook.actor', 'API key ' || name || ' (' || key_id || ')', true);
   perform set_config(
     'rowhook.tenant_id', case when verdict is null then coalesce(target, '') else '' end, true);
   return next;

@@ -7,13 +7,22 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { ApiMetrics } from '../observe/api-metrics.ts';
 import { VERSION } from '../shared/version.ts';
 import { parseBody, toJson } from './body.ts';
+import { addPoll } from './dialects/poll.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
+import { addAttempts } from './routes/attempts.ts';
+import { addChanges } from './routes/changes.ts';
+import { addDeliveries } from './routes/deliveries.ts';
 import { addDialects } from './routes/dialects.ts';
+import { addEvents } from './routes/events.ts';
 import { addMe } from './routes/me.ts';
+import { addOperators } from './routes/operators.ts';
+import { addReplay } from './routes/replay.ts';
+import { addTestEvent } from './routes/test-event.ts';
 import { addWebhooks } from './routes/webhooks.ts';
 import { compileValidator } from './schema.ts';
 import type { Service } from './service.ts';
+import { addStream } from './streams/stream.ts';
 
 const BODY_BYTES_MAX = 1_048_576;
 
@@ -92,6 +101,15 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addWebhooks(app, service);
   addApiKeys(app, service);
   addDialects(app, service);
+  addAttempts(app, service);
+  addDeliveries(app, service);
+  addReplay(app, service);
+  addTestEvent(app, service);
+  addEvents(app, service);
+  addChanges(app, service);
+  addOperators(app, service);
+  addStream(app, service);
+  addPoll(app, service);
   const hidden = { schema: { hide: true } };
   app.get('/api/openapi.json', hidden, async (_, reply) => reply.type('application/json').send(app.swagger()));
   app.route({ url: '/healthz', method: ['GET', 'HEAD'], ...hidden, handler: async () => 'ok\n' });

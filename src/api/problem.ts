@@ -101,9 +101,12 @@ export function toProblem(thrown: unknown): Problem {
     return unavailable(AWAY, error);
   }
   if (code === 'P0002') return notFound('thing');
+  if ((code === '55000' || code === '55006') && error.routine === 'exec_stmt_raise') {
+    return new Problem('conflict', sentences(error));
+  }
   if (code === '23514' || code === '23502') return invalid([ofRule(error)]);
   if (code === '42501' && error.routine === 'exec_stmt_raise') {
-    return new Problem('forbidden', [error.message, error.hint].filter(Boolean).join('. '));
+    return new Problem('forbidden', sentences(error));
   }
   if (code.startsWith('FST_')) return ofFastify(error);
   if (UNSTORABLE.includes(code)) {
@@ -112,6 +115,10 @@ export function toProblem(thrown: unknown): Problem {
   if (error instanceof NotFound) return notFound('thing');
   if (error instanceof UserError) return new Problem('conflict', error.message, { cause: error });
   return new Problem('internal_error', 'The error is in the log of the server.', { cause: error });
+}
+
+function sentences({ message, hint }: CodedError & { hint?: string }): string {
+  return [message, hint].filter(Boolean).join('. ');
 }
 
 /** Columns that have another name in the API. */

@@ -4,7 +4,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type pg from 'pg';
-import type { Caller, Scope } from './auth.ts';
+import type { Caller, Credential, Scope } from './auth.ts';
 import { invalid, Problem, toProblem } from './problem.ts';
 import { Problem as ProblemSchema, type Static, type TSchema } from './schema.ts';
 import type { Service } from './service.ts';
@@ -37,7 +37,21 @@ export interface Call<S extends RouteSchema> {
   /** For a status other than 200, and for headers. */
   reply: FastifyReply;
   service: Service;
+  /** What came as a token. */
+  credential: Credential;
 }
+
+/** What remains of an answer when the transaction has committed. */
+export class Later<T> {
+  readonly finish: (again: Again) => Promise<T>;
+
+  /** `again` runs its work in a further transaction of the same caller. Between two there is none. */
+  constructor(finish: (again: Again) => Promise<T>) {
+    this.finish = finish;
+  }
+}
+
+export type Again = <T>(work: (tx: pg.ClientBase) => Promise<T>) => Promise<T>;
 
 export interface RouteOptions<S extends RouteSchema> {
   /** Under /api. */
@@ -50,6 +64,8 @@ export interface RouteOptions<S extends RouteSchema> {
   /** The route is about the organization of the token, although its path names none. */
   ofToken?: boolean;
   tag: string;
+  /** False: the OpenAPI document leaves the route out. */
+  isListed?: boolean;
   schema: S;
   /** Fields that a client may send back as it got them. They are not looked at. */
   ignored?: readonly string[];
@@ -64,18 +80,25 @@ export function route<const S extends RouteSchema>(
   app: FastifyInstance,
   service: Service,
   options: RouteOptions<S>,
-  run: (call: Call<S>) => Promise<Answer<S>>,
+  run: (call: Call<S>) => Promise<Answer<S> | Later<Answer<S>>>,
 ): void {
   const { path, method, tag, schema, ignored = [] } = options;
   const scopes = options.scopes ?? (method === 'GET' ? ['read'] : ['write']);
   const readOnly = options.readOnly ?? method === 'GET';
+  const hide = options.isListed === false;
   const organizationOf = (org: string | undefined) => (path.includes('/:org') ? org : options.ofToken ? 'me' : null);
   app.route({
     url: `/api${path}`,
     method,
     // Without this, a request without a token would learn what is wrong with its body.
     attachValidation: true,
-    schema: { ...schema, tags: [tag], operationId: operationId(method, path), response: withErrors(schema.response) },
+    schema: {
+      ...schema,
+      hide,
+      tags: [tag],
+      operationId: operationId(method, path),
+      response: withErrors(schema.response),
+    },
     ...(ignored.length > 0 && { preValidation: async (request) => forget(request, ignored) }),
     handler: async (request, reply) => {
       // No organization has a NUL in its id, and PostgreSQL no text.
@@ -92,14 +115,17 @@ export function route<const S extends RouteSchema>(
         await service.countRequest(request, reply, credential);
         requireValid(request);
         const { params, query, body } = request as unknown as Pick<Call<S>, 'params' | 'query' | 'body'>;
-        const call = { tx, caller, organization: organization ?? '', params, query, body, request, reply, service };
+        const about = { tx, caller, organization: organization ?? '', credential, service };
+        const call = { ...about, params, query, body, request, reply };
         return run(call);
       };
-      const answer = await enter(service, credential, access, work).catch((error: unknown) => {
+      const first = await enter(service, credential, access, work).catch((error: unknown) => {
         const problem = toProblem(error);
         if (problem.status === 401) return service.refuse(request, problem);
         throw error;
       });
+      const again: Again = (more) => enter(service, credential, access, ({ tx }) => more(tx));
+      const answer = first instanceof Later ? await first.finish(again) : first;
       if (reply.statusCode !== 204) return answer;
       return reply.send();
     },

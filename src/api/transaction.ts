@@ -31,7 +31,8 @@ const ENTER_BY_KEY = `select pg_catalog.set_config('role', 'rowhook_api', true),
                         from rowhook._authenticate($1, $2, $3, $4) as a`;
 
 const ENTER_BY_JWT = `select pg_catalog.set_config('role', 'rowhook_api', true),
-                             pg_catalog.set_config('rowhook.tenant_id', $1, true)`;
+                             pg_catalog.set_config('rowhook.tenant_id', $1, true),
+                             pg_catalog.set_config('rowhook.actor', $2, true)`;
 
 /** Runs `work` in a transaction of the caller, and commits if it resolves. */
 export async function enter<T>(
@@ -88,7 +89,7 @@ async function identifyJwt(tx: pg.ClientBase, caller: Caller, access: Access): P
   const isOwn = access.organization === null || access.organization === 'me' || access.organization === caller.tenantId;
   const mayDoIt = caller.scopes.some((scope) => access.scopes.includes(scope));
   refuse(isOwn ? (mayDoIt ? null : 'scope') : 'organization', access);
-  await tx.query(ENTER_BY_JWT, [caller.tenantId]);
+  await tx.query(ENTER_BY_JWT, [caller.tenantId, `token of ${caller.name}`]);
   return { tx, caller, organization: access.organization === null ? null : caller.tenantId };
 }
 

@@ -37,6 +37,8 @@ export interface Wanted {
   elements: boolean;
 }
 
+type VisitMember = (name: string, at: number, from: number, to: number) => void;
+
 export function nothingWanted(): Wanted {
   return { names: new Map(), slot: -1, elements: false };
 }
@@ -49,9 +51,10 @@ export function readValues(text: string, wanted: Wanted, slots: unknown[]): void
 }
 
 /**
- * Calls `visit` for each member of an object, with its name and the position of the name's quote.
+ * Calls `visit` for each member of an object, with its name, the position of the name's quote, and
+ * where its value begins and ends.
  */
-export function visitMembers(text: string, visit: (name: string, at: number) => void): void {
+export function visitMembers(text: string, visit: VisitMember): void {
   new Reader(text, []).members(visit);
 }
 
@@ -82,11 +85,12 @@ class Reader {
     else this.#array((index) => this.#member(wanted, String(index)));
   }
 
-  members(visit: (name: string, at: number) => void): void {
+  members(visit: VisitMember): void {
     if (this.#peek() !== '{') return;
     this.#object((name, at) => {
-      visit(name, at);
+      const from = this.#at;
       this.#skip();
+      visit(name, at, from, this.#at);
     });
   }
 

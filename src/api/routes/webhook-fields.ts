@@ -71,6 +71,12 @@ const ANSWERED = {
 };
 
 export const Webhook = closed(ANSWERED);
+export const WebhookInList = closed({
+  ...ANSWERED,
+  stats_24h: closed({ success: Type.Integer(), failed: Type.Integer(), skipped: Type.Integer() }),
+  sparkline: Type.Array(Type.Integer(), { description: 'attempts of each of the last 24 hours, the oldest first' }),
+  last_attempt_at: nullable(Time),
+});
 export const WebhookWithSecret = closed({ ...ANSWERED, secret: Type.String({ description: 'shown this once' }) });
 
 const { name, target_url, event_types } = WITH_SECRETS;

@@ -1,5 +1,6 @@
 /** Outgoing webhooks: list, create, read, change, delete. */
 import type { FastifyInstance, FastifyReply } from 'fastify';
+import { type Activity, activityOf } from '../../operations/history/stats.ts';
 import { listWebhooks, readWebhook, type WebhookOverview } from '../../operations/webhooks/overview.ts';
 import { makeNewSecret } from '../../operations/webhooks/webhooks.ts';
 import type { Caller } from '../auth.ts';
@@ -14,6 +15,7 @@ import {
   READ_ONLY,
   Webhook,
   WebhookChange,
+  WebhookInList,
   WebhookWithSecret,
   webhookJson,
 } from './webhook-fields.ts';
@@ -35,13 +37,17 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: PATH, tag, schema: { ...list, response: { 200: listOf(Webhook) } } },
+    { method: 'GET', path: PATH, tag, schema: { ...list, response: { 200: listOf(WebhookInList) } } },
     async ({ tx, caller, query: { limit = LIMIT, cursor, q, event_type: eventType, is_active: isActive } }) => {
       const rows = await listWebhooks(tx, { limit, after: placeOf(cursor), q, eventType, isActive });
       const shown = rows.slice(0, limit);
       const last = rows.length > limit ? shown.at(-1) : undefined;
+      const activities = await activityOf(
+        tx,
+        shown.map(({ id }) => id),
+      );
       return {
-        data: shown.map((row) => webhookJson(row, caller)),
+        data: shown.map((row) => ({ ...webhookJson(row, caller), ...activityJson(activities.get(row.id)) })),
         next_cursor: last ? cursorOf({ at: last.created_us, id: last.id }) : null,
       };
     },
@@ -124,6 +130,11 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
     );
   }
   addRotation(app, service);
+}
+
+function activityJson(activity: Activity | undefined) {
+  const { stats_24h, sparkline, last_attempt_at } = activity as Activity;
+  return { stats_24h, sparkline, last_attempt_at: last_attempt_at?.toISOString() ?? null };
 }
 
 function addRotation(app: FastifyInstance, service: Service): void {

@@ -1,5 +1,6 @@
 /** Reads what the outbox holds of a tenant. Each event is the body that a webhook would get. */
 import type pg from 'pg';
+import { findChange, parseEventId } from '../../capture/stored-events.ts';
 import type { Change, Delivery, PayloadFormat } from '../../model.ts';
 import { bodyOf } from '../../payload/body.ts';
 import { eventId } from '../../payload/ids.ts';
@@ -114,9 +115,11 @@ export function bodiesOf(
   { change, incarnation, organization }: OutboxRow,
   payloadFormat: PayloadFormat,
   isWanted: (eventType: string) => boolean,
+  firstOrdinal = 0,
 ): string[] {
-  return change.eventTypes.flatMap((eventType, ordinal) => {
+  return change.eventTypes.flatMap((eventType, n) => {
     if (!isWanted(eventType)) return [];
+    const ordinal = firstOrdinal + n;
     const event = eventId(incarnation, change.id, ordinal);
     const delivery: Delivery = {
       ...NO_WEBHOOK,
@@ -132,4 +135,22 @@ export function bodiesOf(
     };
     return bodyOf(delivery, 'nobody');
   });
+}
+
+/** The JSON text of one delivery's event. Null: it has left the outbox, which keeps 7 days. */
+export async function eventOf(
+  client: pg.ClientBase,
+  tenantId: string,
+  { event_id, event_type, webhook_id }: { event_id: string; event_type: string; webhook_id: string },
+): Promise<string | null> {
+  const { outboxId, incarnation } = parseEventId(event_id);
+  const change = await findChange(client, outboxId, webhook_id);
+  if (!change || change.incarnation !== incarnation) return null;
+  const { rows } = await client.query<{ organization: string }>(
+    'select rowhook._organization($1)::text as organization',
+    [tenantId],
+  );
+  const organization = rows[0]?.organization as string;
+  const row = { change, incarnation, organization };
+  return bodiesOf(row, 'nested', (type) => type === event_type, change.firstOrdinal)[0] ?? null;
 }

@@ -74,3 +74,25 @@ export async function attemptsOf(
   );
   return rows;
 }
+
+export interface RecentAttempt extends Attempt {
+  webhook_id: string;
+}
+
+/** Limit on attempts of one read. */
+export const RECENT_MAX = 1_000;
+
+/**
+ * The attempts of a tenant that ended in the last 10 seconds, by id. They commit in another order
+ * than that of their ids, so each read looks back, and the caller leaves out what it has seen.
+ */
+export async function readRecent(client: pg.ClientBase, tenantId: string): Promise<RecentAttempt[]> {
+  const { rows } = await client.query<RecentAttempt>(
+    `select ${COLUMNS}, l.webhook_id from rowhook.webhook_logs l
+      where l.tenant_id = $1 and l.attempted_at > now() - interval '45 seconds'
+        and l.attempted_at + make_interval(secs => coalesce(l.duration_ms, 0) / 1000.0) > now() - interval '10 seconds'
+      order by l.attempted_at desc limit ${RECENT_MAX}`,
+    [tenantId],
+  );
+  return rows.sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1));
+}

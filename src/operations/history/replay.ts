@@ -18,7 +18,7 @@ export async function queueReplay(
 }
 
 /** Queues one delivery for now, whatever its state is. */
-export async function queueDelivery(client: pg.Client, deliveryId: string): Promise<void> {
+export async function queueDelivery(client: pg.ClientBase, deliveryId: string): Promise<void> {
   await client.query('select rowhook.replay_delivery($1::uuid)', [deliveryId]);
 }
 

@@ -1,0 +1,158 @@
+/** Events: what the outbox holds, new ones of applications, and why a webhook gets one or not. */
+import type { FastifyInstance } from 'fastify';
+import type pg from 'pg';
+import type { CodedError } from '../../database/explain-error.ts';
+import { emitOnce } from '../../operations/events/emit.ts';
+import { readEvents } from '../../operations/events/events.ts';
+import { explainEvent } from '../../operations/webhooks/explain.ts';
+import { visitMembers } from '../../shared/json-values.ts';
+import { UserError } from '../../shared/user-error.ts';
+import { JsonText } from '../body.ts';
+import { invalid, notFound, Problem } from '../problem.ts';
+import { route } from '../route.ts';
+import { closed, idOf, LIMIT, listOf, nullable, OfOrganization, Organization, Page, Time, Type } from '../schema.ts';
+import type { Service } from '../service.ts';
+import { keyOfCursor } from './attempts.ts';
+import { isEventType, TimeText, timeOf } from './values.ts';
+
+const tag = 'events';
+const PATH = '/v1/:org/events';
+
+/** Limit on webhooks that are explained when none is named. */
+const EXPLAINED_MAX = 100;
+
+export function addEvents(app: FastifyInstance, service: Service): void {
+  const list = {
+    summary: 'List events, newest first, as webhooks get them',
+    description: 'A page has all events of a change, so it may have a few more than limit.',
+    params: OfOrganization,
+    querystring: closed({
+      ...Page,
+      event_type: Type.Optional(Type.String({ maxLength: 128 })),
+      row_key: Type.Optional(Type.String({ maxLength: 1_000, description: 'the primary key of a row, as text' })),
+      since: Type.Optional(TimeText),
+    }),
+    response: { 200: listOf(Type.Any({ description: 'id, event, timestamp, organization, data …' })) },
+  };
+  route(
+    app,
+    service,
+    { method: 'GET', path: PATH, tag, isListed: false, schema: list },
+    async ({ tx, organization, query: { limit = LIMIT, cursor, event_type, row_key, since } }) => {
+      const filter = { event_type, row_key, since: timeOf('since', since) };
+      const page = await readEvents(tx, organization, filter, { limit, cursor: keyOfCursor(cursor, 'number') });
+      return { data: page.data.map((text) => new JsonText(text)), next_cursor: page.next_cursor };
+    },
+  );
+
+  const emit = {
+    summary: 'Write an event of your application',
+    description: 'With the header Idempotency-Key, the same request writes it once in 7 days.',
+    params: OfOrganization,
+    body: closed({ event: Type.String({ description: 'such as payment.received' }), data: Type.Any() }),
+    response: { 200: closed({ id: Type.String() }), 201: closed({ id: Type.String() }) },
+  };
+  route(
+    app,
+    service,
+    { method: 'POST', path: PATH, tag, isListed: false, schema: emit },
+    async ({ tx, body, request, reply }) => {
+      if (!isEventType(body.event))
+        throw invalid([{ field: 'event', message: 'is not an event type such as payment.received' }]);
+      const key = keyOfRequest(request.headers['idempotency-key']);
+      const data = memberText(request.bodyText, 'data');
+      const { id, isNew } = await emitOnce(tx, body.event, data, key).catch((error: CodedError) => {
+        if (error.code === '54000') throw new Problem('too_large', 'data may have 1 MiB at most.');
+        throw error;
+      });
+      if (id === null)
+        throw new Problem('invalid', 'This Idempotency-Key belongs to another request. Choose a new key.', {
+          errors: [{ field: 'Idempotency-Key', message: 'belongs to another request' }],
+        });
+      reply.code(isNew ? 201 : 200);
+      return { id };
+    },
+  );
+  addExplain(app, service);
+}
+
+function keyOfRequest(header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  if (typeof header === 'string' && header !== '' && Buffer.byteLength(header) <= 512) return header;
+  throw new Problem('bad_request', 'Idempotency-Key must have 1 to 512 bytes.');
+}
+
+/** The text of a member's value. The last one counts, as for JSON.parse. */
+function memberText(json: string, wanted: string): string {
+  let text = 'null';
+  visitMembers(json, (name, _, from, to) => {
+    if (name === wanted) text = json.slice(from, to).trim();
+  });
+  return text;
+}
+
+const Explanation = closed({
+  webhook_id: Type.String(),
+  event_id: Type.String(),
+  event_type: Type.String(),
+  sent: Type.Boolean({ description: 'whether the webhook wants it as it is configured now' }),
+  because: nullable(Type.String({ description: 'what stops it' })),
+  delivery_id: Type.String(),
+  happened: nullable(
+    closed({
+      status: Type.String(),
+      code: nullable(Type.String()),
+      at: nullable(Time),
+      next_attempt_at: nullable(Time),
+    }),
+  ),
+});
+
+function addExplain(app: FastifyInstance, service: Service): void {
+  const schema = {
+    summary: 'Why an event is sent to a webhook, or not',
+    params: Type.Object({ org: Organization, id: Type.String({ description: 'evt_…, or a number of the outbox' }) }),
+    querystring: closed({ webhook: Type.Optional(Type.String({ maxLength: 64, description: 'by default all' })) }),
+    response: { 200: closed({ data: Type.Array(Explanation) }) },
+  };
+  route(
+    app,
+    service,
+    { method: 'GET', path: `${PATH}/:id/explain`, tag, isListed: false, schema },
+    async ({ tx, params: { id }, query: { webhook } }) => {
+      if (!/^(evt_[0-9a-f]{1,32}_\d{1,18}_\d{1,4}|\d{1,18})$/.test(id)) throw notFound('event');
+      const ids = webhook === undefined ? await webhooksOf(tx) : [idOf({ id: webhook }, 'webhook')];
+      const data = [];
+      for (const webhookId of ids) {
+        const { explanations } = await explainEvent(tx, webhookId, id, 'without secrets').catch((error) => {
+          throw error instanceof UserError ? notFound('event, or webhook') : error;
+        });
+        data.push(...explanations.map((one) => ({ webhook_id: webhookId, ...explanationJson(one) })));
+      }
+      return { data };
+    },
+  );
+}
+
+type Explained = Awaited<ReturnType<typeof explainEvent>>['explanations'][number];
+
+function explanationJson({ happened, ...rest }: Explained) {
+  if (happened === null) return { ...rest, happened };
+  const { status, code, at, next_attempt_at } = happened;
+  return {
+    ...rest,
+    happened: {
+      status: status === 'given_up' ? 'failed' : status,
+      code,
+      at: at?.toISOString() ?? null,
+      next_attempt_at: next_attempt_at?.toISOString() ?? null,
+    },
+  };
+}
+
+async function webhooksOf(tx: pg.ClientBase): Promise<string[]> {
+  const { rows } = await tx.query<{ id: string }>(
+    `select id from rowhook.webhook_configurations order by created_at desc, id limit ${EXPLAINED_MAX}`,
+  );
+  return rows.map(({ id }) => id);
+}

@@ -1,0 +1,61 @@
+/** Events for tools that poll. Returns values only. */
+import type pg from 'pg';
+import { Conditions, readPage } from '../page.ts';
+import { bodiesOf, OUTBOX_COLUMNS, withOrganization } from './events.ts';
+
+/** A poll answers at most this many events. */
+export const POLLED_MAX = 100;
+
+/**
+ * The event type that a resource stands for: `leads` and `lead` for lead.created, if a watched table
+ * has such events; `lead.updated` for itself.
+ */
+export async function eventTypeOf(client: pg.ClientBase, resource: string): Promise<string> {
+  if (resource.includes('.')) return resource;
+  const candidates = singularsOf(resource);
+  const { rows } = await client.query<{ event_type: string }>(
+    `select t.event_type from rowhook.webhook_event_types t
+      where t.event_type = any ($1::text[]) order by array_position($1::text[], t.event_type) limit 1`,
+    [candidates.map((prefix) => `${prefix}.created`)],
+  );
+  return rows[0]?.event_type ?? `${candidates[0]}.created`;
+}
+
+/** companies → company; boxes → box, boxe; leads → lead. The likeliest first. Pure. */
+export function singularsOf(resource: string): string[] {
+  const endings: readonly [RegExp, string][] = [
+    [/ies$/i, 'y'],
+    [/(?<=(s|x|z|ch|sh))es$/i, ''],
+    [/(?<!s)s$/i, ''],
+  ];
+  const singulars = endings.flatMap(([ending, by]) => (ending.test(resource) ? resource.replace(ending, by) : []));
+  return [...singulars, resource];
+}
+
+/** Events of one type since a time, newest first, with the fields of payload_format flat. */
+export async function pollEvents(
+  client: pg.ClientBase,
+  tenantId: string,
+  eventType: string,
+  since: string | undefined,
+): Promise<string[]> {
+  const { data } = await readPage<Parameters<typeof withOrganization>[2][number]>(
+    client,
+    {
+      columns: OUTBOX_COLUMNS,
+      from: 'rowhook.webhook_outbox o',
+      indexed: new Conditions(),
+      time: { column: 'o.occurred_at', isOrder: false },
+      id: { column: 'o.id', type: 'bigint' },
+      filters: [
+        ['l.tenant_id = $', tenantId],
+        ['$ = any (l.event_types)', eventType],
+        ['(l.test_webhook_id is null) = $', true],
+        ['l.sort_at > $::timestamptz', since],
+      ],
+    },
+    { limit: POLLED_MAX },
+  );
+  const rows = await withOrganization(client, tenantId, data);
+  return rows.flatMap((row) => bodiesOf(row, 'flat', (type) => type === eventType));
+}
