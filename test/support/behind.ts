@@ -110,6 +110,11 @@ export class Behind {
     );
   }
 
+  /** Kills of daemons that had lanes. */
+  get crashes(): number {
+    return this.#crashes;
+  }
+
   /** One more daemon, ended with the test. */
   daemon(env: Record<string, string> = {}): DaemonProcess {
     this.#inbox.arrived = this.#arrived;
