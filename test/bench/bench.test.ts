@@ -14,7 +14,7 @@ const run = promisify(execFile);
 test.runIf(process.platform === 'linux')('a short run brings every figure', { timeout: 600_000 }, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'rowhook-bench-test-'));
   const json = join(directory, 'figures.json');
-  const names = 'drain,many,latency,clients,bulk,backlog,webhooks,filter,failing,idle';
+  const names = 'drain,many,latency,capture,backlog,webhooks,filter,failing,idle';
   const { stdout } = await run(process.execPath, [program, '--scale', '0.005', '--only', names, '--json', json]);
   const { figures } = JSON.parse(await readFile(json, 'utf8')) as Result;
   expect(figures).toHaveLength(40);

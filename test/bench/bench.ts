@@ -31,9 +31,15 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   neighbours,
 };
 
+/** Names for several measurements. Without --only each measurement runs once. */
+const GROUPS: Record<string, readonly string[]> = {
+  capture: ['clients', 'bulk'],
+};
+
 const HELP = `Usage: npm run bench -- [options]
 
-  --only <names>   some of: ${Object.keys(MEASUREMENTS).join(', ')}
+  --only <names>   some of: ${Object.keys(MEASUREMENTS).join(', ')};
+                   ${Object.entries(GROUPS).map(([name, parts]) => `${name} stands for ${parts.join(' and ')}`)}: what capture costs the app
   --match <text>   of neighbours, only those whose name has this text
   --scale <n>      sizes, as a part of the full ones (1); 0.005 takes two minutes
   --rounds <n>     how often a baseline and its figure take turns (3)
@@ -57,7 +63,7 @@ const { values } = parseArgs({
     help: { type: 'boolean' },
   },
 });
-const names = values.only.split(',');
+const names = [...new Set(values.only.split(',').flatMap((name) => GROUPS[name] ?? [name]))];
 const unknown = names.filter((name) => !MEASUREMENTS[name]);
 const scale = Number(values.scale);
 const rounds = Number(values.rounds ?? (scale < 0.1 ? 1 : 3));
