@@ -2,12 +2,11 @@
  * From a window to the queues: updates configurations, matches changes, and hands every delivery to
  * the dispatcher.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { Configurations, type HearsOfConfigurations } from '../match/configurations.ts';
 import { loadWebhooks, WEBHOOKS_MAX, type WebhookRef } from '../match/load-configurations.ts';
-import { isWanted, match } from '../match/match.ts';
+import { isWanted } from '../match/match.ts';
 import {
   type Change,
   changesConfiguration,
@@ -24,13 +23,8 @@ import type { Scope } from '../read/scope.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from '../retry/takeover.ts';
 import { changedBy } from './changed-webhooks.ts';
+import { Matching } from './matching.ts';
 import type { ThinEvents } from './thin-events.ts';
-
-/**
- * Matching pauses after STEP_MS for a turn of the event loop, so that attempts, timers and the lease
- * go on while a window with many webhooks or slow filters is matched.
- */
-const STEP_MS = 4;
 
 /**
  * Limit on the bytes of configurations that are loaded for one window. Tenants that are not loaded
@@ -109,9 +103,9 @@ export class Intake {
 
   /**
    * Takes the changes of a window that began at `from`, one by one: those of tenants whose
-   * configuration is in memory first. A tenant whose share of memory is full lags from that change
-   * on, and so does a tenant whose configuration would be loaded after many others. Returns these
-   * tenants.
+   * configuration is in memory first. A tenant whose share of memory is full, or whose
+   * filters take long, lags from that change on, and so does a tenant whose configuration would be
+   * loaded after many others. Returns these tenants.
    */
   async take(scope: Scope, from: Position, { changes, after }: Window): Promise<LaggingTenant[]> {
     await this.#heed(changes);
@@ -126,7 +120,7 @@ export class Intake {
     const whole = new Map<string, Change>();
     const loadedBefore = this.configurations.bytesLoaded;
     let left = changes.filter((change) => !changesConfiguration(change));
-    let stepBegan = performance.now();
+    const matching = new Matching(scope.tenantId !== null);
     while (left.length > 0) {
       const mayLoad = this.configurations.bytesLoaded - loadedBefore < LOAD_BYTES_MAX;
       const configurations = mayLoad ? await this.#configurationsOf(left) : NONE;
@@ -145,23 +139,27 @@ export class Intake {
         }
         const before = taken.get(tenantId) ?? 0;
         if (isLarge) taken.set(tenantId, before + 1);
-        if (!configuration || !this.#ahead.mayTake(tenantId, before)) {
+        if (!configuration || !this.#ahead.mayTake(tenantId, before) || !matching.mayTake(tenantId)) {
           lag(change);
           continue;
         }
-        this.#thin.note(change);
         if (change.leftOut !== undefined && isWantedNow(change) && !whole.has(change.id))
           for (const read of await this.#leftOut.read(left.slice(i), isWantedNow)) whole.set(read.id, read);
         const read = whole.get(change.id) ?? change;
         whole.delete(change.id);
         const begun = this.#begun.get(lane);
-        const matched = match(read, configuration, this.#incarnationOf(change));
+        const matched = await matching.match(read, configuration, this.#incarnationOf(change));
+        if (!matched) {
+          lag(change);
+          continue;
+        }
+        this.#thin.note(change);
         const fresh = begun ? matched.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
         window.expect(fresh.length, change.occurredAt);
-        for (const one of fresh) this.#dispatcher.offer(one, window.settle);
-        if (performance.now() - stepBegan < STEP_MS) continue;
-        await nextTurn();
-        stepBegan = performance.now();
+        for (const one of fresh) {
+          this.#dispatcher.offer(one, window.settle);
+          if (matching.steps.isOver) await matching.steps.pause();
+        }
       }
       left = later;
     }

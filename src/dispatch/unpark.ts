@@ -7,6 +7,7 @@ import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Due, DueQuery } from '../retry/parked-deliveries.ts';
 import { withinHeap } from '../shared/memory.ts';
+import { Steps } from '../shared/timers.ts';
 
 /**
  * Limits on one statement that reads parked deliveries: webhooks, and expected characters of
@@ -58,6 +59,12 @@ export interface UnparkingOptions {
   skip(queue: WebhookQueue, ticket: Ticket, code: OutcomeCode, error: string): void;
 }
 
+/** What was decided about a delivery, for the webhook as it was then. */
+interface Judged {
+  webhook: Webhook;
+  verdict: Verdict;
+}
+
 export class Unparking {
   readonly #options: UnparkingOptions;
   #share = READ_BACK_MAX;
@@ -98,10 +105,11 @@ export class Unparking {
     const results = await this.#options.readDue(queues.map((queue) => this.#queryOf(queue)));
     const isFound = (i: number) => (results[i]?.deliveries.length ?? 0) > 0;
     await this.#readTexts(queues.filter(({ webhook }, i) => !webhook.hasTexts && isFound(i)));
+    const verdicts = await this.#verdictsOn(queues, results);
     queues.forEach((queue, i) => {
       const mark = before[i] as ReadMark;
       const { hasTexts, isActive } = queue.webhook;
-      if (!isFound(i) || (hasTexts && isActive)) this.#takeBack(queue, results[i] as Due, mark);
+      if (!isFound(i) || (hasTexts && isActive)) this.#takeBack(queue, results[i] as Due, mark, verdicts);
       // It was deleted or switched off. Its tenant's stream brings that, too.
       else queue.backlog.readDone({ moreDue: true, replaysDue: false, nextInMs: 0 }, mark);
     });
@@ -119,6 +127,21 @@ export class Unparking {
     }
   }
 
+  /** Filters take their time, so they are applied in steps, before the queues take anything back. */
+  async #verdictsOn(queues: readonly WebhookQueue[], results: readonly Due[]): Promise<Map<Delivery, Judged>> {
+    const verdicts = new Map<Delivery, Judged>();
+    const steps = new Steps();
+    for (const [i, queue] of queues.entries()) {
+      const { webhook } = queue;
+      if (!webhook.hasTexts) continue;
+      for (const delivery of withOneBatchOfReplays(results[i]?.deliveries ?? [], queue)) {
+        verdicts.set(delivery, { webhook, verdict: this.#verdictOn(webhook, delivery) });
+        if (steps.isOver) await steps.pause();
+      }
+    }
+    return verdicts;
+  }
+
   #queryOf(queue: WebhookQueue): DueQuery {
     const share = Math.max(this.#share, queue.webhook.settings.batchMax);
     const limit = Math.min(limitOf(queue, this.#options.isProbing(queue)), share);
@@ -131,7 +154,7 @@ export class Unparking {
     };
   }
 
-  #takeBack(queue: WebhookQueue, found: Due, before: ReadMark): void {
+  #takeBack(queue: WebhookQueue, found: Due, before: ReadMark, verdicts: ReadonlyMap<Delivery, Judged>): void {
     const { backlog } = queue;
     backlog.readDone(found, before);
     const taken = withOneBatchOfReplays(found.deliveries, queue);
@@ -139,7 +162,9 @@ export class Unparking {
     for (const delivery of taken) {
       backlog.takeBack(delivery);
       const ticket = { delivery, settle: () => {}, queuedAt: Infinity };
-      const verdict = this.#verdictOn(queue.webhook, delivery);
+      const judged = verdicts.get(delivery);
+      // The webhook may have changed meanwhile.
+      const verdict = judged?.webhook === queue.webhook ? judged.verdict : this.#verdictOn(queue.webhook, delivery);
       if (verdict === 'send') queue.push(ticket);
       else if (verdict === 'pass_over') this.#options.drop(queue, ticket);
       else this.#options.skip(queue, ticket, verdict.code, verdict.error);

@@ -4,6 +4,7 @@ import type { Change, Delivery, Matched, TenantConfiguration, Verdict, Webhook, 
 import { deliveryId, eventId } from '../payload/ids.ts';
 import { wants } from './event-patterns.ts';
 import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
+import { Row, STEPS_MAX } from './filter/row.ts';
 
 /**
  * Limit on event types whose receivers are cached for a tenant. A tenant with more types invents
@@ -11,19 +12,31 @@ import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
  */
 const TYPES_MAX = 1_000;
 
+/** What compiling a filter costs its tenant, in the steps of match/filter/row.ts. */
+const STEPS_PER_COMPILED_CHARACTER = 100;
+
 /** Compiled once per configuration, and collected with it. */
 const filters = new WeakMap<WebhookSettings, Filter | Error>();
 const receivers = new WeakMap<TenantConfiguration, Map<string, readonly Webhook[]>>();
 
 /**
  * The deliveries of a change, in the order of its events. `incarnation` belongs to the change's id.
+ * Undefined stands for a webhook whose filter does not match, so that the caller can pause between
+ * any two webhooks. All filters share one reading of the row, which ends with the change.
  */
-export function match(change: Change, configuration: TenantConfiguration, incarnation: string): Matched[] {
-  const matched: Matched[] = [];
-  change.eventTypes.forEach((eventType, ordinal) => {
+export function* match(
+  change: Change,
+  configuration: TenantConfiguration,
+  incarnation: string,
+  row = rowOf(change),
+): Generator<Matched | undefined> {
+  for (const [ordinal, eventType] of change.eventTypes.entries()) {
     for (const webhook of receiversOf(change, eventType, configuration)) {
-      const verdict = filterVerdict(webhook, change);
-      if (verdict === 'pass_over') continue;
+      const verdict = filterVerdict(webhook, change, row);
+      if (verdict === 'pass_over') {
+        yield undefined;
+        continue;
+      }
       const event = eventId(incarnation, change.id, ordinal);
       const delivery: Delivery = {
         id: deliveryId(event, webhook.id),
@@ -41,10 +54,14 @@ export function match(change: Change, configuration: TenantConfiguration, incarn
         replayed: false,
         unfiltered: false,
       };
-      matched.push({ delivery, webhook, skip: verdict === 'send' ? null : verdict });
+      yield { delivery, webhook, skip: verdict === 'send' ? null : verdict };
     }
-  });
-  return matched;
+  }
+}
+
+/** What the filters of a change share. */
+export function rowOf({ data, previous, truncated }: Change): Row {
+  return new Row(data ?? 'null', previous ?? undefined, truncated !== null);
 }
 
 /** Whether a webhook subscribes to one of the change's events. Its filter may still reject the event. */
@@ -83,11 +100,11 @@ function receiversOf(
 }
 
 /** Decides about a change that the webhook subscribes to by type. */
-export function filterVerdict(webhook: Webhook, change: Change): Verdict {
+export function filterVerdict(webhook: Webhook, change: Change, row = rowOf(change)): Verdict {
   const obstacle = obstacleOf(webhook, change);
   if (obstacle !== null) return obstacle;
   if (change.testWebhookId !== null) return 'send';
-  const refusal = refusalOf(webhook.settings, change);
+  const refusal = refusalOf(webhook.settings, change, row);
   if (refusal !== null) return typeof refusal === 'string' ? 'pass_over' : refusal;
   return webhook.isActive
     ? 'send'
@@ -110,7 +127,7 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
   if (!webhook.isActive && webhook.disabledReason === null) return 'the webhook is switched off';
   const { eventTypes } = webhook.settings;
   if (!wants(eventTypes, eventType)) return `event_types (${eventTypes.join(', ')}) do not include it`;
-  const refusal = refusalOf(webhook.settings, change);
+  const refusal = refusalOf(webhook.settings, change, rowOf(change));
   if (refusal !== null) return typeof refusal === 'string' ? refusal : refusal.error;
   return webhook.isActive ? null : `the webhook is disabled: ${webhook.disabledReason}`;
 }
@@ -119,25 +136,30 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
  * Null: the filter matches. Text: the condition that does not hold. The row is read only for a
  * webhook with a filter, and the event's text stays unchanged.
  */
-function refusalOf(settings: WebhookSettings, change: Change): string | NonNullable<Matched['skip']> | null {
+function refusalOf(
+  settings: WebhookSettings,
+  { truncated }: Change,
+  row: Row,
+): string | NonNullable<Matched['skip']> | null {
   if (settings.filter === null) return null;
-  const filter = filterOf(settings, settings.filter);
+  const filter = filterOf(settings, settings.filter, row);
   // The table refuses bad filters, but a restore or a superuser may have stored one.
   if (filter instanceof Error)
     return { code: 'filter_failed', error: `the filter cannot be applied: ${filter.message}` };
-  const data = change.data ?? 'null';
-  const result = change.truncated ? filter.matchesThin(data) : filter.matches(data, change.previous ?? undefined);
-  if (result.matched !== 'unknown') return result.matched ? null : result.because;
-  return {
-    code: 'filter_failed',
-    error:
-      `the event has only the key columns of its row, but the filter needs more for ${result.because}. ` +
-      (change.truncated === 'too_large' ? "Raise the source's max_payload_bytes" : 'Run rowhook doctor') +
-      ', or filter by key columns',
-  };
+  const result = filter.matches(row);
+  if (result.matched === true) return null;
+  if (result.matched === false) return result.because;
+  const error =
+    result.matched === 'too_costly'
+      ? `the filter needs more than the ${STEPS_MAX.toLocaleString('en')} steps that it may take for one row. ` +
+        `It had none left for ${result.because}. Filter by smaller columns, or by fewer $contains`
+      : `the event has only the key columns of its row, but the filter needs more for ${result.because}. ` +
+        (truncated === 'too_large' ? "Raise the source's max_payload_bytes" : 'Run rowhook doctor') +
+        ', or filter by key columns';
+  return { code: 'filter_failed', error };
 }
 
-function filterOf(settings: WebhookSettings, text: string): Filter | Error {
+function filterOf(settings: WebhookSettings, text: string, row: Row): Filter | Error {
   let filter = filters.get(settings);
   if (!filter) {
     try {
@@ -146,6 +168,7 @@ function filterOf(settings: WebhookSettings, text: string): Filter | Error {
       filter = error as Error;
     }
     filters.set(settings, filter);
+    row.countSteps(text.length * STEPS_PER_COMPILED_CHARACTER);
   }
   return filter;
 }

@@ -7,20 +7,21 @@
  * next window at the position of the first group, and then joins that group.
  *
  * A tenant with more changes than its share of memory lags: the rest of its window, and all that
- * follows, is left out of its lane's windows, and read by itself as memory allows. One page of one
- * such tenant is read between two windows of the lanes. A tenant that has caught up joins its lane.
+ * follows, is left out of its lane's windows, and read by itself as memory allows
+ * (read/lagging-pages.ts). A tenant that has caught up joins its lane.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import type { LaggingTenant, Lane, Position, Window } from '../model.ts';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
 import { Groups, type Left } from './groups.ts';
-import { haveMet, isBetween, laneOf } from './lane-groups.ts';
+import { LaggingPages } from './lagging-pages.ts';
+import { isBetween } from './lane-groups.ts';
 import type { ReadAhead } from './read-ahead.ts';
 import type { Scope } from './scope.ts';
 import { TimedReads } from './timed-reads.ts';
 import type { Reading } from './unreadable-rows.ts';
-import { expectRows, type Pulse, readPulse } from './windows.ts';
+import { type Pulse, readPulse } from './windows.ts';
 
 /** How often to check whether there is room in memory again. */
 const FULL_PAUSE_MS = 2;
@@ -54,6 +55,7 @@ export class Reader {
   readonly #doorbell: Doorbell;
   readonly #groups: Groups;
   readonly reads: TimedReads;
+  readonly #lagging: LaggingPages;
   /** Work to do between two windows. */
   #errands: (() => void)[] = [];
   /** Rings since the last read. */
@@ -66,6 +68,7 @@ export class Reader {
     this.#options = options;
     this.#groups = new Groups(options.ahead);
     this.reads = new TimedReads(client, options);
+    this.#lagging = new LaggingPages(this.#groups, this.reads, options);
     this.#doorbell = new Doorbell(client, options.hears, options.calm);
   }
 
@@ -96,11 +99,12 @@ export class Reader {
 
   #betweenWindows(errand: () => void): void {
     this.#errands.push(errand);
-    if (this.#ended) this.#runErrands();
+    if (this.#ended) void this.#runErrands();
     else this.#wake();
   }
 
-  #runErrands(): void {
+  async #runErrands(): Promise<void> {
+    if (this.#errands.length > 0) await this.#lagging.settle();
     for (const errand of this.#errands.splice(0)) errand();
   }
 
@@ -112,8 +116,8 @@ export class Reader {
     let unrung = false;
     while (!this.#stopping) {
       this.reads.expectTurn(0);
-      this.#runErrands();
-      const hasReadLagging = await this.#readLagging();
+      await this.#runErrands();
+      const hasReadLagging = await this.#lagging.readNext();
       if (!this.#options.ahead.hasRoom) {
         if (!hasReadLagging) await this.#pause(FULL_PAUSE_MS);
         continue;
@@ -149,8 +153,9 @@ export class Reader {
       const waited = this.#rings === 0 && (await this.#rest(restMs));
       unrung = waited && restMs === SAFETY_POLL_MS;
     }
+    await this.#runErrands();
     this.#ended = true;
-    this.#runErrands();
+    await this.#runErrands();
     // Another daemon may be asleep, and nobody would ring for it.
     if (this.#doorbell.mode !== 'awake') await this.#doorbell.setAwake();
   }
@@ -185,25 +190,6 @@ export class Reader {
     return more || changes > 0;
   }
 
-  /** Reads one page of the next tenant that lags. Returns false if there is nothing to read. */
-  async #readLagging(): Promise<boolean> {
-    const next = this.#groups.nextLagging();
-    if (!next) return false;
-    const { group, lanes } = next;
-    if (!haveMet(group, lanes)) {
-      const window = await this.reads.read(group, this.#groups.endOfNext(group, lanes));
-      const [cut] = await this.#options.take(group, group.position, window);
-      if (cut)
-        expectRows(
-          group,
-          window.changes.findIndex(({ id }) => BigInt(id) > BigInt(cut.position.lastId ?? 0)),
-        );
-      group.position = cut?.position ?? window.after;
-    }
-    if (this.#groups.joinLane(group, lanes)) this.#options.onJoined(laneOf(group), group.tenantId);
-    return true;
-  }
-
   /**
    * Waits up to `ms` for a ring or a stop, and reads on for tenants that lag. Returns false if a
    * ring or a stop came.
@@ -214,7 +200,7 @@ export class Reader {
       if (this.#stopping || this.#errands.length > 0 || this.#rings > 0) return false;
       const leftMs = until - performance.now();
       if (leftMs <= 0) return true;
-      if (await this.#readLagging()) continue;
+      if (await this.#lagging.readNext()) continue;
       if (!(await this.#pause(Math.min(FULL_PAUSE_MS, leftMs)))) return false;
     }
     return this.#pause(Math.max(0, until - performance.now()));

@@ -36,8 +36,14 @@ export class Decimal {
     this.exponent = this.sign === 0 ? 0 : whole.length - start + shift;
   }
 
-  /** Equal numbers have equal keys, however they were written: 1, 1.0 and 10e-1. */
+  /**
+   * Equal numbers have equal keys, however they were written: 1, 1.0 and 10e-1. The key of an
+   * integer of up to 15 digits is the integer, so most numbers need no Decimal to find their key.
+   */
   get key(): string {
+    if (this.sign === 0) return '0';
+    const isInteger = this.digits.length <= this.exponent;
+    if (isInteger && this.exponent <= 15) return (this.sign < 0 ? '-' : '') + this.digits.padEnd(this.exponent, '0');
     return `${this.sign}|${this.digits}|${this.exponent}`;
   }
 

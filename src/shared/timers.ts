@@ -1,6 +1,10 @@
 /**
  * Timers that report how late they run. This measures the event loop's lag without extra timers.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** How long matching may take until others have a turn. */
+const STEP_MS = 4;
 
 /**
  * Calls `work` every `ms`. Before each call, calls `onLate` with the seconds by which it is late.
@@ -13,6 +17,24 @@ export function everyMs(ms: number, onLate: (seconds: number) => void, work: () 
     dueAt = now + ms;
     work();
   }, ms);
+}
+
+/**
+ * Long work in steps: after STEP_MS it pauses for a turn of the event loop, so that attempts,
+ * timers and the lease go on.
+ */
+export class Steps {
+  #began = performance.now();
+
+  /** Whether to pause now. An `await` in each turn of a loop would cost more than this check. */
+  get isOver(): boolean {
+    return performance.now() - this.#began >= STEP_MS;
+  }
+
+  async pause(): Promise<void> {
+    await nextTurn();
+    this.#began = performance.now();
+  }
 }
 
 /** The promise's value, or undefined if it fails or takes longer than `ms`. */

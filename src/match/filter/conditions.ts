@@ -5,8 +5,9 @@
  */
 
 import { Decimal } from '../../shared/decimal.ts';
-import { nothingWanted, type Scalar, type Value, type Wanted } from '../../shared/json-values.ts';
+import type { Scalar } from '../../shared/json-values.ts';
 import { operators } from './operators.ts';
+import { type Row, UNKNOWN } from './row.ts';
 
 const charactersMax = 16_384;
 const conditionsMax = 100;
@@ -20,11 +21,6 @@ const quotedCharactersMax = 60;
 /** The filter is invalid. The message says what is wrong, and where. */
 export class FilterProblem extends Error {}
 
-/** Marks a slot whose value is not in a thin event. */
-export const UNKNOWN = Symbol('unknown');
-
-export type Slots = (Value | undefined | typeof UNKNOWN)[];
-
 /** Why a filter refuses an event: a condition does not hold, or its result is unknown. */
 export interface Refusal {
   readonly isKnown: boolean;
@@ -36,11 +32,13 @@ export interface Refusal {
  * with the filter. The rules are those of SQL: one condition known to be false refuses $and, one
  * condition known to be true passes $or, and $not of unknown is unknown.
  */
-export type Check = (slots: Slots) => Refusal | undefined;
+export interface Check {
+  refusal(row: Row): Refusal | undefined;
+  /** True if it may search in long values. Other checks come first, because they may decide. */
+  readonly searches: boolean;
+}
 
 export class Conditions {
-  readonly wanted = { data: nothingWanted(), previous: nothingWanted() };
-  slotCount = 0;
   #conditionCount = 0;
   #characterCount = 0;
 
@@ -88,18 +86,20 @@ export class Conditions {
     if (operands.length < givens.length || !operator.accepts(operands, isList)) {
       throw problem(here, `takes ${operator.takes}`);
     }
-    const wanted = this.#want(path);
-    wanted.elements ||= operator.elements ?? false;
+    const names = path.split('.');
+    const searches = operator.searches ?? false;
     const test = operator.test(operands[0] ?? null, operands);
     const shown = operands.map((each) => (each instanceof Decimal ? each.source : JSON.stringify(each))).join();
     const condition = `${here.join(' ')} ${cut(isList ? `[${shown}]` : shown)}`;
-    const refusal = doesNotHold(`${condition} does not hold`);
+    const known = doesNotHold(`${condition} does not hold`);
     const unknown = { isKnown: false, because: condition };
-    return (slots) => {
-      const value = slots[wanted.slot];
-      if (value === UNKNOWN) return unknown;
-      return test(value) ? undefined : refusal;
+    const refusal = (row: Row) => {
+      const value = row.valueAt(names, searches);
+      const holds = value === UNKNOWN ? UNKNOWN : test(value, (steps) => row.spend(steps));
+      if (holds === UNKNOWN) return unknown;
+      return holds ? undefined : known;
     };
+    return { refusal, searches };
   }
 
   #scalar(given: unknown, here: readonly string[]): Scalar | undefined {
@@ -110,18 +110,6 @@ export class Conditions {
     if (decimal.plainDigits > digitsMax) throw problem(here, `takes numbers of at most ${digitsMax} digits`);
     this.#count(decimal.digits);
     return decimal;
-  }
-
-  #want(path: string): Wanted {
-    const [root, ...names] = path.split('.');
-    let wanted = root === 'data' ? this.wanted.data : this.wanted.previous;
-    for (const name of names) {
-      const member = wanted.names.get(name) ?? nothingWanted();
-      wanted.names.set(name, member);
-      wanted = member;
-    }
-    if (wanted.slot < 0) wanted.slot = this.slotCount++;
-    return wanted;
   }
 
   #count(text: string): string {
@@ -143,37 +131,46 @@ function checkPath(path: string, where: readonly string[]): void {
 }
 
 function all(checks: readonly Check[]): Check {
-  return (slots) => {
+  const inOrder = searchesLast(checks);
+  const refusal = (row: Row) => {
     let unknown: Refusal | undefined;
-    for (const check of checks) {
-      const refusal = check(slots);
-      if (refusal?.isKnown) return refusal;
-      unknown ??= refusal;
+    for (const check of inOrder) {
+      const refused = check.refusal(row);
+      if (refused?.isKnown) return refused;
+      unknown ??= refused;
     }
     return unknown;
   };
+  return { refusal, searches: checks.some(({ searches }) => searches) };
 }
 
 function any(checks: readonly Check[], because: string): Check {
   const none = doesNotHold(because);
-  return (slots) => {
+  const inOrder = searchesLast(checks);
+  const refusal = (row: Row) => {
     let unknown: Refusal | undefined;
-    for (const check of checks) {
-      const refusal = check(slots);
-      if (refusal === undefined) return undefined;
-      if (!refusal.isKnown) unknown ??= refusal;
+    for (const check of inOrder) {
+      const refused = check.refusal(row);
+      if (refused === undefined) return undefined;
+      if (!refused.isKnown) unknown ??= refused;
     }
     return unknown ?? none;
   };
+  return { refusal, searches: checks.some(({ searches }) => searches) };
 }
 
-function not(check: Check, because: string): Check {
+function searchesLast(checks: readonly Check[]): Check[] {
+  return checks.toSorted((a, b) => Number(a.searches) - Number(b.searches));
+}
+
+function not({ refusal: inner, searches }: Check, because: string): Check {
   const holds = doesNotHold(because);
-  return (slots) => {
-    const refusal = check(slots);
-    if (refusal === undefined) return holds;
-    return refusal.isKnown ? undefined : refusal;
+  const refusal = (row: Row) => {
+    const refused = inner(row);
+    if (refused === undefined) return holds;
+    return refused.isKnown ? undefined : refused;
   };
+  return { refusal, searches };
 }
 
 function doesNotHold(because: string): Refusal {

@@ -12,7 +12,8 @@
  * an update changed, so {"previous.stage": {"$exists": true}} means that the stage changed.
  *
  * A thin event has only the key columns. The result of a condition on another column is unknown. If
- * a filter depends on an unknown result, its own result is unknown.
+ * a filter depends on an unknown result, its own result is unknown. The same holds for a condition
+ * that the filter has no steps left for.
  *
  * Filters hold no code and no patterns, and everything in them is bounded, because tenants write
  * filters and the daemon runs them. sql/migrations/0002_filters.sql has the same rules with the
@@ -20,20 +21,17 @@
  */
 
 import { Decimal } from '../../shared/decimal.ts';
-import { readValues } from '../../shared/json-values.ts';
-import { Conditions, FilterProblem, type Slots, UNKNOWN } from './conditions.ts';
+import { Conditions, FilterProblem } from './conditions.ts';
+import type { Row } from './row.ts';
 
-/** `because` names the condition that does not hold or is unknown. It never holds a row's value. */
-export type Match = { matched: true } | { matched: false; because: string } | { matched: 'unknown'; because: string };
+/**
+ * `because` names the condition that does not hold or has no result. It never holds a row's value.
+ * `too_costly`: the filter needs more steps than it may take for one row (match/filter/row.ts).
+ */
+export type Match = { matched: true } | { matched: false | 'unknown' | 'too_costly'; because: string };
 
 export interface Filter {
-  /** `data` and `previous` are JSON texts as PostgreSQL wrote them. */
-  matches(data: string, previous: string | undefined): Match;
-  /**
-   * Matches a thin event. Its `data` has some of the row's columns. The other columns and all
-   * previous values are unknown.
-   */
-  matchesThin(data: string): Match;
+  matches(row: Row): Match;
 }
 
 /** Parses a filter and keeps every digit of its numbers. `JSON.parse` alone would round them. */
@@ -62,24 +60,13 @@ export function filterProblem(filter: unknown): string | undefined {
 export function compileFilter(filter: unknown): Filter {
   const conditions = new Conditions();
   const check = conditions.compile(filter, [], undefined, 1);
-  const { data: inData, previous: inPrevious } = conditions.wanted;
-  const answer = (slots: Slots): Match => {
-    const refusal = check(slots);
-    if (refusal === undefined) return { matched: true };
-    return { matched: refusal.isKnown ? false : 'unknown', because: refusal.because };
-  };
   return {
-    matches(data, previous) {
-      const slots: Slots = [];
-      if (inData.names.size > 0) readValues(data, inData, slots);
-      if (inPrevious.names.size > 0 && previous !== undefined) readValues(previous, inPrevious, slots);
-      return answer(slots);
-    },
-    matchesThin(data) {
-      const slots: Slots = Array<typeof UNKNOWN>(conditions.slotCount).fill(UNKNOWN);
-      // After a column is read, all paths inside it are known, including missing ones.
-      if (inData.names.size > 0) readValues(data, inData, slots);
-      return answer(slots);
+    matches(row) {
+      row.begin();
+      const refusal = check.refusal(row);
+      if (refusal === undefined) return { matched: true };
+      const { isKnown, because } = refusal;
+      return { matched: isKnown ? false : row.isExhausted ? 'too_costly' : 'unknown', because };
     },
   };
 }
