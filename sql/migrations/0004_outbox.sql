@@ -325,7 +325,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 begin
-  if pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
+  if pg_sequence_last_value('rowhook.doorbell'::regclass) = 2
+     and pg_notification_queue_usage() < 0.5 then
     perform pg_notify('rowhook', '');
   end if;
 end
@@ -333,7 +334,8 @@ $$;
 
 comment on function rowhook._ring() is
   'Notifies the channel rowhook if every daemon sleeps. Called at the end of every function that '
-  'writes outbox rows.';
+  'writes outbox rows. While the server''s queue of notifications is half full it notifies nobody, '
+  'because with a full queue the COMMIT would fail; the daemon then polls.';
 
 -- The change becomes part of the log of its tenant, so that it is in order with the tenant's
 -- events.

@@ -10,6 +10,7 @@
  * out therefore changes nothing.
  */
 import type pg from 'pg';
+import { isQueueFull } from '../database/notify-queue.ts';
 import type { LaggingTenant, Lane } from '../model.ts';
 
 /**
@@ -27,6 +28,8 @@ export interface Renewal {
   /** Milliseconds since 1970 on the database's clock. */
   nowMs: number;
   schemaVersion: number;
+  /** Share of the server's queue of notifications that is in use. Asking also empties it. */
+  queueUsage: number;
 }
 
 /**
@@ -63,7 +66,8 @@ export async function renewLanes(
      select array(select lane::int from rowhook.webhook_lanes where owner = (select id from here)) as lanes,
             lanes.count / daemons.count + (daemons.before < lanes.count % daemons.count)::int as share,
             (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs",
-            rowhook.schema_version() as "schemaVersion"
+            rowhook.schema_version() as "schemaVersion",
+            pg_notification_queue_usage() as "queueUsage"
        from daemons, lanes`,
     values: [owner, ownerName, LEASE_MS / 1000, isLeaving, ownsLanes],
   });
@@ -130,13 +134,19 @@ export async function freeLanes(
   owner: string,
   lanes: readonly number[] | 'all',
 ): Promise<void> {
-  await client.query(
-    `with freed as (
-       update rowhook.webhook_lanes set owner = null
-        where owner = $1 and ($2::smallint[] is null or lane = any ($2)) returning lane)
-     select pg_notify('rowhook', 'lanes') from freed limit 1`,
-    [owner, lanes === 'all' ? null : lanes],
-  );
+  const free = (rings: boolean) =>
+    client.query(
+      `with freed as (
+         update rowhook.webhook_lanes set owner = null
+          where owner = $1 and ($2::smallint[] is null or lane = any ($2)) returning lane)
+       select pg_notify('rowhook', 'lanes') from freed where $3 limit 1`,
+      [owner, lanes === 'all' ? null : lanes, rings],
+    );
+  await free(true).catch((error) => {
+    // Other daemons find the lanes with their next renewal.
+    if (isQueueFull(error)) return free(false);
+    throw error;
+  });
 }
 
 /** Deletes the row of a daemon that owns no lanes any more. */

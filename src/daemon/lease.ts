@@ -11,6 +11,7 @@ import type { Logger } from '../observe/log.ts';
 import { LanesLost } from '../record/fence.ts';
 import { within } from '../shared/timers.ts';
 import { forgetDaemon, freeLanes, LEASE_MS, RENEW_MS, type Renewal, renewLanes, takeLanes } from './lane-rows.ts';
+import { NotifyQueueWatch } from './notify-queue-watch.ts';
 
 /** Nothing starts in the last MARGIN_MS of a lease, because the renewal may be late. */
 const MARGIN_MS = 1_000;
@@ -23,9 +24,11 @@ export class Lease {
   readonly #name = `${hostname()}:${process.pid}`;
   readonly #pool: pg.Pool;
   readonly #log: Logger;
+  readonly #queueWatch: NotifyQueueWatch;
   readonly #held = new Set<number>();
   #share = 0;
   #schemaVersion: number | undefined;
+  #queueUsage: number | undefined;
   #standingBy = false;
   #isLeaving = false;
   #hasEnded = false;
@@ -38,6 +41,7 @@ export class Lease {
     this.owner = owner;
     this.#pool = pool;
     this.#log = log;
+    this.#queueWatch = new NotifyQueueWatch(log);
   }
 
   get ownedLanes(): readonly number[] {
@@ -52,6 +56,16 @@ export class Lease {
   /** Schema version of the database at the last renewal. */
   get schemaVersion(): number | undefined {
     return this.#schemaVersion;
+  }
+
+  /** Share of the server's queue of notifications that was in use at the last renewal. */
+  get queueUsage(): number | undefined {
+    return this.#queueUsage;
+  }
+
+  /** Whether that queue fills up, so that nobody should ring. */
+  get isQueueFilling(): boolean {
+    return this.#queueWatch.isFilling;
   }
 
   /** Whether this daemon owns no lanes, because other daemons own them all. */
@@ -128,6 +142,8 @@ export class Lease {
     this.#clockOffsetMs = renewed.nowMs - (performance.timeOrigin + (askedAt + performance.now()) / 2);
     this.#share = renewed.share;
     this.#schemaVersion = renewed.schemaVersion;
+    this.#queueUsage = renewed.queueUsage;
+    this.#queueWatch.note(renewed.queueUsage);
   }
 
   /** Takes free lanes, up to the fair share. */

@@ -174,8 +174,15 @@ export class Pipeline {
     return this.#intake.configurations;
   }
 
+  /** Called after each renewal of the lease. */
+  async renewed(): Promise<void> {
+    this.stream.stayAwake(this.#options.lease.isQueueFilling);
+    await this.handover.rebalance();
+  }
+
   /** Continues where earlier owners of these lanes ended. */
   async receive(lanes: readonly Lane[]): Promise<void> {
+    this.stream.stayAwake(this.#options.lease.isQueueFilling);
     for (const { lane, epoch } of lanes) this.#epochs.set(lane, epoch);
     const numbers = lanes.map(({ lane }) => lane);
     this.breakers.load(await readHealth(this.#options.pool, numbers));

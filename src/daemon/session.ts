@@ -81,7 +81,7 @@ export class Session {
       sessions: this.#sessions,
       onError: (error) => this.#fail(error),
     });
-    this.#pool.on('connect', (client) => this.#timeRoundTrips(client));
+    this.#pool.on('connect', this.#timeRoundTrips);
     this.#lease = new Lease(options.owner, this.#pool, options.log);
     this.#sender = createSender(options.settings, {
       closed: () => this.#databaseEndpoints,
@@ -114,6 +114,7 @@ export class Session {
       breakersOpen: this.#pipeline?.breakers.openCount ?? 0,
       configurations: this.#pipeline?.configurations,
       oldestUndeliveredSeconds: oldest === undefined ? 0 : Math.max(0, this.#lease.now() - oldest) / 1_000,
+      notifyQueueUsage: this.#lease.queueUsage,
       sourcesNotCaptured: this.#lease.ownedLanes.includes(0) ? this.#maintenance?.sourcesNotCaptured : undefined,
     };
   }
@@ -239,10 +240,9 @@ export class Session {
   async #renew(): Promise<void> {
     await this.#lease.renew();
     if (this.wasMigrated) this.stop();
-    else await this.#pipeline?.handover.rebalance();
+    else await this.#pipeline?.renewed();
   }
 
-  #timeRoundTrips(client: pg.ClientBase): void {
+  readonly #timeRoundTrips = (client: pg.ClientBase) =>
     timeRoundTrips(client, (seconds) => this.#options.metrics.roundTrip(seconds));
-  }
 }

@@ -7,7 +7,7 @@ import { daemons } from './checks/daemons.ts';
 import { events } from './checks/events.ts';
 import { logDays } from './checks/log-days.ts';
 import { muted } from './checks/muted-sessions.ts';
-import { bell } from './checks/notifications.ts';
+import { bell, notifyQueue } from './checks/notifications.ts';
 import { ring } from './checks/outbox-slots.ts';
 import { privileges } from './checks/privileges.ts';
 import { schema } from './checks/schema.ts';
@@ -22,6 +22,7 @@ import { printing } from './printing.ts';
 /** Checks that query only PostgreSQL itself. */
 const OF_THE_SERVER: Readonly<Record<string, Check>> = {
   listen: bell,
+  'notify queue': notifyQueue,
   clock,
   transactions: longTransactions,
   'prepared transactions': preparedTransactions,

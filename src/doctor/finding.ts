@@ -1,6 +1,7 @@
 /** Types that the checks of `rowhook doctor` share: their input and their results. */
 import type pg from 'pg';
 import { SLOT_SECONDS_MAX } from '../capture/pinned-slots.ts';
+import { QUEUE_USAGE_MAX } from '../database/notify-queue.ts';
 import type { Finding } from '../shared/finding.ts';
 
 /** A checked thing that is as it should be. */
@@ -39,6 +40,8 @@ export interface Limits {
   captureSeconds: number;
   /** How long a notification may take. */
   listenMs: number;
+  /** Share of the server's queue of notifications that is in use. */
+  queueUsage: number;
 }
 
 export const LIMITS: Limits = {
@@ -51,6 +54,7 @@ export const LIMITS: Limits = {
   captureShare: 0.25,
   captureSeconds: 60,
   listenMs: 5_000,
+  queueUsage: QUEUE_USAGE_MAX,
 };
 
 export interface Examination {

@@ -48,6 +48,8 @@ export interface Vitals {
    * run yet.
    */
   sourcesNotCaptured?: number | undefined;
+  /** Undefined: not known yet. */
+  notifyQueueUsage?: number | undefined;
 }
 
 export interface MetricsOptions {
@@ -160,6 +162,12 @@ export class Metrics {
       'Changes without an event because the tenant column of their row is null. ' +
         'The true number may be higher. Every daemon reports the same number.',
       () => backlog.rowsWithoutTenant,
+    );
+    gauge(
+      'rowhook_notify_queue_usage',
+      "Share of the server's NOTIFY queue that is in use, of 1. When it is full, transactions that notify fail. " +
+        'Every daemon reports the same number.',
+      ({ notifyQueueUsage }) => notifyQueueUsage,
     );
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
     gauge(

@@ -13,8 +13,12 @@
  * While events are rare, each event rings. A ring arrives sooner than a poll would find the event,
  * and it costs less. An app that writes two events a second costs 5 % of a core. It cost 18 % while
  * a daemon stayed awake for a second after each event. Pure except for its queries.
+ *
+ * While the server's queue of notifications fills up (database/notify-queue.ts), the daemon stays
+ * awake, so that no transaction of the app rings and fails because the queue is full.
  */
 import type pg from 'pg';
+import { isQueueFull } from '../database/notify-queue.ts';
 import { type Pulse, parseSnapshot } from './windows.ts';
 
 /**
@@ -33,8 +37,9 @@ const CALM: Calm = { newsCount: 16, ms: 500 };
 const POLL_AWAKE_MS = 2;
 const POLL_DROWSY_MS_MAX = 250;
 /**
- * A daemon receives no rings with ROWHOOK_WAKE=poll, or while the listener's connection is lost. It
- * then polls as if awake for DEAF_SILENCE_MS after news, and every POLL_IDLE_MS after that.
+ * A daemon receives no rings with ROWHOOK_WAKE=poll, while the listener's connection is lost, or
+ * while it must stay awake. It then polls as if awake for DEAF_SILENCE_MS after news, and every
+ * POLL_IDLE_MS after that.
  */
 const DEAF_SILENCE_MS = 1_000;
 const POLL_IDLE_MS = 50;
@@ -57,6 +62,7 @@ export class Doorbell {
   /** The daemon may sleep once every running transaction has a larger id than this one. */
   #barrier: bigint | null = null;
   #pauseMs = POLL_AWAKE_MS;
+  #mustStayAwake = false;
 
   /** `hears` returns whether this daemon would receive a ring now. If not, it may not sleep. */
   constructor(client: pg.ClientBase, hears: () => boolean, calm = CALM) {
@@ -67,6 +73,11 @@ export class Doorbell {
 
   get mode(): Mode {
     return this.#mode;
+  }
+
+  /** Until this is called with false, nobody rings. The daemon polls. */
+  stayAwake(must: boolean): void {
+    this.#mustStayAwake = must;
   }
 
   /**
@@ -99,7 +110,12 @@ export class Doorbell {
   /** Sets the doorbell to "awake" and rings for the other daemons. */
   async setAwake(): Promise<void> {
     // The ring is needed: another daemon would otherwise sleep on, while nobody rings for it.
-    await this.#client.query("select setval('rowhook.doorbell', 1), pg_notify('rowhook', '')");
+    try {
+      await this.#client.query("select setval('rowhook.doorbell', 1), pg_notify('rowhook', '')");
+    } catch (error) {
+      // The doorbell is set, because setval() is not undone. The other daemons find out by polling.
+      if (!isQueueFull(error)) throw error;
+    }
   }
 
   /**
@@ -107,7 +123,8 @@ export class Doorbell {
    * the next poll.
    */
   async rest({ snapshot }: Pulse): Promise<number> {
-    if (!this.#hears()) {
+    if (this.#mustStayAwake && this.#mode !== 'awake') await this.#wake();
+    if (this.#mustStayAwake || !this.#hears()) {
       const lastNewsAt = this.#news.at(-1) ?? this.#awakeSince;
       return performance.now() - lastNewsAt < DEAF_SILENCE_MS ? POLL_AWAKE_MS : POLL_IDLE_MS;
     }

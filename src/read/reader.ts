@@ -80,6 +80,12 @@ export class Reader {
     this.#wake();
   }
 
+  /** See read/doorbell.ts. */
+  stayAwake(must: boolean): void {
+    this.#doorbell.stayAwake(must);
+    if (must && this.#doorbell.mode !== 'awake') this.#wake();
+  }
+
   stop(): void {
     this.#stopping = true;
     this.#wake();

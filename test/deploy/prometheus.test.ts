@@ -125,6 +125,7 @@ test('the metrics are those that the runbook and the README promise, and name no
     'rowhook_rows_without_tenant',
     'rowhook_thin_changes_total',
     'rowhook_in_flight',
+    'rowhook_notify_queue_usage',
     'rowhook_database_round_trip_seconds_count',
     'rowhook_event_loop_lag_seconds_bucket',
     'process_resident_memory_bytes',

@@ -111,6 +111,7 @@ describe('a healthy installation has no findings', () => {
           'server',
           'schema',
           'listen',
+          'notify queue',
           'clock',
           'transactions',
           'prepared transactions',

@@ -19,6 +19,7 @@ const DOCTOR = 'test/doctor/doctor.test.ts: ';
 const REMEDIES = 'test/doctor/remedies.test.ts: ';
 const WEBHOOKS = 'test/doctor/webhooks.test.ts: ';
 const REPLACED = 'test/capture/replaced-tables.test.ts: ';
+const QUEUE = 'test/daemon/notify-queue.test.ts: ';
 const WHY = 'test/cli/why.test.ts: ';
 const READ_ONLY = 'test/database/read-only.test.ts: ';
 const LOG_DAYS = 'test/record/log-days.test.ts: everything is recorded while an event trigger forbids DDL';
@@ -74,7 +75,12 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['printable(around(', LOG_DAYS],
     ['printable(around(', LOG_DAYS],
   ],
-  'src/doctor/checks/notifications.ts': [["'give the daemon a DATABASE_URL", `${DOCTOR}in %s mode`]],
+  'src/doctor/checks/notifications.ts': [
+    ["'give the daemon a DATABASE_URL", `${DOCTOR}in %s mode`],
+    ["'end the session", `${QUEUE}is the finding of the doctor`],
+    ['"end the process', CHOICE],
+    ['`select pg_terminate_backend', `${QUEUE}is the finding of the doctor`],
+  ],
   'src/doctor/checks/privileges.ts': [
     ['grant(uninherited', `${DOCTOR}a login that is nobody`],
     ['rows.map(grant)', `${DOCTOR}what was revoked from rowhook_daemon`],

@@ -100,7 +100,9 @@ begin
     execute 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) ' || v_query;
   end if;
   get diagnostics v_written = row_count;
-  if v_written > 0 and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
+  if v_written > 0
+     and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2
+     and pg_notification_queue_usage() < 0.5 then
     perform pg_notify('rowhook', '');
   end if;
   return null;
