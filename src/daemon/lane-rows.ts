@@ -10,7 +10,7 @@
  * out therefore changes nothing.
  */
 import type pg from 'pg';
-import { isQueueFull } from '../database/notify-queue.ts';
+import { isQueueFull } from '../database/notification-listener.ts';
 import type { LaggingTenant, Lane } from '../model.ts';
 
 /**

@@ -1,8 +1,8 @@
 /**
- * Decides whether the server's queue of notifications fills up (database/notify-queue.ts), and logs
+ * Decides whether the server's queue of notifications fills up (database/notification-listener.ts), and logs
  * once when it does and once when it is over.
  */
-import { QUEUE_USAGE_CALM, QUEUE_USAGE_MAX } from '../database/notify-queue.ts';
+import { QUEUE_USAGE_CALM, QUEUE_USAGE_MAX } from '../database/notification-listener.ts';
 import type { Logger } from '../observe/log.ts';
 
 export class NotifyQueueWatch {

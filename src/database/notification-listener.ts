@@ -5,6 +5,10 @@
  * A half-open socket raises no event. So pg-listen checks the connection every HEARTBEAT_MS, and
  * reconnects if no answer comes in time, at most twice as long after the break. Until it is
  * connected again, the daemon polls. If it gives up for good ("error"), the daemon starts over.
+ *
+ * The server has one queue of notifications. A session that listens and stays in an open transaction, or
+ * whose client reads nothing, keeps all later notifications in it, of all databases. When the queue
+ * is full, every transaction that has called NOTIFY fails at COMMIT.
  */
 import pgListen from 'pg-listen';
 import { locate } from './connections.ts';
@@ -22,6 +26,19 @@ export interface Bell {
   /** False once the connection is known to be lost. */
   readonly hears: boolean;
   close(): Promise<void>;
+}
+
+/**
+ * Above the first share nobody rings: daemons stay awake and poll. Below the second one, rings are
+ * used again. sql/migrations/ has the first share too.
+ */
+export const QUEUE_USAGE_MAX = 0.5;
+export const QUEUE_USAGE_CALM = 0.25;
+
+/** Whether a statement failed because its NOTIFY found no room. Nothing was written. */
+export function isQueueFull(error: unknown): boolean {
+  const { code, routine } = error as { code?: string; routine?: string };
+  return code === '54000' && routine === 'PreCommit_Notify';
 }
 
 export async function listen(

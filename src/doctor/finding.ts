@@ -1,7 +1,7 @@
 /** Types that the checks of `rowhook doctor` share: their input and their results. */
 import type pg from 'pg';
 import { SLOT_SECONDS_MAX } from '../capture/pinned-slots.ts';
-import { QUEUE_USAGE_MAX } from '../database/notify-queue.ts';
+import { QUEUE_USAGE_MAX } from '../database/notification-listener.ts';
 import type { Finding } from '../shared/finding.ts';
 
 /** A checked thing that is as it should be. */

@@ -14,11 +14,11 @@
  * and it costs less. An app that writes two events a second costs 5 % of a core. It cost 18 % while
  * a daemon stayed awake for a second after each event. Pure except for its queries.
  *
- * While the server's queue of notifications fills up (database/notify-queue.ts), the daemon stays
+ * While the server's queue of notifications fills up (database/notification-listener.ts), the daemon stays
  * awake, so that no transaction of the app rings and fails because the queue is full.
  */
 import type pg from 'pg';
-import { isQueueFull } from '../database/notify-queue.ts';
+import { isQueueFull } from '../database/notification-listener.ts';
 import { type Pulse, parseSnapshot } from './windows.ts';
 
 /**

@@ -169,23 +169,6 @@ describe.skipIf(wantedMajor < 17)('a NOTIFY queue of 64 pages', () => {
     await waitUntil('the queue is empty', async () => (await queueRemarks()).every(({ kind }) => kind === 'fine'));
   });
 
-  test('is found if the client of a session reads nothing', async () => {
-    const client = await culprit();
-    await client.query('commit');
-    const { stream } = (client as unknown as { connection: { stream: { pause(): void; destroy(): void } } }).connection;
-    stream.pause();
-    // as many as the buffers of the connection take, and more
-    await waitUntil('the queue fills up', async () => {
-      await notify(20);
-      return (await usage()) > 0.5;
-    });
-    const found = (await queueRemarks()).find(({ what }) => what.includes('(culprit, '));
-    expect(found?.what).toMatch(/its client has read nothing for \d+ s$/);
-    await paste((found as { fix: string }).fix, server.database);
-    await waitUntil('the queue is empty', async () => (await queueRemarks()).every(({ kind }) => kind === 'fine'));
-    stream.destroy();
-  });
-
   test('leaves the doctor with all of its checks', async () => {
     await culprit();
     await fill();

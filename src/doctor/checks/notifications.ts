@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { connect } from '../../database/connections.ts';
-import { isQueueFull } from '../../database/notify-queue.ts';
+import { isQueueFull } from '../../database/notification-listener.ts';
 import { printable } from '../../shared/terminal.ts';
 import { ageText } from '../../shared/text.ts';
 import { type CheckResult, type Examination, fine } from '../finding.ts';
