@@ -141,11 +141,7 @@ export class Metrics {
       });
     gauge('rowhook_lanes_held', 'Lanes (of 16) that this daemon owns. 0: it stands by.', ({ lanes }) => lanes);
     gauge('rowhook_in_flight', 'Deliveries whose attempt is running or not recorded yet.', ({ inFlight }) => inFlight);
-    gauge(
-      'rowhook_in_flight_limit',
-      'Limit on rowhook_in_flight: ROWHOOK_MAX_IN_FLIGHT of this daemon.',
-      () => maxInFlight,
-    );
+    gauge('rowhook_in_flight_limit', 'ROWHOOK_MAX_IN_FLIGHT: limit on rowhook_in_flight.', () => maxInFlight);
     gauge(
       'rowhook_pending',
       'Deliveries in memory that must finish or be parked before a position can move.',
@@ -163,12 +159,7 @@ export class Metrics {
         'The true number may be higher. Every daemon reports the same number.',
       () => backlog.rowsWithoutTenant,
     );
-    gauge(
-      'rowhook_notify_queue_usage',
-      "Share of the server's NOTIFY queue that is in use, of 1. When it is full, transactions that notify fail. " +
-        'Every daemon reports the same number.',
-      ({ notifyQueueUsage }) => notifyQueueUsage,
-    );
+    gauge('rowhook_notify_queue_usage', "Used share of the server's NOTIFY queue.", (now) => now.notifyQueueUsage);
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
     gauge(
       'rowhook_configuration_bytes',
