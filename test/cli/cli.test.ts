@@ -21,7 +21,9 @@ const COMMANDS = [
     'sources',
     'adopt',
     'start',
+    'serve',
     'demo',
+    'api-key',
     'webhook',
     'logs',
     'logs show',
@@ -37,6 +39,7 @@ const COMMANDS = [
   ...['create', 'list', 'show', 'update', 'enable', 'disable', 'test', 'explain', 'rotate-secret', 'delete'].map(
     (name) => `webhook ${name}`,
   ),
+  ...['create', 'list', 'rotate', 'revoke'].map((name) => `api-key ${name}`),
 ];
 
 const servers: Server[] = [];

@@ -124,6 +124,7 @@ describe('a healthy installation has no findings', () => {
           'events',
           'slots',
           'log days',
+          'tenants',
         ]),
       );
     } finally {
