@@ -370,9 +370,8 @@ describe('the lanes', () => {
     await freeLanes(database.pool, other, [0, 1]);
     expect(await takeLanes(database.pool, other, [10, 11, 12, 13, 14, 15], 16)).toEqual([]);
     await freeLanes(database.pool, one, [0, 1]);
-    expect((await takeLanes(database.pool, other, [10, 11, 12, 13, 14, 15], 16)).map(({ lane }) => lane)).toEqual([
-      0, 1,
-    ]);
+    const freed = await takeLanes(database.pool, other, [10, 11, 12, 13, 14, 15], 16);
+    expect(freed.map(({ lane }) => lane).sort((a, b) => a - b)).toEqual([0, 1]);
     // lanes that an earlier session of the same daemon held are its own
     expect(await takeLanes(database.pool, one, [], 16)).toHaveLength(8);
   });
