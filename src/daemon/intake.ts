@@ -149,12 +149,12 @@ export class Intake {
         whole.delete(change.id);
         const begun = this.#begun.get(lane);
         const matched = await matching.match(read, configuration, this.#incarnationOf(change));
-        if (!matched) {
+        const fresh = begun ? matched?.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
+        if (!fresh || !this.#ahead.mayAdd(tenantId, fresh.length)) {
           lag(change);
           continue;
         }
         this.#thin.note(change);
-        const fresh = begun ? matched.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
         window.expect(fresh.length, change.occurredAt);
         for (const one of fresh) {
           this.#dispatcher.offer(one, window.settle);

@@ -83,6 +83,16 @@ export class ReadAhead {
     return pageChanges < PAGE_SHARE_MAX && this.#isBelow(tenantId, SHARE_KEEPING_UP, 1);
   }
 
+  /**
+   * Whether the deliveries of one change fit. One change of a tenant with 1,000 webhooks would keep
+   * its lane's window open until they are all queued. A tenant that lags may go above its share
+   * with one change, as its page is taken while the lanes are read.
+   */
+  mayAdd(tenantId: string, deliveries: number): boolean {
+    if (this.#lagging.has(tenantId)) return true;
+    return this.#inMemory.ofTenant(tenantId).count + deliveries <= READ_AHEAD_MAX * SHARE_KEEPING_UP;
+  }
+
   get #laggingShare(): number {
     return 1 / Math.max(1, this.#lagging.size);
   }
