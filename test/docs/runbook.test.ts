@@ -64,13 +64,18 @@ const delivery = (state: string, age: string) =>
 const log = `insert into rowhook.webhook_logs
     (attempted_at, tenant_id, webhook_id, delivery_id, event_id, event_type, attempt, status, code, request_url, lane, duration_ms)
   select now(), 'acme', id, gen_random_uuid(), 'evt_1', 'a.b', 1, 'failed', 'timeout', url, 3, 9000 from rowhook.webhook_configurations`;
+const lags = `insert into rowhook.webhook_lagging_tenants
+    (lane, tenant_id, from_snapshot, to_snapshot, done_id, position_at, sequence_value)
+  select lane, 'acme', from_snapshot, null, null, now() - interval '1 hour', 1
+    from rowhook.webhook_lanes where lane = rowhook._lane('acme')`;
 const outboxRow = "select rowhook.emit('a.b', '{}', 'acme')";
 const breaker = `insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since, open_until, openings)
   select id, rowhook._lane(tenant_id), 12, now(), now() + interval '1 minute', 1 from rowhook.webhook_configurations`;
 
 test('every alert with a statement is tried below', () => {
   const alerts = new Set(blocksOf(PAGE).flatMap(({ chapter, text }) => (text.startsWith('psql ') ? [chapter] : [])));
-  expect([...alerts].sort()).toEqual(['', ...Object.keys(STATES), 'RowhookEventsStuck', 'RowhookDatabaseSlow'].sort());
+  const others = ['', 'RowhookEventsStuck', 'RowhookDatabaseSlow', 'RowhookNotifyQueueFilling'];
+  expect([...alerts].sort()).toEqual([...Object.keys(STATES), ...others].sort());
 });
 
 /** What makes the state of an alert, and what its statements print then. */
@@ -83,6 +88,7 @@ const STATES: Readonly<Record<string, readonly [sql: string, shown: object]>> = 
   RowhookDeliveriesGaveUp: ['', { count: '1' }],
   RowhookInFlightSaturated: [log, { p95_ms: 9000 }],
   RowhookMemoryHigh: [outboxRow, { tenant_id: 'acme' }],
+  RowhookTenantLags: [lags, { tenant_id: 'acme', max_in_flight: 8 }],
 };
 
 test.each(Object.entries(STATES))('%s', async (alert, [sql, shown]) => {
@@ -120,5 +126,18 @@ test('who blocks the daemon is shown, and ended as the page says', async () => {
     await done;
   } finally {
     await Promise.allSettled([blocker.end(), blocked.end()]);
+  }
+});
+
+// It shows transactions of more than a minute, which no test waits for.
+test('the sessions that may hold the queue of notifications: the statement runs, and shows no short transaction', async () => {
+  const listener = new pg.Client(database.url);
+  await listener.connect();
+  try {
+    await listener.query("set application_name = 'short'; begin; listen anything");
+    const shown = await look('RowhookNotifyQueueFilling');
+    expect(shown.map(({ application_name }) => application_name)).not.toContain('short');
+  } finally {
+    await listener.end();
   }
 });
