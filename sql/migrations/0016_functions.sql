@@ -826,6 +826,7 @@ as $$
 declare
   v_tenant_id text := coalesce(rowhook.current_tenant(), '');
   v_moved     uuid[];
+  v_webhooks  uuid[];
   v_id        uuid;
 begin
   -- A waiting batch is sent as a whole, so one of its deliveries takes the others along.
@@ -852,16 +853,15 @@ begin
      where d.delivery_id = c.delivery_id
        and d.tenant_id = v_tenant_id
        and d.next_attempt_at is distinct from 'infinity'
-    returning d.delivery_id
+    returning d.delivery_id, d.webhook_id
   )
-  select coalesce(array_agg(m.delivery_id), '{}') into v_moved
-    from moved m
-   where m.delivery_id = any (p_delivery_ids);
+  select coalesce(array_agg(m.delivery_id) filter (where m.delivery_id = any (p_delivery_ids)), '{}'),
+         array_agg(distinct m.webhook_id)
+    into v_moved, v_webhooks
+    from moved m;
   retried := cardinality(v_moved);
   skipped := 0;
-  if retried > 0 then
-    perform rowhook._call_lane(v_tenant_id);
-  end if;
+  perform rowhook._call_lane(v_tenant_id, w) from unnest(v_webhooks) as w;
   for v_id in
     select distinct i from unnest(p_delivery_ids) as i where i is not null and i <> all (v_moved)
   loop
