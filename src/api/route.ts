@@ -141,7 +141,7 @@ function withErrors(response: Record<number, TSchema>): Record<string, TSchema> 
 function operationId(method: string, path: string): string {
   const words = path.split('/').filter((part) => part !== '' && part !== 'v1' && part !== ':org');
   const named = words.map((word) => (word.startsWith(':') ? `By-${word.slice(1)}` : word));
-  return [method.toLowerCase(), ...named.flatMap((word) => word.split(/\W+/))]
+  return [method.toLowerCase(), ...named.flatMap((word) => word.split(/[\W_]+/))]
     .map((word, index) => (index === 0 ? word : word.charAt(0).toUpperCase() + word.slice(1)))
     .join('');
 }

@@ -23,8 +23,12 @@ let api: TestApi;
 let document: Document;
 let token: string;
 let foreign: string;
+let operator: string;
 let webhook: string;
 let key: string;
+let event: string;
+let delivery: string;
+let log: string;
 
 const NEW = { name: 'n', target_url: 'https://hooks.example.com/', event_types: ['*'] };
 
@@ -35,6 +39,19 @@ beforeAll(async () => {
   foreign = await createKey(database, 'other', ['read', 'write', 'keys', 'inbound']);
   webhook = String((await api.ask('POST', '/v1/me/outgoing-webhooks', { token, body: NEW })).body.id);
   key = String((await api.ask('POST', '/v1/me/api-keys', { token, body: { name: 'k' } })).body.id);
+  operator = await createKey(database, null);
+  event = String((await api.ask('POST', '/v1/me/events', { token, body: { event: 'deal.won', data: {} } })).body.id);
+  const [row] = await database.query<{ id: string; delivery_id: string }>(
+    `insert into rowhook.webhook_logs
+       (attempted_at, tenant_id, webhook_id, delivery_id, event_id, event_type, attempt, status, code, request_url, lane,
+        duration_ms, webhook_name, organization, payload_format)
+     select now(), 'acme', id, rowhook._delivery_id($2, id), $2, 'deal.won', 1, 'failed', 'timeout', url,
+            rowhook._lane('acme'), 9000, name, '{"id":"acme"}', 'nested'
+       from rowhook.webhook_configurations where id = $1 returning id::text, delivery_id`,
+    [webhook, event],
+  );
+  log = row?.id ?? '';
+  delivery = row?.delivery_id ?? '';
   document = (await api.ask('GET', '/openapi.json')).body as unknown as Document;
 });
 
@@ -44,15 +61,20 @@ afterAll(async () => {
 });
 
 interface Sample {
-  /** Replaces :id. */
+  /** Replaces what stands in the path in place of an id. */
   id?: () => string | Promise<string>;
   query?: string;
+  /** Only an operator's token may. */
+  ofOperator?: boolean;
   body?: unknown;
   status: number;
 }
 
 const another = async (path: string, body: object) =>
   String((await api.ask('POST', `/v1/me/${path}`, { token, body })).body.id);
+
+/** A webhook for which a test event is waited for 3 s, and not 32. */
+const quick = () => another('outgoing-webhooks', { ...NEW, timeout_ms: 1_000 });
 
 /** One right request of each operation. A route that is added without its line here fails. */
 const SAMPLES: Readonly<Record<string, Sample>> = {
@@ -85,8 +107,31 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   getApiKeys: { status: 200 },
   postApiKeys: { body: { name: 'k2', scopes: ['read'] }, status: 201 },
   postApiKeysByIdRotate: { id: () => key, body: { overlap_seconds: 0 }, status: 200 },
+  getOutgoingWebhooksByIdDeliveries: { id: () => webhook, query: '?status=failed', status: 200 },
+  getAttemptsByLogId: { id: () => log, status: 200 },
+  getOutgoingWebhooksByIdStats: { id: () => webhook, query: '?bucket=hour', status: 200 },
+  getDeliveries: { query: '?state=failed', status: 200 },
+  getDeliveriesByDeliveryId: { id: () => delivery, status: 200 },
+  postDeliveriesByDeliveryIdRetry: { id: () => delivery, body: {}, status: 202 },
+  postDeliveriesRetry: { body: { filter: {}, dry_run: true }, status: 200 },
+  postOutgoingWebhooksByIdReplay: { id: () => webhook, body: { since: '2026-01-01T00:00:00Z' }, status: 202 },
+  getOutgoingWebhooksByIdReplay: { id: () => webhook, status: 200 },
+  deleteOutgoingWebhooksByIdReplay: { id: () => webhook, status: 200 },
+  // no daemon runs here
+  postWebhooksByIdTest: { id: quick, body: {}, status: 202 },
+  postOutgoingWebhooksByIdTest: { id: quick, body: {}, status: 202 },
+  getEvents: { status: 200 },
+  postEvents: { body: { event: 'deal.won', data: { n: 1 } }, status: 201 },
+  getEventsByIdExplain: { id: () => event, status: 200 },
+  getChanges: { status: 200 },
+  getOrganizations: { ofOperator: true, status: 200 },
+  putOrganizationsByOrganization: { ofOperator: true, id: () => 'acme', body: { name: 'Acme' }, status: 200 },
+  getStatus: { ofOperator: true, status: 200 },
+  getWebhooksZapierByResourcePoll: { id: () => 'leads', status: 200 },
   deleteApiKeysById: { id: () => another('api-keys', { name: 'gone' }), status: 204 },
 };
+
+const OTHER_PARAMETER = /\{(?!org\})\w+\}/;
 
 interface Each {
   method: string;
@@ -100,9 +145,15 @@ const operations = (): Each[] =>
   );
 
 async function call({ method, path, operation }: Each, as: string | undefined, organization: string) {
-  const { id, query = '', body } = SAMPLES[operation.operationId] ?? { status: 0 };
-  const filled = path.replace('{org}', organization).replace('{id}', (await id?.()) ?? '');
-  return api.ask(method, `${filled.replace(/^\/api/, '')}${query}`, { token: as, body });
+  const { id, query = '', body, ofOperator } = SAMPLES[operation.operationId] ?? { status: 0 };
+  const filled = await fill(path, organization, id);
+  return api.ask(method, `${filled}${query}`, { token: ofOperator && as === token ? operator : as, body });
+}
+
+/** A path of the document, below /api. */
+async function fill(path: string, organization: string, id: Sample['id']): Promise<string> {
+  const filled = path.replace('{org}', organization).replace(OTHER_PARAMETER, (await id?.()) ?? '');
+  return filled.replace(/^\/api/, '');
 }
 
 /** What is wrong with an answer, by the schema that the document has for it. */
@@ -155,7 +206,7 @@ describe('every operation', () => {
     for (const each of operations().filter(({ path }) => path.includes('{org}'))) {
       const byPath = await call(each, foreign, 'acme');
       expect([each.operation.operationId, byPath.status]).toEqual([each.operation.operationId, 404]);
-      if (!each.path.includes('{id}')) continue;
+      if (!OTHER_PARAMETER.test(each.path)) continue;
       const byId = await call(each, foreign, 'other');
       expect([each.operation.operationId, byId.status, wrong(each.operation, byId)]).toEqual([
         each.operation.operationId,
@@ -169,8 +220,9 @@ describe('every operation', () => {
   test('refuses fields that it does not know', async () => {
     for (const each of operations().filter(({ operation }) => operation.requestBody)) {
       const { id } = SAMPLES[each.operation.operationId] ?? {};
-      const path = each.path.replace('{org}', 'me').replace('{id}', (await id?.()) ?? '');
-      const answer = await api.ask(each.method, path.replace(/^\/api/, ''), { token, body: { no_such_field: 1 } });
+      const path = await fill(each.path, 'me', id);
+      const as = SAMPLES[each.operation.operationId]?.ofOperator ? operator : token;
+      const answer = await api.ask(each.method, path, { token: as, body: { no_such_field: 1 } });
       expect([each.operation.operationId, answer.status]).toEqual([each.operation.operationId, 422]);
       expect(answer.body.errors?.map(({ field }) => field)).toContain('no_such_field');
     }

@@ -26,7 +26,7 @@ export function addPoll(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: '/webhooks/zapier/:resource/poll', tag: 'polling', isListed: false, schema },
+    { method: 'GET', path: '/webhooks/zapier/:resource/poll', tag: 'polling', schema },
     async ({ tx, caller, params: { resource }, query: { since } }) => {
       if (caller.tenantId === null) throw notFound('organization: use a token of one');
       if (!isEventType(resource)) throw notFound('resource');

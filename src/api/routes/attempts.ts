@@ -108,7 +108,7 @@ export function addAttempts(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: `${PATH}/deliveries`, tag, isListed: false, schema: list },
+    { method: 'GET', path: `${PATH}/deliveries`, tag, schema: list },
     async ({ tx, params, query: { limit = LIMIT, cursor, status, event_type, since, until } }) => {
       const id = await requireWebhook(tx, params);
       const filter = { status, event_type, since: timeOf('since', since), until: timeOf('until', until) };
@@ -125,7 +125,7 @@ export function addAttempts(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: '/v1/:org/attempts/:log_id', tag, isListed: false, schema: read },
+    { method: 'GET', path: '/v1/:org/attempts/:log_id', tag, schema: read },
     async ({ tx, params: { log_id: id } }) => {
       const found = /^\d{1,18}$/.test(id) ? await readAttempt(tx, id) : undefined;
       if (found === undefined) throw notFound('attempt');
@@ -164,7 +164,7 @@ function addStats(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: `${PATH}/stats`, tag, isListed: false, schema },
+    { method: 'GET', path: `${PATH}/stats`, tag, schema },
     async ({ tx, params, query: { bucket = 'hour', since, until } }) => {
       const id = await requireWebhook(tx, params);
       const range = { since: timeOf('since', since), until: timeOf('until', until) };

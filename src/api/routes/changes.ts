@@ -28,7 +28,7 @@ export function addChanges(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: '/v1/:org/changes', tag: 'changes', isListed: false, schema },
+    { method: 'GET', path: '/v1/:org/changes', tag: 'changes', schema },
     async ({ tx, organization, query: { limit = LIMIT, cursor, webhook } }) => {
       const id = webhook === undefined ? undefined : idOf({ id: webhook }, 'webhook');
       const page = await readChanges(tx, organization, id, { limit, cursor: keyOfCursor(cursor, 'number') });

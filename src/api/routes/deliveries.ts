@@ -104,7 +104,7 @@ export function addDeliveries(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: PATH, tag, isListed: false, schema: list },
+    { method: 'GET', path: PATH, tag, schema: list },
     async ({ tx, organization, query: { limit = LIMIT, cursor, ...filter } }) => {
       const page = { limit, cursor: keyOfCursor(cursor, 'uuid') };
       const { data, next_cursor } = await readUnfinished(tx, organization, filterOf(filter), page);
@@ -120,7 +120,7 @@ export function addDeliveries(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: `${PATH}/:delivery_id`, tag, isListed: false, schema: read },
+    { method: 'GET', path: `${PATH}/:delivery_id`, tag, schema: read },
     async ({ tx, organization, params }) => {
       const found = await findDelivery(tx, idOf({ id: params.delivery_id }, 'delivery'));
       if (found === undefined) throw notFound('delivery');
@@ -150,7 +150,7 @@ function addRetries(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'POST', path: `${PATH}/:delivery_id/retry`, tag, isListed: false, schema: one },
+    { method: 'POST', path: `${PATH}/:delivery_id/retry`, tag, schema: one },
     async ({ tx, params, reply }) => {
       const id = idOf({ id: params.delivery_id }, 'delivery');
       if ((await findDelivery(tx, id)) === undefined) throw notFound('delivery');
@@ -185,7 +185,7 @@ function addRetries(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'POST', path: `${PATH}/retry`, tag, isListed: false, schema: many },
+    { method: 'POST', path: `${PATH}/retry`, tag, schema: many },
     async ({ tx, organization, body: { ids, filter, dry_run }, reply }) => {
       if ((ids === undefined) === (filter === undefined))
         throw invalid([{ field: 'ids', message: 'give either ids or filter' }]);

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import type { CodedError } from '../../database/explain-error.ts';
 import { emitOnce } from '../../operations/events/emit.ts';
 import { readEvents } from '../../operations/events/events.ts';
-import { explainEvent } from '../../operations/webhooks/explain.ts';
+import { explainEvent, isInOutbox } from '../../operations/webhooks/explain.ts';
 import { visitMembers } from '../../shared/json-values.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { JsonText } from '../body.ts';
@@ -37,7 +37,7 @@ export function addEvents(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: PATH, tag, isListed: false, schema: list },
+    { method: 'GET', path: PATH, tag, schema: list },
     async ({ tx, organization, query: { limit = LIMIT, cursor, event_type, row_key, since } }) => {
       const filter = { event_type, row_key, since: timeOf('since', since) };
       const page = await readEvents(tx, organization, filter, { limit, cursor: keyOfCursor(cursor, 'number') });
@@ -52,27 +52,22 @@ export function addEvents(app: FastifyInstance, service: Service): void {
     body: closed({ event: Type.String({ description: 'such as payment.received' }), data: Type.Any() }),
     response: { 200: closed({ id: Type.String() }), 201: closed({ id: Type.String() }) },
   };
-  route(
-    app,
-    service,
-    { method: 'POST', path: PATH, tag, isListed: false, schema: emit },
-    async ({ tx, body, request, reply }) => {
-      if (!isEventType(body.event))
-        throw invalid([{ field: 'event', message: 'is not an event type such as payment.received' }]);
-      const key = keyOfRequest(request.headers['idempotency-key']);
-      const data = memberText(request.bodyText, 'data');
-      const { id, isNew } = await emitOnce(tx, body.event, data, key).catch((error: CodedError) => {
-        if (error.code === '54000') throw new Problem('too_large', 'data may have 1 MiB at most.');
-        throw error;
+  route(app, service, { method: 'POST', path: PATH, tag, schema: emit }, async ({ tx, body, request, reply }) => {
+    if (!isEventType(body.event))
+      throw invalid([{ field: 'event', message: 'is not an event type such as payment.received' }]);
+    const key = keyOfRequest(request.headers['idempotency-key']);
+    const data = memberText(request.bodyText, 'data');
+    const { id, isNew } = await emitOnce(tx, body.event, data, key).catch((error: CodedError) => {
+      if (error.code === '54000') throw new Problem('too_large', 'data may have 1 MiB at most.');
+      throw error;
+    });
+    if (id === null)
+      throw new Problem('invalid', 'This Idempotency-Key belongs to another request. Choose a new key.', {
+        errors: [{ field: 'Idempotency-Key', message: 'belongs to another request' }],
       });
-      if (id === null)
-        throw new Problem('invalid', 'This Idempotency-Key belongs to another request. Choose a new key.', {
-          errors: [{ field: 'Idempotency-Key', message: 'belongs to another request' }],
-        });
-      reply.code(isNew ? 201 : 200);
-      return { id };
-    },
-  );
+    reply.code(isNew ? 201 : 200);
+    return { id };
+  });
   addExplain(app, service);
 }
 
@@ -118,10 +113,11 @@ function addExplain(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: `${PATH}/:id/explain`, tag, isListed: false, schema },
+    { method: 'GET', path: `${PATH}/:id/explain`, tag, schema },
     async ({ tx, params: { id }, query: { webhook } }) => {
       if (!/^(evt_[0-9a-f]{1,32}_\d{1,18}_\d{1,4}|\d{1,18})$/.test(id)) throw notFound('event');
       const ids = webhook === undefined ? await webhooksOf(tx) : [idOf({ id: webhook }, 'webhook')];
+      if (ids.length === 0 && !(await isInOutbox(tx, id))) throw notFound('event');
       const data = [];
       for (const webhookId of ids) {
         const { explanations } = await explainEvent(tx, webhookId, id, 'without secrets').catch((error) => {

@@ -54,7 +54,7 @@ export function addOperators(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: '/v1/organizations', tag, scopes, isListed: false, schema: list },
+    { method: 'GET', path: '/v1/organizations', tag, scopes, schema: list },
     async ({ tx, credential, query: { limit = LIMIT, cursor, q } }) => {
       const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
       if (after?.includes('\0')) throw new Problem('bad_request', 'cursor is not one that a page of this list gave.');
@@ -74,7 +74,7 @@ export function addOperators(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'PUT', path: '/v1/organizations/:organization', tag, scopes, isListed: false, schema: put },
+    { method: 'PUT', path: '/v1/organizations/:organization', tag, scopes, schema: put },
     async ({ tx, credential, params: { organization: id }, body }) => {
       if (Buffer.byteLength(id) > 512 || id.includes('\0')) throw notFound('organization');
       const { name = null, slug = null, max_in_flight = null, rate_limit_per_second = null } = body;
@@ -88,7 +88,7 @@ export function addOperators(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: '/v1/status', tag, scopes, isListed: false, schema: status },
+    { method: 'GET', path: '/v1/status', tag, scopes, schema: status },
     async ({ tx, credential }) => new JsonText(await readStatusFor(tx, hashOf({ credential }))),
   );
 }

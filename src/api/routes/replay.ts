@@ -68,7 +68,7 @@ export function addReplay(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'POST', path: PATH, tag, isListed: false, schema: start },
+    { method: 'POST', path: PATH, tag, schema: start },
     async ({ tx, params, body: { since, until, only: which = 'failed', dry_run: dryRun = false }, reply }) => {
       const id = await requireWebhook(tx, params);
       const range = rangeOf(since, until);
@@ -87,7 +87,7 @@ export function addReplay(app: FastifyInstance, service: Service): void {
   );
 
   const read = { summary: 'How far the last replay of a webhook is', params: OfWebhook, response: { 200: Progress } };
-  route(app, service, { method: 'GET', path: PATH, tag, isListed: false, schema: read }, async ({ tx, params }) => {
+  route(app, service, { method: 'GET', path: PATH, tag, schema: read }, async ({ tx, params }) => {
     const found = await replayProgress(tx, await requireWebhook(tx, params));
     if (found === undefined) throw notFound('replay');
     return progressJson(found);
@@ -98,16 +98,11 @@ export function addReplay(app: FastifyInstance, service: Service): void {
     params: OfWebhook,
     response: { 200: closed({ cancelled: Type.Integer() }) },
   };
-  route(
-    app,
-    service,
-    { method: 'DELETE', path: PATH, tag, isListed: false, schema: cancel },
-    async ({ tx, params }) => {
-      const id = await requireWebhook(tx, params);
-      if ((await replayProgress(tx, id)) === undefined) throw notFound('replay');
-      return { cancelled: await cancelReplay(tx, id) };
-    },
-  );
+  route(app, service, { method: 'DELETE', path: PATH, tag, schema: cancel }, async ({ tx, params }) => {
+    const id = await requireWebhook(tx, params);
+    if ((await replayProgress(tx, id)) === undefined) throw notFound('replay');
+    return { cancelled: await cancelReplay(tx, id) };
+  });
 }
 
 function rangeOf(since: string, until: string | null | undefined) {

@@ -43,15 +43,9 @@ export function addTestEvent(app: FastifyInstance, service: Service): void {
     path: '/v1/webhooks/:id/test',
     ofToken: true,
     tag: 'test',
-    isListed: false,
   } as const;
   route(app, service, { ...dialect, schema: ofToken }, run as never);
-  route(
-    app,
-    service,
-    { method: 'POST', path: '/v1/:org/outgoing-webhooks/:id/test', tag: 'test', isListed: false, schema },
-    run,
-  );
+  route(app, service, { method: 'POST', path: '/v1/:org/outgoing-webhooks/:id/test', tag: 'test', schema }, run);
 }
 
 type Call = Parameters<Parameters<typeof route>[3]>[0];

@@ -65,6 +65,14 @@ export async function explainEvent(
   return { explanations, occurredAt: change.occurredAt };
 }
 
+/** Whether the outbox holds the event, or the outbox row, for whoever asks. */
+export async function isInOutbox(client: pg.ClientBase, event: string): Promise<boolean> {
+  const { rowCount } = await client.query('select from rowhook.webhook_outbox where id = $1', [
+    parseEventId(event).outboxId,
+  ]);
+  return (rowCount ?? 0) > 0;
+}
+
 async function webhookOf(client: pg.ClientBase, id: string, secrets: Secrets): Promise<Webhook> {
   const { rows } = await client.query<{ tenant_id: string }>(
     'select tenant_id from rowhook.webhook_configurations where id = $1',
