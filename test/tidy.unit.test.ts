@@ -53,7 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   // what serves people
   api: [...leaves, ...['operations', 'observe', 'capture', 'config', 'connection', 'database', 'payload']],
-  demo: ['shared', 'config', 'database', 'payload', 'observe', 'daemon'],
+  demo: ['shared', 'config', 'database', 'payload', 'observe', 'daemon', 'api'],
   cli: ['*'],
 };
 

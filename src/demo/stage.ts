@@ -1,13 +1,14 @@
 /**
  * Starts everything that the demo needs, and stops it in reverse order: PostgreSQL, tables, a
- * receiver, a webhook, a daemon.
+ * receiver, a webhook, a daemon, the API.
  */
 import { readFile } from 'node:fs/promises';
 import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { readSettings } from '../config/settings.ts';
+import { startApi } from '../api/server.ts';
+import { readServeSettings, readSettings } from '../config/settings.ts';
 import { startDaemon } from '../daemon/daemon.ts';
 import { connect } from '../database/connections.ts';
 import { migrate } from '../database/migrations.ts';
@@ -32,6 +33,10 @@ export interface Stage {
   databaseUrl: string;
   receiver: DemoReceiver;
   webhookId: string;
+  /** Ends with /api. */
+  apiUrl: string;
+  /** A key of the API for the demo's tenant. */
+  apiKey: string;
   /** Lets deliveries in flight end, then stops everything. Every call returns the same promise. */
   close(): Promise<void>;
 }
@@ -77,7 +82,16 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
     closers.push(() => daemon.stop());
     await untilReading(client);
     tell('daemon', 'running, same as: rowhook start --allow-http --allow-cidrs 127.0.0.0/8');
-    return { client, databaseUrl, receiver, webhookId: id, close };
+
+    const api = await startApi(
+      readServeSettings({ databaseUrl, allowHttp: true, allowCidrs: '127.0.0.0/8', apiPort: 0, apiMetricsPort: 0 }, {}),
+      createLogger('error'),
+    );
+    closers.push(() => api.stop());
+    const apiUrl = `http://127.0.0.1:${api.port}/api`;
+    tell('API', `${apiUrl}, same as: rowhook serve --allow-http --allow-cidrs 127.0.0.0/8`);
+    const apiKey = await createKey(client);
+    return { client, databaseUrl, receiver, webhookId: id, apiUrl, apiKey, close };
   } catch (error) {
     await close();
     throw error;
@@ -126,6 +140,14 @@ async function createWebhook(client: pg.Client, url: string): Promise<{ id: stri
     [TENANT.id, url, RETRY_SECONDS],
   );
   return rows[0] as { id: string; secret: string };
+}
+
+async function createKey(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ key: string }>(
+    "select rowhook.create_api_key('Demo', '{read,write}', $1) as key",
+    [TENANT.id],
+  );
+  return rows[0]?.key ?? '';
 }
 
 /**

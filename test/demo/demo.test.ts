@@ -45,6 +45,10 @@ test('demo stays up, shows what is written to its database, and ends in order', 
   await waitUntil('it shows the delivery', () => /deal\.created +My own deal +signatures ok/.test(demo.stdout()));
   expect(demo.stdout()).toMatch(/logs --follow[\s\S]*webhook create --tenant/);
 
+  const [, api = '', key = ''] = /curl -s (\S+) [^']+'Authorization: (Bearer \S+)'/.exec(demo.stdout()) ?? [];
+  const answer = await fetch(api, { headers: { authorization: key } });
+  expect(await answer.json()).toMatchObject({ data: [{ name: 'Demo', state: 'active' }] });
+
   demo.process.kill('SIGINT');
   expect(await demo.ended).toMatchObject({ code: 0, stderr: '' });
   await expect(new pg.Client(url).connect()).rejects.toThrow(/ECONNREFUSED/);

@@ -30,7 +30,7 @@ const LOOK_EVERY_MS = 10;
 export function addDemo(program: Command, cli: Cli): void {
   const command = program
     .command('demo')
-    .description('see rowhook work, with its own PostgreSQL, CRM tables, receiver and daemon')
+    .description('see rowhook work, with its own PostgreSQL, CRM tables, receiver, daemon and API')
     .option('--once', 'exit when everything is delivered and logged')
     .option('--port <port>', 'port of its PostgreSQL (default: a free one)', parsed('--port', wholeNumber(1, 65_535)))
     .option('--pg <major>', 'PostgreSQL version, 15 or 18', parsed('--pg', oneOf(['15', '18'])), '18')
@@ -146,7 +146,7 @@ function report(found: readonly string[], { receiver }: Stage, out: Out): void {
   }
 }
 
-function printTries({ databaseUrl }: Stage, out: Out): void {
+function printTries({ databaseUrl, apiUrl, apiKey }: Stage, out: Out): void {
   const command = (rest: string) => `  DATABASE_URL='${databaseUrl}' \\\n    ${thisProgram()} ${rest}`;
   out.print(`
 The demo keeps running and prints every delivery. Stop it with Ctrl-C. Its database is
@@ -165,6 +165,11 @@ ${command('logs --follow')}
 ${out.paint('bold', '3')}  Send to your own receiver, for example to "${thisProgram()} listen --port 4000":
 
 ${command(`webhook create --tenant ${TENANT.id} --name mine \\\n      --url http://127.0.0.1:4000/ --events 'deal.*'`)}
+
+${out.paint('bold', '4')}  Ask the HTTP API, as a program of this tenant would:
+
+  curl -s ${apiUrl}/v1/me/outgoing-webhooks \\
+    -H 'Authorization: Bearer ${apiKey}'
 `);
 }
 
