@@ -76,7 +76,8 @@ describe.concurrent('batches', () => {
     onTestFinished,
   }) => {
     const { database, receiver, start, stop, webhook, insert } = await startScene(onTestFinished);
-    await webhook('/retry', { max: 10, waitMs: 100 });
+    // long enough for seven rows on a busy machine
+    await webhook('/retry', { max: 10, waitMs: 1_000 });
     let failures = 2;
     receiver.respond('/retry', () => ({ status: failures-- > 0 ? 503 : 200 }));
     await start();
@@ -138,7 +139,7 @@ describe.concurrent('batches', () => {
     onTestFinished,
   }) => {
     const { database, receiver, start, webhook, insert, sameAsFirst, parked } = await startScene(onTestFinished);
-    await webhook('/replay-one', { max: 10, waitMs: 100 });
+    await webhook('/replay-one', { max: 10, waitMs: 1_000 });
     await database.query('update rowhook.webhook_configurations set retry_delay_seconds = 600');
     receiver.respond('/replay-one', () => ({ status: receiver.requests.length > 1 ? 200 : 503 }));
     await start();
