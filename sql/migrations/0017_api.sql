@@ -160,6 +160,31 @@ comment on function rowhook.create_api_key(text, text[], text, timestamptz) is
   'Makes a key of the HTTP API and returns its token, this once. A key of the operator has no '
   'tenant and the scope operator. For rowhook_owner only.';
 
+create function rowhook._gives_more(
+  p_scopes          text[],
+  p_allowed_ips     cidr[],
+  p_expires_at      timestamptz,
+  p_scopes_max      text[],
+  p_allowed_ips_max cidr[],
+  p_expires_max     timestamptz
+)
+returns boolean
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+begin atomic
+  select not p_scopes <@ p_scopes_max
+         or (p_expires_max is not null and coalesce(p_expires_at, 'infinity') > p_expires_max)
+         or (p_allowed_ips_max is not null
+             and (p_allowed_ips is null
+                  or exists (select from unnest(p_allowed_ips) as a
+                              where not a <<= any (p_allowed_ips_max))));
+end;
+
+comment on function rowhook._gives_more(
+  text[], cidr[], timestamptz, text[], cidr[], timestamptz) is
+  'Whether a key has scopes, addresses or an end beyond those of another. Null: any address, no end.';
+
 -- Nobody may give more than they have: p_scopes_max, p_allowed_ips_max and p_expires_max are those of
 -- the caller.
 create function rowhook._create_api_key_own(
@@ -185,10 +210,8 @@ declare
 begin
   if rowhook.current_tenant() is null
      or 'operator' = any (p_scopes)
-     or not p_scopes <@ p_scopes_max
-     or v_expires_at > p_expires_max
-     or exists (select from unnest(v_allowed_ips) as a
-                 where not a <<= any (coalesce(p_allowed_ips_max, '{0.0.0.0/0,::/0}'))) then
+     or rowhook._gives_more(
+          p_scopes, v_allowed_ips, v_expires_at, p_scopes_max, p_allowed_ips_max, p_expires_max) then
     raise insufficient_privilege using
       message = 'api_keys: a key cannot give more than it has',
       hint    = 'Give scopes and addresses of the key that makes it, and no later end.';
@@ -205,10 +228,12 @@ comment on function rowhook._create_api_key_own(
   'more than its maker has.';
 
 create function rowhook._rotate_api_key(
-  p_id          uuid,
-  p_overlap     interval,
-  p_tenant_id   text,
-  p_scopes_max  text[]
+  p_id              uuid,
+  p_overlap         interval,
+  p_tenant_id       text,
+  p_scopes_max      text[],
+  p_allowed_ips_max cidr[],
+  p_expires_max     timestamptz
 )
 returns text
 language plpgsql
@@ -217,15 +242,15 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_token  text := rowhook._new_api_token();
-  v_scopes text[];
+  v_token text := rowhook._new_api_token();
+  v_key   record;
 begin
   if p_overlap is null or p_overlap < '0' or p_overlap > '7 days' then
     raise invalid_parameter_value using
       message = format('api_keys: overlap %L is refused', p_overlap),
       hint    = 'Pass an interval of 0 to 7 days.';
   end if;
-  select k.scopes into v_scopes
+  select k.scopes, k.allowed_ips, k.expires_at into v_key
     from rowhook.api_keys k
    where k.id = p_id and k.revoked_at is null
      and (p_tenant_id is null or k.tenant_id = p_tenant_id)
@@ -234,7 +259,9 @@ begin
     raise no_data_found using
       message = format('api_keys: there is no key %s, or it was revoked', p_id);
   end if;
-  if not v_scopes <@ p_scopes_max then
+  if rowhook._gives_more(
+       v_key.scopes, v_key.allowed_ips, v_key.expires_at,
+       p_scopes_max, p_allowed_ips_max, p_expires_max) then
     raise insufficient_privilege using
       message = 'api_keys: a key cannot give more than it has',
       hint    = 'Give scopes and addresses of the key that makes it, and no later end.';
@@ -249,10 +276,17 @@ begin
 end
 $$;
 
-comment on function rowhook._rotate_api_key(uuid, interval, text, text[]) is
+comment on function rowhook._rotate_api_key(
+  uuid, interval, text, text[], cidr[], timestamptz) is
   'Gives a key a new token and returns it, this once. The old token ends after p_overlap.';
 
-create function rowhook._rotate_api_key_own(p_id uuid, p_overlap interval, p_scopes_max text[])
+create function rowhook._rotate_api_key_own(
+  p_id              uuid,
+  p_overlap         interval,
+  p_scopes_max      text[],
+  p_allowed_ips_max cidr[],
+  p_expires_max     timestamptz
+)
 returns text
 language sql
 volatile
@@ -260,9 +294,11 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 return rowhook._rotate_api_key(
-  p_id, p_overlap, coalesce(rowhook.current_tenant(), ''), coalesce(p_scopes_max, '{}'));
+  p_id, p_overlap, coalesce(rowhook.current_tenant(), ''), coalesce(p_scopes_max, '{}'),
+  p_allowed_ips_max, p_expires_max);
 
-comment on function rowhook._rotate_api_key_own(uuid, interval, text[]) is
+comment on function rowhook._rotate_api_key_own(
+  uuid, interval, text[], cidr[], timestamptz) is
   'The part of _rotate_api_key() for the API: the tenant is that of the session.';
 
 create function rowhook._revoke_api_key(p_id uuid, p_tenant_id text)
@@ -492,7 +528,7 @@ revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._authenticate(bytea, inet, text, text[]),
   rowhook._create_api_key_own(text, text[], cidr[], timestamptz, text[], cidr[], timestamptz),
-  rowhook._rotate_api_key_own(uuid, interval, text[]),
+  rowhook._rotate_api_key_own(uuid, interval, text[], cidr[], timestamptz),
   rowhook._revoke_api_key_own(uuid),
   rowhook._note_api_keys_used(uuid[]),
   rowhook._public_auth(uuid[]),

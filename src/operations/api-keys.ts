@@ -93,7 +93,7 @@ const ALL_SCOPES = ['read', 'write', 'inbound', 'keys', 'operator'];
 /** Resolves to the new token. The old one ends after the overlap. */
 export async function rotateKey(client: pg.ClientBase, id: string, overlap: string): Promise<string> {
   const { rows } = await client.query<{ token: string }>(
-    'select rowhook._rotate_api_key($1, $2::interval, null, $3) as token',
+    'select rowhook._rotate_api_key($1, $2::interval, null, $3, null, null) as token',
     [id, overlap, ALL_SCOPES],
   );
   return rows[0]?.token as string;
@@ -102,13 +102,13 @@ export async function rotateKey(client: pg.ClientBase, id: string, overlap: stri
 /** For a tenant. A key that may do more than `giver` is refused. */
 export async function rotateKeyWithin(
   client: pg.ClientBase,
-  { scopes }: Giver,
+  { scopes, allowedIps, expiresAt }: Giver,
   id: string,
   overlap: string,
 ): Promise<string> {
   const { rows } = await client.query<{ token: string }>(
-    'select rowhook._rotate_api_key_own($1, $2::interval, $3) as token',
-    [id, overlap, scopes],
+    'select rowhook._rotate_api_key_own($1, $2::interval, $3, $4, $5) as token',
+    [id, overlap, scopes, allowedIps, expiresAt],
   );
   return rows[0]?.token as string;
 }

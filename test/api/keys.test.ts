@@ -171,6 +171,20 @@ describe('keys over HTTP', () => {
     expect((await api.ask('POST', `${KEYS}/${mighty?.id}/rotate`, { token: keys.giver })).status).toBe(403);
   });
 
+  test('a key that ends, or is bound to addresses, rotates none that is not', async () => {
+    const free = await api.ask('POST', KEYS, { token: keys.giver, body: { name: 'free', scopes: ['read'] } });
+    const bound = await createKey(database, 'acme', ['read', 'keys']);
+    const rotate = (id: unknown) => api.ask('POST', `${KEYS}/${id}/rotate`, { token: bound });
+    const bind = (value: string) =>
+      database.query(`update rowhook.api_keys set ${value} where hash = $1`, [hashOf(bound)]);
+    for (const value of ["allowed_ips = '{127.0.0.0/8}'", "allowed_ips = null, expires_at = now() + interval '1 h'"]) {
+      await bind(value);
+      expect((await rotate(free.body.id)).status).toBe(403);
+    }
+    await bind('expires_at = null');
+    expect((await rotate(free.body.id)).status).toBe(200);
+  });
+
   test('need the scope keys, and are those of one organization', async () => {
     expect((await api.ask('GET', KEYS, { token: keys.own })).status).toBe(403);
     const giver = await createKey(database, 'other', ['keys']);
