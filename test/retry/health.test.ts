@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Daemon } from '../../src/daemon/daemon.ts';
-import { startTestDaemon } from '../support/daemon.ts';
+import { caughtUp, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -156,6 +156,8 @@ test('max_in_flight holds for a webhook, and for all webhooks of a tenant togeth
   await insert(40);
   await receiver.waitFor(40);
   expect(receiver.mostAtOnce).toBe(3);
+  // three are still being answered
+  await caughtUp(database);
 
   await database.query('insert into rowhook.webhook_tenants (id, name, slug, max_in_flight) values ($1, $2, $3, 2)', [
     tenant,
