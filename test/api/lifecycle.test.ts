@@ -2,7 +2,6 @@
 
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createKey, startTestApi, type TestApi } from '../support/api.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -144,7 +143,11 @@ describe('with one database', () => {
       return waiting.length > 0;
     });
     const stopped = stopping.stop();
-    await sleep(0);
+    const isAnswered = () =>
+      fetch(`${stopping.url}/healthz`)
+        .then(({ ok }) => ok)
+        .catch(() => false);
+    await waitUntil('it takes no more requests', async () => !(await isAnswered()));
     await holder.query('commit');
     holder.release();
     expect((await asked).status).toBe(200);
