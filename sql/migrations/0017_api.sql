@@ -172,6 +172,7 @@ returns boolean
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
+set row_security = on
 begin atomic
   select not p_scopes <@ p_scopes_max
          or (p_expires_max is not null and coalesce(p_expires_at, 'infinity') > p_expires_max)
