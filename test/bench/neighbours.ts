@@ -381,6 +381,8 @@ function figuresOf(name: string, seen: Seen): Figure[] {
 function inEqualShares(stage: Stage): Promise<Figure[]> {
   const deliveries = stage.size(40_000, 4_000);
   const webhooks = 50;
+  // With 64, the tenant with 1 webhook has 64 attempts in flight by its own choice, the other 106.
+  const maxInFlight = 500;
   return stage.database(async (database) => {
     const receivers = [new Child('receiver.ts'), new Child('receiver.ts')] as const;
     try {
@@ -389,8 +391,8 @@ function inEqualShares(stage: Stage): Promise<Figure[]> {
         await receiver.ask('reset', { every: 1_000_000 });
         await database.query(
           `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, max_in_flight)
-           select $1, 'webhook ' || w, $2, '{bench.busy}', 64 from generate_series(1, $3::int) as w`,
-          [`busy ${i}`, `http://127.0.0.1:${port}/hook`, i === 0 ? 1 : webhooks],
+           select $1, 'webhook ' || w, $2, '{bench.busy}', $4::int from generate_series(1, $3::int) as w`,
+          [`busy ${i}`, `http://127.0.0.1:${port}/hook`, i === 0 ? 1 : webhooks, maxInFlight],
         );
       }
       database.startDaemon();
