@@ -110,7 +110,7 @@ describe.concurrent('between daemon and receiver the network', () => {
       proxy.reset();
       await scene.healed();
     }
-    await scene.settle('connections to the receiver reset, 3 times', { crashes: 0 });
+    await scene.settle('connections to the receiver reset, 3 times', { crashes: 0, breaks: 3 });
   });
 
   test('passes a byte at a time', async ({ onTestFinished }) => {

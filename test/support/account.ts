@@ -33,6 +33,8 @@ export interface SceneOptions {
 export interface Expected {
   /** Times that the state of a daemon was lost, each with at most MAX_IN_FLIGHT attempts in flight. */
   crashes: number;
+  /** Times that connections to the receiver broke. A request on a reused one is then sent again within its attempt. */
+  breaks?: number;
   /** Daemons that run now. */
   daemons?: number;
 }
@@ -133,7 +135,7 @@ export class Scene {
   }
 
   /** Ends the load, waits until everything is settled, prints the account, and throws unless it balances. */
-  async settle(fault: string, { crashes, daemons = 1 }: Expected): Promise<Account> {
+  async settle(fault: string, { crashes, breaks = 0, daemons = 1 }: Expected): Promise<Account> {
     const rows = await this.load.stop();
     const written = new Set(rows);
     const until = performance.now() + SETTLE_MS;
@@ -163,7 +165,7 @@ export class Scene {
       unexpected: [...this.arrived.keys()].filter((id) => !written.has(id)),
       twice: requests - this.arrived.size,
       // what failed may have been received, and is made again by contract
-      twiceMax: crashes * MAX_IN_FLIGHT + (await this.#count(FAILED)),
+      twiceMax: (crashes + breaks) * MAX_IN_FLIGHT + (await this.#count(FAILED)),
       reused: [...this.reused],
       seconds: this.seconds,
       leaks: [...unsettled, ...(await this.#leaks(daemons))],
