@@ -92,6 +92,23 @@ grant select (
     created_at, expires_at, revoked_at, last_used_at)
   on rowhook.api_keys to rowhook_api;
 
+create view rowhook._tokens as
+  select k.hash, k.id as key_id, null::uuid as session_id, k.tenant_id, k.name, k.scopes,
+         k.allowed_ips, k.expires_at
+    from rowhook.api_keys k
+   where k.revoked_at is null
+     and (k.expires_at is null or k.expires_at > now())
+   union all
+  select k.previous_hash, k.id, null, k.tenant_id, k.name, k.scopes,
+         k.allowed_ips, k.expires_at
+    from rowhook.api_keys k
+   where k.previous_hash_expires_at > now()
+     and k.revoked_at is null
+     and (k.expires_at is null or k.expires_at > now());
+
+comment on view rowhook._tokens is
+  'Every token that is valid now, by its hash. No role may read it, only functions of the owner.';
+
 -- As _new_secret(): three random UUIDs hold more than 256 bits, and their hash has 32 bytes.
 create function rowhook._new_api_token()
 returns text
@@ -343,6 +360,7 @@ create function rowhook._authenticate(
 )
 returns table (
   key_id      uuid,
+  session_id  uuid,
   tenant_id   text,
   name        text,
   scopes      text[],
@@ -359,14 +377,11 @@ set row_security = on
 as $$
 #variable_conflict use_column
 begin
-  select k.id, k.tenant_id, k.name, k.scopes, k.allowed_ips, k.expires_at
-    into key_id, tenant_id, name, scopes, allowed_ips, expires_at
-    from rowhook.api_keys k
-   where (k.hash = p_hash
-          or (k.previous_hash = p_hash and k.previous_hash_expires_at > now()))
-     and k.revoked_at is null
-     and (k.expires_at is null or k.expires_at > now())
-     and (k.allowed_ips is null or p_address <<= any (k.allowed_ips));
+  select t.key_id, t.session_id, t.tenant_id, t.name, t.scopes, t.allowed_ips, t.expires_at
+    into key_id, session_id, tenant_id, name, scopes, allowed_ips, expires_at
+    from rowhook._tokens t
+   where t.hash = p_hash
+     and (t.allowed_ips is null or p_address <<= any (t.allowed_ips));
   if not found then
     return;
   end if;
@@ -381,7 +396,11 @@ begin
                when not scopes && p_scopes then 'scope'
              end;
   -- webhook_changes says who it was.
-  perform set_config('rowhook.actor', 'API key ' || name || ' (' || key_id || ')', true);
+  perform set_config(
+    'rowhook.actor',
+    case when session_id is null then 'API key ' || name || ' (' || key_id || ')'
+         else 'session of ' || name || ' (' || session_id || ')' end,
+    true);
   perform set_config(
     'rowhook.tenant_id', case when verdict is null then coalesce(target, '') else '' end, true);
   return next;

@@ -18,12 +18,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 begin
-  if not exists (select from rowhook.api_keys k
-                  where (k.hash = p_hash
-                         or (k.previous_hash = p_hash and k.previous_hash_expires_at > now()))
-                    and k.revoked_at is null
-                    and (k.expires_at is null or k.expires_at > now())
-                    and 'operator' = any (k.scopes)) then
+  if not exists (select from rowhook._tokens t
+                  where t.hash = p_hash and 'operator' = any (t.scopes)) then
     raise insufficient_privilege using
       message = 'this needs a key of the operator';
   end if;
@@ -31,7 +27,7 @@ end
 $$;
 
 comment on function rowhook._require_operator(bytea) is
-  'Raises unless p_hash is the hash of a valid key of the operator.';
+  'Raises unless p_hash is the hash of a valid token of the operator.';
 
 create function rowhook._organizations(p_hash bytea, p_after text, p_q text, p_limit int)
 returns table (

@@ -22,6 +22,8 @@ import { addTestEvent } from './routes/test-event.ts';
 import { addWebhooks } from './routes/webhooks.ts';
 import { compileValidator } from './schema.ts';
 import type { Service } from './service.ts';
+import { addPortalLinks } from './sessions/portal-links.ts';
+import { addSession } from './sessions/session.ts';
 import { addStream } from './streams/stream.ts';
 
 const BODY_BYTES_MAX = 1_048_576;
@@ -100,6 +102,8 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addMe(app, service);
   addWebhooks(app, service);
   addApiKeys(app, service);
+  addPortalLinks(app, service);
+  addSession(app, service);
   addDialects(app, service);
   addAttempts(app, service);
   addDeliveries(app, service);
@@ -141,11 +145,12 @@ function document(publicUrl: string | undefined): object {
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: publicUrl ?? '/' }],
-    security: [{ bearer: [] }, { apiKey: [] }],
+    security: [{ bearer: [] }, { apiKey: [] }, { cookie: [] }],
     components: {
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer' },
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+        cookie: { type: 'apiKey', in: 'cookie', name: '__Host-rowhook' },
       },
     },
   };

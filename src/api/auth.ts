@@ -1,24 +1,34 @@
 /**
- * Who asks. A token is an API key, whose hash the database knows, or a JWT of the application.
+ * Who asks. A token is an API key or a session, whose hash the database knows, or a JWT of the
+ * application.
  */
-import { createHash } from 'node:crypto';
 import { createRemoteJWKSet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { ServeSettings } from '../config/settings.ts';
+import { hashOfToken, type Token } from '../operations/sessions.ts';
 import { Problem, unauthorized, unavailable } from './problem.ts';
 
 export type Scope = 'read' | 'write' | 'inbound' | 'keys' | 'operator';
 
+/** For routes that every token may use. */
+export const ANY_SCOPE: readonly Scope[] = ['read', 'write', 'inbound', 'keys', 'operator'];
+
 /** Scopes that a JWT may have. */
 const OF_JWT: readonly string[] = ['read', 'write', 'inbound', 'keys'];
 
-/** What came with a request. A JWT is verified; the database has yet to find a key. */
+/**
+ * What came with a request. A JWT is verified. The database has yet to find an API key or a session
+ * (key), or a portal link, which becomes the session.
+ */
 export type Credential =
   | { kind: 'key'; hash: Buffer; limitedAs: string }
+  | { kind: 'link'; hash: Buffer; session: Token; limitedAs: string }
   | { kind: 'jwt'; caller: Caller; limitedAs: string };
 
 export interface Caller {
-  /** Null: a JWT. */
+  /** Null: a JWT, or a session. */
   keyId: string | null;
+  /** Null: not a session. */
+  sessionId: string | null;
   /** The organization of the token. Null: an operator. */
   tenantId: string | null;
   name: string;
@@ -29,7 +39,7 @@ export interface Caller {
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-const KEY = /^rhk_[A-Za-z0-9_-]{20,100}$/;
+const KEY = /^rh[ks]_[A-Za-z0-9_-]{20,100}$/;
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 const TOKEN_LENGTH_MAX = 8_192;
 
@@ -48,11 +58,10 @@ export class Authenticator {
   }
 
   /** Throws the same problem for every token that is wrong, or that is missing. */
-  async credentialOf(headers: Headers): Promise<Credential> {
-    const token = tokenOf(headers);
+  async credentialOf(token: string | null): Promise<Credential> {
     if (token === null || token.length > TOKEN_LENGTH_MAX) throw unauthorized();
     if (KEY.test(token)) {
-      const hash = createHash('sha256').update(token).digest();
+      const hash = hashOfToken(token);
       return { kind: 'key', hash, limitedAs: hash.toString('base64') };
     }
     if (this.#key === null || !JWT.test(token)) throw unauthorized();
@@ -93,6 +102,7 @@ export class Authenticator {
     const given = typeof claimed === 'string' ? claimed.split(/\s+/) : Array.isArray(claimed) ? claimed : [];
     return {
       keyId: null,
+      sessionId: null,
       tenantId,
       name: typeof payload.sub === 'string' ? payload.sub : 'token',
       scopes: given.filter((scope): scope is Scope => OF_JWT.includes(scope)),
@@ -104,7 +114,7 @@ export class Authenticator {
 
 const ASYMMETRIC = ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 
-function tokenOf({ authorization, 'x-api-key': key }: Headers): string | null {
+export function tokenOf({ authorization, 'x-api-key': key }: Headers): string | null {
   const bearer = typeof authorization === 'string' ? /^Bearer +(\S+) *$/i.exec(authorization)?.[1] : undefined;
   return bearer ?? (typeof key === 'string' && authorization === undefined ? key.trim() : null);
 }

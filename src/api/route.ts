@@ -63,6 +63,10 @@ export interface RouteOptions<S extends RouteSchema> {
   readOnly?: boolean;
   /** The route is about the organization of the token, although its path names none. */
   ofToken?: boolean;
+  /** Only an API key or a JWT may: a session gives nothing to others, and nothing that outlives it. */
+  noSessions?: boolean;
+  /** What stands for a token in a request that has none in a header. */
+  credentialOf?: (request: FastifyRequest) => Credential | null;
   tag: string;
   /** False: the OpenAPI document leaves the route out. */
   isListed?: boolean;
@@ -103,7 +107,7 @@ export function route<const S extends RouteSchema>(
     handler: async (request, reply) => {
       // No organization has a NUL in its id, and PostgreSQL no text.
       const org = (request.params as { org?: string }).org?.replaceAll('\0', '\ufffd');
-      const credential = await service.credentialOf(request);
+      const credential = await service.credentialOf(request, options.credentialOf);
       const access = {
         organization: organizationOf(org) ?? null,
         scopes,
@@ -113,6 +117,8 @@ export function route<const S extends RouteSchema>(
       const work = async ({ tx, caller, organization }: Parameters<Parameters<typeof enter>[3]>[0]) => {
         request.caller = caller;
         await service.countRequest(request, reply, credential);
+        if (options.noSessions && caller.sessionId !== null && credential.kind === 'key')
+          throw new Problem('forbidden', 'A session may not do this. Send an API key.');
         requireValid(request);
         const { params, query, body } = request as unknown as Pick<Call<S>, 'params' | 'query' | 'body'>;
         const about = { tx, caller, organization: organization ?? '', credential, service };

@@ -4,8 +4,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type pg from 'pg';
 import type { ServeSettings } from '../config/settings.ts';
 import type { Logger } from '../observe/log.ts';
-import type { Authenticator, Caller, Credential } from './auth.ts';
+import { type Authenticator, type Caller, type Credential, tokenOf } from './auth.ts';
 import { Problem, type Problem as ProblemType, toProblem } from './problem.ts';
+import { requireSameOrigin, tokenOfCookie } from './sessions/cookie.ts';
 import type { Turnstile } from './turnstile.ts';
 
 declare module 'fastify' {
@@ -69,11 +70,14 @@ export class Service {
   }
 
   /** An address that failed too often is not even asked for a token. */
-  async credentialOf(request: FastifyRequest): Promise<Credential> {
+  async credentialOf(
+    request: FastifyRequest,
+    otherwise?: (request: FastifyRequest) => Credential | null,
+  ): Promise<Credential> {
     const failed = await this.limits?.failures(request, { increment: false });
     if (failed && 'remaining' in failed && failed.remaining === 0) throw tooMany(failed, 'failed attempts');
     try {
-      const credential = await this.#parts.authenticator.credentialOf(request.headers);
+      const credential = otherwise?.(request) ?? (await this.#credentialOf(request));
       this.#limitedAs.set(request, credential.limitedAs);
       // A key above its limit costs the database nothing.
       const asked = await this.limits?.requests(request, { increment: false });
@@ -84,6 +88,16 @@ export class Service {
       if (problem.status === 401) return this.refuse(request, problem);
       throw error;
     }
+  }
+
+  /** A header goes before the cookie, which a browser adds by itself. */
+  #credentialOf(request: FastifyRequest): Promise<Credential> {
+    const { authenticator, settings } = this.#parts;
+    const { authorization, 'x-api-key': key } = request.headers;
+    if (authorization !== undefined || key !== undefined) return authenticator.credentialOf(tokenOf(request.headers));
+    const token = tokenOfCookie(request, settings);
+    if (token !== null && request.method !== 'GET') requireSameOrigin(request, settings);
+    return authenticator.credentialOf(token);
   }
 
   async refuse(request: FastifyRequest, problem: Problem): Promise<never> {

@@ -30,6 +30,9 @@ const BOUNDS = "set local statement_timeout = '10s'; set local lock_timeout = '2
 const ENTER_BY_KEY = `select pg_catalog.set_config('role', 'rowhook_api', true), a.*
                         from rowhook._authenticate($1, $2, $3, $4) as a`;
 
+const ENTER_BY_LINK = `select pg_catalog.set_config('role', 'rowhook_api', true), l.*
+                         from rowhook._open_portal_link($1, $2) as l`;
+
 const ENTER_BY_JWT = `select pg_catalog.set_config('role', 'rowhook_api', true),
                              pg_catalog.set_config('rowhook.tenant_id', $1, true),
                              pg_catalog.set_config('rowhook.actor', $2, true)`;
@@ -64,8 +67,10 @@ export async function enter<T>(
 
 async function identify(tx: pg.ClientBase, credential: Credential, access: Access): Promise<Entered> {
   if (credential.kind === 'jwt') return identifyJwt(tx, credential.caller, access);
+  if (credential.kind === 'link') return openLink(tx, credential);
   const { rows } = await tx.query<{
-    key_id: string;
+    key_id: string | null;
+    session_id: string | null;
     tenant_id: string | null;
     name: string;
     scopes: Scope[];
@@ -77,11 +82,30 @@ async function identify(tx: pg.ClientBase, credential: Credential, access: Acces
   const found = rows[0];
   if (found === undefined) throw unauthorized();
   refuse(found.verdict, access);
-  const { key_id: keyId, tenant_id: tenantId, name, scopes, expires_at: expiresAt } = found;
+  const { key_id: keyId, session_id: sessionId, tenant_id: tenantId, name, scopes, expires_at: expiresAt } = found;
   return {
     tx,
     organization: access.organization === null ? null : found.target,
-    caller: { keyId, tenantId, name, scopes, allowedIps: found.allowed_ips, expiresAt },
+    caller: { keyId, sessionId, tenantId, name, scopes, allowedIps: found.allowed_ips, expiresAt },
+  };
+}
+
+/** The session begins in this transaction, which sees nothing of any organization. */
+async function openLink(tx: pg.ClientBase, { hash, session }: Credential & { kind: 'link' }): Promise<Entered> {
+  const { rows } = await tx.query<{
+    session_id: string;
+    tenant_id: string;
+    name: string;
+    scopes: Scope[];
+    expires_at: Date;
+  }>(ENTER_BY_LINK, [hash, session.hash]);
+  const found = rows[0];
+  if (found === undefined) throw unauthorized();
+  const { session_id: sessionId, tenant_id: tenantId, name, scopes, expires_at: expiresAt } = found;
+  return {
+    tx,
+    organization: null,
+    caller: { keyId: null, sessionId, tenantId, name, scopes, allowedIps: null, expiresAt },
   };
 }
 

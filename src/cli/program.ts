@@ -14,6 +14,7 @@ import { addAdopt } from './setup/adopt.ts';
 import { addApiKey } from './setup/api-key.ts';
 import { addDemo } from './setup/demo.ts';
 import { addMigrate } from './setup/migrate.ts';
+import { addPortalLink } from './setup/portal-link.ts';
 import { addServe } from './setup/serve.ts';
 import { addStart } from './setup/start.ts';
 import { addSources, addUnwatch, addWatch } from './setup/watch.ts';
@@ -60,6 +61,7 @@ function commands(cli: Cli): Command {
   addStart(program, cli);
   addServe(program, cli);
   addApiKey(program, cli);
+  addPortalLink(program, cli);
   addDemo(program, cli);
 
   program.commandsGroup('Webhooks:');

@@ -66,6 +66,8 @@ interface Sample {
   query?: string;
   /** Only an operator's token may. */
   ofOperator?: boolean;
+  /** A token of another kind. */
+  as?: () => Promise<string>;
   body?: unknown;
   status: number;
 }
@@ -76,10 +78,14 @@ const another = async (path: string, body: object) =>
 /** A webhook for which a test event is waited for 3 s, and not 32. */
 const quick = () => another('outgoing-webhooks', { ...NEW, timeout_ms: 1_000 });
 
+const session = async () =>
+  String((await api.ask('POST', '/v1/session', { token, body: { bearer: true } })).body.token);
+
 /** One right request of each operation. A route that is added without its line here fails. */
 const SAMPLES: Readonly<Record<string, Sample>> = {
   getMe: { status: 200 },
   getAuthMe: { status: 200 },
+  getEgressIps: { status: 200 },
   getOutgoingWebhooks: { query: '?limit=1', status: 200 },
   postOutgoingWebhooks: { body: NEW, status: 201 },
   getOutgoingWebhooksById: { id: () => webhook, status: 200 },
@@ -107,6 +113,9 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   getApiKeys: { status: 200 },
   postApiKeys: { body: { name: 'k2', scopes: ['read'] }, status: 201 },
   postApiKeysByIdRotate: { id: () => key, body: { overlap_seconds: 0 }, status: 200 },
+  postPortalLinks: { body: { read_only: true }, status: 201 },
+  postSession: { body: { bearer: true }, status: 201 },
+  deleteSession: { as: session, status: 204 },
   getOutgoingWebhooksByIdDeliveries: { id: () => webhook, query: '?status=failed', status: 200 },
   getAttemptsByLogId: { id: () => log, status: 200 },
   getOutgoingWebhooksByIdStats: { id: () => webhook, query: '?bucket=hour', status: 200 },
@@ -145,9 +154,10 @@ const operations = (): Each[] =>
   );
 
 async function call({ method, path, operation }: Each, as: string | undefined, organization: string) {
-  const { id, query = '', body, ofOperator } = SAMPLES[operation.operationId] ?? { status: 0 };
+  const { id, query = '', body, ofOperator, as: other } = SAMPLES[operation.operationId] ?? { status: 0 };
   const filled = await fill(path, organization, id);
-  return api.ask(method, `${filled}${query}`, { token: ofOperator && as === token ? operator : as, body });
+  const own = ofOperator ? operator : ((await other?.()) ?? token);
+  return api.ask(method, `${filled}${query}`, { token: as === token ? own : as, body });
 }
 
 /** A path of the document, below /api. */

@@ -24,6 +24,7 @@ const COMMANDS = [
     'serve',
     'demo',
     'api-key',
+    'portal-link',
     'webhook',
     'logs',
     'logs show',

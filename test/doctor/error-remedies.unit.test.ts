@@ -149,6 +149,7 @@ const OF_SQL: readonly Line[] = [
   ['delete_webhook: there is no webhook %s', FACT],
   ['Give scopes and addresses of the key that makes it, and no later end.', CHOICE],
   ['api_keys: there is no key %s, or it was revoked', FACT],
+  ['Make the link with a token that has the scope read.', CHOICE],
   ['Run this file with psql, without -1, BEGIN and COMMIT; or raise', `${MANY}uninstall.sql goes table by table`],
   ['this needs a key of the operator', FACT],
   ['role % is kept: something else in this cluster uses it', FACT],

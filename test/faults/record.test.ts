@@ -93,7 +93,7 @@ describe.concurrent(`for ${lockMs / 1_000} s somebody locks`, () => {
     ...['changes', 'configurations', 'counted_logs', 'daemons', 'deliveries', 'health', 'incarnations', 'installation'],
     ...['lagging_tenants', 'lanes', 'logs', 'minutes', 'outbox', 'replays', 'sources', 'tenants'],
   ];
-  const tables = [...ofWebhooks.map((name) => `webhook_${name}`), 'api_keys', 'idempotency_keys'];
+  const tables = [...ofWebhooks.map((name) => `webhook_${name}`), 'api_keys', 'api_sessions', 'idempotency_keys'];
   for (const name of tables) {
     test(name, async ({ onTestFinished }) => {
       const { database, scene, daemon } = await sceneWithDaemon(onTestFinished);

@@ -45,6 +45,15 @@ beforeAll(async () => {
     foreign,
     `${ZEBRA}-newer-secret-012345`,
   ]);
+  await query(
+    `insert into rowhook.api_keys (tenant_id, name, prefix, hash)
+     select t, case t when '${T2}' then '${ZEBRA}' else 'mine' end, 'rhk_', convert_to(t, 'UTF8')
+       from unnest('{${T1},${T2}}'::text[]) as t`,
+  );
+  await query(
+    `insert into rowhook.api_sessions (tenant_id, key_id, name, hash, scopes, expires_at)
+     select tenant_id, id, name, hash, scopes, now() + interval '1 h' from rowhook.api_keys`,
+  );
   for (const [tenant, word] of [
     [T1, 'donkey'],
     [T2, ZEBRA],
@@ -115,7 +124,7 @@ afterAll(async () => {
 async function everythingOfTenant2(): Promise<string> {
   const tables = [
     ...['webhook_configurations', 'webhook_tenants', 'webhook_logs', 'webhook_deliveries', 'webhook_outbox'],
-    ...['webhook_minutes', 'webhook_changes', 'webhook_replays', 'idempotency_keys'],
+    ...['webhook_minutes', 'webhook_changes', 'webhook_replays', 'idempotency_keys', 'api_keys', 'api_sessions'],
   ];
   const texts = tables.map(
     (table) =>
@@ -410,6 +419,8 @@ describe('writing', () => {
       'webhook_changes',
       'webhook_replays',
       'idempotency_keys',
+      'api_keys',
+      'api_sessions',
       'webhook_lanes',
       'webhook_tenants',
       'webhook_sources',

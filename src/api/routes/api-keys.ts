@@ -72,7 +72,14 @@ export function addApiKeys(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'POST', path: PATH, tag, scopes, schema: { ...create, response: { 201: KeyWithToken } } },
+    {
+      method: 'POST',
+      path: PATH,
+      tag,
+      scopes,
+      noSessions: true,
+      schema: { ...create, response: { 201: KeyWithToken } },
+    },
     async ({ tx, caller, organization, body, reply }) => {
       const expiresAt = timeOf(body.expires_at);
       const { id, token } = await makeKeyWithin(tx, caller, {
@@ -95,7 +102,7 @@ export function addApiKeys(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'POST', path: `${PATH}/:id/rotate`, tag, scopes, schema: rotate },
+    { method: 'POST', path: `${PATH}/:id/rotate`, tag, scopes, noSessions: true, schema: rotate },
     async ({ tx, caller, params, body }) => {
       const id = idOf(params, 'API key');
       const seconds = body?.overlap_seconds ?? 86_400;

@@ -1,10 +1,11 @@
 /** What a token is, for whoever holds it. */
 import type { FastifyInstance } from 'fastify';
+import { ANY_SCOPE, type Caller } from '../auth.ts';
 import { route } from '../route.ts';
 import { closed, nullable, Time, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
 
-const Me = closed({
+export const Me = closed({
   organization_id: nullable(Type.String()),
   tenant_id: nullable(Type.String({ description: 'the same as organization_id' })),
   name: Type.String(),
@@ -13,18 +14,33 @@ const Me = closed({
   expires_at: nullable(Time),
 });
 
-const ANY = ['read', 'write', 'inbound', 'keys', 'operator'] as const;
+export function meJson({ tenantId, name, scopes, expiresAt }: Caller) {
+  return {
+    organization_id: tenantId,
+    tenant_id: tenantId,
+    name,
+    scopes: [...scopes],
+    read_only: !scopes.includes('write'),
+    expires_at: expiresAt?.toISOString() ?? null,
+  };
+}
+
+const EgressIps = closed({
+  data: Type.Array(Type.String({ description: 'an address, or a network such as 192.0.2.0/24' })),
+});
 
 export function addMe(app: FastifyInstance, service: Service): void {
   for (const path of ['/v1/me', '/auth/me']) {
     const schema = { summary: 'What the token is', response: { 200: Me } };
-    route(app, service, { method: 'GET', path, tag: 'tokens', scopes: ANY, schema }, async ({ caller }) => ({
-      organization_id: caller.tenantId,
-      tenant_id: caller.tenantId,
-      name: caller.name,
-      scopes: [...caller.scopes],
-      read_only: !caller.scopes.includes('write'),
-      expires_at: caller.expiresAt?.toISOString() ?? null,
-    }));
+    route(app, service, { method: 'GET', path, tag: 'tokens', scopes: ANY_SCOPE, schema }, async ({ caller }) =>
+      meJson(caller),
+    );
   }
+  const schema = { summary: 'The addresses that webhooks are sent from', response: { 200: EgressIps } };
+  route(
+    app,
+    service,
+    { method: 'GET', path: '/v1/egress-ips', tag: 'tokens', scopes: ANY_SCOPE, schema },
+    async () => ({ data: [...service.settings.egressIps] }),
+  );
 }
