@@ -413,6 +413,7 @@ begin
   get diagnostics v_changes = row_count;
   delete from rowhook.idempotency_keys where created_at < now() - interval '7 days';
   delete from rowhook.api_sessions where expires_at < now() or link_expires_at < now();
+  perform rowhook._forget_polls();
   return v_logs + v_deliveries + v_minutes + v_changes;
 end
 $$;
@@ -420,7 +421,7 @@ $$;
 comment on function rowhook._delete_old_rows(int) is
   'Deletes given-up deliveries, and rows of webhook_logs_default and webhook_minutes, that are '
   'older than p_retention_days days, rows of webhook_changes older than a year, and '
-  'idempotency_keys of 7 days, and api_sessions that have ended. It returns how many. The daemon '
+  'idempotency_keys of 7 days, and api_sessions and webhook_polls that have ended. It returns how many. The daemon '
   'calls it every minute.';
 
 create function rowhook._holds(p_characters bytea[])

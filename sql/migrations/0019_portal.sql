@@ -1,4 +1,4 @@
--- rowhook 0019: portal links, and sessions of the console.
+-- rowhook 0019: portal links, sessions of the console, and the interest of tools that poll.
 --
 -- A portal link opens the console for one organization. Its token is exchanged once for the token
 -- of a session. Somebody who has an API key gets a session with it. The API generates the tokens
@@ -210,8 +210,150 @@ end;
 
 comment on function rowhook._end_session(bytea) is 'Ends the session with this token.';
 
+-- Who polls gets what the outbox holds, and capture writes only what somebody wants. So a poll says
+-- what it wants. The capture function of a table looks here only while somebody polls for one of
+-- its events: for all other tables, capture costs what it cost before.
+create table rowhook.webhook_polls (
+  tenant_id    text        not null,
+  event_type   text        not null,
+  wanted_until timestamptz not null,
+  primary key (tenant_id, event_type)
+);
+
+comment on table rowhook.webhook_polls is
+  'Events that tools poll for: capture writes them, although no webhook wants them. Written by '
+  '_note_poll_own() only.';
+comment on column rowhook.webhook_polls.tenant_id is 'The tenant that polls.';
+comment on column rowhook.webhook_polls.event_type is
+  'An event type that a watched table produces.';
+comment on column rowhook.webhook_polls.wanted_until is '8 days after a poll.';
+comment on constraint webhook_polls_pkey on rowhook.webhook_polls is
+  'A tenant has one row for each event type.';
+
+alter table rowhook.webhook_polls enable row level security, force row level security;
+create policy owner_has_all on rowhook.webhook_polls to rowhook_owner
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_polls for select to rowhook_api
+  using (tenant_id = (select rowhook.current_tenant()));
+grant select on rowhook.webhook_polls to rowhook_api;
+
+create or replace function rowhook._capture_wanted(
+  p_source   rowhook.webhook_sources,
+  p_tenant   text,
+  p_patterns text
+)
+returns text
+language sql
+stable
+begin atomic
+  -- A disabled webhook counts for 30 days, so that its missed events can be replayed and nothing is
+  -- captured for it forever. An active webhook has no disabled_at. These are scalar subqueries,
+  -- because the planner does not turn them into joins: a plan made for a bulk statement would read
+  -- all webhooks in each later statement.
+  select case
+           when (p_source).capture <> 'subscribed' then 'true'
+           when exists (select from rowhook.webhook_polls p
+                         where p.wanted_until > now()
+                           and p.event_type = any (rowhook._source_event_types(p_source)))
+             then rowhook._fill($sql$\
+               coalesce({webhook}, \
+                 (select true from rowhook.webhook_polls as p \
+                   where p.tenant_id = {tenant} \
+                     and p.event_type = any ({patterns}) \
+                     and p.wanted_until > now() \
+                   limit 1))$sql$,
+               'webhook',  w.webhook,
+               'tenant',   p_tenant,
+               'patterns', p_patterns)
+           else w.webhook
+         end
+    from (select rowhook._fill($sql$\
+      (select true from rowhook.webhook_configurations as w \
+        where w.tenant_id = {tenant} \
+          and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' \
+          and w.event_types && {patterns} \
+        limit 1)$sql$,
+      'tenant',   p_tenant,
+      'patterns', p_patterns) as webhook) as w;
+end;
+
+comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
+  'SQL expression for whether any webhook, or anybody who polls, wants one of the given event '
+  'types of a tenant.';
+
+-- Two writers of one function would end in an error, so each locks the row of the source.
+create function rowhook._note_poll_own(p_event_type text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_tenant_id text := rowhook.current_tenant();
+  v_id        int;
+begin
+  -- An event that no table produces is one of emit(), which always writes.
+  if v_tenant_id is null
+     or not exists (select from rowhook.webhook_event_types t
+                     where t.event_type = p_event_type) then
+    return;
+  end if;
+  insert into rowhook.webhook_polls as p (tenant_id, event_type, wanted_until)
+  values (v_tenant_id, p_event_type, now() + interval '8 days')
+  on conflict (tenant_id, event_type) do update set wanted_until = excluded.wanted_until;
+  for v_id in
+    select s.id
+      from rowhook.webhook_sources s
+     where p_event_type = any (rowhook._source_event_types(s))
+     order by s.id
+       for update
+  loop
+    perform rowhook._write_capture(v_id);
+  end loop;
+end
+$$;
+
+comment on function rowhook._note_poll_own(text) is
+  'Notes for the tenant of the session that it polls for an event type, for 8 days, and has capture '
+  'write these events.';
+
+create function rowhook._forget_polls()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_event_types text[];
+  v_id          int;
+begin
+  with gone as (
+    delete from rowhook.webhook_polls where wanted_until < now() returning event_type)
+  select array_agg(distinct event_type) into v_event_types from gone;
+  if v_event_types is null then
+    return;
+  end if;
+  for v_id in
+    select s.id
+      from rowhook.webhook_sources s
+     where v_event_types && rowhook._source_event_types(s)
+     order by s.id
+       for update skip locked
+  loop
+    perform rowhook._write_capture(v_id);
+  end loop;
+end
+$$;
+
+comment on function rowhook._forget_polls() is
+  'Deletes what nobody has polled for 8 days. Capture no longer looks for it.';
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
+  rowhook._note_poll_own(text),
   rowhook._create_portal_link_own(uuid, text, bytea, text[], int, text[], timestamptz),
   rowhook._open_portal_link(bytea, bytea),
   rowhook._sign_in(bytea, bytea, int),

@@ -7,6 +7,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { ApiMetrics } from '../observe/api-metrics.ts';
 import { VERSION } from '../shared/version.ts';
 import { parseBody, toJson } from './body.ts';
+import { addHooks } from './dialects/hooks.ts';
 import { addPoll } from './dialects/poll.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
@@ -113,6 +114,7 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addChanges(app, service);
   addOperators(app, service);
   addStream(app, service);
+  addHooks(app, service);
   addPoll(app, service);
   const hidden = { schema: { hide: true } };
   app.get('/api/openapi.json', hidden, async (_, reply) => reply.type('application/json').send(app.swagger()));

@@ -109,6 +109,7 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   patchWebhooksSubscriptionsById: { id: () => webhook, body: { enabled: true }, status: 200 },
   deleteWebhooksSubscriptionsById: { id: () => another('outgoing-webhooks', NEW), status: 204 },
   postHooks: { body: { targetUrl: 'https://hooks.example.com/', event: 'deal.created' }, status: 201 },
+  getHooksSample: { query: '?event=deal.created', status: 200 },
   deleteHooksById: { id: () => another('outgoing-webhooks', NEW), status: 204 },
   getApiKeys: { status: 200 },
   postApiKeys: { body: { name: 'k2', scopes: ['read'] }, status: 201 },

@@ -54,6 +54,10 @@ beforeAll(async () => {
     `insert into rowhook.api_sessions (tenant_id, key_id, name, hash, scopes, expires_at)
      select tenant_id, id, name, hash, scopes, now() + interval '1 h' from rowhook.api_keys`,
   );
+  await query(
+    `insert into rowhook.webhook_polls (tenant_id, event_type, wanted_until)
+     values ('${T1}', 'donkey.created', now() + interval '1 d'), ('${T2}', '${ZEBRA}.created', now() + interval '1 d')`,
+  );
   for (const [tenant, word] of [
     [T1, 'donkey'],
     [T2, ZEBRA],
@@ -124,7 +128,15 @@ afterAll(async () => {
 async function everythingOfTenant2(): Promise<string> {
   const tables = [
     ...['webhook_configurations', 'webhook_tenants', 'webhook_logs', 'webhook_deliveries', 'webhook_outbox'],
-    ...['webhook_minutes', 'webhook_changes', 'webhook_replays', 'idempotency_keys', 'api_keys', 'api_sessions'],
+    ...[
+      'webhook_minutes',
+      'webhook_changes',
+      'webhook_replays',
+      'idempotency_keys',
+      'webhook_polls',
+      'api_keys',
+      'api_sessions',
+    ],
   ];
   const texts = tables.map(
     (table) =>
@@ -421,6 +433,7 @@ describe('writing', () => {
       'idempotency_keys',
       'api_keys',
       'api_sessions',
+      'webhook_polls',
       'webhook_lanes',
       'webhook_tenants',
       'webhook_sources',

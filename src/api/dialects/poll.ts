@@ -1,6 +1,6 @@
 /** Polling for Zapier and others: GET /api/webhooks/zapier/:resource/poll?since= */
 import type { FastifyInstance } from 'fastify';
-import { eventTypeOf, pollEvents } from '../../operations/events/poll.ts';
+import { eventTypeOf, notePoll, pollEvents } from '../../operations/events/poll.ts';
 import { visitMembers } from '../../shared/json-values.ts';
 import { JsonText } from '../body.ts';
 import { notFound } from '../problem.ts';
@@ -14,7 +14,8 @@ export function addPoll(app: FastifyInstance, service: Service): void {
     summary: 'Events since a time, newest first, 100 at most, for tools that poll',
     description:
       '`leads` means lead.created, and so on for every prefix and its plural. `lead.updated` means itself. ' +
-      'Each element has the fields of payload_format flat, and a unique id: of the row for .created, else of the event.',
+      'Each element has the fields of payload_format flat, and a unique id: of the row for .created, else of the event. ' +
+      'A poll has these events written for 8 days, although no webhook wants them.',
     params: Type.Object({ resource: Type.String() }),
     querystring: closed({
       since: Type.Optional(
@@ -26,11 +27,13 @@ export function addPoll(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'GET', path: '/webhooks/zapier/:resource/poll', tag: 'polling', schema },
+    // It notes that it wants these events.
+    { method: 'GET', path: '/webhooks/zapier/:resource/poll', tag: 'polling', readOnly: false, schema },
     async ({ tx, caller, params: { resource }, query: { since } }) => {
       if (caller.tenantId === null) throw notFound('organization: use a token of one');
       if (!isEventType(resource)) throw notFound('resource');
       const type = await eventTypeOf(tx, resource);
+      await notePoll(tx, type);
       const events = await pollEvents(tx, caller.tenantId, type, sinceOf(since));
       return events.map((text) => new JsonText(withUniqueId(text, type.endsWith('.created'))));
     },

@@ -8,7 +8,7 @@ import { isHarmless, MASK, maskedUrl } from '../../payload/mask.ts';
 import type { Caller } from '../auth.ts';
 import { Problem } from '../problem.ts';
 import { route } from '../route.ts';
-import { closed, Id, idOf, nullable, OfOrganization, Organization, type Static, Time, Type } from '../schema.ts';
+import { closed, Id, idOf, nullable, type Static, Time, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
 import { create, remove, update } from './webhook-writes.ts';
 
@@ -16,14 +16,14 @@ import { create, remove, update } from './webhook-writes.ts';
 const LISTED_MAX = 500;
 
 const OfId = Type.Object({ id: Id });
-const gone = { 204: Type.Null() };
+export const gone = { 204: Type.Null() };
 const tag = 'dialects';
 
 const shownUrl = ({ url }: WebhookOverview, { scopes }: Caller) => (scopes.includes('write') ? url : maskedUrl(url));
-const hostOf = (url: string) => URL.parse(url)?.host.slice(0, 255) || 'webhook';
+export const hostOf = (url: string) => URL.parse(url)?.host.slice(0, 255) || 'webhook';
 
 /** Errors name the fields as the client wrote them. */
-async function named<T>(fields: Readonly<Record<string, string>>, work: Promise<T>): Promise<T> {
+export async function named<T>(fields: Readonly<Record<string, string>>, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
@@ -36,7 +36,6 @@ async function named<T>(fields: Readonly<Record<string, string>>, work: Promise<
 export function addDialects(app: FastifyInstance, service: Service): void {
   addCamel(app, service);
   addSubscriptions(app, service);
-  addHooks(app, service);
 }
 
 /** `/api/v1/webhooks`: targetUrl, events, isActive. */
@@ -192,40 +191,6 @@ function addRemoval(app: FastifyInstance, service: Service, path: string): void 
     app,
     service,
     { method: 'DELETE', path: `${path}/:id`, tag, ofToken: true, schema },
-    async ({ tx, params, request, reply }) => {
-      await remove(tx, params, request);
-      reply.code(204);
-      return null;
-    },
-  );
-}
-
-/** `/api/v1/:org/hooks`: REST hooks, as Zapier subscribes. */
-function addHooks(app: FastifyInstance, service: Service): void {
-  const path = '/v1/:org/hooks';
-  const creation = {
-    summary: 'Subscribe a REST hook',
-    params: OfOrganization,
-    body: closed({ targetUrl: Type.String(), event: Type.String() }),
-    response: { 201: closed({ id: Type.String(), secret: Type.String() }) },
-  };
-  route(
-    app,
-    service,
-    { method: 'POST', path, tag, schema: creation },
-    async ({ tx, organization, body: { targetUrl, event }, reply }) => {
-      const fresh = { name: hostOf(targetUrl), target_url: targetUrl, event_types: [event], payload_format: 'flat' };
-      const names = { target_url: 'targetUrl', event_types: 'event' };
-      const { row, secret } = await named(names, create(tx, organization, fresh, service));
-      reply.code(201);
-      return { id: row.id, secret };
-    },
-  );
-  const removal = { summary: 'Unsubscribe', params: Type.Object({ org: Organization, id: Id }), response: gone };
-  route(
-    app,
-    service,
-    { method: 'DELETE', path: `${path}/:id`, tag, schema: removal },
     async ({ tx, params, request, reply }) => {
       await remove(tx, params, request);
       reply.code(204);
