@@ -316,8 +316,8 @@ end
 $$;
 
 comment on function rowhook._note_poll_own(text) is
-  'Notes for the tenant of the session that it polls for an event type, for 8 days, and has capture '
-  'write these events.';
+  'Notes for the tenant of the session that it polls for an event type, for 8 days, and has '
+  'capture write these events.';
 
 create function rowhook._forget_polls()
 returns void

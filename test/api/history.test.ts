@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Daemon } from '../../src/daemon/daemon.ts';
 import { type Answer, createKey, startTestApi, type TestApi } from '../support/api.ts';
+import { rowhook } from '../support/cli.ts';
 import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -229,6 +230,13 @@ test('counts of a webhook, by itself and in the list', async () => {
   expect((await as('GET', `${PATH}/${fails}/stats?bucket=year`)).status).toBe(400);
 });
 
+/** The names of all fields, at every depth. */
+function namesIn(value: unknown, at = ''): string[] {
+  if (value === null || typeof value !== 'object') return [at];
+  const parts = Array.isArray(value) ? value.map((each) => ['', each] as const) : Object.entries(value);
+  return [...new Set(parts.flatMap(([name, each]) => namesIn(each, `${at}.${name}`)))].sort();
+}
+
 test('operators see organizations and the status, and set names and limits', async () => {
   const list = await as('GET', '/v1/organizations', undefined, operator);
   expect(list.body).toMatchObject({ data: [{ id: 'acme', name: null, webhooks: 2, active: 2 }], next_cursor: null });
@@ -239,7 +247,12 @@ test('operators see organizations and the status, and set names and limits', asy
   ]);
   expect((await as('PUT', '/v1/organizations/acme', { max_in_flight: 0 }, operator)).status).toBe(422);
   const status = await as('GET', '/v1/status', undefined, operator);
-  expect(status.body).toMatchObject({ daemons: [{ lanes: 16 }], webhooks: { active: 2 } });
+  expect(status.body).toMatchObject({ daemons: [{ lanes: 16 }], webhooks: { active: 2 }, sources: { problems: [] } });
+  // as the command prints it, which also says what its own login may not do
+  const { stdout } = await rowhook(['status', '--json'], { env: { DATABASE_URL: database.url } });
+  const { read_only, unseen, ...said } = JSON.parse(stdout);
+  expect([read_only, unseen]).toEqual([null, []]);
+  expect(namesIn(status.body)).toEqual(namesIn(said));
   for (const path of ['/v1/organizations', '/v1/status']) expect((await as('GET', path)).status).toBe(403);
 });
 

@@ -85,7 +85,9 @@ describe('a sample of a REST hook', () => {
   test('is the newest events, else one with the columns of the table', async () => {
     await poll('contacts');
     const organization = ACME;
-    await database.query("insert into contacts (organization_id, first_name, last_name) values ($1, 'Ada', 'L')", [organization]);
+    await database.query("insert into contacts (organization_id, first_name, last_name) values ($1, 'Ada', 'L')", [
+      organization,
+    ]);
     const newest = await sample('contact.created');
     expect([newest.status, newest.body]).toEqual([200, [expect.objectContaining({ first_name: 'Ada' })]]);
     const madeUp = await sample('contact.created', foreign);
