@@ -191,7 +191,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 set row_security = on
 begin atomic
-  select not p_scopes <@ p_scopes_max
+  select (p_scopes <@ p_scopes_max) is not true
          or (p_expires_max is not null and coalesce(p_expires_at, 'infinity') > p_expires_max)
          or (p_allowed_ips_max is not null
              and (p_allowed_ips is null
@@ -201,7 +201,8 @@ end;
 
 comment on function rowhook._gives_more(
   text[], cidr[], timestamptz, text[], cidr[], timestamptz) is
-  'Whether a key has scopes, addresses or an end beyond those of another. Null: any address, no end.';
+  'Whether a key has scopes, addresses or an end beyond those of another. Null: no scope is known to '
+  'be allowed, any address, no end.';
 
 -- Nobody may give more than they have: p_scopes_max, p_allowed_ips_max and p_expires_max are those of
 -- the caller.

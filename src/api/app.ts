@@ -163,15 +163,15 @@ function readBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     /^application\/([\w.-]+\+)?json(;|$)/i,
-    { parseAs: 'string' },
-    (request: FastifyRequest, text: string, done: (error: Error | null, body?: unknown) => void) => {
-      const parsed = text === '' ? { value: undefined } : parseBody(text);
-      request.bodyText = text;
+    { parseAs: 'buffer' },
+    (request: FastifyRequest, bytes: Buffer, done: (error: Error | null, body?: unknown) => void) => {
+      const parsed = bytes.length === 0 ? { value: undefined } : parseBody(bytes);
+      request.bodyText = bytes.toString();
       if ('problem' in parsed) request.bodyProblem = parsed.problem;
       done(null, 'value' in parsed ? parsed.value : undefined);
     },
   );
-  app.addContentTypeParser('*', { parseAs: 'string' }, (request, _, done) => {
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, _, done) => {
     request.bodyProblem = new Problem('unsupported_media_type', 'Send JSON, with content-type: application/json.');
     done(null, undefined);
   });

@@ -1,11 +1,15 @@
 /** Bodies as text: what comes in is checked before it is parsed, and JSON texts go out unchanged. */
+import { isUtf8 } from 'node:buffer';
 import { Problem } from './problem.ts';
 
 /** JSON.parse has no bound of its own, but everything that walks through its result has. */
 const LEVELS_MAX = 512;
 
 /** The value of a JSON text, or the problem. Never throws. */
-export function parseBody(text: string): { value: unknown } | { problem: Problem } {
+export function parseBody(bytes: Buffer): { value: unknown } | { problem: Problem } {
+  // Decoding would replace what is wrong, and the text would be another one than was sent.
+  if (!isUtf8(bytes)) return { problem: new Problem('bad_request', 'The body is not UTF-8.') };
+  const text = bytes.toString();
   if (levelsOf(text) > LEVELS_MAX) {
     return { problem: new Problem('bad_request', `The body has more than ${LEVELS_MAX} levels.`) };
   }

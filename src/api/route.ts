@@ -101,6 +101,8 @@ export function route<const S extends RouteSchema>(
       hide,
       tags: [tag],
       operationId: operationId(method, path),
+      // The token needs one of these.
+      'x-scopes': scopes,
       response: withErrors(schema.response),
     },
     ...(ignored.length > 0 && { preValidation: async (request) => forget(request, ignored) }),

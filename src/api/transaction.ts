@@ -110,6 +110,8 @@ async function openLink(tx: pg.ClientBase, { hash, session }: Credential & { kin
 }
 
 async function identifyJwt(tx: pg.ClientBase, caller: Caller, access: Access): Promise<Entered> {
+  // A stream enters again long after its token was verified.
+  if (caller.expiresAt !== null && caller.expiresAt.getTime() <= Date.now()) throw unauthorized();
   const isOwn = access.organization === null || access.organization === 'me' || access.organization === caller.tenantId;
   const mayDoIt = caller.scopes.some((scope) => access.scopes.includes(scope));
   refuse(isOwn ? (mayDoIt ? null : 'scope') : 'organization', access);

@@ -76,6 +76,8 @@ describe('with a secret', () => {
     ['a tenant of 2 kB', () => token({ organization_id: 'x'.repeat(2_048) })],
     ['a tenant with NUL', () => token({ organization_id: 'a\0b' })],
     ['a tenant that is a number', () => token({ organization_id: 7 })],
+    ['RS256', async () => token({}, { alg: 'RS256', signedBy: (await generateKeyPair('RS256')).privateKey })],
+    ['a not before in the future', () => token({ nbf: Math.floor(Date.now() / 1_000) + 600 })],
     ['no tenant', () => token({ organization_id: undefined })],
     ['9 kB', () => token({ more: 'x'.repeat(9_000) })],
   ])('%s is 401', async (_, make) => {
@@ -117,6 +119,24 @@ describe('with public keys', () => {
   test.each<[string, () => string | Promise<string>]>([
     ['a foreign issuer', () => token({ ...claims, iss: 'x' }, { alg: 'RS256', signedBy: keys.privateKey })],
     ['a foreign audience', () => token({ ...claims, aud: 'x' }, { alg: 'RS256', signedBy: keys.privateKey })],
+    ['no audience', () => token({ iss: about.issuer }, { alg: 'RS256', signedBy: keys.privateKey })],
+    ['no exp', () => token(claims, { alg: 'RS256', signedBy: keys.privateKey, exp: '' })],
+    ['PS256, of the same key', () => token(claims, { alg: 'PS256', signedBy: keys.privateKey })],
+    [
+      'alg none',
+      () => `${part({ alg: 'none', kid: 'k1' })}.${part({ organization_id: 'acme', ...claims, exp: 9_999_999_999 })}.`,
+    ],
+    [
+      'a key in its own header',
+      async () => {
+        const forger = await generateKeyPair('RS256', { extractable: true });
+        const jwk = await exportJWK(forger.publicKey);
+        return new SignJWT({ organization_id: 'acme', ...claims })
+          .setProtectedHeader({ alg: 'RS256', jwk })
+          .setExpirationTime('1h')
+          .sign(forger.privateKey);
+      },
+    ],
     ['no issuer', () => token({ aud: about.audience }, { alg: 'RS256', signedBy: keys.privateKey })],
     [
       'HS256, signed with the public key',

@@ -29,12 +29,13 @@ let key: string;
 let event: string;
 let delivery: string;
 let log: string;
+let asked = 0;
 
 const NEW = { name: 'n', target_url: 'https://hooks.example.com/', event_types: ['*'] };
 
 beforeAll(async () => {
   database = await createDatabase({ crm: true });
-  api = await startTestApi(database);
+  api = await startTestApi(database, { trustProxy: 1 });
   token = await createKey(database, 'acme', ['read', 'write', 'keys', 'inbound']);
   foreign = await createKey(database, 'other', ['read', 'write', 'keys', 'inbound']);
   webhook = String((await api.ask('POST', '/v1/me/outgoing-webhooks', { token, body: NEW })).body.id);
@@ -158,7 +159,10 @@ async function call({ method, path, operation }: Each, as: string | undefined, o
   const { id, query = '', body, ofOperator, as: other } = SAMPLES[operation.operationId] ?? { status: 0 };
   const filled = await fill(path, organization, id);
   const own = ofOperator ? operator : ((await other?.()) ?? token);
-  return api.ask(method, `${filled}${query}`, { token: as === token ? own : as, body });
+  // Each request has an address of its own: after 60 failures, an address is not even asked.
+  asked += 1;
+  const headers = { 'x-forwarded-for': `10.0.${asked >> 8}.${asked & 255}` };
+  return api.ask(method, `${filled}${query}`, { token: as === token ? own : as, body, headers });
 }
 
 /** A path of the document, below /api. */
