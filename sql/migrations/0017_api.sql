@@ -108,6 +108,15 @@ create view rowhook._tokens as
 
 comment on view rowhook._tokens is
   'Every token that is valid now, by its hash. No role may read it, only functions of the owner.';
+comment on column rowhook._tokens.hash is 'SHA-256 of the token.';
+comment on column rowhook._tokens.key_id is 'The API key; null: the token is that of a session.';
+comment on column rowhook._tokens.session_id is 'The session; null: the token is an API key.';
+comment on column rowhook._tokens.tenant_id is 'The organization; null: every one.';
+comment on column rowhook._tokens.name is 'Name for people.';
+comment on column rowhook._tokens.scopes is 'What the token may do.';
+comment on column rowhook._tokens.allowed_ips is
+  'The addresses that the token may be used from; null: any.';
+comment on column rowhook._tokens.expires_at is 'When the token ends; null: never.';
 
 -- As _new_secret(): three random UUIDs hold more than 256 bits, and their hash has 32 bytes.
 create function rowhook._new_api_token()
