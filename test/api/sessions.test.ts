@@ -61,7 +61,9 @@ describe('a portal link', () => {
     expect((await api.ask('GET', '/v1/me', { token })).body).toEqual(me);
     expect((await api.ask('POST', LIST, { token, body: NEW })).status).toBe(201);
     expect((await open(link.token)).status).toBe(401);
-    const [change] = await database.query('select changed_by as actor from rowhook.webhook_changes order by id desc limit 1');
+    const [change] = await database.query(
+      'select changed_by as actor from rowhook.webhook_changes order by id desc limit 1',
+    );
     expect(change?.actor).toMatch(/^session of a key \(/);
 
     const late = await makeLink();
