@@ -44,6 +44,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // around the flow
   observe: [...leaves, 'database', 'read'],
   capture: [...leaves, 'database', 'observe'],
+  catalog: ['shared'],
   doctor: ['shared', 'config', 'database', 'capture', 'observe'],
   operations: [...leaves, 'database', 'capture', 'match', 'payload', 'observe', 'deliver'],
   daemon: [
@@ -52,7 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...['queue', 'dispatch', 'observe', 'capture'],
   ],
   // what serves people
-  api: [...leaves, ...['operations', 'observe', 'capture', 'config', 'connection', 'database', 'payload']],
+  api: [...leaves, ...['catalog', 'operations', 'observe', 'capture', 'config', 'connection', 'database', 'payload']],
   demo: ['shared', 'config', 'database', 'payload', 'observe', 'daemon', 'api'],
   cli: ['*'],
 };

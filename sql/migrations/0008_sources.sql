@@ -18,10 +18,14 @@ create table rowhook.webhook_sources (
   events            text[]      not null default '{created,updated,deleted}',
   derived           jsonb       not null default '{}',
   ignore_columns    text[]      not null default '{updated_at}',
+  exclude_columns   text[]      not null default '{}',
+  include_columns   text[]      not null default '{}',
+  describe          boolean     not null default true,
   capture           text        not null default 'subscribed',
   max_payload_bytes int         not null default 1048576,
   column_numbers    jsonb       not null default '{}',
   numbered_relation oid,
+  newest_column     smallint    not null default 0,
   created_at        timestamptz not null default now(),
   updated_at        timestamptz not null default now(),
   constraint webhook_sources_relation_is_unique
@@ -72,6 +76,13 @@ comment on column rowhook.webhook_sources.derived is
   'on INSERT.';
 comment on column rowhook.webhook_sources.ignore_columns is
   'An UPDATE that changes only these columns is not an event.';
+comment on column rowhook.webhook_sources.exclude_columns is
+  'Columns that are never captured, by all names that they had since they were excluded. Their '
+  'numbers in column_numbers decide; a column that takes one of the names is excluded, too.';
+comment on column rowhook.webhook_sources.include_columns is
+  'Columns that are captured although their names say that they hold credentials.';
+comment on column rowhook.webhook_sources.describe is
+  'Whether the catalog shows the comments of the table and its columns as descriptions.';
 comment on column rowhook.webhook_sources.capture is
   'subscribed: only events that an active webhook of the tenant wants are written. all: every '
   'event is written, for history and for replay to later webhooks.';
@@ -84,6 +95,10 @@ comment on column rowhook.webhook_sources.column_numbers is
 comment on column rowhook.webhook_sources.numbered_relation is
   'The table that column_numbers belongs to. After a restore from a dump the table is another '
   'one, and the numbers are ignored.';
+comment on column rowhook.webhook_sources.newest_column is
+  'The highest pg_attribute.attnum when the capture function was last written. Columns above it '
+  'are new: they are checked for names of credentials, and a source that excludes columns does '
+  'not capture them before reconcile().';
 comment on column rowhook.webhook_sources.created_at is 'When the table was first watched.';
 comment on column rowhook.webhook_sources.updated_at is 'When watch() last changed the settings.';
 comment on constraint webhook_sources_pkey on rowhook.webhook_sources is 'A source has one row.';
@@ -216,6 +231,21 @@ begin atomic
 end;
 
 comment on function rowhook._columns(oid) is 'The columns of a table, in order.';
+
+create function rowhook._columns_among(p_relation oid, p_names text[])
+returns text[]
+language sql
+stable
+begin atomic
+  select array(
+    select n.name
+      from unnest(p_names) with ordinality as n (name, position)
+     where n.name = any (rowhook._columns(p_relation)::text[])
+     order by n.position);
+end;
+
+comment on function rowhook._columns_among(oid, text[]) is
+  'Those of the given names that are columns of a table.';
 
 -- A deferrable key may contain duplicates during a transaction, so it does not count.
 create function rowhook._key_columns(p_relation oid)
@@ -404,7 +434,8 @@ comment on function rowhook._text_of(oid, name, text) is
 -- only an immutable function is computed while a query is planned and costs nothing when the query
 -- runs. Each query that calls it reads a transition table, so PostgreSQL plans the query again
 -- after the table has changed. The digest uses the id of the source and the names of types, because
--- oids change in a restore from a dump.
+-- oids change in a restore from a dump. A source that excludes columns also adds their numbers:
+-- a column that was dropped and an excluded one that took its name would look the same otherwise.
 create function rowhook._layout(p_source_id int)
 returns text
 language plpgsql
@@ -420,7 +451,8 @@ begin
                concat_ws(' ',
                  quote_ident(c.name),
                  format_type(a.atttypid, case a.attgenerated when 'v' then a.atttypmod end),
-                 case a.attgenerated when 'v' then pg_get_expr(d.adbin, d.adrelid) end),
+                 case a.attgenerated when 'v' then pg_get_expr(d.adbin, d.adrelid) end,
+                 case when s.exclude_columns <> '{}' then a.attnum end),
                ',' order by a.attnum)))
       from rowhook.webhook_sources s
       left join lateral rowhook._attributes(s.relation) as c on true
@@ -434,6 +466,151 @@ $$;
 comment on function rowhook._layout(int) is
   'Digest of the columns and the key of a watched table. Marked immutable so that a plan contains '
   'it: the plan ends when the table changes.';
+
+-- A name is cut into words at _, at other signs and before capital letters. The rules:
+--   * A word that contains password, passwd, passphrase, passcode, apikey, privatekey or secretkey.
+--   * A word that ends in token, secret or credential, or is pwd, salt, otp, totp, hotp, cvv, cvc
+--     or jwt; also in the plural and with digits behind it.
+--   * Two words such as api_key, private_key, access_key, pass_hash or recovery_codes; pin alone.
+--   * Not if the last word says that the column is about a credential: token_type, password_id.
+--   * Not if the type cannot hold one: boolean, dates, times. Numbers are no tokens: tokens_used.
+create function rowhook._is_credential(p_name text, p_type oid)
+returns boolean
+language sql
+stable
+begin atomic
+  select t.typcategory not in ('B', 'D', 'T')
+         and w.words !~ ('_(at|on|id|ids|count|type|kind|limit|enabled|required|changed|expires|expiry|'
+                         'expiration|version|status|length|policy|strength|attempts)_$')
+         and (w.words ~ '(password|passwd|passphrase|passcode|apikey|privatekey|secretkey)'
+              or w.words ~ '(secret|credential)s?[0-9]*_'
+              or w.words ~ '_(pwd|salt|otp|totp|hotp|cvv|cvc|jwt)s?[0-9]*_'
+              or w.words ~ '_(api|private|secret|access|signing|encryption|auth|master)_keys?[0-9]*_'
+              or w.words ~ '_(pass|pw|pin)_(hash|digest|word|phrase|code)_' and w.words !~ '_pin_code_'
+              or w.words ~ '_(recovery|backup|mfa|2fa)_codes?_'
+              or w.words in ('_pin_', '_token_')
+              or w.words ~ 'tokens?[0-9]*_' and t.typcategory <> 'N')
+    from pg_type t
+   cross join lateral (
+     select '_' || regexp_replace(lower(regexp_replace(regexp_replace(p_name,
+                     '([a-z0-9])([A-Z])', E'\\1_\\2', 'g'),
+                     '([A-Z])([A-Z][a-z])', E'\\1_\\2', 'g')), '[^a-z0-9]+', '_', 'g') || '_'
+     ) as w (words)
+   where t.oid = p_type;
+end;
+
+comment on function rowhook._is_credential(text, oid) is
+  'Whether the name of a column says that it holds a credential, such as password_hash, apiKey or '
+  'reset_token. Its type must be able to hold one.';
+
+-- A generated column that is computed from an excluded one would let it out.
+create function rowhook._excluded(p_source rowhook.webhook_sources)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_same     boolean  := coalesce(p_source.numbered_relation = p_source.relation::oid, false);
+  v_newest   smallint := case when v_same then p_source.newest_column else 0 end;
+  v_held     name[]   := rowhook._key_columns(p_source.relation) || p_source.tenant_column;
+  v_numbers  smallint[];
+begin
+  v_numbers := array(
+    select a.number
+      from rowhook._attributes(p_source.relation) as a
+     where a.name::text = any (p_source.exclude_columns)
+        or v_same and a.number in (
+             select (p_source.column_numbers ->> e)::smallint
+               from unnest(p_source.exclude_columns) as e)
+        or a.number > v_newest
+           and a.name::text <> all (p_source.include_columns)
+           and array_position(v_held, a.name) is null
+           and rowhook._is_credential(a.name, a.type));
+  if v_numbers = '{}' then
+    return p_source.exclude_columns;
+  end if;
+  v_numbers := v_numbers || array(
+    select a.number
+      from rowhook._attributes(p_source.relation) as a
+      join pg_attribute g on g.attrelid = p_source.relation and g.attnum = a.number
+      join pg_attrdef d on d.adrelid = g.attrelid and d.adnum = g.attnum
+     where g.attgenerated <> ''
+       and a.number <> all (v_numbers)
+       and a.name::text <> all (p_source.include_columns)
+       and array_position(v_held, a.name) is null
+       and exists (
+             select from pg_depend p
+              where p.classid = 'pg_attrdef'::regclass
+                and p.objid = d.oid
+                and p.refclassid = 'pg_class'::regclass
+                and p.refobjid = d.adrelid
+                and p.refobjsubid = any (v_numbers)));
+  return array(
+    select u.name
+      from (select a.name::text, a.number::int
+              from rowhook._attributes(p_source.relation) as a
+             where a.number = any (v_numbers)
+             union all
+            select e, 32768
+              from unnest(p_source.exclude_columns) as e
+             where e <> all (rowhook._columns(p_source.relation)::text[])) as u (name, number)
+     group by u.name, u.number
+     order by u.number, u.name);
+end
+$$;
+
+comment on function rowhook._excluded(rowhook.webhook_sources) is
+  'The excluded columns of a source by their current names: those that it excludes by number or '
+  'name, new ones with names of credentials, and generated columns computed from them. Names that '
+  'are gone come last.';
+
+create function rowhook._captured_columns(p_source rowhook.webhook_sources)
+returns name[]
+language sql
+stable
+begin atomic
+  select case
+           when (p_source).exclude_columns = '{}' then rowhook._columns((p_source).relation)
+           else array(
+             select c.name
+               from unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number)
+              where c.name::text <> all ((p_source).exclude_columns)
+              order by c.number)
+         end;
+end;
+
+comment on function rowhook._captured_columns(rowhook.webhook_sources) is
+  'The columns of a source that are captured, in order: all that it does not exclude.';
+
+-- A key may get an excluded column later. The source is then captured as if it had no key.
+create function rowhook._captured_key(p_source rowhook.webhook_sources)
+returns name[]
+language sql
+stable
+begin atomic
+  select case when k.names::text[] && (p_source).exclude_columns then '{}' else k.names end
+    from (select rowhook._key_columns((p_source).relation)) as k (names);
+end;
+
+comment on function rowhook._captured_key(rowhook.webhook_sources) is
+  'The columns of the primary key of a source; empty when one of them is excluded.';
+
+create function rowhook._captured_foreign(p_source rowhook.webhook_sources)
+returns name[]
+language sql
+stable
+begin atomic
+  select array(
+    select c.name
+      from unnest(rowhook._foreign_columns((p_source).relation)) with ordinality as c (name, number)
+     where c.name::text <> all ((p_source).exclude_columns)
+     order by c.number);
+end;
+
+comment on function rowhook._captured_foreign(rowhook.webhook_sources) is
+  'The captured columns of a source whose type PostgreSQL does not print by its own code alone.';
 
 create function rowhook._followed(p_source rowhook.webhook_sources)
 returns rowhook.webhook_sources
@@ -457,29 +634,41 @@ begin
       select coalesce(v_renamed ->> c.name, c.name)
         from unnest(p_source.ignore_columns) with ordinality as c (name, position)
        order by c.position);
+    p_source.include_columns := array(
+      select coalesce(v_renamed ->> c.name, c.name)
+        from unnest(p_source.include_columns) with ordinality as c (name, position)
+       order by c.position);
     p_source.derived := (
       select coalesce(jsonb_object_agg(coalesce(v_renamed ->> d.key, d.key), d.value), '{}')
         from jsonb_each(p_source.derived) as d);
   end if;
+  p_source.exclude_columns := rowhook._excluded(p_source);
   p_source.column_numbers := (
     select coalesce(jsonb_object_agg(a.name, a.number), '{}')
       from rowhook._attributes(p_source.relation) as a
      where a.name = p_source.tenant_column
         or a.name = any (p_source.ignore_columns::name[])
+        or a.name = any (p_source.exclude_columns::name[])
+        or a.name = any (p_source.include_columns::name[])
         or p_source.derived ? a.name::text);
   p_source.numbered_relation := p_source.relation;
+  p_source.newest_column := (
+    select coalesce(max(a.number), 0) from rowhook._attributes(p_source.relation) as a);
   return p_source;
 end
 $$;
 
 comment on function rowhook._followed(rowhook.webhook_sources) is
   'The settings of a source with the current names of its columns. A name that exists is kept; a '
-  'name that is gone is followed by its number.';
+  'name that is gone is followed by its number. An excluded column is followed by its number in '
+  'any case.';
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._patterns(text[]), rowhook._attributes(oid), rowhook._columns(oid),
-  rowhook._capture_relations(regclass), rowhook._partitions(oid), rowhook._is_virtual(oid, name)
+  rowhook._capture_relations(regclass), rowhook._partitions(oid), rowhook._is_virtual(oid, name),
+  rowhook._key_columns(oid), rowhook._is_credential(text, oid), rowhook._columns_among(oid, text[]),
+  rowhook._captured_columns(rowhook.webhook_sources)
   to rowhook_daemon;
 grant execute on function
   rowhook._source_event_types(rowhook.webhook_sources)

@@ -126,7 +126,7 @@ begin atomic
   with derived as (
     select c.number, c.name, d.value as rule
       from jsonb_each((p_source).derived) as d
-      join unnest(rowhook._columns((p_source).relation)) with ordinality as c (name, number)
+      join unnest(rowhook._captured_columns(p_source)) with ordinality as c (name, number)
         on c.name = d.key
   )
   select e.operation, (p_source).prefix || '.' || e.operation, null
@@ -275,6 +275,8 @@ begin atomic
   select case
            when (p_source).tenant_column is null
              then format('%L::text', (p_source).tenant_id)
+           when (p_source).tenant_column::text = any ((p_source).exclude_columns)
+             then 'null::text'
            when rowhook._is_virtual((p_source).relation, (p_source).tenant_column)
              then 'null::text'
            else rowhook._text_of((p_source).relation, (p_source).tenant_column,
@@ -336,9 +338,10 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_columns  name[]  := rowhook._columns(p_source.relation);
-  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
+  v_columns  name[]  := rowhook._captured_columns(p_source);
+  v_foreign  name[]  := rowhook._captured_foreign(p_source);
   v_virtual  boolean := not p_thin and rowhook._has_virtual_columns(p_source.relation);
+  v_named    boolean := not p_thin and (v_virtual or p_source.exclude_columns <> '{}');
   v_numbers  int[]   := p_numbers;
   v_missing  text;
   v_list     text;
@@ -350,8 +353,9 @@ begin
   -- A transition table contains nulls for virtual generated columns (PostgreSQL 18), so their
   -- expressions are inserted here, and these may name any column. For them the nulls have types,
   -- all of them built in. The cast to the column's own type (numeric(9,2), date) is not part of the
-  -- output of pg_get_expr. A thin event does without these columns.
-  if v_virtual then
+  -- output of pg_get_expr. A thin event does without these columns. A source that excludes columns
+  -- prints a row of the captured columns, which are named here for the same reason.
+  if v_named then
     v_numbers := array(select generate_series(1, cardinality(v_columns)));
     select format(' cross join lateral (select %s) as v',
                   string_agg(format('side.c%s as %I', c.number, c.name), ', ' order by c.number))
@@ -396,7 +400,7 @@ begin
                        string_agg('side.c' || c.number, ', ' order by k.position))
          end
     into v_key
-    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position)
+    from unnest(rowhook._captured_key(p_source)) with ordinality as k (name, position)
     join unnest(v_columns) with ordinality as c (name, number) on c.name = k.name;
 
   if cardinality(v_numbers) > rowhook._columns_max() then
@@ -423,7 +427,7 @@ begin
       cross join lateral (\
         select (r.*)::record as image, {tenant} as tenant{list} from {table} as r\
       ) as side{printed})$sql$,
-    'whole',    case when v_virtual then '(v.*)::record' else 'side.image' end,
+    'whole',    case when v_named then '(v.*)::record' else 'side.image' end,
     'key',      v_key,
     'texts',    v_texts,
     'position', v_position,
@@ -454,8 +458,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_columns name[] := rowhook._columns(p_source.relation);
-  v_keys    name[] := rowhook._key_columns(p_source.relation);
+  v_columns name[] := rowhook._captured_columns(p_source);
+  v_keys    name[] := rowhook._captured_key(p_source);
   v_needed  int[]  := array(
     select c.number::int
       from unnest(v_columns) with ordinality as c (name, number)
@@ -482,7 +486,7 @@ $$;
 comment on function rowhook._capture_rows(rowhook.webhook_sources, text, text, text, boolean) is
   'SQL query for the changes of an INSERT or a DELETE.';
 
-create function rowhook._capture_changed(p_columns name[], p_ignored text[])
+create function rowhook._capture_changed(p_columns name[], p_ignored text[], p_all boolean)
 returns text
 language plpgsql
 stable
@@ -496,7 +500,7 @@ declare
      where c.name <> all (p_ignored)
      order by c.number);
 begin
-  if cardinality(v_counted) = cardinality(p_columns) then
+  if p_all and cardinality(v_counted) = cardinality(p_columns) then
     return 'o.image operator(pg_catalog.*<>) n.image';
   end if;
   if v_counted = '{}' then
@@ -515,8 +519,9 @@ begin
 end
 $$;
 
-comment on function rowhook._capture_changed(name[], text[]) is
-  'SQL condition for whether an UPDATE of a row changed a column that is not ignored.';
+comment on function rowhook._capture_changed(name[], text[], boolean) is
+  'SQL condition for whether an UPDATE of a row changed a captured column that is not ignored. '
+  'p_all: the captured columns are all columns of the table.';
 
 create function rowhook._capture_previous(p_columns name[])
 returns text
@@ -569,10 +574,10 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_columns  name[]  := rowhook._columns(p_source.relation);
+  v_columns  name[]  := rowhook._captured_columns(p_source);
   v_numbers  int[]   := array(select generate_series(1, cardinality(v_columns)));
-  v_keys     name[]  := rowhook._key_columns(p_source.relation);
-  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
+  v_keys     name[]  := rowhook._captured_key(p_source);
+  v_foreign  name[]  := rowhook._captured_foreign(p_source);
   v_wide     boolean := cardinality(v_columns) > rowhook._columns_max();
   v_family   boolean := exists (
     select from pg_inherits i
@@ -650,7 +655,8 @@ begin
     'old',      rowhook._capture_image(p_source, 'rowhook_old', v_numbers, v_position, p_thin),
     'new',      rowhook._capture_image(p_source, 'rowhook_new', v_numbers, v_position, p_thin),
     'paired',   case when v_position then 'o.position = n.position' else 'o.key = n.key' end,
-    'changed',  rowhook._capture_changed(v_columns, p_source.ignore_columns),
+    'changed',  rowhook._capture_changed(v_columns, p_source.ignore_columns,
+                                         p_source.exclude_columns = '{}'),
     -- Among inheriting tables, a key that one row left may belong to another row in the same
     -- statement. The create of that key comes after its delete. Otherwise, changes whose keys do
     -- not determine the order come in the order in which they were made.
@@ -681,7 +687,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
-  v_foreign  name[]  := rowhook._foreign_columns(p_source.relation);
+  v_foreign  name[]  := rowhook._captured_foreign(p_source);
   v_careful  boolean := v_foreign <> '{}' and p_problem is null;
   v_wanted   text    := rowhook._capture_wanted(p_source, 'e.tenant_id',
     format('(e.event_types || %L::text[])', rowhook._wildcards(p_possible)));
@@ -697,7 +703,7 @@ begin
                   end),
            ', ' order by k.position)
     into v_key
-    from unnest(rowhook._key_columns(p_source.relation)) with ordinality as k (name, position);
+    from unnest(rowhook._captured_key(p_source)) with ordinality as k (name, position);
 
   if p_problem is not null then
     return rowhook._fill($sql$\

@@ -153,6 +153,7 @@ declare
   v_probes    text[];
   v_otherwise text := 'return null;';
   v_trial     text := '';
+  v_belongs   text := '';
   v_write     text;
 begin
   if rowhook._capture_possible(p_source, p_operation) = '{}' then
@@ -167,6 +168,16 @@ begin
         return null;
       end if;$sql$,
       'probe', v_probes[2]);
+  end if;
+
+  -- A detached partition keeps its triggers until reconcile(), and the names of its columns may
+  -- change places. Where columns are excluded, nothing of it is captured.
+  if p_source.exclude_columns <> '{}'
+     and exists (select from pg_class c where c.oid = p_source.relation and c.relkind = 'p') then
+    v_belongs := rowhook._fill($sql$\
+       and pg_partition_root(tg_relid) \
+                  = (select s.relation from rowhook.webhook_sources as s where s.id = {source})$sql$,
+      'source', p_source.id::text);
   end if;
 
   v_queries := rowhook._capture_queries(p_source, p_operation);
@@ -187,7 +198,7 @@ begin
   end if;
 
   return rowhook._fill($sql$\
-    v_wanted := case when rowhook._layout({source}) = {layout} then {probe} end;
+    v_wanted := case when rowhook._layout({source}) = {layout}{belongs} then {probe} end;
     if not v_wanted then
       {otherwise}
     end if;{trial}
@@ -196,6 +207,7 @@ begin
     end if;$sql$,
     'source',    p_source.id::text,
     'layout',    quote_literal(rowhook._layout(p_source.id)),
+    'belongs',   v_belongs,
     'probe',     v_probes[1],
     'otherwise', v_otherwise,
     'trial',     v_trial,
@@ -215,16 +227,33 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
 declare
+  v_before rowhook.webhook_sources;
   v_source rowhook.webhook_sources;
 begin
-  select * into v_source from rowhook.webhook_sources where id = p_source_id;
+  select * into v_before from rowhook.webhook_sources where id = p_source_id;
   if not found then
     return null;
   end if;
-  v_source          := rowhook._followed(v_source);
+  v_source := rowhook._followed(v_before);
+  -- Where columns were excluded, a new column waits for reconcile(). In a restored table all columns
+  -- are new, so this rule cannot apply to it. A partition has the columns of its root.
+  if v_source.exclude_columns <> '{}' then
+    if p_relation not in (select rowhook._capture_relations(v_source.relation)) then
+      return null;
+    end if;
+    v_source.exclude_columns := v_source.exclude_columns || array(
+      select p.name::text
+        from rowhook._attributes(p_relation) as p
+       where not exists (
+               select from rowhook._attributes(v_source.relation) as a
+                where a.name = p.name
+                  and (v_before.exclude_columns = '{}'
+                       or a.number <= v_before.newest_column
+                       or v_before.numbered_relation is distinct from v_source.relation::oid)));
+  end if;
   v_source.relation := p_relation;
   if v_source.tenant_column is not null
-     and v_source.tenant_column <> all (rowhook._columns(p_relation))
+     and v_source.tenant_column <> all (rowhook._captured_columns(v_source))
      or rowhook._capture_possible(v_source, p_operation) = '{}' then
     return null;
   end if;
@@ -379,9 +408,12 @@ begin
     update rowhook.webhook_sources s
        set tenant_column     = v_source.tenant_column,
            ignore_columns    = v_source.ignore_columns,
+           exclude_columns   = v_source.exclude_columns,
+           include_columns   = v_source.include_columns,
            derived           = v_source.derived,
            column_numbers    = v_source.column_numbers,
-           numbered_relation = v_source.numbered_relation
+           numbered_relation = v_source.numbered_relation,
+           newest_column     = v_source.newest_column
      where s.id = p_source_id;
   end if;
   v_body := rowhook._capture_body(v_source);

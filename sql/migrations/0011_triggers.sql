@@ -306,7 +306,10 @@ begin
       capture           => p_source.capture,
       max_payload_bytes => p_source.max_payload_bytes,
       events            => p_source.events,
-      tenant_id         => p_source.tenant_id);
+      tenant_id         => p_source.tenant_id,
+      exclude_columns   => rowhook._columns_among(v_child, p_source.exclude_columns),
+      include_columns   => rowhook._columns_among(v_child, p_source.include_columns),
+      describe          => p_source.describe);
     update rowhook.webhook_sources set parent_id = p_source.id where relation = v_child;
     if not v_known then
       return next v_child;

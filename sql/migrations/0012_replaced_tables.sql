@@ -234,6 +234,8 @@ declare
   v_ignored text[] := array(select c
                               from unnest(p_source.ignore_columns) as c
                              where c = 'updated_at' or c = any (v_columns::text[]));
+  v_excluded text[] := rowhook._columns_among(p_relation, p_source.exclude_columns);
+  v_included text[] := rowhook._columns_among(p_relation, p_source.include_columns);
 begin
   return format('select rowhook.watch(%L, prefix => %L',
                 rowhook._qualified(p_relation), p_source.prefix)
@@ -264,6 +266,9 @@ begin
            then format(', max_payload_bytes => %s', p_source.max_payload_bytes)
          else ''
        end
+    || case when v_excluded <> '{}' then format(', exclude_columns => %L', v_excluded) else '' end
+    || case when v_included <> '{}' then format(', include_columns => %L', v_included) else '' end
+    || case when p_source.describe is false then ', describe => false' else '' end
     || ');';
 end
 $$;

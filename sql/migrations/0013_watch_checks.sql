@@ -628,6 +628,173 @@ comment on function rowhook._note_casts(rowhook.webhook_sources) is
   'Warns of casts to json that may need rights that rowhook_owner lacks, as soon as the table is '
   'watched.';
 
+create function rowhook._names_without(p_names text[], p_others text[])
+returns text[]
+language sql
+immutable
+parallel safe
+begin atomic
+  select array(
+    select n.name
+      from unnest(p_names) with ordinality as n (name, position)
+     where n.name is not null
+       and n.name <> all (coalesce(p_others, '{}'))
+     group by n.name
+     order by min(n.position));
+end;
+
+comment on function rowhook._names_without(text[], text[]) is
+  'The names of the first list that are not in the second one, each of them once.';
+
+create function rowhook._check_exclusions(
+  p_source   rowhook.webhook_sources,
+  p_excluded text[],
+  p_included text[]
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_columns constant name[] := rowhook._columns(p_source.relation);
+  v_value   text;
+begin
+  select string_agg(quote_ident(c), ', ' order by c) into v_value
+    from (select unnest(p_excluded) union select unnest(p_included)) as u (c)
+   where c <> all (v_columns::text[]);
+  if v_value is not null then
+    raise undefined_column using
+      message = format('watch: %s has no column %s, which is to be excluded or included',
+                       p_source.relation, v_value),
+      hint    = format('Its columns are %s.',
+                       (select string_agg(quote_ident(c), ', ') from unnest(v_columns) as c));
+  end if;
+  select string_agg(quote_ident(c), ', ' order by c) into v_value
+    from unnest(p_excluded) as c
+   where c = any (p_included);
+  if v_value is not null then
+    raise invalid_parameter_value using
+      message = format('watch: %s of %s is both excluded and included',
+                       v_value, p_source.relation),
+      hint    = 'Name the column in exclude_columns or in include_columns.';
+  end if;
+  if p_source.tenant_column::text = any (p_source.exclude_columns) then
+    raise invalid_parameter_value using
+      message = format('watch: column %I of %s cannot be excluded: it holds the tenant',
+                       p_source.tenant_column, p_source.relation),
+      hint    = 'Leave it out of exclude_columns, or name another tenant_column. If it was excluded '
+                'before, name it in include_columns.';
+  end if;
+  select string_agg(quote_ident(k), ', ') into v_value
+    from unnest(rowhook._key_columns(p_source.relation)) as k
+   where k::text = any (p_source.exclude_columns);
+  if v_value is not null then
+    raise invalid_parameter_value using
+      message = format('watch: column %s of %s cannot be excluded: it is part of the primary key',
+                       v_value, p_source.relation),
+      hint    = 'Every event names its row by the primary key. Leave the column out of '
+                'exclude_columns, or give the table another primary key. If it was excluded before, '
+                'name it in include_columns.';
+  end if;
+end
+$$;
+
+comment on function rowhook._check_exclusions(rowhook.webhook_sources, text[], text[]) is
+  'Raises an error if columns that a call of watch() excludes or includes do not exist, or cannot '
+  'be excluded.';
+
+create function rowhook._check_derived(p_source rowhook.webhook_sources)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_column text;
+begin
+  select key into v_column
+    from jsonb_object_keys(p_source.derived) as key
+   where key = any (p_source.exclude_columns)
+   order by key
+   limit 1;
+  if found then
+    raise invalid_parameter_value using
+      message = format('watch: events are derived from column %I of %s, which is excluded',
+                       v_column, p_source.relation),
+      hint    = format('Leave the column out of derived, or let it be sent: '
+                       'include_columns => %L', array[v_column]);
+  end if;
+end
+$$;
+
+comment on function rowhook._check_derived(rowhook.webhook_sources) is
+  'Raises an error if events are derived from an excluded column: a change of such a column is '
+  'not an event.';
+
+create function rowhook._exposed_columns(p_source rowhook.webhook_sources)
+returns text[]
+language sql
+stable
+begin atomic
+  select array(
+    select a.name::text
+      from rowhook._attributes((p_source).relation) as a
+     where a.name = any (rowhook._key_columns((p_source).relation) || (p_source).tenant_column)
+       and a.name::text <> all ((p_source).include_columns)
+       and rowhook._is_credential(a.name, a.type)
+     order by a.number);
+end;
+
+comment on function rowhook._exposed_columns(rowhook.webhook_sources) is
+  'Columns of the key, and the tenant column, that look like credentials. They cannot be '
+  'excluded.';
+
+create function rowhook._note_exclusions(
+  p_source rowhook.webhook_sources,
+  p_before text[],
+  p_given  text[]
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_columns text[] := array(
+    select a.name
+      from rowhook._attributes(p_source.relation) as a
+     where a.name::text = any (p_source.exclude_columns)
+       and a.name::text <> all (coalesce(p_given, '{}'))
+       and (a.name::text <> all (coalesce(p_before, '{}'))
+            or rowhook._is_credential(a.name, a.type))
+     order by a.number);
+  v_column  text;
+begin
+  if v_columns <> '{}' then
+    raise notice using
+      message = format('%s: not sent, because they look like credentials: %s',
+                       p_source.relation,
+                       (select string_agg(quote_ident(c), ', ') from unnest(v_columns) as c)),
+      hint    = format('To send such a column, name it: include_columns => %L, or --include %s',
+                       v_columns[1:1], v_columns[1]);
+  end if;
+  foreach v_column in array rowhook._exposed_columns(p_source) loop
+    raise warning using
+      message = format('watch: column %I of %s looks like a credential, and every event contains '
+                       'it: the key and the tenant cannot be excluded', v_column, p_source.relation),
+      hint    = format('If it is not a credential, say so: include_columns => %L', array[v_column]);
+  end loop;
+end
+$$;
+
+comment on function rowhook._note_exclusions(rowhook.webhook_sources, text[], text[]) is
+  'Reports the columns that watch() excludes by their names, and key and tenant columns that look '
+  'like credentials.';
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._qualified(oid),
@@ -643,7 +810,12 @@ grant execute on function
   rowhook._renamed_statement(rowhook.webhook_sources),
   rowhook._note_prefix(rowhook.webhook_sources, boolean),
   rowhook._json_casts(oid),
-  rowhook._note_casts(rowhook.webhook_sources)
+  rowhook._note_casts(rowhook.webhook_sources),
+  rowhook._names_without(text[], text[]),
+  rowhook._check_exclusions(rowhook.webhook_sources, text[], text[]),
+  rowhook._check_derived(rowhook.webhook_sources),
+  rowhook._exposed_columns(rowhook.webhook_sources),
+  rowhook._note_exclusions(rowhook.webhook_sources, text[], text[])
   to rowhook_daemon;
 
 create or replace function rowhook.schema_version()

@@ -8,6 +8,12 @@ set role rowhook_owner;
 --                   account_id or workspace_id
 --   derived         see webhook_sources.derived
 --   tenant_id       instead of tenant_column: all rows belong to this one tenant
+--   exclude_columns columns that are never captured; null: those that are excluded already
+--   include_columns columns that are captured although their names say that they hold credentials;
+--                   null: those that are included already
+--   describe        whether the catalog shows comments
+-- A column that is excluded stays so until somebody names it in include_columns, or passes another
+-- list in exclude_columns. A call without these parameters must not let a secret out.
 create function rowhook.watch(
   target            regclass,
   prefix            text    default null,
@@ -17,7 +23,10 @@ create function rowhook.watch(
   capture           text    default 'subscribed',
   max_payload_bytes int     default 1048576,
   events            text[]  default '{created,updated,deleted}',
-  tenant_id         text    default null
+  tenant_id         text    default null,
+  exclude_columns   text[]  default null,
+  include_columns   text[]  default null,
+  describe          boolean default true
 )
 returns rowhook.webhook_sources
 language plpgsql
@@ -27,6 +36,7 @@ set row_security = on
 as $$
 #variable_conflict use_column
 declare
+  v_before rowhook.webhook_sources;
   v_source rowhook.webhook_sources;
 begin
   v_source.relation          := watch.target;
@@ -38,6 +48,7 @@ begin
   v_source.ignore_columns    := array_remove(coalesce(watch.ignore_columns, '{}'), null);
   v_source.capture           := watch.capture;
   v_source.max_payload_bytes := watch.max_payload_bytes;
+  v_source.describe          := coalesce(watch.describe, true);
   if watch.tenant_column is null and watch.tenant_id is null then
     v_source.tenant_column := rowhook._usual_tenant_column(watch.target);
   end if;
@@ -58,16 +69,28 @@ begin
                   and not exists (select from pg_class c where c.oid = s.relation))
      and not exists (select from pg_class c where c.oid = relation)
      and not exists (select from rowhook.webhook_sources s where s.relation = watch.target);
+
+  select * into v_before from rowhook.webhook_sources s where s.relation = watch.target;
+  if found then
+    v_before := rowhook._followed(v_before);
+  end if;
+  v_source.exclude_columns := rowhook._names_without(
+    coalesce(watch.exclude_columns, v_before.exclude_columns), watch.include_columns);
+  v_source.include_columns := rowhook._names_without(
+    coalesce(watch.include_columns, v_before.include_columns), watch.exclude_columns);
+  perform rowhook._check_exclusions(v_source, watch.exclude_columns, watch.include_columns);
   insert into rowhook.webhook_sources as s
     (relation, schema_name, table_name, table_owner, counted_from,
      prefix, tenant_column, tenant_id,
-     events, derived, ignore_columns, capture, max_payload_bytes)
+     events, derived, ignore_columns, capture, max_payload_bytes,
+     exclude_columns, include_columns, describe)
   values
     (v_source.relation, v_source.schema_name, v_source.table_name, v_source.table_owner,
      rowhook._counts_of(watch.target),
      v_source.prefix, v_source.tenant_column, v_source.tenant_id,
      v_source.events, v_source.derived, v_source.ignore_columns,
-     v_source.capture, v_source.max_payload_bytes)
+     v_source.capture, v_source.max_payload_bytes,
+     v_source.exclude_columns, v_source.include_columns, v_source.describe)
   on conflict (relation) do update
      set schema_name       = excluded.schema_name,
          table_name        = excluded.table_name,
@@ -82,21 +105,28 @@ begin
          ignore_columns    = excluded.ignore_columns,
          capture           = excluded.capture,
          max_payload_bytes = excluded.max_payload_bytes,
+         exclude_columns   = excluded.exclude_columns,
+         include_columns   = excluded.include_columns,
+         describe          = excluded.describe,
          column_numbers    = '{}',
+         newest_column     = 0,
          updated_at        = now()
   returning * into v_source;
 
   perform rowhook._write_capture(v_source.id);
   select * into v_source from rowhook.webhook_sources s where s.id = v_source.id;
+  perform rowhook._check_derived(v_source);
   perform rowhook._attach(v_source.id);
   perform rowhook._watch_children(v_source, false);
   perform rowhook._note_prefix(v_source, watch.prefix is null);
   perform rowhook._note_casts(v_source);
+  perform rowhook._note_exclusions(v_source, v_before.exclude_columns, watch.exclude_columns);
   return v_source;
 end
 $$;
 
-comment on function rowhook.watch(regclass, text, text, jsonb, text[], text, int, text[], text) is
+comment on function rowhook.watch(
+  regclass, text, text, jsonb, text[], text, int, text[], text, text[], text[], boolean) is
   'Watches a table: its inserts, updates and deletes become events from the next statement on; '
   'another call changes the settings. Run it as the owner of the table and a member of '
   'rowhook_owner.';
@@ -113,7 +143,10 @@ create function rowhook.watch(
   capture           text    default 'subscribed',
   max_payload_bytes int     default 1048576,
   events            text[]  default '{created,updated,deleted}',
-  tenant_id         text    default null
+  tenant_id         text    default null,
+  exclude_columns   text[]  default null,
+  include_columns   text[]  default null,
+  describe          boolean default true
 )
 returns rowhook.webhook_sources
 language sql
@@ -122,10 +155,11 @@ begin atomic
   select rowhook.watch(
            rowhook._table('watch', target, current_schemas(true)),
            prefix, tenant_column, derived, ignore_columns, capture, max_payload_bytes, events,
-           tenant_id);
+           tenant_id, exclude_columns, include_columns, describe);
 end;
 
-comment on function rowhook.watch(text, text, text, jsonb, text[], text, int, text[], text) is
+comment on function rowhook.watch(
+  text, text, text, jsonb, text[], text, int, text[], text, text[], text[], boolean) is
   'Like watch(regclass), with the name of the table as text. If there is no such table, the '
   'error offers similar names.';
 

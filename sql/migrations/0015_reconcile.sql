@@ -77,6 +77,34 @@ comment on function rowhook._reconcile_table(rowhook.webhook_sources) is
   'Brings the table and the triggers of one source up to date, see reconcile(); raises an error '
   'for what its caller may not do.';
 
+create function rowhook._newly_excluded(
+  p_before rowhook.webhook_sources,
+  p_after  rowhook.webhook_sources
+)
+returns setof text
+language sql
+stable
+begin atomic
+  select case
+           when exists (select from jsonb_each_text((p_before).column_numbers) as n
+                         where n.value::smallint = a.number
+                           and n.key = any ((p_before).exclude_columns))
+             then format('column %I stays excluded under this name', a.name)
+           else format('column %I is new and excluded: it looks like a credential, or is computed '
+                       'from an excluded column; to send it, watch the table again with '
+                       'include_columns => %L', a.name, array[a.name])
+         end
+    from rowhook._attributes((p_after).relation) as a
+   where a.name::text = any ((p_after).exclude_columns)
+     and a.name::text <> all ((p_before).exclude_columns)
+   order by a.number;
+end;
+
+comment on function rowhook._newly_excluded(
+  rowhook.webhook_sources, rowhook.webhook_sources) is
+  'Lines for the report of reconcile() about columns that a source excludes since its table '
+  'changed.';
+
 create function rowhook._complaints(p_source rowhook.webhook_sources)
 returns setof text
 language sql
@@ -95,6 +123,20 @@ begin atomic
            'read; make it a stored column, or watch the table again with another tenant_column',
            (p_source).tenant_column)
    where rowhook._is_virtual((p_source).relation, (p_source).tenant_column)
+  union all
+  select format(
+           'nothing is captured: column %I holds the tenant and is excluded; '
+           'watch the table again with another tenant_column',
+           (p_source).tenant_column)
+   where (p_source).tenant_column::text = any ((p_source).exclude_columns)
+     and (p_source).tenant_column = any (rowhook._columns((p_source).relation))
+  union all
+  select format(
+           'its events do not name their row: the primary key contains %s, which is excluded',
+           string_agg(quote_ident(k), ', '))
+    from unnest(rowhook._key_columns((p_source).relation)) as k
+   where k::text = any ((p_source).exclude_columns)
+  having count(*) > 0
   union all
   select format(
            'PostgreSQL refuses UPDATE and DELETE on this table, because it cannot collect the '
@@ -135,6 +177,7 @@ set row_security = on
 as $$
 #variable_conflict use_column
 declare
+  v_before rowhook.webhook_sources;
   v_source rowhook.webhook_sources;
   v_name   text;
   v_noted  text;
@@ -149,7 +192,11 @@ begin
          and rowhook._write_capture(v_source.id) then
         return query
         select v_source.relation::text, 'capture function rewritten: the table changed';
+        v_before := v_source;
         select * into strict v_source from rowhook.webhook_sources where id = v_source.id;
+        return query
+        select v_source.relation::text, c
+          from rowhook._newly_excluded(v_before, v_source) as c;
       end if;
       return query select v_name, c from rowhook._complaints(v_source) as c;
     exception when others then
@@ -201,6 +248,7 @@ grant execute on function
   rowhook._is_over(rowhook.webhook_sources),
   rowhook._reconcile_table(rowhook.webhook_sources),
   rowhook._complaints(rowhook.webhook_sources),
+  rowhook._newly_excluded(rowhook.webhook_sources, rowhook.webhook_sources),
   rowhook.reconcile(int)
   to rowhook_daemon;
 

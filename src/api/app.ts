@@ -9,6 +9,7 @@ import { VERSION } from '../shared/version.ts';
 import { parseBody, toJson } from './body.ts';
 import { addHooks } from './dialects/hooks.ts';
 import { addPoll } from './dialects/poll.ts';
+import { addOpenApiDocument } from './openapi-document.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
 import { addAttempts } from './routes/attempts.ts';
@@ -117,7 +118,7 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addHooks(app, service);
   addPoll(app, service);
   const hidden = { schema: { hide: true } };
-  app.get('/api/openapi.json', hidden, async (_, reply) => reply.type('application/json').send(app.swagger()));
+  addOpenApiDocument(app, service);
   app.route({ url: '/healthz', method: ['GET', 'HEAD'], ...hidden, handler: async () => 'ok\n' });
   app.route({
     url: '/readyz',

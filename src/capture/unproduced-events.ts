@@ -29,7 +29,9 @@ export async function readUnproduced(client: pg.ClientBase, tenantId: string | n
   const { rows } = await client.query<Omit<Unproduced, 'near'>>(
     `with produced as materialized (
        select array_agg(distinct p.pattern) as patterns
-         from (select event_type from rowhook.webhook_event_types union all select 'webhook.disabled') as e
+         from (select event_type from rowhook.webhook_event_types
+                union select event_type from rowhook.event_definitions
+                union select 'webhook.disabled') as e
         cross join unnest(rowhook._patterns(array[e.event_type])) as p (pattern)
      ), unproduced as (
        select c.id, c.tenant_id, c.name, c.event_types, array_agg(w.pattern order by w.number) as patterns
@@ -58,7 +60,8 @@ export async function readUnproduced(client: pg.ClientBase, tenantId: string | n
 
 async function readEventTypes(client: pg.ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ event_type: string }>(
-    'select distinct event_type from rowhook.webhook_event_types order by event_type',
+    `select event_type from rowhook.webhook_event_types
+      union select event_type from rowhook.event_definitions order by event_type`,
   );
   return rows.map(({ event_type }) => event_type);
 }

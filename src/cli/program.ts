@@ -6,6 +6,7 @@ import { BUGS_URL, VERSION } from '../shared/version.ts';
 import { type Cli, type CliProcess, EXIT_CODES } from './define.ts';
 import { addDeliveries } from './inspect/deliveries.ts';
 import { addDoctor } from './inspect/doctor.ts';
+import { addEventTypes } from './inspect/event-types.ts';
 import { addLogs } from './inspect/logs.ts';
 import { addReplay } from './inspect/replay.ts';
 import { addStatus } from './inspect/status.ts';
@@ -66,6 +67,7 @@ function commands(cli: Cli): Command {
 
   program.commandsGroup('Webhooks:');
   addWebhook(program, cli);
+  addEventTypes(program, cli);
 
   program.commandsGroup('What happened:');
   addLogs(program, cli);

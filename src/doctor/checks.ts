@@ -16,6 +16,7 @@ import { longTransactions, preparedTransactions } from './checks/transactions.ts
 import { triggers } from './checks/triggers.ts';
 import { webhooks } from './checks/webhooks.ts';
 import { crowdedTenants } from './crowded-tenants.ts';
+import { excludedColumns } from './excluded-columns.ts';
 import type { Check, CheckResult, Examination } from './finding.ts';
 import { printing } from './printing.ts';
 
@@ -32,6 +33,7 @@ const OF_THE_SERVER: Readonly<Record<string, Check>> = {
 const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   triggers,
   printing,
+  columns: excludedColumns,
   muted,
   daemons,
   webhooks,

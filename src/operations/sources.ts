@@ -14,6 +14,9 @@ export interface SourceSettings {
   ignoreColumns?: string[];
   capture?: string;
   maxPayloadBytes?: number;
+  excludeColumns?: string[];
+  includeColumns?: string[];
+  describe?: boolean;
 }
 
 export interface Source {
@@ -22,6 +25,8 @@ export interface Source {
   tenant: string;
   events: string[];
   capture: string;
+  /** Columns that are never captured. */
+  excluded: string[];
 }
 
 export interface PresetTable {
@@ -37,7 +42,8 @@ const SOURCE_COLUMNS = `
   s.prefix,
   coalesce(s.tenant_column::text, 'always ' || s.tenant_id) as tenant,
   array(select e.event_type from rowhook.webhook_event_types e where e.relation = s.relation order by 1) as events,
-  s.capture`;
+  s.capture,
+  rowhook._columns_among(s.relation, s.exclude_columns) as excluded`;
 
 export async function watchTable(client: pg.Client, table: string, settings: SourceSettings): Promise<Source> {
   // Only given options are passed, so that the function's own defaults apply.
@@ -50,6 +56,9 @@ export async function watchTable(client: pg.Client, table: string, settings: Sou
     ['ignore_columns', settings.ignoreColumns, 'text[]'],
     ['capture', settings.capture, 'text'],
     ['max_payload_bytes', settings.maxPayloadBytes, 'int'],
+    ['exclude_columns', settings.excludeColumns, 'text[]'],
+    ['include_columns', settings.includeColumns, 'text[]'],
+    ['describe', settings.describe, 'boolean'],
   ].filter(([, value]) => value !== undefined);
   const named = parameters.map(([name, , type], index) => `, ${name} => $${index + 2}::${type}`);
   const watched = await client.query<{ id: number }>(`select (rowhook.watch($1::text${named.join('')})).id`, [

@@ -133,6 +133,7 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   postOutgoingWebhooksByIdTest: { id: quick, body: {}, status: 202 },
   getEvents: { status: 200 },
   postEvents: { body: { event: 'deal.won', data: { n: 1 } }, status: 201 },
+  getEventTypes: { status: 200 },
   getEventsByIdExplain: { id: () => event, status: 200 },
   getChanges: { status: 200 },
   getOrganizations: { ofOperator: true, status: 200 },
@@ -242,6 +243,22 @@ describe('every operation', () => {
       expect(answer.body.errors?.map(({ field }) => field)).toContain('no_such_field');
     }
   });
+});
+
+test('its webhooks are the envelope for anybody, and the event types that the organization sees with a token', async () => {
+  await database.query(`
+    select rowhook.define_event_type('acme.only', 'For acme.', tenant_id => 'acme')`);
+  const eventsOf = async (as: string | undefined) => {
+    const { status, body } = await api.ask('GET', '/openapi.json', as === undefined ? {} : { token: as });
+    return [status, Object.keys((body as unknown as { webhooks?: object }).webhooks ?? {})];
+  };
+  expect(await eventsOf(undefined)).toEqual([200, ['event']]);
+  expect(await eventsOf(token)).toEqual([200, expect.arrayContaining(['acme.only', 'deal.created', 'webhook.test'])]);
+  expect(await eventsOf(foreign)).toEqual([200, expect.not.arrayContaining(['acme.only'])]);
+  expect((await eventsOf('rhk_wrongwrongwrongwrongwrong'))[0]).toBe(401);
+  const { body } = await api.ask('GET', '/v1/me/event-types', { token });
+  const listed = body.data as { event_type: string; description: string }[];
+  expect(listed.find(({ event_type }) => event_type === 'acme.only')?.description).toBe('For acme.');
 });
 
 test('a method that a path does not have is 405, a path that is not there 404', async () => {

@@ -26,6 +26,8 @@ const COMMANDS = [
     'api-key',
     'portal-link',
     'webhook',
+    'event-types',
+    'types',
     'logs',
     'logs show',
     'deliveries',

@@ -118,6 +118,7 @@ describe('a healthy installation has no findings', () => {
           'privileges',
           'triggers',
           'printing',
+          'columns',
           'muted',
           'daemons',
           'webhooks',

@@ -17,6 +17,7 @@ const REASONS = [CHOICE, WHERE_TO_LOOK, FACT, OUTSIDE, LATER, PART, UPGRADE];
 
 const HINTS = 'test/doctor/hints.test.ts: ';
 const REPLACED = 'test/capture/replaced-tables.test.ts: ';
+const EXCLUDED = 'test/capture/excluded-columns.test.ts: ';
 const MIGRATIONS = 'test/database/migrations.test.ts: ';
 const CLI = 'test/cli/remedies.test.ts: ';
 const SETTINGS = 'test/config/remedies.unit.test.ts: instead of %j';
@@ -129,6 +130,12 @@ const OF_SQL: readonly Line[] = [
   ['Let its owner run: grant usage on schema %I to %I;', `${REPLACED}what is not near at all is not offered`],
   ['To tell them apart, choose a prefix: %s', `${REPLACED}two tables with the same event types: a notice`],
   ['To choose another prefix: %s', `${REPLACED}names of other letters: a prefix is asked for, or told`],
+  ['Name the column in exclude_columns or in include_columns.', STATES],
+  ['Leave it out of exclude_columns, or name another tenant_column. If it', STATES],
+  ['Every event names its row by the primary key. Leave the column out of', STATES],
+  ['Leave the column out of derived, or let it be sent: include_columns => %L', STATES],
+  ['To send such a column, name it: include_columns => %L, or --include %s', `${EXCLUDED}watch() excludes them and`],
+  ['If it is not a credential, say so: include_columns => %L', `${EXCLUDED}of a key or a tenant are reported`],
   ['v_cast.grants', 'test/capture/refusals.test.ts: the doctor names the columns and what to grant'],
   ['Unwatch the parent table, or watch this table by itself, with its own', STATES],
   ['The presets are crm, sales, inbox, users and all.', STATES],
@@ -152,6 +159,8 @@ const OF_SQL: readonly Line[] = [
   ['Make the link with a token that has the scope read.', CHOICE],
   ['Run this file with psql, without -1, BEGIN and COMMIT; or raise', `${MANY}uninstall.sql goes table by table`],
   ['this needs a key of the operator', FACT],
+  ['Pass an event type such as payment.received: letters, digits, - and _', STATES],
+  ['Pass a JSON Schema such as {"type":"object"}, or null if none is known.', STATES],
   ['role % is kept: something else in this cluster uses it', FACT],
 ];
 

@@ -153,6 +153,39 @@ const STATES: readonly (readonly [
       ),
   ],
   [
+    'Name the column in exclude_columns or in include_columns',
+    table('tenant_id text, note text'),
+    "select rowhook.watch('deals', exclude_columns => '{note}', include_columns => '{note}')",
+    ({ hint }) =>
+      [...hint.matchAll(/(\w+_columns)/g)].map(
+        ([parameter]) => `select rowhook.watch('deals', ${parameter} => '{note}')`,
+      ),
+  ],
+  [
+    'name another tenant_column',
+    table('owner text'),
+    "select rowhook.watch('deals', tenant_column => 'owner', exclude_columns => '{owner}')",
+    () => [
+      "select rowhook.watch('deals', tenant_column => 'owner')",
+      "select rowhook.watch('deals', tenant_id => 'acme', exclude_columns => '{owner}')",
+    ],
+  ],
+  [
+    'Leave the column out of exclude_columns',
+    table(),
+    "select rowhook.watch('deals', tenant_id => 'acme', exclude_columns => '{id}')",
+    () => ["select rowhook.watch('deals', tenant_id => 'acme')"],
+  ],
+  [
+    'Leave the column out of derived',
+    table('otp text'),
+    `select rowhook.watch('deals', tenant_id => 'acme', derived => '{"otp":"otp.changed"}')`,
+    ({ hint }) => [
+      "select rowhook.watch('deals', tenant_id => 'acme')",
+      `select rowhook.watch('deals', tenant_id => 'acme', derived => '{"otp":"otp.changed"}', ${/sent: (.*)$/.exec(hint)?.[1]})`,
+    ],
+  ],
+  [
     'The presets are',
     table(),
     "select rowhook.watch_preset('nope')",
@@ -175,6 +208,21 @@ const STATES: readonly (readonly [
     '',
     "select rowhook.emit('a b', '{}', tenant_id => 'acme')",
     ({ hint }) => [`select rowhook.emit('${/like (\S+):/.exec(hint)?.[1]}', '{}', tenant_id => 'acme')`],
+  ],
+  [
+    'Pass an event type such as',
+    '',
+    "select rowhook.define_event_type('a b', 'x')",
+    ({ hint }) => [`select rowhook.define_event_type('${/such as (\S+):/.exec(hint)?.[1]}', 'x')`],
+  ],
+  [
+    'Pass a JSON Schema such as',
+    '',
+    "select rowhook.define_event_type('a.b', schema => '[]')",
+    ({ hint }) => [
+      `select rowhook.define_event_type('a.b', schema => '${/such as (\S+),/.exec(hint)?.[1]}')`,
+      "select rowhook.define_event_type('a.b', schema => null)",
+    ],
   ],
   [
     'Pass tenant_id',

@@ -112,6 +112,12 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   'src/doctor/crowded-tenants.ts': [
     ['printable(statement)', 'test/tenants/crowded.test.ts: the doctor has the remedy'],
   ],
+  'src/doctor/excluded-columns.ts': [
+    [
+      'remedyOf(statement)',
+      'test/capture/excluded-columns.test.ts: a key that looks like a credential, and its statement ends that',
+    ],
+  ],
   'src/doctor/printing.ts': [
     ['printable(grants)', 'test/capture/refusals.test.ts: the doctor names the columns and what to grant'],
     [

@@ -190,6 +190,8 @@ const readable = [
   ['rowhook.webhook_stats', '*'],
   ['rowhook.webhook_sources', '*'],
   ['rowhook.webhook_event_types', '*'],
+  ['rowhook.event_types', '*'],
+  ['rowhook.event_definitions', '*'],
   ['rowhook.webhooks', '*'],
 ] as const;
 
@@ -204,7 +206,7 @@ describe('reading', () => {
   });
 
   test.each(readable)('%s shows its own rows only, however it is read', async (table, columns) => {
-    const fromTable = !/(_stats|_event_types|\.webhooks)$/.test(table);
+    const fromTable = !/(_stats|event_types|\.webhooks)$/.test(table);
     await attack(
       `select ${columns} from ${table}`,
       `select ${columns} from ${table} as x where x::text like '%${ZEBRA.slice(0, 3)}%'`,
@@ -437,6 +439,7 @@ describe('writing', () => {
       'webhook_lanes',
       'webhook_tenants',
       'webhook_sources',
+      'event_definitions',
       'webhook_installation',
       'webhook_incarnations',
     ].flatMap((table) => [
@@ -557,21 +560,33 @@ describe('our functions', () => {
       [attacker.role],
     );
     expect(rows.map(({ name }) => name.replace('rowhook.', '').replace(/\(.*/, ''))).toEqual([
+      '_attributes',
       '_auth_problem',
       '_broken_rule',
+      '_columns',
       '_delete_own',
       '_emit_own',
+      '_event_description',
       '_event_types_problem',
+      '_excluded',
       '_filter_problem',
       '_headers_problem',
+      '_is_credential',
       '_kept_auth',
+      '_key_columns',
       '_new_secret',
+      '_own_events',
       '_patterns',
       '_refuse_unreadable',
       '_replay_delivery_own',
       '_replay_own',
       '_sample',
+      '_shown_columns',
       '_source_event_types',
+      '_source_sample',
+      '_source_schema',
+      '_type_sample',
+      '_type_schema',
       'current_tenant',
       'delete_webhook',
       'emit',

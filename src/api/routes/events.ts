@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type pg from 'pg';
 import type { CodedError } from '../../database/explain-error.ts';
+import { readCatalog } from '../../operations/events/catalog.ts';
 import { emitOnce } from '../../operations/events/emit.ts';
 import { readEvents } from '../../operations/events/events.ts';
 import { explainEvent, isInOutbox } from '../../operations/webhooks/explain.ts';
@@ -69,6 +70,35 @@ export function addEvents(app: FastifyInstance, service: Service): void {
     return { id };
   });
   addExplain(app, service);
+  addEventTypes(app, service);
+}
+
+function addEventTypes(app: FastifyInstance, service: Service): void {
+  const schema = {
+    summary: 'List the event types that a webhook may ask for',
+    description: 'All of them in one answer, by name.',
+    params: OfOrganization,
+    response: {
+      200: listOf(
+        closed({
+          event_type: Type.String(),
+          description: nullable(Type.String()),
+          schema: Type.Any({ description: 'JSON Schema (2020-12) of data; {}: data may be anything' }),
+          sample: Type.Any({ description: 'made-up data; null: unknown' }),
+        }),
+      ),
+    },
+  };
+  route(app, service, { method: 'GET', path: '/v1/:org/event-types', tag, schema }, async ({ tx }) => {
+    const rows = await readCatalog(tx);
+    const data = rows.map(({ event_type, description, schema: text, sample }) => ({
+      event_type,
+      description,
+      schema: new JsonText(text),
+      sample: sample === null ? null : new JsonText(sample),
+    }));
+    return { data, next_cursor: null };
+  });
 }
 
 function keyOfRequest(header: string | string[] | undefined): string | undefined {

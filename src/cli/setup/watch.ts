@@ -22,6 +22,10 @@ interface WatchOptions {
   ignoreColumns?: string[];
   capture?: string;
   maxPayloadBytes?: number;
+  exclude?: string[];
+  include?: string[];
+  /** False: --no-describe. */
+  describe?: boolean;
   json?: boolean;
 }
 
@@ -59,7 +63,10 @@ export function addWatch(program: Command, cli: Cli): void {
         '--max-payload-bytes <n>',
         'a larger event contains only its key columns (default: 1048576)',
         parsed('--max-payload-bytes', wholeNumber(0, 2 ** 31 - 1)),
-      ),
+      )
+      .option('--exclude <list>', 'columns that are never sent; names of credentials are excluded anyway', commaList)
+      .option('--include <list>', 'columns that are sent although they look like credentials', commaList)
+      .option('--no-describe', 'leave the comments of the table and its columns out of the catalog'),
     async (client, table: string | undefined, flags: WatchOptions) => {
       if (flags.preset !== undefined) await watchPreset(client, flags.preset, flags, cli.out);
       else await watch(client, table ?? '', flags, cli.out);
@@ -75,9 +82,11 @@ export function addWatch(program: Command, cli: Cli): void {
       'rowhook watch orders --tenant-id main   # if your application has no tenants',
       'rowhook watch deals --prefix deal --derived stage=stage.changed --derived assigned_to=assigned',
       'rowhook watch public.invoices --ignore-columns updated_at,seen_at',
+      'rowhook watch users --exclude birthday,notes',
       'rowhook watch --preset crm',
     ],
-    'If the table is already watched, this replaces its settings.',
+    'If the table is already watched, this replaces its settings. Excluded columns stay excluded until --include ' +
+      'names them, or --exclude names others.',
   );
 }
 
@@ -105,7 +114,13 @@ export function addSources(program: Command, cli: Cli): void {
 async function watch(client: pg.Client, table: string, options: WatchOptions, out: Out): Promise<void> {
   const { watchTable } = await operations();
   const { derived } = options;
-  const settings = { ...options, derived: derived && derivedOf(derived) };
+  const { exclude, include } = options;
+  const settings = {
+    ...options,
+    derived: derived && derivedOf(derived),
+    ...(exclude && { excludeColumns: exclude }),
+    ...(include && { includeColumns: include }),
+  };
   const notes = notices(client);
   const source = await watchTable(client, table, settings);
   if (options.json) out.print(JSON.stringify({ ...source, notes }));
@@ -176,14 +191,16 @@ async function sources(client: pg.Client, options: { json?: boolean }, out: Out)
   } else if (rows.length === 0) {
     out.print('No table is watched. Start with "rowhook watch <table>".');
   } else {
+    const excludes = rows.some(({ excluded }) => excluded.length > 0);
     printTable(
       out,
-      ['table', 'tenant', 'capture', 'events'],
+      ['table', 'tenant', 'capture', 'events', ...(excludes ? ['excluded columns'] : [])],
       rows.map((row) => [
         row.problems.length > 0 ? { text: row.relation, style: 'red' } : row.relation,
         row.tenant,
         row.capture,
         row.events.join(' '),
+        ...(excludes ? [row.excluded.join(' ')] : []),
       ]),
     );
     for (const { what, fix } of problems) out.print(`\n${out.paint('yellow', what)}\n  ${out.paint('bold', fix)}`);

@@ -22,7 +22,8 @@ export async function requireKnownEvents(
   const patterns = events.filter((event) => PATTERN.test(event));
   if (force || patterns.length === 0) return;
   const { rows } = await client.query<{ event_type: string }>(
-    'select distinct event_type from rowhook.webhook_event_types order by event_type',
+    `select event_type from rowhook.webhook_event_types
+      union select event_type from rowhook.event_definitions order by event_type`,
   );
   const known = rows.map((row) => row.event_type);
   const unknown = patterns.filter((pattern) => ![...known, ...OWN].some((event) => wants([pattern], event)));

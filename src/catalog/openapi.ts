@@ -1,0 +1,35 @@
+/** The event types as the `webhooks` of an OpenAPI 3.1 document. Pure. */
+import { VERSION } from '../shared/version.ts';
+import { type EventType, payloadSchema } from './payload-schema.ts';
+
+export function webhooksOf(types: readonly EventType[]): Record<string, object> {
+  return Object.fromEntries(types.map((type) => [type.event_type, { post: post(type.event_type, type) }]));
+}
+
+function post(operationId: string, type: Parameters<typeof payloadSchema>[0]): object {
+  return {
+    operationId,
+    ...(type.description !== null && { summary: type.description }),
+    requestBody: { required: true, content: { 'application/json': { schema: payloadSchema(type) } } },
+    responses: { '2XX': { description: 'The event was received. Anything else is tried again.' } },
+  };
+}
+
+/** What all webhooks have, for those who may not see the event types. */
+export function anyWebhook(): Record<string, object> {
+  return { event: { post: post('event', { event_type: null, description: null, schema: true }) } };
+}
+
+export function openApiDocument(types: readonly EventType[]): object {
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Webhooks', version: VERSION },
+    webhooks: webhooksOf(types),
+  };
+}
+
+/** deal.stage.changed → DealStageChanged. */
+export function pascalCase(name: string): string {
+  const words = name.split(/[^A-Za-z0-9]+/).filter(Boolean);
+  return words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+}
