@@ -15,6 +15,8 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
     webhook_daemons: 'select, insert, update, delete',
     webhook_deliveries: 'select, insert, update, delete',
     webhook_event_types: 'select',
+    event_definitions: 'select',
+    event_types: 'select',
     webhook_health: 'select, insert, update, delete',
     webhook_incarnations: 'select, insert',
     webhook_installation: 'select, update',
