@@ -85,8 +85,10 @@ export function addWatch(program: Command, cli: Cli): void {
       'rowhook watch users --exclude birthday,notes',
       'rowhook watch --preset crm',
     ],
-    'If the table is already watched, this replaces its settings. Excluded columns stay excluded until --include ' +
-      'names them, or --exclude names others.',
+    [
+      'If the table is already watched, this replaces its settings.',
+      'Excluded columns stay excluded until --include names them, or --exclude names others.',
+    ],
   );
 }
 
