@@ -185,6 +185,7 @@ function fieldErrors(wrong: readonly Wrong[]): { field: string; message: string 
     const within = (names: readonly string[], text: string) =>
       names.map((name) => ({ field: at === '' ? name : `${at}.${name}`, message: text }));
     if (keyword === 'additionalProperties') return within(params?.additionalProperties ?? [], 'is not a known field');
+    if (keyword === 'boolean') return [{ field: at, message: 'is not a known field' }];
     if (keyword === 'required') return within(params?.requiredProperties ?? [], 'is required');
     return [{ field: at === '' ? 'body' : at, message }];
   });
