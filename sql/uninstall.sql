@@ -103,7 +103,9 @@ do $$
 declare
   v_role text;
 begin
-  foreach v_role in array array['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner'] loop
+  foreach v_role in array
+    '{rowhook_api,rowhook_app,rowhook_daemon,rowhook_owner,rowhook_worker}'::name[]
+  loop
     continue when to_regrole(v_role) is null;
     begin
       execute format('drop role %I', v_role);

@@ -15,6 +15,7 @@ export interface Change {
   id: string;
   lane: number;
   tenantId: string;
+  /** The watched table. Null: none. Negative: an inbound event, and its hops (payload/hops.ts). */
   sourceId: number | null;
   /** Empty for a change of the tenant's configuration: see changesConfiguration. */
   eventTypes: readonly string[];

@@ -24,6 +24,7 @@ export type OutcomeCode =
   | 'webhook_deleted'
   | 'webhook_unusable'
   | 'filter_failed'
+  | 'loop_cut'
   | 'payload_lost'
   | 'unreadable';
 

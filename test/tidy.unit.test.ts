@@ -34,6 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // the stages
   payload: leaves,
   deliver: leaves,
+  inbound: ['shared'],
   match: [...leaves, 'payload'],
   read: [...leaves, 'database'],
   retry: [...leaves, 'database'],
@@ -46,14 +47,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   capture: [...leaves, 'database', 'observe'],
   catalog: ['shared'],
   doctor: ['shared', 'config', 'database', 'capture', 'observe'],
-  operations: [...leaves, 'database', 'capture', 'match', 'payload', 'observe', 'deliver'],
+  operations: [...leaves, 'database', 'capture', 'match', 'payload', 'observe', 'deliver', 'inbound'],
   daemon: [
     ...leaves,
     ...['config', 'connection', 'database', 'payload', 'deliver', 'match', 'read', 'retry', 'record'],
     ...['queue', 'dispatch', 'observe', 'capture'],
   ],
   // what serves people
-  api: [...leaves, ...['catalog', 'operations', 'observe', 'capture', 'config', 'connection', 'database', 'payload']],
+  api: [
+    ...leaves,
+    ...['catalog', 'operations', 'inbound', 'observe', 'capture', 'config', 'connection', 'database', 'payload'],
+  ],
   demo: ['shared', 'config', 'database', 'payload', 'observe', 'daemon', 'api'],
   cli: ['*'],
 };

@@ -1,4 +1,4 @@
--- rowhook 0001: the schema and its four roles.
+-- rowhook 0001: the schema and its five roles.
 --
 -- rowhook_owner   NOLOGIN, owns every object of rowhook. A DBA who runs migrations, watch() or
 --                 replay() for any tenant is a member of it.
@@ -7,6 +7,8 @@
 -- rowhook_daemon  NOLOGIN, granted to the login that the daemon connects with.
 -- rowhook_api     NOLOGIN, a member of rowhook_app, granted to the login of `rowhook serve`. Each
 --                 request takes this role, so row-level security holds whatever the login may do.
+-- rowhook_worker  NOLOGIN, granted to workers that process the inbound events of all tenants. It
+--                 may call the functions for that, and reads no table.
 --
 -- Roles belong to the whole cluster: another database may have created them already, so each role
 -- is created only if it is missing. Nothing in these files needs a superuser, an extension, logical
@@ -46,7 +48,9 @@ begin
         current_database(), current_user);
   end if;
 
-  foreach v_role in array array['rowhook_owner', 'rowhook_app', 'rowhook_daemon', 'rowhook_api'] loop
+  foreach v_role in array
+    '{rowhook_owner,rowhook_app,rowhook_daemon,rowhook_api,rowhook_worker}'::name[]
+  loop
     if to_regrole(v_role) is null then
       begin
         execute format('create role %I nologin', v_role);
@@ -58,7 +62,8 @@ begin
             using hint = format(
               'Let a DBA run: %s; %s; then run the migrations again.',
               (select string_agg(format('create role %I nologin', r), '; ' order by n)
-                 from unnest('{rowhook_owner,rowhook_app,rowhook_daemon,rowhook_api}'::name[])
+                 from unnest('{rowhook_owner,rowhook_app,rowhook_daemon,rowhook_api,
+                               rowhook_worker}'::name[])
                       with ordinality as u (r, n)
                 where to_regrole(r::text) is null),
               v_api || '; ' || v_remedy);
@@ -105,7 +110,7 @@ comment on schema rowhook is
 
 set role rowhook_owner;
 
-grant usage on schema rowhook to rowhook_app, rowhook_daemon, rowhook_api;
+grant usage on schema rowhook to rowhook_app, rowhook_daemon, rowhook_api, rowhook_worker;
 
 -- After SET and RESET a setting is '', not null. The body is parsed once, here, so that nobody's
 -- search_path can change its meaning.

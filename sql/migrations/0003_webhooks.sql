@@ -447,7 +447,7 @@ begin
              'hyphens, and the header''s value as the value';
     end if;
     if lower(v_name) = any (
-         '{webhook-id,webhook-timestamp,webhook-signature,'
+         '{webhook-id,webhook-timestamp,webhook-signature,webhook-hops,'
          'x-webhook-event,x-webhook-timestamp,x-webhook-signature,x-webhook-delivery,'
          'content-type,content-length,content-encoding,user-agent,host,accept-encoding,'
          'connection,keep-alive,proxy-authenticate,proxy-authorization,proxy-connection,'

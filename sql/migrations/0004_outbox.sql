@@ -62,7 +62,7 @@ comment on column rowhook.webhook_outbox.occurred_at is
   'When the change was captured, within its statement. It is the timestamp of the body.';
 comment on column rowhook.webhook_outbox.source_id is
   'The watched table, see webhook_sources. Null: the row comes from emit(), a test or a change '
-  'of configuration.';
+  'of configuration. Negative: it relays an inbound event, for the time that the number says.';
 comment on column rowhook.webhook_outbox.slot is
   'The number of the partition that holds the row, 0 to 7: the day (UTC) modulo 8.';
 comment on column rowhook.webhook_outbox.lane is 'Hash partition of the tenant, 0 to 15.';

@@ -67,7 +67,7 @@ comment on column rowhook.webhook_deliveries.next_attempt_at is
   'When the next attempt is due. infinity: the delivery waits behind an earlier one of its row '
   '(ordering row). Null: it was given up.';
 comment on column rowhook.webhook_deliveries.source_id is
-  'The watched table of the change; null: there is none.';
+  'The watched table of the change; null: there is none. Negative: see webhook_outbox.';
 comment on column rowhook.webhook_deliveries.attempt is
   'Number of attempts so far. A replay starts again at 0.';
 comment on column rowhook.webhook_deliveries.lane is

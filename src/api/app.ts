@@ -9,6 +9,7 @@ import { VERSION } from '../shared/version.ts';
 import { parseBody, toJson } from './body.ts';
 import { addHooks } from './dialects/hooks.ts';
 import { addPoll } from './dialects/poll.ts';
+import { addInbound, inboundLimits } from './inbound/inbound.ts';
 import { addOpenApiDocument } from './openapi-document.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
@@ -88,6 +89,7 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
       timeWindow: 60_000,
       keyGenerator: (request) => service.limitedAs(request),
     }),
+    ...inboundLimits(app, service, FAILURES_A_MINUTE),
   };
   await app.register(swagger, { openapi: document(settings.publicUrl), exposeHeadRoutes: false });
   addRoutes(app, service);
@@ -117,6 +119,7 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addStream(app, service);
   addHooks(app, service);
   addPoll(app, service);
+  addInbound(app, service);
   const hidden = { schema: { hide: true } };
   addOpenApiDocument(app, service);
   app.route({ url: '/healthz', method: ['GET', 'HEAD'], ...hidden, handler: async () => 'ok\n' });

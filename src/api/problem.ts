@@ -21,6 +21,7 @@ export const CODES = {
   method_not_allowed: [405, 'The method is not allowed here'],
   timeout: [408, 'The request took too long'],
   conflict: [409, 'The request does not fit the present state'],
+  gone: [410, 'It was removed'],
   precondition_failed: [412, 'It was changed meanwhile'],
   too_large: [413, 'The body is too large'],
   unsupported_media_type: [415, 'The body must be JSON'],

@@ -35,6 +35,10 @@ export interface Limits {
   failures: Limit;
   /** Requests of a key. */
   requests: Limit;
+  /** Inbound events of an organization. */
+  inbound: Limit;
+  /** Failures of an address at an inbound source. */
+  ofSource: Limit;
 }
 
 export interface Parts {
@@ -54,6 +58,7 @@ export class Service {
   readonly log: Logger;
   readonly #parts: Parts;
   readonly #limitedAs = new WeakMap<FastifyRequest, string>();
+  readonly #inboundAs = new WeakMap<FastifyRequest, string>();
   limits: Limits | undefined;
 
   constructor(parts: Parts) {
@@ -67,6 +72,39 @@ export class Service {
   /** Under which name the requests of a key are counted. */
   limitedAs(request: FastifyRequest): string {
     return this.#limitedAs.get(request) ?? '';
+  }
+
+  /** Under which name an inbound request is counted now: its organization, or its source. */
+  inboundAs(request: FastifyRequest): string {
+    return this.#inboundAs.get(request) ?? '';
+  }
+
+  /** Throws above the limit of the organization. */
+  async countInbound(request: FastifyRequest, reply: FastifyReply, tenantId: string): Promise<void> {
+    this.#inboundAs.set(request, tenantId);
+    const limited = await this.limits?.inbound(request);
+    if (!limited || !('remaining' in limited)) return;
+    reply.headers(headersOf(limited));
+    if (limited.isExceeded) throw tooMany(limited, 'inbound webhooks');
+  }
+
+  async requireInboundRoom(request: FastifyRequest, tenantId: string): Promise<void> {
+    this.#inboundAs.set(request, tenantId);
+    const limited = await this.limits?.inbound(request, { increment: false });
+    if (limited && 'remaining' in limited && limited.remaining === 0) throw tooMany(limited, 'inbound webhooks');
+  }
+
+  /** Addresses of large senders are shared, so each source has failures of its own. */
+  async requireFewFailures(request: FastifyRequest, source: string): Promise<void> {
+    const ofAddress = await this.limits?.failures(request, { increment: false });
+    if (ofAddress && 'remaining' in ofAddress && ofAddress.remaining === 0) throw tooMany(ofAddress, 'failed attempts');
+    this.#inboundAs.set(request, source);
+    const failed = await this.limits?.ofSource(request, { increment: false });
+    if (failed && 'remaining' in failed && failed.remaining === 0) throw tooMany(failed, 'failed attempts');
+  }
+
+  noteUsed(keyId: string): void {
+    this.#parts.used(keyId);
   }
 
   /** An address that failed too often is not even asked for a token. */
@@ -100,8 +138,10 @@ export class Service {
     return authenticator.credentialOf(token);
   }
 
-  async refuse(request: FastifyRequest, problem: Problem): Promise<never> {
-    await this.limits?.failures(request);
+  /** Counts the failure for its address, or for its address at a source. */
+  async refuse(request: FastifyRequest, problem: Problem, source?: string): Promise<never> {
+    if (source !== undefined) this.#inboundAs.set(request, source);
+    await (source === undefined ? this.limits?.failures(request) : this.limits?.ofSource(request));
     throw problem;
   }
 

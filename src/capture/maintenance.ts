@@ -53,9 +53,17 @@ const MAKE_LOG_PARTITIONS: Task = {
   sql: () => 'select rowhook._make_log_partitions() as result',
 };
 
+/** If no partition can be created, integration_events_default takes the rows. */
+const MAKE_INBOUND_PARTITIONS: Task = {
+  name: 'make partitions of inbound events',
+  sql: () => 'select rowhook._make_inbound_partitions() as result',
+};
+
 const TASKS: readonly Task[] = [
   MAKE_LOG_PARTITIONS,
+  MAKE_INBOUND_PARTITIONS,
   { name: 'drop old logs', sql: (days) => `select rowhook._drop_old_logs(${days}) as result` },
+  { name: 'drop old inbound events', sql: (days) => `select rowhook._drop_old_inbound(${days}) as result` },
   { name: 'delete old rows', sql: (days) => `select rowhook._delete_old_rows(${days})::float8 as result` },
   { name: 'recycle a slot', sql: () => 'select rowhook._recycle_slot() as result' },
 ];

@@ -11,6 +11,23 @@ export const RULES: Readonly<Record<string, string>> = {
   api_keys_scopes_are_known: 'scopes must list read, write, inbound, keys or operator',
   api_keys_tenant_id_is_not_empty: 'tenant_id must have 1 to 512 bytes',
 
+  inbound_sources_allowed_ips_not_empty: 'allowed_ips must list 1 to 100 address ranges, or be null',
+  inbound_sources_event_header_is_valid:
+    'event_header must have 1 to 100 characters: letters, digits and hyphens, or be null',
+  inbound_sources_event_name_is_valid:
+    'event_name must have 1 to 120 characters: an event type such as lead.captured, or be null',
+  inbound_sources_event_path_has_length: 'event_path must have 1 to 200 characters, or be null',
+  inbound_sources_name_is_valid:
+    'name must have 1 to 100 characters: letters, digits, - and _, in parts joined by dots, and not begin with src_',
+  inbound_sources_secret_has_length: 'secret must have 8 to 512 bytes. Without a secret, rowhook creates one',
+  inbound_sources_signature_algorithm_is_known: 'signature_algorithm must be sha256, sha512 or sha1',
+  inbound_sources_signature_encoding_is_known: 'signature_encoding must be hex or base64',
+  inbound_sources_signature_header_is_valid:
+    'signature_header must have 1 to 100 characters: letters, digits and hyphens, or be null',
+  inbound_sources_tenant_id_is_not_empty: 'tenant_id must have 1 to 512 bytes',
+  inbound_sources_verification_is_known:
+    'verification must be standard_webhooks, stripe, github, shopify, slack, hmac or api_key',
+
   webhook_configurations_allowed_ips_not_empty: 'allowed_ips must list 1 to 100 address ranges, or be null',
   webhook_configurations_auth_type_is_known: 'auth_type must be none, bearer, basic or api_key',
   webhook_configurations_http_method_is_known: 'http_method must be POST, PUT or PATCH',

@@ -30,7 +30,7 @@ const sqlFolder = [
 /** Held while migrating. An arbitrary number that nobody else is likely to use. */
 const ADVISORY_LOCK = 7_696_710_571;
 
-const ROLES = ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner'];
+const ROLES = ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner', 'rowhook_worker'];
 
 /** The schema version that this rowhook was built for. */
 export async function builtForVersion(): Promise<number> {

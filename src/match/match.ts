@@ -1,6 +1,7 @@
 /** MATCH: turns one change and its tenant's webhooks into deliveries. Pure. */
 
 import type { Change, Delivery, Matched, TenantConfiguration, Verdict, Webhook, WebhookSettings } from '../model.ts';
+import { HOPS_MAX, hopsOf } from '../payload/hops.ts';
 import { deliveryId, eventId } from '../payload/ids.ts';
 import { wants } from './event-patterns.ts';
 import { compileFilter, type Filter, parseFilter } from './filter/filter.ts';
@@ -106,6 +107,8 @@ export function filterVerdict(webhook: Webhook, change: Change, row = rowOf(chan
   if (change.testWebhookId !== null) return 'send';
   const refusal = refusalOf(webhook.settings, change, row);
   if (refusal !== null) return typeof refusal === 'string' ? 'pass_over' : refusal;
+  const loop = loopOf(change);
+  if (loop !== null) return loop;
   return webhook.isActive
     ? 'send'
     : { code: 'webhook_disabled', error: `the webhook is disabled: ${webhook.disabledReason}` };
@@ -115,6 +118,14 @@ export function filterVerdict(webhook: Webhook, change: Change, row = rowOf(chan
 function obstacleOf({ unusable }: Webhook, { unreadable }: Change): Matched['skip'] {
   if (unusable !== null) return { code: 'webhook_unusable', error: `the webhook's row cannot be used: ${unusable}` };
   return unreadable === undefined ? null : { code: 'unreadable', error: `the event cannot be sent: ${unreadable}` };
+}
+
+/** Null: the event has not gone round too often. */
+function loopOf(change: Change): Matched['skip'] {
+  const hops = hopsOf(change);
+  if (hops <= HOPS_MAX) return null;
+  const error = `the event has gone through inbound webhooks ${hops} times, and ${HOPS_MAX} is the limit: it goes round`;
+  return { code: 'loop_cut', error };
 }
 
 /** Null: the event is sent to this webhook. Otherwise the first condition that stops the event. */
@@ -129,6 +140,8 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
   if (!wants(eventTypes, eventType)) return `event_types (${eventTypes.join(', ')}) do not include it`;
   const refusal = refusalOf(webhook.settings, change, rowOf(change));
   if (refusal !== null) return typeof refusal === 'string' ? refusal : refusal.error;
+  const loop = loopOf(change);
+  if (loop !== null) return loop.error;
   return webhook.isActive ? null : `the webhook is disabled: ${webhook.disabledReason}`;
 }
 

@@ -22,7 +22,7 @@ export interface RequestHeaders {
 
 /**
  * All headers of one attempt. `keys` has the newest first. `now` is in milliseconds on the
- * database's clock.
+ * database's clock. `hops` is that of payload/hops.ts.
  */
 export function headersOf(
   { eventId, eventType, deliveryId }: Identity,
@@ -30,6 +30,7 @@ export function headersOf(
   keys: readonly SigningKey[],
   body: Buffer,
   now: number,
+  hops = 0,
 ): RequestHeaders {
   const seconds = Math.floor(now / 1000);
   const own: Record<string, string> = {
@@ -43,6 +44,7 @@ export function headersOf(
     'X-Webhook-Timestamp': new Date(now).toISOString(),
     'X-Webhook-Signature': hexSignature(keys[0] as SigningKey, body),
     'X-Webhook-Delivery': deliveryId,
+    ...(hops > 0 && { 'webhook-hops': String(hops) }),
   };
   const auth = authHeader(settings);
   const sent = { ...settings.headers, ...auth, ...own };

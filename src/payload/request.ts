@@ -3,6 +3,7 @@
 import type { Delivery, Request, Webhook } from '../model.ts';
 import { batchBodyOf, bodyOf } from './body.ts';
 import { headersOf } from './headers.ts';
+import { hopsOf } from './hops.ts';
 import { batchId, deliveryId } from './ids.ts';
 import { type SigningKey, signingKey } from './signature.ts';
 
@@ -37,7 +38,8 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
     text = bodyOf(first);
   }
   const body = Buffer.from(text);
-  const headers = headersOf(identity, webhook.settings, liveKeys(webhook, now), body, now);
+  const hops = Math.max(...deliveries.map(({ change }) => hopsOf(change)));
+  const headers = headersOf(identity, webhook.settings, liveKeys(webhook, now), body, now, hops);
   const { httpMethod: method, timeoutMs, allowedIps } = webhook.settings;
   return {
     request: { url: webhook.url, method, headers: headers.sent, body, timeoutMs, allowedIps },

@@ -531,8 +531,8 @@ test('every check constraint of the tables that people write says what it asks f
   const constraints = await database.query<{ conname: string }>(
     `select conname from pg_constraint
       where contype = 'c'
-        and conrelid::regclass::text ~ '^rowhook.(webhook_(configurations|tenants|sources|installation)|api_keys)$'
-        and conname <> 'webhook_installation_is_one_row'`,
+        and conrelid::regclass::text ~ '^rowhook.(webhook_(configurations|tenants|sources|installation)|api_keys|inbound_sources)$'
+        and conname not in ('webhook_installation_is_one_row', 'inbound_sources_id_is_random')`,
   );
   expect(constraints.map(({ conname }) => conname).sort()).toEqual(Object.keys(RULES).sort());
 });

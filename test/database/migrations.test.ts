@@ -62,7 +62,7 @@ async function as<T>(user: string | undefined, work: (client: pg.Client) => Prom
 }
 
 async function dropRoles(): Promise<void> {
-  for (const role of ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner', 'worker']) {
+  for (const role of [...ours, 'worker']) {
     await postgres.query(`drop role if exists ${role}`);
   }
 }
@@ -71,7 +71,7 @@ const roles = async () =>
   (await postgres.query("select rolname from pg_roles where rolname ~ '^rowhook' order by 1")).rows.map(
     ({ rolname }) => rolname,
   );
-const ours = ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner'];
+const ours = ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner', 'rowhook_worker'];
 
 /** As `psql -1 -f` runs a file: all of it as one transaction. */
 const psql = (client: pg.Client, file: string) =>
@@ -241,7 +241,7 @@ describe('without a superuser', () => {
 
   test('a role that is no member of rowhook_owner is told so', async () => {
     await admin.query(
-      'create role rowhook_owner nologin; create role rowhook_app nologin; create role rowhook_daemon nologin; create role rowhook_api nologin',
+      'create role rowhook_owner nologin; create role rowhook_app nologin; create role rowhook_daemon nologin; create role rowhook_api nologin; create role rowhook_worker nologin',
     );
     const refusal = await as('plain', (client) => migrate(client)).then(
       () => undefined,

@@ -151,7 +151,7 @@ test('roles that another database still uses are kept, until it is uninstalled t
   try {
     await migrate(second);
     expect(await uninstalled()).toEqual(
-      ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner'].map(
+      ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner', 'rowhook_worker'].map(
         (role) => `role ${role} is kept: something else in this cluster uses it`,
       ),
     );

@@ -43,11 +43,13 @@ const BEFORE: Record<string, string> = {
 const ROLES = [
   'acme_login',
   'app_owner',
+  'lead_worker',
   'rowhook_api_login',
   'rowhook_api',
   'rowhook_app',
   'rowhook_daemon',
   'rowhook_owner',
+  'rowhook_worker',
 ];
 
 let server: Embedded;
@@ -172,6 +174,8 @@ async function run(page: Page, { kind, text, before }: Block): Promise<void> {
   if (kind === 'sql') return void (await page.client.query(text));
   if (NO_CODE.includes(kind) || kind === OF_THE_API) return;
   if (RECEIVERS.includes(kind) && before.startsWith('<!-- receiver: ')) return;
+  // Run by test/inbound/workers.test.ts.
+  if (before.startsWith('<!-- worker: ')) return;
   throw new Error(`A block of "${kind}" is of no known kind.`);
 }
 

@@ -24,6 +24,7 @@ const SETTINGS = 'test/config/remedies.unit.test.ts: instead of %j';
 const PASSWORD = 'test/config/remedies.unit.test.ts: percent-encoded as every verdict says';
 const CONNECTION = 'test/database/connection.test.ts: ';
 const DOCTOR = 'test/doctor/doctor.test.ts: ';
+const PROCESS = 'test/inbound/process.test.ts: ';
 const SERVE = 'test/api/start.test.ts: ';
 const MANY = 'test/database/many-tables.test.ts: ';
 const REFUSED = 'test/deliver/outbound.test.ts: the error names the setting and the replay, and both work';
@@ -161,6 +162,15 @@ const OF_SQL: readonly Line[] = [
   ['this needs a key of the operator', FACT],
   ['Pass an event type such as payment.received: letters, digits, - and _', STATES],
   ['Pass a JSON Schema such as {"type":"object"}, or null if none is known.', STATES],
+  ['Pass 1 to 1000.', CHOICE],
+  ['Pass an interval of 1 second to 1 day.', CHOICE],
+  ['Pass up to 100 names, or null for all.', CHOICE],
+  ['integration_events: there is no event %s', FACT],
+  ['Its lease ended, and the event was claimed again. Leave it to that claim.', FACT],
+  ['Call rowhook.retry_integration_event() first.', `${PROCESS}ends ten times at most`],
+  ['Pass an interval of 0 to 30 days, or null for no further attempt.', CHOICE],
+  ['Call rowhook.retry_integration_event() to process it again.', `${PROCESS}ends ten times at most`],
+  ['Wait until its lease has ended.', LATER],
   ['role % is kept: something else in this cluster uses it', FACT],
 ];
 
@@ -172,6 +182,20 @@ const OF_SOURCE: readonly Line[] = [
   ['expires_at must be a time in the future, or null', CHOICE],
   ['scopes must list operator if there is no tenant_id, and only then', CHOICE],
   ['scopes must list read, write, inbound, keys or operator', 'test/api/keys.test.ts: what to write instead'],
+  ...[
+    ['event_header must have 1 to 100 characters: letters, digits and hyphens, or be null'],
+    ['event_name must have 1 to 120 characters: an event type such as lead.captured, or be null'],
+    ['event_path must have 1 to 200 characters, or be null'],
+    ['name must have 1 to 100 characters: letters, digits, - and _, in parts joined by dots, and not begin with src_'],
+    ['secret must have 8 to 512 bytes. Without a secret, rowhook creates one'],
+    ['signature_algorithm must be sha256, sha512 or sha1'],
+    ['signature_encoding must be hex or base64'],
+    ['signature_header must have 1 to 100 characters: letters, digits and hyphens, or be null'],
+    ['verification must be standard_webhooks, stripe, github, shopify, slack, hmac or api_key'],
+  ].map(([text = '']): Line => [text, `${HINTS}each value that a rule names`]),
+  ['Inbound source … does not exist. "rowhook inbound source list" shows them.', WHERE_TO_LOOK],
+  ['A tenant has at most … inbound sources. Delete others.', CHOICE],
+  ['Another inbound source of this tenant has this name. Choose another name.', CHOICE],
   ['API key … does not exist. "rowhook api-key list" shows the keys.', 'test/api/keys.test.ts: what to write instead'],
   ['is not a web address. Write it as https://hooks.example.com, without a', SETTINGS],
   ['is not a number of proxies or a list of their addresses. Write it as 1,', SETTINGS],

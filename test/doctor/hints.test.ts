@@ -458,11 +458,13 @@ test('each value that a rule names is taken', async () => {
   await session.query(`
     ${table()}; select rowhook.watch('deals', tenant_id => 'acme');
     insert into rowhook.webhook_tenants (id) values ('acme');
+    insert into rowhook.inbound_sources (tenant_id, name, verification, secret) values ('acme', 's', 'hmac', 'a secret');
     insert into rowhook.webhook_configurations (tenant_id, name, url, event_types) values ('acme', 'w', 'https://example.com', '{*}');
     select rowhook.create_api_key('k', '{read}', 'acme')`);
   let tried = 0;
   for (const [constraint, sentence] of Object.entries(RULES)) {
-    const [of = ''] = /^(?:webhook_(?:configurations|tenants|sources|installation)|api_keys)/.exec(constraint) ?? [];
+    const [of = ''] =
+      /^(?:webhook_(?:configurations|tenants|sources|installation)|api_keys|inbound_sources)/.exec(constraint) ?? [];
     const [, column = '', values = ''] = /^(\w+) must (?:be|have) (.*)$/.exec(sentence) ?? [];
     // Their columns belong together with others, are written by no UPDATE, or have an example of their own above.
     if (/^(auth_type|events|url|prefix|tenant_id|id|expires_at|)$|^batch_max_events$/.test(column)) continue;

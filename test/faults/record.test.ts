@@ -93,8 +93,8 @@ describe.concurrent(`for ${lockMs / 1_000} s somebody locks`, () => {
     ...['changes', 'configurations', 'counted_logs', 'daemons', 'deliveries', 'health', 'incarnations', 'installation'],
     ...['lagging_tenants', 'lanes', 'logs', 'minutes', 'outbox', 'polls', 'replays', 'sources', 'tenants'],
   ];
-  const ours = ['api_keys', 'api_sessions', 'event_definitions', 'idempotency_keys'];
-  const tables = [...ofWebhooks.map((name) => `webhook_${name}`), ...ours];
+  const ours = ['api_keys', 'api_sessions', 'event_definitions', 'idempotency_keys', 'inbound_sources'];
+  const tables = [...ofWebhooks.map((name) => `webhook_${name}`), ...ours, 'integration_events'];
   for (const name of tables) {
     test(name, async ({ onTestFinished }) => {
       const { database, scene, daemon } = await sceneWithDaemon(onTestFinished);

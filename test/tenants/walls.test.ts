@@ -58,6 +58,17 @@ beforeAll(async () => {
     `insert into rowhook.webhook_polls (tenant_id, event_type, wanted_until)
      values ('${T1}', 'donkey.created', now() + interval '1 d'), ('${T2}', '${ZEBRA}.created', now() + interval '1 d')`,
   );
+  await query(
+    `insert into rowhook.inbound_sources (tenant_id, name, verification, secret, event_path)
+     select tenant_id, case tenant_id when '${T2}' then '${ZEBRA}' else 'mine' end, 'github', 'a secret of ' || tenant_id, 'data'
+       from rowhook.webhook_configurations`,
+  );
+  await query(
+    `insert into rowhook.integration_events (id, tenant_id, event_name, payload, remote_ip)
+     select gen_random_uuid(), tenant_id, case tenant_id when '${T2}' then '${ZEBRA}' else 'mine' end, to_json(name),
+            case tenant_id when '${T2}' then inet '192.0.2.77' end
+       from rowhook.webhook_configurations`,
+  );
   for (const [tenant, word] of [
     [T1, 'donkey'],
     [T2, ZEBRA],
@@ -137,6 +148,8 @@ async function everythingOfTenant2(): Promise<string> {
       'api_keys',
       'api_sessions',
     ],
+    ...['webhook_minutes', 'webhook_changes', 'webhook_replays', 'idempotency_keys'],
+    ...['integration_events', 'inbound_sources'],
   ];
   const texts = tables.map(
     (table) =>
@@ -187,6 +200,8 @@ const readable = [
   ['rowhook.webhook_changes', '*'],
   ['rowhook.webhook_replays', '*'],
   ['rowhook.webhook_tenants', '*'],
+  ['rowhook.integration_events', '*'],
+  ['rowhook.inbound_sources', 'id, tenant_id, name, verification, event_path, created_at'],
   ['rowhook.webhook_stats', '*'],
   ['rowhook.webhook_sources', '*'],
   ['rowhook.webhook_event_types', '*'],
@@ -436,6 +451,8 @@ describe('writing', () => {
       'api_keys',
       'api_sessions',
       'webhook_polls',
+      'integration_events',
+      'inbound_sources',
       'webhook_lanes',
       'webhook_tenants',
       'webhook_sources',
@@ -563,12 +580,15 @@ describe('our functions', () => {
       '_attributes',
       '_auth_problem',
       '_broken_rule',
+      '_claim_inbound_own',
       '_columns',
+      '_complete_inbound_own',
       '_delete_own',
       '_emit_own',
       '_event_description',
       '_event_types_problem',
       '_excluded',
+      '_fail_inbound_own',
       '_filter_problem',
       '_headers_problem',
       '_is_credential',
@@ -580,18 +600,24 @@ describe('our functions', () => {
       '_refuse_unreadable',
       '_replay_delivery_own',
       '_replay_own',
+      '_retry_inbound_own',
       '_sample',
+      '_sees_all_inbound',
       '_shown_columns',
       '_source_event_types',
       '_source_sample',
       '_source_schema',
       '_type_sample',
       '_type_schema',
+      'claim_integration_events',
+      'complete_integration_event',
       'current_tenant',
       'delete_webhook',
       'emit',
+      'fail_integration_event',
       'replay',
       'replay_delivery',
+      'retry_integration_event',
       'rotate_secret',
       'schema_version',
       'test',

@@ -1,0 +1,110 @@
+/**
+ * What the ways of receiving share: the limit of an organization, one statement at a time, the bell
+ * of the workers, and the answer.
+ */
+import { createHash } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type pg from 'pg';
+import type { CodedError } from '../../database/explain-error.ts';
+import { hopsOf, keptHeaders } from '../../inbound/once.ts';
+import type { Arrival, Stored } from '../../operations/inbound/receive.ts';
+import { JsonText } from '../body.ts';
+import { Problem } from '../problem.ts';
+import type { Service } from '../service.ts';
+import { Bell } from './bell.ts';
+
+/** How many senders are remembered with their organizations. */
+const SENDERS_MAX = 10_000;
+
+/** The database cannot hold the text in its encoding, or as JSON. */
+const UNSTORABLE: readonly (string | undefined)[] = ['22021', '22P02', '22P05'];
+
+export class Intake {
+  readonly service: Service;
+  readonly #bell: Bell;
+  /** Senders that were verified before, by key or by source: the organization that they belong to. */
+  readonly #senders = new Map<string, string>();
+
+  constructor(service: Service) {
+    this.service = service;
+    this.#bell = new Bell(service);
+  }
+
+  /**
+   * Counts a request against the limit of its organization, and throws above it. That is known of
+   * senders that were verified before, so a flood costs the database nothing. Returns whether it was
+   * counted.
+   */
+  async admit(request: FastifyRequest, reply: FastifyReply, sender: string): Promise<boolean> {
+    const tenantId = this.#senders.get(sender);
+    if (tenantId !== undefined) await this.service.countInbound(request, reply, tenantId);
+    return tenantId !== undefined;
+  }
+
+  /** The sender is verified. The first of its requests is counted now, when it is already stored. */
+  async remember(request: FastifyRequest, reply: FastifyReply, sender: string, tenantId: string): Promise<void> {
+    this.#note(sender, tenantId);
+    await this.service.countInbound(request, reply, tenantId).catch(() => {});
+  }
+
+  /** Throws if the organization of a source has reached its limit. Anybody may name a source. */
+  async requireRoom(request: FastifyRequest, sender: string): Promise<void> {
+    const tenantId = this.#senders.get(sender);
+    if (tenantId !== undefined) await this.service.requireInboundRoom(request, tenantId);
+  }
+
+  /** A request of a source is verified before it is stored, so it is counted in between. */
+  async count(request: FastifyRequest, reply: FastifyReply, sender: string, tenantId: string): Promise<void> {
+    this.#note(sender, tenantId);
+    await this.service.countInbound(request, reply, tenantId);
+  }
+
+  #note(sender: string, tenantId: string): void {
+    this.#senders.set(sender, tenantId);
+    if (this.#senders.size > SENDERS_MAX) this.forget(this.#senders.keys().next().value as string);
+  }
+
+  forget(sender: string): void {
+    this.#senders.delete(sender);
+  }
+
+  /** Runs one statement, which commits by itself. */
+  async run<T>(work: (pool: pg.Pool) => Promise<T>): Promise<T> {
+    const leave = await this.service.turnstile.pass();
+    try {
+      return await work(this.service.pool);
+    } finally {
+      leave();
+    }
+  }
+
+  store<T>(work: (pool: pg.Pool) => Promise<T>): Promise<T> {
+    return this.run(work).catch((error: CodedError) => {
+      if (!UNSTORABLE.includes(error.code)) throw error;
+      throw new Problem('bad_request', 'The body has text that the database cannot hold.', { cause: error });
+    });
+  }
+
+  arrival(request: FastifyRequest, body: Buffer, about: Pick<Arrival, 'eventName' | 'payload' | 'keys'>): Arrival {
+    return {
+      ...about,
+      headers: keptHeaders(request.headers),
+      hash: createHash('sha256').update(body).digest(),
+      hops: hopsOf(request.headers),
+      address: this.service.addressOf(request),
+    };
+  }
+
+  answer(reply: FastifyReply, stored: Stored, payload: string): object {
+    if (stored.is_new) this.#bell.ring();
+    reply.code(stored.is_new ? 201 : 200);
+    return {
+      id: stored.id,
+      tenant_id: stored.tenant_id,
+      event_name: stored.event_name,
+      payload: new JsonText(stored.payload ?? payload),
+      status: stored.status,
+      received_at: stored.received_at.toISOString(),
+    };
+  }
+}
