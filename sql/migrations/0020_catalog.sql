@@ -6,6 +6,7 @@
 set role rowhook_owner;
 
 create table rowhook.event_definitions (
+  id          uuid        primary key default gen_random_uuid(),
   event_type  text        not null,
   tenant_id   text,
   description text,
@@ -25,6 +26,7 @@ create table rowhook.event_definitions (
 
 comment on table rowhook.event_definitions is
   'What define_event_type() says about event types, mostly those of emit().';
+comment on column rowhook.event_definitions.id is 'The definition.';
 comment on column rowhook.event_definitions.event_type is 'The event type, such as payment.received.';
 comment on column rowhook.event_definitions.tenant_id is
   'The one tenant that sees the definition; null: all tenants see it.';
@@ -33,6 +35,8 @@ comment on column rowhook.event_definitions.schema is 'JSON Schema of the event'
 comment on column rowhook.event_definitions.sample is 'An example of the event''s data.';
 comment on column rowhook.event_definitions.created_at is 'When the event type was first defined.';
 comment on column rowhook.event_definitions.updated_at is 'When the definition last changed.';
+comment on constraint event_definitions_pkey on rowhook.event_definitions is
+  'A definition has one row.';
 comment on constraint event_definitions_is_unique on rowhook.event_definitions is
   'An event type has one definition for all tenants, and one for each tenant.';
 comment on constraint event_definitions_event_type_is_a_name on rowhook.event_definitions is
@@ -378,6 +382,14 @@ begin atomic
        '"required":["id","name","reason","disabled_at"]',
        '{"id":"7b1c2f7e-4c7d-4a57-9f0e-2d0b8e1f6a11","name":"Orders to the warehouse",'
        '"reason":"the endpoint answered 410 Gone","disabled_at":"2026-01-15T09:30:00+00:00"}'),
+      ('webhook.failing',
+       'The circuit breaker of a webhook opened for the first time since it last answered. Written '
+       'where another webhook asks for webhook.failing or webhook.* by name.',
+       '"properties":{"id":{"type":"string","format":"uuid"},"name":{"type":"string"},'
+       '"failures":{"type":"integer"},"failing_since":{"type":"string","format":"date-time"}},'
+       '"required":["id","name","failures","failing_since"]',
+       '{"id":"7b1c2f7e-4c7d-4a57-9f0e-2d0b8e1f6a11","name":"Orders to the warehouse",'
+       '"failures":10,"failing_since":"2026-01-15T09:30:00+00:00"}'),
       ('webhook.test',
        'A test of a webhook for which no other event type is known. Only that webhook gets it.',
        '"properties":{"message":{"type":"string"}},"required":["message"]',
@@ -506,6 +518,58 @@ begin atomic
            (select o.sample from rowhook._own_events() as o where o.event_type = p_event_type),
            '{"message":"This is a test from rowhook."}');
 end;
+
+-- RECORD writes the health of a webhook, and this event with it. A webhook is disabled only after
+-- days of failures, so this event always comes before webhook.disabled. Where nobody asks for it by
+-- name, nothing is written: the events of a failing webhook that wants * should not grow.
+create function rowhook._tell_failing()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set "TimeZone" = 'UTC'
+as $$
+declare
+  v_webhook record;
+begin
+  select c.tenant_id, c.name into v_webhook
+    from rowhook.webhook_configurations c
+   where c.id = new.webhook_id
+     and exists (
+           select from rowhook.webhook_configurations w
+            where w.tenant_id = c.tenant_id
+              and w.id <> c.id
+              and w.is_active
+              and w.event_types && '{webhook.failing,webhook.*}'::text[]);
+  if found then
+    perform rowhook._write_event(
+      'webhook.failing',
+      json_build_object(
+        'id', new.webhook_id,
+        'name', v_webhook.name,
+        'failures', new.failures,
+        'failing_since', new.failing_since),
+      v_webhook.tenant_id,
+      null);
+  end if;
+  return null;
+end
+$$;
+
+comment on function rowhook._tell_failing() is
+  'Trigger of webhook_health: sends webhook.failing to the tenant when the breaker of a webhook '
+  'opens for the first time since its last success.';
+
+create trigger tell_failing_at_once
+  after insert on rowhook.webhook_health
+  for each row when (new.openings > 0)
+  execute function rowhook._tell_failing();
+create trigger tell_failing
+  after update on rowhook.webhook_health
+  for each row when (old.openings = 0 and new.openings > 0)
+  execute function rowhook._tell_failing();
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function

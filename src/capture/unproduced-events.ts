@@ -31,7 +31,7 @@ export async function readUnproduced(client: pg.ClientBase, tenantId: string | n
        select array_agg(distinct p.pattern) as patterns
          from (select event_type from rowhook.webhook_event_types
                 union select event_type from rowhook.event_definitions
-                union select 'webhook.disabled') as e
+                union select unnest('{webhook.disabled,webhook.failing}'::text[])) as e
         cross join unnest(rowhook._patterns(array[e.event_type])) as p (pattern)
      ), unproduced as (
        select c.id, c.tenant_id, c.name, c.event_types, array_agg(w.pattern order by w.number) as patterns

@@ -92,7 +92,7 @@ describe('a sample of a REST hook', () => {
     expect([newest.status, newest.body]).toEqual([200, [expect.objectContaining({ first_name: 'Ada' })]]);
     const madeUp = await sample('contact.created', foreign);
     expect(madeUp.body).toEqual([
-      expect.objectContaining({ webhook_event: 'contact.created', first_name: 'sample', id: expect.any(String) }),
+      expect.objectContaining({ webhook_event: 'contact.created', last_name: 'Lovelace', id: expect.any(String) }),
     ]);
     expect((await sample('order.paid')).body).toEqual([expect.objectContaining({ webhook_event: 'order.paid' })]);
     expect((await sample('%20')).status).toBe(404);

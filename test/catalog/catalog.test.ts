@@ -205,7 +205,7 @@ describe('who sees what', () => {
   });
 
   test('events of rowhook itself are there, with samples that fit', async () => {
-    for (const type of ['webhook.disabled', 'webhook.test']) {
+    for (const type of ['webhook.disabled', 'webhook.failing', 'webhook.test']) {
       const { schema, sample } = await entry(type);
       expect(wrong(schema, sample)).toBeNull();
     }

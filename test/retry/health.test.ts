@@ -84,6 +84,28 @@ test('an open breaker parks events instead of trying them, survives a restart, a
   );
 });
 
+test('webhook.failing comes once when a breaker opens, to a webhook that asks for it by name', async () => {
+  const broken = await webhook('/broken', { retry_strategy: 'linear', retry_delay_seconds: 3600 });
+  await webhook('/watcher', { event_types: ['webhook.failing'] });
+  receiver.respond('/broken', { status: 500 });
+  daemon = await startTestDaemon(database);
+  await insert(10);
+  await breakerOpens(broken);
+  const [told] = await receiver.waitFor((request) => request.path === '/watcher');
+  const failing = {
+    event: 'webhook.failing',
+    data: { id: broken, name: '/broken', failures: 10, failing_since: expect.stringMatching(/^20.*[+]00:00$/) },
+  };
+  expect(JSON.parse(told?.body.toString() ?? '')).toMatchObject(failing);
+  // its breaker opens again
+  await database.query('update rowhook.webhook_health set openings = openings + 1');
+  const written = await database.query(
+    "select from rowhook.webhook_outbox where event_types = '{webhook.failing}' and tenant_id = $1",
+    [tenant],
+  );
+  expect(written).toHaveLength(1);
+});
+
 test('a change of its URL forgives a webhook that nothing waits for, and that is not in memory', async () => {
   const broken = await webhook('/broken', { retry_enabled: false });
   await webhook('/other', { tenant_id: 'other', event_types: ['*'] });

@@ -6,7 +6,7 @@ import { UserError } from '../../shared/user-error.ts';
 const NAMED_MAX = 30;
 
 /** Event types that rowhook itself writes. */
-const OWN = ['webhook.disabled'];
+const OWN = ['webhook.disabled', 'webhook.failing'];
 
 /** The pattern that the table requires. An invalid text gets the table's own sentence instead. */
 const PATTERN = /^[\w-]+(\.[\w-]+)*(\.\*)?$/;
