@@ -78,14 +78,17 @@ export interface WebhookSettings {
   ratePerSecond: number | null;
   ordering: 'none' | 'row';
   payloadFormat: PayloadFormat;
+  payloadTemplate: string | null;
+  contentType: string | null;
   /** Above 1: a request has up to `batchMax` events, and is sent when full or after batchWaitMs. */
   batchMax: number;
   batchWaitMs: number;
   allowedIps: readonly string[] | null;
 }
 
-/** nested: the row is under `data`. flat: its fields are on the top level, for simple tools. */
-export type PayloadFormat = 'nested' | 'flat';
+/** payload/formats.ts explains them. */
+export type PayloadFormat = 'nested' | 'flat' | 'cloudevents' | TemplateFormat;
+export type TemplateFormat = 'slack' | 'discord' | 'teams' | 'template';
 
 export interface RetryPolicy {
   enabled: boolean;
@@ -124,7 +127,10 @@ export interface Delivery {
   organization: string;
   webhookId: string;
   webhookName: string;
-  payloadFormat: PayloadFormat;
+  /** The hash names the template of `rendered`. Without it, nothing has been rendered. */
+  payloadFormat: PayloadFormat | `${TemplateFormat}:${string}`;
+  /** What its template made of the event. Undefined: nothing, or not yet. */
+  rendered?: { text: string; contentType: string };
   /** The batch in which it was sent. A retry sends the same batch. Null: it was not in a batch. */
   batchId: string | null;
   /** Attempts made so far. */
@@ -143,10 +149,7 @@ export interface Delivery {
  */
 export type Verdict = 'send' | 'pass_over' | { code: OutcomeCode; error: string };
 
-/**
- * A future row of webhook_logs. It has ages instead of times, because only times of the database's
- * clock are stored.
- */
+/** A future row of webhook_logs. It has ages, because only times of the database's clock are stored. */
 export interface Attempt {
   delivery: Delivery;
   attempt: number;
@@ -180,10 +183,7 @@ export interface Entry {
   delivery: Delivery;
   attempt: Attempt | null;
   next: Next;
-  /**
-   * True if the row has a key and the webhook has ordering 'row', or had it when the row was
-   * blocked.
-   */
+  /** True if the row has a key and the webhook has ordering 'row', or had it when it was blocked. */
   ordered: boolean;
   health: HealthChange;
   /** Called when the entry has committed. */
@@ -231,10 +231,7 @@ export interface Lane {
   lagging: readonly LaggingTenant[];
 }
 
-/**
- * A tenant with more to deliver than its share of memory. It is read by itself, page by page, and
- * its lane goes on without it.
- */
+/** A tenant with more to deliver than its share of memory: read by itself, its lane goes on without it. */
 export interface LaggingTenant {
   tenantId: string;
   lane: number;

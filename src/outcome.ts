@@ -26,6 +26,7 @@ export type OutcomeCode =
   | 'filter_failed'
   | 'loop_cut'
   | 'payload_lost'
+  | 'template_failed'
   | 'unreadable';
 
 export interface Outcome {

@@ -2,13 +2,22 @@
  * Collaborators by their role. dispatch/ knows the other stages only by these roles.
  * daemon/pipeline.ts connects them.
  */
-import type { Entry, Request, RowHead } from './model.ts';
+import type { Delivery, Entry, Request, RowHead, Webhook } from './model.ts';
 import type { Outcome } from './outcome.ts';
 
 /** The role of DELIVER: deliver/sender.ts. With tracing on, observe/otlp.ts is in front of it. */
 export interface SendsRequests {
   /** Makes one attempt. Never rejects, because a failing endpoint is an outcome. */
   send(request: Request): Promise<Outcome>;
+}
+
+/** Makes bodies with the templates of webhooks: daemon/rendered-bodies.ts. */
+export interface RendersBodies {
+  /**
+   * Sets `rendered` of the delivery. Resolves to why its template makes no body, or to null. It may
+   * also set a format that needs no template.
+   */
+  render(delivery: Delivery, webhook: Webhook): Promise<string | null>;
 }
 
 /** The role of RECORD: record/recorder.ts. */

@@ -186,6 +186,8 @@ create table rowhook.webhook_configurations (
   rate_limit_per_second      numeric,
   ordering                   text        not null default 'none',
   payload_format             text        not null default 'nested',
+  payload_template           text,
+  content_type               text,
   batch_max_events           int         not null default 1,
   batch_max_wait_ms          int         not null default 1000,
   allowed_ips                cidr[],
@@ -224,7 +226,21 @@ create table rowhook.webhook_configurations (
   constraint webhook_configurations_ordering_is_known
     check (ordering in ('none', 'row')),
   constraint webhook_configurations_payload_format_is_known
-    check (payload_format in ('nested', 'flat')),
+    check (payload_format in (
+      'nested', 'flat', 'cloudevents', 'slack', 'discord', 'teams', 'template')),
+  -- template | has a template;  any other format | has none
+  constraint webhook_configurations_template_has_format
+    check ((payload_format = 'template') = (payload_template is not null)),
+  constraint webhook_configurations_template_is_small_enough
+    check (octet_length(payload_template) between 1 and 16384),
+  constraint webhook_configurations_content_type_has_template
+    check (content_type is null or payload_format = 'template'),
+  constraint webhook_configurations_content_type_is_valid
+    check (content_type
+             ~ '^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(; ?[A-Za-z0-9-]+=[A-Za-z0-9_.-]+)*$'
+           and length(content_type) <= 255),
+  constraint webhook_configurations_batch_or_template
+    check (batch_max_events = 1 or payload_format in ('nested', 'flat', 'cloudevents')),
   constraint webhook_configurations_batch_max_events_in_range
     check (batch_max_events between 1 and 100),
   constraint webhook_configurations_batch_max_wait_in_range
@@ -239,7 +255,8 @@ create table rowhook.webhook_configurations (
   constraint webhook_configurations_is_small_enough
     check (octet_length(name) + octet_length(url) + coalesce(octet_length(description), 0)
            + octet_length(event_types::text) + coalesce(octet_length(filter::text), 0)
-           + octet_length(headers::text) + octet_length(auth_config::text) <= 65536)
+           + octet_length(headers::text) + octet_length(auth_config::text)
+           + coalesce(octet_length(payload_template), 0) <= 65536)
 );
 
 comment on table rowhook.webhook_configurations is
@@ -305,7 +322,14 @@ comment on column rowhook.webhook_configurations.ordering is
 comment on column rowhook.webhook_configurations.payload_format is
   'nested: the row is under data. flat: the row''s fields are on the top level beside '
   'webhook_event, for tools that cannot map nested fields; a field that is named like a field of '
-  'rowhook gets the prefix data_.';
+  'rowhook gets the prefix data_. cloudevents: CloudEvents 1.0. slack, discord and teams: messages '
+  'of these chats. template: what payload_template makes.';
+comment on column rowhook.webhook_configurations.payload_template is
+  'Liquid template of the body, at most 16 kB, for payload_format template; else null. It reads '
+  'the fields of a nested body, as in {"id": {{ data.id | json }}}.';
+comment on column rowhook.webhook_configurations.content_type is
+  'content-type of what payload_template makes; null: application/json. If it is JSON, the output '
+  'must be JSON.';
 comment on column rowhook.webhook_configurations.batch_max_events is
   'Above 1, a request carries {"id","batch":[...]} with at most this many events and about 4 MiB '
   'of payload. It is sent when the batch is full or after batch_max_wait_ms.';
@@ -359,7 +383,22 @@ comment on constraint webhook_configurations_ordering_is_known on rowhook.webhoo
   'ordering is none or row.';
 comment on constraint webhook_configurations_payload_format_is_known
   on rowhook.webhook_configurations is
-  'payload_format is nested or flat.';
+  'payload_format is nested, flat, cloudevents, slack, discord, teams or template.';
+comment on constraint webhook_configurations_template_has_format
+  on rowhook.webhook_configurations is
+  'payload_template is set with payload_format template, and only then.';
+comment on constraint webhook_configurations_template_is_small_enough
+  on rowhook.webhook_configurations is
+  'payload_template is 1 to 16384 bytes.';
+comment on constraint webhook_configurations_content_type_has_template
+  on rowhook.webhook_configurations is
+  'content_type is set with payload_format template only.';
+comment on constraint webhook_configurations_content_type_is_valid
+  on rowhook.webhook_configurations is
+  'content_type is a media type, such as text/plain; charset=utf-8.';
+comment on constraint webhook_configurations_batch_or_template
+  on rowhook.webhook_configurations is
+  'Batches have payload_format nested, flat or cloudevents.';
 comment on constraint webhook_configurations_batch_max_events_in_range
   on rowhook.webhook_configurations is
   'batch_max_events is 1 to 100.';
@@ -373,8 +412,8 @@ comment on constraint webhook_configurations_allowed_ips_not_empty
   on rowhook.webhook_configurations is
   'allowed_ips lists 1 to 100 networks, or is null.';
 comment on constraint webhook_configurations_is_small_enough on rowhook.webhook_configurations is
-  'name, url, description, event_types, filter, headers and auth_config have at most 64 kB '
-  'together.';
+  'name, url, description, event_types, filter, headers, auth_config and payload_template have at '
+  'most 64 kB together.';
 
 -- Each captured statement looks into this index once. A disabled webhook captures for 30 more days,
 -- so that its missed events can be replayed. One range contains these webhooks and the active ones;
@@ -477,6 +516,140 @@ $$;
 
 comment on function rowhook._headers_problem(jsonb) is
   'A phrase that says why headers is refused; null when it is valid.';
+
+-- A template is checked as far as its structure goes. What the library refuses beyond that, the API
+-- and the command line refuse, and a delivery is skipped as template_failed. Whatever the library
+-- accepts is accepted here. test/payload/templates.test.ts compares the two lists of names with
+-- the library's.
+create function rowhook._template_problem(p_template text)
+returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_tags constant text[] :=
+    '{#,assign,break,capture,case,comment,continue,cycle,decrement,echo,for,if,increment,liquid,raw,'
+    'tablerow,unless,else,elsif,when}';
+  v_filters constant text[] :=
+    '{abs,append,array_to_sentence_string,at_least,at_most,base64_decode,base64_encode,capitalize,'
+    'ceil,cgi_escape,compact,concat,date,date_to_long_string,date_to_rfc822,date_to_string,'
+    'date_to_xmlschema,default,divided_by,downcase,escape,escape_once,fields,find,find_exp,'
+    'find_index,find_index_exp,first,floor,group_by,group_by_exp,has,has_exp,hmac_sha256,inspect,'
+    'join,json,jsonify,last,lstrip,map,markdown_escape,minus,modulo,newline_to_br,'
+    'normalize_whitespace,number_of_words,plus,pop,prepend,push,raw,reject,reject_exp,remove,'
+    'remove_first,remove_last,replace,replace_first,replace_last,reverse,round,rstrip,sha256,shift,'
+    'size,slack_escape,slice,slugify,sort,sort_natural,split,squish,strip,strip_html,'
+    'strip_newlines,sum,times,to_integer,truncate,truncatewords,uniq,unshift,upcase,uri_escape,'
+    'url_decode,url_encode,where,where_exp,xml_escape}';
+  -- A text in quotes, in which a backslash escapes the next character. See above for chr(92).
+  v_slash  constant text := repeat(chr(92), 2);
+  v_quoted constant text :=
+    '"(?:[^"' || v_slash || ']|' || v_slash || '.)*"|'
+    '''(?:[^''' || v_slash || ']|' || v_slash || '.)*''';
+  v_blocks constant text[] := '{if,unless,for,case,capture,tablerow}';
+  v_open    text[] := '{}'; -- the blocks that are open, the innermost last
+  v_open_at int[]  := '{}';
+  v_at      int    := 1;    -- where the rest begins
+  v_rest    text   := p_template;
+  v_offset  int;
+  v_begin   int;
+  v_name    text;
+  v_content text;
+  v_problem text;
+begin
+  if octet_length(p_template) > 16384 then
+    return null; -- a constraint says so
+  end if;
+  loop
+    -- The next output or tag.
+    v_offset := length(substring(v_rest from '^(.*?)[{][{%]'));
+    exit when v_offset is null;
+    v_begin := v_at + v_offset;
+    v_rest := substr(v_rest, v_offset + 1);
+    if starts_with(v_rest, '{{') then
+      v_name := null;
+      -- A text in quotes may have braces.
+      v_content := substring(v_rest from
+        '^[{][{](?:' || v_quoted || '|[^"''}]|[}](?![}]))*[}][}]');
+      if v_content is null then
+        v_content := substring(v_rest from '^[{][{].*?[}][}]');
+      end if;
+      if v_content is null then
+        v_problem := '{{ is not closed; write }} behind it';
+      end if;
+    else
+      v_content := substring(v_rest from '^[{]%.*?%[}]');
+      v_name := substring(v_content from '^[{]%-?[[:space:]]*([[:alnum:]_-]+|#)');
+      if v_content is null then
+        v_problem := '{% is not closed; write %} behind it';
+      elsif v_open[cardinality(v_open)] is distinct from 'comment' or v_name = 'endcomment' then
+        v_name := regexp_replace(coalesce(v_name, ''), '-$', '');
+        if starts_with(v_name, 'end') then
+          if v_open[cardinality(v_open)] is distinct from substr(v_name, 4) then
+            v_problem := format('{%% %s %%} has no beginning that it closes', left(v_name, 40));
+          end if;
+          v_open    := v_open[:cardinality(v_open) - 1];
+          v_open_at := v_open_at[:cardinality(v_open_at) - 1];
+        elsif v_name <> all (v_tags) then
+          v_problem := format('%L is not a tag that a template may use', left(v_name, 40));
+        elsif v_name in ('else', 'elsif', 'when')
+              and not coalesce(case v_name
+                when 'else'  then v_open[cardinality(v_open)] in ('if', 'unless', 'case', 'for')
+                when 'elsif' then v_open[cardinality(v_open)] in ('if', 'unless')
+                when 'when'  then v_open[cardinality(v_open)] = 'case'
+              end, false) then
+          v_problem := format('{%% %s %%} does not belong to any block', v_name);
+        elsif v_name = any (v_blocks) or v_name = 'comment' then
+          v_open    := v_open || v_name;
+          v_open_at := v_open_at || v_begin;
+        end if;
+      end if;
+      if v_name = 'raw' and v_problem is null then
+        v_content := substring(v_rest from '^.*?[{]%-?[[:space:]]*endraw[[:space:]]*-?%[}]');
+        if v_content is null then
+          v_problem := '{% raw %} is not closed; write {% endraw %} behind it';
+        end if;
+      end if;
+    end if;
+    if v_problem is null
+       and v_open[cardinality(v_open)] is distinct from 'comment'
+       and (v_name is null or v_name in ('assign', 'echo', 'if', 'elsif', 'unless')) then
+      -- Texts in quotes may have a | of their own.
+      select format('%L is not a filter', left(f.name[1], 40)) into v_problem
+        from regexp_matches(
+               regexp_replace(v_content, v_quoted, '', 'g'),
+               '[|][[:space:]]*([[:alnum:]_-]*[[:alnum:]_])',
+               'g') as f (name)
+       where f.name[1] <> all (v_filters)
+       limit 1;
+    end if;
+    exit when v_problem is not null;
+    v_at := v_begin + length(v_content);
+    v_rest := substr(v_rest, length(v_content) + 1);
+  end loop;
+  if v_problem is null and cardinality(v_open) > 0 then
+    v_name    := v_open[cardinality(v_open)];
+    v_begin   := v_open_at[cardinality(v_open_at)];
+    v_problem := format('{%% %s %%} is not closed; write {%% end%1$s %%} behind it', v_name);
+  end if;
+  if v_problem is null then
+    return null;
+  end if;
+  v_rest := left(p_template, v_begin - 1);
+  return format(
+    '%s (line %s, column %s)',
+    v_problem,
+    1 + length(v_rest) - length(replace(v_rest, chr(10), '')),
+    1 + length(substring(v_rest from '[^' || chr(10) || ']*$')));
+end
+$$;
+
+comment on function rowhook._template_problem(text) is
+  'A phrase that says why payload_template is refused, with line and column; null when its '
+  'structure is valid.';
 
 create function rowhook._auth_problem(p_auth_type text, p_auth_config jsonb)
 returns text
@@ -640,6 +813,18 @@ begin
       schema     = 'rowhook',
       table      = 'webhook_configurations',
       column     = 'filter';
+  end if;
+  if new.payload_template is not null
+     and (tg_op = 'INSERT' or new.payload_template is distinct from old.payload_template) then
+    v_problem := rowhook._template_problem(new.payload_template);
+    if v_problem is not null then
+      raise check_violation using
+        message    = 'webhook_configurations.payload_template: ' || v_problem || '.',
+        constraint = 'webhook_configurations_template_is_valid',
+        schema     = 'rowhook',
+        table      = 'webhook_configurations',
+        column     = 'payload_template';
+    end if;
   end if;
   v_problem := rowhook._headers_problem(new.headers);
   if v_problem is not null then
@@ -943,7 +1128,8 @@ grant select (
     previous_secret_expires_at,
     is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
     max_in_flight, rate_limit_per_second, ordering,
-    payload_format, batch_max_events, batch_max_wait_ms, allowed_ips,
+    payload_format, payload_template, content_type,
+    batch_max_events, batch_max_wait_ms, allowed_ips,
     disabled_reason, disabled_at, created_at, updated_at)
   on rowhook.webhook_configurations
   to rowhook_app;
@@ -953,7 +1139,8 @@ grant insert (
     secret,
     is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
     max_in_flight, rate_limit_per_second, ordering,
-    payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
+    payload_format, payload_template, content_type,
+    batch_max_events, batch_max_wait_ms, allowed_ips)
   on rowhook.webhook_configurations
   to rowhook_app;
 grant update (
@@ -962,7 +1149,8 @@ grant update (
     secret, previous_secret_expires_at,
     is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
     max_in_flight, rate_limit_per_second, ordering,
-    payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
+    payload_format, payload_template, content_type,
+    batch_max_events, batch_max_wait_ms, allowed_ips)
   on rowhook.webhook_configurations
   to rowhook_app;
 
@@ -979,7 +1167,8 @@ select id, tenant_id, name, description,
        previous_secret_expires_at,
        is_active, retry_enabled, retry_attempts, retry_strategy, retry_delay_seconds, timeout_ms,
        max_in_flight, rate_limit_per_second, ordering,
-       payload_format, batch_max_events, batch_max_wait_ms, allowed_ips,
+       payload_format, payload_template, content_type,
+       batch_max_events, batch_max_wait_ms, allowed_ips,
        disabled_reason, disabled_at, created_at, updated_at
   from rowhook.webhook_configurations;
 
@@ -1075,7 +1264,8 @@ begin
        is_active, retry_enabled, retry_attempts, retry_strategy,
        retry_delay_seconds, timeout_ms,
        max_in_flight, rate_limit_per_second, ordering,
-       payload_format, batch_max_events, batch_max_wait_ms, allowed_ips)
+       payload_format, payload_template, content_type,
+       batch_max_events, batch_max_wait_ms, allowed_ips)
     values
       (new.tenant_id, new.name, new.description,
        new.url, new.http_method, new.event_types, new.filter, new.headers,
@@ -1083,7 +1273,8 @@ begin
        new.is_active, new.retry_enabled, new.retry_attempts, new.retry_strategy,
        new.retry_delay_seconds, new.timeout_ms,
        new.max_in_flight, new.rate_limit_per_second, new.ordering,
-       new.payload_format, new.batch_max_events, new.batch_max_wait_ms, new.allowed_ips)
+       new.payload_format, new.payload_template, new.content_type,
+       new.batch_max_events, new.batch_max_wait_ms, new.allowed_ips)
     returning id into v_id;
   else
     -- old.secret and old.auth_config are null.
@@ -1133,6 +1324,7 @@ grant execute on function
   rowhook._auth_problem(text, jsonb),
   rowhook._kept_auth(jsonb, jsonb),
   rowhook._filter_problem(jsonb),
+  rowhook._template_problem(text),
   rowhook._broken_rule(rowhook.webhook_configurations),
   rowhook._refuse_unreadable(text, text)
   to rowhook_app, rowhook_daemon;

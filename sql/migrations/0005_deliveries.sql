@@ -45,6 +45,8 @@ create table rowhook.webhook_deliveries (
   data            json,
   previous        json,
   has_payload     boolean     not null default false,
+  body            bytea,
+  content_type    text,
 
   constraint webhook_deliveries_state_is_known
     check (state in ('waiting', 'given_up')),
@@ -103,7 +105,8 @@ comment on column rowhook.webhook_deliveries.organization is
 comment on column rowhook.webhook_deliveries.webhook_name is
   'The webhook''s name in the body, as of the first attempt.';
 comment on column rowhook.webhook_deliveries.payload_format is
-  'Format of the body, as of the first attempt: nested or flat.';
+  'Format of the body, as of the first attempt, such as nested; with the hash of the template that '
+  'made the body: template:5f2c...';
 comment on column rowhook.webhook_deliveries.batch_id is
   'The batch that the delivery was sent in. The batch is retried as a whole, under the same id.';
 comment on column rowhook.webhook_deliveries.data is
@@ -112,6 +115,10 @@ comment on column rowhook.webhook_deliveries.previous is
   'Copy of the old values after their outbox slot was recycled; null before that.';
 comment on column rowhook.webhook_deliveries.has_payload is
   'true: data and previous were copied here, because the outbox slot that held them was recycled.';
+comment on column rowhook.webhook_deliveries.body is
+  'The body that a template made at the first attempt; null: none did, or not yet. Every attempt '
+  'sends these bytes.';
+comment on column rowhook.webhook_deliveries.content_type is 'content-type of body.';
 comment on constraint webhook_deliveries_pkey on rowhook.webhook_deliveries is
   'A delivery has at most one row.';
 comment on constraint webhook_deliveries_state_is_known on rowhook.webhook_deliveries is

@@ -1,5 +1,6 @@
 -- rowhook 0006: webhook_logs, one row for each attempt, with a partition for each day;
--- webhook_stats, its sums per hour; and webhook_minutes, its counts per minute.
+-- webhook_stats, its sums per hour; webhook_minutes, its counts per minute; and webhook_templates,
+-- the texts that made the bodies.
 
 set role rowhook_owner;
 
@@ -83,7 +84,9 @@ comment on column rowhook.webhook_logs.organization is
   'The organization in the body. Together with webhook_name, payload_format and the event in the '
   'outbox it reproduces the same bytes.';
 comment on column rowhook.webhook_logs.webhook_name is 'The webhook''s name in the body.';
-comment on column rowhook.webhook_logs.payload_format is 'Format of the body: nested or flat.';
+comment on column rowhook.webhook_logs.payload_format is
+  'Format of the body, such as nested; with the hash of the template that made the body: '
+  'template:5f2c...';
 comment on constraint webhook_logs_pkey on rowhook.webhook_logs is
   'The key of a partitioned table must contain the column that the table is partitioned by.';
 comment on constraint webhook_logs_status_is_known on rowhook.webhook_logs is
@@ -114,6 +117,43 @@ create index webhook_logs_delivery_idx
 create index webhook_logs_id_idx
   on rowhook.webhook_logs using brin (id)
   with (pages_per_range = 32, autosummarize = on);
+
+-- A replay of a delivery sends the bytes that were sent before, so the template that made them is
+-- kept, whatever its webhook has now.
+create table rowhook.webhook_templates (
+  tenant_id    text        not null,
+  hash         text        not null,
+  template     text        not null,
+  content_type text        not null,
+  used_at      timestamptz not null default now(),
+  primary key (tenant_id, hash)
+);
+
+comment on table rowhook.webhook_templates is
+  'Texts of templates that made bodies, as long as the log names them.';
+comment on column rowhook.webhook_templates.tenant_id is 'The tenant of the webhooks that used it.';
+comment on column rowhook.webhook_templates.hash is
+  'What payload_format of webhook_logs and webhook_deliveries has behind its colon.';
+comment on column rowhook.webhook_templates.template is
+  'The text, as payload_template was, or as rowhook brings it for a chat.';
+comment on column rowhook.webhook_templates.content_type is 'The content-type of the output.';
+comment on column rowhook.webhook_templates.used_at is
+  'When it was used last; a daemon writes this once an hour at most.';
+comment on constraint webhook_templates_pkey on rowhook.webhook_templates is
+  'A tenant has a template once.';
+
+create index webhook_templates_used_at_idx on rowhook.webhook_templates (used_at);
+
+alter table rowhook.webhook_templates enable row level security, force row level security;
+create policy owner_has_all on rowhook.webhook_templates to rowhook_owner
+  using (true) with check (true);
+create policy daemon_has_all on rowhook.webhook_templates to rowhook_daemon
+  using (true) with check (true);
+create policy tenant_reads_own on rowhook.webhook_templates for select to rowhook_app
+  using (tenant_id = (select rowhook.current_tenant()));
+
+grant select on rowhook.webhook_templates to rowhook_app;
+grant select, insert, update on rowhook.webhook_templates to rowhook_daemon;
 
 alter table rowhook.webhook_logs enable row level security, force row level security;
 create policy owner_has_all on rowhook.webhook_logs to rowhook_owner
@@ -414,6 +454,9 @@ begin
   delete from rowhook.idempotency_keys where created_at < now() - interval '7 days';
   delete from rowhook.api_sessions where expires_at < now() or link_expires_at < now();
   perform rowhook._forget_polls();
+  -- Log rows name templates. A daemon notes a use within an hour, and the log drops whole days.
+  delete from rowhook.webhook_templates
+   where used_at < now() - make_interval(days => p_retention_days + 2);
   return v_logs + v_deliveries + v_minutes + v_changes;
 end
 $$;
@@ -421,8 +464,8 @@ $$;
 comment on function rowhook._delete_old_rows(int) is
   'Deletes given-up deliveries, and rows of webhook_logs_default and webhook_minutes, that are '
   'older than p_retention_days days, rows of webhook_changes older than a year, and '
-  'idempotency_keys of 7 days, and api_sessions and webhook_polls that have ended. It returns how many. The daemon '
-  'calls it every minute.';
+  'idempotency_keys of 7 days, api_sessions and webhook_polls that have ended, and templates that '
+  'no log row names any more. It returns how many. The daemon calls it every minute.';
 
 create function rowhook._holds(p_characters bytea[])
 returns boolean[]

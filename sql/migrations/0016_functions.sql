@@ -310,7 +310,9 @@ begin
            bool_or(l.status = 'success') as succeeded,
            min(l.organization::text)     as organization,
            min(l.webhook_name)           as webhook_name,
-           min(l.payload_format)         as payload_format
+           coalesce(
+             min(l.payload_format) filter (where l.status <> 'skipped'),
+             min(l.payload_format))      as payload_format
       from rowhook.webhook_logs l
      where l.tenant_id = v_webhook.tenant_id
        and l.webhook_id = v_webhook.id
@@ -569,7 +571,8 @@ begin
      where l.delivery_id = p_delivery_id
        and l.attempted_at > now() - interval '9 days'
        and (p_tenant_id is null or l.tenant_id = p_tenant_id)
-     order by l.attempted_at desc
+     -- The format of what was sent stays. What was skipped may get another template.
+     order by l.status = 'skipped', l.attempted_at desc
      limit 1;
     if not found then
       raise no_data_found using

@@ -543,6 +543,7 @@ begin
       from (values
         (null, 'event_types', rowhook._event_types_problem(v_new.event_types)),
         (null, 'filter', rowhook._filter_problem(v_new.filter)),
+        (null, 'payload_template', rowhook._template_problem(v_new.payload_template)),
         (null, 'headers', rowhook._headers_problem(v_new.headers)),
         (null, 'auth_config', rowhook._auth_problem(v_new.auth_type, v_new.auth_config))
       ) as p (rule, field, message)

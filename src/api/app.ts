@@ -11,6 +11,7 @@ import { addHooks } from './dialects/hooks.ts';
 import { addPoll } from './dialects/poll.ts';
 import { addInbound, inboundLimits } from './inbound/inbound.ts';
 import { addOpenApiDocument } from './openapi-document.ts';
+import { addPreview } from './preview/webhook-preview.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
 import { addAttempts } from './routes/attempts.ts';
@@ -120,6 +121,7 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addHooks(app, service);
   addPoll(app, service);
   addInbound(app, service);
+  addPreview(app, service);
   const hidden = { schema: { hide: true } };
   addOpenApiDocument(app, service);
   app.route({ url: '/healthz', method: ['GET', 'HEAD'], ...hidden, handler: async () => 'ok\n' });

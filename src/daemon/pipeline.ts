@@ -40,6 +40,7 @@ import { within } from '../shared/timers.ts';
 import { Handover } from './handover.ts';
 import { Intake } from './intake.ts';
 import type { Lease } from './lease.ts';
+import { RenderedBodies } from './rendered-bodies.ts';
 import { ThinEvents } from './thin-events.ts';
 
 /** Extra time for recording attempts that ended just before the deadline. */
@@ -69,6 +70,7 @@ export class Pipeline {
   readonly recorder: Recorder;
   readonly #options: PipelineOptions;
   readonly #intake: Intake;
+  readonly #bodies: RenderedBodies;
   readonly #ahead: ReadAhead;
   /** Epoch of each owned lane. */
   readonly #epochs = new Map<number, string>();
@@ -76,6 +78,9 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     const { settings, log, metrics, pool, reader, lease, sender, fail } = options;
     this.#options = options;
+    this.#bodies = new RenderedBodies(pool, (error, tenant) =>
+      log.error({ err: error, tenant }, 'the database refuses to keep a template, so a replay may send another body'),
+    );
     this.breakers = new Breakers({ failures: settings.disableAfterFailures, days: settings.disableAfterDays });
     this.recorder = new Recorder({
       pool,
@@ -104,6 +109,7 @@ export class Pipeline {
     const dispatcherOptions = {
       maxInFlight: settings.maxInFlight,
       sender,
+      bodies: this.#bodies,
       recorder: this.recorder,
       readDue: (queries: readonly DueQuery[]) => readDue(pool, queries),
       readWebhooks: (webhooks: readonly Webhook[]) => this.#intake.webhooks(webhooks),
@@ -199,12 +205,14 @@ export class Pipeline {
     // them.
     await within(deadlineMs + GIVE_MARGIN_MS, this.handover.giveAll(deadlineMs));
     this.dispatcher.stop();
+    this.#bodies.stop();
     await this.recorder.flush();
   }
 
   /** Stops at once. What is not recorded does not count. */
   stop(): void {
     this.dispatcher.stop();
+    this.#bodies.stop();
     this.recorder.stop();
   }
 

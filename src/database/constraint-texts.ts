@@ -35,7 +35,16 @@ export const RULES: Readonly<Record<string, string>> = {
     'description must be so short that it and the other texts of the webhook have at most 64 kB together',
   webhook_configurations_max_in_flight_in_range: 'max_in_flight must be 1 to 1000 requests',
   webhook_configurations_name_is_not_empty: 'name must have 1 to 255 characters',
-  webhook_configurations_payload_format_is_known: 'payload_format must be nested or flat',
+  webhook_configurations_payload_format_is_known:
+    'payload_format must be nested, flat, cloudevents, slack, discord, teams or template',
+  webhook_configurations_template_has_format:
+    "payload_template must be set with payload_format 'template', and be null with any other",
+  webhook_configurations_template_is_small_enough: 'payload_template must have 1 to 16384 bytes',
+  webhook_configurations_content_type_has_template: "content_type must be null, unless payload_format is 'template'",
+  webhook_configurations_content_type_is_valid:
+    'content_type must be a media type, such as text/plain; charset=utf-8, or null',
+  webhook_configurations_batch_or_template:
+    'batch_max_events must be 1, unless payload_format is nested, flat or cloudevents',
   webhook_configurations_batch_max_events_in_range: 'batch_max_events must be 1 to 100 events',
   webhook_configurations_batch_max_wait_in_range: 'batch_max_wait_ms must be 0 to 5000 milliseconds',
   webhook_configurations_batch_or_ordering:

@@ -43,12 +43,16 @@ function withReplay(outcome: Outcome, { webhookId, change }: Delivery): Outcome 
   return { ...outcome, error: `${outcome.error} Then: rowhook replay ${webhookId} --since ${since}` };
 }
 
+export function skippedOutcome(code: OutcomeCode, error: string): Outcome {
+  return { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 };
+}
+
 /** Makes the log row of a delivery that a webhook wanted and that is not sent. */
 export function skippedAttempt(delivery: Delivery, webhook: Webhook, code: OutcomeCode, error: string): Attempt {
   return {
     delivery,
     attempt: delivery.attempt,
-    outcome: { status: 'skipped', code, error, response: null, remoteIp: null, durationMs: 0 },
+    outcome: skippedOutcome(code, error),
     startedAt: performance.now(),
     requestMethod: webhook.settings.httpMethod,
     requestUrl: maskedUrl(webhook.url),

@@ -16,12 +16,13 @@
 import type { Delivery, Entry, Webhook } from '../model.ts';
 import type { Outcome } from '../outcome.ts';
 import { withoutEcho } from '../payload/mask-echo.ts';
-import { type Prepared, prepare } from '../payload/request.ts';
+import { needsRendering, type Prepared, prepare } from '../payload/request.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
-import type { LeaseClock, SendsRequests } from '../roles.ts';
+import type { LeaseClock, RendersBodies, SendsRequests } from '../roles.ts';
 import { withinHeap } from '../shared/memory.ts';
+import { skippedOutcome } from './attempt.ts';
 
 /**
  * Limit on request-body bytes in flight. Once it is reached, no new request starts. The request
@@ -29,12 +30,16 @@ import { withinHeap } from '../shared/memory.ts';
  */
 const BODY_BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);
 
+/** Bytes that a body which is still to be rendered counts for: most are smaller. */
+const RENDERED_BYTES = 64 * 1024;
+
 /** Share of permits and bytes for all suspects together, and for all attempts that are not slow. */
 const SHARE = 2 / 3;
 
 export interface InFlightOptions {
   maxInFlight: number;
   sender: SendsRequests;
+  bodies: RendersBodies;
   clock: LeaseClock;
 }
 
@@ -107,26 +112,54 @@ export class InFlight {
 
   /** Sends one request for one delivery, or for a batch. */
   async start(queue: WebhookQueue, tickets: readonly Ticket[], isSuspect: boolean): Promise<AttemptResult> {
-    const { webhook, limiter } = queue;
+    const { webhook } = queue;
     const startedAt = performance.now();
     const deliveries = tickets.map(({ delivery }) => delivery);
-    const prepared = this.#prepare(deliveries, webhook);
+    const [first] = deliveries as [Delivery];
+    const isRendered = needsRendering(first, webhook);
+    let prepared = isRendered ? null : this.#prepare(deliveries, webhook);
     if (prepared instanceof Error) return { ...neverSent(prepared), sentTo: webhook, startedAt };
+    const bytes = prepared === null ? RENDERED_BYTES : prepared.request.body.length;
+    const end = this.#begin(queue, tickets, { startedAt, bytes, isSuspect });
+    if (prepared === null) {
+      // A template takes a permit while it is rendered, so a slow one is treated as a slow receiver.
+      const problem = await this.#options.bodies.render(first, webhook);
+      prepared = problem === null ? this.#prepare(deliveries, webhook) : new Error(problem);
+      if (prepared instanceof Error) {
+        end();
+        this.#countPermits(webhook.lane, -tickets.length);
+        const failed = problem === null ? neverSent(prepared) : templateFailed(problem);
+        return { ...failed, sentTo: webhook, startedAt };
+      }
+      if (!this.#options.clock.isValid) throw new Error('the lease ended while a template was rendered');
+    }
     const { request, loggedHeaders } = prepared;
+    const outcome = withoutEcho(await this.#options.sender.send(request), request, loggedHeaders);
+    end();
+    return { outcome, sentTo: webhook, startedAt, loggedHeaders };
+  }
+
+  /** Takes the permits of a request. Returns what to call when it has ended. */
+  #begin(
+    queue: WebhookQueue,
+    tickets: readonly Ticket[],
+    { startedAt, bytes, isSuspect }: { startedAt: number; bytes: number; isSuspect: boolean },
+  ): () => void {
+    const { webhook, limiter } = queue;
     this.#countPermits(webhook.lane, tickets.length);
     for (const ticket of tickets) {
-      const running = { startedAt, queue, bytes: request.body.length / tickets.length, isSlow: false, isSuspect };
+      const running = { startedAt, queue, bytes: bytes / tickets.length, isSlow: false, isSuspect };
       this.#attempts.set(ticket, running);
       this.#bytes += running.bytes;
       if (isSuspect) this.#suspects += 1;
     }
     limiter.start(startedAt);
     const endForTenant = this.#tenants.start(webhook.tenantId, tickets.length, startedAt);
-    const outcome = withoutEcho(await this.#options.sender.send(request), request, loggedHeaders);
-    for (const ticket of tickets) this.#end(ticket);
-    limiter.end();
-    endForTenant();
-    return { outcome, sentTo: webhook, startedAt, loggedHeaders };
+    return () => {
+      for (const ticket of tickets) this.#end(ticket);
+      limiter.end();
+      endForTenant();
+    };
   }
 
   /**
@@ -201,13 +234,10 @@ export class InFlight {
 
 function neverSent({ message }: Error): Pick<AttemptResult, 'outcome' | 'loggedHeaders'> {
   const error = `no request can be made from this delivery: ${message}`;
-  const outcome = {
-    status: 'skipped',
-    code: 'unreadable',
-    error,
-    response: null,
-    remoteIp: null,
-    durationMs: 0,
-  } as const;
-  return { outcome, loggedHeaders: {} };
+  return { outcome: skippedOutcome('unreadable', error), loggedHeaders: {} };
+}
+
+function templateFailed(problem: string): Pick<AttemptResult, 'outcome' | 'loggedHeaders'> {
+  const error = `${problem}. Correct it, then send the event with rowhook replay`;
+  return { outcome: skippedOutcome('template_failed', error), loggedHeaders: {} };
 }

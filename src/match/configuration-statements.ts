@@ -47,7 +47,8 @@ export type Secrets = 'with secrets' | 'without secrets';
 
 /** Texts that may be long. They are not sent to the daemon if they are too large together. */
 const OPEN_TEXTS = `true as has_texts, name, url, auth_type, to_json(event_types)::text as event_types,
-                filter::text as filter, headers::text as headers, to_json(allowed_ips)::text as allowed_ips`;
+                filter::text as filter, headers::text as headers, to_json(allowed_ips)::text as allowed_ips,
+                payload_template, content_type`;
 
 const TEXTS: Readonly<Record<Secrets | 'without texts', string>> = {
   'with secrets': `${OPEN_TEXTS}, secret, auth_config::text as auth_config,
@@ -58,10 +59,21 @@ const TEXTS: Readonly<Record<Secrets | 'without texts', string>> = {
   // What a webhook needs as long as nothing is sent to it.
   'without texts': `false as has_texts, '' as name, '' as url, '' as secret, 'none' as auth_type,
                 null::text as previous_secret, '[]' as event_types, null::text as filter, '{}' as headers,
-                '{}' as auth_config, null::text as allowed_ips`,
+                '{}' as auth_config, null::text as allowed_ips, null::text as payload_template,
+                null::text as content_type`,
 };
 
-const BYTES = ['name', 'url', 'secret', 'previous_secret', 'event_types', 'filter', 'headers', 'auth_config']
+const BYTES = [
+  'name',
+  'url',
+  'secret',
+  'previous_secret',
+  'event_types',
+  'filter',
+  'headers',
+  'auth_config',
+  'payload_template',
+]
   .map((text) => `coalesce(octet_length(w.${text}), 0)`)
   .join(' + ');
 
@@ -109,7 +121,7 @@ const STATEMENT = (wanted: string, texts: keyof typeof TEXTS) => `
             case when too_large is null or octet_length(event_types) <= ${UNUSABLE_TYPES_MAX} then event_types
                  else '["*"]' end as event_types,
             case when too_large is null then secret else '' end as secret,
-            ${['previous_secret', 'filter', 'headers', 'auth_config', 'allowed_ips']
+            ${['previous_secret', 'filter', 'headers', 'auth_config', 'allowed_ips', 'payload_template', 'content_type']
               .map((text) => `case when too_large is null then ${text} end as ${text}`)
               .join(', ')}
        from counted

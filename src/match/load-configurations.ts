@@ -164,6 +164,8 @@ const NOTHING: WebhookSettings = {
   ratePerSecond: null,
   ordering: 'none',
   payloadFormat: 'nested',
+  payloadTemplate: null,
+  contentType: null,
   batchMax: 1,
   batchWaitMs: 0,
   allowedIps: null,

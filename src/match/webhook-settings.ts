@@ -3,6 +3,7 @@
  * table's constraints refuse unusable values, unless the constraints were dropped.
  */
 import type { TenantConfiguration, WebhookSettings } from '../model.ts';
+import { PAYLOAD_FORMATS } from '../payload/formats.ts';
 
 /**
  * Lists, objects and numbers of any size arrive as text. The text is parsed for the first webhook
@@ -24,6 +25,8 @@ export interface SettingsRow {
   rate_limit_per_second: string | null;
   ordering: string;
   payload_format: string;
+  payload_template: string | null;
+  content_type: string | null;
   batch_max_events: number;
   batch_max_wait_ms: number;
   allowed_ips: string | null;
@@ -45,6 +48,8 @@ export const SETTINGS = [
   'rate_limit_per_second',
   'ordering',
   'payload_format',
+  'payload_template',
+  'content_type',
   'batch_max_events',
   'batch_max_wait_ms',
   'allowed_ips',
@@ -77,7 +82,9 @@ export function toSettings(row: SettingsRow): WebhookSettings {
     maxInFlight: number('max_in_flight', row.max_in_flight, 1),
     ratePerSecond: rateOf(row.rate_limit_per_second),
     ordering: oneOf('ordering', row.ordering, ['none', 'row']),
-    payloadFormat: oneOf('payload_format', row.payload_format, ['nested', 'flat']),
+    payloadFormat: oneOf('payload_format', row.payload_format, PAYLOAD_FORMATS),
+    payloadTemplate: row.payload_template,
+    contentType: row.content_type,
     batchMax: number('batch_max_events', row.batch_max_events, 1),
     batchWaitMs: number('batch_max_wait_ms', row.batch_max_wait_ms, 0),
     allowedIps: row.allowed_ips === null ? null : listOf('allowed_ips', row.allowed_ips),

@@ -5,6 +5,7 @@
  * bigint, numeric and 1e400, and cost more than everything else here.
  */
 import type { Delivery } from '../model.ts';
+import { cloudEventOf } from './cloudevents.ts';
 import { flatFields } from './flat.ts';
 import { truncatedReason } from './truncated.ts';
 
@@ -13,6 +14,16 @@ import { truncatedReason } from './truncated.ts';
  * escapes. An event that is shown to its tenant goes to no webhook, so it has no `metadata`.
  */
 export function bodyOf(delivery: Delivery, metadataOf: 'webhook' | 'nobody' = 'webhook'): string {
+  if (delivery.rendered) return delivery.rendered.text;
+  return delivery.payloadFormat === 'cloudevents' ? cloudEventOf(delivery) : splicedOf(delivery, metadataOf);
+}
+
+/** What templates read. */
+export function nestedBodyOf(delivery: Delivery): string {
+  return splicedOf({ ...delivery, payloadFormat: 'nested' }, 'webhook');
+}
+
+function splicedOf(delivery: Delivery, metadataOf: 'webhook' | 'nobody'): string {
   const { id, eventId, eventType, change, organization, webhookId, webhookName } = delivery;
   const timestamp = new Date(change.occurredAt).toISOString();
   const previous = change.previous === null ? '' : `,"previous":${change.previous}`;
@@ -34,6 +45,11 @@ export function bodyOf(delivery: Delivery, metadataOf: 'webhook' | 'nobody' = 'w
   );
 }
 
+/**
+ * The format of the first delivery decides what a batch is. With any other than cloudevents each
+ * delivery keeps its own, which may differ while somebody changes the webhook.
+ */
 export function batchBodyOf(id: string, deliveries: readonly Delivery[]): string {
-  return `{"id":"${id}","batch":[${deliveries.map((delivery) => bodyOf(delivery)).join()}]}`;
+  if (deliveries[0]?.payloadFormat === 'cloudevents') return `[${deliveries.map(cloudEventOf).join()}]`;
+  return `{"id":"${id}","batch":[${deliveries.map((delivery) => splicedOf(delivery, 'webhook')).join()}]}`;
 }

@@ -30,11 +30,11 @@ export function headersOf(
   keys: readonly SigningKey[],
   body: Buffer,
   now: number,
-  hops = 0,
+  { hops = 0, contentType = 'application/json' }: { hops?: number; contentType?: string } = {},
 ): RequestHeaders {
   const seconds = Math.floor(now / 1000);
   const own: Record<string, string> = {
-    'content-type': 'application/json',
+    'content-type': contentType,
     'user-agent': USER_AGENT,
     'accept-encoding': 'identity',
     'webhook-id': eventId,

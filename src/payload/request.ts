@@ -2,6 +2,7 @@
 
 import type { Delivery, Request, Webhook } from '../model.ts';
 import { batchBodyOf, bodyOf } from './body.ts';
+import { contentTypeOf, isRendered } from './formats.ts';
 import { headersOf } from './headers.ts';
 import { hopsOf } from './hops.ts';
 import { batchId, deliveryId } from './ids.ts';
@@ -29,7 +30,8 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
   const [first] = deliveries as [Delivery];
   let identity = { eventId: first.eventId, eventType: first.eventType, deliveryId: first.id };
   let text: string;
-  if (webhook.settings.batchMax > 1 || first.batchId !== null) {
+  const isBatch = isBatched(first, webhook);
+  if (isBatch) {
     const id = first.batchId ?? batchId(deliveries);
     identity = { eventId: id, eventType: 'batch', deliveryId: deliveryId(id, webhook.id) };
     text = batchBodyOf(id, deliveries);
@@ -39,12 +41,24 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
   }
   const body = Buffer.from(text);
   const hops = Math.max(...deliveries.map(({ change }) => hopsOf(change)));
-  const headers = headersOf(identity, webhook.settings, liveKeys(webhook, now), body, now, hops);
+  const rendered = isBatch ? undefined : first.rendered;
+  const contentType = rendered?.contentType ?? contentTypeOf(first.payloadFormat, isBatch);
+  const about = { hops, contentType };
+  const headers = headersOf(identity, webhook.settings, liveKeys(webhook, now), body, now, about);
   const { httpMethod: method, timeoutMs, allowedIps } = webhook.settings;
   return {
     request: { url: webhook.url, method, headers: headers.sent, body, timeoutMs, allowedIps },
     loggedHeaders: headers.logged,
   };
+}
+
+function isBatched({ batchId }: Delivery, { settings }: Webhook): boolean {
+  return settings.batchMax > 1 || batchId !== null;
+}
+
+/** Whether a template has to make the body, or has made it. Batches have no templates. */
+export function needsRendering(delivery: Delivery, webhook: Webhook): boolean {
+  return isRendered(delivery.payloadFormat) && !isBatched(delivery, webhook);
 }
 
 /** Newest first. A rotated secret also signs until it expires. */

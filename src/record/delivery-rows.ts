@@ -13,7 +13,7 @@ const PARK = `
   insert into rowhook.webhook_deliveries
     (delivery_id, webhook_id, outbox_id, occurred_at, next_attempt_at, source_id, attempt, attempted,
      ordered, lane, ordinal, truncated, test, state, tenant_id, event_id, event_type, row_key,
-     last_code, organization, webhook_name, payload_format, batch_id)
+     last_code, organization, webhook_name, payload_format, batch_id, body, content_type)
   select delivery_id, webhook_id, outbox_id, to_timestamp(occurred_at / 1000.0),
          case when behind then 'infinity'
               else case when batch_id is null then clock_timestamp() else now() end
@@ -21,19 +21,23 @@ const PARK = `
          source_id, attempt, code is not null, ordered, lane, ordinal, truncated, test,
          case when behind or wait_ms is not null then 'waiting' else 'given_up' end,
          tenant_id, event_id, event_type, row_key, code, organization, webhook_name,
-         payload_format, batch_id
+         payload_format, batch_id, decode(body, 'base64'), content_type
     from json_to_recordset($1::json) as r (
       delivery_id uuid, webhook_id uuid, outbox_id bigint, occurred_at float8, wait_ms float8,
       behind boolean, source_id int, attempt int, ordered boolean, lane smallint, ordinal smallint,
       truncated text, test boolean, tenant_id text, event_id text, event_type text, row_key text,
       code text, organization json, webhook_name text,
-      payload_format text, batch_id text)
+      payload_format text, batch_id text, body text, content_type text)
    where exists (select from rowhook.webhook_configurations w where w.id = r.webhook_id)
   on conflict (delivery_id) do update
      set state = excluded.state, next_attempt_at = excluded.next_attempt_at,
          attempt = excluded.attempt, ordered = excluded.ordered,
          attempted = webhook_deliveries.attempted or excluded.attempted,
-         last_code = coalesce(excluded.last_code, webhook_deliveries.last_code), batch_id = excluded.batch_id`;
+         last_code = coalesce(excluded.last_code, webhook_deliveries.last_code), batch_id = excluded.batch_id,
+         payload_format = case when webhook_deliveries.body is null then excluded.payload_format
+                               else webhook_deliveries.payload_format end,
+         body = coalesce(webhook_deliveries.body, excluded.body),
+         content_type = coalesce(webhook_deliveries.content_type, excluded.content_type)`;
 // With ordering 'row', the earliest delivery of a row is its head. If the head waited behind
 // another delivery, it goes next.
 const RELEASE = `
@@ -88,6 +92,11 @@ async function releaseHeads(client: pg.ClientBase, deliveries: readonly Delivery
   });
 }
 
+/** A body may hold characters that text of the database cannot. */
+function renderedRow({ text, contentType }: NonNullable<Delivery['rendered']>): object {
+  return { body: Buffer.from(text).toString('base64'), content_type: contentType };
+}
+
 function parkRows(entries: readonly Entry[]): string {
   return JSON.stringify(
     entries.map(({ delivery, attempt, next, ordered }) => ({
@@ -113,6 +122,7 @@ function parkRows(entries: readonly Entry[]): string {
       webhook_name: delivery.webhookName,
       payload_format: delivery.payloadFormat,
       batch_id: delivery.batchId,
+      ...(delivery.rendered && renderedRow(delivery.rendered)),
     })),
   );
 }

@@ -3,7 +3,7 @@
  * A lane has one owner, so no delivery needs a claim.
  */
 import type pg from 'pg';
-import type { Delivery, PayloadFormat } from '../model.ts';
+import type { Delivery } from '../model.ts';
 import { isolate } from '../shared/isolate.ts';
 import { readTexts, type Texts } from './parked-texts.ts';
 
@@ -52,7 +52,8 @@ const PARKED = (replayed: 'd.replayed' | 'not d.replayed', limit: string, texts:
                (extract(epoch from occurred_at) * 1000)::float8 as occurred_at,
                source_id, attempt, lane, ordinal, truncated, test, replayed,
                replayed and last_code is null as unfiltered,
-               event_id, payload_format, batch_id, has_payload, ${texts}
+               event_id, payload_format, batch_id, has_payload,
+               encode(body, 'base64') as body, content_type, ${texts}
                case when not attempted and next_attempt_at > clock_timestamp() + interval '1 minute' then 0
                     else ((extract(epoch from next_attempt_at)
                            - extract(epoch from clock_timestamp())) * 1000)::float8 end as due_in_ms
@@ -164,12 +165,17 @@ export interface BareRow {
   unfiltered: boolean;
   tenant_id: string;
   event_id: string;
-  payload_format: PayloadFormat;
+  payload_format: Delivery['payloadFormat'];
   batch_id: string | null;
+  /** What its template made, in base64. Null: nothing, or not yet. */
+  body: string | null;
+  content_type: string | null;
   due_in_ms: number;
 }
 
 type DueRow = BareRow & Texts;
+
+const JSON_TYPE = 'application/json';
 
 function toDelivery(row: DueRow): Delivery {
   return {
@@ -195,6 +201,9 @@ function toDelivery(row: DueRow): Delivery {
     webhookId: row.webhook_id,
     webhookName: row.webhook_name,
     payloadFormat: row.payload_format,
+    ...(row.body !== null && {
+      rendered: { text: Buffer.from(row.body, 'base64').toString(), contentType: row.content_type ?? JSON_TYPE },
+    }),
     batchId: row.batch_id,
     attempt: row.attempt,
     parked: true,

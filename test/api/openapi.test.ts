@@ -97,6 +97,7 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   getEgressIps: { status: 200 },
   getOutgoingWebhooks: { query: '?limit=1', status: 200 },
   postOutgoingWebhooks: { body: NEW, status: 201 },
+  postOutgoingWebhooksPreview: { body: { event_type: 'deal.won', payload_format: 'slack' }, status: 200 },
   getOutgoingWebhooksById: { id: () => webhook, status: 200 },
   patchOutgoingWebhooksById: { id: () => webhook, body: { description: 'x' }, status: 200 },
   putOutgoingWebhooksById: { id: () => webhook, body: NEW, status: 200 },

@@ -39,9 +39,19 @@ const COMMANDS = [
     'verify',
     'completion',
   ],
-  ...['create', 'list', 'show', 'update', 'enable', 'disable', 'test', 'explain', 'rotate-secret', 'delete'].map(
-    (name) => `webhook ${name}`,
-  ),
+  ...[
+    'create',
+    'list',
+    'show',
+    'update',
+    'enable',
+    'disable',
+    'test',
+    'explain',
+    'preview',
+    'rotate-secret',
+    'delete',
+  ].map((name) => `webhook ${name}`),
   ...['create', 'list', 'rotate', 'revoke'].map((name) => `api-key ${name}`),
 ];
 

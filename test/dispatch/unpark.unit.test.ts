@@ -208,6 +208,7 @@ describe('what is read back', () => {
     const dispatcher = new Dispatcher(
       {
         maxInFlight: 10,
+        bodies: { render: () => Promise.reject(new Error('nothing is rendered')) },
         sender: { send: () => expect.unreachable() },
         clock: { now: () => Date.now(), isValid: true },
         recorder: { add: () => {} },

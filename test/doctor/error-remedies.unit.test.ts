@@ -15,6 +15,7 @@ const PART = 'It is put together of other texts, which have lines of their own.'
 const UPGRADE = 'It needs another release of PostgreSQL or of rowhook than there is here.';
 const REASONS = [CHOICE, WHERE_TO_LOOK, FACT, OUTSIDE, LATER, PART, UPGRADE];
 
+const TEMPLATES = 'test/payload/templates.test.ts: each value that a rule names is taken';
 const HINTS = 'test/doctor/hints.test.ts: ';
 const REPLACED = 'test/capture/replaced-tables.test.ts: ';
 const EXCLUDED = 'test/capture/excluded-columns.test.ts: ';
@@ -60,6 +61,7 @@ const OF_SQL: readonly Line[] = [
   ['webhook_configurations.event_types: | .', PART],
   ['webhook_configurations.', PART],
   ['webhook_configurations.headers: | .', PART],
+  ['webhook_configurations.payload_template: | .', PART],
   ['webhook_configurations.auth_config: | .', PART],
   ['webhook_configurations.headers: %L is set by auth_type %L. Remove it', STATES],
   ['webhook_configurations.secret: whsec_ must be followed by 24 to 64', STATES],
@@ -227,6 +229,8 @@ const OF_SOURCE: readonly Line[] = [
   ['give … or …-file, and only once.', 'test/cli/secret-flags.test.ts: verify and listen take theirs from a file'],
   ['…: give … or …-file.', 'test/cli/secret-flags.test.ts: verify and listen take theirs from a file'],
   ['…: "…" cannot be read (…). Check the path and its permissions.', WHERE_TO_LOOK],
+  ['--payload-template: "…" cannot be read (…). Check the path.', WHERE_TO_LOOK],
+  ['--payload-template: …. docs/payloads.md has examples.', WHERE_TO_LOOK],
   ['…: is longer than … bytes.', CHOICE],
   ['…: cannot be read (…).', WHERE_TO_LOOK],
   ['…: is empty.', CHOICE],
@@ -316,7 +320,12 @@ const OF_SOURCE: readonly Line[] = [
   ['http_method must be POST, PUT or PATCH', `${HINTS}each value that a rule names`],
   ['max_in_flight must be 1 to 1000 requests', `${HINTS}each value that a rule names`],
   ['name must have 1 to 255 characters', `${HINTS}each value that a rule names`],
-  ['payload_format must be nested or flat', `${HINTS}each value that a rule names`],
+  ['payload_format must be nested, flat, cloudevents, slack, discord, teams or', TEMPLATES],
+  ["payload_template must be set with payload_format 'template', and be null", TEMPLATES],
+  ['payload_template must have 1 to 16384 bytes', TEMPLATES],
+  ["content_type must be null, unless payload_format is 'template'", TEMPLATES],
+  ['content_type must be a media type, such as text/plain; charset=utf-8, or', TEMPLATES],
+  ['batch_max_events must be 1, unless payload_format is nested, flat or', TEMPLATES],
   ['batch_max_events must be 1 to 100 events', `${HINTS}each value that a rule names`],
   ['batch_max_wait_ms must be 0 to 5000 milliseconds', `${HINTS}each value that a rule names`],
   ["batch_max_events must be 1 with ordering 'row', because batches cannot", `${HINTS}each value that a rule names`],
@@ -453,6 +462,8 @@ const OF_SOURCE: readonly Line[] = [
   ],
   ['--events: no watched table produces …. Known are ……. Choose from these,', `${CLI}what to write instead`],
   ['event … is not in the outbox: it is older than 7 days, or no webhook', FACT],
+  ['event … is not in the outbox, which keeps events for 7 days.', FACT],
+  ['event … is not in the outbox: it was restored from a copy.', FACT],
   ['outbox row … is not an event: it records a change of a webhook.', FACT],
   ['event … does not exist: its change has only … events.', FACT],
   [

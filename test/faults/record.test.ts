@@ -91,7 +91,7 @@ async function lockFor(database: TestDatabase, table: string, ms: number): Promi
 describe.concurrent(`for ${lockMs / 1_000} s somebody locks`, () => {
   const ofWebhooks = [
     ...['changes', 'configurations', 'counted_logs', 'daemons', 'deliveries', 'health', 'incarnations', 'installation'],
-    ...['lagging_tenants', 'lanes', 'logs', 'minutes', 'outbox', 'polls', 'replays', 'sources', 'tenants'],
+    ...['lagging_tenants', 'lanes', 'logs', 'minutes', 'outbox', 'polls', 'replays', 'sources', 'templates', 'tenants'],
   ];
   const ours = ['api_keys', 'api_sessions', 'event_definitions', 'idempotency_keys', 'inbound_sources'];
   const tables = [...ofWebhooks.map((name) => `webhook_${name}`), ...ours, 'integration_events'];

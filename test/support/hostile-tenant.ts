@@ -209,11 +209,28 @@ export class HostileTenant {
     sometimes('rate_limit_per_second', [0.1, 10, 100_000], [0, 1e9]);
     sometimes('retry_delay_seconds', [1, 5], [0]);
     sometimes('retry_attempts', [0, 3, 20], [999]);
-    sometimes('payload_format', ['flat'], ['xml']);
+    this.#payload(columns);
     if (this.#chance() < 0.2) columns.ordering = this.#chance() < 0.1 ? 'x' : 'row';
     else sometimes('batch_max_events', [2, 100], [0, 101]);
     sometimes('batch_max_wait_ms', [0, 100, 5_000], [-1, 60_000]);
     return { names: Object.keys(columns), values: Object.values(columns) };
+  }
+
+  /** A format, or a template that tries to take all it can get. */
+  #payload(columns: Record<string, unknown>): void {
+    if (this.#chance() < 0.8) return;
+    columns.payload_format = this.#pick(['flat', 'cloudevents', 'slack', 'discord', 'teams', 'template', 'xml']);
+    if (columns.payload_format !== 'template') return;
+    columns.payload_template = this.#pick([
+      '{"id": {{ data.id | json }}}',
+      '{{ data }}',
+      '{% for i in (1..1000000) %}{{ data | json }}{% endfor %}',
+      '{% for i in (1..40) %}{% assign s = s | append: data | append: s | sort %}{% endfor %}{{ s }}',
+      '{% include "x" %}',
+      '{{ data',
+      ' '.repeat(20_000),
+    ]);
+    if (this.#chance() < 0.5) columns.content_type = this.#pick(['text/plain', 'application/xml', 'x']);
   }
 
   #authentication(text: (length: number) => string): Record<string, unknown> {

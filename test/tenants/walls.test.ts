@@ -106,6 +106,11 @@ beforeAll(async () => {
        from rowhook.webhook_configurations`,
   );
   await query(
+    `insert into rowhook.webhook_templates (tenant_id, hash, template, content_type)
+     select tenant_id, 'h', case tenant_id when '${T2}' then '${ZEBRA}' else 'mine' end, 'text/plain'
+       from rowhook.webhook_configurations`,
+  );
+  await query(
     `insert into rowhook.idempotency_keys (tenant_id, scope, key, hash, answer)
      select tenant_id, 'events', case tenant_id when '${T2}' then '${ZEBRA}' else 'mine' end, 'x', 'evt'
        from rowhook.webhook_configurations`,
@@ -143,6 +148,7 @@ async function everythingOfTenant2(): Promise<string> {
       'webhook_minutes',
       'webhook_changes',
       'webhook_replays',
+      'webhook_templates',
       'idempotency_keys',
       'webhook_polls',
       'api_keys',
@@ -191,7 +197,7 @@ const DENIED_OR_UNKNOWN = ['42501', '42601', '42P01', '42703'];
 const readable = [
   [
     'rowhook.webhook_configurations',
-    'id, tenant_id, name, description, url, filter, headers, previous_secret_expires_at',
+    'id, tenant_id, name, description, url, filter, headers, payload_template, previous_secret_expires_at',
   ],
   ['rowhook.webhook_logs', '*'],
   ['rowhook.webhook_deliveries', '*'],
@@ -199,6 +205,7 @@ const readable = [
   ['rowhook.webhook_minutes', '*'],
   ['rowhook.webhook_changes', '*'],
   ['rowhook.webhook_replays', '*'],
+  ['rowhook.webhook_templates', '*'],
   ['rowhook.webhook_tenants', '*'],
   ['rowhook.integration_events', '*'],
   ['rowhook.inbound_sources', 'id, tenant_id, name, verification, event_path, created_at'],
@@ -447,6 +454,7 @@ describe('writing', () => {
       'webhook_counted_logs',
       'webhook_changes',
       'webhook_replays',
+      'webhook_templates',
       'idempotency_keys',
       'api_keys',
       'api_sessions',
@@ -607,6 +615,7 @@ describe('our functions', () => {
       '_source_event_types',
       '_source_sample',
       '_source_schema',
+      '_template_problem',
       '_type_sample',
       '_type_schema',
       'claim_integration_events',

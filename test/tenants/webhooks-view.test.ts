@@ -280,7 +280,7 @@ test('the view has every column of the table except the previous secret, with it
 describe('what ORMs send', () => {
   const columns = `id tenant_id name description url http_method event_types filter headers auth_type auth_config secret
     previous_secret_expires_at is_active retry_enabled retry_attempts retry_strategy retry_delay_seconds timeout_ms max_in_flight
-    rate_limit_per_second ordering payload_format batch_max_events batch_max_wait_ms allowed_ips disabled_reason disabled_at
+    rate_limit_per_second ordering payload_format payload_template content_type batch_max_events batch_max_wait_ms allowed_ips disabled_reason disabled_at
     created_at updated_at`.split(/\s+/);
   const quoted = columns.map((name) => `"${name}"`);
   const full = quoted.map((name) => `"rowhook"."webhooks".${name}`);

@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify';
 import type pg from 'pg';
 import { readWebhook, type WebhookOverview } from '../../operations/webhooks/overview.ts';
+import { templateProblem } from '../../operations/webhooks/preview.ts';
 import { judgeUrl, webhookProblems } from '../../operations/webhooks/problems.ts';
 import { type Columns, changeWebhook, insertWebhook, removeWebhook } from '../../operations/webhooks/webhooks.ts';
 import { type FieldError, fieldOf, invalid, Problem } from '../problem.ts';
@@ -54,13 +55,22 @@ function requireMatch({ headers }: FastifyRequest, row: WebhookOverview): void {
   throw new Problem('precondition_failed', 'The webhook was changed since you read it. Read it again.');
 }
 
+function tenantOf(columns: Columns, stored: WebhookOverview | null): unknown {
+  return stored?.tenant_id ?? new Map(columns).get('tenant_id');
+}
+
 /** All problems at once: those of the database's rules, and of the daemon's address guard. */
 async function requireGood(tx: pg.ClientBase, stored: WebhookOverview | null, columns: Columns, { settings }: Service) {
   const given = new Map<string, unknown>(columns);
-  const errors: FieldError[] = (await webhookProblems(tx, stored?.id ?? null, columns)).map(({ column, message }) => ({
-    field: fieldOf(column),
-    message,
-  }));
+  const template = given.get('payload_template');
+  // The library knows more than the database, and names the place.
+  const refused =
+    typeof template === 'string' ? await templateProblem(String(tenantOf(columns, stored)), template) : null;
+  const problems = await webhookProblems(tx, stored?.id ?? null, columns);
+  const errors: FieldError[] = problems
+    .filter(({ column }) => refused === null || column !== 'payload_template')
+    .map(({ column, message }) => ({ field: fieldOf(column), message }));
+  if (refused !== null) errors.push({ field: 'payload_template', message: `is refused: ${refused}` });
   const url = given.get('url');
   if (typeof url === 'string' && url !== stored?.url && !errors.some(({ field }) => field === 'target_url')) {
     const allowedIps = (given.get('allowed_ips') ?? stored?.allowed_ips) as string[] | null | undefined;

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { type Out, printable, printPairs } from '../../shared/terminal.ts';
 import { type Cli, commaList, help, onDatabase } from '../define.ts';
 import { columnsOf, type JsonFlag, NOTES, optionalFlags, type WebhookFlags } from './flags.ts';
+import { requireTemplate } from './template.ts';
 
 export function addCreate(group: Command, cli: Cli): void {
   const required = group
@@ -42,6 +43,7 @@ async function createWebhook(client: pg.Client, options: WebhookFlags & { json?:
     import('../../operations/webhooks/webhooks.ts'),
     import('./try-it.ts'),
   ]);
+  await requireTemplate(options);
   await requireKnownEvents(client, options);
   const webhook = await insertWebhook(client, columns);
   if (options.json) {

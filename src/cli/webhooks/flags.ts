@@ -4,6 +4,7 @@ import { cidrs, webhookId, wholeNumber } from '../../config/parse.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { type Cli, parsed } from '../define.ts';
 import { SECRETS_NOTE, type SecretFlag, secretFlags } from '../secret-flags.ts';
+import { templateText } from './template.ts';
 
 export interface JsonFlag {
   json?: boolean;
@@ -36,6 +37,8 @@ export interface WebhookFlags {
   rateLimit?: string;
   ordering?: string;
   payloadFormat?: string;
+  payloadTemplate?: string;
+  contentType?: string;
   batchMax?: number;
   batchWaitMs?: number;
   allowedIps?: string[];
@@ -80,7 +83,9 @@ export function optionalFlags(command: Command, cli: Cli): Command {
       '--ordering <ordering>',
       'none (default), or row: a delivery that waits for a retry holds back later events of its row',
     )
-    .option('--payload-format <format>', "nested (default), or flat: the row's fields at the top level")
+    .option('--payload-format <format>', 'nested (default), flat, cloudevents, slack, discord, teams or template')
+    .option('--payload-template <liquid>', 'Liquid template of the body; @file reads it from a file', templateText)
+    .option('--content-type <type>', 'content type of what the template makes (default: application/json)')
     .option('--batch-max <n>', 'events in one request, 1 (default: no batches) to 100', number('--batch-max'))
     .option('--batch-wait-ms <ms>', 'how long a batch waits for more events, 0 to 5000', number('--batch-wait-ms'))
     .option('--allowed-ips <list>', 'send only to these IP ranges', parsed('--allowed-ips', cidrs));
@@ -115,7 +120,9 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
     max_in_flight: flags.maxInFlight,
     rate_limit_per_second: emptyAsNull(flags.rateLimit),
     ordering: flags.ordering,
-    payload_format: flags.payloadFormat,
+    payload_format: flags.payloadFormat ?? (flags.payloadTemplate ? 'template' : undefined),
+    payload_template: emptyAsNull(flags.payloadTemplate),
+    content_type: emptyAsNull(flags.contentType),
     batch_max_events: flags.batchMax,
     batch_max_wait_ms: flags.batchWaitMs,
     allowed_ips: flags.allowedIps?.length === 0 ? null : flags.allowedIps,

@@ -8,6 +8,8 @@ import { type Cli, commaList, help, LIMIT_MAX, onDatabase, parsed } from '../def
 import { addCreate } from './create.ts';
 import { addExplain } from './explain.ts';
 import { columnsOf, type JsonFlag, NOTES, ofOne, optionalFlags, type WebhookFlags } from './flags.ts';
+import { addPreview } from './preview.ts';
+import { requireTemplate } from './template.ts';
 import { addTest } from './test.ts';
 
 const operations = () => import('../../operations/webhooks/webhooks.ts');
@@ -23,6 +25,7 @@ export function addWebhook(program: Command, cli: Cli): void {
   addSwitch(group, cli, 'disable', false);
   addTest(group, cli);
   addExplain(group, cli);
+  addPreview(group, cli);
   addRotateSecret(group, cli);
   addDelete(group, cli);
   help(group, [
@@ -68,6 +71,7 @@ async function updateWebhook(
     operations(),
     view(),
   ]);
+  await requireTemplate(options);
   await requireKnownEvents(client, options);
   const webhook = await changeWebhook(client, id, columns);
   report(webhook, `updated ${columns.map(([column]) => column).join(', ')}`, options, out);

@@ -19,7 +19,7 @@ export interface OutboxRow {
   organization: string;
 }
 
-interface StoredRow {
+export interface StoredRow {
   id: string;
   lane: number;
   tenant_id: string;

@@ -3,10 +3,12 @@
  */
 import type pg from 'pg';
 import { findChange, parseEventId } from '../../capture/stored-events.ts';
-import type { Delivery, PayloadFormat } from '../../model.ts';
+import type { Delivery } from '../../model.ts';
 import { batchBodyOf, bodyOf } from '../../payload/body.ts';
+import { isRendered } from '../../payload/formats.ts';
 import { batchId } from '../../payload/ids.ts';
 import { hexSignature, signingKey } from '../../payload/signature.ts';
+import { renderAgain } from '../webhooks/preview.ts';
 
 export interface LoggedAttempt {
   id: string;
@@ -32,7 +34,7 @@ export interface LoggedAttempt {
   user_agent: string | null;
   organization: string;
   webhook_name: string;
-  payload_format: PayloadFormat;
+  payload_format: Delivery['payloadFormat'];
 }
 
 /** Log rows of one batch are written in one or two transactions, one right after the other. */
@@ -90,7 +92,12 @@ export async function rebuild(client: pg.ClientBase, row: LoggedAttempt): Promis
     });
   }
   if (isBatch && batchId(deliveries) !== sent) return `the log no longer holds all events of the batch ${sent}`;
-  const text = isBatch ? batchBodyOf(sent, deliveries) : bodyOf(deliveries[0] as Delivery);
+  const [first] = deliveries as [Delivery];
+  if (!isBatch && isRendered(first.payloadFormat)) {
+    const problem = await renderAgain(client, row.tenant_id, first);
+    if (problem !== null) return problem;
+  }
+  const text = isBatch ? batchBodyOf(sent, deliveries) : bodyOf(first);
   return { text, verified: await verify(client, row, text) };
 }
 

@@ -73,7 +73,7 @@ export async function isInOutbox(client: pg.ClientBase, event: string): Promise<
   return (rowCount ?? 0) > 0;
 }
 
-async function webhookOf(client: pg.ClientBase, id: string, secrets: Secrets): Promise<Webhook> {
+export async function webhookOf(client: pg.ClientBase, id: string, secrets: Secrets): Promise<Webhook> {
   const { rows } = await client.query<{ tenant_id: string }>(
     'select tenant_id from rowhook.webhook_configurations where id = $1',
     [id],

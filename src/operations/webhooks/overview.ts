@@ -29,6 +29,8 @@ export interface WebhookOverview {
   rate_limit_per_second: string | null;
   ordering: string;
   payload_format: string;
+  payload_template: string | null;
+  content_type: string | null;
   batch_max_events: number;
   batch_max_wait_ms: number;
   allowed_ips: string[] | null;
@@ -62,7 +64,7 @@ const COLUMNS = `
   w.id, w.tenant_id, w.name, w.description, w.url, w.http_method, w.event_types, w.filter::text as filter,
   w.headers, w.auth_type, w.is_active, w.retry_enabled, w.retry_attempts, w.retry_strategy,
   w.retry_delay_seconds, w.timeout_ms, w.max_in_flight, w.rate_limit_per_second, w.ordering,
-  w.payload_format, w.batch_max_events, w.batch_max_wait_ms, w.allowed_ips,
+  w.payload_format, w.payload_template, w.content_type, w.batch_max_events, w.batch_max_wait_ms, w.allowed_ips,
   w.disabled_reason, w.disabled_at, w.created_at, w.updated_at,
   pg_catalog.to_char(w.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as created_us,
   (extract(epoch from w.updated_at) * 1000000)::bigint::text as version`;

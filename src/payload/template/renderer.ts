@@ -1,0 +1,214 @@
+/**
+ * Renders templates in threads. Tenants write templates, so a job may try to take all time and
+ * memory. It never runs in the event loop, and its thread is ended when the job takes too long.
+ *
+ * Webhooks take turns. A webhook whose last job reached a limit is a suspect: its jobs run in a
+ * second thread, so it takes no time from others. After a job that took long, that thread rests as
+ * long as the job took.
+ *
+ * Threads start with the first job. They do not keep the process alive.
+ */
+import { extname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { LIMITS } from './limits.ts';
+import { TemplateError } from './template-error.ts';
+import type { Answer, Job } from './worker.ts';
+
+/** Memory of one thread. A job that needs more ends the thread. */
+const THREAD_LIMITS = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 32, stackSizeMb: 4 };
+
+/** A job that takes longer makes its webhook a suspect. */
+const LONG_MS = 2 * LIMITS.renderMs;
+
+/** Suspects that are kept: the latest ones. */
+const SUSPECTS_MAX = 10_000;
+
+/** A thread that is ended by a limit may have been slowed down by the machine, so it tries once more. */
+const TRIES = 2;
+
+export interface RenderJob {
+  template: string;
+  contentType: string;
+  /** Makes the JSON text of a nested body, when the job starts. Null: only check the template. */
+  event: (() => string) | null;
+}
+
+interface Waiting extends RenderJob {
+  owner: string;
+  tries: number;
+  done(text: string): void;
+  failed(error: Error): void;
+}
+
+export class Renderer {
+  readonly #quick = new Lane(this, 'never rests');
+  readonly #suspect = new Lane(this, 'rests');
+  readonly #suspects = new Set<string>();
+
+  /**
+   * Resolves to the output. Rejects with a TemplateError if the template is to blame. `owner` is
+   * whoever takes turns: a webhook.
+   */
+  render(owner: string, job: RenderJob): Promise<string> {
+    return new Promise((done, failed) => this.add({ ...job, owner, tries: 0, done, failed }));
+  }
+
+  add(job: Waiting): void {
+    const lane = this.#suspects.has(job.owner) ? this.#suspect : this.#quick;
+    lane.add(job);
+  }
+
+  /** Resolves to what is wrong with a template. */
+  async check(owner: string, template: string): Promise<TemplateError | null> {
+    try {
+      await this.render(owner, { template, contentType: '', event: null });
+      return null;
+    } catch (error) {
+      if (error instanceof TemplateError) return error;
+      throw error;
+    }
+  }
+
+  /** Ends the threads. Jobs that wait never end. */
+  stop(): void {
+    this.#quick.stop();
+    this.#suspect.stop();
+  }
+
+  ended({ owner }: Waiting, ms: number): void {
+    this.#suspects.delete(owner);
+    if (ms <= LONG_MS) return;
+    if (this.#suspects.size >= SUSPECTS_MAX) this.#suspects.delete(this.#suspects.values().next().value as string);
+    this.#suspects.add(owner);
+  }
+}
+
+/** One thread, and the jobs that wait for it. */
+class Lane {
+  readonly #renderer: Pick<Renderer, 'add' | 'ended'>;
+  readonly #rests: boolean;
+  /** In the order of their turns. */
+  readonly #waiting = new Map<string, Waiting[]>();
+  #thread: Thread | undefined;
+  #isRunning = false;
+  #isStopped = false;
+
+  constructor(renderer: Pick<Renderer, 'add' | 'ended'>, rests: 'rests' | 'never rests') {
+    this.#renderer = renderer;
+    this.#rests = rests === 'rests';
+  }
+
+  add(job: Waiting): void {
+    const own = this.#waiting.get(job.owner);
+    if (own) own.push(job);
+    else this.#waiting.set(job.owner, [job]);
+    if (!this.#isRunning) void this.#run();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#waiting.clear();
+    this.#thread?.end();
+  }
+
+  #next(): Waiting | undefined {
+    for (const [owner, jobs] of this.#waiting) {
+      const job = jobs.shift();
+      this.#waiting.delete(owner);
+      if (jobs.length > 0) this.#waiting.set(owner, jobs);
+      return job;
+    }
+    return undefined;
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    for (let job = this.#next(); job && !this.#isStopped; job = this.#next()) {
+      const ms = await this.#do(job);
+      if (this.#rests && ms > LONG_MS) await sleep(ms, undefined, { ref: false });
+    }
+    this.#isRunning = false;
+  }
+
+  /** Resolves to the milliseconds that the job took. */
+  async #do(job: Waiting): Promise<number> {
+    let startedAt = performance.now();
+    try {
+      const thread = await this.#ready();
+      const { template, contentType } = job;
+      const event = job.event === null ? null : job.event();
+      startedAt = performance.now();
+      const answer = await thread.do({ template, contentType, event });
+      const ms = performance.now() - startedAt;
+      this.#renderer.ended(job, ms);
+      if ('text' in answer) job.done(answer.text);
+      else job.failed(new TemplateError(answer.problem, answer.place));
+      return ms;
+    } catch (error) {
+      if (this.#isStopped) return 0;
+      this.#thread = undefined;
+      const ms = performance.now() - startedAt;
+      this.#renderer.ended(job, ms);
+      job.tries += 1;
+      if (!(error instanceof TemplateError)) job.failed(error as Error);
+      else if (job.tries >= TRIES) job.failed(error);
+      else this.#renderer.add(job);
+      return ms;
+    }
+  }
+
+  async #ready(): Promise<Thread> {
+    this.#thread ??= new Thread();
+    await this.#thread.ready;
+    return this.#thread;
+  }
+}
+
+class Thread {
+  readonly ready: Promise<unknown>;
+  readonly #worker: Worker;
+  #settle: { resolve(answer: unknown): void; reject(error: Error): void } | undefined;
+
+  constructor() {
+    this.#worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
+      resourceLimits: THREAD_LIMITS,
+      execArgv: [],
+      stdout: false,
+    });
+    this.#worker.unref();
+    this.#worker.on('message', (answer) => this.#settle?.resolve(answer));
+    this.#worker.on('error', (error) => this.#settle?.reject(reasonOf(error)));
+    this.ready = this.#answer();
+  }
+
+  /** Rejects with a TemplateError if the thread was ended because of this job. */
+  async do(job: Job): Promise<Answer> {
+    const timer = setTimeout(() => {
+      this.#settle?.reject(new TemplateError(`rendering takes more than ${LIMITS.threadMs} ms`, null));
+      this.end();
+    }, LIMITS.threadMs);
+    try {
+      const answer = this.#answer();
+      this.#worker.postMessage(job);
+      return (await answer) as Answer;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  end(): void {
+    void this.#worker.terminate();
+  }
+
+  #answer(): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+  }
+}
+
+function reasonOf(error: Error & { code?: string }): Error {
+  if (error.code !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
+  return new TemplateError('rendering takes too much memory', null);
+}
