@@ -4,6 +4,7 @@ import { terminal } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 import { BUGS_URL, VERSION } from '../shared/version.ts';
 import { type Cli, type CliProcess, EXIT_CODES } from './define.ts';
+import { addInbound } from './inbound/inbound.ts';
 import { addDeliveries } from './inspect/deliveries.ts';
 import { addDoctor } from './inspect/doctor.ts';
 import { addEventTypes } from './inspect/event-types.ts';
@@ -68,6 +69,8 @@ function commands(cli: Cli): Command {
   program.commandsGroup('Webhooks:');
   addWebhook(program, cli);
   addEventTypes(program, cli);
+
+  addInbound(program, cli);
 
   program.commandsGroup('What happened:');
   addLogs(program, cli);

@@ -39,9 +39,12 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
   function: {
     _disable_webhook: 'execute',
     _delete_old_rows: 'execute',
+    _drop_old_inbound: 'execute',
     _drop_old_logs: 'execute',
     _holds: 'execute',
+    _inbound_state: 'execute',
     _log_days_ahead: 'execute',
+    _make_inbound_partitions: 'execute',
     _make_log_partitions: 'execute',
     _notice_restore: 'execute',
     _recycle_slot: 'execute',

@@ -1,0 +1,142 @@
+// Inbound events become events for outgoing webhooks, a loop is cut, and the workers of docs/inbound.md work.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Daemon } from '../../src/daemon/daemon.ts';
+import { createKey, startTestApi, type TestApi } from '../support/api.ts';
+import { rowhook } from '../support/cli.ts';
+import { startTestDaemon } from '../support/daemon.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { waitUntil } from '../support/wait.ts';
+
+let database: TestDatabase;
+let api: TestApi;
+let daemon: Daemon;
+let receiver: Receiver;
+let key = '';
+
+beforeAll(async () => {
+  [database, receiver] = [await createDatabase(), await startReceiver()];
+  api = await startTestApi(database);
+  key = await createKey(database, 'acme', ['inbound']);
+  daemon = await startTestDaemon(database);
+});
+
+afterAll(async () => {
+  await daemon?.stop();
+  await api?.stop();
+  await receiver?.close();
+  await database?.drop();
+});
+
+const send = (name: string, body: string, token = key) =>
+  api.ask('POST', `/webhooks/${name}`, { body, headers: { 'x-api-key': token } });
+
+async function createWebhook(tenantId: string, url: string, events: string, auth: object | null = null): Promise<void> {
+  await database.query(
+    `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, auth_type, auth_config)
+     values ($1, 'w', $2, $3, $4, coalesce($5::jsonb, '{}'))`,
+    [tenantId, url, events, auth ? 'api_key' : 'none', auth],
+  );
+}
+
+test('an inbound event goes to a webhook that wants it, with its text, and to no other', async () => {
+  await createWebhook('acme', receiver.url('/wanted'), '{inbound.lead.*}');
+  expect((await send('other', '{}')).status).toBe(201);
+  const text = '{"n": 12345678901234567890.10,"a":1, "a":2}';
+  expect((await send('lead.captured', text)).status).toBe(201);
+  const [request] = await receiver.waitFor(({ path }) => path === '/wanted');
+  expect(request?.headers).toMatchObject({ 'x-webhook-event': 'inbound.lead.captured', 'webhook-hops': '1' });
+  expect(request?.body.toString()).toContain(`"data":${text}`);
+  // what nobody wants is not in the outbox
+  expect(await database.query("select from rowhook.webhook_outbox where event_types = '{inbound.other}'")).toEqual([]);
+});
+
+test('a webhook that posts to our own endpoint is cut after five hops, and the log says so', async () => {
+  const token = await createKey(database, 'loop', ['inbound']);
+  const auth = { header_name: 'X-API-Key', header_value: token };
+  await createWebhook('loop', `${api.url}/api/webhooks/round`, '{inbound.round}', auth);
+  expect((await send('round', '{}', token)).status).toBe(201);
+  const logs = await waitUntil('a delivery is cut', async () => {
+    const rows = await database.query<{ status: string; code: string; error: string | null }>(
+      "select status, code, error from rowhook.webhook_logs where tenant_id = 'loop' order by id",
+    );
+    return rows.some(({ code }) => code === 'loop_cut') && rows;
+  });
+  expect(logs.map(({ status, code }) => [status, code])).toEqual([
+    ...Array(5).fill(['success', 'delivered']),
+    ['skipped', 'loop_cut'],
+  ]);
+  expect(logs.at(-1)?.error).toContain('6 times');
+  const hops = await database.query(
+    "select hops from rowhook.integration_events where tenant_id = 'loop' order by received_at",
+  );
+  expect(hops).toEqual([0, 1, 2, 3, 4, 5].map((n) => ({ hops: n })));
+});
+
+const page = readFileSync(join(import.meta.dirname, '../../docs/inbound.md'), 'utf8');
+const leads = async () =>
+  (await database.query<{ email: string }>('select email from leads order by id')).map(({ email }) => email);
+const statuses = () =>
+  database.query(
+    "select status, attempts from rowhook.integration_events where tenant_id = 'work' order by received_at",
+  );
+
+test('the workers of the documentation, in SQL and in Node', async () => {
+  const token = await createKey(database, 'work', ['inbound']);
+  await send('lead.captured', '{"email":"one@example.com"}', token);
+  const blocks = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = '']) => sql);
+  const [table = '', ...work] = (blocks.find((sql) => sql.includes('create table leads')) ?? '').split(/(?=do \$\$)/);
+  await database.query(table);
+  await database.query("update rowhook.integration_events set status = 'processed' where tenant_id <> 'work'");
+  await database.query(work.join(''));
+  expect([await leads(), await statuses()]).toEqual([['one@example.com'], [{ status: 'processed', attempts: 1 }]]);
+
+  const [, code = ''] = /<!-- worker: node -->\n```js\n([\s\S]*?)```/.exec(page) ?? [];
+  // here, so that it finds pg
+  const program = join(import.meta.dirname, `worker-${process.pid}.mjs`);
+  await writeFile(program, code);
+  let worker: ChildProcess | undefined;
+  try {
+    worker = spawn(process.execPath, [program], { env: { DATABASE_URL: database.url }, stdio: 'inherit' });
+    await send('lead.captured', '{"email":"two@example.com"}', token);
+    await waitUntil('the worker has both', async () => (await leads()).length === 2);
+    await send('lead.captured', '{"email":"three@example.com"}', token);
+    await waitUntil('the worker is woken', async () => (await leads()).length === 3);
+    await waitUntil('all are processed', async () => (await statuses()).every(({ status }) => status === 'processed'));
+  } finally {
+    worker?.kill();
+    await rm(program);
+  }
+});
+
+test('rowhook inbound: sources, events, retry', async () => {
+  const cli = async (...args: string[]) => {
+    const result = await rowhook(['inbound', ...args], { env: { DATABASE_URL: database.url } });
+    expect([result.code, result.stderr]).toEqual([0, '']);
+    return result.stdout;
+  };
+  const create = ['--tenant', 'shop', '--name', 'form', '--verification', 'api_key'];
+  const made = JSON.parse(await cli('source', 'create', ...create, '--json'));
+  expect(await cli('source', 'list', '--tenant', 'shop')).toContain(made.id);
+  const post = (secret: string) =>
+    api.ask('POST', made.path.slice(4), { body: '{}', headers: { 'x-api-key': secret } });
+  const first = await post(made.secret);
+  expect(first.status).toBe(201);
+  const rotated = JSON.parse(await cli('source', 'rotate-secret', made.id, '--overlap', '0 s', '--json'));
+  expect([(await post(made.secret)).status, (await post(rotated.secret)).status]).toEqual([401, 201]);
+
+  const id = String(first.body.id);
+  await database.query("select rowhook.fail_integration_event($1, 'no')", [id]);
+  expect(await cli('events', '--tenant', 'shop', '--status', 'failed')).toMatch(`${id}  `);
+  expect(await cli('retry', id)).toContain('waits again');
+  expect(await cli('events', '--tenant', 'shop', '--json')).toContain('"status":"received"');
+  await cli('source', 'delete', made.id);
+  expect((await post(rotated.secret)).status).toBe(410);
+  const again = await rowhook(['inbound', 'source', 'delete', made.id], { env: { DATABASE_URL: database.url } });
+  expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('does not exist')]);
+});
