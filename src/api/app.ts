@@ -26,6 +26,7 @@ import { addTestEvent } from './routes/test-event.ts';
 import { addWebhooks } from './routes/webhooks.ts';
 import { compileValidator } from './schema.ts';
 import type { Service } from './service.ts';
+import { addConsole } from './sessions/console.ts';
 import { addPortalLinks } from './sessions/portal-links.ts';
 import { addSession } from './sessions/session.ts';
 import { addStream } from './streams/stream.ts';
@@ -94,6 +95,7 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
   };
   await app.register(swagger, { openapi: document(settings.publicUrl), exposeHeadRoutes: false });
   addRoutes(app, service);
+  await addConsole(app, settings);
   await app.ready();
   return app;
 }

@@ -15,6 +15,7 @@ import { migrate } from '../database/migrations.ts';
 import { createLogger } from '../observe/log.ts';
 import { type Out, printPairs } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
+import { buildConsole } from './console.ts';
 import { type Embedded, startEmbedded } from './postgres.ts';
 import { type Arrival, type DemoReceiver, startDemoReceiver } from './receiver.ts';
 import { RETRY_SECONDS, TENANT } from './script.ts';
@@ -26,6 +27,8 @@ export interface StageOptions {
   /** Major version of PostgreSQL. */
   pg: 15 | 18;
   port?: number;
+  /** False: nobody will open it. */
+  hasConsole: boolean;
 }
 
 export interface Stage {
@@ -37,6 +40,8 @@ export interface Stage {
   apiUrl: string;
   /** A key of the API for the demo's tenant. */
   apiKey: string;
+  /** A new link that opens the console, with a session. Null: there is no console. */
+  consoleLink(): Promise<string | null>;
   /** Lets deliveries in flight end, then stops everything. Every call returns the same promise. */
   close(): Promise<void>;
 }
@@ -52,6 +57,9 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
   };
   try {
     const startedAt = performance.now();
+    // Meanwhile PostgreSQL starts.
+    const isBuilt = options.hasConsole ? buildConsole() : Promise.resolve(false);
+    isBuilt.catch(() => {});
     const postgres = await startPostgres(options);
     closers.push(() => postgres.stop());
     const databaseUrl = await createDatabase(postgres);
@@ -91,7 +99,9 @@ export async function setStage(options: StageOptions, onArrival: (arrival: Arriv
     const apiUrl = `http://127.0.0.1:${api.port}/api`;
     tell('API', `${apiUrl}, same as: rowhook serve --allow-http --allow-cidrs 127.0.0.0/8`);
     const apiKey = await createKey(client);
-    return { client, databaseUrl, receiver, webhookId: id, apiUrl, apiKey, close };
+    const hasConsole = await isBuilt;
+    const consoleLink = async () => (hasConsole ? portalLink(apiUrl, apiKey) : null);
+    return { client, databaseUrl, receiver, webhookId: id, apiUrl, apiKey, consoleLink, close };
   } catch (error) {
     await close();
     throw error;
@@ -144,10 +154,20 @@ async function createWebhook(client: pg.Client, url: string): Promise<{ id: stri
 
 async function createKey(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ key: string }>(
-    "select rowhook.create_api_key('Demo', '{read,write}', $1) as key",
+    "select rowhook.create_api_key('Demo', '{read,write,keys}', $1) as key",
     [TENANT.id],
   );
   return rows[0]?.key ?? '';
+}
+
+/** As an application asks for one. */
+async function portalLink(apiUrl: string, apiKey: string): Promise<string> {
+  const answer = await fetch(`${apiUrl}/v1/me/portal-links`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ expires_in: 86_400 }),
+  });
+  return ((await answer.json()) as { url: string }).url;
 }
 
 /**

@@ -6,7 +6,7 @@ import { whatChanged } from '../../src/demo/show.ts';
 import { rowhookProcess, startRowhook } from '../support/cli.ts';
 import { waitUntil } from '../support/wait.ts';
 
-const demoMs = 120_000;
+const demoMs = 180_000;
 const eventCount = SCRIPT.flatMap(({ events }) => events).length;
 
 test('demo --once exits 0 when every event came once, verified and logged', { timeout: demoMs }, async () => {
@@ -34,7 +34,7 @@ test('demo stays up, shows what is written to its database, and ends in order', 
     'it has printed its database',
     () => /postgres:\/\/\S+\/demo$/m.exec(demo.stdout())?.[0],
     {
-      timeoutMs: 60_000,
+      timeoutMs: 110_000,
     },
   );
   const statement = /-c "(.+)"/.exec(demo.stdout())?.[1] as string;
@@ -48,6 +48,9 @@ test('demo stays up, shows what is written to its database, and ends in order', 
   const [, api = '', key = ''] = /curl -s (\S+) [^']+'Authorization: (Bearer \S+)'/.exec(demo.stdout()) ?? [];
   const answer = await fetch(api, { headers: { authorization: key } });
   expect(await answer.json()).toMatchObject({ data: [{ name: 'Demo', state: 'active' }] });
+
+  const console = /^ +(http:\S+\/console\/)#token=rhl_\S+$/m.exec(demo.stdout())?.[1] as string;
+  expect(await (await fetch(console)).text()).toContain('<div id="root">');
 
   demo.process.kill('SIGINT');
   expect(await demo.ended).toMatchObject({ code: 0, stderr: '' });

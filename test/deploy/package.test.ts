@@ -35,7 +35,7 @@ beforeAll(async () => {
   for (const dependency of Object.keys(dependencies)) await link(dependency);
   await chmod(join(modules, 'rowhook/dist/bin/rowhook.js'), 0o755);
   await symlink('../rowhook/dist/bin/rowhook.js', join(modules, '.bin/rowhook'));
-}, 60_000);
+}, 180_000);
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -61,6 +61,7 @@ test('holds what runs, and no sources or tests', () => {
   expect(files).toEqual(
     expect.arrayContaining(['dist/bin/rowhook.js', 'dist/src/daemon/daemon.js', 'sql/crm.sql', 'sql/uninstall.sql']),
   );
+  expect(files).toEqual(expect.arrayContaining(['dist/console/index.html', 'dist/console/theme.js']));
   expect(files.filter((file) => /^(src|bin|test|node_modules)\/|\.ts$|\.env/.test(file))).toEqual([]);
 });
 

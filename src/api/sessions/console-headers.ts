@@ -9,10 +9,7 @@ export function consolePolicy({ frameAncestors }: Pick<ServeSettings, 'frameAnce
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
-    // For what a script sets on one element, such as the width of a bar.
-    "style-src-attr 'unsafe-inline'",
-    "img-src 'self' data:",
-    "font-src 'self'",
+    "img-src 'self'",
     "connect-src 'self'",
     "base-uri 'none'",
     "form-action 'none'",

@@ -61,7 +61,7 @@ async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number
     shown = shown.then(async () => printArrival(out, arrival, stage && (await msFromCommit(stage, arrival))));
   };
   try {
-    stage = await setStage(options, show, out);
+    stage = await setStage({ ...options, hasConsole: !once }, show, out);
     const played: Step[] = [];
     let allCame = true;
     for (const step of SCRIPT) {
@@ -77,7 +77,7 @@ async function demo({ once, ...options }: DemoOptions, out: Out): Promise<number
     const found = await settle(stage, played, out);
     report(found, stage, out);
     if (!once) {
-      printTries(stage, out);
+      printTries(stage, await stage.consoleLink(), out);
       await asked;
       out.print(`\n${out.paint('dim', 'Stopping: the daemon first, then the receiver, then PostgreSQL.')}`);
     }
@@ -146,13 +146,13 @@ function report(found: readonly string[], { receiver }: Stage, out: Out): void {
   }
 }
 
-function printTries({ databaseUrl, apiUrl, apiKey }: Stage, out: Out): void {
+function printTries({ databaseUrl, apiUrl, apiKey }: Stage, consoleLink: string | null, out: Out): void {
   const command = (rest: string) => `  DATABASE_URL='${databaseUrl}' \\\n    ${thisProgram()} ${rest}`;
   out.print(`
 The demo keeps running and prints every delivery. Stop it with Ctrl-C. Its database is
 
   ${out.paint('bold', databaseUrl)}
-
+${consoleLink === null ? '' : openConsole(consoleLink, out)}
 ${out.paint('bold', '1')}  Write a row with psql or any other client, and see its event arrive:
 
   psql '${databaseUrl}' \\
@@ -171,6 +171,14 @@ ${out.paint('bold', '4')}  Ask the HTTP API, as a program of this tenant would:
   curl -s ${apiUrl}/v1/me/outgoing-webhooks \\
     -H 'Authorization: Bearer ${apiKey}'
 `);
+}
+
+function openConsole(link: string, out: Out): string {
+  return `
+Open the console with this link. It works once, within 5 minutes. Later, sign in with the key below.
+
+  ${out.paint('bold', link)}
+`;
 }
 
 /** The command that started this program: a checkout has its own Node, a package its command. */

@@ -1,0 +1,137 @@
+/** What is around each page: the navigation, who is signed in, light and dark. */
+import { type ReactNode, useEffect, useRef, useState } from 'react';
+import { Link, Navigate, NavLink, Outlet, useLocation, useNavigation } from 'react-router';
+import { useSession } from '../session/session.tsx';
+import { Button } from '../ui/button.tsx';
+import {
+  BoltIcon,
+  BuildingIcon,
+  ClockIcon,
+  GaugeIcon,
+  HelpIcon,
+  HookIcon,
+  KeyIcon,
+  ListIcon,
+  Logo,
+  MenuIcon,
+} from '../ui/icons.tsx';
+import { fullTime } from '../ui/time.tsx';
+import { useOrganization } from './organization.ts';
+import { ThemeButton } from './theme.tsx';
+
+export function Shell() {
+  const { me, signOut } = useSession();
+  const [isOpen, setOpen] = useState(false);
+  const { pathname } = useLocation();
+  const { state } = useNavigation();
+  const content = useRef<HTMLElement>(null);
+  const isFirst = useRef(true);
+
+  // After a change of page, the keyboard continues at its beginning.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: pathname is what changes
+  useEffect(() => {
+    setOpen(false);
+    if (isFirst.current) isFirst.current = false;
+    else content.current?.focus({ preventScroll: true });
+  }, [pathname]);
+
+  return (
+    <div className="shell">
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
+      <header className="side">
+        <div className="side-top">
+          <Link to="/" className="brand">
+            <Logo />
+            <span>rowhook</span>
+          </Link>
+          <button
+            type="button"
+            className="button button-quiet menu-button"
+            aria-expanded={isOpen}
+            aria-controls="menu"
+            onClick={() => setOpen(!isOpen)}
+          >
+            <MenuIcon />
+            Menu
+          </button>
+        </div>
+        <div id="menu" className={isOpen ? 'side-menu side-menu-open' : 'side-menu'}>
+          <Navigation />
+          <div className="side-foot">
+            <p className="who">
+              <strong>{me.name}</strong>
+              <span>{me.organization_id ?? 'Operator'}</span>
+              {me.read_only && <span>Read only</span>}
+              {me.expires_at && <span>Until {fullTime(me.expires_at)}</span>}
+            </p>
+            <div className="side-buttons">
+              <ThemeButton />
+              {signOut && (
+                <Button variant="quiet" isSmall onClick={signOut}>
+                  Sign out
+                </Button>
+              )}
+            </div>
+          </div>
+        </div>
+      </header>
+      <main id="content" className="content" ref={content} tabIndex={-1} aria-busy={state === 'loading'}>
+        <Outlet />
+      </main>
+    </div>
+  );
+}
+
+function Navigation() {
+  const { isOperator, me, mayKeys } = useSession();
+  const { to, id } = useOrganization();
+  const hasOwn = me.organization_id !== null || id !== null;
+  return (
+    <nav aria-label="Pages">
+      {isOperator && (
+        <>
+          <Item to="/organizations" icon={<BuildingIcon />} text="Organizations" />
+          <Item to="/status" icon={<GaugeIcon />} text="Status" />
+        </>
+      )}
+      {hasOwn && (
+        <>
+          {id !== null && (
+            <p className="nav-head" title={id}>
+              {id}
+            </p>
+          )}
+          <Item to={to('/webhooks')} icon={<HookIcon />} text="Webhooks" />
+          <Item to={to('/deliveries')} icon={<ListIcon />} text="Deliveries" />
+          <Item to={to('/events')} icon={<BoltIcon />} text="Events" />
+          {mayKeys && <Item to={to('/api-keys')} icon={<KeyIcon />} text="API keys" />}
+          <Item to={to('/changes')} icon={<ClockIcon />} text="Changes" />
+          <Item to={to('/help')} icon={<HelpIcon />} text="Help" />
+        </>
+      )}
+    </nav>
+  );
+}
+
+function Item({ to, icon, text }: { to: string; icon: ReactNode; text: string }) {
+  return (
+    <NavLink to={to} className="nav-item">
+      {icon}
+      {text}
+    </NavLink>
+  );
+}
+
+export function Home() {
+  const { isOperator, me } = useSession();
+  return <Navigate replace to={isOperator && me.organization_id === null ? '/organizations' : '/webhooks'} />;
+}
+
+/** An operator has no organization of its own, so its address must name one. */
+export function OfOrganization() {
+  const { me } = useSession();
+  const { id } = useOrganization();
+  return me.organization_id === null && id === null ? <Navigate replace to="/organizations" /> : <Outlet />;
+}

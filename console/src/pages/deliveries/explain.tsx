@@ -1,0 +1,45 @@
+/** Why an event is sent to a webhook, or not. */
+import { useQuery } from '@tanstack/react-query';
+import { Link } from 'react-router';
+import { json } from '../../api/http.ts';
+import type { Explanation } from '../../api/types.ts';
+import { useOrganization } from '../../layout/organization.ts';
+import { Button } from '../../ui/button.tsx';
+import { Notice } from '../../ui/states.tsx';
+
+export function Explain({ event, webhook }: { event: string; webhook?: string }) {
+  const { api, to } = useOrganization();
+  const explain = useQuery({
+    queryKey: [api('/events'), 'explain', event, webhook],
+    queryFn: ({ signal }) =>
+      json<{ data: Explanation[] }>(api(`/events/${encodeURIComponent(event)}/explain`), {
+        query: { webhook },
+        signal,
+      }),
+    enabled: false,
+    retry: false,
+  });
+  return (
+    <>
+      <div>
+        <Button isSmall isBusy={explain.isFetching} onClick={() => void explain.refetch()}>
+          Explain why it is sent, or not
+        </Button>
+      </div>
+      {explain.isError && <Notice kind="bad">{explain.error.message}</Notice>}
+      {explain.data?.data.length === 0 && <p className="muted">There is no webhook.</p>}
+      {explain.data?.data.map((one) => (
+        <Notice key={`${one.webhook_id}${one.event_id}`} kind={one.sent ? 'ok' : 'info'}>
+          {webhook === undefined && (
+            <Link to={to(`/webhooks/${one.webhook_id}`)}>Webhook {one.webhook_id.slice(0, 8)}</Link>
+          )}
+          <p className="wrap">
+            <span className="mono">{one.event_type}</span>:{' '}
+            {one.sent ? 'the webhook wants it, as it is configured now.' : `not sent. ${one.because ?? ''}`}
+            {one.happened && ` It was ${one.happened.status}${one.happened.code ? ` (${one.happened.code})` : ''}.`}
+          </p>
+        </Notice>
+      ))}
+    </>
+  );
+}

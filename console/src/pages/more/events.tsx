@@ -1,0 +1,154 @@
+/** What happened: the events of the outbox, as webhooks get them, with why each was sent or not. */
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { request } from '../../api/http.ts';
+import { elementTexts, memberText } from '../../api/json-text.ts';
+import { useOrganization } from '../../layout/organization.ts';
+import { useAddress } from '../../ui/address.ts';
+import { Button } from '../../ui/button.tsx';
+import { CodeBlock, visible } from '../../ui/code.tsx';
+import { FilterSelect } from '../../ui/field.tsx';
+import { PageHead } from '../../ui/head.tsx';
+import { Pager } from '../../ui/pager.tsx';
+import { Empty, Failure, Skeleton } from '../../ui/states.tsx';
+import { At } from '../../ui/time.tsx';
+import { Explain } from '../deliveries/explain.tsx';
+import { SearchField } from './search-field.tsx';
+
+interface Event {
+  id: string;
+  type: string;
+  at: string;
+  text: string;
+  /** The row, on one line. */
+  data: string;
+}
+
+/** Nobody reads more of it in a list. */
+const GLIMPSE = 160;
+
+const string = (text: string | undefined) => (text === undefined ? '' : String(JSON.parse(text)));
+
+function eventOf(text: string): Event {
+  return {
+    id: string(memberText(text, 'id')),
+    type: string(memberText(text, 'event')),
+    at: string(memberText(text, 'timestamp')),
+    data: (memberText(text, 'data') ?? '').slice(0, GLIMPSE),
+    text,
+  };
+}
+
+export default function EventsPage() {
+  const { api } = useOrganization();
+  const { get, set } = useAddress();
+  const [event_type, row_key, since, cursor, opened] = [
+    get('event_type'),
+    get('row_key'),
+    get('since'),
+    get('cursor'),
+    get('event'),
+  ];
+  const query = { event_type, row_key, since, cursor };
+  const list = useQuery({
+    queryKey: [api('/events'), 'list', query],
+    queryFn: async ({ signal }) => {
+      const { text } = await request(api('/events'), { query, signal });
+      return {
+        events: elementTexts(memberText(text, 'data') ?? '[]').map(eventOf),
+        next: JSON.parse(memberText(text, 'next_cursor') ?? 'null') as string | null,
+      };
+    },
+    placeholderData: keepPreviousData,
+    refetchInterval: cursor === '' && opened === '' ? 5_000 : false,
+  });
+  const events = list.data?.events ?? [];
+  const isFiltered = event_type !== '' || row_key !== '' || since !== '';
+  return (
+    <>
+      <PageHead title="Events">
+        What happened in the last 7 days, newest first, as a webhook gets it. A change is stored if a webhook wanted it.
+      </PageHead>
+      <div className="toolbar">
+        <SearchField label="Event type" placeholder="Type, such as deal.updated" name="event_type" />
+        <SearchField label="Key of the row" placeholder="Primary key of a row" name="row_key" />
+        <FilterSelect
+          label="Since"
+          value={since}
+          onChange={(value) => set({ since: value })}
+          options={[
+            ['', 'Any time'],
+            ['1h', 'The last hour'],
+            ['24h', 'The last 24 hours'],
+          ]}
+        />
+      </div>
+      {list.isError ? (
+        <Failure error={list.error} onRetry={() => void list.refetch()} />
+      ) : list.data === undefined ? (
+        <Skeleton />
+      ) : events.length === 0 ? (
+        <Empty
+          title={isFiltered ? 'None fits' : 'Nothing has happened yet'}
+          action={
+            isFiltered && (
+              <Button onClick={() => set({ event_type: '', row_key: '', since: '' })}>Show all events</Button>
+            )
+          }
+        >
+          <p>
+            {isFiltered
+              ? 'No event fits these filters.'
+              : 'An event appears here when a row changes that a webhook is interested in.'}
+          </p>
+        </Empty>
+      ) : (
+        <ul className="event-list card">
+          {events.map((event) => (
+            <EventItem
+              key={event.id}
+              event={event}
+              isOpen={opened === event.id}
+              onToggle={(isOpen) => set({ event: isOpen ? event.id : '', cursor }, { replace: true })}
+            />
+          ))}
+        </ul>
+      )}
+      <Pager next={list.data?.next ?? null} isLoading={list.isPlaceholderData} />
+    </>
+  );
+}
+
+interface EventItemProps {
+  event: Event;
+  isOpen: boolean;
+  onToggle: (isOpen: boolean) => void;
+}
+
+function EventItem({ event, isOpen, onToggle }: EventItemProps) {
+  const [wasOpen, setWasOpen] = useState(isOpen);
+  return (
+    <li>
+      <button
+        type="button"
+        className="event-line"
+        aria-expanded={isOpen}
+        onClick={() => {
+          setWasOpen(true);
+          onToggle(!isOpen);
+        }}
+      >
+        <span className="mono strong clip">{event.type}</span>
+        <span className="mono small muted clip">{visible(event.data)}</span>
+        <At at={event.at} />
+      </button>
+      {isOpen && wasOpen && (
+        <div className="event-more">
+          <p className="mono small wrap">{event.id}</p>
+          <CodeBlock label="Event" text={event.text} />
+          <Explain event={event.id} />
+        </div>
+      )}
+    </li>
+  );
+}

@@ -1,0 +1,152 @@
+/** For operators: daemons, lanes, what waits, and the webhooks that fail. */
+import { useQuery } from '@tanstack/react-query';
+import { Link } from 'react-router';
+import { json } from '../../api/http.ts';
+import { Badge } from '../../ui/badge.tsx';
+import { count } from '../../ui/count.ts';
+import { PageHead } from '../../ui/head.tsx';
+import { Empty, Failure, Notice, Skeleton } from '../../ui/states.tsx';
+import { Cell, Row, Table } from '../../ui/table.tsx';
+import { Ago } from '../../ui/time.tsx';
+
+interface Status {
+  schema_version: number | null;
+  environment: string | null;
+  waiting: number;
+  given_up: number;
+  oldest_waiting_seconds: number | null;
+  breakers_open: number;
+  webhooks: { active: number; off: number; disabled: number };
+  daemons: { name: string; started_at: string; lanes: number }[];
+  lanes: { lane: number; owner: string | null; position_age_seconds: number | null; tenants_lagging: number }[] | null;
+  troubled: {
+    id: string;
+    tenant_id: string;
+    name: string;
+    state: string;
+    disabled_reason: string | null;
+    failures: number | null;
+    open_until: string | null;
+  }[];
+}
+
+export default function StatusPage() {
+  const status = useQuery({
+    queryKey: ['status'],
+    queryFn: ({ signal }) => json<Status>('/v1/status', { signal }),
+    refetchInterval: 5_000,
+  });
+  const { data } = status;
+  return (
+    <>
+      <PageHead title="Status">How rowhook does, over all organizations.</PageHead>
+      {status.isError && data === undefined ? (
+        <Failure error={status.error} onRetry={() => void status.refetch()} />
+      ) : data === undefined ? (
+        <Skeleton />
+      ) : (
+        <Parts status={data} />
+      )}
+    </>
+  );
+}
+
+function Parts({ status }: { status: Status }) {
+  const { webhooks, daemons, troubled } = status;
+  const lanes = status.lanes ?? [];
+  return (
+    <div className="tab-content">
+      {daemons.length === 0 && (
+        <Notice kind="bad">
+          No daemon runs, so nothing is delivered. Start one with <code>rowhook start</code>. Nothing is lost meanwhile.
+        </Notice>
+      )}
+      <dl className="figures">
+        <Figure name="Active webhooks" value={count(webhooks.active)} />
+        <Figure name="Disabled by rowhook" value={count(webhooks.disabled)} isBad={webhooks.disabled > 0} />
+        <Figure name="Open breakers" value={count(status.breakers_open)} isBad={status.breakers_open > 0} />
+        <Figure name="Deliveries waiting" value={count(status.waiting)} />
+        <Figure name="Failed for good" value={count(status.given_up)} isBad={status.given_up > 0} />
+        <Figure name="Oldest waiting" value={age(status.oldest_waiting_seconds)} />
+      </dl>
+      <section className="card part" aria-label="Daemons and lanes">
+        <h2>Daemons</h2>
+        {daemons.length > 0 && (
+          <ul className="plain-list">
+            {daemons.map((daemon) => (
+              <li key={daemon.name} className="line">
+                <span className="mono strong clip">{daemon.name}</span>
+                <span className="muted small">
+                  {daemon.lanes} of {lanes.length} lanes, started <Ago at={daemon.started_at} />
+                </span>
+              </li>
+            ))}
+          </ul>
+        )}
+        <h3>Lanes</h3>
+        <ol className="lanes">
+          {lanes.map(({ lane, owner, tenants_lagging }) => (
+            <li
+              key={lane}
+              className={owner === null ? 'lane lane-none' : tenants_lagging > 0 ? 'lane lane-late' : 'lane'}
+            >
+              <span className="strong">{lane}</span>
+              <span className="small">{owner === null ? 'nobody' : tenants_lagging > 0 ? 'lags' : 'well'}</span>
+            </li>
+          ))}
+        </ol>
+      </section>
+      <h2>Webhooks that fail</h2>
+      {troubled.length === 0 ? (
+        <Empty title="None fails">
+          <p>Every active webhook accepted its last delivery.</p>
+        </Empty>
+      ) : (
+        <Table label="Webhooks that fail" head={['Webhook', 'Organization', 'State', 'Failures in a row']}>
+          {troubled.map((webhook) => (
+            <Row key={webhook.id}>
+              <Cell name="Webhook" isMain>
+                <Link className="strong clip" to={`/o/${encodeURIComponent(webhook.tenant_id)}/webhooks/${webhook.id}`}>
+                  {webhook.name}
+                </Link>
+              </Cell>
+              <Cell name="Organization">
+                <span className="clip">{webhook.tenant_id}</span>
+              </Cell>
+              <Cell name="State">
+                {webhook.state === 'disabled' ? (
+                  <Badge tone="bad">Disabled</Badge>
+                ) : webhook.open_until ? (
+                  <Badge tone="bad">Paused</Badge>
+                ) : webhook.state === 'off' ? (
+                  <Badge tone="none">Off</Badge>
+                ) : (
+                  <Badge tone="warn">Failing</Badge>
+                )}
+              </Cell>
+              <Cell name="Failures in a row" isNumber>
+                {webhook.failures ?? <span className="muted">–</span>}
+              </Cell>
+            </Row>
+          ))}
+        </Table>
+      )}
+    </div>
+  );
+}
+
+function Figure({ name, value, isBad }: { name: string; value: string; isBad?: boolean }) {
+  return (
+    <div className="card figure">
+      <dt>{name}</dt>
+      <dd className={isBad ? 'text-bad' : undefined}>{value}</dd>
+    </div>
+  );
+}
+
+function age(seconds: number | null): string {
+  if (seconds === null) return '–';
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5_400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
+}

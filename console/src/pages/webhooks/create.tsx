@@ -1,0 +1,43 @@
+import { useNavigate } from 'react-router';
+import { json } from '../../api/http.ts';
+import { useWrite } from '../../api/queries.ts';
+import type { Webhook } from '../../api/types.ts';
+import { useOrganization } from '../../layout/organization.ts';
+import { useSession } from '../../session/session.tsx';
+import { Button } from '../../ui/button.tsx';
+import { PageHead } from '../../ui/head.tsx';
+import { Notice } from '../../ui/states.tsx';
+import { bodyOf, type Draft, EMPTY } from './draft.ts';
+import { WebhookForm } from './form.tsx';
+import { keepSecret } from './new-secret.tsx';
+
+export default function CreatePage() {
+  const { mayWrite } = useSession();
+  const { to, api } = useOrganization();
+  const navigate = useNavigate();
+  const create = useWrite((draft: Draft) =>
+    json<Webhook & { secret: string }>(api('/outgoing-webhooks'), { method: 'POST', body: bodyOf(draft, new Set()) }),
+  );
+  return (
+    <>
+      <PageHead title="Create webhook" back={{ to: to('/webhooks'), text: 'Webhooks' }}>
+        Only the first three fields are needed. Everything can be changed later.
+      </PageHead>
+      {mayWrite ? (
+        <WebhookForm
+          start={EMPTY}
+          isNew
+          submitText="Create"
+          onSubmit={async (draft) => {
+            const { id, secret } = await create.mutateAsync(draft);
+            keepSecret(id, secret);
+            navigate(to(`/webhooks/${id}`));
+          }}
+          cancel={<Button onClick={() => navigate(to('/webhooks'))}>Cancel</Button>}
+        />
+      ) : (
+        <Notice kind="warn">You may only read here. Ask for a key, or a link, that may write.</Notice>
+      )}
+    </>
+  );
+}

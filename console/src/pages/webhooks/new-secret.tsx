@@ -1,0 +1,50 @@
+/** A secret that was just made. It lives in memory only: the address and a reload do not have it. */
+import { useSyncExternalStore } from 'react';
+import { Button } from '../../ui/button.tsx';
+import { CopyButton } from '../../ui/copy.tsx';
+
+const secrets = new Map<string, string>();
+const listeners = new Set<() => void>();
+
+function changed(): void {
+  for (const listener of listeners) listener();
+}
+
+export function keepSecret(webhook: string, secret: string): void {
+  secrets.set(webhook, secret);
+  changed();
+}
+
+const subscribe = (listener: () => void) => {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+};
+
+export function useNewSecret(webhook: string): string | undefined {
+  return useSyncExternalStore(subscribe, () => secrets.get(webhook));
+}
+
+export function NewSecret({ webhook }: { webhook: string }) {
+  const secret = useNewSecret(webhook);
+  if (secret === undefined) return null;
+  const forget = () => {
+    secrets.delete(webhook);
+    changed();
+  };
+  return (
+    <section className="card new-secret" aria-label="Signing secret">
+      <h2>Copy the signing secret now</h2>
+      <p className="muted">
+        Your receiver needs it to check that a request is ours. It is shown this once. The tab Secret makes a new one,
+        and has the code that checks it.
+      </p>
+      <div className="secret-line">
+        <code className="secret">{secret}</code>
+        <CopyButton text={secret} label="Copy secret" isSmall={false} />
+        <Button variant="quiet" onClick={forget}>
+          I have it
+        </Button>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,53 @@
+import { useState } from 'react';
+import { ApiError, request } from '../../api/http.ts';
+import { type StoredWebhook, storedOf, useWrite } from '../../api/queries.ts';
+import { useOrganization } from '../../layout/organization.ts';
+import { useSession } from '../../session/session.tsx';
+import { Notice } from '../../ui/states.tsx';
+import { bodyOf, type Draft, draftOf } from './draft.ts';
+import { WebhookForm } from './form.tsx';
+
+/** The form keeps what it began with, so that a read in the background does not undo what is typed. */
+export function SettingsTab({ stored }: { stored: StoredWebhook }) {
+  const [start, setStart] = useState(stored);
+  const [saved, setSaved] = useState(0);
+  const { mayWrite } = useSession();
+  const { api } = useOrganization();
+  const { webhook, etag, filter } = start;
+  const save = useWrite(async (draft: Draft): Promise<StoredWebhook> => {
+    const { text, headers } = await request(api(`/outgoing-webhooks/${webhook.id}`), {
+      method: 'PATCH',
+      body: bodyOf(draft, new Set(Object.keys(webhook))),
+      headers: etag === null ? {} : { 'if-match': etag },
+    });
+    return storedOf(text, headers);
+  });
+  const isStale = save.error instanceof ApiError && save.error.code === 'precondition_failed';
+  return (
+    <>
+      {!mayWrite && <Notice kind="info">You may only read here.</Notice>}
+      {isStale && (
+        <Notice kind="warn">
+          Somebody else changed this webhook meanwhile.{' '}
+          <button type="button" className="as-link" onClick={() => window.location.reload()}>
+            Load it again
+          </button>
+          , then make your changes.
+        </Notice>
+      )}
+      {saved > 0 && !save.isError && !save.isPending && (
+        <Notice kind="ok">Saved. It holds from the next event on.</Notice>
+      )}
+      <WebhookForm
+        key={saved}
+        start={draftOf(webhook, filter)}
+        submitText="Save"
+        isDisabled={!mayWrite}
+        onSubmit={async (draft) => {
+          setStart(await save.mutateAsync(draft));
+          setSaved((count) => count + 1);
+        }}
+      />
+    </>
+  );
+}

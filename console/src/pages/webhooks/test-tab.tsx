@@ -1,0 +1,71 @@
+import { useState } from 'react';
+import { useKnownEvents } from '../../api/events.ts';
+import { request } from '../../api/http.ts';
+import { useWrite } from '../../api/queries.ts';
+import type { AttemptDetail, Webhook } from '../../api/types.ts';
+import { useOrganization } from '../../layout/organization.ts';
+import { useSession } from '../../session/session.tsx';
+import { Button } from '../../ui/button.tsx';
+import { TextField } from '../../ui/field.tsx';
+import { Empty, Failure, Notice } from '../../ui/states.tsx';
+import { AttemptView } from '../deliveries/attempt-view.tsx';
+
+type Result = { kind: 'attempt'; attempt: AttemptDetail } | { kind: 'late'; message: string };
+
+export function TestTab({ webhook }: { webhook: Webhook }) {
+  const { mayWrite } = useSession();
+  const { api } = useOrganization();
+  const [type, setType] = useState('');
+  const known = useKnownEvents();
+  const test = useWrite(async (event_type: string): Promise<Result> => {
+    const { status, text } = await request(api(`/outgoing-webhooks/${webhook.id}/test`), {
+      method: 'POST',
+      body: event_type === '' ? {} : { event_type },
+    });
+    return status === 202
+      ? { kind: 'late', message: JSON.parse(text).message }
+      : { kind: 'attempt', attempt: JSON.parse(text) };
+  });
+  if (!mayWrite)
+    return (
+      <Empty title="You may only read here">
+        <p>A test writes an event. Ask for a key, or a link, that may write.</p>
+      </Empty>
+    );
+  return (
+    <>
+      <section className="card test-form">
+        <div className="grow">
+          <TextField
+            label="Event type"
+            isMono
+            value={type}
+            onChange={setType}
+            autoComplete="off"
+            placeholder={webhook.event_types.find((one) => !one.includes('*')) ?? known[0] ?? 'webhook.test'}
+            help="Empty: the first that this webhook wants. The event is marked as a test, and goes to this webhook only."
+          />
+        </div>
+        <Button variant="primary" isBusy={test.isPending} onClick={() => test.mutate(type.trim())}>
+          Send test
+        </Button>
+      </section>
+      {!webhook.is_active && (
+        <Notice kind="warn">This webhook is off, so the test is logged as skipped. Switch it on first.</Notice>
+      )}
+      {test.isPending ? (
+        <p className="muted test-wait" role="status">
+          Sent. Waiting for the answer of the receiver, {Math.ceil((webhook.timeout_ms + 2_000) / 1_000)} s at most…
+        </p>
+      ) : test.isError ? (
+        <Failure error={test.error} />
+      ) : test.data?.kind === 'late' ? (
+        <Notice kind="warn">{test.data.message}</Notice>
+      ) : test.data ? (
+        <AttemptView attempt={test.data.attempt} isLinked />
+      ) : (
+        <p className="muted test-wait">You will see the request, and what your receiver answered to it.</p>
+      )}
+    </>
+  );
+}

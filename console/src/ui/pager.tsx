@@ -1,0 +1,19 @@
+import { useAddress } from './address.ts';
+import { Button } from './button.tsx';
+
+/** Pages by cursor: a log of a million rows has no page numbers. "Back" of the browser goes to newer ones. */
+export function Pager({ next, isLoading }: { next: string | null; isLoading: boolean }) {
+  const { get, set } = useAddress();
+  const cursor = get('cursor');
+  if (cursor === '' && next === null) return null;
+  return (
+    <nav className="pager" aria-label="More rows">
+      <Button isSmall disabled={cursor === ''} onClick={() => set({ cursor: '' })}>
+        Newest
+      </Button>
+      <Button isSmall disabled={next === null} isBusy={isLoading} onClick={() => set({ cursor: next ?? '' })}>
+        Older
+      </Button>
+    </nav>
+  );
+}
