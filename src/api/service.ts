@@ -133,7 +133,7 @@ export class Service {
     const { authenticator, settings } = this.#parts;
     const { authorization, 'x-api-key': key } = request.headers;
     if (authorization !== undefined || key !== undefined) return authenticator.credentialOf(tokenOf(request.headers));
-    const token = tokenOfCookie(request, settings);
+    const token = tokenOfCookie(request);
     if (token !== null && request.method !== 'GET') requireSameOrigin(request, settings);
     return authenticator.credentialOf(token);
   }

@@ -1,44 +1,23 @@
 /**
- * The cookie of a session. Browsers refuse a `__Host-` cookie from a server without TLS. On a
- * loopback address without TLS, as in `rowhook demo`, the session is in a second cookie as well.
+ * The cookie of a session. Browsers take a `__Host-` cookie from this server alone, with TLS. Chromium
+ * also takes it from http://localhost and http://127.0.0.1, where `rowhook demo` answers.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ServeSettings } from '../../config/settings.ts';
 import { Problem } from '../problem.ts';
 
 const NAME = '__Host-rowhook';
-const LOOPBACK_NAME = 'rowhook-loopback';
-const ATTRIBUTES = 'Path=/; HttpOnly; SameSite=Strict';
 
 type Settings = Pick<ServeSettings, 'publicUrl'>;
 
-export function tokenOfCookie(request: FastifyRequest, settings: Settings): string | null {
-  const given = new Map<string, string>();
-  for (const part of (request.headers.cookie ?? '').split(';')) {
-    const [name = '', value = ''] = part.trim().split('=');
-    if (!given.has(name)) given.set(name, value);
-  }
-  return given.get(NAME) ?? (isPlainLoopback(request, settings) ? given.get(LOOPBACK_NAME) : undefined) ?? null;
+export function tokenOfCookie({ headers: { cookie = '' } }: FastifyRequest): string | null {
+  const [, token] = new RegExp(`(?:^|;) *${NAME}=([^;]*)`).exec(cookie) ?? [];
+  return token?.trim() ?? null;
 }
 
 /** `token` null removes it. */
-export function setCookie(
-  reply: FastifyReply,
-  request: FastifyRequest,
-  settings: Settings,
-  token: string | null,
-  seconds = 0,
-): void {
-  const value = `${token ?? ''}; Max-Age=${seconds}; ${ATTRIBUTES}`;
-  reply.header('set-cookie', `${NAME}=${value}; Secure`);
-  if (isPlainLoopback(request, settings)) reply.header('set-cookie', `${LOOPBACK_NAME}=${value}`);
-}
-
-/** A proxy on the same machine is also on a loopback address: it names itself, or the public URL does. */
-function isPlainLoopback({ headers, protocol }: FastifyRequest, { publicUrl }: Settings): boolean {
-  const isForwarded = Object.keys(headers).some((name) => /^(forwarded|via|x-forwarded-.*|x-real-ip)$/.test(name));
-  const url = URL.parse(publicUrl ?? `${protocol}://${headers.host ?? ''}`);
-  return !isForwarded && url?.protocol === 'http:' && /^(localhost|127\.[\d.]+|\[::1\])$/.test(url.hostname);
+export function setCookie(reply: FastifyReply, token: string | null, seconds = 0): void {
+  reply.header('set-cookie', `${NAME}=${token ?? ''}; Max-Age=${seconds}; Path=/; HttpOnly; SameSite=Strict; Secure`);
 }
 
 /**

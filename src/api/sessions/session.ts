@@ -56,7 +56,7 @@ export function addSession(app: FastifyInstance, service: Service): void {
       }
       if (expiresAt === null) throw unauthorized();
       const seconds = Math.max(1, Math.floor((expiresAt.getTime() - Date.now()) / 1_000));
-      if (isCookie) setCookie(reply, request, service.settings, session.text, seconds);
+      if (isCookie) setCookie(reply, session.text, seconds);
       reply.code(201);
       const started: Caller = { ...caller, expiresAt };
       return { ...meJson(started), ...(!isCookie && { token: session.text }) };
@@ -71,11 +71,11 @@ export function addSession(app: FastifyInstance, service: Service): void {
     app,
     service,
     { method: 'DELETE', path: PATH, tag, scopes: ANY_SCOPE, schema: end },
-    async ({ tx, caller, credential, request, reply }) => {
+    async ({ tx, caller, credential, reply }) => {
       if (caller.sessionId === null || credential.kind !== 'key')
         throw new Problem('conflict', 'The token is not the one of a session. Revoke an API key instead.');
       await endSession(tx, credential.hash);
-      setCookie(reply, request, service.settings, null);
+      setCookie(reply, null);
       reply.code(204);
       return null;
     },
