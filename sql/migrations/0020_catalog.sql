@@ -271,6 +271,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = on
+set jit = off
+set max_parallel_workers_per_gather = 0
 as $$
 declare
   v_comment    text := obj_description(p_source.relation, 'pg_class');
@@ -305,20 +307,29 @@ $$;
 comment on function rowhook._source_schema(rowhook.webhook_sources) is
   'JSON Schema of the rows of a watched table, made from its columns as they are now.';
 
+-- PL/pgSQL keeps the plan: test() calls this function for each event type.
 create function rowhook._source_sample(p_source rowhook.webhook_sources)
 returns json
-language sql
+language plpgsql
 stable
-begin atomic
-  select coalesce(
-           json_object_agg(
-             s.name,
-             rowhook._type_sample(a.atttypid, a.atttypmod, a.attndims, s.name, 0)
-             order by s.number),
-           '{}')
-    from rowhook._shown_columns(p_source) as s
-    join pg_attribute a on a.attrelid = (p_source).relation and a.attnum = s.number;
-end;
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set jit = off
+set plan_cache_mode = force_generic_plan
+set max_parallel_workers_per_gather = 0
+as $$
+begin
+  return (
+    select coalesce(
+             json_object_agg(
+               s.name,
+               rowhook._type_sample(a.atttypid, a.atttypmod, a.attndims, s.name, 0)
+               order by s.number),
+             '{}')
+      from rowhook._shown_columns(p_source) as s
+      join pg_attribute a on a.attrelid = p_source.relation and a.attnum = s.number);
+end
+$$;
 
 comment on function rowhook._source_sample(rowhook.webhook_sources) is
   'A made-up row of a watched table.';
@@ -501,23 +512,38 @@ comment on function rowhook.define_event_type(text, text, json, json, text) is
 -- The view would compute the whole catalog for each of the samples that test() sends.
 create or replace function rowhook._sample(p_event_type text)
 returns json
-language sql
+language plpgsql
 stable
-begin atomic
-  select coalesce(
-           (select d.sample
-              from rowhook.event_definitions d
-             where d.event_type = p_event_type and d.sample is not null
-             order by d.tenant_id is not distinct from rowhook.current_tenant() desc, d.tenant_id
-             limit 1),
-           (select rowhook._source_sample(s)
-              from rowhook.webhook_sources s
-             where p_event_type = any (rowhook._source_event_types(s))
-             order by s.id
-             limit 1),
-           (select o.sample from rowhook._own_events() as o where o.event_type = p_event_type),
-           '{"message":"This is a test from rowhook."}');
-end;
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set jit = off
+set plan_cache_mode = force_generic_plan
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+  v_sample json;
+  v_source rowhook.webhook_sources;
+begin
+  select d.sample into v_sample
+    from rowhook.event_definitions d
+   where d.event_type = p_event_type and d.sample is not null
+   order by d.tenant_id is not distinct from rowhook.current_tenant() desc, d.tenant_id
+   limit 1;
+  if found then
+    return v_sample;
+  end if;
+  select s.* into v_source
+    from rowhook.webhook_sources s
+   where p_event_type = any (rowhook._source_event_types(s))
+   order by s.id
+   limit 1;
+  if found then
+    return rowhook._source_sample(v_source);
+  end if;
+  select o.sample into v_sample from rowhook._own_events() as o where o.event_type = p_event_type;
+  return coalesce(v_sample, '{"message":"This is a test from rowhook."}');
+end
+$$;
 
 -- RECORD writes the health of a webhook, and this event with it. A webhook is disabled only after
 -- days of failures, so this event always comes before webhook.disabled. Where nobody asks for it by
