@@ -193,7 +193,8 @@ export function bodyOf(draft: Draft, known: ReadonlySet<string>): string {
   for (const field of NUMBERS) {
     if (field !== 'rate_limit_per_second') fields[field] = Number(draft[field]);
   }
-  for (const field of Object.keys(fields)) if (OPTIONAL.has(field) && !known.has(field)) delete fields[field];
+  for (const field of Object.keys(fields))
+    if (OPTIONAL.has(field) && !known.has(field) && fields[field] === null) delete fields[field];
   const text = filter.trim() === '' ? 'null' : filter;
   return `${JSON.stringify(fields).slice(0, -1)},"filter":${text}}`;
 }

@@ -1,9 +1,6 @@
 import { SelectField, TextField } from '../../ui/field.tsx';
 import { FORMATS, type PartProps } from './form.tsx';
 
-/** Those that this server knows: it refuses the others with a sentence. */
-const KNOWN = ['nested', 'flat'];
-
 export function FormatFields({ draft, errors, change }: PartProps) {
   const isBatchable = ['nested', 'flat', 'cloudevents'].includes(draft.payload_format);
   return (
@@ -13,8 +10,30 @@ export function FormatFields({ draft, errors, change }: PartProps) {
         value={draft.payload_format}
         onChange={(payload_format) => change({ payload_format })}
         error={errors.payload_format}
-        options={KNOWN.map((format) => [format, FORMATS[format] ?? format] as const)}
+        options={Object.entries(FORMATS)}
       />
+      {draft.payload_format === 'template' && (
+        <>
+          <TextField
+            label="Template"
+            value={draft.payload_template}
+            onChange={(payload_template) => change({ payload_template })}
+            error={errors.payload_template}
+            rows={8}
+            isMono
+            placeholder={'{"text": {{ data.title | json }}}'}
+            help="Liquid, over the fields of the event."
+          />
+          <TextField
+            label="Content type"
+            value={draft.content_type}
+            onChange={(content_type) => change({ content_type })}
+            error={errors.content_type}
+            isMono
+            placeholder="application/json"
+          />
+        </>
+      )}
       {isBatchable && (
         <div className="columns">
           <TextField
