@@ -86,7 +86,8 @@ const PASSING: Readonly<Record<string, string>> = {
   '57014': 'The request took too long.',
 };
 
-const IS_AWAY = /^(08...|57P0[1-5]|E[A-Z_]+)$/;
+/** Codes of PostgreSQL, and of the operating system: ECONNREFUSED, EAI_AGAIN. Not ERR_…, which are Node's. */
+const IS_AWAY = /^(08...|57P0[1-5]|EAI_[A-Z]+|E[A-Z0-9]+)$/;
 const SOCKET_ENDED = /Connection terminated|timeout exceeded|timeout expired|not queryable|Query read timeout/i;
 
 /** What a program sent cannot be stored: NUL, or half of a surrogate pair. */
