@@ -30,6 +30,8 @@ const NOT_HERE = ['npm', 'systemctl', 'journalctl', 'kubectl', 'helm', 'docker',
 const NO_CODE = ['text'];
 /** Run by test/api/docs.test.ts, with a server. */
 const OF_THE_API = 'bash';
+/** Rendered by test/docs/recipes.unit.test.ts. */
+const TEMPLATES = 'liquid';
 const RECEIVERS = ['js', 'python', 'php', 'go', 'ruby'];
 const RUN_ELSEWHERE = 'Attach it to your own database';
 /** Begin without rowhook and without its roles, or take it away: no daemon runs meanwhile. */
@@ -172,7 +174,7 @@ function pgDump({ url }: Page, line: string): void {
 async function run(page: Page, { kind, text, before }: Block): Promise<void> {
   if (kind === 'shell') return shell(page, text);
   if (kind === 'sql') return void (await page.client.query(text));
-  if (NO_CODE.includes(kind) || kind === OF_THE_API) return;
+  if (NO_CODE.includes(kind) || kind === OF_THE_API || kind === TEMPLATES) return;
   if (RECEIVERS.includes(kind) && before.startsWith('<!-- receiver: ')) return;
   // Run by test/inbound/workers.test.ts.
   if (before.startsWith('<!-- worker: ')) return;
