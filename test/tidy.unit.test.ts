@@ -8,7 +8,8 @@ const root = join(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 const find = (...patterns: string[]) => globSync(patterns, { cwd: root }).sort();
 
-const sources = find('{src,bin}/**/*.ts');
+const written = 'src/client/types.ts'; // by npm run docs
+const sources = find('{src,bin}/**/*.ts').filter((file) => file !== written);
 const linesMax = 250;
 const filesInFolderMax = 14;
 const filesInSrcMax = 3;
@@ -54,6 +55,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...['queue', 'dispatch', 'observe', 'capture'],
   ],
   // what serves people
+  // runs in browsers, too
+  client: ['shared'],
   api: [
     ...leaves,
     ...['catalog', 'operations', 'inbound', 'observe', 'capture', 'config', 'connection', 'database', 'payload'],

@@ -5,12 +5,13 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ApiMetrics } from '../observe/api-metrics.ts';
-import { VERSION } from '../shared/version.ts';
 import { parseBody, toJson } from './body.ts';
 import { addHooks } from './dialects/hooks.ts';
 import { addPoll } from './dialects/poll.ts';
+import { headOf, refine } from './document/document.ts';
+import { addOpenApiDocument } from './document/openapi.ts';
+import { addDocs, isFileOfDocs } from './document/page.ts';
 import { addInbound, inboundLimits } from './inbound/inbound.ts';
-import { addOpenApiDocument } from './openapi-document.ts';
 import { addPreview } from './preview/webhook-preview.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
@@ -93,8 +94,13 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
     }),
     ...inboundLimits(app, service, FAILURES_A_MINUTE),
   };
-  await app.register(swagger, { openapi: document(settings.publicUrl), exposeHeadRoutes: false });
+  await app.register(swagger, {
+    openapi: headOf(settings.publicUrl),
+    exposeHeadRoutes: false,
+    transformObject: (made) => refine('openapiObject' in made ? made.openapiObject : {}),
+  });
   addRoutes(app, service);
+  await addDocs(app);
   await addConsole(app, settings);
   await app.ready();
   return app;
@@ -124,8 +130,8 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addPoll(app, service);
   addInbound(app, service);
   addPreview(app, service);
-  const hidden = { schema: { hide: true } };
   addOpenApiDocument(app, service);
+  const hidden = { schema: { hide: true } };
   app.route({ url: '/healthz', method: ['GET', 'HEAD'], ...hidden, handler: async () => 'ok\n' });
   app.route({
     url: '/readyz',
@@ -143,27 +149,6 @@ function addRoutes(app: FastifyInstance, service: Service): void {
       }
     },
   });
-}
-
-function document(publicUrl: string | undefined): object {
-  return {
-    openapi: '3.1.0',
-    info: {
-      title: 'rowhook',
-      version: VERSION,
-      description: 'Webhooks for the changes of your rows.',
-      license: { name: 'MIT', identifier: 'MIT' },
-    },
-    servers: [{ url: publicUrl ?? '/' }],
-    security: [{ bearer: [] }, { apiKey: [] }, { cookie: [] }],
-    components: {
-      securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer' },
-        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
-        cookie: { type: 'apiKey', in: 'cookie', name: '__Host-rowhook' },
-      },
-    },
-  };
 }
 
 /** A body is read before the token is checked, but what is wrong with it is told after. */
@@ -220,7 +205,7 @@ function patternOf(url: string): RegExp {
 /** The log and the metrics hold the route, not the path, and never a query. */
 function observe(app: FastifyInstance, { log }: Service, metrics: ApiMetrics): void {
   app.addHook('onSend', async (request, reply) => {
-    if (request.url.startsWith('/api')) reply.header('cache-control', 'no-store');
+    if (request.url.startsWith('/api') && !isFileOfDocs(request.url)) reply.header('cache-control', 'no-store');
   });
   app.addHook('onResponse', async (request, { statusCode: status, elapsedTime: ms }) => {
     const { method, ip: address, caller } = request;

@@ -2,6 +2,8 @@
 import { isUtf8 } from 'node:buffer';
 import { Problem } from './problem.ts';
 
+export { JsonText, toJson } from '../shared/json/json-text.ts';
+
 /** JSON.parse has no bound of its own, but everything that walks through its result has. */
 const LEVELS_MAX = 512;
 
@@ -41,29 +43,4 @@ function levelsOf(text: string): number {
     else if (part === ']' || part === '}') level--;
   }
   return deepest;
-}
-
-/**
- * A JSON text that goes into an answer as it is. Node would change numbers, and the order of keys
- * that are numbers.
- */
-export class JsonText {
-  readonly text: string;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-/** As JSON.stringify, with each JsonText as its text. */
-export function toJson(value: unknown): string {
-  const texts: string[] = [];
-  // No value of ours holds this mark, which is new for each answer.
-  const mark = `\u0001${Math.random().toString(36).slice(2)}:`;
-  const json = JSON.stringify(value, (_, each) =>
-    each instanceof JsonText ? `${mark}${texts.push(each.text) - 1}` : each,
-  );
-  if (texts.length === 0) return json;
-  const escaped = JSON.stringify(mark).slice(1, -1).replaceAll('\\', '\\\\');
-  return json.replace(new RegExp(`"${escaped}(\\d+)"`, 'g'), (_, index) => texts[Number(index)] as string);
 }

@@ -15,11 +15,6 @@ function post(operationId: string, type: Parameters<typeof payloadSchema>[0]): o
   };
 }
 
-/** What all webhooks have, for those who may not see the event types. */
-export function anyWebhook(): Record<string, object> {
-  return { event: { post: post('event', { event_type: null, description: null, schema: true }) } };
-}
-
 export function openApiDocument(types: readonly EventType[]): object {
   return {
     openapi: '3.1.0',

@@ -10,7 +10,7 @@
  *
  * Reading the names takes 1.2 us for a row of 20 columns. The daemon needs 110 us per delivery.
  */
-import { visitMembers } from '../shared/json-values.ts';
+import { visitMembers } from '../shared/json/json-values.ts';
 
 const PREFIX = 'data_';
 

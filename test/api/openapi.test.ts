@@ -4,19 +4,8 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compileValidator } from '../../src/api/schema.ts';
 import { createKey, startTestApi, type TestApi } from '../support/api.ts';
+import { type Document, type Operation, withoutNames } from '../support/api-document.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-
-interface Operation {
-  operationId: string;
-  responses: Record<string, { content?: Record<string, { schema: object }> }>;
-  requestBody?: object;
-  tags: string[];
-}
-
-interface Document {
-  openapi: string;
-  paths: Record<string, Record<string, Operation>>;
-}
 
 let database: TestDatabase;
 let api: TestApi;
@@ -204,7 +193,8 @@ function wrong({ responses }: Operation, { status, text }: { status: number; tex
   const schema = Object.values(response.content ?? {})[0]?.schema;
   if (text === '') return schema && status !== 204 ? 'an empty answer' : null;
   if (schema === undefined) return 'an answer where there is none';
-  const validate = compileValidator({ schema, httpPart: 'body', method: 'GET', url: '/' } as never);
+  const whole = withoutNames(schema, document) as object;
+  const validate = compileValidator({ schema: whole, httpPart: 'body', method: 'GET', url: '/' } as never);
   return (validate(JSON.parse(text)) as { error?: unknown }).error ?? null;
 }
 
@@ -212,6 +202,14 @@ test('it is valid OpenAPI 3.1', async () => {
   const { valid, errors } = await new Validator().validate(document as unknown as Record<string, unknown>);
   expect(errors ?? []).toEqual([]);
   expect([valid, document.openapi]).toEqual([true, '3.1.0']);
+});
+
+test('each reference of it stands for something, and errors have their media type', () => {
+  const text = JSON.stringify(document);
+  const names = [...text.matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name);
+  expect([...new Set(names)].sort()).toEqual(Object.keys(document.components.schemas).sort());
+  const types = operations().map(({ operation }) => Object.keys(operation.responses['4XX']?.content ?? {}));
+  expect(new Set(types.flat())).toEqual(new Set(['application/problem+json']));
 });
 
 test('every operation has a name of its own, a group and a sample', () => {
@@ -279,7 +277,7 @@ test('its webhooks are the envelope for anybody, and the event types that the or
     const { status, body } = await api.ask('GET', '/openapi.json', as === undefined ? {} : { token: as });
     return [status, Object.keys((body as unknown as { webhooks?: object }).webhooks ?? {})];
   };
-  expect(await eventsOf(undefined)).toEqual([200, ['event']]);
+  expect(await eventsOf(undefined)).toEqual([200, ['event', 'flatEvent', 'batch']]);
   expect(await eventsOf(token)).toEqual([200, expect.arrayContaining(['acme.only', 'deal.created', 'webhook.test'])]);
   expect(await eventsOf(foreign)).toEqual([200, expect.not.arrayContaining(['acme.only'])]);
   expect((await eventsOf('rhk_wrongwrongwrongwrongwrong'))[0]).toBe(401);

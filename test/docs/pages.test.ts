@@ -32,6 +32,8 @@ const NO_CODE = ['text'];
 const OF_THE_API = 'bash';
 /** Rendered by test/docs/recipes.unit.test.ts. */
 const TEMPLATES = 'liquid';
+/** Compiled and run by test/client/docs.test.ts. */
+const OF_THE_CLIENT = 'ts';
 const RECEIVERS = ['js', 'python', 'php', 'go', 'ruby'];
 const RUN_ELSEWHERE = 'Attach it to your own database';
 /** Begin without rowhook and without its roles, or take it away: no daemon runs meanwhile. */
@@ -174,7 +176,7 @@ function pgDump({ url }: Page, line: string): void {
 async function run(page: Page, { kind, text, before }: Block): Promise<void> {
   if (kind === 'shell') return shell(page, text);
   if (kind === 'sql') return void (await page.client.query(text));
-  if (NO_CODE.includes(kind) || kind === OF_THE_API || kind === TEMPLATES) return;
+  if (NO_CODE.includes(kind) || [OF_THE_API, OF_THE_CLIENT, TEMPLATES].includes(kind)) return;
   if (RECEIVERS.includes(kind) && before.startsWith('<!-- receiver: ')) return;
   // Run by test/inbound/workers.test.ts.
   if (before.startsWith('<!-- worker: ')) return;

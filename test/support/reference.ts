@@ -12,7 +12,12 @@ import { OWN_SETTINGS } from '../../src/config/serve-settings.ts';
 import { SETTINGS } from '../../src/config/settings.ts';
 import type { RetryPolicy } from '../../src/model.ts';
 import { retryInMs } from '../../src/retry/schedule.ts';
+import { readDocument } from './api-document.ts';
 import { rowhook } from './cli.ts';
+import { clientTypes } from './client-types.ts';
+
+/** A page of its own, since all of it is written. */
+export const CLIENT_TYPES = 'src/client/types.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -91,6 +96,7 @@ async function write(): Promise<void> {
     const now = readPage(page).replace(marked(name), (_, begin, _old, end) => begin + text + end);
     writeFileSync(join(root, page), now);
   }
+  writeFileSync(join(root, CLIENT_TYPES), clientTypes(await readDocument()));
 }
 
 if (process.argv[1] === import.meta.filename) await write();

@@ -1,7 +1,7 @@
 /** Polling for Zapier and others: GET /api/webhooks/zapier/:resource/poll?since= */
 import type { FastifyInstance } from 'fastify';
 import { eventTypeOf, notePoll, pollEvents } from '../../operations/events/poll.ts';
-import { visitMembers } from '../../shared/json-values.ts';
+import { visitMembers } from '../../shared/json/json-values.ts';
 import { JsonText } from '../body.ts';
 import { notFound } from '../problem.ts';
 import { route } from '../route.ts';

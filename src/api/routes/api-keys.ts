@@ -31,7 +31,7 @@ const tag = 'api keys';
 const scopes = ['keys', 'operator'] as const;
 const OfKey = Type.Object({ org: Organization, id: Id });
 
-const Key = closed({
+export const Key = closed({
   id: Type.String(),
   organization_id: nullable(Type.String()),
   name: Type.String(),
@@ -43,9 +43,9 @@ const Key = closed({
   revoked_at: nullable(Time),
   last_used_at: nullable(Time),
 });
-const KeyWithToken = closed({ ...Key.properties, token: Type.String({ description: 'shown this once' }) });
+export const KeyWithToken = closed({ ...Key.properties, token: Type.String({ description: 'shown this once' }) });
 
-const NewKey = closed({
+export const NewKey = closed({
   name: Type.String({ minLength: 1, maxLength: 255 }),
   scopes: Type.Optional(
     Type.Array(Type.String(), { description: 'read, write, inbound, keys; default read and write' }),

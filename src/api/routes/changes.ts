@@ -6,7 +6,7 @@ import { closed, idOf, LIMIT, listOf, OfOrganization, Page, Time, Type } from '.
 import type { Service } from '../service.ts';
 import { keyOfCursor } from './attempts.ts';
 
-const Change = closed({
+export const Change = closed({
   id: Type.String(),
   changed_at: Time,
   webhook_id: Type.String(),

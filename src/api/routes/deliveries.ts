@@ -11,6 +11,7 @@ import {
 import { findDelivery } from '../../operations/history/delivery.ts';
 import { queueDelivery } from '../../operations/history/replay.ts';
 import { JsonText } from '../body.ts';
+import { Event } from '../document/envelope.ts';
 import { invalid, notFound, Problem } from '../problem.ts';
 import { route } from '../route.ts';
 import {
@@ -43,7 +44,7 @@ const FILTER = {
   until: Type.Optional(TimeText),
 };
 
-const Unfinished = closed({
+export const Unfinished = closed({
   id: Type.String(),
   webhook_id: Type.String(),
   webhook_name: Type.String(),
@@ -58,7 +59,7 @@ const Unfinished = closed({
   test: Type.Boolean(),
 });
 
-const Delivery = closed({
+export const Delivery = closed({
   id: Type.String(),
   webhook_id: Type.String(),
   webhook_name: Type.String(),
@@ -69,7 +70,7 @@ const Delivery = closed({
   next_attempt_at: nullable(Time),
   waits_for: nullable(Type.String({ description: 'the earlier delivery of the same row that goes first' })),
   next: Type.String({ description: 'what happens next, as a sentence' }),
-  event: Type.Any({ description: 'the event as it is sent; null: it is older than 7 days' }),
+  event: nullable(Event),
   attempts: Type.Array(AttemptSchema, { description: 'oldest first' }),
 });
 

@@ -6,9 +6,10 @@ import { readCatalog } from '../../operations/events/catalog.ts';
 import { emitOnce } from '../../operations/events/emit.ts';
 import { readEvents } from '../../operations/events/events.ts';
 import { explainEvent, isInOutbox } from '../../operations/webhooks/explain.ts';
-import { visitMembers } from '../../shared/json-values.ts';
+import { visitMembers } from '../../shared/json/json-values.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { JsonText } from '../body.ts';
+import { Event } from '../document/envelope.ts';
 import { invalid, notFound, Problem } from '../problem.ts';
 import { route } from '../route.ts';
 import { closed, idOf, LIMIT, listOf, nullable, OfOrganization, Organization, Page, Time, Type } from '../schema.ts';
@@ -33,7 +34,7 @@ export function addEvents(app: FastifyInstance, service: Service): void {
       row_key: Type.Optional(Type.String({ maxLength: 1_000, description: 'the primary key of a row, as text' })),
       since: Type.Optional(TimeText),
     }),
-    response: { 200: listOf(Type.Any({ description: 'id, event, timestamp, organization, data …' })) },
+    response: { 200: listOf(Event) },
   };
   route(
     app,
@@ -116,7 +117,7 @@ function memberText(json: string, wanted: string): string {
   return text;
 }
 
-const Explanation = closed({
+export const Explanation = closed({
   webhook_id: Type.String(),
   event_id: Type.String(),
   event_type: Type.String(),

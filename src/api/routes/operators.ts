@@ -21,7 +21,7 @@ const SETTINGS = {
   max_in_flight: nullable(Type.Integer({ minimum: 1, maximum: 10_000 })),
   rate_limit_per_second: nullable(Type.Number({ minimum: 0.00001, maximum: 100_000 })),
 };
-const Organization = closed({
+export const Organization = closed({
   id: Type.String(),
   ...SETTINGS,
   webhooks: Type.Integer(),

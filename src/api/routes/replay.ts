@@ -24,7 +24,7 @@ const PATH = '/v1/:org/outgoing-webhooks/:id/replay';
 const COVERED_MS_MAX = 5_000;
 const ASK_EVERY_MS = 200;
 
-const Progress = closed({
+export const Progress = closed({
   since: Time,
   until: Time,
   only: Type.String(),

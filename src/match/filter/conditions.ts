@@ -4,8 +4,8 @@
  * it.
  */
 
-import { Decimal } from '../../shared/decimal.ts';
-import type { Scalar } from '../../shared/json-values.ts';
+import { Decimal } from '../../shared/json/decimal.ts';
+import type { Scalar } from '../../shared/json/json-values.ts';
 import { operators } from './operators.ts';
 import { type Row, UNKNOWN } from './row.ts';
 

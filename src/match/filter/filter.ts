@@ -20,7 +20,7 @@
  * same sentences. test/match/filters.corpus.ts checks that both agree.
  */
 
-import { Decimal } from '../../shared/decimal.ts';
+import { Decimal } from '../../shared/json/decimal.ts';
 import { Conditions, FilterProblem } from './conditions.ts';
 import type { Row } from './row.ts';
 

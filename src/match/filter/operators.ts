@@ -4,8 +4,8 @@
  * so `$ne` and `$nin` hold and the other operators do not. A test looks at no more of a value than
  * its operand is long, except for the search of `$contains`, which has its price.
  */
-import { Decimal } from '../../shared/decimal.ts';
-import { Composite, keyOf, type Scalar, type Value } from '../../shared/json-values.ts';
+import { Decimal } from '../../shared/json/decimal.ts';
+import { Composite, keyOf, type Scalar, type Value } from '../../shared/json/json-values.ts';
 import { type Known, UNKNOWN } from './row.ts';
 
 /** `spend` pays for the steps of a test. The result is unknown if it returns false. */

@@ -6,7 +6,7 @@
  * has read before it. So whether a filter has enough steps for a row never depends on other
  * webhooks, and `rowhook webhook explain` says what the daemon says.
  */
-import { COMPOSITE, JsonScanner, TooManySteps, type Value } from '../../shared/json-values.ts';
+import { COMPOSITE, JsonScanner, TooManySteps, type Value } from '../../shared/json/json-values.ts';
 
 /** Limit on the work of one filter for one row. A step takes about a nanosecond. */
 export const STEPS_MAX = 4_000_000;

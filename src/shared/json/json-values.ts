@@ -50,7 +50,7 @@ const STEPS = {
 /** After an escaped quote this number of characters is looked at one by one. */
 const LOOK_CHARACTERS = 64;
 
-/** An integer whose text is also its key (shared/decimal.ts). */
+/** An integer whose text is also its key (shared/json/decimal.ts). */
 const PLAIN_INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
 
 export class JsonScanner {

@@ -1,22 +1,24 @@
 /** GET /api/openapi.json: the routes of the API, and the webhooks that the caller's organization may get. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { anyWebhook, webhooksOf } from '../catalog/openapi.ts';
-import { readCatalog } from '../operations/events/catalog.ts';
-import { toProblem } from './problem.ts';
-import type { Service } from './service.ts';
-import { enter } from './transaction.ts';
+import type { EventType } from '../../catalog/payload-schema.ts';
+import { readCatalog } from '../../operations/events/catalog.ts';
+import { toProblem } from '../problem.ts';
+import type { Service } from '../service.ts';
+import { enter } from '../transaction.ts';
+import { withWebhooks } from './document.ts';
 
 /** Without a token, the document says what all webhooks have. */
 export function addOpenApiDocument(app: FastifyInstance, service: Service): void {
   app.get('/api/openapi.json', { schema: { hide: true } }, async (request, reply) => {
     const { authorization, 'x-api-key': apiKey } = request.headers;
     const isAnyone = authorization === undefined && apiKey === undefined;
-    const webhooks = isAnyone ? anyWebhook() : await webhooksFor(service, request, reply);
-    return reply.type('application/json').send({ ...app.swagger(), webhooks });
+    const document = app.swagger();
+    const types = isAnyone ? null : await typesFor(service, request, reply);
+    return reply.type('application/json').send(types === null ? document : withWebhooks(document, types));
   });
 }
 
-async function webhooksFor(service: Service, request: FastifyRequest, reply: FastifyReply): Promise<object> {
+async function typesFor(service: Service, request: FastifyRequest, reply: FastifyReply): Promise<EventType[]> {
   const credential = await service.credentialOf(request);
   const access = {
     organization: null,
@@ -33,5 +35,9 @@ async function webhooksFor(service: Service, request: FastifyRequest, reply: Fas
     if (problem.status === 401) return service.refuse(request, problem);
     throw error;
   });
-  return webhooksOf(rows.map((row) => ({ ...row, schema: JSON.parse(row.schema) })));
+  return rows.map(({ schema, sample, ...row }) => ({
+    ...row,
+    schema: JSON.parse(schema),
+    ...(sample !== null && { sample: JSON.parse(sample) }),
+  }));
 }

@@ -1,0 +1,81 @@
+/** The `webhooks` part of the OpenAPI document: the requests that rowhook sends, and what it makes of answers. */
+import { type EventType, payloadSchema } from '../../catalog/payload-schema.ts';
+import { FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
+
+const HEADERS = {
+  'webhook-id': 'the id of the event, or of the batch: the same for every attempt',
+  'webhook-timestamp': 'seconds since 1970, of this attempt',
+  'webhook-signature': 'v1, and the signature of Standard Webhooks; two while a secret is rotated',
+  'X-Webhook-Event': 'the event type, or batch',
+  'X-Webhook-Timestamp': 'the time of this attempt, RFC 3339',
+  'X-Webhook-Signature': 'HMAC-SHA256 of the body, in hexadecimal',
+  'X-Webhook-Delivery': 'the id of the delivery: the same for every attempt',
+};
+
+const ANSWERS = {
+  '2XX': { description: 'It is delivered, whatever the body says' },
+  410: { description: 'The webhook is disabled, and nothing is sent any more' },
+  default: { description: 'The delivery failed. It is tried again as retry_strategy says' },
+};
+
+/** Null: without a token, the envelope alone. */
+export function webhooksOf(events: readonly EventType[] | null): Record<string, object> {
+  const each = (events ?? []).map((event) => [event.event_type, webhook(event.event_type, aboutOf(event))]);
+  return {
+    ...(events === null && {
+      event: webhook('event', {
+        summary: 'An event, with payload_format nested',
+        content: { schema: WebhookBody },
+      }),
+    }),
+    ...Object.fromEntries(each),
+    flatEvent: webhook('flatEvent', {
+      summary: 'An event, with payload_format flat',
+      content: { schema: FlatWebhookBody },
+    }),
+    batch: webhook('batch', {
+      summary: 'Several events, with batch_max_events above 1',
+      content: { schema: WebhookBatch },
+    }),
+  };
+}
+
+interface About {
+  summary: string;
+  content: object;
+}
+
+function aboutOf(type: EventType): About {
+  const { event_type, description, sample } = type;
+  const example = sample !== undefined && { example: exampleOf(event_type, sample) };
+  return { summary: description ?? event_type, content: { schema: payloadSchema(type), ...example } };
+}
+
+function webhook(name: string, { summary, content }: About): object {
+  const parameters = Object.entries(HEADERS).map(([header, description]) => ({
+    ...{ name: header, in: 'header', required: true, description },
+    schema: { type: 'string' },
+  }));
+  return {
+    post: {
+      ...{ operationId: `webhook.${name}`, summary, tags: ['what rowhook sends'], security: [], parameters },
+      requestBody: { required: true, content: { 'application/json': content } },
+      responses: ANSWERS,
+    },
+  };
+}
+
+function exampleOf(event: string, data: unknown): object {
+  return {
+    id: 'evt_2f1c5b7e9a3d4c60_4711_0',
+    event,
+    timestamp: '2026-01-31T12:00:00.000Z',
+    organization: { id: 'acme' },
+    data,
+    metadata: {
+      webhook_id: '5f0c7c3e-6a53-4b7f-9f0e-0d6f2b1a9c11',
+      webhook_name: 'CRM',
+      delivery_id: '8b1f0f4e-3a60-8d0c-9c41-52a8b8d7e6f0',
+    },
+  };
+}
