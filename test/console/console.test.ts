@@ -284,9 +284,12 @@ describe.skipIf(hasNoBrowser)('every page', () => {
   });
 
   test('an attempt appears while one looks, and the row leads to its delivery', async () => {
-    const page = await visit(`/webhooks/${works}/deliveries`);
+    const page = await visit('/webhooks');
+    const [stream] = await Promise.all([
+      page.waitForResponse((response) => response.url().endsWith('/stream')),
+      page.goto(`${api.url}/console/webhooks/${works}/deliveries`),
+    ]);
     await page.getByRole('switch', { name: 'Live', checked: true }).waitFor();
-    const stream = await page.waitForResponse((response) => response.url().endsWith('/stream'));
     expect(stream.status()).toBe(200);
     await emit('live.one', { id: 1 });
     await page.getByRole('link', { name: 'live.one' }).click();
