@@ -28,6 +28,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
     webhook_outbox: 'select',
     webhook_sources: 'select',
     webhook_stats: 'select',
+    webhook_templates: 'select, insert, update',
     webhook_tenants: 'select',
   },
   sequence: {
