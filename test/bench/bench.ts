@@ -3,6 +3,7 @@
 import { existsSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
+import { api } from './api.ts';
 import { bulk, clients } from './clients.ts';
 import { writeDocs } from './docs.ts';
 import { drainBacklog, drainFiltered, drainMany, drainOne, drainWebhooks } from './drain.ts';
@@ -28,6 +29,7 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   failing,
   idle,
   growth,
+  api,
   neighbours,
 };
 

@@ -12,11 +12,11 @@ import type { Database, Stage } from './stage.ts';
 /** Longer than the daemon stays awake after the last event. */
 const ASLEEP_MS = 3_500;
 
-const INSERT = `insert into deals (organization_id, title) values ('${TENANT}', $1)`;
+export const INSERT = `insert into deals (organization_id, title) values ('${TENANT}', $1)`;
 const NOTIFY = "select pg_notify('bench', $1)";
 
 /** Milliseconds from just before the commit to the request, for so many events, one every `everyMs`. */
-async function latencies(
+export async function latencies(
   database: Database,
   writer: pg.Client,
   sql: string,

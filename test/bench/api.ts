@@ -1,0 +1,154 @@
+// The HTTP API: a page of a large log against one of a small log, and a flood of requests beside a daemon.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import pg from 'pg';
+import type { Flood, Flooded } from './api-flood.ts';
+import { Child } from './child.ts';
+import { createWebhooks, TENANT } from './drain.ts';
+import { type Figure, figureOf, inTurns, median, type Pair, quantile, stated } from './figure.ts';
+import { quietly } from './host.ts';
+import { INSERT, latencies } from './latency.ts';
+import type { Database, Stage } from './stage.ts';
+
+const PROGRAM = join(import.meta.dirname, '../../bin/rowhook.ts');
+const AT_ONCE = 2_000;
+const POOL = 10;
+
+export async function api(stage: Stage): Promise<Figure[]> {
+  return [await pages(stage), ...(await flood(stage))];
+}
+
+interface Served {
+  url: string;
+  token: string;
+  stop(): Promise<void>;
+}
+
+/** `rowhook serve`, a process of its own. */
+async function serve(database: Database, tenant: string): Promise<Served> {
+  const token = await database.value<string>(`select rowhook.create_api_key('bench', '{read}', '${tenant}')`);
+  const child: ChildProcess = spawn(process.execPath, [PROGRAM, 'serve'], {
+    env: {
+      PATH: process.env.PATH,
+      DATABASE_URL: database.url,
+      ROWHOOK_API_PORT: '0',
+      ROWHOOK_API_METRICS_PORT: '0',
+      ROWHOOK_API_POOL: String(POOL),
+      ROWHOOK_API_RATE_LIMIT: '1000000',
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const line of createInterface({ input: child.stdout as Readable })) {
+    const port = /"port":(\d+)/.exec(line)?.[1];
+    if (port === undefined) continue;
+    child.stdout?.resume();
+    const stop = async () => {
+      const ended = once(child, 'exit');
+      child.kill('SIGTERM');
+      await ended;
+    };
+    return { url: `http://127.0.0.1:${port}/api/v1/me`, token, stop };
+  }
+  throw new Error('rowhook serve has ended before it listened');
+}
+
+const WEBHOOK = '00000000-0000-4000-8000-000000000001';
+
+/** Every tenth attempt failed, and half of these are of one type: 1,000 rows have a page of 50. */
+const fillLog = (database: Database, rows: number) =>
+  database.query(
+    `insert into rowhook.webhook_configurations (id, tenant_id, name, url, event_types)
+       values ('${WEBHOOK}', '${TENANT}', 'w', 'https://hooks.example.com/', '{*}');
+     insert into rowhook.webhook_logs (attempted_at, tenant_id, webhook_id, delivery_id, event_id, event_type,
+                                       attempt, status, code, request_url, lane, webhook_name, duration_ms)
+     select now() - make_interval(secs => n * 172800.0 / ${rows}), '${TENANT}', '${WEBHOOK}',
+            ('00000000-0000-8000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'evt_' || n,
+            case when n % 20 = 0 then 'deal.won' else 'deal.updated' end, 1,
+            case when n % 10 = 0 then 'failed' else 'success' end, 'delivered', 'u', 3, 'w', 7
+       from generate_series(1, ${rows}) as n;
+     analyze rowhook.webhook_logs`,
+  );
+
+const PAGES = 200;
+
+/** Milliseconds of a page, the median. */
+async function pageMs({ url, token }: Served): Promise<number> {
+  const times: number[] = [];
+  for (let n = 0; n < PAGES; n++) {
+    const begun = performance.now();
+    const asked = `${url}/outgoing-webhooks/${WEBHOOK}/deliveries?limit=50&status=failed&event_type=deal.won`;
+    const answer = await fetch(asked, { headers: { authorization: `Bearer ${token}` } });
+    const { data } = (await answer.json()) as { data: object[] };
+    if (data.length !== 50) throw new Error(`${data.length} attempts on a page of 50`);
+    times.push(performance.now() - begun);
+  }
+  return median(times);
+}
+
+function pages(stage: Stage): Promise<Figure> {
+  return stage.database((small) =>
+    stage.database(async (large) => {
+      const rows = stage.size(1_000_000, 20_000);
+      await fillLog(small, 1_000);
+      await fillLog(large, rows);
+      const servers = [await serve(small, TENANT), await serve(large, TENANT)] as const;
+      try {
+        for (const server of servers) await pageMs(server);
+        const pairs = await inTurns(
+          stage.options.rounds,
+          () => quietly(() => pageMs(servers[0])),
+          () => quietly(() => pageMs(servers[1])),
+        );
+        const what = `API: a page of 50 of ${rows.toLocaleString('en')} attempts by status and type, against 1,000`;
+        return figureOf(what, 'ms', pairs, { most: 1.5 });
+      } finally {
+        for (const server of servers) await server.stop();
+      }
+    }),
+  );
+}
+
+const EVERY_MS = 20;
+
+/** The p99 of a daemon, alone and beside a flood, in turns; and what the flood was answered. */
+function flood(stage: Stage): Promise<Figure[]> {
+  return stage.database(async (database) => {
+    await createWebhooks(database, { events: 0 });
+    const { url, token, stop } = await serve(database, TENANT);
+    const flooder = new Child('api-flood.ts');
+    const writer = new pg.Client(database.url);
+    await writer.connect();
+    try {
+      database.startDaemon();
+      const events = stage.size(1_000, 60);
+      const p99 = async () => quantile(await latencies(database, writer, INSERT, events, EVERY_MS), 0.99);
+      await p99();
+      const floods: Flooded[] = [];
+      const pairs: Pair[] = [];
+      for (let round = 0; round < stage.options.rounds; round++) {
+        const baseline = await quietly(p99);
+        const asked: Flood = { url, token, path: '/outgoing-webhooks', atOnce: AT_ONCE, ms: events * EVERY_MS };
+        const beside = flooder.ask<Flooded>('flood', asked);
+        pairs.push({ baseline, value: await p99() });
+        floods.push(await beside);
+      }
+      const statuses = floods.map((each) => JSON.stringify(each.statuses)).join(', ');
+      const sum = (of: (each: Flooded) => number) => floods.reduce((total, each) => total + of(each), 0);
+      const failed = sum(({ statuses: { 200: good = 0 }, requests }) => requests - good);
+      const rate = (sum(({ requests }) => requests) * 1_000) / sum(({ ms }) => ms);
+      return [
+        figureOf(`p99 of the daemon beside ${AT_ONCE} API requests at once`, 'ms', pairs, { most: 1.2 }),
+        stated(`API: of ${AT_ONCE} requests at once, failed`, 'requests', failed, { most: 0 }, statuses),
+        stated('API: requests a second, a list of webhooks', 'requests/s', rate),
+      ];
+    } finally {
+      await writer.end();
+      await flooder.stop();
+      await stop();
+    }
+  });
+}
