@@ -61,11 +61,12 @@ test('a webhook that posts to our own endpoint is cut after five hops, and the l
   const auth = { header_name: 'X-API-Key', header_value: token };
   await createWebhook('loop', `${api.url}/api/webhooks/round`, '{inbound.round}', auth);
   expect((await send('round', '{}', token)).status).toBe(201);
-  const logs = await waitUntil('a delivery is cut', async () => {
+  // the skip may be written before the delivery that caused it: that one's answer comes after its event
+  const logs = await waitUntil('five deliveries and a cut', async () => {
     const rows = await database.query<{ status: string; code: string; error: string | null }>(
-      "select status, code, error from rowhook.webhook_logs where tenant_id = 'loop' order by id",
+      "select status, code, error from rowhook.webhook_logs where tenant_id = 'loop' order by code, id",
     );
-    return rows.some(({ code }) => code === 'loop_cut') && rows;
+    return rows.length >= 6 && rows;
   });
   expect(logs.map(({ status, code }) => [status, code])).toEqual([
     ...Array(5).fill(['success', 'delivered']),
