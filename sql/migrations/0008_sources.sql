@@ -328,35 +328,39 @@ comment on function rowhook._changed_by_keys(regclass) is
 
 -- A user-defined type may have a cast to json or text, and the function of that cast may raise any
 -- error. The same is true of the parts of an array, a composite type or a range.
+-- A loop over plans that are kept: one query in SQL is planned in each call, and reads all of
+-- pg_type.
 create function rowhook._prints_itself(p_type oid)
 returns boolean
-language sql
+language plpgsql
 stable
-begin atomic
-  with recursive parts as (
-    select p_type as oid
-     union
-    select case when t.typtype = 'd' then t.typbasetype else t.typelem end
-      from parts
-      join pg_type t on t.oid = parts.oid
-     where t.typtype = 'd'
-        or t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc
-  )
-  select coalesce(bool_and(
-           case
-             when t.typtype = 'd'
-               or t.typelem <> 0 and t.typsubscript = 'array_subscript_handler'::regproc
-               then true
-             when t.typtype = 'e'
-               then not exists (
-                 select from pg_cast c
-                  where c.castsource = t.oid
-                    and c.casttarget in ('json'::regtype, 'text'::regtype))
-             else t.oid < 16384 and t.typtype <> 'c'
-           end), true)
-    from parts
-    join pg_type t on t.oid = parts.oid;
-end;
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_type pg_type;
+  v_oid  oid := p_type;
+begin
+  loop
+    select * into v_type from pg_type where oid = v_oid;
+    case
+      when v_type.typtype = 'd' then
+        v_oid := v_type.typbasetype;
+      when v_type.typelem <> 0
+           and v_type.typsubscript = 'array_subscript_handler'::regproc then
+        v_oid := v_type.typelem;
+      when v_type.typtype = 'e' then
+        return not exists (
+          select from pg_cast c
+           where c.castsource = v_type.oid
+             and c.casttarget in ('json'::regtype, 'text'::regtype));
+      else
+        return v_type.oid is null or v_type.oid < 16384 and v_type.typtype <> 'c';
+    end case;
+  end loop;
+end
+$$;
 
 comment on function rowhook._prints_itself(oid) is
   'Whether PostgreSQL prints the values of a type by its own code alone, and not by a cast that '
@@ -414,17 +418,22 @@ comment on function rowhook._is_virtual(oid, name) is
 -- User-defined casts are not used: concat() takes the output of the type itself.
 create function rowhook._text_of(p_relation oid, p_column name, p_expression text)
 returns text
-language sql
+language plpgsql
 stable
-begin atomic
-  select format(
-    case when exists (
-           select from rowhook._attributes(p_relation) as a
-            where a.name = p_column and a.type >= 16384 and not rowhook._prints_itself(a.type))
-         then 'case when num_nulls(%1$s) = 0 then concat(%1$s) end'
-         else '%s::text'
-    end, p_expression);
-end;
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_type oid := (select a.type from rowhook._attributes(p_relation) as a where a.name = p_column);
+begin
+  -- Built-in types always print themselves.
+  if v_type >= 16384 and not rowhook._prints_itself(v_type) then
+    return format('case when num_nulls(%1$s) = 0 then concat(%1$s) end', p_expression);
+  end if;
+  return format('%s::text', p_expression);
+end
+$$;
 
 comment on function rowhook._text_of(oid, name, text) is
   'SQL expression for the text of a column''s value.';

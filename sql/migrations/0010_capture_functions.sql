@@ -273,6 +273,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = on
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_source rowhook.webhook_sources := rowhook._source_now(p_source_id, p_relation, p_operation);
@@ -300,6 +301,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set row_security = on
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_source  rowhook.webhook_sources := rowhook._source_now(p_source_id, p_relation, p_operation);
@@ -386,6 +388,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
+set plan_cache_mode = force_generic_plan
 -- The function that is written must not depend on who writes it. Constants in expressions are
 -- printed under the settings of the functions below.
 set "TimeZone" = 'UTC'

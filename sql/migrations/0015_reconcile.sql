@@ -174,6 +174,7 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set row_security = on
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
