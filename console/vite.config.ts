@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vite';
 
 /** `npm run dev` in console/ sends requests of the API there. */
@@ -7,6 +8,8 @@ export default defineConfig({
   logLevel: 'warn',
   base: '/console/',
   root: import.meta.dirname,
+  // The client of this checkout, not of what was built last.
+  resolve: { alias: { 'rowhook/client': join(import.meta.dirname, '../src/client/client.ts') } },
   build: {
     emptyOutDir: true,
     target: 'es2022',

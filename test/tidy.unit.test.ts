@@ -197,6 +197,13 @@ test('every file that comments and documents name is there', () => {
   expect(missing).toEqual([]);
 });
 
+test('the console reaches the API by the typed client alone', () => {
+  const files = find('console/src/**/*.{ts,tsx}');
+  expect(files.length).toBeGreaterThan(50);
+  const other = /\bfetch\(|XMLHttpRequest|EventSource|sendBeacon|WebSocket/;
+  expect(files.filter((file) => other.test(read(file)))).toEqual([]);
+});
+
 test('migrations are numbered without a gap', () => {
   const names = find('sql/migrations/*').map((file) => basename(file));
   const expected = names.map((_, index) =>

@@ -2,7 +2,7 @@ import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { RouterProvider } from 'react-router/dom';
-import { ApiError } from './api/http.ts';
+import { RowhookError } from './api/client.ts';
 import { router } from './routes.tsx';
 import { SessionProvider } from './session/session.tsx';
 import './styles/base.css';
@@ -15,7 +15,8 @@ const client = new QueryClient({
     queries: {
       staleTime: 5_000,
       // What the server has refused once it refuses again.
-      retry: (count, error) => count < 2 && !(error instanceof ApiError && error.status >= 400 && error.status < 500),
+      retry: (count, error) =>
+        count < 2 && !(error instanceof RowhookError && error.status >= 400 && error.status < 500),
     },
     mutations: { retry: false },
   },

@@ -7,16 +7,30 @@ import { JsonText, toJson } from '../shared/json/json-text.ts';
 import { parseExactly } from './exact-json.ts';
 import type { paths } from './types.ts';
 
-export { textOf } from './exact-json.ts';
+export { answerOf, type FieldProblem, RowhookError } from './error.ts';
+export { textOf, textsOf } from './exact-json.ts';
+export { followAttempts, type LiveAttempt, type StreamOptions } from './stream.ts';
 export type * from './types.ts';
 
 export interface RowhookOptions extends Omit<ClientOptions, 'bodySerializer' | 'headers'> {
   headers?: Record<string, string> | undefined;
-  /** An API key, or a JWT of your application. A page that has a session needs none. */
-  token?: string | undefined;
+  /**
+   * An API key, or a JWT of your application. A function is asked before each request, for a token
+   * that changes. A page that has a session needs none.
+   */
+  token?: string | (() => string | null) | undefined;
 }
 
 export type RowhookClient = Client<paths>;
+
+type Method = 'get' | 'put' | 'post' | 'patch' | 'delete';
+
+/** What a path answers with 200, for what has no name of its own: `AnswerTo<'/api/v1/{org}/event-types'>`. */
+export type AnswerTo<P extends keyof paths, M extends Method = 'get'> = paths[P] extends {
+  [method in M]: { responses: { 200: { content: { 'application/json': infer T } } } };
+}
+  ? T
+  : never;
 
 /** A JSON text that is sent unchanged, such as the `data` of an event. */
 export function jsonText(text: string): JsonText {
@@ -31,8 +45,14 @@ type Call = (path: string, options?: { parseAs?: string }) => Promise<{ data?: u
  * is the problem (RFC 9457) of a status of 400 and above. A network that fails throws.
  */
 export function createClient({ token, headers, ...options }: RowhookOptions): RowhookClient {
-  const sent = { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...headers };
-  const client = createFetchClient<paths>({ ...options, headers: sent, bodySerializer: toJson });
+  const client = createFetchClient<paths>({ ...options, ...(headers && { headers }), bodySerializer: toJson });
+  client.use({
+    onRequest: ({ request }) => {
+      const value = typeof token === 'function' ? token() : token;
+      if (value != null && !request.headers.has('authorization'))
+        request.headers.set('authorization', `Bearer ${value}`);
+    },
+  });
   const calls = client as unknown as Record<string, Call>;
   for (const method of ['GET', 'PUT', 'POST', 'PATCH', 'DELETE']) calls[method] = exactly(calls[method] as Call);
   return client;

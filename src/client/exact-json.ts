@@ -42,6 +42,20 @@ export function textOf(value: object, key?: string | number): string | undefined
   return text?.trim();
 }
 
+/** The JSON texts of an array's elements. One pass, where textOf() of each would begin anew. */
+export function textsOf(value: readonly unknown[]): string[] {
+  const text = textOf(value) ?? '[]';
+  const scanner = new JsonScanner(text);
+  const texts: string[] = [];
+  scanner.peek();
+  scanner.array(() => {
+    const from = scanner.skipSpace();
+    scanner.skip();
+    texts.push(text.slice(from, scanner.at));
+  });
+  return texts;
+}
+
 function placeOf(value: object): Place {
   const place = places.get(value);
   if (place === undefined)

@@ -36,8 +36,7 @@ export async function buildConsole(): Promise<boolean> {
 function isNewer(built: string, sources: string): boolean {
   if (!existsSync(built)) return false;
   const at = statSync(built).mtimeMs;
-  const files = globSync(['{src,public}/**/*', '*.{json,ts,html}', '../docs/receivers.md', '../package-lock.json'], {
-    cwd: sources,
-  });
+  const outside = ['../src/{client,shared/json}/*', '../docs/receivers.md', '../package-lock.json'];
+  const files = globSync(['{src,public}/**/*', '*.{json,ts,html}', ...outside], { cwd: sources });
   return files.every((file) => statSync(join(sources, file)).mtimeMs < at);
 }

@@ -1,7 +1,16 @@
 // `rowhook/client` against `rowhook serve`. What these calls pass and read is checked by tsc.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createClient, jsonText, type RowhookClient, textOf, type Webhook } from '../../src/client/client.ts';
+import {
+  type AnswerTo,
+  answerOf,
+  createClient,
+  jsonText,
+  type RowhookClient,
+  RowhookError,
+  textOf,
+  type Webhook,
+} from '../../src/client/client.ts';
 import { createKey, startTestApi, type TestApi } from '../support/api.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -47,6 +56,39 @@ test('what is refused is a problem', async () => {
     'invalid',
     ['target_url'],
   ]);
+});
+
+test('answerOf() gives the data, or throws what was refused', async () => {
+  const types: AnswerTo<'/api/v1/{org}/event-types'> = await answerOf(
+    client.GET('/api/v1/{org}/event-types', { params: { path } }),
+  );
+  expect(types.data.map((type) => type.event_type)).toContain('webhook.test');
+  const refused = answerOf(
+    client.POST('/api/v1/{org}/outgoing-webhooks', {
+      params: { path },
+      body: { name: 'CRM', target_url: 'nowhere', event_types: ['deal.*'] },
+    }),
+  );
+  await expect(refused).rejects.toBeInstanceOf(RowhookError);
+  await expect(refused).rejects.toMatchObject({
+    status: 422,
+    code: 'invalid',
+    errors: [{ field: 'target_url', message: expect.any(String) }],
+  });
+  const away = createClient({ baseUrl: 'http://127.0.0.1:9' });
+  await expect(answerOf(away.GET('/api/v1/me'))).rejects.toMatchObject({ status: 0, code: 'unreachable' });
+});
+
+test('a token may change, and a call may name another one', async () => {
+  let token: string | null = 'rhk_wrong';
+  const changing = createClient({ baseUrl: api.url, token: () => token });
+  expect((await changing.GET('/api/v1/me')).response.status).toBe(401);
+  token = await createKey(database, 'other');
+  expect((await changing.GET('/api/v1/me')).data?.organization_id).toBe('other');
+  const headers = { authorization: `Bearer ${await createKey(database, 'third')}` };
+  expect((await changing.GET('/api/v1/me', { headers })).data?.organization_id).toBe('third');
+  token = null;
+  expect((await changing.GET('/api/v1/me')).response.status).toBe(401);
 });
 
 test('the text of data stays as it is, in and out', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseExactly, textOf } from '../../src/client/exact-json.ts';
+import { parseExactly, textOf, textsOf } from '../../src/client/exact-json.ts';
 import { JsonText, toJson } from '../../src/shared/json/json-text.ts';
 
 interface Answer {
@@ -18,6 +18,15 @@ test('each part of an answer has its text', () => {
   expect(textOf(event.data.list, 0)).toBe('1.0');
   expect(textOf(event, 'previous')).toBe('null');
   expect(textOf(event, 'nothing')).toBeUndefined();
+});
+
+test('all elements of an array have their texts in one pass', () => {
+  const answer = parseExactly('{"data": [ {"id": 1.0}, [2.50, 3] ,"a\\u0041", null ], "more": []}') as {
+    data: unknown[];
+    more: unknown[];
+  };
+  expect(textsOf(answer.data)).toEqual(['{"id": 1.0}', '[2.50, 3]', '"a\\u0041"', 'null']);
+  expect(textsOf(answer.more)).toEqual([]);
 });
 
 test('of two members with one name the last counts', () => {

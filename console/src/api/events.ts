@@ -1,19 +1,56 @@
-/** Event types that are known: the catalog, or where a server has none, what happened lately. */
+/** The event types that there are, with what their data looks like. */
 import { useQuery } from '@tanstack/react-query';
+import { useMemo } from 'react';
+import { type AnswerTo, textOf } from 'rowhook/client';
 import { useOrganization } from '../layout/organization.ts';
-import { json } from './http.ts';
-import type { Page } from './types.ts';
+import { answerOf, client } from './client.ts';
 
-export function useKnownEvents(): readonly string[] {
-  const { api } = useOrganization();
-  const { data = [] } = useQuery({
-    queryKey: [api('/events'), 'types'],
+export interface EventType {
+  type: string;
+  description: string | null;
+  /** JSON texts. Null: nobody has described it. */
+  schema: string | null;
+  sample: string | null;
+}
+
+type Listed = AnswerTo<'/api/v1/{org}/event-types'>['data'][number];
+
+function eventTypeOf(listed: Listed): EventType {
+  const known = (text: string | undefined) => (text === undefined || text === 'null' || text === '{}' ? null : text);
+  return {
+    type: listed.event_type,
+    description: listed.description,
+    schema: known(textOf(listed, 'schema')),
+    sample: known(textOf(listed, 'sample')),
+  };
+}
+
+export function useCatalog() {
+  const { path, key } = useOrganization();
+  return useQuery({
+    queryKey: key('event-types'),
     queryFn: async ({ signal }) => {
-      const page = await json<Page<{ event: string }>>(api('/events'), { query: { limit: 200 }, signal });
-      return [...new Set(page.data.map(({ event }) => event))].sort();
+      const { data } = await answerOf(client.GET('/api/v1/{org}/event-types', { params: { path }, signal }));
+      return data.map(eventTypeOf);
     },
     staleTime: 60_000,
     retry: false,
   });
-  return data;
+}
+
+/** The catalog, and what happened lately: an application may emit types that nobody has described. */
+export function useKnownEvents(): readonly string[] {
+  const { path, key } = useOrganization();
+  const { data: catalog = [] } = useCatalog();
+  const { data: seen = [] } = useQuery({
+    queryKey: key('events', 'types'),
+    queryFn: async ({ signal }) => {
+      const params = { path, query: { limit: 200 } };
+      const { data } = await answerOf(client.GET('/api/v1/{org}/events', { params, signal }));
+      return data.map(({ event }) => event);
+    },
+    staleTime: 60_000,
+    retry: false,
+  });
+  return useMemo(() => [...new Set([...catalog.map(({ type }) => type), ...seen])].sort(), [catalog, seen]);
 }

@@ -8,56 +8,12 @@ const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/gy;
 
 const SPACE = /\s*/y;
 
-/** The place after the value that begins at `at`. */
-function endOf(text: string, at: number): number {
-  let depth = 0;
-  for (let place = at; place < text.length; ) {
-    const [token, end] = tokenAt(text, place);
-    if (token === '') return end;
-    if (token === '{' || token === '[') depth++;
-    else if (token === '}' || token === ']') depth--;
-    if (depth === 0) return end;
-    place = end;
-  }
-  return text.length;
-}
-
 function tokenAt(text: string, at: number): [token: string, end: number] {
   SPACE.lastIndex = at;
   SPACE.exec(text);
   TOKEN.lastIndex = SPACE.lastIndex;
   const token = TOKEN.exec(text)?.[0] ?? '';
   return [token, token === '' ? text.length : TOKEN.lastIndex];
-}
-
-/** The text of a member of an object. Undefined: there is none. */
-export function memberText(text: string, name: string): string | undefined {
-  let [, at] = tokenAt(text, 0);
-  while (at < text.length) {
-    const [key, afterKey] = tokenAt(text, at);
-    if (!key.startsWith('"')) return undefined;
-    const [, afterColon] = tokenAt(text, afterKey);
-    const end = endOf(text, afterColon);
-    if (JSON.parse(key) === name) return text.slice(afterColon, end).trim();
-    const [comma, next] = tokenAt(text, end);
-    if (comma !== ',') return undefined;
-    at = next;
-  }
-  return undefined;
-}
-
-/** The texts of an array's elements. */
-export function elementTexts(text: string): string[] {
-  const elements: string[] = [];
-  let [, at] = tokenAt(text, 0);
-  for (;;) {
-    if (tokenAt(text, at)[0] === ']') return elements;
-    const end = endOf(text, at);
-    elements.push(text.slice(at, end).trim());
-    const [comma, next] = tokenAt(text, end);
-    if (comma !== ',') return elements;
-    at = next;
-  }
 }
 
 /** Deeper levels are not indented further: 5,000 levels would be 25 MB of blanks. */

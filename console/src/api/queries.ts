@@ -1,29 +1,39 @@
 /** The reads of the console, with their keys in the cache. */
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { textOf, type Webhook } from 'rowhook/client';
 import { useOrganization } from '../layout/organization.ts';
-import { json, request } from './http.ts';
-import { memberText } from './json-text.ts';
-import type { Attempt, AttemptDetail, Bucket, Page, UnfinishedDelivery, Webhook, WebhookInList } from './types.ts';
+import { answerOf, client, queryOf } from './client.ts';
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
+type Call<T> = Parameters<typeof answerOf<T>>[0];
+
 /** A list keeps its rows while the next page or filter loads, so that nothing jumps. */
-export function useList<T>(path: string, query: Query, options: { refetchMs?: number; enabled?: boolean } = {}) {
-  const { api } = useOrganization();
+export function useList<T>(
+  name: string,
+  query: Query,
+  call: (signal: AbortSignal) => Call<T>,
+  options: { refetchMs?: number; enabled?: boolean } = {},
+) {
+  const { key } = useOrganization();
   return useQuery({
-    queryKey: [api(path), query],
-    queryFn: ({ signal }) => json<Page<T>>(api(path), { query, signal }),
+    queryKey: key(name, query),
+    queryFn: ({ signal }) => answerOf(call(signal)),
     placeholderData: keepPreviousData,
     refetchInterval: options.refetchMs ?? false,
     enabled: options.enabled ?? true,
   });
 }
 
-export const useWebhooks = (query: Query) => useList<WebhookInList>('/outgoing-webhooks', query, { refetchMs: 15_000 });
-
-export const useUnfinished = (query: Query) => useList<UnfinishedDelivery>('/deliveries', query, { refetchMs: 10_000 });
-
-export const useAttempts = (id: string, query: Query) => useList<Attempt>(`/outgoing-webhooks/${id}/deliveries`, query);
+export function useAttempts(id: string, query: Query) {
+  const { org } = useOrganization();
+  return useList(`attempts of ${id}`, query, (signal) =>
+    client.GET('/api/v1/{org}/outgoing-webhooks/{id}/deliveries', {
+      params: { path: { org, id }, query: queryOf(query) },
+      signal,
+    }),
+  );
+}
 
 export interface StoredWebhook {
   webhook: Webhook;
@@ -33,59 +43,67 @@ export interface StoredWebhook {
   filter: string;
 }
 
-export function storedOf(text: string, headers: Headers): StoredWebhook {
-  return { webhook: JSON.parse(text), etag: headers.get('etag'), filter: memberText(text, 'filter') ?? 'null' };
+export async function storedOf(call: Call<Webhook>): Promise<StoredWebhook> {
+  const webhook = await answerOf(call);
+  const { response } = await call;
+  return { webhook, etag: response.headers.get('etag'), filter: textOf(webhook, 'filter') ?? 'null' };
 }
 
 export function useWebhook(id: string) {
-  const { api } = useOrganization();
+  const { org, key } = useOrganization();
   return useQuery({
-    queryKey: [api('/outgoing-webhooks'), 'one', id],
-    queryFn: async ({ signal }): Promise<StoredWebhook> => {
-      const { text, headers } = await request(api(`/outgoing-webhooks/${encodeURIComponent(id)}`), { signal });
-      return storedOf(text, headers);
-    },
+    queryKey: key('webhook', id),
+    queryFn: ({ signal }) =>
+      storedOf(client.GET('/api/v1/{org}/outgoing-webhooks/{id}', { params: { path: { org, id } }, signal })),
     refetchInterval: 15_000,
   });
 }
 
 export function useStats(id: string, bucket: 'minute' | 'hour' | 'day', since: string) {
-  const { api } = useOrganization();
+  const { org, key } = useOrganization();
   return useQuery({
-    queryKey: [api('/outgoing-webhooks'), 'stats', id, bucket, since],
+    queryKey: key('stats', id, bucket, since),
     queryFn: ({ signal }) =>
-      json<{ data: Bucket[] }>(api(`/outgoing-webhooks/${id}/stats`), { query: { bucket, since }, signal }),
+      answerOf(
+        client.GET('/api/v1/{org}/outgoing-webhooks/{id}/stats', {
+          params: { path: { org, id }, query: { bucket, since } },
+          signal,
+        }),
+      ),
     placeholderData: keepPreviousData,
     refetchInterval: 15_000,
   });
 }
 
 export function useAttempt(id: string | undefined) {
-  const { api } = useOrganization();
+  const { org, key } = useOrganization();
   return useQuery({
-    queryKey: [api('/attempts'), id],
-    queryFn: ({ signal }) => json<AttemptDetail>(api(`/attempts/${encodeURIComponent(id ?? '')}`), { signal }),
+    queryKey: key('attempt', id),
+    queryFn: ({ signal }) =>
+      answerOf(client.GET('/api/v1/{org}/attempts/{log_id}', { params: { path: { org, log_id: id ?? '' } }, signal })),
     enabled: id !== undefined,
     staleTime: Number.POSITIVE_INFINITY,
   });
 }
 
-/** A write. After it, everything of webhooks is read again. */
+/** A write. After it, everything of the organization is read again. */
 export function useWrite<T, V = void>(run: (value: V) => Promise<T>) {
-  const client = useQueryClient();
-  const { api } = useOrganization();
+  const cache = useQueryClient();
+  const { key } = useOrganization();
   return useMutation({
     mutationFn: run,
-    onSettled: () =>
-      client.invalidateQueries({
-        predicate: ({ queryKey }) => String(queryKey[0]).startsWith(api('/')),
-      }),
+    onSettled: () => cache.invalidateQueries({ queryKey: key() }),
   });
 }
 
 export function useSwitch(id: string) {
-  const { api } = useOrganization();
+  const { org } = useOrganization();
+  const params = { path: { org, id } };
   return useWrite((isActive: boolean) =>
-    json<Webhook>(api(`/outgoing-webhooks/${id}/${isActive ? 'enable' : 'disable'}`), { method: 'POST' }),
+    answerOf(
+      isActive
+        ? client.POST('/api/v1/{org}/outgoing-webhooks/{id}/enable', { params })
+        : client.POST('/api/v1/{org}/outgoing-webhooks/{id}/disable', { params }),
+    ),
   );
 }

@@ -1,6 +1,6 @@
 /** How a session begins: by a portal link in the fragment, or by an API key. */
-import { json, setToken } from '../api/http.ts';
-import type { Me } from '../api/types.ts';
+import type { Me } from 'rowhook/client';
+import { answerOf, asking, setToken } from '../api/client.ts';
 
 const STORED_AS = 'rowhook.token';
 
@@ -39,16 +39,10 @@ export function takeLink(): string | null {
   return token;
 }
 
-type Started = Me & { token?: string };
-
-async function start(body: object, headers: Record<string, string> = {}): Promise<Me> {
+async function start(link: { token?: string }, headers: Record<string, string> = {}): Promise<Me> {
   const bearer = window.self !== window.top;
-  const { token, ...me } = await json<Started>('/v1/session', {
-    method: 'POST',
-    body: { ...body, ...(bearer && { bearer }) },
-    headers,
-    isFirst: true,
-  });
+  const body = { ...link, ...(bearer && { bearer }) };
+  const { token, ...me } = await answerOf(asking.POST('/api/v1/session', { body, headers }));
   if (token !== undefined) store(token);
   return me;
 }

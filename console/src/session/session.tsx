@@ -4,8 +4,8 @@
  */
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from 'react';
-import { ApiError, json, onRefused, setToken } from '../api/http.ts';
-import type { Me } from '../api/types.ts';
+import type { Me } from 'rowhook/client';
+import { answerOf, asking, client, onRefused, RowhookError, setToken } from '../api/client.ts';
 import { Failure, PageLoading } from '../ui/states.tsx';
 import { forget, openLink, stored, takeLink } from './open.ts';
 import { SignIn, type Why } from './sign-in.tsx';
@@ -38,9 +38,9 @@ async function begin(): Promise<State> {
   try {
     if (link !== null) return { kind: 'in', me: await openLink(link) };
     setToken(stored());
-    return { kind: 'in', me: await json<Me>('/v1/me', { isFirst: true }) };
+    return { kind: 'in', me: await answerOf(asking.GET('/api/v1/me')) };
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 401) return { kind: 'failed', error: error as Error };
+    if (!(error instanceof RowhookError) || error.status !== 401) return { kind: 'failed', error: error as Error };
     const why: Why = link !== null ? 'link' : stored() !== null ? 'ended' : null;
     forget();
     return { kind: 'out', why };
@@ -48,7 +48,7 @@ async function begin(): Promise<State> {
 }
 
 export function SessionProvider({ children }: { children: ReactNode }) {
-  const client = useQueryClient();
+  const cache = useQueryClient();
   const [state, setState] = useState<State>({ kind: 'asking' });
 
   const start = useCallback(() => {
@@ -60,17 +60,17 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   const leave = useCallback(
     (why: Why) => {
       forget();
-      client.clear();
+      cache.clear();
       setState({ kind: 'out', why });
     },
-    [client],
+    [cache],
   );
   useEffect(() => onRefused(() => leave('ended')), [leave]);
 
   // The scopes of a key may change while the page is open.
   const { data: me } = useQuery({
     queryKey: ['me'],
-    queryFn: () => json<Me>('/v1/me'),
+    queryFn: () => answerOf(client.GET('/api/v1/me')),
     enabled: state.kind === 'in',
     refetchInterval: 60_000,
   });
@@ -83,9 +83,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       isOperator: scopes.includes('operator'),
       mayWrite: scopes.includes('write'),
       mayKeys: scopes.includes('keys') || scopes.includes('operator'),
-      signOut: isFramed()
-        ? null
-        : () => void json('/v1/session', { method: 'DELETE', isFirst: true }).finally(() => leave(null)),
+      signOut: isFramed() ? null : () => void asking.DELETE('/api/v1/session').finally(() => leave(null)),
     };
   }, [known, leave]);
 
@@ -108,7 +106,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
         why={state.kind === 'out' ? state.why : null}
         isFramed={isFramed()}
         onSignedIn={(signedIn) => {
-          client.clear();
+          cache.clear();
           setState({ kind: 'in', me: signedIn });
         }}
       />

@@ -1,6 +1,6 @@
 import { type FormEvent, useState } from 'react';
-import { ApiError } from '../api/http.ts';
-import type { Me } from '../api/types.ts';
+import type { Me } from 'rowhook/client';
+import { RowhookError } from '../api/client.ts';
 import { Button } from '../ui/button.tsx';
 import { TextField } from '../ui/field.tsx';
 import { Logo } from '../ui/icons.tsx';
@@ -39,7 +39,7 @@ export function SignIn({ why, isFramed, onSignedIn }: SignInProps) {
     } catch (error) {
       setBusy(false);
       setProblem(
-        error instanceof ApiError && error.status === 401
+        error instanceof RowhookError && error.status === 401
           ? 'This key is not accepted. It may be mistyped, expired or revoked. Ask whoever gave it to you for a new one.'
           : (error as Error).message,
       );

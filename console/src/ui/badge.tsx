@@ -1,6 +1,8 @@
 import type { ReactNode } from 'react';
-import type { WebhookState } from '../api/types.ts';
+import type { Webhook } from 'rowhook/client';
 import { CheckIcon, ClockIcon, CrossIcon, SkipIcon } from './icons.tsx';
+
+type WebhookState = Webhook['state'];
 
 export type Tone = 'ok' | 'bad' | 'warn' | 'none';
 

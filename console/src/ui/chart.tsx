@@ -2,8 +2,10 @@
 import { scaleLinear, scaleTime } from 'd3-scale';
 import { curveMonotoneX, line, stack } from 'd3-shape';
 import { useMemo, useState } from 'react';
-import type { Bucket } from '../api/types.ts';
+import type { AnswerTo } from 'rowhook/client';
 import { fullTime, ms } from './time.tsx';
+
+export type Bucket = AnswerTo<'/api/v1/{org}/outgoing-webhooks/{id}/stats'>['data'][number];
 
 const [WIDTH, HEIGHT] = [900, 220];
 const MARGIN = { top: 12, right: 46, bottom: 26, left: 46 };

@@ -1,6 +1,6 @@
 /** What stands in the place of content: loading, empty, failed. Each keeps the height of a page. */
 import type { ReactNode } from 'react';
-import { ApiError } from '../api/http.ts';
+import { RowhookError } from '../api/client.ts';
 import { Button } from './button.tsx';
 
 export function PageLoading({ label = 'Loading' }: { label?: string }) {
@@ -60,7 +60,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 };
 
 export function Failure({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
-  const { code, message } = error instanceof ApiError ? error : { code: 'error', message: String(error) };
+  const { code, message } = error instanceof RowhookError ? error : { code: 'error', message: String(error) };
   return (
     <div className="empty" role="alert">
       <h2>{TITLES[code] ?? 'Something went wrong'}</h2>

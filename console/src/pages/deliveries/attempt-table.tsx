@@ -1,5 +1,5 @@
 import { Link } from 'react-router';
-import type { Attempt } from '../../api/types.ts';
+import type { Attempt } from 'rowhook/client';
 import { useOrganization } from '../../layout/organization.ts';
 import { StatusBadge } from '../../ui/badge.tsx';
 import { meaningOf } from '../../ui/codes.ts';

@@ -1,6 +1,6 @@
 /** One attempt: what was sent, what came back, and what to do if it failed. */
 import { Link } from 'react-router';
-import type { AttemptDetail } from '../../api/types.ts';
+import type { AttemptDetail } from 'rowhook/client';
 import { useOrganization } from '../../layout/organization.ts';
 import { StatusBadge } from '../../ui/badge.tsx';
 import { CodeBlock, visible } from '../../ui/code.tsx';

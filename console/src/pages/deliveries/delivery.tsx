@@ -1,10 +1,9 @@
 /** One delivery: from the change to the answer, every attempt, and what happens next. */
 import { useQuery } from '@tanstack/react-query';
 import { Link, useParams } from 'react-router';
-import { json, request } from '../../api/http.ts';
-import { memberText } from '../../api/json-text.ts';
+import { type Attempt, textOf } from 'rowhook/client';
+import { answerOf, client } from '../../api/client.ts';
 import { useAttempt, useWrite } from '../../api/queries.ts';
-import type { Attempt, Delivery } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { useAddress } from '../../ui/address.ts';
@@ -21,18 +20,21 @@ import { VerifySignature } from './verify.tsx';
 
 export default function DeliveryPage() {
   const { delivery: id = '' } = useParams();
-  const { api, to } = useOrganization();
+  const { org, key, to } = useOrganization();
   const { mayWrite } = useSession();
   const { get, set } = useAddress();
+  const params = { path: { org, delivery_id: id } };
   const query = useQuery({
-    queryKey: [api('/deliveries'), 'one', id],
+    queryKey: key('delivery', id),
     queryFn: async ({ signal }) => {
-      const { text } = await request(api(`/deliveries/${encodeURIComponent(id)}`), { signal });
-      return { delivery: JSON.parse(text) as Delivery, event: memberText(text, 'event') ?? 'null' };
+      const delivery = await answerOf(client.GET('/api/v1/{org}/deliveries/{delivery_id}', { params, signal }));
+      return { delivery, event: textOf(delivery, 'event') ?? 'null' };
     },
     refetchInterval: ({ state }) => (state.data?.delivery.state === 'waiting' ? 2_000 : 15_000),
   });
-  const retry = useWrite(() => json(api(`/deliveries/${id}/retry`), { method: 'POST' }));
+  const retry = useWrite(() =>
+    answerOf(client.POST('/api/v1/{org}/deliveries/{delivery_id}/retry', { params, body: {} })),
+  );
   const found = query.data;
   const attempts = found?.delivery.attempts ?? [];
   const selected = attempts.find((one) => one.id === get('attempt')) ?? attempts.at(-1);

@@ -1,21 +1,22 @@
 /** Why an event is sent to a webhook, or not. */
 import { useQuery } from '@tanstack/react-query';
 import { Link } from 'react-router';
-import { json } from '../../api/http.ts';
-import type { Explanation } from '../../api/types.ts';
+import { answerOf, client, queryOf } from '../../api/client.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { Button } from '../../ui/button.tsx';
 import { Notice } from '../../ui/states.tsx';
 
 export function Explain({ event, webhook }: { event: string; webhook?: string }) {
-  const { api, to } = useOrganization();
+  const { org, key, to } = useOrganization();
   const explain = useQuery({
-    queryKey: [api('/events'), 'explain', event, webhook],
+    queryKey: key('explain', event, webhook),
     queryFn: ({ signal }) =>
-      json<{ data: Explanation[] }>(api(`/events/${encodeURIComponent(event)}/explain`), {
-        query: { webhook },
-        signal,
-      }),
+      answerOf(
+        client.GET('/api/v1/{org}/events/{id}/explain', {
+          params: { path: { org, id: event }, query: queryOf({ webhook }) },
+          signal,
+        }),
+      ),
     enabled: false,
     retry: false,
   });

@@ -1,9 +1,9 @@
 /** What waits, and what failed for good: select some and send them again. */
 import { useState } from 'react';
 import { Link } from 'react-router';
-import { json } from '../../api/http.ts';
-import { useUnfinished, useWrite } from '../../api/queries.ts';
-import type { UnfinishedDelivery } from '../../api/types.ts';
+import type { UnfinishedDelivery } from 'rowhook/client';
+import { answerOf, client, queryOf } from '../../api/client.ts';
+import { useList, useWrite } from '../../api/queries.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { useAddress } from '../../ui/address.ts';
@@ -18,32 +18,43 @@ import { Empty, Failure, Notice, Skeleton } from '../../ui/states.tsx';
 import { Cell, Row, Table } from '../../ui/table.tsx';
 import { At, Next } from '../../ui/time.tsx';
 
-type Chosen = { ids: string[] } | { filter: Record<string, string> };
+type State = UnfinishedDelivery['state'];
+type Chosen = { ids: string[] } | { filter: { state: State; webhook?: string } };
 
 export default function DeliveriesPage() {
   const { mayWrite } = useSession();
-  const { to, api } = useOrganization();
+  const { to, path } = useOrganization();
   const { get, set } = useAddress();
   const [state, webhook, cursor] = [get('state'), get('webhook'), get('cursor')];
-  const list = useUnfinished({ state, webhook, cursor });
+  const query = { state, webhook, cursor };
+  const list = useList(
+    'deliveries',
+    query,
+    (signal) => client.GET('/api/v1/{org}/deliveries', { params: { path, query: queryOf(query) }, signal }),
+    { refetchMs: 10_000 },
+  );
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const [asked, setAsked] = useState<{ chosen: Chosen; count: number; more: boolean } | null>(null);
   const [sent, setSent] = useState('');
 
-  const dryRun = useWrite((chosen: Chosen) =>
-    json<{ count: number; more: boolean }>(api('/deliveries/retry'), {
-      method: 'POST',
-      body: { ...chosen, dry_run: true },
-    }),
-  );
-  const retry = useWrite((chosen: Chosen) =>
-    json<{ retried: number; skipped: number }>(api('/deliveries/retry'), { method: 'POST', body: chosen }),
-  );
+  const send = (body: Chosen & { dry_run?: boolean }) =>
+    answerOf(client.POST('/api/v1/{org}/deliveries/retry', { params: { path }, body }));
+  const dryRun = useWrite(async (chosen: Chosen) => {
+    const answer = await send({ ...chosen, dry_run: true });
+    return 'count' in answer ? answer : { count: answer.retried, more: answer.more };
+  });
+  const retry = useWrite(async (chosen: Chosen) => {
+    const answer = await send(chosen);
+    return 'retried' in answer ? answer : { retried: 0, skipped: 0 };
+  });
   const ask = (chosen: Chosen) => dryRun.mutate(chosen, { onSuccess: (answer) => setAsked({ chosen, ...answer }) });
 
   const rows = list.data?.data ?? [];
   const shownSelected = rows.filter(({ id }) => selected.has(id));
-  const filter = { state: state || 'failed', ...(webhook !== '' && { webhook }) };
+  const filter = {
+    state: state === 'waiting' ? ('waiting' as const) : ('failed' as const),
+    ...(webhook !== '' && { webhook }),
+  };
   return (
     <>
       <PageHead title="Deliveries">

@@ -1,6 +1,6 @@
 /** Checks a signature in the browser: the secret goes nowhere. */
 import { type FormEvent, useState } from 'react';
-import type { AttemptDetail } from '../../api/types.ts';
+import type { AttemptDetail } from 'rowhook/client';
 import { Button } from '../../ui/button.tsx';
 import { TextField } from '../../ui/field.tsx';
 import { Notice } from '../../ui/states.tsx';

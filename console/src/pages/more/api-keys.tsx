@@ -1,7 +1,7 @@
 import { useState } from 'react';
-import { ApiError, json } from '../../api/http.ts';
+import type { ApiKey } from 'rowhook/client';
+import { answerOf, asking, client, queryOf, RowhookError } from '../../api/client.ts';
 import { useList, useWrite } from '../../api/queries.ts';
-import type { ApiKey } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { useAddress } from '../../ui/address.ts';
@@ -21,7 +21,14 @@ type Asked = { kind: 'create' } | { kind: 'rotate' | 'revoke'; key: ApiKey } | n
 export default function ApiKeysPage() {
   const { get } = useAddress();
   const { mayKeys } = useSession();
-  const list = useList<ApiKey>('/api-keys', { cursor: get('cursor') }, { enabled: mayKeys });
+  const { path } = useOrganization();
+  const query = { cursor: get('cursor') };
+  const list = useList(
+    'api-keys',
+    query,
+    (signal) => client.GET('/api/v1/{org}/api-keys', { params: { path, query: queryOf(query) }, signal }),
+    { enabled: mayKeys },
+  );
   const [asked, setAsked] = useState<Asked>(null);
   const [token, setToken] = useState('');
   const rows = list.data?.data ?? [];
@@ -145,7 +152,7 @@ function useOwnKey() {
   const headers: Record<string, string> = own.trim() === '' ? {} : { authorization: `Bearer ${own.trim()}` };
   return {
     headers,
-    onError: (error: Error) => error instanceof ApiError && error.status === 403 && setNeeded(true),
+    onError: (error: Error) => error instanceof RowhookError && error.status === 403 && setNeeded(true),
     field: isNeeded && (
       <TextField
         label="A key with the scope keys"
@@ -162,7 +169,7 @@ function useOwnKey() {
 }
 
 function CreateKey({ onClose, onMade }: MadeProps) {
-  const { api } = useOrganization();
+  const { path } = useOrganization();
   const { me, isOperator } = useSession();
   const [name, setName] = useState('');
   const [scopes, setScopes] = useState<readonly string[]>(['read', 'write']);
@@ -170,16 +177,17 @@ function CreateKey({ onClose, onMade }: MadeProps) {
   const given = ['read', 'write', 'inbound', 'keys'].filter((scope) => isOperator || me.scopes.includes(scope));
   const own = useOwnKey();
   const create = useWrite(() =>
-    json<{ token: string }>(api('/api-keys'), {
-      method: 'POST',
-      isFirst: true,
-      headers: own.headers,
-      body: {
-        name: name.trim(),
-        scopes: given.filter((scope) => scopes.includes(scope)),
-        expires_at: days === '' ? null : new Date(Date.now() + Number(days) * DAY_MS).toISOString(),
-      },
-    }),
+    answerOf(
+      asking.POST('/api/v1/{org}/api-keys', {
+        params: { path },
+        headers: own.headers,
+        body: {
+          name: name.trim(),
+          scopes: given.filter((scope) => scopes.includes(scope)),
+          expires_at: days === '' ? null : new Date(Date.now() + Number(days) * DAY_MS).toISOString(),
+        },
+      }),
+    ),
   );
   return (
     <Modal
@@ -237,16 +245,17 @@ const SCOPES: Readonly<Record<string, string>> = {
 };
 
 function RotateKey({ apiKey, onClose, onMade }: MadeProps & { apiKey: ApiKey }) {
-  const { api } = useOrganization();
+  const { org } = useOrganization();
   const [overlap, setOverlap] = useState('86400');
   const own = useOwnKey();
   const rotate = useWrite(() =>
-    json<{ token: string }>(api(`/api-keys/${apiKey.id}/rotate`), {
-      method: 'POST',
-      isFirst: true,
-      headers: own.headers,
-      body: { overlap_seconds: Number(overlap) },
-    }),
+    answerOf(
+      asking.POST('/api/v1/{org}/api-keys/{id}/rotate', {
+        params: { path: { org, id: apiKey.id } },
+        headers: own.headers,
+        body: { overlap_seconds: Number(overlap) },
+      }),
+    ),
   );
   return (
     <Confirm
@@ -273,8 +282,10 @@ function RotateKey({ apiKey, onClose, onMade }: MadeProps & { apiKey: ApiKey }) 
 }
 
 function RevokeKey({ apiKey, onClose }: { apiKey: ApiKey; onClose: () => void }) {
-  const { api } = useOrganization();
-  const revoke = useWrite(() => json(api(`/api-keys/${apiKey.id}`), { method: 'DELETE' }));
+  const { org } = useOrganization();
+  const revoke = useWrite(() =>
+    answerOf(client.DELETE('/api/v1/{org}/api-keys/{id}', { params: { path: { org, id: apiKey.id } } })),
+  );
   return (
     <Confirm
       title={`Revoke “${apiKey.name}”?`}

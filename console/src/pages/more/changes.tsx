@@ -1,7 +1,8 @@
 /** Who changed which setting of which webhook. Secrets are masked by the server. */
 import { Link } from 'react-router';
+import type { WebhookSettingsChange as Change } from 'rowhook/client';
+import { client, queryOf } from '../../api/client.ts';
 import { useList } from '../../api/queries.ts';
-import type { Change } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useAddress } from '../../ui/address.ts';
 import { Badge } from '../../ui/badge.tsx';
@@ -15,7 +16,14 @@ import { At } from '../../ui/time.tsx';
 export default function ChangesPage() {
   const { get, set } = useAddress();
   const [webhook, cursor] = [get('webhook'), get('cursor')];
-  const list = useList<Change>('/changes', { webhook, cursor }, { refetchMs: 15_000 });
+  const { path } = useOrganization();
+  const query = { webhook, cursor };
+  const list = useList(
+    'changes',
+    query,
+    (signal) => client.GET('/api/v1/{org}/changes', { params: { path, query: queryOf(query) }, signal }),
+    { refetchMs: 15_000 },
+  );
   const rows = list.data?.data ?? [];
   return (
     <>

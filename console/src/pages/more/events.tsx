@@ -1,8 +1,8 @@
 /** What happened: the events of the outbox, as webhooks get them, with why each was sent or not. */
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { request } from '../../api/http.ts';
-import { elementTexts, memberText } from '../../api/json-text.ts';
+import { type Event as Listed, textOf, textsOf } from 'rowhook/client';
+import { answerOf, client, queryOf } from '../../api/client.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useAddress } from '../../ui/address.ts';
 import { Button } from '../../ui/button.tsx';
@@ -27,20 +27,18 @@ interface Event {
 /** Nobody reads more of it in a list. */
 const GLIMPSE = 160;
 
-const string = (text: string | undefined) => (text === undefined ? '' : String(JSON.parse(text)));
+function eventOf(listed: Listed, text: string): Event {
+  const { id, event, timestamp } = listed;
+  return { id, type: event, at: timestamp, data: dataOf(listed).slice(0, GLIMPSE), text };
+}
 
-function eventOf(text: string): Event {
-  return {
-    id: string(memberText(text, 'id')),
-    type: string(memberText(text, 'event')),
-    at: string(memberText(text, 'timestamp')),
-    data: (memberText(text, 'data') ?? '').slice(0, GLIMPSE),
-    text,
-  };
+/** A large row is not looked up once more: it is the end of a line in any case. */
+function dataOf({ data }: Listed): string {
+  return typeof data === 'object' && data !== null ? (textOf(data) ?? '') : JSON.stringify(data);
 }
 
 export default function EventsPage() {
-  const { api } = useOrganization();
+  const { path, key } = useOrganization();
   const { get, set } = useAddress();
   const [event_type, row_key, since, cursor, opened] = [
     get('event_type'),
@@ -51,13 +49,12 @@ export default function EventsPage() {
   ];
   const query = { event_type, row_key, since, cursor };
   const list = useQuery({
-    queryKey: [api('/events'), 'list', query],
+    queryKey: key('events', query),
     queryFn: async ({ signal }) => {
-      const { text } = await request(api('/events'), { query, signal });
-      return {
-        events: elementTexts(memberText(text, 'data') ?? '[]').map(eventOf),
-        next: JSON.parse(memberText(text, 'next_cursor') ?? 'null') as string | null,
-      };
+      const params = { path, query: queryOf(query) };
+      const { data, next_cursor } = await answerOf(client.GET('/api/v1/{org}/events', { params, signal }));
+      const texts = textsOf(data);
+      return { events: data.map((event, index) => eventOf(event, texts[index] ?? '')), next: next_cursor };
     },
     placeholderData: keepPreviousData,
     refetchInterval: cursor === '' && opened === '' ? 5_000 : false,

@@ -1,8 +1,7 @@
 /** For operators: who has webhooks, and how they do. */
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { Link } from 'react-router';
-import { json } from '../../api/http.ts';
-import type { OrganizationRow, Page } from '../../api/types.ts';
+import { answerOf, client, queryOf } from '../../api/client.ts';
 import { useAddress } from '../../ui/address.ts';
 import { Badge } from '../../ui/badge.tsx';
 import { count } from '../../ui/count.ts';
@@ -17,7 +16,8 @@ export default function OrganizationsPage() {
   const query = { q: get('q'), cursor: get('cursor') };
   const list = useQuery({
     queryKey: ['organizations', query],
-    queryFn: ({ signal }) => json<Page<OrganizationRow>>('/v1/organizations', { query, signal }),
+    queryFn: ({ signal }) =>
+      answerOf(client.GET('/api/v1/organizations', { params: { query: queryOf(query) }, signal })),
     placeholderData: keepPreviousData,
     refetchInterval: 15_000,
   });

@@ -1,7 +1,7 @@
 /** For operators: daemons, lanes, what waits, and the webhooks that fail. */
 import { useQuery } from '@tanstack/react-query';
 import { Link } from 'react-router';
-import { json } from '../../api/http.ts';
+import { answerOf, client } from '../../api/client.ts';
 import { Badge } from '../../ui/badge.tsx';
 import { count } from '../../ui/count.ts';
 import { PageHead } from '../../ui/head.tsx';
@@ -33,7 +33,7 @@ interface Status {
 export default function StatusPage() {
   const status = useQuery({
     queryKey: ['status'],
-    queryFn: ({ signal }) => json<Status>('/v1/status', { signal }),
+    queryFn: async ({ signal }) => (await answerOf(client.GET('/api/v1/status', { signal }))) as Status,
     refetchInterval: 5_000,
   });
   const { data } = status;

@@ -1,7 +1,6 @@
 import { useNavigate } from 'react-router';
-import { json } from '../../api/http.ts';
+import { answerOf, client } from '../../api/client.ts';
 import { useWrite } from '../../api/queries.ts';
-import type { Webhook } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { Button } from '../../ui/button.tsx';
@@ -13,10 +12,10 @@ import { keepSecret } from './new-secret.tsx';
 
 export default function CreatePage() {
   const { mayWrite } = useSession();
-  const { to, api } = useOrganization();
+  const { to, path } = useOrganization();
   const navigate = useNavigate();
   const create = useWrite((draft: Draft) =>
-    json<Webhook & { secret: string }>(api('/outgoing-webhooks'), { method: 'POST', body: bodyOf(draft, new Set()) }),
+    answerOf(client.POST('/api/v1/{org}/outgoing-webhooks', { params: { path }, body: bodyOf(draft) })),
   );
   return (
     <>

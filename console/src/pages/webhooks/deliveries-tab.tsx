@@ -1,8 +1,8 @@
 import { useMemo } from 'react';
 import { useNavigate } from 'react-router';
+import type { Attempt, Webhook } from 'rowhook/client';
 import { useAttempts } from '../../api/queries.ts';
 import { type Live, useStream } from '../../api/stream.ts';
-import type { Attempt, Webhook } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useAddress } from '../../ui/address.ts';
 import { Button } from '../../ui/button.tsx';

@@ -1,5 +1,5 @@
 /** What the form of a webhook holds, and the body that it becomes. */
-import type { Webhook } from '../../api/types.ts';
+import { jsonText, type NewWebhook, type Webhook } from 'rowhook/client';
 
 export interface Header {
   name: string;
@@ -173,34 +173,33 @@ export function urlProblem(text: string): string | undefined {
   return undefined;
 }
 
-/** As JSON text: the filter goes in as it was typed, so its numbers keep their digits. */
-export function bodyOf(draft: Draft, known: ReadonlySet<string>): string {
+/** The filter goes in as it was typed, so its numbers keep their digits. */
+export function bodyOf(draft: Draft): NewWebhook {
   const { filter, headers, auth, event_text: _, rate_limit_per_second: rate, ...rest } = draft;
-  const fields: Record<string, unknown> = {
+  const isTemplate = draft.payload_format === 'template';
+  const number = (field: (typeof NUMBERS)[number]) => Number(draft[field]);
+  return {
     ...rest,
     name: draft.name.trim(),
     target_url: draft.target_url.trim(),
     event_types: eventTypesOf(draft),
     description: draft.description.trim() || null,
+    filter: filter.trim() === '' ? null : jsonText(filter),
     headers: Object.fromEntries(
       headers.filter(({ name }) => name.trim() !== '').map((one) => [one.name.trim(), one.value]),
     ),
     auth_config: authOf(draft.auth_type, auth),
+    retry_attempts: number('retry_attempts'),
+    retry_delay_seconds: number('retry_delay_seconds'),
+    timeout_ms: number('timeout_ms'),
+    max_in_flight: number('max_in_flight'),
     rate_limit_per_second: rate.trim() === '' ? null : Number(rate),
-    payload_template: draft.payload_format === 'template' ? draft.payload_template : null,
-    content_type: draft.payload_format === 'template' && draft.content_type !== '' ? draft.content_type : null,
+    payload_template: isTemplate ? draft.payload_template : null,
+    content_type: isTemplate && draft.content_type !== '' ? draft.content_type : null,
+    batch_max_events: number('batch_max_events'),
+    batch_max_wait_ms: number('batch_max_wait_ms'),
   };
-  for (const field of NUMBERS) {
-    if (field !== 'rate_limit_per_second') fields[field] = Number(draft[field]);
-  }
-  for (const field of Object.keys(fields))
-    if (OPTIONAL.has(field) && !known.has(field) && fields[field] === null) delete fields[field];
-  const text = filter.trim() === '' ? 'null' : filter;
-  return `${JSON.stringify(fields).slice(0, -1)},"filter":${text}}`;
 }
-
-/** Fields that a server of another version may lack. */
-const OPTIONAL: ReadonlySet<string> = new Set(['payload_template', 'content_type']);
 
 /** An empty secret keeps what is stored. */
 function authOf(type: string, auth: Record<string, string>): Record<string, string | null> {

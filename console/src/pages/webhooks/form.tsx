@@ -1,5 +1,5 @@
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react';
-import { ApiError } from '../../api/http.ts';
+import { RowhookError } from '../../api/client.ts';
 import { Button } from '../../ui/button.tsx';
 import { CheckField, SelectField, TextField } from '../../ui/field.tsx';
 import { CrossIcon } from '../../ui/icons.tsx';
@@ -52,7 +52,7 @@ export function WebhookForm({ start, submitText, isNew, isDisabled, onSubmit, ca
     try {
       await onSubmit(draft);
     } catch (error) {
-      const named = error instanceof ApiError ? error.errors : [];
+      const named = error instanceof RowhookError ? error.errors : [];
       setErrors(
         Object.fromEntries(named.map(({ field, message }) => [field.split('.')[0] ?? field, sentence(message)])),
       );

@@ -1,7 +1,8 @@
 import { useEffect, useState } from 'react';
 import { Link, useNavigate } from 'react-router';
-import { useSwitch, useWebhooks } from '../../api/queries.ts';
-import type { WebhookInList } from '../../api/types.ts';
+import type { WebhookInList } from 'rowhook/client';
+import { client, queryOf } from '../../api/client.ts';
+import { useList, useSwitch } from '../../api/queries.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { useAddress } from '../../ui/address.ts';
@@ -20,11 +21,17 @@ import { Ago } from '../../ui/time.tsx';
 
 export default function WebhooksPage() {
   const { mayWrite } = useSession();
-  const { to } = useOrganization();
+  const { to, path } = useOrganization();
   const navigate = useNavigate();
   const { get, set } = useAddress();
   const [q, active, cursor] = [get('q'), get('is_active'), get('cursor')];
-  const list = useWebhooks({ q, is_active: active, cursor });
+  const query = { q, is_active: active, cursor };
+  const list = useList(
+    'webhooks',
+    query,
+    (signal) => client.GET('/api/v1/{org}/outgoing-webhooks', { params: { path, query: queryOf(query) }, signal }),
+    { refetchMs: 15_000 },
+  );
   const isFiltered = q !== '' || active !== '';
 
   const create = mayWrite && (

@@ -1,11 +1,11 @@
 import { useMemo } from 'react';
 import { Link } from 'react-router';
+import type { Webhook } from 'rowhook/client';
 import { useAttempts, useStats } from '../../api/queries.ts';
-import type { Bucket, Webhook } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useAddress } from '../../ui/address.ts';
 import { stateSentence } from '../../ui/badge.tsx';
-import { AttemptsChart } from '../../ui/chart.tsx';
+import { AttemptsChart, type Bucket } from '../../ui/chart.tsx';
 import { count } from '../../ui/count.ts';
 import { FilterSelect } from '../../ui/field.tsx';
 import { Failure, Notice, Skeleton } from '../../ui/states.tsx';

@@ -2,9 +2,9 @@
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useParams } from 'react-router';
-import { ApiError, json } from '../../api/http.ts';
+import type { ReplayProgress as Replay } from 'rowhook/client';
+import { answerOf, client, RowhookError } from '../../api/client.ts';
 import { useWebhook, useWrite } from '../../api/queries.ts';
-import type { Replay } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { useAddress } from '../../ui/address.ts';
@@ -33,32 +33,40 @@ const iso = (local: string) => (local === '' ? undefined : new Date(local).toISO
 
 export default function ReplayPage() {
   const { id = '' } = useParams();
-  const { to, api } = useOrganization();
+  const { to, org, key } = useOrganization();
   const { mayWrite } = useSession();
   const { get, set } = useAddress();
   const webhook = useWebhook(id);
-  const path = api(`/outgoing-webhooks/${encodeURIComponent(id)}/replay`);
-  const [range, only] = [get('range') || '24h', get('only') || 'failed'];
+  const params = { path: { org, id } };
+  const range = get('range') || '24h';
+  const only = ONLY.find(([name]) => name === get('only'))?.[0] ?? 'failed';
   const [from, until] = [get('from'), get('until')];
   const [counted, setCounted] = useState<number | null>(null);
 
   const progress = useQuery({
-    queryKey: [path],
+    queryKey: key('replay', id),
     queryFn: ({ signal }) =>
-      json<Replay>(path, { signal }).catch((error: unknown) => {
-        if (error instanceof ApiError && error.status === 404) return null;
-        throw error;
-      }),
+      answerOf(client.GET('/api/v1/{org}/outgoing-webhooks/{id}/replay', { params, signal })).catch(
+        (error: unknown) => {
+          if (error instanceof RowhookError && error.status === 404) return null;
+          throw error;
+        },
+      ),
     refetchInterval: ({ state }) => (state.data?.is_running ? 1_000 : 10_000),
   });
   const body = () => ({
     only,
-    since: range === 'own' ? iso(from) : range,
-    ...(range === 'own' && until !== '' && { until: iso(until) }),
+    since: range === 'own' ? (iso(from) ?? '') : range,
+    ...(range === 'own' && until !== '' && { until: iso(until) ?? null }),
   });
-  const dryRun = useWrite(() => json<{ count: number }>(path, { method: 'POST', body: { ...body(), dry_run: true } }));
-  const start = useWrite(() => json<Replay>(path, { method: 'POST', body: body() }));
-  const cancel = useWrite(() => json<{ cancelled: number }>(path, { method: 'DELETE' }));
+  const send = (dry_run: boolean) =>
+    answerOf(client.POST('/api/v1/{org}/outgoing-webhooks/{id}/replay', { params, body: { ...body(), dry_run } }));
+  const dryRun = useWrite(async () => {
+    const answer = await send(true);
+    return 'count' in answer ? answer.count : answer.total;
+  });
+  const start = useWrite(() => send(false));
+  const cancel = useWrite(() => answerOf(client.DELETE('/api/v1/{org}/outgoing-webhooks/{id}/replay', { params })));
   const isComplete = range !== 'own' || from !== '';
 
   const head = (
@@ -104,7 +112,7 @@ export default function ReplayPage() {
               variant="primary"
               disabled={!isComplete}
               isBusy={dryRun.isPending}
-              onClick={() => dryRun.mutate(undefined, { onSuccess: ({ count }) => setCounted(count) })}
+              onClick={() => dryRun.mutate(undefined, { onSuccess: setCounted })}
             >
               Count them
             </Button>

@@ -1,7 +1,7 @@
 import { lazy, Suspense, useState } from 'react';
-import { json } from '../../api/http.ts';
+import type { Webhook } from 'rowhook/client';
+import { answerOf, client } from '../../api/client.ts';
 import { useWrite } from '../../api/queries.ts';
-import type { Webhook } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { Button } from '../../ui/button.tsx';
@@ -14,14 +14,16 @@ const Receivers = lazy(() => import('./receivers.tsx'));
 
 export function SecretTab({ webhook }: { webhook: Webhook }) {
   const { mayWrite } = useSession();
-  const { api } = useOrganization();
+  const { org } = useOrganization();
   const [isAsking, setAsking] = useState(false);
   const [overlap, setOverlap] = useState('86400');
   const rotate = useWrite(() =>
-    json<{ secret: string }>(api(`/outgoing-webhooks/${webhook.id}/rotate-secret`), {
-      method: 'POST',
-      body: { overlap_seconds: Number(overlap) },
-    }),
+    answerOf(
+      client.POST('/api/v1/{org}/outgoing-webhooks/{id}/rotate-secret', {
+        params: { path: { org, id: webhook.id } },
+        body: { overlap_seconds: Number(overlap) },
+      }),
+    ),
   );
   return (
     <>

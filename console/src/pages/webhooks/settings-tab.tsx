@@ -1,5 +1,5 @@
 import { useState } from 'react';
-import { ApiError, request } from '../../api/http.ts';
+import { client, RowhookError } from '../../api/client.ts';
 import { type StoredWebhook, storedOf, useWrite } from '../../api/queries.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
@@ -12,17 +12,18 @@ export function SettingsTab({ stored }: { stored: StoredWebhook }) {
   const [start, setStart] = useState(stored);
   const [saved, setSaved] = useState(0);
   const { mayWrite } = useSession();
-  const { api } = useOrganization();
+  const { org } = useOrganization();
   const { webhook, etag, filter } = start;
-  const save = useWrite(async (draft: Draft): Promise<StoredWebhook> => {
-    const { text, headers } = await request(api(`/outgoing-webhooks/${webhook.id}`), {
-      method: 'PATCH',
-      body: bodyOf(draft, new Set(Object.keys(webhook))),
-      headers: etag === null ? {} : { 'if-match': etag },
-    });
-    return storedOf(text, headers);
-  });
-  const isStale = save.error instanceof ApiError && save.error.code === 'precondition_failed';
+  const save = useWrite((draft: Draft) =>
+    storedOf(
+      client.PATCH('/api/v1/{org}/outgoing-webhooks/{id}', {
+        params: { path: { org, id: webhook.id } },
+        body: bodyOf(draft),
+        headers: etag === null ? {} : { 'if-match': etag },
+      }),
+    ),
+  );
+  const isStale = save.error instanceof RowhookError && save.error.code === 'precondition_failed';
   return (
     <>
       {!mayWrite && <Notice kind="info">You may only read here.</Notice>}

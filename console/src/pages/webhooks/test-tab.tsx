@@ -1,8 +1,8 @@
 import { useState } from 'react';
+import type { AttemptDetail, Webhook } from 'rowhook/client';
+import { answerOf, client } from '../../api/client.ts';
 import { useKnownEvents } from '../../api/events.ts';
-import { request } from '../../api/http.ts';
 import { useWrite } from '../../api/queries.ts';
-import type { AttemptDetail, Webhook } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { Button } from '../../ui/button.tsx';
@@ -14,17 +14,17 @@ type Result = { kind: 'attempt'; attempt: AttemptDetail } | { kind: 'late'; mess
 
 export function TestTab({ webhook }: { webhook: Webhook }) {
   const { mayWrite } = useSession();
-  const { api } = useOrganization();
+  const { org } = useOrganization();
   const [type, setType] = useState('');
   const known = useKnownEvents();
   const test = useWrite(async (event_type: string): Promise<Result> => {
-    const { status, text } = await request(api(`/outgoing-webhooks/${webhook.id}/test`), {
-      method: 'POST',
-      body: event_type === '' ? {} : { event_type },
-    });
-    return status === 202
-      ? { kind: 'late', message: JSON.parse(text).message }
-      : { kind: 'attempt', attempt: JSON.parse(text) };
+    const answer = await answerOf(
+      client.POST('/api/v1/{org}/outgoing-webhooks/{id}/test', {
+        params: { path: { org, id: webhook.id } },
+        body: event_type === '' ? {} : { event_type },
+      }),
+    );
+    return 'message' in answer ? { kind: 'late', message: answer.message } : { kind: 'attempt', attempt: answer };
   });
   if (!mayWrite)
     return (

@@ -1,9 +1,9 @@
 import * as Tabs from '@radix-ui/react-tabs';
 import { useState } from 'react';
 import { useNavigate, useParams } from 'react-router';
-import { json } from '../../api/http.ts';
+import type { Webhook } from 'rowhook/client';
+import { answerOf, client } from '../../api/client.ts';
 import { useSwitch, useWebhook, useWrite } from '../../api/queries.ts';
-import type { Webhook } from '../../api/types.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { Unknown } from '../../layout/unknown.tsx';
 import { useSession } from '../../session/session.tsx';
@@ -91,11 +91,13 @@ export default function WebhookPage() {
 
 function Actions({ webhook }: { webhook: Webhook }) {
   const { mayWrite } = useSession();
-  const { to, api } = useOrganization();
+  const { to, org } = useOrganization();
   const navigate = useNavigate();
   const [isAsking, setAsking] = useState(false);
   const change = useSwitch(webhook.id);
-  const remove = useWrite(() => json(api(`/outgoing-webhooks/${webhook.id}`), { method: 'DELETE' }));
+  const remove = useWrite(() =>
+    answerOf(client.DELETE('/api/v1/{org}/outgoing-webhooks/{id}', { params: { path: { org, id: webhook.id } } })),
+  );
   return (
     <>
       <Toggle
