@@ -254,7 +254,8 @@ describe('a response whose head is complete', () => {
       },
     });
     const to = sender();
-    const outcome = await to.send(request(odd.url('/first'), { timeoutMs: name.includes('not end') ? 100 : 60_000 }));
+    // a busy machine needs its time for the head
+    const outcome = await to.send(request(odd.url('/first'), { timeoutMs: name.includes('not end') ? 1_500 : 60_000 }));
     expect(brief(outcome)).toEqual(expected);
     expect((await to.send(request(odd.url('/second'))))?.response?.body).toBe('/second');
     if (!name.includes('gzip')) expect(odd.connections[0]?.requests).toBe(1);
@@ -281,7 +282,7 @@ describe('a response whose head is complete', () => {
       ['HTTP/1.1 410 Gone\r\n', 'failed', null],
       ['RTSP/1.0 200 OK\r\n', 'failed', null],
     ];
-    for (const [line, status, code] of statuses) {
+    const check = async ([line, status, code]: (typeof statuses)[number]) => {
       const odd = await server({
         onRequest: (connection, asked) => {
           if (asked.path === '/first') answers(line).onRequest?.(connection, asked);
@@ -289,12 +290,13 @@ describe('a response whose head is complete', () => {
         },
       });
       const to = sender();
-      const timeoutMs = name.includes('not end') ? 100 : 60_000;
+      const timeoutMs = name.includes('not end') ? 1_500 : 60_000;
       const { response, ...outcome } = await to.send(request(odd.url('/first'), { timeoutMs }));
       expect([line, outcome.status, response?.status ?? null]).toEqual([line, status, code]);
       expect((await to.send(request(odd.url('/second')))).response?.body).toBe('/second');
       expect(odd.requests.map(({ path }) => path)).toEqual(['/first', '/second']);
-    }
+    };
+    await Promise.all(statuses.map(check));
   });
 });
 
@@ -567,15 +569,20 @@ describe('sockets', () => {
       const receiver = await server({
         onRequest: ({ socket, number, requests }, { path }) => {
           if (number + requests === 2) socket.write(answerTo(path));
-          else if (number === 1 && path === '/2') setTimeout(() => socket.resetAndDestroy(), 150);
+          else if (number === 1 && path === '/2') setTimeout(() => socket.resetAndDestroy(), 1_000);
         },
       });
       const to = sender();
       await to.send(request(receiver.url('/1')));
       await turn();
-      const outcome = await to.send(request(receiver.url('/2'), { timeoutMs: 300 }));
+      const startedAt = performance.now();
+      const [outcome, timerMs] = await Promise.all([
+        to.send(request(receiver.url('/2'), { timeoutMs: 2_000 })),
+        sleep(2_000).then(() => performance.now() - startedAt),
+      ]);
       expect(brief(outcome)).toEqual(['failed', 'timeout', null]);
-      expect(outcome.durationMs).toBeLessThan(440);
+      // two deadlines would take 3 s
+      expect(outcome.durationMs).toBeLessThan(timerMs + 700);
       expect(receiver.requests.map(({ path }) => path)).toEqual(['/1', '/2', '/2']);
     });
 
@@ -702,10 +709,12 @@ describe('sockets', () => {
       },
     });
     const to = sender();
+    let timeouts = 0;
     const send = async (worker: number) => {
       for (let i = 0; i < 50; i++) {
         const path = `/${worker}.${i}`;
-        const { response, status } = await to.send(request(erratic.url(path), { timeoutMs: 200 }));
+        const { response, status, code } = await to.send(request(erratic.url(path), { timeoutMs: 200 }));
+        if (code === 'timeout') timeouts += 1;
         if (status === 'success' && response?.status === 200) expect(response.body).toBe(path);
         expect(response?.body ?? '').not.toContain('poison');
       }
@@ -715,7 +724,9 @@ describe('sockets', () => {
     expect(erratic.requests.map(({ path }) => path).sort()).toEqual(
       [...new Set(erratic.requests.map(({ path }) => path))].sort(),
     );
-    expect(erratic.requests).toHaveLength(500);
+    // on a busy machine the deadline may end before the request is sent
+    expect(erratic.requests.length).toBeLessThanOrEqual(500);
+    expect(erratic.requests.length).toBeGreaterThanOrEqual(500 - timeouts);
   });
 
   test('idle ones are not hoarded, however long receivers ask for them to be kept', async () => {
