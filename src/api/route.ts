@@ -17,6 +17,8 @@ export interface RouteSchema {
   description?: string;
   params?: TSchema;
   querystring?: TSchema;
+  /** Headers that the document names. They are optional, and their handler checks them. */
+  headers?: TSchema;
   body?: TSchema;
   /** The answers by status, without those of errors. */
   response: Record<number, TSchema>;

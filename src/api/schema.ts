@@ -35,6 +35,14 @@ export const Organization = Type.String({
 
 export const OfOrganization = Type.Object({ org: Organization });
 
+/** Headers of a request, for the document. Their values are read where they count. */
+export const headersOf = <K extends string>(named: Readonly<Record<K, string>>) =>
+  Type.Object(
+    Object.fromEntries(
+      Object.entries<string>(named).map(([name, description]) => [name, Type.Optional(Type.String({ description }))]),
+    ),
+  );
+
 export const Problem = Type.Object(
   {
     type: Type.String(),

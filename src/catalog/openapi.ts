@@ -1,16 +1,20 @@
 /** The event types as the `webhooks` of an OpenAPI 3.1 document. Pure. */
 import { VERSION } from '../shared/version.ts';
-import { type EventType, payloadSchema } from './payload-schema.ts';
+import { cloudEventSchema, type EventType, payloadSchema } from './payload-schema.ts';
 
 export function webhooksOf(types: readonly EventType[]): Record<string, object> {
   return Object.fromEntries(types.map((type) => [type.event_type, { post: post(type.event_type, type) }]));
 }
 
-function post(operationId: string, type: Parameters<typeof payloadSchema>[0]): object {
+function post(operationId: string, type: EventType): object {
+  const content = {
+    'application/json': { schema: payloadSchema(type) },
+    'application/cloudevents+json': { schema: cloudEventSchema(type) },
+  };
   return {
     operationId,
     ...(type.description !== null && { summary: type.description }),
-    requestBody: { required: true, content: { 'application/json': { schema: payloadSchema(type) } } },
+    requestBody: { required: true, content },
     responses: { '2XX': { description: 'The event was received. Anything else is tried again.' } },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * JSON Schemas of whole webhook bodies, made from the schemas of the catalog, which describe `data`
- * alone. They describe payload_format = 'nested'. Pure.
+ * alone: of payload_format nested, and of cloudevents. Pure.
  */
 
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
@@ -52,6 +52,40 @@ export function payloadSchema(type: Omit<EventType, 'event_type'> & { event_type
       metadata: METADATA,
     },
     required: ['id', 'event', 'timestamp', 'organization', 'data', 'metadata'],
+    ...dataOf(schema),
+  };
+}
+
+/** The same event with payload_format = 'cloudevents'. */
+export function cloudEventSchema({ event_type, description, schema }: EventType): JsonSchema {
+  return {
+    ...(description !== null && { description }),
+    type: 'object',
+    properties: {
+      specversion: { const: '1.0' },
+      id: { ...TEXT, description: 'The same for each attempt: the header webhook-id.' },
+      source: { ...TEXT, description: '/organizations/ and the id of the organization, percent-encoded.' },
+      type: { const: event_type },
+      subject: { ...TEXT, description: 'The key of the row.' },
+      time: { ...DATE_TIME, description: 'When the change was made.' },
+      datacontenttype: { const: 'application/json' },
+      webhookid: { ...TEXT, format: 'uuid' },
+      webhookname: TEXT,
+      deliveryid: TEXT,
+      previous: { ...TEXT, description: 'JSON text of the old values of the columns that an UPDATE changed.' },
+      truncated: { ...TRUE, description: 'The event is too large: data has only the key columns.' },
+      truncatedreason: TEXT,
+      test: { ...TRUE, description: 'Sent to test the webhook.' },
+      data: true,
+    },
+    required: ['specversion', 'id', 'source', 'type', 'time', 'webhookid', 'webhookname', 'deliveryid', 'data'],
+    ...dataOf(schema),
+  };
+}
+
+/** A thin event has only the key columns in `data`. */
+function dataOf(schema: JsonSchema): { [keyword: string]: unknown } {
+  return {
     if: { properties: { truncated: { const: true } }, required: ['truncated'] },
     // biome-ignore lint/suspicious/noThenProperty: A keyword of JSON Schema.
     then: { properties: { data: { type: 'object' } } },

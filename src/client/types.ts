@@ -85,6 +85,35 @@ export interface AttemptDetail {
   curl: string | null;
 }
 
+/** CloudEvents 1.0, structured mode */
+export interface CloudEvent {
+  specversion: "1.0";
+  /** evt_…; the same for every webhook and every attempt */
+  id: string;
+  /** /organizations/ and the id of the organization, percent-encoded */
+  source: string;
+  /** such as deal.updated */
+  type: string;
+  /** the key of the row */
+  subject?: string;
+  time: string;
+  datacontenttype: "application/json";
+  webhookid: string;
+  webhookname: string;
+  /** the same for every attempt of this delivery */
+  deliveryid: string;
+  /** JSON text of the former values */
+  previous?: string;
+  /** true: data is not the whole row */
+  truncated?: boolean;
+  /** too_large, or error_ and a SQLSTATE */
+  truncatedreason?: string;
+  /** true: a test event */
+  test?: boolean;
+  /** the row, or what an application emitted; numbers have all of their digits */
+  data: unknown;
+}
+
 export interface Delivery {
   id: string;
   webhook_id: string;
@@ -609,6 +638,10 @@ export interface paths {
           /** a UUID */
           id: string;
         };
+        header?: {
+          /** the ETag of the webhook as you read it; 412 if it was changed since */
+          "If-Match"?: string;
+        };
       };
       requestBody: { content: { "application/json": WebhookChange } };
       responses: {
@@ -626,6 +659,10 @@ export interface paths {
           /** a UUID */
           id: string;
         };
+        header?: {
+          /** the ETag of the webhook as you read it; 412 if it was changed since */
+          "If-Match"?: string;
+        };
       };
       requestBody: { content: { "application/json": NewWebhook } };
       responses: {
@@ -642,6 +679,10 @@ export interface paths {
           org: string;
           /** a UUID */
           id: string;
+        };
+        header?: {
+          /** the ETag of the webhook as you read it; 412 if it was changed since */
+          "If-Match"?: string;
         };
       };
       responses: {
@@ -661,6 +702,10 @@ export interface paths {
           /** a UUID */
           id: string;
         };
+        header?: {
+          /** the ETag of the webhook as you read it; 412 if it was changed since */
+          "If-Match"?: string;
+        };
       };
       responses: {
         200: { content: { "application/json": Webhook } };
@@ -678,6 +723,10 @@ export interface paths {
           org: string;
           /** a UUID */
           id: string;
+        };
+        header?: {
+          /** the ETag of the webhook as you read it; 412 if it was changed since */
+          "If-Match"?: string;
         };
       };
       responses: {
@@ -1429,6 +1478,10 @@ export interface paths {
           /** the id of the organization, percent-encoded; `me` stands for the one of the token */
           org: string;
         };
+        header?: {
+          /** 1 to 512 bytes; another request with the same key is 422 */
+          "Idempotency-Key"?: string;
+        };
       };
       requestBody: { content: { "application/json": {
           /** such as payment.received */
@@ -2054,6 +2107,14 @@ export interface paths {
         path: {
           event_name: string;
         };
+        header?: {
+          /** the organization; a token that has one needs no such header */
+          "X-Tenant-ID"?: string;
+          /** names the request: the same again answers the first row */
+          "webhook-id"?: string;
+          /** the same as webhook-id */
+          "Idempotency-Key"?: string;
+        };
       };
       requestBody: { content: { "application/json": unknown } };
       responses: {
@@ -2085,6 +2146,18 @@ export interface paths {
   "/api/v1/webhooks/receive": {
     /** Receive an event that names itself, with a key that has the scope inbound */
     post: {
+      parameters: {
+        header?: {
+          /** the organization; a token that has one needs no such header */
+          "X-Tenant-ID"?: string;
+          /** the name of the event; else the body has it as type */
+          "X-Webhook-Event"?: string;
+          /** names the request: the same again answers the first row */
+          "webhook-id"?: string;
+          /** the same as webhook-id */
+          "Idempotency-Key"?: string;
+        };
+      };
       requestBody: { content: { "application/json": unknown } };
       responses: {
         200: { content: { "application/json": {
@@ -2118,6 +2191,10 @@ export interface paths {
       parameters: {
         path: {
           source: string;
+        };
+        header?: {
+          /** the organization, where the path has the name of a source */
+          "X-Tenant-ID"?: string;
         };
       };
       requestBody: { content: { "application/json": unknown } };

@@ -35,6 +35,23 @@ test('the linter finds what is wrong', async () => {
   expect((await lint(twice)).join('\n')).toMatch(/operation-operationId-unique[\s\S]*path-parameters-defined/);
 });
 
+test('optional headers are parameters', () => {
+  const headersOf = (path: string, method: string) =>
+    (document.paths[`/api${path}`]?.[method]?.parameters ?? [])
+      .filter((parameter) => parameter.in === 'header')
+      .map(({ name, required = false }) => `${name}${required ? '' : '?'}`);
+  const webhook = '/v1/{org}/outgoing-webhooks/{id}';
+  for (const [path, method] of [
+    [webhook, 'patch'],
+    [webhook, 'put'],
+    [webhook, 'delete'],
+    [`${webhook}/disable`, 'post'],
+  ] as const)
+    expect([path, method, headersOf(path, method)]).toEqual([path, method, ['If-Match?']]);
+  expect(headersOf('/v1/{org}/events', 'post')).toEqual(['Idempotency-Key?']);
+  expect(headersOf('/webhooks/{event_name}', 'post')).toEqual(['X-Tenant-ID?', 'webhook-id?', 'Idempotency-Key?']);
+});
+
 test('with a catalog, each event type has its own schema and example', async () => {
   const schema = { type: 'object', properties: { id: { type: 'integer' } } };
   const events = [
@@ -44,11 +61,13 @@ test('with a catalog, each event type has its own schema and example', async () 
   const described = withWebhooks(document, events);
   expect(await lint(described)).toEqual([]);
   const { webhooks } = described as unknown as Record<string, Record<string, object>>;
-  expect(Object.keys(webhooks ?? {})).toEqual(['deal.won', 'x.y', 'flatEvent', 'batch']);
+  expect(Object.keys(webhooks ?? {})).toEqual(['deal.won', 'x.y', 'flatEvent', 'batch', 'message']);
   const text = JSON.stringify(webhooks?.['deal.won']);
+  expect(text).toContain('"application/cloudevents+json":{"schema":');
+  expect(text).toContain('"type":{"const":"deal.won"}');
   expect(text).toContain(`"else":{"properties":{"data":${JSON.stringify(schema)}}}`);
   expect(text).toContain('"event":{"const":"deal.won"}');
   expect(text).toContain('"data":{"id":1}');
   // the document of others is not touched
-  expect(Object.keys(document.webhooks)).toEqual(['event', 'flatEvent', 'batch']);
+  expect(Object.keys(document.webhooks)).toEqual(['event', 'flatEvent', 'batch', 'message']);
 });

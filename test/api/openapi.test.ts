@@ -277,10 +277,20 @@ test('its webhooks are the envelope for anybody, and the event types that the or
     const { status, body } = await api.ask('GET', '/openapi.json', as === undefined ? {} : { token: as });
     return [status, Object.keys((body as unknown as { webhooks?: object }).webhooks ?? {})];
   };
-  expect(await eventsOf(undefined)).toEqual([200, ['event', 'flatEvent', 'batch']]);
+  expect(await eventsOf(undefined)).toEqual([200, ['event', 'flatEvent', 'batch', 'message']]);
   expect(await eventsOf(token)).toEqual([200, expect.arrayContaining(['acme.only', 'deal.created', 'webhook.test'])]);
   expect(await eventsOf(foreign)).toEqual([200, expect.not.arrayContaining(['acme.only'])]);
   expect((await eventsOf('rhk_wrongwrongwrongwrongwrong'))[0]).toBe(401);
+  const withCookie = async (cookie: string) => {
+    const { status, body } = await api.ask('GET', '/openapi.json', { headers: { cookie } });
+    return [status, Object.keys((body as unknown as { webhooks?: object }).webhooks ?? {})];
+  };
+  const { headers } = await api.ask('POST', '/v1/session', { token, body: {} });
+  const [cookie = ''] = (headers.get('set-cookie') ?? '').split(';');
+  expect(await withCookie(cookie)).toEqual([200, expect.arrayContaining(['acme.only', 'deal.created'])]);
+  // The page of the document still opens after the session.
+  const ended = `${cookie.slice(0, -4)}AAAA`;
+  expect(await withCookie(ended)).toEqual([200, ['event', 'flatEvent', 'batch', 'message']]);
   const { body } = await api.ask('GET', '/v1/me/event-types', { token });
   const listed = body.data as { event_type: string; description: string }[];
   expect(listed.find(({ event_type }) => event_type === 'acme.only')?.description).toBe('For acme.');

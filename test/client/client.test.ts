@@ -105,6 +105,17 @@ test('the text of data stays as it is, in and out', async () => {
   expect(inDatabase?.data).toBe(text);
 });
 
+test('headers of the document are parameters', async () => {
+  const params = { path, header: { 'Idempotency-Key': 'order-1042' } };
+  const body = { event: 'order.shipped', data: { n: 1 } };
+  const [first, again] = [
+    await client.POST('/api/v1/{org}/events', { params, body }),
+    await client.POST('/api/v1/{org}/events', { params, body }),
+  ];
+  expect([first.response.status, again.response.status]).toEqual([201, 200]);
+  expect(again.data?.id).toBe(first.data?.id);
+});
+
 test('an answer can also be read as text, and jsonText() refuses what is not JSON', async () => {
   const { data } = await client.GET('/api/v1/me', { parseAs: 'text' });
   expect(data).toMatch(/^{"organization_id":"a\/cme"/);

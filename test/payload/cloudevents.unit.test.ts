@@ -1,7 +1,9 @@
 // payload_format 'cloudevents', read by the SDK of the CloudEvents project.
 
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type CloudEventV1, HTTP } from 'cloudevents';
 import { describe, expect, test } from 'vitest';
+import { cloudEventSchema } from '../../src/catalog/payload-schema.ts';
 import type { Delivery } from '../../src/model.ts';
 import { batchBodyOf, bodyOf } from '../../src/payload/body.ts';
 import { contentTypeOf } from '../../src/payload/formats.ts';
@@ -56,6 +58,17 @@ describe('an event', () => {
     });
     expect(new Date(String(event.time)).toISOString()).toBe('2025-10-17T19:30:00.000Z');
     if (change.rowKey !== null) expect(event.subject).toBe('42');
+  });
+
+  test.each(changes)('its schema describes all of it: %j', (change) => {
+    const schema = cloudEventSchema({ event_type: 'deal.updated', description: null, schema: {} }) as object;
+    const ajv = new Ajv2020({ strict: false, formats: { 'date-time': true, uuid: true } });
+    const validate = ajv.compile({ ...schema, additionalProperties: false });
+    const event = JSON.parse(bodyOf(delivery(change)));
+    const isThin = 'truncated' in event;
+    // A thin event has the columns of the key.
+    expect([validate(isThin ? { ...event, data: { id: 42 } } : event), validate.errors]).toEqual([true, null]);
+    expect(validate({ ...event, type: 'deal.won' })).toBe(false);
   });
 
   test('its numbers are the text of the database', () => {

@@ -11,14 +11,14 @@ import { Organization } from '../routes/operators.ts';
 import { Progress } from '../routes/replay.ts';
 import { NewWebhook, Webhook, WebhookChange, WebhookInList, WebhookWithSecret } from '../routes/webhook-fields.ts';
 import { Problem } from '../schema.ts';
-import { Event, FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
+import { CloudEvent, Event, FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
 import { webhooksOf } from './webhooks.ts';
 
 /** Schemas that the document has once, under these names. The client has a type for each. */
 const NAMED = {
   ...{ Webhook, WebhookInList, WebhookWithSecret, NewWebhook, WebhookChange },
   ...{ Attempt: AttemptSchema, AttemptDetail: AttemptDetailSchema, Delivery, UnfinishedDelivery: Unfinished },
-  ...{ WebhookBody, FlatWebhookBody, WebhookBatch },
+  ...{ WebhookBody, FlatWebhookBody, CloudEvent, WebhookBatch },
   ...{ Event, Explanation, Problem, Me, Organization },
   ...{ ApiKey: Key, ApiKeyWithToken: KeyWithToken, NewApiKey: NewKey },
   ...{ WebhookSettingsChange: Change, ReplayProgress: Progress },

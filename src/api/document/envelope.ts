@@ -50,6 +50,27 @@ export const FlatWebhookBody = Type.Object(
   { description: 'the fields of data stand beside these', additionalProperties: true },
 );
 
+export const CloudEvent = Type.Object(
+  {
+    specversion: Type.Literal('1.0'),
+    id: ENVELOPE.id,
+    source: Type.String({ description: '/organizations/ and the id of the organization, percent-encoded' }),
+    type: ENVELOPE.event,
+    subject: Type.Optional(Type.String({ description: 'the key of the row' })),
+    time: Time,
+    datacontenttype: Type.Literal('application/json'),
+    webhookid: METADATA.properties.webhook_id,
+    webhookname: METADATA.properties.webhook_name,
+    deliveryid: METADATA.properties.delivery_id,
+    previous: Type.Optional(Type.String({ description: 'JSON text of the former values' })),
+    truncated: MARKS.truncated,
+    truncatedreason: MARKS.truncated_reason,
+    test: MARKS.test,
+    data: ENVELOPE.data,
+  },
+  { description: 'CloudEvents 1.0, structured mode' },
+);
+
 export const WebhookBatch = Type.Object({
   id: Type.String({ description: 'bat_…' }),
   batch: Type.Array(Type.Union([WebhookBody, FlatWebhookBody])),

@@ -4,6 +4,7 @@ import type { EventType } from '../../catalog/payload-schema.ts';
 import { readCatalog } from '../../operations/events/catalog.ts';
 import { toProblem } from '../problem.ts';
 import type { Service } from '../service.ts';
+import { tokenOfCookie } from '../sessions/cookie.ts';
 import { enter } from '../transaction.ts';
 import { withWebhooks } from './document.ts';
 
@@ -11,9 +12,16 @@ import { withWebhooks } from './document.ts';
 export function addOpenApiDocument(app: FastifyInstance, service: Service): void {
   app.get('/api/openapi.json', { schema: { hide: true } }, async (request, reply) => {
     const { authorization, 'x-api-key': apiKey } = request.headers;
-    const isAnyone = authorization === undefined && apiKey === undefined;
+    const isWithoutHeader = authorization === undefined && apiKey === undefined;
+    const isAnyone = isWithoutHeader && tokenOfCookie(request) === null;
     const document = app.swagger();
-    const types = isAnyone ? null : await typesFor(service, request, reply);
+    const types = isAnyone
+      ? null
+      : await typesFor(service, request, reply).catch((error: unknown) => {
+          // A browser sends the cookie of a session that has ended, and the page of the document needs it.
+          if (isWithoutHeader && toProblem(error).status === 401) return null;
+          throw error;
+        });
     return reply.type('application/json').send(types === null ? document : withWebhooks(document, types));
   });
 }

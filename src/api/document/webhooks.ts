@@ -1,6 +1,7 @@
 /** The `webhooks` part of the OpenAPI document: the requests that rowhook sends, and what it makes of answers. */
-import { type EventType, payloadSchema } from '../../catalog/payload-schema.ts';
-import { FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
+import { cloudEventSchema, type EventType, payloadSchema } from '../../catalog/payload-schema.ts';
+import { Type } from '../schema.ts';
+import { CloudEvent, FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
 
 const HEADERS = {
   'webhook-id': 'the id of the event, or of the batch: the same for every attempt',
@@ -24,31 +25,52 @@ export function webhooksOf(events: readonly EventType[] | null): Record<string, 
   return {
     ...(events === null && {
       event: webhook('event', {
-        summary: 'An event, with payload_format nested',
-        content: { schema: WebhookBody },
+        summary: 'An event, with payload_format nested or cloudevents',
+        content: { [JSON_TYPE]: { schema: WebhookBody }, [CLOUD_EVENT]: { schema: CloudEvent } },
       }),
     }),
     ...Object.fromEntries(each),
     flatEvent: webhook('flatEvent', {
       summary: 'An event, with payload_format flat',
-      content: { schema: FlatWebhookBody },
+      content: { [JSON_TYPE]: { schema: FlatWebhookBody } },
     }),
     batch: webhook('batch', {
       summary: 'Several events, with batch_max_events above 1',
-      content: { schema: WebhookBatch },
+      content: {
+        [JSON_TYPE]: { schema: WebhookBatch },
+        'application/cloudevents-batch+json': { schema: Type.Array(CloudEvent) },
+      },
+    }),
+    message: webhook('message', {
+      summary: 'What a template makes of an event, with payload_format slack, discord, teams or template',
+      content: {
+        [JSON_TYPE]: { schema: { description: 'any JSON' } },
+        '*/*': { schema: { type: 'string', description: 'with content_type' } },
+      },
     }),
   };
 }
 
+const JSON_TYPE = 'application/json';
+const CLOUD_EVENT = 'application/cloudevents+json';
+
 interface About {
   summary: string;
+  /** By media type. */
   content: object;
 }
 
 function aboutOf(type: EventType): About {
   const { event_type, description, sample } = type;
-  const example = sample !== undefined && { example: exampleOf(event_type, sample) };
-  return { summary: description ?? event_type, content: { schema: payloadSchema(type), ...example } };
+  const exampleOf = (made: (event: string, data: unknown) => object) =>
+    sample !== undefined && { example: made(event_type, sample) };
+  return {
+    summary: description ?? event_type,
+    content: {
+      [JSON_TYPE]: { schema: payloadSchema(type), ...exampleOf(nestedExample) },
+      [CLOUD_EVENT]: { schema: cloudEventSchema(type), ...exampleOf(cloudEventExample) },
+    },
+  };
 }
 
 function webhook(name: string, { summary, content }: About): object {
@@ -59,23 +81,25 @@ function webhook(name: string, { summary, content }: About): object {
   return {
     post: {
       ...{ operationId: `webhook.${name}`, summary, tags: ['what rowhook sends'], security: [], parameters },
-      requestBody: { required: true, content: { 'application/json': content } },
+      requestBody: { required: true, content },
       responses: ANSWERS,
     },
   };
 }
 
-function exampleOf(event: string, data: unknown): object {
+const ID = 'evt_2f1c5b7e9a3d4c60_4711_0';
+const TIME = '2026-01-31T12:00:00.000Z';
+const WEBHOOK_ID = '5f0c7c3e-6a53-4b7f-9f0e-0d6f2b1a9c11';
+const DELIVERY_ID = '8b1f0f4e-3a60-8d0c-9c41-52a8b8d7e6f0';
+
+function nestedExample(event: string, data: unknown): object {
+  const metadata = { webhook_id: WEBHOOK_ID, webhook_name: 'CRM', delivery_id: DELIVERY_ID };
+  return { id: ID, event, timestamp: TIME, organization: { id: 'acme' }, data, metadata };
+}
+
+function cloudEventExample(type: string, data: unknown): object {
   return {
-    id: 'evt_2f1c5b7e9a3d4c60_4711_0',
-    event,
-    timestamp: '2026-01-31T12:00:00.000Z',
-    organization: { id: 'acme' },
-    data,
-    metadata: {
-      webhook_id: '5f0c7c3e-6a53-4b7f-9f0e-0d6f2b1a9c11',
-      webhook_name: 'CRM',
-      delivery_id: '8b1f0f4e-3a60-8d0c-9c41-52a8b8d7e6f0',
-    },
+    ...{ specversion: '1.0', id: ID, source: '/organizations/acme', type, time: TIME },
+    ...{ datacontenttype: JSON_TYPE, webhookid: WEBHOOK_ID, webhookname: 'CRM', deliveryid: DELIVERY_ID, data },
   };
 }

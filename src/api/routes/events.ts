@@ -12,7 +12,19 @@ import { JsonText } from '../body.ts';
 import { Event } from '../document/envelope.ts';
 import { invalid, notFound, Problem } from '../problem.ts';
 import { route } from '../route.ts';
-import { closed, idOf, LIMIT, listOf, nullable, OfOrganization, Organization, Page, Time, Type } from '../schema.ts';
+import {
+  closed,
+  headersOf,
+  idOf,
+  LIMIT,
+  listOf,
+  nullable,
+  OfOrganization,
+  Organization,
+  Page,
+  Time,
+  Type,
+} from '../schema.ts';
 import type { Service } from '../service.ts';
 import { keyOfCursor } from './attempts.ts';
 import { isEventType, TimeText, timeOf } from './values.ts';
@@ -51,6 +63,7 @@ export function addEvents(app: FastifyInstance, service: Service): void {
     summary: 'Write an event of your application',
     description: 'With the header Idempotency-Key, the same request writes it once in 7 days.',
     params: OfOrganization,
+    headers: headersOf({ 'Idempotency-Key': '1 to 512 bytes; another request with the same key is 422' }),
     body: closed({ event: Type.String({ description: 'such as payment.received' }), data: Type.Any() }),
     response: { 200: closed({ id: Type.String() }), 201: closed({ id: Type.String() }) },
   };

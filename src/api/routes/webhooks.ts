@@ -6,7 +6,19 @@ import { makeNewSecret } from '../../operations/webhooks/webhooks.ts';
 import type { Caller } from '../auth.ts';
 import { cursorOf, placeOf } from '../cursor.ts';
 import { type Call, type RouteSchema, route } from '../route.ts';
-import { closed, Id, idOf, LIMIT, listOf, nullable, OfOrganization, Organization, Page, Type } from '../schema.ts';
+import {
+  closed,
+  headersOf,
+  Id,
+  idOf,
+  LIMIT,
+  listOf,
+  nullable,
+  OfOrganization,
+  Organization,
+  Page,
+  Type,
+} from '../schema.ts';
 import type { Service } from '../service.ts';
 import {
   type Change,
@@ -80,7 +92,8 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
     async ({ tx, caller, params, reply }) => answer(await readWebhook(tx, idOf(params, 'webhook')), caller, reply),
   );
 
-  const one = { params: OfWebhook, response: { 200: Webhook } };
+  const headers = headersOf({ 'If-Match': 'the ETag of the webhook as you read it; 412 if it was changed since' });
+  const one = { params: OfWebhook, headers, response: { 200: Webhook } };
   route(
     app,
     service,
@@ -108,6 +121,7 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
   const removal = {
     summary: 'Delete a webhook and its unfinished deliveries',
     params: OfWebhook,
+    headers,
     response: { 204: Type.Null() },
   };
   route(
