@@ -106,7 +106,7 @@ comment on column rowhook.webhook_deliveries.webhook_name is
   'The webhook''s name in the body, as of the first attempt.';
 comment on column rowhook.webhook_deliveries.payload_format is
   'Format of the body, as of the first attempt, such as nested; with the hash of the template that '
-  'made the body: template:5f2c...';
+  'made the body, and a digest of the body: template:5f2c...:91ab...';
 comment on column rowhook.webhook_deliveries.batch_id is
   'The batch that the delivery was sent in. The batch is retried as a whole, under the same id.';
 comment on column rowhook.webhook_deliveries.data is

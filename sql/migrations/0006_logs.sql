@@ -85,8 +85,8 @@ comment on column rowhook.webhook_logs.organization is
   'outbox it reproduces the same bytes.';
 comment on column rowhook.webhook_logs.webhook_name is 'The webhook''s name in the body.';
 comment on column rowhook.webhook_logs.payload_format is
-  'Format of the body, such as nested; with the hash of the template that made the body: '
-  'template:5f2c...';
+  'Format of the body, such as nested; with the hash of the template that made the body, and a '
+  'digest of the body: template:5f2c...:91ab...';
 comment on constraint webhook_logs_pkey on rowhook.webhook_logs is
   'The key of a partitioned table must contain the column that the table is partitioned by.';
 comment on constraint webhook_logs_status_is_known on rowhook.webhook_logs is
@@ -133,7 +133,7 @@ comment on table rowhook.webhook_templates is
   'Texts of templates that made bodies, as long as the log names them.';
 comment on column rowhook.webhook_templates.tenant_id is 'The tenant of the webhooks that used it.';
 comment on column rowhook.webhook_templates.hash is
-  'What payload_format of webhook_logs and webhook_deliveries has behind its colon.';
+  'What payload_format of webhook_logs and webhook_deliveries has behind its first colon.';
 comment on column rowhook.webhook_templates.template is
   'The text, as payload_template was, or as rowhook brings it for a chat.';
 comment on column rowhook.webhook_templates.content_type is 'The content-type of the output.';

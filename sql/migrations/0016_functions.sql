@@ -143,9 +143,10 @@ begin
   loop
     if pg_has_role(current_user, 'rowhook_owner', 'usage') then
       perform rowhook._write_event(
-        v_type, rowhook._sample(v_type), v_webhook.tenant_id, v_webhook.id);
+        v_type, rowhook._sample(v_type, v_webhook.tenant_id), v_webhook.tenant_id, v_webhook.id);
     else
-      perform rowhook._emit_own(v_type, rowhook._sample(v_type), v_webhook.id);
+      perform rowhook._emit_own(
+        v_type, rowhook._sample(v_type, v_webhook.tenant_id), v_webhook.id);
     end if;
     v_count := v_count + 1;
   end loop;
@@ -157,7 +158,7 @@ comment on function rowhook.test(uuid) is
   'Sends a sample of each event type that a webhook wants to this webhook only, marked "test": '
   'true, whether it is active or not. Returns how many were queued.';
 
-create function rowhook._sample(p_event_type text)
+create function rowhook._sample(p_event_type text, p_tenant_id text)
 returns json
 language sql
 stable
@@ -192,8 +193,9 @@ begin atomic
      and not a.attisdropped;
 end;
 
-comment on function rowhook._sample(text) is
-  'A made-up row for test(), with the columns of the watched table that produces the event type.';
+comment on function rowhook._sample(text, text) is
+  'Made-up data of an event type for a tenant: of test(), of previews, and of tools that ask for a '
+  'sample.';
 
 create function rowhook._organization(p_tenant_id text)
 returns json
@@ -1100,7 +1102,7 @@ grant execute on function
   rowhook._emit_own(text, json, uuid),
   rowhook._replay_own(uuid, timestamptz, timestamptz, text, boolean),
   rowhook._replay_delivery_own(uuid),
-  rowhook._sample(text),
+  rowhook._sample(text, text),
   rowhook._patterns(text[]),
   rowhook.schema_version()
   to rowhook_app;

@@ -63,8 +63,8 @@ create policy tenant_reads on rowhook.webhook_sources
   for select to rowhook_app using (tenant_id is null or tenant_id = rowhook.current_tenant());
 
 -- Which JSON row_to_json() prints for a type. A type with a cast to json prints what the cast
--- returns, which nobody knows. NaN and the infinities, which JSON has no numbers for, come as
--- strings; the schema of a number does not say so.
+-- returns, which nobody knows. JSON has no numbers for NaN and the infinities, so they come as
+-- strings. numeric(p, s) has no infinities.
 create function rowhook._type_schema(
   p_type     oid,
   p_typmod   int,
@@ -121,7 +121,12 @@ begin
       when p_type = 'bool'::regtype then '{"type":"boolean"}'
       when p_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then '{"type":"integer"}'
       when p_type in ('float4'::regtype, 'float8'::regtype, 'numeric'::regtype)
-        then '{"type":"number"}'
+        then jsonb_build_object('anyOf', jsonb_build_array(
+               '{"type":"number"}'::jsonb,
+               case
+                 when p_type = 'numeric'::regtype and p_typmod > 4 then '{"enum":["NaN"]}'::jsonb
+                 else '{"enum":["NaN","Infinity","-Infinity"]}'::jsonb
+               end))
       when p_type = 'uuid'::regtype then '{"type":"string","format":"uuid"}'
       when p_type = 'date'::regtype then '{"type":"string","format":"date"}'
       when p_type = 'timestamptz'::regtype then '{"type":"string","format":"date-time"}'
@@ -130,7 +135,9 @@ begin
       else '{"type":"string"}'
     end;
   end if;
-  if p_nullable and v_schema ? 'type' and jsonb_typeof(v_schema -> 'type') = 'string' then
+  if p_nullable and v_schema ? 'anyOf' then
+    v_schema := jsonb_set(v_schema, '{anyOf}', (v_schema -> 'anyOf') || '{"type":"null"}');
+  elsif p_nullable and v_schema ? 'type' and jsonb_typeof(v_schema -> 'type') = 'string' then
     v_schema := v_schema || jsonb_build_object('type', jsonb_build_array(v_schema -> 'type', 'null'));
     if v_schema ? 'enum' then
       v_schema := v_schema || jsonb_build_object('enum', (v_schema -> 'enum') || 'null');
@@ -509,8 +516,9 @@ comment on function rowhook.define_event_type(text, text, json, json, text) is
   'Describes an event type for the catalog, mostly one of emit(); another call replaces the '
   'definition, and one with the name alone removes it. tenant_id: only this tenant sees it.';
 
--- The view would compute the whole catalog for each of the samples that test() sends.
-create or replace function rowhook._sample(p_event_type text)
+-- The view would compute the whole catalog for each of the samples that test() sends. The owner sees
+-- the definitions and sources of all tenants, so the tenant is a parameter.
+create or replace function rowhook._sample(p_event_type text, p_tenant_id text)
 returns json
 language plpgsql
 stable
@@ -526,8 +534,10 @@ declare
 begin
   select d.sample into v_sample
     from rowhook.event_definitions d
-   where d.event_type = p_event_type and d.sample is not null
-   order by d.tenant_id is not distinct from rowhook.current_tenant() desc, d.tenant_id
+   where d.event_type = p_event_type
+     and d.sample is not null
+     and (d.tenant_id is null or d.tenant_id = p_tenant_id)
+   order by d.tenant_id
    limit 1;
   if found then
     return v_sample;
@@ -535,6 +545,7 @@ begin
   select s.* into v_source
     from rowhook.webhook_sources s
    where p_event_type = any (rowhook._source_event_types(s))
+     and (s.tenant_id is null or s.tenant_id = p_tenant_id)
    order by s.id
    limit 1;
   if found then

@@ -5,7 +5,15 @@
 import type pg from 'pg';
 import type { Delivery, TemplateFormat, Webhook } from '../model.ts';
 import { nestedBodyOf } from '../payload/body.ts';
-import { isRendered, splitFormat, type Template, templateFrom, templateOf } from '../payload/formats.ts';
+import {
+  formatOf,
+  isOtherBody,
+  isRendered,
+  splitFormat,
+  type Template,
+  templateFrom,
+  templateOf,
+} from '../payload/formats.ts';
 import { findTemplate, keepTemplate, noteTemplate } from '../payload/template/kept.ts';
 import { Renderer } from '../payload/template/renderer.ts';
 import { TemplateError } from '../payload/template/template-error.ts';
@@ -14,6 +22,9 @@ import { isRefusal } from '../shared/isolate.ts';
 
 /** How long a template's use is not noted again. */
 const NOTED_MS = 3_600_000;
+
+const OTHER_BODY =
+  'payload_template: this version of rowhook makes another body of the template than the one that was sent before';
 
 /** Uses that are remembered: the latest ones. */
 const NOTED_MAX = 10_000;
@@ -45,15 +56,17 @@ export class RenderedBodies implements RendersBodies {
       delivery.payloadFormat = template;
       return null;
     }
-    const { format, contentType } = template;
+    const { contentType } = template;
     try {
       const text = await this.#renderer.render(webhook.id, {
         template: template.text,
         contentType,
         event: () => nestedBodyOf(delivery),
       });
+      const format = formatOf(template, text);
+      if (isOtherBody(delivery.payloadFormat, format)) return OTHER_BODY;
       await this.#note(tenantId, template.hash, () => keepTemplate(this.#pool, tenantId, template));
-      delivery.payloadFormat = `${format}:${template.hash}`;
+      delivery.payloadFormat = format;
       delivery.rendered = { text, contentType };
       return null;
     } catch (error) {

@@ -10,8 +10,11 @@
  * The first three are spliced from the event's text (body.ts). The others are rendered in a thread
  * of their own (template/). Webhooks with one of the first three do not pay for that.
  *
- * webhook_deliveries and webhook_logs name the template of a rendered body by its hash:
- * `template:5f2c…`. `template` alone means that nothing has been rendered.
+ * webhook_deliveries and webhook_logs name the template of a rendered body by its hash, and have a
+ * digest of the body: `template:5f2c…:91ab…`. `template` alone means that nothing has been rendered.
+ *
+ * A replay renders again. Another version of liquidjs, of Node or of our filters may make another
+ * body of the same template. The digest finds that, so nobody gets other bytes under the same id.
  */
 import { hash } from 'node:crypto';
 import type { Delivery, PayloadFormat, TemplateFormat, WebhookSettings } from '../model.ts';
@@ -41,10 +44,29 @@ export function contentTypeOf(format: Delivery['payloadFormat'], isBatch: boolea
   return isBatch ? 'application/cloudevents-batch+json' : 'application/cloudevents+json';
 }
 
-/** `template:5f2c…` → template, 5f2c…; without a hash, null. */
-export function splitFormat(format: Delivery['payloadFormat']): { name: PayloadFormat; hash: string | null } {
-  const [name, hashed = null] = format.split(':') as [PayloadFormat, string?];
-  return { name, hash: hashed };
+export interface SplitFormat {
+  name: PayloadFormat;
+  /** Of the template. Null: nothing has been rendered. */
+  hash: string | null;
+  /** Of the body that it made. */
+  digest: string | null;
+}
+
+/** `template:5f2c…:91ab…` → template, 5f2c…, 91ab… */
+export function splitFormat(format: Delivery['payloadFormat']): SplitFormat {
+  const [name, hashed = null, digest = null] = format.split(':') as [PayloadFormat, string?, string?];
+  return { name, hash: hashed, digest };
+}
+
+/** What rows say of a body that a template made. */
+export function formatOf({ format, hash: hashed }: Template, body: string): Delivery['payloadFormat'] {
+  return `${format}:${hashed}:${hash('sha256', body).slice(0, 16)}`;
+}
+
+/** Whether a template made other bytes than it made before, of the same event. */
+export function isOtherBody(before: Delivery['payloadFormat'], now: Delivery['payloadFormat']): boolean {
+  const [{ digest: wanted }, { digest }] = [splitFormat(before), splitFormat(now)];
+  return wanted !== null && wanted !== digest;
 }
 
 const templates = new WeakMap<object, Template>();

@@ -49,6 +49,40 @@ test('takes the latest event of a type, or makes one up', async () => {
   expect(JSON.parse(String(made.body.body))).toMatchObject({ type: 'invoice.paid', source: '/organizations/acme' });
 });
 
+test('what is made up is the sample of the catalog, and of no other organization', async () => {
+  await database.query(`
+    create table parcels (id int primary key, tenant_id text, weight numeric, note text);
+    select rowhook.watch('parcels');
+    select rowhook.define_event_type('invoice.sent', sample => '{"of":"another"}', tenant_id => 'aaa');
+    select rowhook.define_event_type('invoice.sent', sample => '{"id":"inv_1","amount":10.50}', tenant_id => 'acme')`);
+  const updated = await ask({ event_type: 'parcels.updated' });
+  expect(JSON.parse(String(updated.body.body))).toMatchObject({
+    data: { id: 42, tenant_id: 'tenant_1', weight: 1250.5, note: 'sample' },
+    previous: { note: 'sample' },
+  });
+  const event = await ask({ event_type: 'parcels.created', payload_format: 'cloudevents' });
+  expect(JSON.parse(String(event.body.body)).subject).toBe('42');
+  const sent = '"data":{"id":"inv_1","amount":10.50}';
+  expect((await ask({ event_type: 'invoice.sent' })).body.body).toContain(sent);
+
+  const { id } = await createWebhook(database, {
+    ...{ tenant_id: 'acme', url: 'https://hooks.example.com/', event_types: ['invoice.sent', 'parcels.*'] },
+  });
+  const onCli = async (type: string) => {
+    const { stdout } = await rowhook(['webhook', 'preview', id, type, '--json'], {
+      env: { DATABASE_URL: database.url },
+    });
+    return JSON.parse(stdout) as { event_type: string; body: string };
+  };
+  expect((await onCli('invoice.sent')).body).toContain(sent);
+  expect((await onCli('parcels.*')).event_type).toBe('parcels.created');
+  await database.query('select rowhook.test($1)', [id]);
+  const [row] = await database.query<{ data: string }>(
+    `select data::text from rowhook.webhook_outbox where event_types = '{invoice.sent}'`,
+  );
+  expect(row?.data).toBe('{"id":"inv_1","amount":10.50}');
+});
+
 test.each([
   ['http://hooks.example.com/', 'http'],
   ['https://10.0.0.7/', '10.0.0.7'],

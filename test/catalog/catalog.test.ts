@@ -93,7 +93,8 @@ describe('a watched table', () => {
     expect(wrong(schema, sample)).toBeNull();
     expect(schema.properties).toMatchObject({
       id: { type: 'integer' },
-      a: { type: 'number' },
+      a: { anyOf: [{ type: 'number' }, { enum: ['NaN'] }] },
+      f8: { anyOf: [{ type: 'number' }, { enum: ['NaN', 'Infinity', '-Infinity'] }, { type: 'null' }] },
       v: { type: ['string', 'null'], maxLength: 3 },
       m: { type: ['string', 'null'], enum: ['sad', 'fine', null] },
       mm: { type: 'array', items: { type: ['string', 'null'], enum: ['sad', 'fine', null] } },
@@ -106,9 +107,11 @@ describe('a watched table', () => {
       insert into things (id) values (1);
       insert into things values (2, gen_random_uuid(), true, 2, 1.5, 1.25, 9, 'text', 'abc', 'ab', gen_random_uuid(), 'sad',
         '{sad,null}', row(1, 'y'), array[row(1, null)::pair], '{"a":1}', '[1]', '2026-01-15', now(), now(), '09:30', '1 day',
-        'abc', '192.0.2.1', '[1,2)', '{a,b}', '{{1,2},{3,4}}', '<a/>', '(1,2)', 'odd')`);
+        'abc', '192.0.2.1', '[1,2)', '{a,b}', '{{1,2},{3,4}}', '<a/>', '(1,2)', 'odd');
+      insert into things (id, f8, n, a) values (3, '-Infinity', 'NaN', 'NaN'), (4, 'NaN', null, default)`);
     for (const { data } of await takeChanges(database)) expect(wrong(schema, JSON.parse(data))).toBeNull();
     expect(wrong(schema, { ...sample, m: 'unknown' })).not.toBeNull();
+    expect(wrong(schema, { ...sample, f8: '1.5' })).not.toBeNull();
     expect(wrong(schema, { ...sample, tenant_id: null })).not.toBeNull();
   });
 
@@ -131,7 +134,7 @@ describe('a watched table', () => {
     await hidden();
     await database.query('select rowhook.reconcile()');
     await hidden();
-    expect(JSON.stringify(await database.query("select rowhook._sample('things.created') as s"))).not.toMatch(
+    expect(JSON.stringify(await database.query("select rowhook._sample('things.created', 'acme') as s"))).not.toMatch(
       /note|otp/,
     );
   });

@@ -81,7 +81,7 @@ describe('what is sent', () => {
     expect(request.headers['content-type']).toBe('text/plain; charset=utf-8');
     verifyRequest(request, secret);
     const [log] = (await logs(1)) as [Log];
-    expect(log.payload_format).toMatch(/^template:[0-9a-f]{32}$/);
+    expect(log.payload_format).toMatch(/^template:[0-9a-f]{32}:[0-9a-f]{16}$/);
     const shown = await rowhook(['logs', 'show', log.id], { env: { DATABASE_URL: database.url } });
     expect(shown.stdout).toContain('a.b: 1234567890123456789012345678901234567890.10');
   });
@@ -143,6 +143,25 @@ describe('the same bytes', () => {
     await emit('{"n":2}');
     const requests = await receiver.waitFor(6);
     expect(JSON.parse(textOf(requests.at(-1) as ReceivedRequest))).toHaveProperty('blocks');
+  });
+
+  test('or none, if the renderer has learned to make other bytes since', async () => {
+    nextTenant();
+    await template('{"one": 1}');
+    await emit('{}');
+    const [sent] = (await logs(1)) as [Log];
+    await update(`payload_template = '{"two": 2}'`);
+    // What another version of the library would do: the template of that hash makes something else.
+    await database.query(`update rowhook.webhook_templates set template = '{"one": 1.0}' where tenant_id = $1`, [
+      tenant,
+    ]);
+    await database.query('select rowhook.replay_delivery($1)', [sent.delivery_id]);
+    const skipped = (await logs(2)).at(-1);
+    expect(skipped).toMatchObject({ status: 'skipped', code: 'template_failed' });
+    expect(skipped?.error).toContain('makes another body of the template than the one that was sent');
+    expect(receiver.requests.map(textOf)).toEqual(['{"one": 1}']);
+    const shown = await rowhook(['logs', 'show', sent.id], { env: { DATABASE_URL: database.url } });
+    expect(shown.stdout).toContain('this version of rowhook makes another body of the template');
   });
 
   test('a template is kept as long as the log names it', async () => {

@@ -3,13 +3,12 @@ import type { FastifyInstance } from 'fastify';
 import type pg from 'pg';
 import type { PayloadFormat } from '../../model.ts';
 import {
-  findEventOfType,
-  findStoredEvent,
   type PreviewedWebhook,
   preview,
   previewedWebhook,
   templateProblem,
 } from '../../operations/webhooks/preview.ts';
+import { findEventOfType, findStoredEvent } from '../../operations/webhooks/previewed-event.ts';
 import { judgeUrl, webhookProblems } from '../../operations/webhooks/problems.ts';
 import type { Columns } from '../../operations/webhooks/webhooks.ts';
 import { UserError } from '../../shared/user-error.ts';

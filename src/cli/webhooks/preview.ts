@@ -17,7 +17,7 @@ export function addPreview(group: Command, cli: Cli): void {
   help(
     command,
     ['rowhook webhook preview 1f0c… deal.updated', 'rowhook webhook preview 1f0c… evt_3d1f0a2b_4711_0'],
-    'For an event type, it takes the latest event in the outbox, or one that is made up.',
+    'For an event type, it takes the latest event in the outbox, or the sample of the catalog.',
   );
 }
 
@@ -28,8 +28,9 @@ async function printPreview(
   options: { json?: boolean },
   out: Out,
 ): Promise<void> {
-  const [{ findEventOfType, findStoredEvent, preview }, { webhookOf }] = await Promise.all([
+  const [{ preview }, { findEventOfType, findStoredEvent }, { webhookOf }] = await Promise.all([
     import('../../operations/webhooks/preview.ts'),
+    import('../../operations/webhooks/previewed-event.ts'),
     import('../../operations/webhooks/explain.ts'),
   ]);
   const webhook = await webhookOf(client, id, 'with secrets');

@@ -10,6 +10,15 @@ export interface CatalogRow {
   sample: string | null;
 }
 
+/** Made-up data of an event type, as JSON text. */
+export async function readSample(client: pg.ClientBase, tenantId: string, eventType: string): Promise<string> {
+  const { rows } = await client.query<{ data: string | null }>('select rowhook._sample($1, $2)::text as data', [
+    eventType,
+    tenantId,
+  ]);
+  return rows[0]?.data ?? 'null';
+}
+
 /** What the caller may see, by name. */
 export async function readCatalog(client: pg.ClientBase): Promise<CatalogRow[]> {
   const { rows } = await client.query<CatalogRow>(

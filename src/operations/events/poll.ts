@@ -1,6 +1,7 @@
 /** Events for tools that poll. Returns values only. */
 import type pg from 'pg';
 import { Conditions, readPage } from '../page.ts';
+import { readSample } from './catalog.ts';
 import { bodiesOf, OUTBOX_COLUMNS, withOrganization } from './events.ts';
 
 /** A poll answers at most this many events. */
@@ -50,9 +51,9 @@ export function singularsOf(resource: string): string[] {
 export async function sampleEvents(client: pg.ClientBase, tenantId: string, eventType: string): Promise<string[]> {
   const events = await pollEvents(client, tenantId, eventType, undefined);
   if (events.length > 0) return events.slice(0, SAMPLES_MAX);
-  const { rows } = await client.query<{ data: string }>('select rowhook._sample($1)::text as data', [eventType]);
+  const data = await readSample(client, tenantId, eventType);
   const madeUp = { id: '0', lane: 0, tenant_id: tenantId, source_id: null, row_key: null, occurred_at: Date.now() };
-  const row = { ...madeUp, event_types: [eventType], data: rows[0]?.data ?? 'null', previous: null, truncated: null };
+  const row = { ...madeUp, event_types: [eventType], data, previous: null, truncated: null };
   const [found] = await withOrganization(client, tenantId, [{ ...row, test_webhook_id: null }]);
   return found === undefined ? [] : bodiesOf(found, 'flat', () => true);
 }

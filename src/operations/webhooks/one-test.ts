@@ -27,7 +27,7 @@ export async function queueOneTest(
   const type = rows[0]?.type;
   if (type === undefined) return undefined;
   const { rows: queued } = await client.query<{ id: string }>(
-    'select rowhook._emit_own($1, rowhook._sample($1), $2) as id',
+    'select rowhook._emit_own($1, rowhook._sample($1, rowhook.current_tenant()), $2) as id',
     [type, id],
   );
   return { outboxId: queued[0]?.id as string, eventType: type };
