@@ -9,7 +9,8 @@ import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
 import type { Logger } from '../observe/log.ts';
 import { pinnedSlots, SLOT_SECONDS_MAX } from './pinned-slots.ts';
-import { type SourceProblem, sourceProblems } from './source-problems.ts';
+import { sourceProblems } from './source-problems.ts';
+import type { SourceProblem } from './trigger-problems.ts';
 
 /**
  * How soon a new partition is captured, and how soon a slot is retried that could not be emptied.

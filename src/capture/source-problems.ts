@@ -1,13 +1,7 @@
-/** Finds why watched tables are not captured: tables, columns and triggers that have changed. */
+/** Finds why watched tables are not captured: tables and columns that have changed, and triggers. */
 import type pg from 'pg';
-import type { Finding } from '../shared/finding.ts';
 import { printable } from '../shared/terminal.ts';
-
-/** Why a watched table is not captured as requested. */
-export interface SourceProblem extends Finding {
-  /** The table, with its schema. */
-  table: string;
-}
+import { listOf, RECONCILE, type SourceProblem, triggerProblems } from './trigger-problems.ts';
 
 interface Source {
   /** The name under which it was watched. */
@@ -26,24 +20,15 @@ interface Source {
   lostDerived: string[];
   /** The tenant column, if the table has lost it. */
   lostColumn: string | null;
+  /** The tenant column, and columns of the key, that are excluded. */
+  excludedTenant: string | null;
+  excludedKey: string[];
+  /** The statement that watches the table, and includes these. */
+  including: string;
   foreignMember: string | null;
   /** The statement that detaches `foreignMember` from its parent. */
   detach: string | null;
 }
-
-interface Trigger {
-  relation: string;
-  isMember: boolean;
-  name: string;
-  operation: string;
-  /**
-   * As pg_trigger.tgenabled: O origin, A always, R replica only, D disabled. Null: the trigger is
-   * missing.
-   */
-  enabled: 'O' | 'A' | 'R' | 'D' | null;
-}
-
-const RECONCILE = 'select * from rowhook.reconcile();   -- as the owner of the table and a member of rowhook_owner';
 
 /** The log, `rowhook status`, `rowhook sources` and the metrics use this too. */
 export async function sourceProblems(client: pg.ClientBase | pg.Pool): Promise<SourceProblem[]> {
@@ -54,8 +39,7 @@ export async function problemsOf(
   client: pg.ClientBase | pg.Pool,
   sources: readonly Source[],
 ): Promise<SourceProblem[]> {
-  const found = await readTriggers(client);
-  return [...sources.flatMap(ofSource), ...missing(found), ...silent(found)];
+  return [...sources.flatMap(ofSource), ...(await triggerProblems(client))];
 }
 
 export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Source[]> {
@@ -69,6 +53,10 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
             case when n.namesake is not null or l."lostColumn" is not null or l."lostDerived" <> '{}'
               then rowhook._watch_statement(s, coalesce(n.namesake, s.relation)) else '' end as statement,
             l.*,
+            x."excludedTenant",
+            x."excludedKey",
+            case when x.columns <> '{}'
+              then rowhook._watch_statement(i, s.relation) else '' end as including,
             rowhook._qualified(f.member) as "foreignMember",
             rowhook._detach_statement(w.watched, f.member) as detach
        from rowhook.webhook_sources s
@@ -81,6 +69,18 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
                      then s.tenant_column::text end as "lostColumn",
                    array(select d from jsonb_object_keys(s.derived) as d
                           where d <> all (n.columns)) as "lostDerived") as l
+      cross join lateral (
+            select case when s.tenant_column::text = any (s.exclude_columns)
+                         and s.tenant_column::text = any (n.columns)
+                     then s.tenant_column::text end as "excludedTenant",
+                   array(select key::text from unnest(rowhook._key_columns(s.relation)) as key
+                          where key::text = any (s.exclude_columns)) as "excludedKey") as t
+      cross join lateral (
+            select t.*, array_remove(t."excludedTenant" || t."excludedKey", null) as columns) as x
+      cross join lateral jsonb_populate_record(s, jsonb_build_object(
+            'include_columns', s.include_columns || x.columns,
+            'exclude_columns', array(select e from unnest(s.exclude_columns) as e
+                                      where e <> all (x.columns)))) as i
       cross join lateral (select coalesce(n.namesake, s.relation) as watched) as w
       cross join lateral (select rowhook._foreign_member(w.watched) as member) as f
       order by 1`,
@@ -88,28 +88,10 @@ export async function readSources(client: pg.ClientBase | pg.Pool): Promise<Sour
   return rows;
 }
 
-/** One row for each trigger that should exist. */
-async function readTriggers(client: pg.ClientBase | pg.Pool): Promise<Trigger[]> {
-  const { rows } = await client.query<Trigger>(
-    `select format('%I.%I', n.nspname, c.relname) as relation, r.oid <> s.relation as "isMember",
-            'rowhook_' || operation as name, operation, t.tgenabled as enabled
-       from rowhook.webhook_sources s
-       join pg_class watched on watched.oid = s.relation
-      cross join lateral rowhook._capture_relations(s.relation) as r (oid)
-       join pg_class c on c.oid = r.oid
-       join pg_namespace n on n.oid = c.relnamespace
-      cross join unnest('{insert,update,delete}'::text[]) as operation
-       left join pg_trigger t on t.tgrelid = r.oid and t.tgname = 'rowhook_' || operation
-                             and t.tgfoid = to_regproc('rowhook._capture_' || s.id)
-      order by 1, 4`,
-  );
-  return rows;
-}
-
 function ofSource(source: Source): SourceProblem[] {
   if (source.namesake !== null) return [replaced(source, source.namesake)];
   if (source.gone) return [dropped(source)];
-  return [...lostColumns(source), ...foreignMembers(source)];
+  return [...lostColumns(source), ...excludedColumns(source), ...foreignMembers(source)];
 }
 
 function dropped({ name, inItsName }: Source): SourceProblem {
@@ -163,6 +145,32 @@ function lostColumns({ relation, lostColumn, lostDerived, statement }: Source): 
   ];
 }
 
+/** After a rename, or a new key: watch() refuses them. */
+function excludedColumns({ relation, excludedTenant, excludedKey, including }: Source): SourceProblem[] {
+  const table = printable(relation);
+  if (excludedTenant !== null) {
+    return [
+      {
+        table,
+        kind: 'error',
+        what: printable(`${relation}: the column ${excludedTenant} names the tenant, and is excluded`),
+        why: 'Without a tenant, no change to the table is captured.',
+        fix: printable(`${including}   -- if events may contain it; otherwise with another tenant_column`),
+      },
+    ];
+  }
+  if (excludedKey.length === 0) return [];
+  return [
+    {
+      table,
+      kind: 'warning',
+      what: printable(`${relation}: the primary key contains ${listOf(excludedKey)}, which is excluded`),
+      why: 'Its events do not name their row.',
+      fix: printable(`${including}   -- if events may contain it; otherwise give the table another key`),
+    },
+  ];
+}
+
 function foreignMembers({ relation, foreignMember, detach }: Source): SourceProblem[] {
   if (foreignMember === null || detach === null) return [];
   const table = printable(relation);
@@ -175,45 +183,6 @@ function foreignMembers({ relation, foreignMember, detach }: Source): SourceProb
       fix: `${printable(detach)}   -- or select rowhook.unwatch(${literal(table)});`,
     },
   ];
-}
-
-function missing(found: readonly Trigger[]): SourceProblem[] {
-  const absent = found.filter(({ enabled }) => enabled === null);
-  return byRelation(absent).map(([relation, triggers]) => {
-    const kind = triggers[0]?.isMember ? 'partition ' : '';
-    return {
-      table: printable(relation),
-      kind: 'error',
-      what: printable(`${kind}${relation} lacks ${listOf(triggers.map(({ name }) => name))}`),
-      why: `${operationsOf(triggers)} statements that name this table become no events.`,
-      fix: RECONCILE,
-    };
-  });
-}
-
-function silent(found: readonly Trigger[]): SourceProblem[] {
-  const off = found.filter(({ enabled }) => enabled === 'D' || enabled === 'R');
-  const state = ({ name, enabled }: Trigger) =>
-    `${name} is ${enabled === 'D' ? 'disabled' : 'enabled for replicas only'}`;
-  return byRelation(off).map(([relation, triggers]) => ({
-    table: printable(relation),
-    kind: 'error',
-    what: printable(`${relation}: ${listOf(triggers.map(state))}`),
-    why: `${operationsOf(triggers)} statements on it become no events.`,
-    fix: triggers.map(({ name }) => `alter table ${printable(relation)} enable trigger ${name};`).join(' '),
-  }));
-}
-
-function operationsOf(triggers: readonly Trigger[]): string {
-  return listOf(triggers.map(({ operation }) => operation.toUpperCase()));
-}
-
-function byRelation(found: readonly Trigger[]): [string, Trigger[]][] {
-  return [...Map.groupBy(found, ({ relation }) => relation)];
-}
-
-function listOf(words: readonly string[]): string {
-  return words.join(', ');
 }
 
 /** Quotes a text as an SQL literal. */

@@ -42,7 +42,11 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['mayTakePlace ? RECONCILE', `${REMEDIES}is now another table`],
     ['printable(`', `${REMEDIES}has lost its column tenant_id`],
     ['printable(`', `${REMEDIES}has lost it's, from which events are derived`],
+    ['printable(`', 'test/capture/excluded-columns.test.ts: the tenant or a key that is excluded later'],
+    ['printable(`', 'test/capture/excluded-columns.test.ts: the tenant or a key that is excluded later'],
     ['`', `${REMEDIES}a foreign partition of a partition`],
+  ],
+  'src/capture/trigger-problems.ts': [
     ['RECONCILE', `${REMEDIES}lacks rowhook_insert`],
     ['triggers.map', `${REMEDIES}rowhook_update is disabled`],
   ],
