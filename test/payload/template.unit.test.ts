@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { CHAT_TEMPLATES } from '../../src/payload/template/chat-templates.ts';
 import { Renderer } from '../../src/payload/template/renderer.ts';
 import { TemplateError } from '../../src/payload/template/template-error.ts';
+import { discordProblems, slackProblems, teamsProblems, typeProblems } from '../support/chat-rules.ts';
 
 const renderer = new Renderer();
 afterAll(() => renderer.stop());
@@ -205,7 +206,6 @@ describe('a broken template is refused with line and column', () => {
   });
 });
 
-// The rules that the providers publish for incoming messages.
 describe('a chat message', () => {
   const name = '<!channel> & <@U1> @everyone **x** [a](https://evil.example) "q" \\u0000';
   const rows = Array.from({ length: 40 }, (_, i) => `"column_${i}":"${'<&>'.repeat(500)}"`).join();
@@ -236,49 +236,43 @@ describe('a chat message', () => {
 
   test.each(samples)('slack: %.60s', async (data) => {
     const { text, message } = await messageOf('slack', data);
-    expect(message.text.length).toBeLessThanOrEqual(40_000);
-    expect(message.blocks.length).toBeLessThanOrEqual(50);
-    for (const block of message.blocks) {
-      if (block.type === 'header') expect(block.text.text.length).toBeLessThanOrEqual(150);
-      if (block.type === 'section') {
-        expect(block.fields.length).toBeGreaterThan(0);
-        expect(block.fields.length).toBeLessThanOrEqual(10);
-        for (const field of block.fields) expect(field.text.length).toBeLessThanOrEqual(2_000);
-      }
-    }
+    expect(slackProblems(message)).toEqual([]);
     // <!channel>, <@U1> and links are commands of Slack.
     expect(text).not.toMatch(/[<>]|&(?!amp;|lt;|gt;)/);
   });
 
   test.each(samples)('discord: %.60s', async (data) => {
     const { text, message } = await messageOf('discord', data);
-    expect(message.allowed_mentions).toEqual({ parse: [] });
-    const [embed] = message.embeds;
-    expect(embed.title.length).toBeLessThanOrEqual(256);
-    expect(embed.footer.text.length).toBeLessThanOrEqual(2_048);
-    expect(embed.fields.length).toBeLessThanOrEqual(25);
-    let all = embed.title.length + embed.footer.text.length;
-    for (const field of embed.fields) {
-      expect(field.name.trim().length).toBeGreaterThan(0);
-      expect(field.name.length).toBeLessThanOrEqual(256);
-      expect(field.value.trim().length).toBeGreaterThan(0);
-      expect(field.value.length).toBeLessThanOrEqual(1_024);
-      all += field.name.length + field.value.length;
-    }
-    expect(all).toBeLessThanOrEqual(6_000);
+    expect(discordProblems(message)).toEqual([]);
     expect(text).not.toMatch(/@(everyone|here)/);
     expect(text).not.toMatch(/(?<!\\)[<>[\]]\(?https?:/);
   });
 
   test.each(samples)('teams: %.60s', async (data) => {
     const { text, message } = await messageOf('teams', data);
-    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(28 * 1_024);
-    expect(message.type).toBe('message');
-    const [{ contentType, content }] = message.attachments;
-    expect(contentType).toBe('application/vnd.microsoft.card.adaptive');
-    expect(content).toMatchObject({ type: 'AdaptiveCard', version: '1.4' });
-    for (const element of content.body) expect(['TextBlock', 'FactSet']).toContain(element.type);
+    expect(teamsProblems(message)).toEqual([]);
     expect(text).not.toMatch(/@everyone/);
+  });
+
+  test('has the types that Slack and Discord publish', async () => {
+    const all = (format: keyof typeof CHAT_TEMPLATES) =>
+      Promise.all(samples.map(async (data) => (await messageOf(format, data)).message));
+    const [slack, discord] = [await all('slack'), await all('discord')];
+    expect(await typeProblems(slack, discord)).toBe('');
+    const [{ blocks }] = slack;
+    expect(await typeProblems([{ text: 'x', blocks: [{ ...blocks[0], nope: 1 }] }], [])).toContain('"nope"');
+  });
+
+  test('what breaks a rule is found', () => {
+    const header = { type: 'header', text: { type: 'plain_text', text: 'x'.repeat(151) } } as const;
+    expect(slackProblems({ text: 'x', blocks: [header] })).toEqual(['header: 151 of 1 to 150']);
+    const message = { embeds: [{ title: 'x'.repeat(257) }], allowed_mentions: { parse: [] } };
+    expect(discordProblems(message)).toHaveLength(1);
+    const content = { type: 'AdaptiveCard', version: '1.4', body: [{ type: 'TextBlock', text: 'x', size: 'Huge' }] };
+    const contentType = 'application/vnd.microsoft.card.adaptive';
+    expect(teamsProblems({ type: 'message', attachments: [{ contentType, content }] })).toEqual([
+      expect.stringContaining('"Huge"'),
+    ]);
   });
 
   test('it shows the values of the row', async () => {
