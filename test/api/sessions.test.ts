@@ -128,6 +128,25 @@ describe('a portal link', () => {
     expect((await open(unopened)).status).toBe(401);
   });
 
+  test('is made at the addresses of its key, and opened from everywhere', async () => {
+    const proxied = await startTestApi(database, { trustProxy: 1 });
+    try {
+      const bound = { name: 'bound', scopes: ['read', 'keys'], allowed_ips: ['10.1.0.0/16'] };
+      const key = String((await api.ask('POST', '/v1/acme/api-keys', { token: operator, body: bound })).body.token);
+      const from = (address: string, method: string, path: string, token?: string, body?: object) =>
+        proxied.ask(method, path, { token, body, headers: { 'x-forwarded-for': address } });
+      expect((await from('192.0.2.9', 'POST', LINKS, key, {})).status).toBe(401);
+      const { status, body } = await from('10.1.2.3', 'POST', LINKS, key, {});
+      expect(status).toBe(201);
+      const link = { token: String(body.url).split('#token=')[1], bearer: true };
+      const opened = await from('192.0.2.9', 'POST', '/v1/session', undefined, link);
+      expect(opened.status).toBe(201);
+      expect((await from('198.51.100.7', 'GET', LIST, String(opened.body.token))).status).toBe(200);
+    } finally {
+      await proxied.stop();
+    }
+  });
+
   test('is printed by rowhook portal-link', async () => {
     const env = { DATABASE_URL: database.url, ROWHOOK_PUBLIC_URL: 'https://console.example' };
     const args = ['portal-link', '--tenant', 'acme', '--read-only', '--expires-in', '15m', '--json'];

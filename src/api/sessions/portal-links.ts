@@ -26,7 +26,9 @@ const Link = closed({
 export function addPortalLinks(app: FastifyInstance, service: Service): void {
   const schema = {
     summary: 'Make a link that opens the console for this organization',
-    description: 'It gives the scopes of the token, except keys, and ends no later than the token.',
+    description:
+      'It gives the scopes of the token, except keys, and ends no later than the token. ' +
+      'It can be opened from every address: allowed_ips of the token says where links are made.',
     params: OfOrganization,
     body: nullable(NewLink),
     response: { 201: Link },
