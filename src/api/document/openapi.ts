@@ -1,4 +1,4 @@
-/** GET /api/openapi.json: the routes of the API, and the webhooks that the caller's organization may get. */
+/** GET /api/openapi.json: the routes, and the webhooks that the caller's organization may get. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { EventType } from '../../catalog/payload-schema.ts';
 import { readCatalog } from '../../operations/events/catalog.ts';
@@ -18,7 +18,7 @@ export function addOpenApiDocument(app: FastifyInstance, service: Service): void
     const types = isAnyone
       ? null
       : await typesFor(service, request, reply).catch((error: unknown) => {
-          // A browser sends the cookie of a session that has ended, and the page of the document needs it.
+          // A browser also sends the cookie of a session that has ended. The page still opens.
           if (isWithoutHeader && toProblem(error).status === 401) return null;
           throw error;
         });

@@ -1,6 +1,6 @@
 /**
- * /api/docs: the OpenAPI document as a page to read and try. Its scripts, styles and images come from
- * this server, and the page may load nothing from elsewhere.
+ * /api/docs: the OpenAPI document as a page to read and try. Its scripts, styles and images come
+ * from this server, and the page may load nothing from elsewhere.
  */
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';

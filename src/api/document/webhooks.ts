@@ -1,4 +1,4 @@
-/** The `webhooks` part of the OpenAPI document: the requests that rowhook sends, and what it makes of answers. */
+/** The `webhooks` part of the OpenAPI document: the requests that rowhook sends, and the answers. */
 import { cloudEventSchema, type EventType, payloadSchema } from '../../catalog/payload-schema.ts';
 import { Type } from '../schema.ts';
 import { CloudEvent, FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';

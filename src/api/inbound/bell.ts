@@ -14,7 +14,7 @@ export class Bell {
     this.#service = service;
   }
 
-  /** At once, and then every EVERY_MS at most. A hint that is lost harms nobody: workers poll, too. */
+  /** At once, then every EVERY_MS at most. A lost hint harms nobody: workers poll, too. */
   ring(): void {
     if (this.#timer !== undefined) {
       this.#isDue = true;

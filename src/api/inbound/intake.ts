@@ -22,7 +22,7 @@ const UNSTORABLE: readonly (string | undefined)[] = ['22021', '22P02', '22P05'];
 export class Intake {
   readonly service: Service;
   readonly #bell: Bell;
-  /** Senders that were verified before, by key or by source: the organization that they belong to. */
+  /** The organization of senders that were verified before, by key or by source. */
   readonly #senders = new Map<string, string>();
 
   constructor(service: Service) {
@@ -31,9 +31,9 @@ export class Intake {
   }
 
   /**
-   * Counts a request against the limit of its organization, and throws above it. That is known of
-   * senders that were verified before, so a flood costs the database nothing. Returns whether it was
-   * counted.
+   * Counts a request against the limit of its organization, and throws above it. Of senders that
+   * were verified before the organization is known, so a flood costs the database nothing. Returns
+   * whether it was counted.
    */
   async admit(request: FastifyRequest, reply: FastifyReply, sender: string): Promise<boolean> {
     const tenantId = this.#senders.get(sender);
@@ -41,7 +41,7 @@ export class Intake {
     return tenantId !== undefined;
   }
 
-  /** The sender is verified. The first of its requests is counted now, when it is already stored. */
+  /** The sender is verified. Its first request is counted now, when it is already stored. */
   async remember(request: FastifyRequest, reply: FastifyReply, sender: string, tenantId: string): Promise<void> {
     this.#note(sender, tenantId);
     await this.service.countInbound(request, reply, tenantId).catch(() => {});

@@ -1,4 +1,4 @@
-/** What a webhook with given settings would send for an event. Nothing is stored, sent or dialled. */
+/** What a webhook with these settings would send for an event. Nothing is stored or sent. */
 import type { FastifyInstance } from 'fastify';
 import type pg from 'pg';
 import type { PayloadFormat } from '../../model.ts';

@@ -1,6 +1,6 @@
 /**
- * The cookie of a session. Browsers take a `__Host-` cookie from this server alone, with TLS. Chromium
- * also takes it from http://localhost and http://127.0.0.1, where `rowhook demo` answers.
+ * The cookie of a session. Browsers take a `__Host-` cookie from this server alone, with TLS.
+ * Chromium also takes it from http://localhost and http://127.0.0.1, where `rowhook demo` answers.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ServeSettings } from '../../config/settings.ts';

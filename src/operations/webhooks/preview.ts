@@ -86,7 +86,7 @@ export async function preview(webhook: Webhook, event: PreviewedEvent): Promise<
   return { ...known, ...(await bodyFor(webhook, delivery)) };
 }
 
-/** Sets what a kept template made of a delivery that was sent. Resolves to why it cannot, or to null. */
+/** Sets what a kept template made of a sent delivery. Resolves to why it cannot, or to null. */
 export async function renderAgain(client: pg.ClientBase, tenantId: string, delivery: Delivery): Promise<string | null> {
   const { name, hash } = splitFormat(delivery.payloadFormat);
   if (hash === null) return 'no body was made for this attempt';

@@ -19,7 +19,7 @@ export interface PreviewedEvent {
   organization: string;
 }
 
-/** `event`: the id of an event, or the number of an outbox row, of which the first event is taken. */
+/** `event`: the id of an event, or the number of an outbox row: then its first event. */
 export async function findStoredEvent(client: pg.ClientBase, webhook: Webhook, event: string): Promise<PreviewedEvent> {
   const { outboxId, incarnation, ordinal } = parseEventId(event);
   const change = /^\d{1,18}$/.test(outboxId) ? await findChange(client, outboxId, webhook.id) : undefined;
