@@ -22,9 +22,10 @@ import {
 } from '../../operations/inbound/receive.ts';
 import type { Credential } from '../auth.ts';
 import { notFound, Problem, toProblem, unauthorized } from '../problem.ts';
-import { closed, headersOf, Problem as ProblemSchema, Time, Type } from '../schema.ts';
+import { closed, Problem as ProblemSchema, Time, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
 import { enter } from '../transaction.ts';
+import { OfNamed, OfSource, OfUnnamed } from './headers.ts';
 import { Intake } from './intake.ts';
 
 /** Other routes have these names. */
@@ -40,13 +41,6 @@ const Received = closed({
 });
 
 const RESPONSE = { 200: Received, 201: Received, '4xx': ProblemSchema, '5xx': ProblemSchema };
-
-const TENANT = { 'X-Tenant-ID': 'the organization; a token that has one needs no such header' };
-const NAME = { 'X-Webhook-Event': 'the name of the event; else the body has it as type' };
-const ONCE = {
-  'webhook-id': 'names the request: the same again answers the first row',
-  'Idempotency-Key': 'the same as webhook-id',
-};
 
 const about = { tags: ['receiving'], body: Type.Any({ description: 'JSON, 1 MiB at most' }), response: RESPONSE };
 
@@ -65,7 +59,7 @@ export function addEndpoint(app: FastifyInstance, service: Service): void {
         summary: 'Receive an event, with a key that has the scope inbound',
         description: 'X-Tenant-ID may name the organization. webhook-id or Idempotency-Key: it is stored once.',
         params: Type.Object({ event_name: Type.String() }),
-        headers: headersOf({ ...TENANT, ...ONCE }),
+        headers: OfNamed,
       },
       handler: (request, reply) => receiveNamed(intake, request, reply),
     });
@@ -78,7 +72,7 @@ export function addEndpoint(app: FastifyInstance, service: Service): void {
         operationId: 'postWebhooksReceive',
         summary: 'Receive an event that names itself, with a key that has the scope inbound',
         description: 'Its name is X-Webhook-Event, or type in the body.',
-        headers: headersOf({ ...TENANT, ...NAME, ...ONCE }),
+        headers: OfUnnamed,
       },
       handler: (request, reply) => receiveWithToken(intake, request, reply, undefined),
     });
@@ -92,7 +86,7 @@ export function addEndpoint(app: FastifyInstance, service: Service): void {
         summary: 'Receive a signed event of an inbound source',
         description: 'The id of the source, or its name together with X-Tenant-ID.',
         params: Type.Object({ source: Type.String() }),
-        headers: headersOf({ 'X-Tenant-ID': 'the organization, where the path has the name of a source' }),
+        headers: OfSource,
       },
       handler: (request, reply) => receiveSigned(intake, request, reply),
     });
