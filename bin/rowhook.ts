@@ -5,6 +5,10 @@
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 
 if (major > 22 || (major === 22 && minor >= 19)) {
+  if (process.argv[2] === 'start') {
+    const { limitHeap } = await import('../src/shared/heap-limit.ts');
+    limitHeap(process);
+  }
   const { main } = await import('../src/cli/program.ts');
   await main(process.argv.slice(2), process);
 } else {

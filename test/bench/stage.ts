@@ -19,9 +19,8 @@ const DAEMON = 'bench_daemon';
 const TEMPLATE = 'bench_template';
 const PROGRAM = join(import.meta.dirname, '../../bin/rowhook.ts');
 
-/** A daemon is started as systemd starts it. */
-const UNIT = readFileSync(join(import.meta.dirname, '../../deploy/systemd/rowhook.service'), 'utf8');
-const NODE_FLAGS = /^ExecStart=\S+ ((?:--\S+ )*)/m.exec(UNIT)?.[1]?.trim().split(' ') ?? [];
+/** Data that must be on a disk stand here, wherever the others are. */
+const DISK = '/var/tmp';
 
 /** No flush of a disk is measured but where it says so: what is left is what rowhook costs. */
 const SETTINGS = {
@@ -40,6 +39,8 @@ export interface Options {
   match?: string;
   /** CPU profiles of daemons go there. */
   profiles?: string;
+  /** Commits are flushed to a disk. */
+  flushes?: boolean;
 }
 
 export interface Daemon {
@@ -65,10 +66,15 @@ export class Stage {
   }
 
   static async open(options: Options): Promise<Stage> {
-    const server = await startEmbedded({ major: options.major, settings: { ...SETTINGS, max_connections: '100' } });
+    const { major, flushes } = options;
+    const inMemory = process.env.TMPDIR;
+    if (flushes) process.env.TMPDIR = DISK;
+    const server = await startEmbedded({ major, settings: { ...SETTINGS, max_connections: '100' } });
+    if (inMemory === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = inMemory;
     const password = randomBytes(12).toString('hex');
     await connected(server.url, (client) => client.query(`create database ${TEMPLATE}`));
-    await connected(server.url, (client) => client.query('alter system set fsync = off'));
+    if (!flushes) await connected(server.url, (client) => client.query('alter system set fsync = off'));
     await connected(server.url, (client) => client.query('select pg_reload_conf()'));
     await connected(server.urlOf(TEMPLATE), async (client) => {
       await migrate(client);
@@ -123,7 +129,7 @@ export class Stage {
   startDaemon(url: string, httpPort = 0): Daemon {
     const { profiles } = this.options;
     const log = openSync(join(this.#logs, `${randomBytes(6).toString('hex')}.log`), 'w');
-    const flags = [...NODE_FLAGS, ...(profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [])];
+    const flags = profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [];
     const env = {
       PATH: process.env.PATH,
       DATABASE_URL: url,
@@ -195,8 +201,11 @@ export class Database {
     return Object.values((await this.client.query(sql)).rows[0])[0] as T;
   }
 
-  startDaemon(httpPort?: number): Daemon {
-    const daemon = this.stage.startDaemon(this.#daemonUrl, httpPort);
+  /** `port`: where the daemon reaches the database, if not at the server's own. */
+  startDaemon(httpPort?: number, port?: number): Daemon {
+    const url = new URL(this.#daemonUrl);
+    if (port !== undefined) url.port = String(port);
+    const daemon = this.stage.startDaemon(url.href, httpPort);
     this.#daemons.add(daemon);
     return daemon;
   }
