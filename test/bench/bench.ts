@@ -14,6 +14,7 @@ import { machine, tolerateSteal, worstSteal } from './host.ts';
 import { idle } from './idle.ts';
 import { latency } from './latency.ts';
 import { neighbours } from './neighbours.ts';
+import { flushed, rates, slow, steady } from './peers/peers.ts';
 import { Stage } from './stage.ts';
 import { table } from './table.ts';
 
@@ -31,17 +32,28 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   growth,
   api,
   neighbours,
+  steady,
+  rates,
+  slow,
+  flushed,
 };
 
 /** Names for several measurements. Without --only each measurement runs once. */
 const GROUPS: Record<string, readonly string[]> = {
   capture: ['clients', 'bulk'],
+  peers: ['steady', 'rates', 'slow', 'flushed'],
+};
+const GROUP_HELP: Record<string, string> = {
+  capture: 'what capture costs the app',
+  peers: 'rowhook beside what does the same',
 };
 
 const HELP = `Usage: npm run bench -- [options]
 
   --only <names>   some of: ${Object.keys(MEASUREMENTS).join(', ')};
-                   ${Object.entries(GROUPS).map(([name, parts]) => `${name} stands for ${parts.join(' and ')}`)}: what capture costs the app
+                   ${Object.entries(GROUPS)
+                     .map(([name, parts]) => `${name} stands for ${parts.join(', ')}: ${GROUP_HELP[name]}`)
+                     .join('\n                   ')}
   --match <text>   of neighbours, only those whose name has this text
   --scale <n>      sizes, as a part of the full ones (1); 0.005 takes two minutes
   --rounds <n>     how often a baseline and its figure take turns (3)

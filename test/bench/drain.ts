@@ -130,7 +130,7 @@ interface Alone {
   marks: Marks;
 }
 
-async function undiciAlone(stage: Stage, like: Marks, requests: number): Promise<Alone> {
+export async function undiciAlone(stage: Stage, like: Marks, requests: number): Promise<Alone> {
   const child = new Child('undici.ts');
   try {
     await stage.receiver.ask('reset', { every: Math.max(1, Math.floor(requests / 200)) });

@@ -26,11 +26,11 @@ export async function latencies(
   const { receiver } = database.stage;
   await receiver.ask('reset', { every: 1_000_000, numbered: true });
   const sent: number[] = [];
-  const text = sql === INSERT ? (n: number) => `#${n}` : String;
+  const text = sql === NOTIFY ? String : (n: number) => `#${n}`;
   let next = performance.now();
   for (let n = 0; n < events; n++) {
     await writer.query('begin');
-    await writer.query({ name: sql.slice(0, 6), text: sql, values: [text(n)] });
+    await writer.query({ name: sql.slice(0, 40), text: sql, values: [text(n)] });
     sent.push(Number(process.hrtime.bigint()) / 1e6);
     await writer.query('commit');
     next += everyMs;
