@@ -222,10 +222,13 @@ comment on function rowhook._attributes(oid) is
   'The columns of a table by their current names, also for a transaction that began before a '
   'rename.';
 
+-- force_generic_plan, here and in other functions that are called for each source: PostgreSQL would
+-- otherwise plan the first five calls of a session, which takes longer than the queries.
 create function rowhook._columns(p_relation oid)
 returns name[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select coalesce(array_agg(name order by number), '{}') from rowhook._attributes(p_relation);
 end;
@@ -236,6 +239,7 @@ create function rowhook._columns_among(p_relation oid, p_names text[])
 returns text[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select array(
     select n.name
@@ -252,6 +256,7 @@ create function rowhook._key_columns(p_relation oid)
 returns name[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select coalesce(array_agg(a.name order by k.position), '{}')
     from pg_index i
@@ -314,6 +319,7 @@ create function rowhook._changed_by_keys(p_relation regclass)
 returns boolean
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select exists (
     select from pg_constraint
@@ -370,6 +376,7 @@ create function rowhook._foreign_columns(p_relation oid)
 returns name[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   with own as (
     -- Built-in types always print themselves.
@@ -393,6 +400,7 @@ create function rowhook._has_virtual_columns(p_relation oid)
 returns boolean
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select exists (
     select from pg_attribute
@@ -406,6 +414,7 @@ create function rowhook._is_virtual(p_relation oid, p_column name)
 returns boolean
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select exists (
     select from pg_attribute
@@ -579,6 +588,7 @@ create function rowhook._captured_columns(p_source rowhook.webhook_sources)
 returns name[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select case
            when (p_source).exclude_columns = '{}' then rowhook._columns((p_source).relation)
@@ -598,6 +608,7 @@ create function rowhook._captured_key(p_source rowhook.webhook_sources)
 returns name[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select case when k.names::text[] && (p_source).exclude_columns then '{}' else k.names end
     from (select rowhook._key_columns((p_source).relation)) as k (names);
@@ -610,6 +621,7 @@ create function rowhook._captured_foreign(p_source rowhook.webhook_sources)
 returns name[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select array(
     select c.name

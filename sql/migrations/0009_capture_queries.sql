@@ -294,6 +294,7 @@ create function rowhook._capture_tenants(p_source rowhook.webhook_sources, p_tab
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select rowhook._fill($sql$\
     (select side.tenant \

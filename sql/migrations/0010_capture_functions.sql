@@ -56,6 +56,7 @@ create function rowhook._tenant_may_be_null(p_source rowhook.webhook_sources)
 returns boolean
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select exists (
     select from pg_attribute a
@@ -325,6 +326,7 @@ create function rowhook._capture_body(p_source rowhook.webhook_sources)
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select rowhook._fill($body$
 #variable_conflict use_column

@@ -151,6 +151,7 @@ create function rowhook._grant_statement(p_role name)
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select case
            when r.rolinherit and not pg_has_role(p_role, 'member')
@@ -328,6 +329,7 @@ create function rowhook._foreign_member(p_relation regclass)
 returns regclass
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select c.oid
     from (

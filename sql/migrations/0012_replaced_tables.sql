@@ -11,6 +11,7 @@ create function rowhook._namesake(p_source rowhook.webhook_sources)
 returns regclass
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select c.oid
     from pg_class c
@@ -35,6 +36,7 @@ create function rowhook._may_take_place(p_source rowhook.webhook_sources, p_name
 returns boolean
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select pg_get_userbyid(c.relowner) = (p_source).table_owner
          and ((p_source).tenant_column is null
@@ -52,6 +54,7 @@ create function rowhook._in_its_name(p_source rowhook.webhook_sources)
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select case
            when c.relispartition then 'a partition of another table'
@@ -104,6 +107,7 @@ create function rowhook._counts_again(p_source rowhook.webhook_sources, p_relati
 returns jsonb
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select (p_source).counted_from || jsonb_build_object('changes', now -> 'changes')
          || case
@@ -121,6 +125,7 @@ create function rowhook._grown(p_source rowhook.webhook_sources, p_count text, p
 returns float8
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select (p_now ->> p_count)::float8
          - case

@@ -8,6 +8,7 @@ create function rowhook._qualified(p_relation oid)
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select coalesce(
            (select format('%I.%I', n.nspname, c.relname)
@@ -25,6 +26,7 @@ create function rowhook._detach_statement(p_relation regclass, p_member regclass
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select case when m.relispartition
            then format(
@@ -48,6 +50,7 @@ create function rowhook._default_prefix(p_relation oid)
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select regexp_replace(c.relname, '[^A-Za-z0-9_-]+', '_', 'g')
     from pg_class c
@@ -61,6 +64,7 @@ create function rowhook._usual_tenant_column(p_relation oid)
 returns name
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select u.c
     from unnest('{organization_id,tenant_id,org_id,account_id,workspace_id}'::name[])
@@ -453,6 +457,7 @@ create function rowhook._free_prefix(p_source rowhook.webhook_sources)
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   with longest (prefix) as (
     -- An event type has 128 characters at most.
@@ -633,6 +638,7 @@ returns text[]
 language sql
 immutable
 parallel safe
+set plan_cache_mode = force_generic_plan
 begin atomic
   select array(
     select n.name
@@ -738,6 +744,7 @@ create function rowhook._exposed_columns(p_source rowhook.webhook_sources)
 returns text[]
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select array(
     select a.name::text

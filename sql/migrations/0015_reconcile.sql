@@ -6,6 +6,7 @@ create function rowhook._is_over(p_source rowhook.webhook_sources)
 returns text
 language sql
 stable
+set plan_cache_mode = force_generic_plan
 begin atomic
   select case
     when not exists (select from pg_class where oid = (p_source).relation) then

@@ -23,7 +23,14 @@ export async function startServer(
 ): Promise<TestServer> {
   const embedded = await startEmbedded({
     major: wantedMajor,
-    settings: { fsync: 'off', max_connections: '100', max_prepared_transactions: '5', ...settings },
+    settings: {
+      fsync: 'off',
+      full_page_writes: 'off',
+      max_connections: '100',
+      max_prepared_transactions: '5',
+      ...((options.major ?? wantedMajor) > 15 && { scram_iterations: '1' }),
+      ...settings,
+    },
     ...options,
   });
   const password = randomBytes(12).toString('hex');
