@@ -281,28 +281,35 @@ grant select, insert, update
 -- Attaching a table that was created beforehand does not block writers of existing days; creating
 -- it as a partition would.
 --
--- Attaching locks webhook_logs_default, so a session that reads the whole log prevents it. The
+-- Attaching locks the default partition, so a session that reads the whole table prevents it. The
 -- function does not wait for such sessions, since it is called again in a minute and days are
 -- created a week ahead. Rows that went to the default partition in the meantime move into the
 -- partition of their day: one day in each call, the first one. If a day has many such rows, they
 -- stay until today has a partition of its own; otherwise new rows for the default partition would
--- wait while they are moved.
-create function rowhook._make_log_partitions(p_days_ahead int default 7)
+-- wait while they are moved. Where readers must not wait either (p_moves_many is false), they stay.
+create function rowhook._make_days(
+  p_table       name,
+  p_time_column name,
+  p_what        text,
+  p_days_ahead  int,
+  p_moves_many  boolean
+)
 returns int
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 set "TimeZone" = 'UTC'
 set lock_timeout = '100ms'
 as $$
 declare
+  v_default    text := p_table || '_default';
+  v_today      text := format('rowhook.%I', p_table || to_char(current_date, '_YYYYMMDD'));
+  v_days       date[];
   v_day        date;
   v_name       text;
   v_from       timestamptz;
   v_until      timestamptz;
-  v_today      text := 'rowhook.webhook_logs_' || to_char(current_date, 'YYYYMMDD');
   v_by_default bigint;
   v_moves      int := 0;
   v_made       int := 0;
@@ -310,56 +317,96 @@ begin
   -- One daemon at a time. Anybody could take and keep an advisory lock, so a row is locked instead.
   perform from rowhook.webhook_installation for update;
   -- The days are an array, because a query that is still open would prevent truncating the table.
-  foreach v_day in array array(
-    select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date
-     union
-    select min(attempted_at)::date
-      from rowhook.webhook_logs_default
-     where attempted_at < current_date
-     order by 1)
-  loop
-    v_name := 'webhook_logs_' || to_char(v_day, 'YYYYMMDD');
-    continue when v_day is null or to_regclass('rowhook.' || v_name) is not null;
+  execute format(
+    'select array(
+       select generate_series(current_date - 1, current_date + $1, ''1 day'')::date
+        union
+       select min(%1$I)::date from rowhook.%2$I where %1$I < current_date
+        order by 1)', p_time_column, v_default)
+    into v_days using p_days_ahead;
+  foreach v_day in array v_days loop
+    v_name := p_table || to_char(v_day, '_YYYYMMDD');
+    continue when v_day is null or to_regclass(format('rowhook.%I', v_name)) is not null;
     v_from := v_day::timestamptz;
     v_until := (v_day + 1)::timestamptz;
-    lock table only rowhook.webhook_logs_default in access exclusive mode;
-    select count(*) into v_by_default
-      from (select from rowhook.webhook_logs_default
-             where attempted_at >= v_from and attempted_at < v_until
-             limit 10001) as r;
-    continue when v_by_default > 0
-              and (v_moves > 0 or v_by_default > 10000 and to_regclass(v_today) is null);
+    execute format('lock table only rowhook.%I in access exclusive mode', v_default);
     execute format(
-      'create table rowhook.%I
-         (like rowhook.webhook_logs including defaults including constraints)', v_name);
+      'select count(*)
+         from (select from rowhook.%2$I where %1$I >= $1 and %1$I < $2 limit 10001) as r',
+      p_time_column, v_default)
+      into v_by_default using v_from, v_until;
+    continue when v_by_default > 0
+              and (v_moves > 0
+                   or v_by_default > 10000
+                      and (not p_moves_many or to_regclass(v_today) is null));
+    execute format(
+      'create table rowhook.%I (like rowhook.%I including defaults including constraints)',
+      v_name, p_table);
     execute format(
       'alter table rowhook.%I enable row level security, force row level security', v_name);
     execute format(
       'create policy owner_has_all on rowhook.%I to rowhook_owner
          using (true) with check (true)', v_name);
     execute format(
-      'comment on table rowhook.%I is %L', v_name, format('Attempts of %s (UTC).', v_day));
+      'comment on table rowhook.%I is %L', v_name, format('%s of %s (UTC).', p_what, v_day));
     if v_by_default > 0 then
-      execute format(
-        'insert into rowhook.%I
-         select * from rowhook.webhook_logs_default
-          where attempted_at >= $1 and attempted_at < $2', v_name)
-        using v_from, v_until;
-      delete from rowhook.webhook_logs_default
-       where attempted_at >= v_from and attempted_at < v_until;
-      if not exists (select from rowhook.webhook_logs_default) then
-        truncate rowhook.webhook_logs_default;
-      end if;
+      perform rowhook._move_day(v_default, p_time_column, v_name, v_from, v_until);
       v_moves := v_moves + 1;
     end if;
     execute format(
-      'alter table rowhook.webhook_logs
-         attach partition rowhook.%I for values from (%L) to (%L)', v_name, v_from, v_until);
+      'alter table rowhook.%I attach partition rowhook.%I for values from (%L) to (%L)',
+      p_table, v_name, v_from, v_until);
     v_made := v_made + 1;
   end loop;
   return v_made;
 end
 $$;
+
+comment on function rowhook._make_days(name, name, text, int, boolean) is
+  'Creates the missing daily partitions of a table from yesterday to p_days_ahead days ahead, moves '
+  'rows of its default partition into them, and returns how many were missing.';
+
+create function rowhook._move_day(
+  p_default     name,
+  p_time_column name,
+  p_day         name,
+  p_from        timestamptz,
+  p_until       timestamptz
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_is_empty boolean;
+begin
+  execute format(
+    'insert into rowhook.%3$I select * from rowhook.%2$I where %1$I >= $1 and %1$I < $2',
+    p_time_column, p_default, p_day)
+    using p_from, p_until;
+  execute format(
+    'delete from rowhook.%2$I where %1$I >= $1 and %1$I < $2', p_time_column, p_default)
+    using p_from, p_until;
+  execute format('select not exists (select from rowhook.%I)', p_default) into v_is_empty;
+  if v_is_empty then
+    execute format('truncate rowhook.%I', p_default);
+  end if;
+end
+$$;
+
+comment on function rowhook._move_day(name, name, name, timestamptz, timestamptz) is
+  'Moves the rows of a day from a default partition into a table that is not attached yet.';
+
+create function rowhook._make_log_partitions(p_days_ahead int default 7)
+returns int
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+return rowhook._make_days('webhook_logs', 'attempted_at', 'Attempts', p_days_ahead, true);
 
 comment on function rowhook._make_log_partitions(int) is
   'Creates the missing daily partitions of webhook_logs from yesterday to p_days_ahead days '

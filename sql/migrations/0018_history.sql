@@ -386,6 +386,7 @@ begin
          where w.lease_expires_at > clock_timestamp()),
       'lanes', l.lanes,
       'troubled', rowhook._status_of_troubled(),
+      'inbound', (select to_json(i) from rowhook._inbound_state() as i),
       'slots', rowhook._status_of_slots(),
       'sources', rowhook._status_of_sources())
       from (select count(*) filter (where state = 'waiting')  as waiting,

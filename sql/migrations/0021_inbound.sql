@@ -116,6 +116,9 @@ create index integration_events_claim_by_name_idx
 create index integration_events_oldest_idx
   on rowhook.integration_events (received_at)
   where status in ('received', 'processing');
+create index integration_events_failed_idx
+  on rowhook.integration_events (received_at)
+  where status = 'failed';
 
 alter table rowhook.integration_events enable row level security, force row level security;
 create policy owner_has_all on rowhook.integration_events to rowhook_owner
@@ -310,75 +313,17 @@ grant update (
     signature_encoding, event_name, event_path, event_header, allowed_ips, deleted_at)
   on rowhook.inbound_sources to rowhook_api;
 
--- As _make_log_partitions(): a table is made beforehand and attached, so that writers of existing
--- days do not wait, and rows of the default partition move into the partition of their day.
+-- Workers claim from the default partition too, so many rows stay there: nobody waits for them to
+-- be moved.
 create function rowhook._make_inbound_partitions(p_days_ahead int default 7)
 returns int
-language plpgsql
+language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
-set "TimeZone" = 'UTC'
-set lock_timeout = '100ms'
-as $$
-declare
-  v_day        date;
-  v_name       text;
-  v_from       timestamptz;
-  v_until      timestamptz;
-  v_by_default bigint;
-  v_moves      int := 0;
-  v_made       int := 0;
-begin
-  perform from rowhook.webhook_installation for update;
-  foreach v_day in array array(
-    select generate_series(current_date - 1, current_date + p_days_ahead, '1 day')::date
-     union
-    select min(received_at)::date
-      from rowhook.integration_events_default
-     where received_at < current_date
-     order by 1)
-  loop
-    v_name := 'integration_events_' || to_char(v_day, 'YYYYMMDD');
-    continue when v_day is null or to_regclass('rowhook.' || v_name) is not null;
-    v_from := v_day::timestamptz;
-    v_until := (v_day + 1)::timestamptz;
-    lock table only rowhook.integration_events_default in access exclusive mode;
-    select count(*) into v_by_default
-      from (select from rowhook.integration_events_default
-             where received_at >= v_from and received_at < v_until
-             limit 10001) as r;
-    -- Many rows stay where they are: while they move, new events of that day would wait.
-    continue when v_by_default > 10000 or (v_by_default > 0 and v_moves > 0);
-    execute format(
-      'create table rowhook.%I
-         (like rowhook.integration_events including defaults including constraints)', v_name);
-    execute format(
-      'alter table rowhook.%I enable row level security, force row level security', v_name);
-    execute format(
-      'create policy owner_has_all on rowhook.%I to rowhook_owner
-         using (true) with check (true)', v_name);
-    execute format(
-      'comment on table rowhook.%I is %L', v_name, format('Inbound events of %s (UTC).', v_day));
-    if v_by_default > 0 then
-      execute format(
-        'insert into rowhook.%I
-         select * from rowhook.integration_events_default
-          where received_at >= $1 and received_at < $2', v_name)
-        using v_from, v_until;
-      delete from rowhook.integration_events_default
-       where received_at >= v_from and received_at < v_until;
-      v_moves := v_moves + 1;
-    end if;
-    execute format(
-      'alter table rowhook.integration_events
-         attach partition rowhook.%I for values from (%L) to (%L)', v_name, v_from, v_until);
-    v_made := v_made + 1;
-  end loop;
-  return v_made;
-end
-$$;
+return rowhook._make_days(
+  'integration_events', 'received_at', 'Inbound events', p_days_ahead, false);
 
 comment on function rowhook._make_inbound_partitions(int) is
   'Creates the missing daily partitions of integration_events from yesterday to p_days_ahead days '
@@ -432,10 +377,16 @@ comment on function rowhook._drop_old_inbound(int) is
   'least, 90 at most) and hold no event that waits, and those of more than 90 days. It returns how '
   'many. The daemon calls it every minute.';
 
+-- A count reads at most 100000 entries of an index, so it is cheap whatever waits.
 create function rowhook._inbound_state(
-  out waiting        int,
-  out oldest_seconds float8,
-  out failed_24h     int
+  out pending           int,
+  out processing        int,
+  out lease_ended       int,
+  out failed_24h        int,
+  out oldest_seconds    float8,
+  out oldest_tenant_id  text,
+  out oldest_event_name text,
+  out oldest_attempts   int
 )
 language sql
 stable
@@ -443,22 +394,35 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 begin atomic
-  select (select count(*)
-            from (select from rowhook.integration_events e
-                   where e.status in ('received', 'processing')
-                   limit 100000) as w)::int,
-         (select extract(epoch from clock_timestamp() - min(e.received_at))
-            from rowhook.integration_events e
-           where e.status in ('received', 'processing'))::float8,
-         (select count(*)
-            from (select from rowhook.integration_events e
-                   where e.status = 'failed' and e.received_at > now() - interval '24 hours'
-                   limit 100000) as f)::int;
+  select w.pending, w.processing, w.lease_ended, f.failed,
+         extract(epoch from clock_timestamp() - o.received_at)::float8,
+         o.tenant_id, o.event_name, o.attempts
+    from (select (count(*) filter (where e.status = 'received'))::int as pending,
+                 (count(*) filter (where e.status = 'processing'
+                                     and e.available_at > clock_timestamp()))::int as processing,
+                 (count(*) filter (where e.status = 'processing'
+                                     and e.available_at <= clock_timestamp()))::int as lease_ended
+            from (select i.status, i.available_at
+                    from rowhook.integration_events i
+                   where i.status in ('received', 'processing')
+                   order by i.received_at
+                   limit 100000) as e) as w
+   cross join (select count(*)::int as failed
+                 from (select from rowhook.integration_events i
+                        where i.status = 'failed'
+                          and i.received_at > now() - interval '24 hours'
+                        limit 100000) as e) as f
+    left join (select i.received_at, i.tenant_id, i.event_name, i.attempts
+                 from rowhook.integration_events i
+                where i.status in ('received', 'processing')
+                order by i.received_at
+                limit 1) as o on true;
 end;
 
 comment on function rowhook._inbound_state() is
-  'How many inbound events wait, how old the oldest of them is, and how many of the last 24 hours '
-  'failed. Counts end at 100000. The metrics, the doctor and status show it.';
+  'Inbound events that wait for a claim (pending), that a worker has (processing), whose claim has '
+  'ended without an answer (lease_ended), and those of the last 24 hours that failed; and the '
+  'oldest that is not finished. Counts end at 100000. Metrics, doctor and status show it.';
 
 select rowhook._make_inbound_partitions();
 

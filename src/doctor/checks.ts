@@ -18,6 +18,7 @@ import { webhooks } from './checks/webhooks.ts';
 import { crowdedTenants } from './crowded-tenants.ts';
 import { excludedColumns } from './excluded-columns.ts';
 import type { Check, CheckResult, Examination } from './finding.ts';
+import { inbound } from './inbound-events.ts';
 import { printing } from './printing.ts';
 
 /** Checks that query only PostgreSQL itself. */
@@ -41,6 +42,7 @@ const OF_ROWHOOK: Readonly<Record<string, Check>> = {
   events,
   slots: ring,
   'log days': logDays,
+  inbound,
   'capture cost': captureCost,
 };
 

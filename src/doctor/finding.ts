@@ -32,6 +32,8 @@ export interface Limits {
   /** How long a free lane may wait for its next owner. */
   handoverMs: number;
   clockSeconds: number;
+  /** Age of an inbound event that is neither processed nor failed. */
+  inboundSeconds: number;
   /**
    * Capture's share of the time that this database spends in statements. It counts from
    * captureSeconds on.
@@ -51,6 +53,7 @@ export const LIMITS: Limits = {
   slotSeconds: SLOT_SECONDS_MAX,
   handoverMs: 5_000,
   clockSeconds: 5,
+  inboundSeconds: 86_400,
   captureShare: 0.25,
   captureSeconds: 60,
   listenMs: 5_000,

@@ -4,6 +4,7 @@
  */
 
 import type { Attempt } from '../model.ts';
+import { addInboundGauges } from './inbound-state.ts';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from './prometheus.ts';
 import type { StuckLaneWatcher } from './stuck-lanes.ts';
 
@@ -56,10 +57,7 @@ export interface MetricsOptions {
   labels: MetricsLabels;
   maxInFlight: number;
   vitals(): Vitals;
-  backlog: Pick<
-    StuckLaneWatcher,
-    'oldestSeconds' | 'oldestLaggingSeconds' | 'tenantsLagging' | 'parked' | 'logDaysAhead' | 'rowsWithoutTenant'
-  >;
+  backlog: Pick<StuckLaneWatcher, 'oldestSeconds' | 'oldestLaggingSeconds' | 'tenantsLagging' | 'counts'>;
 }
 
 export class Metrics {
@@ -157,7 +155,7 @@ export class Metrics {
       'rowhook_rows_without_tenant',
       'Changes without an event because the tenant column of their row is null. ' +
         'The true number may be higher. Every daemon reports the same number.',
-      () => backlog.rowsWithoutTenant,
+      () => backlog.counts?.rowsWithoutTenant,
     );
     gauge('rowhook_notify_queue_usage', "Used share of the server's NOTIFY queue.", (now) => now.notifyQueueUsage);
     gauge('rowhook_breakers_open', 'Webhooks whose circuit breaker is not closed.', ({ breakersOpen }) => breakersOpen);
@@ -193,7 +191,7 @@ export class Metrics {
     gauge(
       'rowhook_log_partitions_ahead',
       'Days after today that have a partition of webhook_logs. Below 7, partitions cannot be created.',
-      () => backlog.logDaysAhead,
+      () => backlog.counts?.logDaysAhead,
     );
     new Gauge({
       name: 'rowhook_parked_deliveries',
@@ -203,10 +201,11 @@ export class Metrics {
       labelNames: ['state'],
       registers,
       collect() {
-        this.set({ state: 'waiting' }, backlog.parked?.waiting ?? Number.NaN);
-        this.set({ state: 'given_up' }, backlog.parked?.given_up ?? Number.NaN);
+        this.set({ state: 'waiting' }, backlog.counts?.parked.waiting ?? Number.NaN);
+        this.set({ state: 'given_up' }, backlog.counts?.parked.givenUp ?? Number.NaN);
       },
     });
+    addInboundGauges(registers, () => backlog.counts?.inbound);
   }
 
   /** `now`: the database's clock. */

@@ -9,6 +9,7 @@
 import type pg from 'pg';
 import { openPool, type PoolerMode } from '../database/connections.ts';
 import { within } from '../shared/timers.ts';
+import { COUNT_EVERY_MS, type Counts, readCounts } from './counts.ts';
 import type { Logger } from './log.ts';
 
 /** How often to check the positions, and the limit on a check. */
@@ -18,19 +19,10 @@ const LOOK_MS_MAX = 10_000;
 /** Limit on closing the connection. */
 const CLOSE_MS = 2_000;
 
-/** Counting reads an index of all parked deliveries: 0.3 s for a million. */
-const COUNT_EVERY_MS = 60_000;
-
 /**
  * A lane is stuck if it has an event older than this and its position has not moved for as long.
  */
 export const STUCK_MS = 60_000;
-
-/** Deliveries in webhook_deliveries, by state. */
-export interface Parked {
-  waiting: number;
-  given_up: number;
-}
 
 /** One lane, or one of its tenants that lags, at one check. */
 interface Lane {
@@ -95,12 +87,6 @@ const LOOK = `
 // also fit an outbox that was empty at planning time and is full later.
 const LOOK_SETTINGS = 'set enable_seqscan = off; set enable_bitmapscan = off';
 
-const COUNT_WITHOUT_TENANT =
-  "select coalesce(pg_sequence_last_value('rowhook.rows_without_tenant'), 0)::float8 as rows";
-
-const COUNT = 'select state, count(*)::int as count from rowhook.webhook_deliveries group by state';
-const LOG_DAYS = 'select rowhook._log_days_ahead() as ahead';
-
 export class StuckLaneWatcher {
   readonly #pool: pg.Pool;
   readonly #log: Logger;
@@ -115,9 +101,7 @@ export class StuckLaneWatcher {
   #since = new Map<number | string, { position: string; at: number }>();
   #lookedAt = -Infinity;
   #countedAt = -Infinity;
-  #parked: Parked | undefined;
-  #logDaysAhead: number | undefined;
-  #rowsWithoutTenant: number | undefined;
+  #counts: Counts | undefined;
   #failing = false;
 
   constructor(databaseUrl: string, sessions: PoolerMode, log: Logger, stuckMs = STUCK_MS) {
@@ -163,19 +147,9 @@ export class StuckLaneWatcher {
     return this.#lanes.filter(({ tenant }) => tenant !== null).length;
   }
 
-  /** Total of changes to rows without a tenant. Undefined: not known yet. */
-  get rowsWithoutTenant(): number | undefined {
-    return this.#rowsWithoutTenant;
-  }
-
   /** Undefined: not known yet. */
-  get parked(): Parked | undefined {
-    return this.#parked;
-  }
-
-  /** Days after today that have a log partition. Undefined: not known yet. */
-  get logDaysAhead(): number | undefined {
-    return this.#logDaysAhead;
+  get counts(): Counts | undefined {
+    return this.#counts;
   }
 
   /** A sentence that names a stuck lane. Null: no lane is known to be stuck. */
@@ -236,15 +210,6 @@ export class StuckLaneWatcher {
     this.#lookedAt = now;
     if (now - this.#countedAt < COUNT_EVERY_MS) return;
     this.#countedAt = now;
-    const days = await this.#pool.query({ text: LOG_DAYS, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
-    this.#logDaysAhead = days.rows[0].ahead;
-    const counted = await this.#pool.query({ text: COUNT, query_timeout: LOOK_MS_MAX } as pg.QueryConfig);
-    const without = await this.#pool.query({
-      text: COUNT_WITHOUT_TENANT,
-      query_timeout: LOOK_MS_MAX,
-    } as pg.QueryConfig);
-    this.#rowsWithoutTenant = without.rows[0]?.rows;
-    const of = (state: string): number => counted.rows.find((row) => row.state === state)?.count ?? 0;
-    this.#parked = { waiting: of('waiting'), given_up: of('given_up') };
+    this.#counts = await readCounts(this.#pool, LOOK_MS_MAX);
   }
 }

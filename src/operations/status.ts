@@ -6,6 +6,7 @@ import { withoutPeriod } from '../database/explain-error.ts';
 import { remedyOfUnseen } from '../database/membership.ts';
 import { schemaVersion } from '../database/migrations.ts';
 import { readOnlySetting } from '../database/read-only.ts';
+import { type InboundState, readInboundState } from '../observe/inbound-state.ts';
 import { type LaneLag, readLag } from '../observe/lane-lag.ts';
 
 export interface WebhookStatus {
@@ -60,6 +61,8 @@ export interface Status {
    * is first.
    */
   troubled: WebhookStatus[];
+  /** Null: this role may not see it. */
+  inbound: InboundState | null;
   slots: Slot[];
   sources: SourcesStatus;
   unseen: string[];
@@ -112,6 +115,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
   const lanes = await part('lanes', () => readLag(client), []);
   const totals = await part('webhooks', () => readTotals(client), NO_TOTALS);
   const troubled = await part('webhooks that fail', () => readTroubled(client, limit + 1), []);
+  const inbound = await part('inbound events', () => readInboundState(client), null);
   const slots = await part('slots', () => readSlots(client), []);
   const sources = await part('watched tables', () => readSources(client), { watched: 0, problems: [] });
   const ages = lanes.flatMap(({ oldestSeconds }) => oldestSeconds ?? []);
@@ -129,6 +133,7 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
     daemons,
     lanes,
     troubled,
+    inbound,
     slots,
     sources,
     unseen,

@@ -120,6 +120,8 @@ test('the metrics are those that the runbook and the README promise, and name no
     'rowhook_lagging_tenants',
     'rowhook_oldest_lagging_seconds',
     'rowhook_log_partitions_ahead',
+    'rowhook_inbound_events',
+    'rowhook_inbound_oldest_seconds',
     'rowhook_breakers_open',
     'rowhook_sources_not_captured',
     'rowhook_rows_without_tenant',

@@ -125,6 +125,7 @@ describe('a healthy installation has no findings', () => {
           'events',
           'slots',
           'log days',
+          'inbound',
           'tenants',
         ]),
       );

@@ -22,6 +22,7 @@ const REPLACED = 'test/capture/replaced-tables.test.ts: ';
 const QUEUE = 'test/daemon/notify-queue.test.ts: ';
 const WHY = 'test/cli/why.test.ts: ';
 const READ_ONLY = 'test/database/read-only.test.ts: ';
+const INBOUND = 'test/inbound/state.test.ts: the doctor warns of what waits for a day, and of what failed';
 const LOG_DAYS = 'test/record/log-days.test.ts: everything is recorded while an event trigger forbids DDL';
 
 /** In the order of the file: how the remedy begins there, and the test that runs it. */
@@ -121,6 +122,10 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
       'remedyOf(statement)',
       'test/capture/excluded-columns.test.ts: a key that looks like a credential, and its statement ends that',
     ],
+  ],
+  'src/doctor/inbound-events.ts': [
+    ["'rowhook inbound events --status received", INBOUND],
+    ["'rowhook inbound events --status failed", INBOUND],
   ],
   'src/doctor/printing.ts': [
     ['printable(grants)', 'test/capture/refusals.test.ts: the doctor names the columns and what to grant'],

@@ -5,7 +5,7 @@ import type pg from 'pg';
 import { wholeNumber } from '../../config/parse.ts';
 import type { LaneLag } from '../../observe/lane-lag.ts';
 import type { Status, WebhookStatus } from '../../operations/status.ts';
-import { type Cell, type Out, printPairs, printTable } from '../../shared/terminal.ts';
+import { type Cell, type Out, printable, printPairs, printTable } from '../../shared/terminal.ts';
 import { ageText, events } from '../../shared/text.ts';
 import { type Cli, help, LIMIT_MAX, onDatabase, parsed } from '../define.ts';
 
@@ -44,7 +44,7 @@ function inSnakeCase(value: unknown): unknown {
   if (value === null || typeof value !== 'object' || value instanceof Date) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, of]) => [
-      key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      key.replaceAll(/[A-Z]|24h$/g, (part) => `_${part.toLowerCase()}`),
       inSnakeCase(of),
     ]),
   );
@@ -80,6 +80,7 @@ function print(now: Status, limit: number, out: Out): void {
     ],
     ['breakers', `${now.breakersOpen} open`],
     ['watched tables', watchedText(now)],
+    ['inbound events', inboundText(now)],
   ]);
   const problems = now.readOnly === null ? now.sources.problems : [now.readOnly, ...now.sources.problems];
   for (const { what, fix } of problems) out.print(`${out.paint('yellow', what)}\n  ${out.paint('bold', fix)}`);
@@ -92,6 +93,16 @@ function print(now: Status, limit: number, out: Out): void {
 function watchedText({ sources: { watched, problems } }: Status): string {
   const troubled = new Set(problems.map(({ table }) => table)).size;
   return troubled === 0 ? `${watched}` : `${watched}, ${troubled} of them with problems`;
+}
+
+function inboundText({ inbound }: Status): string {
+  if (inbound === null) return 'unknown';
+  const { pending, processing, leaseEnded, failed24h, oldestSeconds, oldestEventName, oldestTenantId } = inbound;
+  const parts = [`${pending} pending`, `${processing} being processed`, `${failed24h} failed in 24 hours`];
+  if (leaseEnded > 0) parts.splice(2, 0, `${leaseEnded} with an ended lease`);
+  const oldest =
+    oldestSeconds === null ? '' : ` (oldest: ${ageText(oldestSeconds)}, ${oldestEventName} of ${oldestTenantId})`;
+  return printable(`${parts.join(', ')}${oldest}`);
 }
 
 function waitingText({ waiting, oldestWaitingSeconds }: Status): string {
