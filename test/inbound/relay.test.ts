@@ -1,9 +1,5 @@
-// Inbound events become events for outgoing webhooks, a loop is cut, and the workers of docs/inbound.md work.
+// Inbound events become events for outgoing webhooks, and a loop is cut.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Daemon } from '../../src/daemon/daemon.ts';
 import { createKey, startTestApi, type TestApi } from '../support/api.ts';
@@ -77,42 +73,6 @@ test('a webhook that posts to our own endpoint is cut after five hops, and the l
     "select hops from rowhook.integration_events where tenant_id = 'loop' order by received_at",
   );
   expect(hops).toEqual([0, 1, 2, 3, 4, 5].map((n) => ({ hops: n })));
-});
-
-const page = readFileSync(join(import.meta.dirname, '../../docs/inbound.md'), 'utf8');
-const leads = async () =>
-  (await database.query<{ email: string }>('select email from leads order by id')).map(({ email }) => email);
-const statuses = () =>
-  database.query(
-    "select status, attempts from rowhook.integration_events where tenant_id = 'work' order by received_at",
-  );
-
-test('the workers of the documentation, in SQL and in Node', async () => {
-  const token = await createKey(database, 'work', ['inbound']);
-  await send('lead.captured', '{"email":"one@example.com"}', token);
-  const blocks = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = '']) => sql);
-  const [table = '', ...work] = (blocks.find((sql) => sql.includes('create table leads')) ?? '').split(/(?=do \$\$)/);
-  await database.query(table);
-  await database.query("update rowhook.integration_events set status = 'processed' where tenant_id <> 'work'");
-  await database.query(work.join(''));
-  expect([await leads(), await statuses()]).toEqual([['one@example.com'], [{ status: 'processed', attempts: 1 }]]);
-
-  const [, code = ''] = /<!-- worker: node -->\n```js\n([\s\S]*?)```/.exec(page) ?? [];
-  // here, so that it finds pg
-  const program = join(import.meta.dirname, `worker-${process.pid}.mjs`);
-  await writeFile(program, code);
-  let worker: ChildProcess | undefined;
-  try {
-    worker = spawn(process.execPath, [program], { env: { DATABASE_URL: database.url }, stdio: 'inherit' });
-    await send('lead.captured', '{"email":"two@example.com"}', token);
-    await waitUntil('the worker has both', async () => (await leads()).length === 2);
-    await send('lead.captured', '{"email":"three@example.com"}', token);
-    await waitUntil('the worker is woken', async () => (await leads()).length === 3);
-    await waitUntil('all are processed', async () => (await statuses()).every(({ status }) => status === 'processed'));
-  } finally {
-    worker?.kill();
-    await rm(program);
-  }
 });
 
 test('rowhook inbound: sources, events, retry', async () => {

@@ -52,18 +52,18 @@ function addEvents(group: Command, cli: Cli): void {
 }
 
 async function events(client: pg.Client, flags: EventFlags, out: Out): Promise<void> {
-  const { readNewest } = await operations();
+  const { NewInboundEvents, readNewest } = await operations();
   const { tenant, status, event: event_name, limit, follow, json } = flags;
   const print = (event: InboundEvent) => out.print(json ? JSON.stringify(event) : line(event, out));
-  let rows = await readNewest(client, { tenant, status, event_name }, limit);
-  if (rows.length === 0 && !json && !follow) out.print('No inbound events, or none that matches the flags.');
-  let last: InboundEvent | undefined;
-  for (;;) {
-    rows.forEach(print);
-    last = rows.at(-1) ?? last;
-    if (!follow) return;
+  const fresh = new NewInboundEvents(client, { tenant, status, event_name });
+  if (follow) await fresh.start();
+  const newest = await readNewest(client, { tenant, status, event_name }, limit);
+  if (newest.length === 0 && !json && !follow) out.print('No inbound events, or none that matches the flags.');
+  newest.forEach(print);
+  fresh.skip(newest);
+  while (follow) {
+    (await fresh.next()).forEach(print);
     await new Promise((resolve) => setTimeout(resolve, FOLLOW_EVERY_MS));
-    rows = await readNewest(client, { tenant, status, event_name }, LIMIT_MAX, last);
   }
 }
 

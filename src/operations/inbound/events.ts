@@ -54,27 +54,104 @@ export function readInboundEvents(
   );
 }
 
-/** The newest of all tenants, or of one, oldest first; with `after`, those that came since. */
+type NewestFilter = Omit<InboundFilter, 'source'> & { tenant?: string | undefined };
+
+const MATCHES = `($1::text is null or e.tenant_id = $1)
+            and ($2::text is null or e.status = $2)
+            and ($3::text is null or e.event_name = $3)`;
+
+/** The newest of all tenants, or of one, oldest first. */
 export async function readNewest(
   client: pg.ClientBase,
-  { tenant, status, event_name }: InboundFilter & { tenant?: string | undefined },
+  { tenant, status, event_name }: NewestFilter,
   limit: number,
-  after?: InboundEvent,
 ): Promise<InboundEvent[]> {
   const { rows } = await client.query<InboundEvent>(
     `select * from (
        select ${COLUMNS}
          from rowhook.integration_events e
-        where ($1::text is null or e.tenant_id = $1)
-          and ($2::text is null or e.status = $2)
-          and ($3::text is null or e.event_name = $3)
-          and ($5::timestamptz is null or (e.received_at, e.id) > ($5, $6::uuid))
+        where ${MATCHES}
         order by e.received_at desc, e.id desc
         limit $4) as n
       order by n.received_at, n.id`,
-    [tenant, status, event_name, limit, after?.received_at, after?.id],
+    [tenant, status, event_name, limit],
   );
   return rows;
+}
+
+/**
+ * Seconds between the time of an event and its commit, at most: `rowhook serve` ends a statement
+ * before that. An event may commit after others that came later.
+ */
+const COMMIT_SECONDS_MAX = 30;
+
+/** Limit on a page of new events. */
+const PAGE_MAX = 1_000;
+
+/** Yields events as they come, of all tenants or of one; those that are there already are skipped. */
+export class NewInboundEvents {
+  readonly #client: pg.ClientBase;
+  readonly #filter: NewestFilter;
+  /** What was seen, as far back as a later look goes: ids and times. */
+  readonly #seen = new Map<string, number>();
+  /** PostgreSQL's clock at the last look. */
+  #lookedAt = '';
+
+  constructor(client: pg.ClientBase, filter: NewestFilter) {
+    this.#client = client;
+    this.#filter = filter;
+  }
+
+  /** Everything that is there now counts as seen. */
+  async start(): Promise<void> {
+    this.#lookedAt = await this.#now();
+    const { rows } = await this.#client.query<Pick<InboundEvent, 'id' | 'received_at'>>(
+      `select e.id, e.received_at from rowhook.integration_events e
+        where e.received_at > $1::timestamptz - interval '${COMMIT_SECONDS_MAX} s'`,
+      [this.#lookedAt],
+    );
+    this.skip(rows);
+  }
+
+  /** These are not new. */
+  skip(events: readonly Pick<InboundEvent, 'id' | 'received_at'>[]): void {
+    for (const { id, received_at } of events) this.#seen.set(id, received_at.getTime());
+  }
+
+  /** The new ones since the last look, oldest first, at most a page: the rest comes next time. */
+  async next(): Promise<InboundEvent[]> {
+    const { tenant, status, event_name } = this.#filter;
+    const now = await this.#now();
+    const { rows } = await this.#client.query<InboundEvent>(
+      `select ${COLUMNS}
+         from rowhook.integration_events e
+        where ${MATCHES}
+          and e.received_at > $4::timestamptz - interval '${COMMIT_SECONDS_MAX} s'
+          and e.id <> all ($5::uuid[])
+        order by e.received_at, e.id
+        limit ${PAGE_MAX}`,
+      [tenant, status, event_name, this.#lookedAt, [...this.#seen.keys()]],
+    );
+    this.skip(rows);
+    // After a full page there may be more as old as these.
+    if (rows.length < PAGE_MAX) {
+      this.#lookedAt = now;
+      this.#forget();
+    }
+    return rows;
+  }
+
+  async #now(): Promise<string> {
+    const { rows } = await this.#client.query<{ now: string }>(
+      `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as now`,
+    );
+    return rows[0]?.now as string;
+  }
+
+  #forget(): void {
+    const from = Date.parse(this.#lookedAt) - (COMMIT_SECONDS_MAX + 1) * 1_000;
+    for (const [id, at] of this.#seen) if (at < from) this.#seen.delete(id);
+  }
 }
 
 export async function claimInboundEvents(
@@ -106,10 +183,4 @@ export async function failInboundEvent(
 
 export async function retryInboundEvent(client: pg.ClientBase, id: string): Promise<void> {
   await client.query('select rowhook.retry_integration_event($1)', [id]);
-}
-
-export interface InboundState {
-  waiting: number;
-  oldest_seconds: number | null;
-  failed_24h: number;
 }
