@@ -1,10 +1,5 @@
 // The HTTP API: a page of a large log against one of a small log, and a flood of requests beside a daemon.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
 import pg from 'pg';
 import type { Flood, Flooded } from './api-flood.ts';
 import { Child } from './child.ts';
@@ -12,9 +7,9 @@ import { createWebhooks, TENANT } from './drain.ts';
 import { type Figure, figureOf, inTurns, median, type Pair, quantile, stated } from './figure.ts';
 import { quietly } from './host.ts';
 import { INSERT, latencies } from './latency.ts';
+import { serveApi } from './serve.ts';
 import type { Database, Stage } from './stage.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../bin/rowhook.ts');
 const AT_ONCE = 2_000;
 const POOL = 10;
 
@@ -28,32 +23,13 @@ interface Served {
   stop(): Promise<void>;
 }
 
-/** `rowhook serve`, a process of its own. */
 async function serve(database: Database, tenant: string): Promise<Served> {
   const token = await database.value<string>(`select rowhook.create_api_key('bench', '{read}', '${tenant}')`);
-  const child: ChildProcess = spawn(process.execPath, [PROGRAM, 'serve'], {
-    env: {
-      PATH: process.env.PATH,
-      DATABASE_URL: database.url,
-      ROWHOOK_API_PORT: '0',
-      ROWHOOK_API_METRICS_PORT: '0',
-      ROWHOOK_API_POOL: String(POOL),
-      ROWHOOK_API_RATE_LIMIT: '1000000',
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
+  const { url, stop } = await serveApi(database.url, {
+    ROWHOOK_API_POOL: String(POOL),
+    ROWHOOK_API_RATE_LIMIT: '1000000',
   });
-  for await (const line of createInterface({ input: child.stdout as Readable })) {
-    const port = /"port":(\d+)/.exec(line)?.[1];
-    if (port === undefined) continue;
-    child.stdout?.resume();
-    const stop = async () => {
-      const ended = once(child, 'exit');
-      child.kill('SIGTERM');
-      await ended;
-    };
-    return { url: `http://127.0.0.1:${port}/api/v1/me`, token, stop };
-  }
-  throw new Error('rowhook serve has ended before it listened');
+  return { url: `${url}/api/v1/me`, token, stop };
 }
 
 const WEBHOOK = '00000000-0000-4000-8000-000000000001';

@@ -37,6 +37,12 @@ test.runIf(process.platform === 'linux')('others beside a busy neighbour', { tim
     expect(stdout).toMatch(new RegExp(`one update of 1,000 rows: ${what}.* \\| \\d`));
 });
 
+test.runIf(process.platform === 'linux')('the inbound endpoint', { timeout: 300_000 }, async () => {
+  const { stdout } = await run(process.execPath, [program, '--scale', '0.005', '--only', 'inbound']);
+  for (const what of ['without a webhook-id', 'with a webhook-id', 'p99 of an organization'])
+    expect(stdout).toMatch(new RegExp(`inbound webhooks.* ${what}.* \\| \\d`));
+});
+
 test('wrong usage says what there is', async () => {
   await expect(run(process.execPath, [program, '--only', 'nothing'])).rejects.toMatchObject({
     code: 2,

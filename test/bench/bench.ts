@@ -12,6 +12,7 @@ import type { Figure } from './figure.ts';
 import { growth } from './growth.ts';
 import { machine, tolerateSteal, worstSteal } from './host.ts';
 import { idle } from './idle.ts';
+import { inbound } from './inbound.ts';
 import { latency } from './latency.ts';
 import { neighbours } from './neighbours.ts';
 import { flushed, rates, slow, steady } from './peers/peers.ts';
@@ -31,6 +32,7 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   idle,
   growth,
   api,
+  inbound,
   neighbours,
   steady,
   rates,
