@@ -88,9 +88,8 @@ begin
     end if;
   end loop;
   if v_first is not null then
-    -- A key that was new is one more name of the first event.
-    update rowhook.idempotency_keys k
-       set answer = v_first::text
+    -- Not every id is signed. With a recorded body, a new one could be taken from a later event.
+    delete from rowhook.idempotency_keys k
      where k.tenant_id = p_tenant_id and k.scope = v_scope and k.key = any (p_keys)
        and k.answer = v_id::text;
     return query select f.*, false from rowhook._first_inbound(v_first) as f;

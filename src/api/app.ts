@@ -12,6 +12,7 @@ import { headOf, refine } from './document/document.ts';
 import { addOpenApiDocument } from './document/openapi.ts';
 import { addDocs, isFileOfDocs } from './document/page.ts';
 import { addInbound, inboundLimits } from './inbound/inbound.ts';
+import { networkOf } from './network.ts';
 import { addPreview } from './preview/webhook-preview.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
@@ -86,7 +87,11 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
   }
   await app.register(rateLimit, { global: false, cache: COUNTED_MAX });
   service.limits = {
-    failures: app.createRateLimit({ max: FAILURES_A_MINUTE, timeWindow: 60_000 }),
+    failures: app.createRateLimit({
+      max: FAILURES_A_MINUTE,
+      timeWindow: 60_000,
+      keyGenerator: ({ ip }) => networkOf(ip),
+    }),
     requests: app.createRateLimit({
       max: settings.apiRateLimit,
       timeWindow: 60_000,

@@ -149,6 +149,7 @@ function ofFastify(error: CodedError & { statusCode?: number }): Problem {
     return new Problem('too_large', 'A body may have 1 MiB at most.');
   }
   const status = error.statusCode ?? 500;
+  if (status === 415) return new Problem('unsupported_media_type', 'Send JSON, with content-type: application/json.');
   return status >= 500
     ? new Problem('internal_error', 'The error is in the log of the server.', { cause: error })
     : new Problem('bad_request', error.message, { cause: error });

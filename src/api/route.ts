@@ -111,7 +111,7 @@ export function route<const S extends RouteSchema>(
     handler: async (request, reply) => {
       // No organization has a NUL in its id, and PostgreSQL no text.
       const org = (request.params as { org?: string }).org?.replaceAll('\0', '\ufffd');
-      const credential = await service.credentialOf(request, options.credentialOf);
+      const credential = await service.credentialOf(request, { otherwise: options.credentialOf });
       const access = {
         organization: organizationOf(org) ?? null,
         scopes,

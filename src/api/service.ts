@@ -51,6 +51,13 @@ export interface Parts {
   used(keyId: string): void;
 }
 
+export interface TokenOptions {
+  /** Another place where a request may have its token. */
+  otherwise?: ((request: FastifyRequest) => Credential | null) | undefined;
+  /** Whether a token was accepted before. */
+  isKnown?: ((credential: Credential) => boolean) | undefined;
+}
+
 export class Service {
   readonly settings: ServeSettings;
   readonly pool: pg.Pool;
@@ -94,10 +101,14 @@ export class Service {
     if (limited && 'remaining' in limited && limited.remaining === 0) throw tooMany(limited, 'inbound webhooks');
   }
 
-  /** Addresses of large senders are shared, so each source has failures of its own. */
-  async requireFewFailures(request: FastifyRequest, source: string): Promise<void> {
-    const ofAddress = await this.limits?.failures(request, { increment: false });
-    if (ofAddress && 'remaining' in ofAddress && ofAddress.remaining === 0) throw tooMany(ofAddress, 'failed attempts');
+  /**
+   * Addresses of large senders are shared, so each source has failures of its own. Those of an
+   * address count only for sources that were not verified before (`isKnown`): otherwise anybody
+   * could have such a sender send nonsense to us, and so keep out all others who use it.
+   */
+  async requireFewFailures(request: FastifyRequest, source: string, isKnown: boolean): Promise<void> {
+    const blocked = isKnown ? undefined : await this.#blocked(request);
+    if (blocked !== undefined) throw blocked;
     this.#inboundAs.set(request, source);
     const failed = await this.limits?.ofSource(request, { increment: false });
     if (failed && 'remaining' in failed && failed.remaining === 0) throw tooMany(failed, 'failed attempts');
@@ -107,15 +118,22 @@ export class Service {
     this.#parts.used(keyId);
   }
 
-  /** An address that failed too often is not even asked for a token. */
-  async credentialOf(
-    request: FastifyRequest,
-    otherwise?: (request: FastifyRequest) => Credential | null,
-  ): Promise<Credential> {
+  /** Too many requests of this address have failed. */
+  async #blocked(request: FastifyRequest): Promise<Problem | undefined> {
     const failed = await this.limits?.failures(request, { increment: false });
-    if (failed && 'remaining' in failed && failed.remaining === 0) throw tooMany(failed, 'failed attempts');
+    return failed && 'remaining' in failed && failed.remaining === 0 ? tooMany(failed, 'failed attempts') : undefined;
+  }
+
+  /**
+   * An address that failed too often is not even asked for a token, except where tokens that were
+   * accepted before are known: an address may be shared.
+   */
+  async credentialOf(request: FastifyRequest, { otherwise, isKnown }: TokenOptions = {}): Promise<Credential> {
+    const blocked = await this.#blocked(request);
+    if (blocked !== undefined && isKnown === undefined) throw blocked;
     try {
       const credential = otherwise?.(request) ?? (await this.#credentialOf(request));
+      if (blocked !== undefined && !isKnown?.(credential)) throw blocked;
       this.#limitedAs.set(request, credential.limitedAs);
       // A key above its limit costs the database nothing.
       const asked = await this.limits?.requests(request, { increment: false });
@@ -123,8 +141,9 @@ export class Service {
       return credential;
     } catch (error) {
       const problem = toProblem(error);
-      if (problem.status === 401) return this.refuse(request, problem);
-      throw error;
+      if (problem.status !== 401) throw error;
+      if (blocked !== undefined) throw blocked;
+      return this.refuse(request, problem);
     }
   }
 

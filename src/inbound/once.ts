@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { at } from './event-name.ts';
 import { headerOf, type InboundSource, type RequestHeaders } from './source.ts';
+import { hashOfSigned } from './verify.ts';
 
 export const KEY_BYTES_MAX = 512;
 
@@ -12,26 +13,36 @@ export function keyOfHeaders(headers: RequestHeaders): string | undefined {
 
 /**
  * The keys of a request of a source, the sender's own first. Where the scheme signs no time, a
- * recorded request could be sent again under another id, so the body itself is a key, too.
+ * recorded request could be sent again under another id, so the body itself is a key, too. Where it
+ * signs one, only an id counts that is signed.
  */
 export function keysOf(source: InboundSource, headers: RequestHeaders, body: Buffer, value: unknown): string[] {
-  const ofBody = () => `sha256:${createHash('sha256').update(body).digest('hex')}`;
-  const some = (key: unknown) => (typeof key === 'string' && key !== '' ? [key] : []);
+  const ofBody = () => `${OF_BODY}${createHash('sha256').update(body).digest('hex')}`;
+  const orSigned = (ids: string[]) => (ids.length > 0 ? ids : [`${OF_BODY}${hashOfSigned(source, headers, body)}`]);
   switch (source.verification) {
-    case 'stripe':
-      return some(at(value, 'id'));
-    case 'slack':
-      return some(at(value, 'event_id'));
-    case 'github':
-      return [...some(headerOf(headers, 'x-github-delivery')), ofBody()];
-    case 'shopify':
-      return [...some(headerOf(headers, 'x-shopify-webhook-id')), ofBody()];
-    case 'hmac':
-      return [...some(keyOfHeaders(headers)), ofBody()];
     case 'standard_webhooks':
+      return ids(headerOf(headers, 'webhook-id') ?? headerOf(headers, 'svix-id'));
+    case 'stripe':
+      return orSigned(ids(at(value, 'id')));
+    case 'slack':
+      return orSigned(ids(at(value, 'event_id')));
+    case 'github':
+      return [...ids(headerOf(headers, 'x-github-delivery')), ofBody()];
+    case 'shopify':
+      return [...ids(headerOf(headers, 'x-shopify-webhook-id')), ofBody()];
+    case 'hmac':
+      return [...ids(keyOfHeaders(headers)), ofBody()];
     case 'api_key':
-      return some(keyOfHeaders(headers));
+      return ids(keyOfHeaders(headers));
   }
+}
+
+const OF_BODY = 'sha256:';
+
+/** An id that looks like the key of a body would stand for that body. */
+function ids(given: unknown): string[] {
+  if (typeof given !== 'string' || given === '') return [];
+  return [given.startsWith(OF_BODY) ? `id:${given}` : given];
 }
 
 /** The headers that are kept with an event. None of them is a credential. */
@@ -55,8 +66,11 @@ export function keptHeaders(headers: RequestHeaders): Record<string, string> {
 
 const HOPS_MAX = 1_000;
 
-/** How often the event was relayed before. */
+/** How often the event was relayed before. A header that came twice is a list: the largest counts. */
 export function hopsOf(headers: RequestHeaders): number {
-  const given = headerOf(headers, 'webhook-hops') ?? '';
-  return /^\d{1,9}$/.test(given) ? Math.min(Number(given), HOPS_MAX) : 0;
+  const given = (headerOf(headers, 'webhook-hops') ?? '').split(',').map((one) => one.trim());
+  return given.reduce(
+    (most, one) => (/^\d{1,9}$/.test(one) ? Math.max(most, Math.min(Number(one), HOPS_MAX)) : most),
+    0,
+  );
 }

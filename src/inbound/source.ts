@@ -26,3 +26,18 @@ export function headerOf(headers: RequestHeaders, name: string): string | undefi
   const value = headers[name.toLowerCase()];
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
+
+/** As the database has it: an id, or the name of a source. */
+export function isSourceName(text: string): boolean {
+  return text.length <= 100 && /^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$/.test(text);
+}
+
+/**
+ * The headers without the one that is the secret itself. A source may call it as it likes, also
+ * like a header that is kept.
+ */
+export function withoutSecret(source: InboundSource, headers: RequestHeaders): RequestHeaders {
+  const { verification, signature_header } = source;
+  if (verification !== 'api_key') return headers;
+  return { ...headers, [(signature_header ?? 'x-api-key').toLowerCase()]: undefined };
+}

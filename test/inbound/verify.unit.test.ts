@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest';
 import { eventNameFrom, eventNameOf } from '../../src/inbound/event-name.ts';
 import { checkJson } from '../../src/inbound/json-bytes.ts';
 import { hopsOf, keptHeaders, keysOf } from '../../src/inbound/once.ts';
-import type { InboundSource, RequestHeaders, Verification } from '../../src/inbound/source.ts';
+import { type InboundSource, type RequestHeaders, type Verification, withoutSecret } from '../../src/inbound/source.ts';
 import { isFrom } from '../../src/inbound/verify.ts';
 
 const NOW = 1_760_000_000_000;
@@ -94,6 +94,13 @@ async function senders(): Promise<Record<string, Sent>> {
       body: slackBody,
       signsTime: true,
       at: 1_531_420_618_000,
+    },
+    // Of the tests of Shopify's own library: shopify-api-php, tests/Webhooks/RegistryTest.php.
+    'Shopify, as in its library': {
+      source: sourceOf('shopify', 'steffi'),
+      headers: { 'x-shopify-hmac-sha256': '/Redz4YXHLnSmmSN8grr5/Jl/Ua3d7yX3iWbjb8R8wo=' },
+      body: '{"foo":"bar"}',
+      signsTime: false,
     },
     // Shopify signs as RFC 4231 does in its test case 2, in base64.
     'Shopify, RFC 4231': {
@@ -223,6 +230,7 @@ test('what names a request again: the id of its sender, and the body where no ti
     keysOf(sourceOf(verification, 'x'), headers, Buffer.from('abc'), value);
   const ofBody = 'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad';
   expect(keys('standard_webhooks', { 'webhook-id': 'msg_1' })).toEqual(['msg_1']);
+  expect(keys('standard_webhooks', { 'svix-id': 'msg_1' })).toEqual(['msg_1']);
   expect(keys('stripe', {}, { id: 'evt_1' })).toEqual(['evt_1']);
   expect(keys('slack', {}, { event_id: 'Ev1' })).toEqual(['Ev1']);
   expect(keys('github', { 'x-github-delivery': 'd' })).toEqual(['d', ofBody]);
@@ -231,12 +239,71 @@ test('what names a request again: the id of its sender, and the body where no ti
   expect(keys('api_key', {})).toEqual([]);
 });
 
+describe('a recorded request that comes again is known, whatever is added to it', () => {
+  const keys = (verification: Verification, headers: RequestHeaders, value: unknown = {}) =>
+    keysOf(sourceOf(verification, 'x'), headers, Buffer.from('abc'), value);
+
+  test('an id counts where it is signed, or where the body counts as well', () => {
+    const added = { 'idempotency-key': 'new', 'x-request-id': 'new' };
+    const svix = { 'svix-id': 'msg_1', 'svix-timestamp': '1760000000', 'svix-signature': 'v1,x' };
+    expect(keys('standard_webhooks', { ...svix, ...added })).toEqual(keys('standard_webhooks', svix));
+    const stripe = { 'stripe-signature': 't=1760000000,v1=x' };
+    expect(keys('stripe', { ...stripe, ...added, 'webhook-id': 'new' })).toEqual(keys('stripe', stripe));
+    for (const verification of ['github', 'shopify', 'hmac'] as const)
+      expect(keys(verification, { ...added, 'x-github-delivery': 'new' }).at(-1)).toBe(keys(verification, {}).at(-1));
+  });
+
+  test('without an id, what was signed counts: its time and its body', () => {
+    const slack = (time: string) => keys('slack', { 'x-slack-request-timestamp': time, 'x-slack-signature': 'v0=x' });
+    expect(slack('1')).toEqual(slack('1'));
+    expect(slack('1')).not.toEqual(slack('2'));
+    const stripe = (header: string) => keys('stripe', { 'stripe-signature': header }, { id: 7 });
+    expect(stripe('t=1,v1=x')).toEqual(stripe('v1=x, t=1'));
+    expect(stripe('t=1,v1=x')).toEqual([expect.stringMatching(/^sha256:[0-9a-f]{64}$/)]);
+  });
+
+  test('no id stands for a body', () => {
+    const [ofBody] = keys('shopify', {});
+    expect(keys('hmac', { 'webhook-id': ofBody })).toEqual([`id:${ofBody}`, ofBody]);
+  });
+});
+
+test('a refusal takes as long for a source that does not exist', () => {
+  const body = Buffer.alloc(1_048_576, 'x');
+  const time = (source: InboundSource | undefined, headers: RequestHeaders) => {
+    const begun = process.cpuUsage();
+    for (let n = 0; n < 4; n++) expect(isFrom(source, headers, body, NOW)).toBe(false);
+    const { user, system } = process.cpuUsage(begun);
+    return user + system;
+  };
+  const median = (all: number[]) => all.sort((a, b) => a - b)[all.length >> 1] ?? 0;
+  const cases: [InboundSource | undefined, RequestHeaders][] = [
+    [sourceOf('github', 'a secret'), { 'x-hub-signature-256': 'sha256=00' }],
+    [undefined, { 'x-hub-signature-256': 'sha256=00' }],
+    [sourceOf('github', 'a secret'), {}],
+    [sourceOf('slack', 'a secret'), { 'x-slack-request-timestamp': '1', 'x-slack-signature': 'v0=00' }],
+    [sourceOf('api_key', 'a secret'), { 'x-api-key': 'another' }],
+  ];
+  const rounds = Array.from({ length: 7 }, () => cases.map(([source, headers]) => time(source, headers)));
+  const [wrong = 0, ...others] = cases.map((_, i) => median(rounds.map((round) => round[i] ?? 0)));
+  for (const other of others) {
+    expect(other).toBeGreaterThan(wrong / 2);
+    expect(other).toBeLessThan(wrong * 2);
+  }
+});
+
+test('a source may call its key like a header that is kept, and it is not kept', () => {
+  const source = sourceOf('api_key', 'the key', { signature_header: 'X-Request-Id' });
+  const headers = { 'x-request-id': 'the key', 'webhook-id': 'a' };
+  expect(keptHeaders(withoutSecret(source, headers))).toEqual({ 'webhook-id': 'a' });
+  expect(keptHeaders(withoutSecret(sourceOf('hmac', 'x'), headers))).toEqual(headers);
+});
+
 test('the headers that are kept hold no credentials, and hops are a number', () => {
   const headers = { authorization: 'Bearer x', cookie: 'x', 'x-api-key': 'x', 'stripe-signature': 'x' };
   expect(keptHeaders({ ...headers, 'x-github-event': 'push' })).toEqual({ 'x-github-event': 'push' });
-  expect(['3', '0', '-1', 'x', '99999999', undefined].map((hops) => hopsOf({ 'webhook-hops': hops }))).toEqual([
-    3, 0, 0, 0, 1_000, 0,
-  ]);
+  const given = ['3', '0', '-1', 'x', '99999999', '2, 6', undefined];
+  expect(given.map((hops) => hopsOf({ 'webhook-hops': hops }))).toEqual([3, 0, 0, 0, 1_000, 6, 0]);
 });
 
 describe('a body', () => {

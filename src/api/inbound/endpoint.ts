@@ -5,28 +5,19 @@
  * read their bodies as bytes, and what is wrong with a body is told to verified senders only.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { at, eventNameOf, isEventName, NAME_LENGTH_MAX, unsignedName } from '../../inbound/event-name.ts';
-import { jsonOfForm, kindOf, readsForms } from '../../inbound/form.ts';
-import { checkJson } from '../../inbound/json-bytes.ts';
-import { KEY_BYTES_MAX, keyOfHeaders, keysOf } from '../../inbound/once.ts';
+import { unsignedName } from '../../inbound/event-name.ts';
+import { keyOfHeaders } from '../../inbound/once.ts';
 import { headerOf } from '../../inbound/source.ts';
-import { isFrom } from '../../inbound/verify.ts';
-import {
-  type Arrival,
-  type FoundSource,
-  findSource,
-  receiveByKey,
-  receiveFor,
-  receiveFromSource,
-  type Stored,
-} from '../../operations/inbound/receive.ts';
+import { type Arrival, receiveByKey, receiveFor, type Stored } from '../../operations/inbound/receive.ts';
 import type { Credential } from '../auth.ts';
 import { notFound, Problem, toProblem, unauthorized } from '../problem.ts';
 import { closed, Problem as ProblemSchema, Time, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
 import { enter } from '../transaction.ts';
+import { bytesOf, problemOf, read } from './arrived.ts';
 import { OfNamed, OfSource, OfUnnamed } from './headers.ts';
 import { Intake } from './intake.ts';
+import { receiveSigned } from './signed.ts';
 
 /** Other routes have these names. */
 const RESERVED = ['subscriptions', 'zapier'];
@@ -93,8 +84,6 @@ export function addEndpoint(app: FastifyInstance, service: Service): void {
   });
 }
 
-const bytesOf = ({ body }: FastifyRequest): Buffer => (Buffer.isBuffer(body) ? body : Buffer.alloc(0));
-
 function receiveNamed(intake: Intake, request: FastifyRequest, reply: FastifyReply): Promise<object> {
   const { event_name: name } = request.params as { event_name: string };
   if (RESERVED.includes(name)) throw notFound('event');
@@ -108,9 +97,10 @@ async function receiveWithToken(
   name: string | undefined,
 ): Promise<object> {
   const { service } = intake;
-  const credential = await service.credentialOf(request);
   const organization = headerOf(request.headers, 'x-tenant-id') ?? null;
-  const sender = `${credential.limitedAs} ${organization ?? ''}`;
+  const senderOf = ({ limitedAs }: Credential) => `${limitedAs} ${organization ?? ''}`;
+  const credential = await service.credentialOf(request, { isKnown: (one) => intake.knows(senderOf(one)) });
+  const sender = senderOf(credential);
   const isCounted = await intake.admit(request, reply, sender);
   const body = bytesOf(request);
   const arrived = read(request, body, false);
@@ -121,7 +111,7 @@ async function receiveWithToken(
   }
   const { text, value } = arrived;
   const key = keyOfHeaders(request.headers);
-  const arrival = intake.arrival(request, body, {
+  const arrival = intake.arrival(request, request.headers, body, {
     eventName: name ?? unsignedName(request.headers, value),
     payload: text,
     keys: key === undefined ? [] : [key],
@@ -176,74 +166,4 @@ async function requireInbound(
     if (status === 401 || status === 404) return service.refuse(request, unauthorized());
     throw error;
   });
-}
-
-type Arrived = { text: string; value: unknown } | { problem: Problem };
-
-/** The JSON of a body, unless it is wrong. Forms are for those who are known to send them. */
-function read({ headers }: FastifyRequest, body: Buffer, mayBeForm: boolean): Arrived {
-  const kind = kindOf(headers['content-type'], headerOf(headers, 'content-encoding'));
-  if (kind === 'other' || (kind === 'form' && !mayBeForm)) {
-    const detail = 'Send JSON, with content-type: application/json.';
-    return { problem: new Problem('unsupported_media_type', detail) };
-  }
-  const checked = checkJson(kind === 'form' ? jsonOfForm(body) : body);
-  return 'problem' in checked ? { problem: new Problem('bad_request', checked.problem) } : checked;
-}
-
-function problemOf({ eventName, keys }: Arrival): Problem | undefined {
-  if (!isEventName(eventName)) {
-    const detail = `An event name is like lead.captured, with ${NAME_LENGTH_MAX} characters at most.`;
-    return new Problem('bad_request', detail);
-  }
-  if (keys.every((key) => Buffer.byteLength(key) <= KEY_BYTES_MAX)) return undefined;
-  return new Problem('bad_request', `webhook-id or Idempotency-Key must have ${KEY_BYTES_MAX} bytes at most.`);
-}
-
-/** An id alone names tenant and source. */
-async function receiveSigned(intake: Intake, request: FastifyRequest, reply: FastifyReply): Promise<object> {
-  const { service } = intake;
-  const { source: named } = request.params as { source: string };
-  const tenantId = headerOf(request.headers, 'x-tenant-id');
-  const sender = `source ${named} ${named.startsWith('src_') ? '' : tenantId}`;
-  await service.requireFewFailures(request, sender);
-  await intake.requireRoom(request, sender);
-  const source = await findNamed(intake, request, named, tenantId);
-  if (source === undefined) return service.refuse(request, unauthorized());
-  if (source.is_removed) throw new Problem('gone', 'This source was removed. Stop sending to it.');
-  const body = bytesOf(request);
-  if (!source.is_allowed || !isFrom(source, request.headers, body, Date.now())) {
-    return service.refuse(request, unauthorized(), sender);
-  }
-  await intake.count(request, reply, sender, source.tenant_id);
-  const arrived = read(request, body, readsForms(source));
-  if ('problem' in arrived) throw arrived.problem;
-  const { text, value } = arrived;
-  if (source.verification === 'slack' && at(value, 'type') === 'url_verification') {
-    return { challenge: String(at(value, 'challenge') ?? '') };
-  }
-  const arrival = intake.arrival(request, body, {
-    eventName: eventNameOf(source, request.headers, value),
-    payload: text,
-    keys: keysOf(source, request.headers, body, value),
-  });
-  const problem = problemOf(arrival);
-  if (problem) throw problem;
-  const stored = await intake.store((pool) => receiveFromSource(pool, source.id, arrival));
-  if (stored === undefined) throw new Problem('gone', 'This source was removed. Stop sending to it.');
-  return intake.answer(reply, stored, text);
-}
-
-async function findNamed(
-  intake: Intake,
-  request: FastifyRequest,
-  named: string,
-  tenantId: string | undefined,
-): Promise<FoundSource | undefined> {
-  const address = intake.service.addressOf(request);
-  // No name has a NUL, and PostgreSQL no text.
-  if (named.includes('\0')) return undefined;
-  if (named.startsWith('src_')) return intake.run((pool) => findSource(pool, { id: named }, address));
-  if (tenantId === undefined) return undefined;
-  return intake.run((pool) => findSource(pool, { tenantId, name: named }, address));
 }

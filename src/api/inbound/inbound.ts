@@ -1,5 +1,6 @@
 /** All that the API has for inbound webhooks: routes, and limits of those who send. */
 import type { FastifyInstance } from 'fastify';
+import { networkOf } from '../network.ts';
 import type { Limits, Service } from '../service.ts';
 import { addEndpoint } from './endpoint.ts';
 import { addInboundEvents } from './events.ts';
@@ -25,7 +26,7 @@ export function inboundLimits(
     ofSource: app.createRateLimit({
       max: failuresMax,
       timeWindow: 60_000,
-      keyGenerator: (request) => `${request.ip} ${service.inboundAs(request)}`,
+      keyGenerator: (request) => `${networkOf(request.ip)} ${service.inboundAs(request)}`,
     }),
   };
 }

@@ -7,6 +7,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type pg from 'pg';
 import type { CodedError } from '../../database/explain-error.ts';
 import { hopsOf, keptHeaders } from '../../inbound/once.ts';
+import type { RequestHeaders } from '../../inbound/source.ts';
 import type { Arrival, Stored } from '../../operations/inbound/receive.ts';
 import { JsonText } from '../body.ts';
 import { Problem } from '../problem.ts';
@@ -39,6 +40,11 @@ export class Intake {
     const tenantId = this.#senders.get(sender);
     if (tenantId !== undefined) await this.service.countInbound(request, reply, tenantId);
     return tenantId !== undefined;
+  }
+
+  /** Whether it was verified before, by this process. */
+  knows(sender: string): boolean {
+    return this.#senders.has(sender);
   }
 
   /** The sender is verified. Its first request is counted now, when it is already stored. */
@@ -85,12 +91,17 @@ export class Intake {
     });
   }
 
-  arrival(request: FastifyRequest, body: Buffer, about: Pick<Arrival, 'eventName' | 'payload' | 'keys'>): Arrival {
+  arrival(
+    request: FastifyRequest,
+    headers: RequestHeaders,
+    body: Buffer,
+    about: Pick<Arrival, 'eventName' | 'payload' | 'keys'>,
+  ): Arrival {
     return {
       ...about,
-      headers: keptHeaders(request.headers),
+      headers: keptHeaders(headers),
       hash: createHash('sha256').update(body).digest(),
-      hops: hopsOf(request.headers),
+      hops: hopsOf(headers),
       address: this.service.addressOf(request),
     };
   }
