@@ -9,10 +9,11 @@
 --
 -- The generated functions run inside the app's own statements. Therefore:
 --   * They are SECURITY DEFINER, owned by rowhook_owner, with a pinned search_path, so no setting
---     of the caller affects them. Settings that change how values print (TimeZone, DateStyle, ...)
---     are pinned too. Only two kinds of foreign code run in them: a user-defined cast to json for a
---     type, and the expressions of virtual generated columns. If these raise an error, the event
---     becomes thin (_render(), _capture_trial()), and the app's statement continues.
+--     of the caller affects them. _pin() pins the settings that change how values print (TimeZone,
+--     DateStyle, ...), and only in a session that has others. Only two kinds of foreign code run in
+--     them: a user-defined cast to json for a type, and the expressions of virtual generated
+--     columns. If these raise an error, the event becomes thin (_render(), _capture_trial()), and
+--     the app's statement continues.
 --   * The payload is json text made by row_to_json. jsonb would abort the app's statement on
 --     "\u0000", drop duplicate keys and change their order. An oversized payload becomes a thin
 --     event (key columns only) instead of an error.
@@ -27,12 +28,14 @@
 --     null. Outside of the subquery, columns have numbers, so that no column name conflicts with
 --     one of ours. Operators of a column's own type are not used: values are compared by their
 --     images, keys by their text.
+--   * A statement that changed one row has a path of its own, which reads the row into a record,
+--     see _one_row_branch(). It writes the same bytes in half the time. What it does not expect,
+--     such as a column that is gone, is left to the queries (test/capture/one-row.test.ts).
 --   * A zero-row statement, or one whose tenants want nothing, returns before anything else
 --     happens.
 --   * Nothing writes in an EXCEPTION block, which would take a transaction id for each statement.
---     Such blocks contain only reads, and exist only where a type or a virtual column may raise an
---     error. If writing to the outbox fails (a full disk, a missing partition), the app's statement
---     fails: a change without its event would be worse.
+--     Such blocks contain only reads. If writing to the outbox fails (a full disk, a missing
+--     partition), the app's statement fails: a change without its event would be worse.
 --
 -- The old and new rows of an UPDATE are paired by primary key. Where the key does not identify one
 -- row (there is no key, it is deferrable, or other tables inherit from this one), rows are paired
@@ -140,6 +143,30 @@ return rowhook._fill($sql$\
 comment on function rowhook._capture_trial(text) is
   'PL/pgSQL that runs a query without writing, and sets v_wanted to null if it fails.';
 
+-- A detached partition keeps its triggers until reconcile(), and the names of its columns may
+-- change places. Where columns are excluded, nothing of it is captured.
+create function rowhook._belongs(p_source rowhook.webhook_sources)
+returns text
+language sql
+stable
+begin atomic
+  select case
+           when (p_source).exclude_columns <> '{}'
+                and exists (select from pg_class c
+                             where c.oid = (p_source).relation and c.relkind = 'p')
+             then ' ' || rowhook._fill($sql$\
+               and pg_partition_root(tg_relid) \
+                   = (select s.relation from rowhook.webhook_sources as s \
+                       where s.id = {source})$sql$,
+               'source', (p_source).id::text)
+           else ''
+         end;
+end;
+
+comment on function rowhook._belongs(rowhook.webhook_sources) is
+  'SQL condition for whether the table of a statement is still a partition of the watched table; '
+  'nothing where that does not matter.';
+
 -- v_wanted stays null if the table is no longer the one that the function was written for. It
 -- becomes null if virtual columns cannot be computed. The end of the function handles both cases.
 create function rowhook._capture_branch(p_source rowhook.webhook_sources, p_operation text)
@@ -152,41 +179,30 @@ as $$
 declare
   v_queries   text[];
   v_probes    text[];
-  v_otherwise text := 'return null;';
+  v_otherwise text := 'exit capture when not v_wanted;';
   v_trial     text := '';
-  v_belongs   text := '';
   v_write     text;
 begin
   if rowhook._capture_possible(p_source, p_operation) = '{}' then
-    return 'return null;';
+    return 'exit capture;';
   end if;
   v_probes := rowhook._capture_probes(
     p_source, p_operation, rowhook._tenant_may_be_null(p_source));
   if cardinality(v_probes) > 1 then
     v_otherwise := rowhook._fill($sql$\
-      v_wanted := {probe};
       if not v_wanted then
-        return null;
-      end if;$sql$,
+        v_wanted := {probe};
+      end if;
+      exit capture when not v_wanted;$sql$,
       'probe', v_probes[2]);
-  end if;
-
-  -- A detached partition keeps its triggers until reconcile(), and the names of its columns may
-  -- change places. Where columns are excluded, nothing of it is captured.
-  if p_source.exclude_columns <> '{}'
-     and exists (select from pg_class c where c.oid = p_source.relation and c.relkind = 'p') then
-    v_belongs := rowhook._fill($sql$\
-       and pg_partition_root(tg_relid) \
-                  = (select s.relation from rowhook.webhook_sources as s where s.id = {source})$sql$,
-      'source', p_source.id::text);
   end if;
 
   v_queries := rowhook._capture_queries(p_source, p_operation);
   if rowhook._has_virtual_columns(p_source.relation) then
     v_trial := rowhook._fill($sql$
-    if v_wanted then
-      {trial}
-    end if;$sql$,
+      if v_wanted then
+        {trial}
+      end if;$sql$,
       'trial', rowhook._capture_trial(v_queries[cardinality(v_queries)]));
   end if;
   v_write := rowhook._capture_insert() || ' ' || v_queries[1] || ';';
@@ -200,15 +216,14 @@ begin
 
   return rowhook._fill($sql$\
     v_wanted := case when rowhook._layout({source}) = {layout}{belongs} then {probe} end;
-    if not v_wanted then
       {otherwise}
-    end if;{trial}
-    if v_wanted then
-      {write}
-    end if;$sql$,
+      v_settings := coalesce(v_settings, rowhook._pin());{trial}
+      if v_wanted then
+        {write}
+      end if;$sql$,
     'source',    p_source.id::text,
     'layout',    quote_literal(rowhook._layout(p_source.id)),
-    'belongs',   v_belongs,
+    'belongs',   rowhook._belongs(p_source),
     'probe',     v_probes[1],
     'otherwise', v_otherwise,
     'trial',     v_trial,
@@ -219,6 +234,412 @@ $$;
 comment on function rowhook._capture_branch(rowhook.webhook_sources, text) is
   'PL/pgSQL for one kind of statement in a capture function: return at once if no tenant of the '
   'changed rows wants any event, otherwise write one outbox row per change.';
+
+-- What capture writes must not depend on the settings of the writer. The head of a capture function
+-- does not name these: eight SET clauses take 11 us in each statement, whether it writes or not.
+-- With jit, a plan made for a bulk statement would be compiled again in each later small statement.
+create function rowhook._pin()
+returns text[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  c_pinned constant text[] := array[
+    'TimeZone',              'UTC',
+    'DateStyle',             'ISO, YMD',
+    'IntervalStyle',         'postgres',
+    'bytea_output',          'hex',
+    'extra_float_digits',    '1',
+    'lc_monetary',           'C',
+    'quote_all_identifiers', 'off',
+    'jit',                   'off'];
+  v_before text[] := '{}';
+  v_value  text;
+begin
+  for n in 1 .. cardinality(c_pinned) by 2 loop
+    v_value := current_setting(c_pinned[n]);
+    if v_value <> c_pinned[n + 1] then
+      v_before := v_before || array[c_pinned[n], v_value];
+      perform set_config(c_pinned[n], c_pinned[n + 1], true);
+    end if;
+  end loop;
+  return v_before;
+end
+$$;
+
+comment on function rowhook._pin() is
+  'Sets the settings that capture depends on, and returns those that it changed as name, value, '
+  'name, value ... If the statement fails, its transaction or savepoint takes them back.';
+
+create function rowhook._unpin(p_before text[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+begin
+  for n in 1 .. cardinality(p_before) by 2 loop
+    perform set_config(p_before[n], p_before[n + 1], true);
+  end loop;
+end
+$$;
+
+comment on function rowhook._unpin(text[]) is 'Takes back what _pin() has changed.';
+
+-- The key prints as text, where dates follow DateStyle. In json they do not.
+create function rowhook._unpinned(p_source rowhook.webhook_sources, p_columns name[], p_text name[])
+returns text
+language sql
+stable
+begin atomic
+  with used as (
+    select case
+             when t.typtype = 'e' then 'text'::regtype::oid
+             when t.typtype = 'd' then t.typbasetype
+             when t.typsubscript = 'array_subscript_handler'::regproc then t.typelem
+             else t.oid
+           end as type,
+           a.name = any (p_text) as is_text
+      from rowhook._attributes((p_source).relation) as a
+      join pg_type t on t.oid = a.type
+     where a.name = any (p_columns)
+  ), settings (number, types, is_text, condition) as (
+    values
+      (1, '{timestamptz}'::regtype[], null,
+          $sql$current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT')$sql$),
+      (2, '{date,timestamp,timestamptz}', true,
+          $sql$current_setting('DateStyle') not like 'ISO%'$sql$),
+      (3, '{interval}', null, $sql$current_setting('IntervalStyle') <> 'postgres'$sql$),
+      (4, '{bytea}', null, $sql$current_setting('bytea_output') <> 'hex'$sql$),
+      (5, '{real,double precision}', null, $sql$current_setting('extra_float_digits') <> '1'$sql$),
+      (6, '{money}', null, $sql$current_setting('lc_monetary') <> 'C'$sql$),
+      -- A type that is not listed may print under any of them.
+      (7, '{}', null, 'true')
+  ), free (types) as (
+    select '{boolean,smallint,int,bigint,numeric,text,varchar,bpchar,name,uuid,json,jsonb,time,'
+           'timetz,date,timestamp,inet,cidr,macaddr}'::regtype[]
+  )
+  select string_agg(s.condition, ' or ' order by s.number)
+    from settings as s
+   cross join free as f
+   where exists (
+           select from used as u
+            where u.type = any (s.types) and (s.is_text is null or u.is_text)
+               or s.number = 7 and u.type <> all (f.types)
+                  and not exists (select from settings as x where u.type = any (x.types)));
+end;
+
+comment on function rowhook._unpinned(rowhook.webhook_sources, name[], name[]) is
+  'SQL condition for whether the session prints some columns otherwise than _pin(); null if no '
+  'setting changes how they print. The columns p_text are printed as text too.';
+
+create function rowhook._tenant_prints_alike(p_source rowhook.webhook_sources)
+returns boolean
+language sql
+stable
+begin atomic
+  select (p_source).tenant_column is null
+         or rowhook._unpinned(p_source, array[(p_source).tenant_column],
+                              array[(p_source).tenant_column]) is null;
+end;
+
+comment on function rowhook._tenant_prints_alike(rowhook.webhook_sources) is
+  'Whether no setting changes the text of the tenant, so that it is read before _pin() is called.';
+
+-- A statement that changed one row takes a path of its own: the row is read into a record, and
+-- plain PL/pgSQL prints it. That takes half the time of the queries below, which the executor sets
+-- up in each statement.
+--
+-- The queries do all that this path cannot: several rows, a row that moves to another tenant or
+-- key, a table that was altered. They are also the only path where a type or a virtual column may
+-- raise an error, and for a table with a great number of columns.
+create function rowhook._has_one_row_path(p_source rowhook.webhook_sources)
+returns boolean
+language sql
+stable
+begin atomic
+  select rowhook._captured_foreign(p_source) = '{}'
+         and not rowhook._has_virtual_columns((p_source).relation)
+         and cardinality(rowhook._captured_columns(p_source))
+               between 1 and rowhook._columns_max()
+         and ((p_source).tenant_column is null
+              or (p_source).tenant_column = any (rowhook._captured_columns(p_source)))
+         and rowhook._tenant_prints_alike(p_source);
+end;
+
+comment on function rowhook._has_one_row_path(rowhook.webhook_sources) is
+  'Whether the capture function of a source has a path for statements of one row.';
+
+-- _layout() is part of the plan, so it costs nothing here. If it differs, no row is found.
+create function rowhook._one_row_read(
+  p_source    rowhook.webhook_sources,
+  p_operation text,
+  p_columns   name[],
+  p_keys      name[]
+)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_list text := '*';
+  v_read text;
+begin
+  if p_source.exclude_columns <> '{}' then
+    v_list := (select string_agg(quote_ident(c.name), ', ' order by c.number)
+                 from unnest(p_columns) with ordinality as c (name, number));
+  end if;
+  v_read := rowhook._fill($sql$\
+    select {list} into strict {image} from {table} \
+      where rowhook._layout({source}) = {layout}{belongs};$sql$,
+    'list',    v_list,
+    'image',   case p_operation when 'DELETE' then 'v_old' else 'v_new' end,
+    'table',   case p_operation when 'DELETE' then 'rowhook_old' else 'rowhook_new' end,
+    'source',  p_source.id::text,
+    'layout',  quote_literal(rowhook._layout(p_source.id)),
+    'belongs', rowhook._belongs(p_source));
+  if p_operation = 'UPDATE' then
+    v_read := rowhook._fill($sql$\
+        {read}
+        select {list} into strict v_old from rowhook_old;
+        exit one_row when {moved};$sql$,
+      'read',  v_read,
+      'list',  v_list,
+      'moved', (select coalesce(string_agg(rowhook._differ_in(a.name, a.type), ' or '
+                                           order by m.number), 'false')
+                  from unnest(p_source.tenant_column || p_keys) with ordinality as m (name, number)
+                  join rowhook._attributes(p_source.relation) as a on a.name = m.name));
+  end if;
+  return v_read;
+end
+$$;
+
+comment on function rowhook._one_row_read(rowhook.webhook_sources, text, name[], name[]) is
+  'PL/pgSQL that reads the images of a changed row, and leaves the one-row path if the row moved '
+  'to another tenant or key.';
+
+create function rowhook._one_row_unchanged(p_source rowhook.webhook_sources, p_others name[])
+returns text
+language sql
+stable
+begin atomic
+  select rowhook._fill($sql$
+        exit capture when not ({changed});$sql$,
+    'changed', coalesce(nullif(concat_ws(' or ',
+      string_agg(c.differ, ' or ' order by c.number) filter (where c.differ not like 'row(%'),
+      rowhook._differ(
+        string_agg(format('v_old.%I', c.name), ', ' order by c.number)
+          filter (where c.differ like 'row(%'),
+        string_agg(format('v_new.%I', c.name), ', ' order by c.number)
+          filter (where c.differ like 'row(%'))), ''), 'false'))
+    from (
+      select a.name, a.number, rowhook._differ_in(a.name, a.type) as differ
+        from rowhook._attributes((p_source).relation) as a
+       where a.name = any (p_others)
+         and a.name <> all ((p_source).ignore_columns)) as c;
+end;
+
+comment on function rowhook._one_row_unchanged(rowhook.webhook_sources, name[]) is
+  'PL/pgSQL that leaves if an UPDATE of a row changed no column of a list that is not ignored.';
+
+create function rowhook._one_row_key(
+  p_source rowhook.webhook_sources,
+  p_keys   name[],
+  p_image  text
+)
+returns text
+language sql
+stable
+begin atomic
+  select case count(*)
+           when 0 then 'null'
+           when 1 then rowhook._text_of((p_source).relation, min(k.name),
+                                        format('%s.%I', p_image, min(k.name)))
+           else format('row(%s)::text',
+                       string_agg(format('%s.%I', p_image, k.name), ', ' order by k.position))
+         end
+    from unnest(p_keys) with ordinality as k (name, position);
+end;
+
+comment on function rowhook._one_row_key(rowhook.webhook_sources, name[], text) is
+  'PL/pgSQL expression for the key of a row as text.';
+
+create function rowhook._one_row_previous(p_source rowhook.webhook_sources, p_others name[])
+returns text
+language sql
+stable
+begin atomic
+  select rowhook._fill($sql$
+        v_previous := ('{' || array_to_string(array[
+          {list}]::text[], ',') || '}')::json;$sql$,
+    'list', coalesce(string_agg(
+      format('case when %s then %L || coalesce(to_json(v_old.%I)::text, ''null'') end',
+             rowhook._differ_in(a.name, a.type), to_json(a.name::text) || ':', a.name),
+      E',\n          ' order by a.number), ''))
+    from rowhook._attributes((p_source).relation) as a
+   where a.name = any (p_others);
+end;
+
+comment on function rowhook._one_row_previous(rowhook.webhook_sources, name[]) is
+  'PL/pgSQL that sets v_previous to the old values of the columns that an UPDATE changed.';
+
+-- v_old and v_new are the images of one row that stayed what it was. Once v_one is true, the other
+-- variables are those of its outbox row.
+create function rowhook._one_row_branch(p_source rowhook.webhook_sources, p_operation text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  v_kind     text   := case p_operation when 'INSERT' then 'created'
+                                        when 'DELETE' then 'deleted'
+                                        else 'updated'
+                       end;
+  v_image    text   := case p_operation when 'DELETE' then 'v_old' else 'v_new' end;
+  v_columns  name[] := rowhook._captured_columns(p_source);
+  v_keys     name[] := rowhook._captured_key(p_source);
+  -- The columns that an UPDATE may have changed: _one_row_read leaves if the others did.
+  v_others   name[] := array(
+    select c.name
+      from unnest(v_columns) with ordinality as c (name, number)
+     where c.name <> all (v_keys)
+       and c.name is distinct from p_source.tenant_column
+     order by c.number);
+  v_possible text[] := rowhook._capture_possible(p_source, p_operation);
+  v_types    text   := rowhook._capture_events(p_source, v_kind, true);
+  v_constant boolean := v_types not like 'array_remove(%';
+  v_wild     text[] := rowhook._wildcards(v_possible);
+  v_empty    text   := '';
+  v_wanted   text   := '';
+  v_pin      text   := rowhook._unpinned(p_source, v_columns, v_keys);
+begin
+  if v_possible = '{}' then
+    return 'exit capture;';
+  end if;
+  if v_kind <> all (p_source.events) then
+    v_empty := E'\n        exit capture when v_types = ''{}'';';
+  end if;
+  if p_source.capture = 'subscribed' then
+    v_wanted := rowhook._fill($sql$
+        exit capture when {wanted} is null;$sql$,
+      'wanted', rowhook._capture_wanted(
+                  p_source, 'v_tenant',
+                  case when v_constant and v_kind = any (p_source.events)
+                       then quote_literal(v_possible || v_wild) || '::text[]'
+                       else format('(v_types || %L::text[])', v_wild)
+                  end));
+  end if;
+  if v_pin is not null then
+    v_pin := rowhook._fill($sql$
+        if {unpinned} then
+          v_settings := rowhook._pin();
+        end if;$sql$,
+      'unpinned', v_pin);
+  end if;
+  return rowhook._fill($sql$\
+        {read}
+        v_tenant := {tenant};{untenanted}{unchanged}
+        v_types := {types};{empty}{wanted}{pin}
+        v_key := {key};
+        v_data := case when pg_column_size({image}) <= {max_row_size} then row_to_json({image}) end;{previous}
+        if coalesce(pg_column_size(v_data) - 4{previous_size} > {max_size}, true) then
+          v_data := json_build_object({thin});
+          v_previous := null;
+          v_truncated := 'too_large';
+        end if;$sql$,
+    'read',          rowhook._one_row_read(p_source, p_operation, v_columns, v_keys),
+    'tenant',        case when p_source.tenant_column is null
+                          then format('%L::text', p_source.tenant_id)
+                          else rowhook._text_of(p_source.relation, p_source.tenant_column,
+                                                format('%s.%I', v_image, p_source.tenant_column))
+                     end,
+    'untenanted',    case when rowhook._tenant_may_be_null(p_source)
+                          then $sql$
+        if v_tenant is null then
+          perform nextval('rowhook.rows_without_tenant');
+          exit capture;
+        end if;$sql$
+                          -- The query for webhooks finds none for null.
+                          when p_source.capture = 'subscribed' then ''
+                          else E'\n        exit capture when v_tenant is null;'
+                     end,
+    'unchanged',     case p_operation when 'UPDATE'
+                          then rowhook._one_row_unchanged(p_source, v_others)
+                          else ''
+                     end,
+    'types',         v_types,
+    'empty',         v_empty,
+    'wanted',        v_wanted,
+    'pin',           coalesce(v_pin, ''),
+    'key',           rowhook._one_row_key(p_source, v_keys, v_image),
+    'image',         v_image,
+    'max_row_size',  least(p_source.max_payload_bytes * 8::bigint, 134217728)::text,
+    'previous',      case p_operation when 'UPDATE'
+                          then rowhook._one_row_previous(p_source, v_others)
+                          else ''
+                     end,
+    'previous_size', case p_operation when 'UPDATE' then ' + pg_column_size(v_previous) - 4'
+                          else ''
+                     end,
+    'max_size',      p_source.max_payload_bytes::text,
+    'thin',          (select coalesce(string_agg(format('%L, %s.%I', k.name, v_image, k.name), ', '
+                                                 order by k.position), '')
+                        from unnest(v_keys) with ordinality as k (name, position)));
+end
+$$;
+
+comment on function rowhook._one_row_branch(rowhook.webhook_sources, text) is
+  'PL/pgSQL for one kind of statement that changed one row: leave at once if no webhook wants an '
+  'event of it, otherwise set the variables of its outbox row.';
+
+-- The block only reads, so its subtransaction takes no transaction id. The errors that it catches
+-- are those of a statement that did not change exactly one row, or of a table whose columns are not
+-- those that this session, or this function, has seen before.
+create function rowhook._one_row(p_source rowhook.webhook_sources)
+returns text
+language sql
+stable
+begin atomic
+  select case when rowhook._has_one_row_path(p_source) then rowhook._fill($sql$
+    <<one_row>>
+    begin
+      if tg_op = 'INSERT' then
+        {insert_branch}
+      elsif tg_op = 'DELETE' then
+        {delete_branch}
+      else
+        {update_branch}
+      end if;
+      v_one := true;
+    exception
+      when no_data_found or too_many_rows or undefined_column or undefined_function \
+           or ambiguous_function or datatype_mismatch then
+        v_settings := null;
+    end;
+    if v_one then
+      {insert}
+      values ({source}, rowhook._lane(v_tenant), v_tenant, v_types, v_key, v_data, v_previous, \
+              v_truncated);
+      v_written := 1;
+      exit capture;
+    end if;$sql$,
+      'insert_branch', rowhook._one_row_branch(p_source, 'INSERT'),
+      'delete_branch', rowhook._one_row_branch(p_source, 'DELETE'),
+      'update_branch', rowhook._one_row_branch(p_source, 'UPDATE'),
+      'insert',        rowhook._capture_insert(),
+      'source',        (p_source).id::text)
+    else '' end;
+end;
+
+comment on function rowhook._one_row(rowhook.webhook_sources) is
+  'PL/pgSQL for a statement that changed one row; nothing for a source without such a path.';
 
 create function rowhook._source_now(p_source_id int, p_relation oid, p_operation text)
 returns rowhook.webhook_sources
@@ -331,39 +752,51 @@ begin atomic
   select rowhook._fill($body$
 #variable_conflict use_column
 declare
-  v_wanted  boolean;
-  v_query   text;
-  v_written bigint;
+  v_old       record;
+  v_new       record;
+  v_one       boolean;
+  v_tenant    text;
+  v_types     text[];
+  v_key       text;
+  v_data      json;
+  v_previous  json;
+  v_truncated text;
+  v_wanted    boolean;
+  v_query     text;
+  v_written   bigint;
+  v_settings  text[];
 begin
   if current_setting('rowhook.mute', true) = 'on' then
     return null;
   end if;
-  if tg_op = 'INSERT' then
-    {insert_branch}
-  elsif tg_op = 'DELETE' then
-    {delete_branch}
-  else
-    {update_branch}
-  end if;
-  if v_wanted is null then
-    begin
-      execute rowhook._wanted_now({source}, tg_relid, tg_op) into v_wanted;
-      if not v_wanted then
-        return null;
-      end if;
-      v_query := rowhook._capture_now({source}, tg_relid, tg_op);
-      execute 'select count(t) from (' || v_query || ' offset 0) as t';
-    exception
-      when transaction_rollback then raise;
-      when others or assert_failure then \
-        v_query := rowhook._capture_now({source}, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
-    end;
-    if v_query is null then
-      return null;
+  <<capture>>
+  begin{one_row}{pin}
+    if tg_op = 'INSERT' then
+      {insert_branch}
+    elsif tg_op = 'DELETE' then
+      {delete_branch}
+    else
+      {update_branch}
     end if;
-    execute '{insert} ' || v_query;
+    if v_wanted is null then
+      begin
+        execute rowhook._wanted_now({source}, tg_relid, tg_op) into v_wanted;
+        exit capture when not v_wanted;
+        v_query := rowhook._capture_now({source}, tg_relid, tg_op);
+        execute 'select count(t) from (' || v_query || ' offset 0) as t';
+      exception
+        when transaction_rollback then raise;
+        when others or assert_failure then \
+          v_query := rowhook._capture_now({source}, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
+      end;
+      exit capture when v_query is null;
+      execute '{insert} ' || v_query;
+    end if;
+    get diagnostics v_written = row_count;
+  end;
+  if v_settings is not null then
+    perform rowhook._unpin(v_settings);
   end if;
-  get diagnostics v_written = row_count;
   if v_written > 0
      and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2
      and pg_notification_queue_usage() < 0.5 then
@@ -373,6 +806,10 @@ begin
 end
 $body$,
     'source',        (p_source).id::text,
+    'one_row',       rowhook._one_row(p_source),
+    'pin',           case when rowhook._tenant_prints_alike(p_source) then ''
+                          else E'\n    v_settings := rowhook._pin();'
+                     end,
     'insert_branch', rowhook._capture_branch(p_source, 'INSERT'),
     'delete_branch', rowhook._capture_branch(p_source, 'DELETE'),
     'update_branch', rowhook._capture_branch(p_source, 'UPDATE'),
@@ -427,10 +864,8 @@ begin
         where oid = to_regproc('rowhook.' || v_name) and prosrc = v_body) then
     return false;
   end if;
-  -- Most of these settings change how values print: the output of row_to_json must not depend on
-  -- the writer. With row_security off, as pg_restore sets it, our own policies would end the app's
-  -- statement. With jit, a plan made for a bulk statement would be compiled again in each later
-  -- small statement.
+  -- With row_security off, as pg_restore sets it, our own policies would end the app's statement.
+  -- The settings that change how values print are pinned by _pin().
   execute format($sql$
     create or replace function rowhook.%I()
       returns trigger
@@ -438,15 +873,7 @@ begin
       volatile
       security definer
       set search_path = pg_catalog, pg_temp
-      set "TimeZone" = 'UTC'
-      set "DateStyle" = 'ISO, YMD'
-      set "IntervalStyle" = 'postgres'
-      set bytea_output = 'hex'
-      set extra_float_digits = 1
-      set lc_monetary = 'C'
-      set quote_all_identifiers = off
       set row_security = on
-      set jit = off
       as %L$sql$, v_name, v_body);
   execute format('revoke execute on function rowhook.%I() from public', v_name);
   execute format('comment on function rowhook.%I() is %L', v_name,

@@ -17,7 +17,7 @@ test.runIf(process.platform === 'linux')('a short run brings every figure', { ti
   const names = 'drain,many,latency,capture,backlog,webhooks,filter,failing,idle';
   const { stdout } = await run(process.execPath, [program, '--scale', '0.005', '--only', names, '--json', json]);
   const { figures } = JSON.parse(await readFile(json, 'utf8')) as Result;
-  expect(figures).toHaveLength(40);
+  expect(figures).toHaveLength(46);
   for (const { what, value, ratio } of figures) {
     expect({ what, value: Number.isFinite(value), ratio: Number.isFinite(ratio) }).toEqual({
       what,

@@ -4,6 +4,7 @@ import { existsSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { api } from './api.ts';
+import { statements } from './capture.ts';
 import { bulk, clients } from './clients.ts';
 import { writeDocs } from './docs.ts';
 import { drainBacklog, drainFiltered, drainMany, drainOne, drainWebhooks } from './drain.ts';
@@ -23,6 +24,7 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   drain: drainOne,
   many: drainMany,
   latency,
+  statements,
   clients,
   bulk,
   backlog: drainBacklog,
@@ -42,7 +44,7 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
 
 /** Names for several measurements. Without --only each measurement runs once. */
 const GROUPS: Record<string, readonly string[]> = {
-  capture: ['clients', 'bulk'],
+  capture: ['statements', 'clients', 'bulk'],
   peers: ['steady', 'rates', 'slow', 'flushed'],
 };
 const GROUP_HELP: Record<string, string> = {
@@ -61,6 +63,7 @@ const HELP = `Usage: npm run bench -- [options]
   --rounds <n>     how often a baseline and its figure take turns (3)
   --steal <n>      percent of the CPU that neighbours may take in a measurement; above that it is made again, up to three times (3)
   --pg <major>     18 or 15
+  --flush          every commit is flushed to the disk (fsync on)
   --json <file>    write all figures there as well
   --docs           write them into docs/performance.md, and its charts
   --profile <dir>  write a CPU profile of every daemon there`;
@@ -73,6 +76,7 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     steal: { type: 'string', default: '3' },
     pg: { type: 'string', default: '18' },
+    flush: { type: 'boolean', default: false },
     json: { type: 'string' },
     docs: { type: 'boolean' },
     profile: { type: 'string' },
@@ -104,6 +108,7 @@ const stage = await Stage.open({
   major,
   scale,
   rounds,
+  flushes: values.flush,
   ...(values.match ? { match: values.match } : {}),
   ...(values.profile ? { profiles: values.profile } : {}),
 });
@@ -112,6 +117,7 @@ const result = {
   machine: { ...machine(), postgres: stage.server.major, data: tmpdir() },
   scale,
   rounds,
+  flushes: values.flush,
   figures: [] as Figure[],
 };
 let failed = true;

@@ -25,7 +25,7 @@ async function createPlain(database: Database): Promise<void> {
 async function slowFlush(database: Database, slow: boolean): Promise<void> {
   const settings = slow
     ? { fsync: 'on', commit_delay: FLUSH_US, commit_siblings: 0 }
-    : { fsync: 'off', commit_delay: 0, commit_siblings: 5 };
+    : { fsync: database.stage.options.flushes ? 'on' : 'off', commit_delay: 0, commit_siblings: 5 };
   for (const [name, value] of Object.entries(settings)) await database.query(`alter system set ${name} = ${value}`);
   await database.query('select pg_reload_conf()');
 }

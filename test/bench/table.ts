@@ -7,12 +7,13 @@ export interface Result {
   machine: { cpu: string; cores: number; memoryGb: number; node: string; postgres: number; data: string };
   scale: number;
   rounds: number;
+  flushes: boolean;
   figures: Figure[];
 }
 
-export function table({ machine, scale, rounds, figures }: Result): string {
+export function table({ machine, scale, rounds, flushes, figures }: Result): string {
   const { cpu, cores, memoryGb, node, postgres, data } = machine;
-  const of = `${cpu}, ${cores} cores, ${memoryGb} GB; Node ${node}, PostgreSQL ${postgres} with its data in ${data}; scale ${scale}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}`;
+  const of = `${cpu}, ${cores} cores, ${memoryGb} GB; Node ${node}, PostgreSQL ${postgres} with its data in ${data}; scale ${scale}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}; commits ${flushes ? '' : 'not '}flushed`;
   const header = ['what', 'figure', 'baseline', 'ratio', 'target', 'met', 'steal'];
   const lines = [header, header.map(() => '---'), ...figures.map(row)];
   const details = figures.filter(({ detail }) => detail).map(({ what, detail }) => `- ${what}: ${detail}.`);

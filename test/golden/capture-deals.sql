@@ -5,32 +5,107 @@ CREATE OR REPLACE FUNCTION rowhook._capture_2()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET "TimeZone" TO 'UTC'
- SET "DateStyle" TO 'ISO, YMD'
- SET "IntervalStyle" TO 'postgres'
- SET bytea_output TO 'hex'
- SET extra_float_digits TO '1'
- SET lc_monetary TO 'C'
- SET quote_all_identifiers TO 'off'
  SET row_security TO 'on'
- SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
-  v_wanted  boolean;
-  v_query   text;
-  v_written bigint;
+  v_old       record;
+  v_new       record;
+  v_one       boolean;
+  v_tenant    text;
+  v_types     text[];
+  v_key       text;
+  v_data      json;
+  v_previous  json;
+  v_truncated text;
+  v_wanted    boolean;
+  v_query     text;
+  v_written   bigint;
+  v_settings  text[];
 begin
   if current_setting('rowhook.mute', true) = 'on' then
     return null;
   end if;
-  if tg_op = 'INSERT' then
-    v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_new as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.created,*,deal.*}'::text[] limit 1)) end;
-    if not v_wanted then
-      return null;
+  <<capture>>
+  begin
+    <<one_row>>
+    begin
+      if tg_op = 'INSERT' then
+        select * into strict v_new from rowhook_new where rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea';
+        v_tenant := v_new.organization_id::text;
+        v_types := '{deal.created}'::text[];
+        exit capture when (select true from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.created,*,deal.*}'::text[] limit 1) is null;
+        if current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT') then
+          v_settings := rowhook._pin();
+        end if;
+        v_key := v_new.id::text;
+        v_data := case when pg_column_size(v_new) <= 8388608 then row_to_json(v_new) end;
+        if coalesce(pg_column_size(v_data) - 4 > 1048576, true) then
+          v_data := json_build_object('id', v_new.id);
+          v_previous := null;
+          v_truncated := 'too_large';
+        end if;
+      elsif tg_op = 'DELETE' then
+        select * into strict v_old from rowhook_old where rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea';
+        v_tenant := v_old.organization_id::text;
+        v_types := '{deal.deleted}'::text[];
+        exit capture when (select true from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.deleted,*,deal.*}'::text[] limit 1) is null;
+        if current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT') then
+          v_settings := rowhook._pin();
+        end if;
+        v_key := v_old.id::text;
+        v_data := case when pg_column_size(v_old) <= 8388608 then row_to_json(v_old) end;
+        if coalesce(pg_column_size(v_data) - 4 > 1048576, true) then
+          v_data := json_build_object('id', v_old.id);
+          v_previous := null;
+          v_truncated := 'too_large';
+        end if;
+      else
+        select * into strict v_new from rowhook_new where rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea';
+        select * into strict v_old from rowhook_old;
+        exit one_row when v_old.organization_id is distinct from v_new.organization_id or v_old.id is distinct from v_new.id;
+        v_tenant := v_new.organization_id::text;
+        exit capture when not (v_old.contact_id is distinct from v_new.contact_id or v_old.title collate "C" is distinct from v_new.title collate "C" or v_old.currency collate "C" is distinct from v_new.currency collate "C" or v_old.stage collate "C" is distinct from v_new.stage collate "C" or v_old.assigned_to is distinct from v_new.assigned_to or v_old.expected_close is distinct from v_new.expected_close or v_old.created_at is distinct from v_new.created_at or row(v_old.value)::record operator(pg_catalog.*<>) row(v_new.value)::record);
+        v_types := array_remove(array['deal.updated', case when v_old.assigned_to is distinct from v_new.assigned_to and v_new.assigned_to is not null then 'deal.assigned' end, case when v_old.stage collate "C" is distinct from v_new.stage collate "C" then 'deal.stage.changed' end]::text[], null);
+        exit capture when (select true from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (v_types || '{*,deal.*,deal.stage.*}'::text[]) limit 1) is null;
+        if current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT') then
+          v_settings := rowhook._pin();
+        end if;
+        v_key := v_new.id::text;
+        v_data := case when pg_column_size(v_new) <= 8388608 then row_to_json(v_new) end;
+        v_previous := ('{' || array_to_string(array[
+          case when v_old.contact_id is distinct from v_new.contact_id then '"contact_id":' || coalesce(to_json(v_old.contact_id)::text, 'null') end,
+          case when v_old.title collate "C" is distinct from v_new.title collate "C" then '"title":' || coalesce(to_json(v_old.title)::text, 'null') end,
+          case when row(v_old.value)::record operator(pg_catalog.*<>) row(v_new.value)::record then '"value":' || coalesce(to_json(v_old.value)::text, 'null') end,
+          case when v_old.currency collate "C" is distinct from v_new.currency collate "C" then '"currency":' || coalesce(to_json(v_old.currency)::text, 'null') end,
+          case when v_old.stage collate "C" is distinct from v_new.stage collate "C" then '"stage":' || coalesce(to_json(v_old.stage)::text, 'null') end,
+          case when v_old.assigned_to is distinct from v_new.assigned_to then '"assigned_to":' || coalesce(to_json(v_old.assigned_to)::text, 'null') end,
+          case when v_old.expected_close is distinct from v_new.expected_close then '"expected_close":' || coalesce(to_json(v_old.expected_close)::text, 'null') end,
+          case when v_old.created_at is distinct from v_new.created_at then '"created_at":' || coalesce(to_json(v_old.created_at)::text, 'null') end,
+          case when v_old.updated_at is distinct from v_new.updated_at then '"updated_at":' || coalesce(to_json(v_old.updated_at)::text, 'null') end]::text[], ',') || '}')::json;
+        if coalesce(pg_column_size(v_data) - 4 + pg_column_size(v_previous) - 4 > 1048576, true) then
+          v_data := json_build_object('id', v_new.id);
+          v_previous := null;
+          v_truncated := 'too_large';
+        end if;
+      end if;
+      v_one := true;
+    exception
+      when no_data_found or too_many_rows or undefined_column or undefined_function or ambiguous_function or datatype_mismatch then
+        v_settings := null;
+    end;
+    if v_one then
+      insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)
+      values (2, rowhook._lane(v_tenant), v_tenant, v_types, v_key, v_data, v_previous, v_truncated);
+      v_written := 1;
+      exit capture;
     end if;
-    if v_wanted then
-      insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
+    if tg_op = 'INSERT' then
+      v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_new as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.created,*,deal.*}'::text[] limit 1)) end;
+      exit capture when not v_wanted;
+      v_settings := coalesce(v_settings, rowhook._pin());
+      if v_wanted then
+        insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
            case when f.fits then f.data else json_build_object('id', f.k1) end, case when f.fits then null::json end, case when not f.fits then 'too_large' end
       from (select d.*, coalesce(pg_column_size(d.data) - 4 <= 1048576, false) as fits
               from (select e.*
@@ -38,14 +113,13 @@ begin
                               from (select n.tenant as tenant_id, '{deal.created}'::text[] as event_types, n.key as row_key, n.whole, n.c1 as k1 from (select side.*, side.image as whole, side.c1::text collate "C" as key from (select null::text as organization_id, null::text as id, null::text as stage, null::text as assigned_to) as missing cross join lateral (select (r.*)::record as image, organization_id::text collate "default" as tenant, id as c1, stage as c7, assigned_to as c8 from rowhook_new as r) as side) as n) as e
                              where e.tenant_id is not null and e.event_types <> '{}' and (select true from rowhook.webhook_configurations as w where w.tenant_id = e.tenant_id and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (e.event_types || '{*,deal.*}'::text[]) limit 1)
                             offset 0) as e) as d) as f;
-    end if;
-  elsif tg_op = 'DELETE' then
-    v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_old as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.deleted,*,deal.*}'::text[] limit 1)) end;
-    if not v_wanted then
-      return null;
-    end if;
-    if v_wanted then
-      insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
+      end if;
+    elsif tg_op = 'DELETE' then
+      v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_old as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.deleted,*,deal.*}'::text[] limit 1)) end;
+      exit capture when not v_wanted;
+      v_settings := coalesce(v_settings, rowhook._pin());
+      if v_wanted then
+        insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
            case when f.fits then f.data else json_build_object('id', f.k1) end, case when f.fits then null::json end, case when not f.fits then 'too_large' end
       from (select d.*, coalesce(pg_column_size(d.data) - 4 <= 1048576, false) as fits
               from (select e.*
@@ -53,17 +127,16 @@ begin
                               from (select o.tenant as tenant_id, '{deal.deleted}'::text[] as event_types, o.key as row_key, o.whole, o.c1 as k1 from (select side.*, side.image as whole, side.c1::text collate "C" as key from (select null::text as organization_id, null::text as id, null::text as stage, null::text as assigned_to) as missing cross join lateral (select (r.*)::record as image, organization_id::text collate "default" as tenant, id as c1, stage as c7, assigned_to as c8 from rowhook_old as r) as side) as o) as e
                              where e.tenant_id is not null and e.event_types <> '{}' and (select true from rowhook.webhook_configurations as w where w.tenant_id = e.tenant_id and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (e.event_types || '{*,deal.*}'::text[]) limit 1)
                             offset 0) as e) as d) as f;
-    end if;
-  else
-    v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_new as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.assigned,deal.created,deal.deleted,deal.stage.changed,deal.updated,*,deal.*,deal.stage.*}'::text[] limit 1)) end;
-    if not v_wanted then
-      v_wanted := exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_old as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.assigned,deal.created,deal.deleted,deal.stage.changed,deal.updated,*,deal.*,deal.stage.*}'::text[] limit 1));
-      if not v_wanted then
-        return null;
       end if;
-    end if;
-    if v_wanted then
-      insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
+    else
+      v_wanted := case when rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea' then exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_new as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.assigned,deal.created,deal.deleted,deal.stage.changed,deal.updated,*,deal.*,deal.stage.*}'::text[] limit 1)) end;
+      if not v_wanted then
+        v_wanted := exists (select from (select side.tenant from (select null::text as organization_id) as missing cross join lateral (select organization_id::text collate "default" as tenant from rowhook_old as r) as side) as i where (select true from rowhook.webhook_configurations as w where w.tenant_id = i.tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.assigned,deal.created,deal.deleted,deal.stage.changed,deal.updated,*,deal.*,deal.stage.*}'::text[] limit 1));
+      end if;
+      exit capture when not v_wanted;
+      v_settings := coalesce(v_settings, rowhook._pin());
+      if v_wanted then
+        insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) select 2, rowhook._lane(f.tenant_id), f.tenant_id, f.event_types, f.row_key,
            case when f.fits then f.data else json_build_object('id', f.k1) end, case when f.fits then f.previous end, case when not f.fits then 'too_large' end
       from (select d.*, coalesce(pg_column_size(d.data) - 4 + coalesce(pg_column_size(d.previous) - 4, 0) <= 1048576, false) as fits
               from (select e.*
@@ -80,26 +153,26 @@ begin
                                     offset 0) as p) as e
                              where e.tenant_id is not null and e.event_types <> '{}' and (select true from rowhook.webhook_configurations as w where w.tenant_id = e.tenant_id and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (e.event_types || '{*,deal.*,deal.stage.*}'::text[]) limit 1)
                             offset 0) as e) as d) as f;
-    end if;
-  end if;
-  if v_wanted is null then
-    begin
-      execute rowhook._wanted_now(2, tg_relid, tg_op) into v_wanted;
-      if not v_wanted then
-        return null;
       end if;
-      v_query := rowhook._capture_now(2, tg_relid, tg_op);
-      execute 'select count(t) from (' || v_query || ' offset 0) as t';
-    exception
-      when transaction_rollback then raise;
-      when others or assert_failure then v_query := rowhook._capture_now(2, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
-    end;
-    if v_query is null then
-      return null;
     end if;
-    execute 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) ' || v_query;
+    if v_wanted is null then
+      begin
+        execute rowhook._wanted_now(2, tg_relid, tg_op) into v_wanted;
+        exit capture when not v_wanted;
+        v_query := rowhook._capture_now(2, tg_relid, tg_op);
+        execute 'select count(t) from (' || v_query || ' offset 0) as t';
+      exception
+        when transaction_rollback then raise;
+        when others or assert_failure then v_query := rowhook._capture_now(2, tg_relid, tg_op, rowhook._problem(sqlstate, sqlerrm));
+      end;
+      exit capture when v_query is null;
+      execute 'insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated) ' || v_query;
+    end if;
+    get diagnostics v_written = row_count;
+  end;
+  if v_settings is not null then
+    perform rowhook._unpin(v_settings);
   end if;
-  get diagnostics v_written = row_count;
   if v_written > 0
      and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2
      and pg_notification_queue_usage() < 0.5 then

@@ -4,8 +4,8 @@ import { printable } from '../../shared/terminal.ts';
 import { type CheckResult, type Examination, fine, type Limits } from '../finding.ts';
 
 /**
- * Capture adds 80 to 110 µs to an INSERT of one row, 200 to 300 µs to an UPDATE, and 10 to 35 µs to
- * each row of a bulk statement: `test/bench/capture.ts`.
+ * Capture adds 80 to 140 µs to an INSERT or DELETE of one row, 130 to 210 µs to an UPDATE
+ * (`test/bench/capture.ts`), and 10 to 35 µs to each row of a bulk statement.
  */
 const ROW_US = 100;
 
