@@ -59,6 +59,7 @@ const HELP = `Usage: npm run bench -- [options]
                      .map(([name, parts]) => `${name} stands for ${parts.join(', ')}: ${GROUP_HELP[name]}`)
                      .join('\n                   ')}
   --match <text>   of neighbours, only those whose name has this text
+  --daemons <n>    of neighbours, how many daemons work at the same time (1)
   --scale <n>      sizes, as a part of the full ones (1); 0.005 takes two minutes
   --rounds <n>     how often a baseline and its figure take turns (3)
   --steal <n>      percent of the CPU that neighbours may take in a measurement; above that it is made again, up to three times (3)
@@ -72,6 +73,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: Object.keys(MEASUREMENTS).join() },
     match: { type: 'string' },
+    daemons: { type: 'string', default: '1' },
     scale: { type: 'string', default: '1' },
     rounds: { type: 'string' },
     steal: { type: 'string', default: '3' },
@@ -86,12 +88,14 @@ const { values } = parseArgs({
 const names = [...new Set(values.only.split(',').flatMap((name) => GROUPS[name] ?? [name]))];
 const unknown = names.filter((name) => !MEASUREMENTS[name]);
 const scale = Number(values.scale);
+const daemons = Number(values.daemons);
 const rounds = Number(values.rounds ?? (scale < 0.1 ? 1 : 3));
 if (
   values.help ||
   unknown.length > 0 ||
   !(scale > 0 && scale <= 1) ||
   !(rounds >= 1) ||
+  !(daemons >= 1 && daemons <= 16) ||
   !(Number(values.steal) >= 0) ||
   !['15', '18'].includes(values.pg)
 ) {
@@ -109,6 +113,7 @@ const stage = await Stage.open({
   scale,
   rounds,
   flushes: values.flush,
+  daemons,
   ...(values.match ? { match: values.match } : {}),
   ...(values.profile ? { profiles: values.profile } : {}),
 });

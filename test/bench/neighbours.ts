@@ -299,9 +299,10 @@ function beside(stage: Stage, neighbour: Neighbour): Promise<Figure[]> {
     await createNeighbours(database, neighbour);
     const others = await Others.open(database);
     const port = await freePort();
-    const daemon = database.startDaemon(port);
+    const daemons = Array.from({ length: stage.options.daemons }, (_, n) => database.startDaemon(n === 0 ? port : 0));
     try {
-      await others.latencies(sleep(1_000)); // warm, and the daemon has started
+      await others.latencies(sleep(1_000)); // warm, and the daemons have started
+      await database.sharedByDaemons(stage.options.daemons);
       const alone = await others.latencies(sleep(stage.seconds(10) * 1_000));
       const aloneMs = neighbour.requests === undefined ? null : await work(stage, writer, neighbour);
       if (aloneMs !== null) await database.settled();
@@ -313,9 +314,9 @@ function beside(stage: Stage, neighbour: Neighbour): Promise<Figure[]> {
       });
       const latencies = await others.latencies(busy);
       const answers = await health.stop();
-      const { most } = daemon.memory();
+      const mb = Math.max(...daemons.map((daemon) => daemon.memory().most));
       const parkedMeanwhile = (await parked(database)) - parkedBefore;
-      return figuresOf(neighbour.name, { alone, latencies, answers, aloneMs, besideMs, mb: most, parkedMeanwhile });
+      return figuresOf(neighbour.name, { alone, latencies, answers, aloneMs, besideMs, mb, parkedMeanwhile });
     } finally {
       await others.close();
       await writer.end();

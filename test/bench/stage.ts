@@ -37,6 +37,8 @@ export interface Options {
   rounds: number;
   /** Of `neighbours`, only those whose name has this text are measured. */
   match?: string;
+  /** Of `neighbours`: how many daemons work. */
+  daemons: number;
   /** CPU profiles of daemons go there. */
   profiles?: string;
   /** Commits are flushed to a disk. */
@@ -208,6 +210,12 @@ export class Database {
     const daemon = this.stage.startDaemon(url.href, httpPort);
     this.#daemons.add(daemon);
     return daemon;
+  }
+
+  /** Waits until each of so many daemons has lanes. */
+  async sharedByDaemons(count: number): Promise<void> {
+    while ((await this.value<number>('select count(distinct owner)::int from rowhook.webhook_lanes')) < count)
+      await sleep(200);
   }
 
   /** Processes of the server that work for the daemons of this database. */
