@@ -5,7 +5,7 @@
  */
 import type pg from 'pg';
 import { PATIENT } from '../database/connections.ts';
-import type { ChangedWebhooks, Lane, Position, RowHead } from '../model.ts';
+import type { ChangedWebhooks, Lane, RowHead } from '../model.ts';
 import type { Health } from '../outcome.ts';
 import { leavingOut } from '../shared/isolate.ts';
 
@@ -147,41 +147,49 @@ export async function readHealth(pool: pg.Pool, lanes: readonly number[]): Promi
   return new Map(rows.map(({ webhook_id, ...health }) => [webhook_id, health]));
 }
 
+/** $1: lanes. $2: since when. */
+const BEGUN_OF_LANES = begunOf('lane = any ($1::smallint[])', '$2::timestamptz');
+
+/**
+ * $1: tenants that lag. $2: since when, for each of them: one may be hours behind, and what a quick
+ * one has sent in hours does not fit into memory.
+ */
+const BEGUN_OF_TENANTS = `
+  select b.lane, b.delivery_id
+    from unnest($1::text[], $2::timestamptz[]) as t (tenant_id, since)
+   cross join lateral (${begunOf('tenant_id = t.tenant_id', 't.since')}) as b`;
+
+/** The margin of one minute covers differences between the clocks of two statements. */
+function begunOf(condition: string, since: string): string {
+  return `
+    select lane, delivery_id from rowhook.webhook_logs
+     where attempted_at >= ${since} - interval '1 minute' and ${condition}
+     union
+    select lane, delivery_id from rowhook.webhook_deliveries
+     where parked_at >= ${since} - interval '1 minute' and ${condition}
+       -- A replay takes no event that is still to be read, and it may be large.
+       and not replayed`;
+}
+
 /**
  * By lane, the deliveries that were begun after a position was taken: that of their lane or, if
  * their tenant lags, that of their tenant. A new owner must not begin them again.
  */
 export async function findBegun(pool: pg.Pool, lanes: readonly Lane[]): Promise<Map<number, Set<string>>> {
   const begun = new Map(lanes.map(({ lane }) => [lane, new Set<string>()]));
-  const oldest = (positions: readonly { position: Position }[]) =>
-    positions.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b))[0];
-  const read = async (since: string | undefined, condition: string, values: readonly (number | string)[]) => {
-    if (since === undefined) return;
-    // The margin of one minute covers differences between the clocks of two statements.
+  const read = async (text: string, values: readonly unknown[]) => {
     const { rows } = await pool.query<[number, string]>({
-      text: `select lane, delivery_id from rowhook.webhook_logs
-              where attempted_at >= $2::timestamptz - interval '1 minute' and ${condition}
-              union
-             select lane, delivery_id from rowhook.webhook_deliveries
-              where parked_at >= $2::timestamptz - interval '1 minute' and ${condition}
-                -- A replay takes no event that is still to be read, and it may be large.
-                and not replayed`,
-      values: [values, since],
+      text,
+      values: [...values],
       rowMode: 'array' as const,
       ...PATIENT,
     });
     for (const [lane, id] of rows) begun.get(lane)?.add(id);
   };
+  const [oldest] = lanes.map(({ position }) => position.at).sort((a, b) => Date.parse(a) - Date.parse(b));
+  if (oldest !== undefined) await read(BEGUN_OF_LANES, [lanes.map(({ lane }) => lane), oldest]);
   const lagging = lanes.flatMap((lane) => lane.lagging);
-  await read(
-    oldest(lanes),
-    'lane = any ($1::smallint[])',
-    lanes.map(({ lane }) => lane),
-  );
-  await read(
-    oldest(lagging),
-    'tenant_id = any ($1::text[])',
-    lagging.map(({ tenantId }) => tenantId),
-  );
+  if (lagging.length > 0)
+    await read(BEGUN_OF_TENANTS, [lagging.map(({ tenantId }) => tenantId), lagging.map(({ position }) => position.at)]);
   return begun;
 }
