@@ -220,6 +220,8 @@ export interface Window {
   after: Position;
   /** True if there may be more to read at once. */
   more: boolean;
+  /** Tenants with so much in this large window that they are read by themselves, from there on. */
+  heavy?: LaggingTenant[];
 }
 
 /** A lane that this daemon owns. */

@@ -1,9 +1,8 @@
 /** What the changes of configurations in a window say. */
 import { type Change, changesConfiguration } from '../model.ts';
-import type { Changed } from '../retry/takeover.ts';
 
 /** The webhooks that changed, by tenant. */
-export function changedBy(changes: readonly Change[]): Changed {
+export function changedBy(changes: readonly Change[]): Map<string, Set<string> | null> {
   const changed = new Map<string, Set<string> | null>();
   for (const change of changes.filter(changesConfiguration)) {
     const { tenantId } = change;

@@ -16,7 +16,7 @@ import {
   type TenantConfiguration,
   type Window,
 } from '../model.ts';
-import { LeftOut } from '../read/left-out.ts';
+import { LeftOut, LeftOutOfWindow } from '../read/left-out.ts';
 import type { OpenWindows } from '../read/progress.ts';
 import type { ReadAhead } from '../read/read-ahead.ts';
 import type { Scope } from '../read/scope.ts';
@@ -105,19 +105,19 @@ export class Intake {
    * Takes the changes of a window that began at `from`, one by one: those of tenants whose
    * configuration is in memory first. A tenant whose share of memory is full, or whose
    * filters take long, lags from that change on, and so does a tenant whose configuration would be
-   * loaded after many others. Returns these tenants.
+   * loaded after many others. Returns these tenants, and those that are heavy.
    */
-  async take(scope: Scope, from: Position, { changes, after }: Window): Promise<LaggingTenant[]> {
-    await this.#heed(changes);
+  async take(scope: Scope, from: Position, { changes, after, heavy = [] }: Window): Promise<LaggingTenant[]> {
+    await this.#heed(changes, scope.excluded);
     const window = this.#windows.open(scope);
-    const cut = new Map<string, LaggingTenant>();
+    const cut = new Map<string, LaggingTenant>(heavy.map((tenant) => [tenant.tenantId, tenant]));
     const lag = (change: Change) => {
       const { tenantId, lane } = change;
       cut.set(tenantId, { tenantId, lane, position: positionBefore(change, from, after) });
     };
     const isLarge = after.to !== null;
     const taken = new Map<string, number>();
-    const whole = new Map<string, Change>();
+    const leftOut = new LeftOutOfWindow(this.#leftOut, scope.tenantId !== null);
     const loadedBefore = this.configurations.bytesLoaded;
     let left = changes.filter((change) => !changesConfiguration(change));
     const matching = new Matching(scope.tenantId !== null);
@@ -143,12 +143,13 @@ export class Intake {
           lag(change);
           continue;
         }
-        if (change.leftOut !== undefined && isWantedNow(change) && !whole.has(change.id))
-          for (const read of await this.#leftOut.read(left.slice(i), isWantedNow)) whole.set(read.id, read);
-        const read = whole.get(change.id) ?? change;
-        whole.delete(change.id);
+        const whole = change.leftOut === undefined ? change : await leftOut.whole(left.slice(i), isWantedNow);
+        if (!whole) {
+          lag(change);
+          continue;
+        }
         const begun = this.#begun.get(lane);
-        const matched = await matching.match(read, configuration, this.#incarnationOf(change));
+        const matched = await matching.match(whole, configuration, this.#incarnationOf(change));
         const fresh = begun ? matched?.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
         if (!fresh || !this.#ahead.mayAdd(tenantId, fresh.length)) {
           lag(change);
@@ -178,11 +179,19 @@ export class Intake {
    * changed is loaded again when it is needed. Webhooks with deliveries in memory or in the table
    * need it now. Ten thousand tenants may be set up at once, and configurations that nobody needs
    * yet are not loaded.
+   *
+   * Those of tenants that lag, `excluded`, are heeded here too, long before the tenant's stream
+   * comes to them. If such a change names no webhooks, only the tenant's stream heeds it.
    */
-  async #heed(changes: readonly Change[]): Promise<void> {
+  async #heed(changes: readonly Change[], excluded: readonly string[]): Promise<void> {
     const changed = changedBy(changes);
     if (changed.size === 0) return;
-    for (const [tenantId, webhooks] of changed) this.configurations.changed(tenantId, webhooks);
+    const lagging = new Set(excluded);
+    for (const [tenantId, webhooks] of changed) {
+      if (!lagging.has(tenantId)) this.configurations.changed(tenantId, webhooks);
+      else if (webhooks === null) changed.delete(tenantId);
+      else this.configurations.changedAhead(tenantId, webhooks);
+    }
     const waiting = await findWaitingOf(this.#pool, changed);
     const failing = this.#breakers.failingOf(new Set(changes.map(({ lane }) => lane)));
     for (const webhookId of await findForgiven(this.#pool, changed, failing)) this.#breakers.forget(webhookId);

@@ -171,16 +171,15 @@ export class Dispatcher implements HearsCommits {
 
   #pump(): void {
     if (this.#stopped || !this.#options.clock.isValid) return;
-    this.#turns.go((queue) => {
+    const start = (queue: WebhookQueue) => {
       const tickets = queue.take(performance.now(), (blocked) => this.#parking.parkBehind(queue, blocked));
       if (tickets.length > 0) this.#attempts.start(queue, tickets);
       return tickets.length > 0;
-    });
+    };
+    this.#turns.go(start, () => this.#pump());
   }
 
-  /**
-   * Called after an attempt. The queue may start another one, or its breaker has opened or closed.
-   */
+  /** Called after an attempt: the queue may start another one, or its breaker has changed. */
   #goOn(queue: WebhookQueue, health: HealthChange): void {
     // While its breaker is open, a webhook keeps nothing in memory.
     if (this.#breakers.state(queue.webhook.id, this.#options.clock.now()) === 'open') this.#parkAll(queue);

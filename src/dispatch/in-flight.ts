@@ -36,6 +36,9 @@ const RENDERED_BYTES = 64 * 1024;
 /** Share of permits and bytes for all suspects together, and for all attempts that are not slow. */
 const SHARE = 2 / 3;
 
+/** A tenant may have this many times the permits that are free: ten leave a fortieth to others. */
+const TIMES_FREE = 4;
+
 export interface InFlightOptions {
   maxInFlight: number;
   sender: SendsRequests;
@@ -102,6 +105,12 @@ export class InFlight {
     if (this.#permits >= this.#options.maxInFlight || this.#bytes >= BODY_BYTES_MAX) return false;
     // Count attempts, not permits: an attempt that has ended cannot hang, and is recorded soon.
     return this.#attempts.size - this.#slow < this.#share && this.#bytes - this.#slowBytes < SHARE * BODY_BYTES_MAX;
+  }
+
+  /** Whether a tenant with this number of attempts in flight leaves enough permits to others. */
+  mayHaveMore(inFlight: number): boolean {
+    const free = Math.min(this.#options.maxInFlight - this.#permits, this.#share - (this.#attempts.size - this.#slow));
+    return inFlight < TIMES_FREE * free;
   }
 
   /** Whether a permit is free for this webhook. */
@@ -174,10 +183,7 @@ export class InFlight {
     }
   }
 
-  /**
-   * Frees the permit of an attempt. Its log row has committed, or will be written apart from all
-   * others.
-   */
+  /** Frees the permit of an attempt: its log row has committed, or will be written apart. */
   recorded({ attempt, delivery }: Entry): void {
     if (!attempt || attempt.isPermitFree || attempt.outcome.status === 'skipped') return;
     attempt.isPermitFree = true;

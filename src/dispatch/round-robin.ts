@@ -9,6 +9,7 @@ import type { TenantLimits } from '../queue/tenant-limits.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import type { LeaseClock } from '../roles.ts';
+import { Steps } from '../shared/timers.ts';
 import type { InFlight } from './in-flight.ts';
 import type { StartsLanes } from './quiesce.ts';
 
@@ -24,6 +25,8 @@ export class RoundRobin implements StartsLanes {
   readonly #breakers: Breakers;
   readonly #tenants: TenantLimits;
   readonly #clock: LeaseClock;
+  /** More is started in the next turn of the event loop. */
+  #goesOn = false;
   /** Lanes that will be handed over soon. Their suspects start nothing. */
   #leaving: ReadonlySet<number> = new Set();
   /** Lanes that start nothing. */
@@ -77,14 +80,21 @@ export class RoundRobin implements StartsLanes {
     for (const lane of lanes) this.#frozen.delete(lane);
   }
 
-  /** `start` starts one request of a queue, and returns whether there was one. */
-  go(start: (queue: WebhookQueue) => boolean): void {
+  /**
+   * `start` starts one request of a queue, and returns whether there was one. Starts what may start
+   * in steps, and calls `again` for the next one: a commit frees a hundred permits at once, and to
+   * start as many requests takes longer than an event of another tenant takes in all.
+   */
+  go(start: (queue: WebhookQueue) => boolean, again: () => void): void {
     // Check for a free permit before iterating. A Set keeps deleted entries until it is compacted,
     // so finding its first live entry can mean skipping thousands.
-    if (!this.#inFlight.hasPermit) return;
+    if (this.#goesOn || !this.#inFlight.hasPermit) return;
+    const steps = new Steps();
     const now = performance.now();
     for (const [tenantId, queues] of this.#ready) {
       if (!this.#inFlight.hasPermit) return;
+      // It stays where it is: what others end lets it go on.
+      if (!this.#inFlight.mayHaveMore(this.#tenants.inFlight(tenantId))) continue;
       this.#ready.delete(tenantId);
       if (!this.#tenants.mayStart(tenantId, now)) {
         this.#waiting.set(tenantId, queues);
@@ -93,6 +103,14 @@ export class RoundRobin implements StartsLanes {
       this.#ready.set(tenantId, queues);
       this.#startOne(queues, start);
       if (queues.size === 0) this.#ready.delete(tenantId);
+      if (steps.isOver) {
+        this.#goesOn = true;
+        setImmediate(() => {
+          this.#goesOn = false;
+          again();
+        });
+        return;
+      }
     }
   }
 

@@ -6,8 +6,8 @@
 import type pg from 'pg';
 import type { ChangedWebhooks, TenantConfiguration, Webhook } from '../model.ts';
 import { withinHeap } from '../shared/memory.ts';
+import { ChangedMeanwhile, withChanged } from './changed-meanwhile.ts';
 import {
-  fitting,
   isLeftOut,
   loadTenants,
   loadWebhooks,
@@ -56,6 +56,7 @@ export class Configurations {
   readonly #listener: HearsOfConfigurations;
   readonly #bytesMax: number;
   readonly #tenants = new Map<string, Kept>();
+  readonly #meanwhile = new ChangedMeanwhile();
   #bytes = 0;
   #leftOut = 0;
   #bytesLoaded = 0;
@@ -95,6 +96,19 @@ export class Configurations {
   }
 
   /**
+   * These webhooks of a tenant that lags have changed, and events from before are still to come.
+   * Webhooks that are not in memory stay out of it: they may be new, and older events are not theirs.
+   */
+  changedAhead(tenantId: string, webhooks: Iterable<string>): void {
+    const ids = [...webhooks];
+    this.#meanwhile.note(tenantId, ids);
+    const kept = this.#tenants.get(tenantId);
+    if (!kept) return;
+    const known = new Set(kept.configuration.webhooks.map(({ id }) => id));
+    for (const id of ids) if (known.has(id) && kept.stale.size < WEBHOOKS_MAX) kept.stale.add(id);
+  }
+
+  /**
    * Call this when lanes arrive: their configurations may be older than their previous owner's
    * changes.
    */
@@ -120,7 +134,11 @@ export class Configurations {
       }
     }
     if (found.size > 0) return found;
-    const loaded = stale.length > 0 ? await this.#loadStale(stale) : await this.#loadMissing(missing);
+    const [ids, load] =
+      stale.length > 0
+        ? [stale.map(({ configuration }) => configuration.tenantId), () => this.#loadStale(stale)]
+        : [missing, () => this.#loadMissing(missing)];
+    const loaded = await this.#meanwhile.during(ids, load, (id, webhooks) => this.changedAhead(id, webhooks));
     for (const configuration of loaded) found.set(configuration.tenantId, configuration);
     return found;
   }
@@ -167,10 +185,12 @@ export class Configurations {
       count += kept.stale.size;
       if (count <= WEBHOOKS_MAX) chosen.push(kept);
     }
-    const refs = chosen.flatMap(({ stale, configuration: { tenantId } }) => [...stale].map((id) => ({ tenantId, id })));
+    // A copy: what becomes stale while this is loaded is not known to be gone.
+    const asked = chosen.map((kept) => ({ ...kept, stale: new Set(kept.stale) }));
+    const refs = asked.flatMap(({ stale, configuration: { tenantId } }) => [...stale].map((id) => ({ tenantId, id })));
     const parts = await this.#load(refs);
     const now = new Map(parts.flatMap(({ webhooks }) => webhooks.map((webhook) => [webhook.id, webhook])));
-    return chosen.map(({ configuration, stale, loadedAt }) => {
+    return asked.map(({ configuration, stale, loadedAt }) => {
       const changed = withChanged(configuration, stale, now);
       this.#keep(changed, loadedAt);
       return changed;
@@ -221,23 +241,4 @@ export class Configurations {
     this.#bytes -= kept.bytes;
     this.#leftOut -= kept.leftOut;
   }
-}
-
-/** The configuration with the webhooks in `stale` as they are `now`. Those that are not there are gone. */
-function withChanged(
-  configuration: TenantConfiguration,
-  stale: ReadonlySet<string>,
-  now: ReadonlyMap<string, Webhook>,
-): TenantConfiguration {
-  const known = new Set(configuration.webhooks.map(({ id }) => id));
-  const added = [...stale].filter((id) => !known.has(id)).flatMap((id) => now.get(id) ?? []);
-  const left = { bytes: configuration.bytesMax };
-  for (const webhook of configuration.webhooks)
-    if (!stale.has(webhook.id) && !isLeftOut(webhook)) left.bytes -= webhook.bytes;
-  const webhooks = configuration.webhooks.flatMap((webhook) => {
-    if (!stale.has(webhook.id)) return webhook;
-    const changed = now.get(webhook.id);
-    return changed ? fitting(changed, left) : [];
-  });
-  return { ...configuration, webhooks: [...webhooks, ...added.map((webhook) => fitting(webhook, left))] };
 }

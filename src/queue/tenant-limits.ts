@@ -40,6 +40,11 @@ export class TenantLimits {
     return !tenant || (tenant.permits < this.#permitsMax && tenant.limiter.mayStart(now));
   }
 
+  /** Deliveries of the tenant in flight. */
+  inFlight(tenantId: string): number {
+    return this.#tenants.get(tenantId)?.permits ?? 0;
+  }
+
   /** Counts a request with this number of deliveries. Call the returned function when it ends. */
   start(tenantId: string, deliveries: number, now: number): () => void {
     const tenant = this.#of(tenantId);

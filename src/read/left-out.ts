@@ -12,6 +12,13 @@ import type { RawRow } from './windows.ts';
 /** Limits on what is read together: payloads, and their bytes. The first one is always read. */
 const TOGETHER = { count: 16, bytes: 4 * 1024 * 1024 };
 
+/**
+ * Bytes of such payloads that are read for one window of lanes, and for one page of a tenant that
+ * lags. The first one is always read. A tenant with more lags, or lags on: each payload of 1 MiB
+ * takes 40 ms to read and to send, and whoever writes 50 a second made all others wait for 10 s.
+ */
+const WINDOW_BYTES_MAX = { lanes: 4 * 1024 * 1024, lagging: 16 * 1024 * 1024 };
+
 /** $1: ids. $2: tenants. */
 const PAYLOADS = {
   name: 'rowhook_read_left_out',
@@ -20,6 +27,34 @@ const PAYLOADS = {
   select id, tenant_id, data, previous from rowhook.webhook_outbox
    where id = any ($1::bigint[]) and tenant_id = any ($2::text[])`,
 };
+
+/** The payloads of one window, or of one page of a tenant that lags. */
+export class LeftOutOfWindow {
+  readonly #leftOut: LeftOut;
+  readonly #bytesMax: number;
+  #bytes = 0;
+  /** What was read, and has not been asked for yet. */
+  readonly #read = new Map<string, Change>();
+
+  constructor(leftOut: LeftOut, isOfOneTenant: boolean) {
+    this.#leftOut = leftOut;
+    this.#bytesMax = isOfOneTenant ? WINDOW_BYTES_MAX.lagging : WINDOW_BYTES_MAX.lanes;
+  }
+
+  /** The first of `changes`, completely. Undefined: that is too much for this window. */
+  async whole(changes: readonly Change[], isWanted: (change: Change) => boolean): Promise<Change | undefined> {
+    const [change] = changes as [Change];
+    const { id, leftOut } = change;
+    if (leftOut === undefined || !isWanted(change)) return change;
+    if (this.#bytes > 0 && this.#bytes + leftOut > this.#bytesMax) return undefined;
+    this.#bytes += leftOut;
+    if (!this.#read.has(id))
+      for (const read of await this.#leftOut.read(changes, isWanted)) this.#read.set(read.id, read);
+    const whole = this.#read.get(id);
+    this.#read.delete(id);
+    return whole;
+  }
+}
 
 export class LeftOut {
   readonly #pool: pg.Pool;

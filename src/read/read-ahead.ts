@@ -12,8 +12,19 @@ import { CHANGES_MAX } from './statements.ts';
 const READ_AHEAD_MAX = 1_000;
 const READ_AHEAD_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 32);
 
-/** What a tenant that keeps up may have in memory, as a share of the limits. */
+/**
+ * What a tenant that keeps up may have in memory, as a share of the limits. It may also have no more
+ * than what is free for all that keep up. So one tenant uses half, ten busy ones a tenth each, and
+ * something is always free for one more. While each of ten could fill half, an event of another
+ * tenant waited for 0.7 s until they had sent enough.
+ */
 const SHARE_KEEPING_UP = 1 / 2;
+
+/**
+ * A tenant that keeps up does not lag with less than this, however much others have: tenants that
+ * lag are read one by one, which would take longer for hundreds of them.
+ */
+const LEAST_KEEPING_UP = { count: 32, size: 64 * 1024 };
 
 /**
  * Changes that one tenant may have in a page of a large window, whether anybody wants them or not.
@@ -71,7 +82,7 @@ export class ReadAhead {
 
   /** Whether to read a page for a tenant that lags. Half of its share is free then. */
   hasRoomFor(tenantId: string): boolean {
-    return this.#isBelow(tenantId, this.#laggingShare, 1 / 2);
+    return this.#isBelow(tenantId, this.#laggingMax, 1 / 2);
   }
 
   /**
@@ -79,8 +90,8 @@ export class ReadAhead {
    * taken from the same page of a large window; 0 for another window.
    */
   mayTake(tenantId: string, pageChanges: number): boolean {
-    if (this.#lagging.has(tenantId)) return this.#isBelow(tenantId, this.#laggingShare, 1);
-    return pageChanges < PAGE_SHARE_MAX && this.#isBelow(tenantId, SHARE_KEEPING_UP, 1);
+    if (this.#lagging.has(tenantId)) return this.#isBelow(tenantId, this.#laggingMax, 1);
+    return pageChanges < PAGE_SHARE_MAX && this.#isBelow(tenantId, this.#keepingUpMax, 1);
   }
 
   /**
@@ -90,21 +101,32 @@ export class ReadAhead {
    */
   mayAdd(tenantId: string, deliveries: number): boolean {
     if (this.#lagging.has(tenantId)) return true;
-    return this.#inMemory.ofTenant(tenantId).count + deliveries <= READ_AHEAD_MAX * SHARE_KEEPING_UP;
+    return this.#inMemory.ofTenant(tenantId).count + deliveries <= this.#keepingUpMax.count;
   }
 
-  get #laggingShare(): number {
-    return 1 / Math.max(1, this.#lagging.size);
+  /** What one tenant that lags may have in memory. */
+  get #laggingMax(): Amount {
+    const share = 1 / Math.max(1, this.#lagging.size);
+    return {
+      count: Math.max(LEAST.count, READ_AHEAD_MAX * share),
+      size: Math.max(LEAST.size, READ_AHEAD_SIZE_MAX * share),
+    };
   }
 
-  #isBelow(tenantId: string, share: number, part: number): boolean {
+  /** What one tenant that keeps up may have in memory. */
+  get #keepingUpMax(): Amount {
+    const { count, size, apart } = this.#inMemory;
+    const max = (limit: number, used: number, least: number) =>
+      Math.max(least, Math.min(limit * SHARE_KEEPING_UP, limit - used));
+    return {
+      count: max(READ_AHEAD_MAX, count - apart.count, LEAST_KEEPING_UP.count),
+      size: max(READ_AHEAD_SIZE_MAX, size - apart.size, LEAST_KEEPING_UP.size),
+    };
+  }
+
+  #isBelow(tenantId: string, max: Amount, part: number): boolean {
     const { count, size, queued, queuedMax } = this.#inMemory.ofTenant(tenantId);
-    const countMax = Math.max(LEAST.count, READ_AHEAD_MAX * share);
-    return (
-      count < countMax * part &&
-      queued < Math.min(countMax, queuedMax) * part &&
-      size < Math.max(LEAST.size, READ_AHEAD_SIZE_MAX * share) * part
-    );
+    return count < max.count * part && queued < Math.min(max.count, queuedMax) * part && size < max.size * part;
   }
 }
 

@@ -52,7 +52,9 @@ function run<T>({ client, lent }: Reading, read: () => Promise<T>): Promise<T> {
 async function readAround(reading: Reading, scope: Scope, position: Position, until?: Position): Promise<Window> {
   const end = until ? { ...until, to: null, lastId: null } : await now(reading);
   const page =
-    position.to === null ? await run(reading, () => findFirstPage(reading.client, scope, position, end)) : position;
+    position.to === null
+      ? (await run(reading, () => findFirstPage(reading.client, scope, position, end))).first
+      : position;
   if (page === null) return { changes: [], after: end, more: false };
   const { read: statements, tenants } = statementsFor(scope);
   const read: ReadRows = async (selected, condition, value) =>

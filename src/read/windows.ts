@@ -14,7 +14,7 @@
  * a late first write can reverse it.
  */
 import type pg from 'pg';
-import type { Change, Position, Window } from '../model.ts';
+import type { Change, LaggingTenant, Position, Window } from '../model.ts';
 import { type Scope, statementsFor } from './scope.ts';
 import { CHANGES_MAX, COLUMN, HEADER, PAGE_IDS_MAX, PAYLOAD_BYTES_MAX, RAW, READ_PULSE } from './statements.ts';
 
@@ -103,22 +103,38 @@ export async function readWindow(
   return startPaging(client, scope, position, now);
 }
 
-/** Reads the first page of the window from `position` to the snapshot of `end`. */
+/**
+ * Reads the first page of the window from `position` to the snapshot of `end`. If it has heavy
+ * tenants, says so first, so that the page can be read without them.
+ */
 async function startPaging(client: pg.ClientBase, scope: Scope, position: Position, end: Position): Promise<Window> {
-  const first = await findFirstPage(client, scope, position, end);
-  return first === null ? { changes: [], after: end, more: false } : readPage(client, scope, first);
+  const { first, heavy } = await findFirstPage(client, scope, position, end);
+  if (first === null) return { changes: [], after: { ...end, at: laterTime(end.at, position.at) }, more: false };
+  return heavy.length > 0 ? { changes: [], after: first, more: true, heavy } : readPage(client, scope, first);
 }
 
 /**
- * Returns where the pages of the window from `position` to the snapshot of `end` begin, or null if
- * the window is empty.
+ * What was begun after a position was begun after its time (retry/takeover.ts), so the time never
+ * goes back. The end of a window that a tenant reads while it lags may be hours old.
  */
+function laterTime(a: string, b: string): string {
+  return Date.parse(b) > Date.parse(a) ? b : a;
+}
+
+/** Where the pages of a large window begin, and those of its heavy tenants. */
+interface FirstPage {
+  /** Null: the window is empty. */
+  first: Position | null;
+  heavy: LaggingTenant[];
+}
+
+/** Returns where the pages of the window from `position` to the snapshot of `end` begin. */
 export async function findFirstPage(
   client: pg.ClientBase,
   scope: Scope,
   position: Position,
   end: Position,
-): Promise<Position | null> {
+): Promise<FirstPage> {
   const { xmax, running } = parseSnapshot(position.from);
   const { read, tenants } = statementsFor(scope);
   const { rows } = await client.query({
@@ -126,8 +142,18 @@ export async function findFirstPage(
     ...RAW,
     values: [xmax, running, scope.lanes, position.from, end.from, ...tenants],
   });
-  const before = (rows as (string | null)[][])[0]?.[0] ?? null;
-  return before === null ? null : { ...end, from: position.from, to: end.from, lastId: before };
+  const [whole, ...heavy] = rows as RawRow[];
+  const at = laterTime(end.at, position.at);
+  const before = (lastId: string): Position => ({ ...end, at, from: position.from, to: end.from, lastId });
+  const firstId = whole?.[0] ?? null;
+  return {
+    first: firstId === null ? null : before(firstId),
+    heavy: (heavy as string[][]).map(([lastId, tenantId, lane]) => ({
+      tenantId: tenantId as string,
+      lane: Number(lane),
+      position: before(lastId as string),
+    })),
+  };
 }
 
 async function readPage(client: pg.ClientBase, scope: Scope, position: Position): Promise<Window> {
@@ -163,15 +189,14 @@ function isCutByBytes(rows: readonly RawRow[]): boolean {
   return Number(rows.at(-1)?.[COLUMN.bytesSoFar] ?? 0) > PAYLOAD_BYTES_MAX;
 }
 
-/** Sets how many rows the next page asks for. */
 function noteSizes(scope: Scope, rows: readonly RawRow[], asked: number): void {
-  if (isCutByBytes(rows)) expectRows(scope, rows.length);
+  if (isCutByBytes(rows)) expectRows(scope, 2 * rows.length);
   else pageRows.set(scope, Math.min(2 * asked, CHANGES_MAX));
 }
 
-/** The next page asks for twice the rows of the last one that were of use. */
+/** The next page asks for about `rows` rows. */
 export function expectRows(scope: Scope, rows: number): void {
-  pageRows.set(scope, Math.min(Math.max(PAGE_ROWS_MIN, 2 * rows), CHANGES_MAX));
+  pageRows.set(scope, Math.min(Math.max(PAGE_ROWS_MIN, Math.ceil(rows)), CHANGES_MAX));
 }
 
 /** `xmin:xmax:xip,…` */

@@ -131,6 +131,24 @@ test('large events arrive as they were written, among small ones, and those that
   expect(bodies).toHaveLength(15);
 });
 
+test('a tenant that lags switches its webhook off: that holds at once, and a new webhook gets no older events', async () => {
+  // 160 a second
+  const [busy, fresh] = [await receiver(50), await receiver()];
+  const webhook = await createWebhook(database, { tenant_id: 'busy', url: busy.url, max_in_flight: 8 });
+  await daemon();
+  const events = 3_000;
+  await emit('busy', events);
+  await waitUntil('some have arrived', () => busy.requests > 100, { timeoutMs: 60_000 });
+  await createWebhook(database, { tenant_id: 'busy', url: fresh.url });
+  await database.query('update rowhook.webhook_configurations set is_active = false where id = $1', [webhook.id]);
+  await emit('busy', 1);
+  await waitUntil('the newest has arrived', () => fresh.requests > 0, { timeoutMs: 120_000 });
+  await caughtUp(database);
+  expect(fresh.requests).toBe(1);
+  // when it held at its place in the log: all of them
+  expect(busy.requests).toBeLessThan(events / 2);
+});
+
 test('a daemon that is killed while tenants lag: another one goes on at their positions', async () => {
   // 800 a second, and a position is written after 2 s
   const busy = await receiver(10);

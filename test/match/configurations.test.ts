@@ -188,3 +188,29 @@ test('a row that is too large, which got in while the rules were off, stops itse
   const [part] = await configurations.webhooks([{ tenantId: 'acme', id: webhooks[1]?.id as string }]);
   expect(part?.webhooks).toEqual([webhooks[1]]);
 });
+
+test('a tenant that lags: changes of webhooks that it has are read ahead, new webhooks are not, and none is lost', async () => {
+  await create('acme', 2);
+  const { configurations } = open();
+  await one(configurations, 'acme');
+  const off = (name: string) =>
+    changedBy(
+      "update rowhook.webhook_configurations set is_active = false where tenant_id = 'acme' and name = $1",
+      name,
+    );
+  const active = async () => namesOf(await one(configurations, 'acme'), ({ isActive }) => isActive);
+  const created = (await changedBy(
+    `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types)
+     values ('acme', 'new', 'https://a.example', '{*}')`,
+  )) as ReadonlySet<string>;
+  configurations.changedAhead('acme', created);
+  configurations.changedAhead('acme', (await off('w1')) as ReadonlySet<string>);
+  // while the first one is being read, the other one changes
+  const reading = active();
+  configurations.changedAhead('acme', (await off('w2')) as ReadonlySet<string>);
+  expect(await reading).not.toContain('w1');
+  expect(await active()).toEqual([]);
+  // at its place in the log
+  configurations.changed('acme', created);
+  expect(await active()).toEqual(['new']);
+});

@@ -89,3 +89,23 @@ test('a tenant has at most half of a page of a large window, and what its pace a
   // more is read once half of it is free, and then all of it is used
   expect([ahead.hasRoomFor('a'), ahead.mayTake('a', 0)]).toEqual([true, true]);
 });
+
+test.each([
+  [1, 500],
+  [10, 91],
+])('%i busy tenants have up to %i deliveries each in memory, and there is room for one more', (tenants, each) => {
+  const unsettled = new Unsettled();
+  const ahead = new ReadAhead(unsettled);
+  const taken = Array.from({ length: tenants }, () => 0);
+  for (let turn = 0; turn < 1_000; turn++)
+    for (let n = 0; n < tenants; n++) {
+      const tenantId = `tenant ${n}`;
+      if (!ahead.mayTake(tenantId, 0)) continue;
+      const delivery = { change: { lane: 0, tenantId, data: null, previous: null } } as unknown as Delivery;
+      // what has started is in memory, but not queued
+      unsettled.ticket(delivery, () => {}).start?.();
+      taken[n] = (taken[n] as number) + 1;
+    }
+  expect(Math.max(...taken)).toBe(each);
+  expect([ahead.hasRoom, ahead.mayTake('quiet', 0), ahead.mayAdd('quiet', 1)]).toEqual([true, true, true]);
+});

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { renewLanes, takeLanes } from '../../src/daemon/lane-rows.ts';
 import type { Change, Position, Window } from '../../src/model.ts';
 import { Unsettled } from '../../src/queue/unsettled.ts';
-import { LeftOut } from '../../src/read/left-out.ts';
+import { LeftOut, LeftOutOfWindow } from '../../src/read/left-out.ts';
 import { ReadAhead } from '../../src/read/read-ahead.ts';
 import { Reader } from '../../src/read/reader.ts';
 import { allOf, type Scope } from '../../src/read/scope.ts';
@@ -80,10 +80,11 @@ class Follower {
     return new Follower({ from: snapshot, to: null, lastId: null, at, sequenceValue }, lanes, by);
   }
 
+  /** Goes on where a window says that somebody has much in it: all of it is read here. */
   async next(until?: Position): Promise<Window> {
     const window = await readWindow(this.by, this.scope, this.position, until);
     this.position = window.after;
-    return window;
+    return window.heavy ? this.next(until) : window;
   }
 
   /** All pages up to the end of the window that `until` or the present makes. */
@@ -321,6 +322,25 @@ describe('a large window', () => {
     expect(await follower.ids()).toEqual([]);
   });
 
+  test('says first who has more than half of a page in it, so that others are read without waiting for them', async () => {
+    const follower = await Follower.fromNow();
+    await emitMany(300, { tenant: "'large ' || n % 2" });
+    const before = await emit(database, {}, 'small');
+    await emitMany(600, { tenant: "'large ' || n % 2" });
+    const { position, scope } = follower;
+    const { changes, after, more, heavy = [] } = await readWindow(reader, scope, position);
+    expect({ changes, more }).toEqual({ changes: [], more: true });
+    expect(heavy.map(({ tenantId }) => tenantId).sort()).toEqual(['large 0', 'large 1']);
+    expect(after.to).not.toBeNull();
+    const others = { ...scope, excluded: heavy.map(({ tenantId }) => tenantId) };
+    expect((await readWindow(reader, others, after)).changes.map(({ id }) => id)).toEqual([before]);
+    for (const { tenantId, lane, position: own } of heavy) {
+      const first = await readWindow(reader, { lanes: [lane], tenantId, excluded: [] }, own);
+      expect(first.changes.every((change) => change.tenantId === tenantId)).toBe(true);
+      expect(BigInt(first.changes[0]?.id as string) - BigInt(own.lastId as string)).toBe(1n);
+    }
+  });
+
   test('goes on inside a transaction for whoever takes the position over', async () => {
     const follower = await Follower.fromNow();
     await emitMany(700);
@@ -420,6 +440,26 @@ describe('a large window', () => {
     const [lost] = await leftOut.read([long as Change], () => true);
     expect(lost).toMatchObject({ data: null, unreadable: 'its row is not in the outbox any more' });
     expect(problems).toEqual(['its row is not in the outbox any more']);
+  });
+
+  test('reads some megabytes of them for all together, and more for a tenant that lags', async () => {
+    const leftOut = new LeftOut(database.pool, () => {});
+    const large = Array.from(
+      { length: 8 },
+      (_, n) => ({ id: String(-n), tenantId: 'a', leftOut: 1.5 * MIB }) as Change,
+    );
+    const read = async (of: LeftOutOfWindow, wanted = true) => {
+      for (const [n] of large.entries()) if (!(await of.whole(large.slice(n), () => wanted))) return n;
+      return large.length;
+    };
+    expect(await read(new LeftOutOfWindow(leftOut, false))).toBe(2);
+    expect(await read(new LeftOutOfWindow(leftOut, false), false)).toBe(8);
+    expect(await read(new LeftOutOfWindow(leftOut, true))).toBe(8);
+    // however large the first one is
+    const huge = [{ ...large[0], leftOut: 99 * MIB } as Change, ...large];
+    const lanes = new LeftOutOfWindow(leftOut, false);
+    expect(await lanes.whole(huge, () => true)).toMatchObject({ id: huge[0]?.id });
+    expect(await lanes.whole(large, () => true)).toBeUndefined();
   });
 });
 
@@ -536,6 +576,7 @@ describe('after one bulk statement, when the statistics say that all rows share 
     'Node Type': string;
     'Relation Name'?: string;
     'Index Name'?: string;
+    'Sort Key'?: string[];
     'Shared Hit Blocks': number;
     'Shared Read Blocks': number;
     Plans?: Plan[];
@@ -594,7 +635,9 @@ describe('after one bulk statement, when the statistics say that all rows share 
     const { xmax } = parseSnapshot(from);
     const { to, lastId } = follower.position;
     const first = await planOf('rowhook_read_first', [xmax, '{}', lanes, from, to as string]);
-    expectIndexesOnly(first.nodes, /xid_id_idx|_xid_idx/);
+    // the few tenants with much in the window are put in order, its rows are not
+    const ofRows = first.nodes.filter((node) => !/\.n DESC$/.test(node['Sort Key']?.[0] ?? ''));
+    expectIndexesOnly(ofRows, /xid_id_idx|_xid_idx/);
     expect(first.blocks).toBeLessThan(1_000);
     const page = await planOf('rowhook_read_page', [lastId as string, from, lanes, to as string, '501']);
     expectIndexesOnly(page.nodes, /_pkey/);
