@@ -19,8 +19,8 @@ import { createWebhook } from '../support/webhook.ts';
 /** Spread over all 16 lanes. */
 const tenants = Array.from({ length: 40 }, (_, n) => `tenant ${n}`);
 
-/** Three writers: 150 events a second. */
-const WRITE_EVERY_MS = 20;
+/** Three writers: 75 events a second. */
+const WRITE_EVERY_MS = 40;
 
 /** Counters of all tenants that writers count up, through whatever happens; every webhook asks for ordering 'row'. */
 class Counters {

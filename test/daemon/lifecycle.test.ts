@@ -43,7 +43,7 @@ async function expectNothingLeft(database: TestDatabase): Promise<void> {
 const twice = () => receiver.requests - receiver.received.size;
 
 test('stopping and starting again under load repeats nothing and loses nothing', { timeout: 180_000 }, async () => {
-  const load = await Load.start(database, { writers: 3, pauseMs: 8 });
+  const load = await Load.start(database, { writers: 3, pauseMs: 25 });
   for (let round = 0; round < 5; round++) {
     daemon = await startTestDaemon(database, { maxInFlight: 32 });
     const enough = receiver.requests + 30;

@@ -347,7 +347,7 @@ describe('a primary that is lost under load', () => {
     onTestFinished(() => proxy.close());
     const database = openDatabase(primary.embedded, 'postgres', primary.daemonPassword, proxy.port);
     onTestFinished(() => database.drop());
-    const scene = await Scene.start(database, { writers: 2, pauseMs: 15 });
+    const scene = await Scene.start(database, { writers: 2, pauseMs: 30 });
     onTestFinished(() => scene.close());
     // one daemon knows the address that moves, and one knows both servers
     const hosts = `${hostname}:${standby.embedded.port},${hostname}:${primary.embedded.port}`;

@@ -45,7 +45,7 @@ async function migrateTo(version: number): Promise<void> {
 }
 
 test('an older daemon ends in order, and what it leaves is delivered once', async () => {
-  const load = await Load.start(database, { writers: 2, pauseMs: 15 });
+  const load = await Load.start(database, { writers: 2, pauseMs: 30 });
   const daemons = [start(), start()];
   // a machine too busy to renew a lease ends a session, and what was in flight is sent again
   const sessionsLost = () => daemons.flatMap(({ stdout }) => stdout().match(/the session ended/g) ?? []).length;

@@ -9,8 +9,8 @@ import { waitUntil } from './wait.ts';
 import { createWebhook } from './webhook.ts';
 
 export const maxInFlight = 32;
-/** About 90 rows a second, answered so slowly that some attempts are always in flight. */
-const load = { writers: 2, pauseMs: 20 };
+/** About 45 rows a second, answered so slowly that some attempts are always in flight. */
+const load = { writers: 2, pauseMs: 40 };
 const answerAfterMs = 100;
 
 export interface Scene {
