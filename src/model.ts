@@ -222,6 +222,7 @@ export interface Window {
   more: boolean;
   /** Tenants with so much in this large window that they are read by themselves, from there on. */
   heavy?: LaggingTenant[];
+  doorbell?: string; // The value of rowhook.doorbell, if the window ended when it was read.
 }
 
 /** A lane that this daemon owns. */

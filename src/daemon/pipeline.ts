@@ -90,6 +90,8 @@ export class Pipeline {
       onUncounted: (error) =>
         log.warn({ err: error }, 'attempts could not be counted. They are counted from the log in a few seconds'),
       listener: () => this.dispatcher,
+      maxInFlight: settings.maxInFlight,
+      onWritten: (ms) => this.stream.flushTime.noteWrite(ms),
       positions: () => this.windows.done,
       onPositionsWritten: (moved) => this.windows.written(moved),
       isIdle: () => this.dispatcher.unsettled.count === 0,

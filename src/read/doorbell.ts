@@ -5,7 +5,7 @@
  *
  *   asleep   Every change rings. A safety poll still runs now and then.
  *   awake    Rings came too close together. The daemon has set the doorbell to "awake", and polls
- *            every few milliseconds. Nobody rings.
+ *            every few milliseconds, more often at higher rates. Nobody rings.
  *   drowsy   Changes are few again. The daemon has set the doorbell to "asleep". An earlier
  *            transaction may still commit without a ring, so the daemon keeps polling, more and
  *            more slowly, until all earlier transactions have ended.
@@ -19,10 +19,13 @@
  */
 import type pg from 'pg';
 import { isQueueFull } from '../database/notification-listener.ts';
-import { type Pulse, parseSnapshot } from './windows.ts';
+import type { FlushTime } from '../shared/flush-time.ts';
+import type { Pulse } from './pulse.ts';
+import { parseSnapshot } from './windows.ts';
 
 /**
  * `newsCount` changes within `ms` keep the daemon awake. The same number within `ms / 2` wakes it.
+ * Where commits are quicker than CALM_FLUSH_MS, the number is larger.
  */
 export interface Calm {
   newsCount: number;
@@ -30,11 +33,19 @@ export interface Calm {
 }
 
 /**
- * 32 changes a second keep the daemon awake, and 64 wake it. At these rates a ring costs as much
- * CPU as a poll, and with a flush of 2 ms the lock is held for an eighth of the time.
+ * With a flush of 2 ms, 32 changes a second keep the daemon awake, and 64 wake it. The lock is held
+ * for an eighth of the time at 64. It is held for as long where commits are ten times as quick and
+ * rings ten times as many. So the numbers follow the flush, up to 512 and 1,024 a second.
  */
 const CALM: Calm = { newsCount: 16, ms: 500 };
-const POLL_AWAKE_MS = 2;
+const CALM_FLUSH_MS = 2;
+const CALM_FACTOR = { min: 1 / 2, max: 16 };
+
+/**
+ * An awake daemon polls twice between two changes, within these limits. At 100 changes a second a
+ * poll every 2 ms is five polls a change.
+ */
+const POLL_AWAKE_MS = { min: 2, max: 6 };
 const POLL_DROWSY_MS_MAX = 250;
 /**
  * A daemon receives no rings with ROWHOOK_WAKE=poll, while the listener's connection is lost, or
@@ -54,6 +65,7 @@ export class Doorbell {
   readonly #client: pg.ClientBase;
   readonly #hears: () => boolean;
   readonly #calm: Calm;
+  readonly #flush: FlushTime;
   #mode: Mode = 'awake';
   /** By performance.now(). */
   #awakeSince = performance.now();
@@ -61,13 +73,14 @@ export class Doorbell {
   readonly #news: number[] = [];
   /** The daemon may sleep once every running transaction has a larger id than this one. */
   #barrier: bigint | null = null;
-  #pauseMs = POLL_AWAKE_MS;
+  #pauseMs = POLL_AWAKE_MS.min;
   #mustStayAwake = false;
 
   /** `hears` returns whether this daemon would receive a ring now. If not, it may not sleep. */
-  constructor(client: pg.ClientBase, hears: () => boolean, calm = CALM) {
+  constructor(client: pg.ClientBase, hears: () => boolean, flush: FlushTime, calm = CALM) {
     this.#client = client;
     this.#hears = hears;
+    this.#flush = flush;
     this.#calm = calm;
   }
 
@@ -85,10 +98,12 @@ export class Doorbell {
    * finds many ids.
    */
   async noteNews(count: number): Promise<void> {
+    if (count === 0) return;
     const now = performance.now();
-    for (let n = 0; n < Math.min(count, this.#calm.newsCount); n++) this.#news.push(now);
-    this.#news.splice(0, this.#news.length - this.#calm.newsCount);
-    this.#pauseMs = POLL_AWAKE_MS;
+    const max = Math.ceil(this.#calm.newsCount * CALM_FACTOR.max);
+    for (let n = 0; n < Math.min(count, max); n++) this.#news.push(now);
+    this.#news.splice(0, this.#news.length - max);
+    this.#pauseMs = POLL_AWAKE_MS.min;
     if (this.#mode !== 'awake' && this.#cameWithin(this.#calm.ms / 2)) await this.#wake();
   }
 
@@ -126,17 +141,17 @@ export class Doorbell {
     if (this.#mustStayAwake && this.#mode !== 'awake') await this.#wake();
     if (this.#mustStayAwake || !this.#hears()) {
       const lastNewsAt = this.#news.at(-1) ?? this.#awakeSince;
-      return performance.now() - lastNewsAt < DEAF_SILENCE_MS ? POLL_AWAKE_MS : POLL_IDLE_MS;
+      return performance.now() - lastNewsAt < DEAF_SILENCE_MS ? this.#pollMs : POLL_IDLE_MS;
     }
     if (this.#mode === 'awake') {
       const isFresh = performance.now() - this.#awakeSince < this.#calm.ms;
-      if (isFresh || this.#cameWithin(this.#calm.ms)) return POLL_AWAKE_MS;
+      if (isFresh || this.#cameWithin(this.#calm.ms)) return this.#pollMs;
       const { rows } = await this.#client.query(
         "select setval('rowhook.doorbell', 2), pg_current_xact_id()::text as xid",
       );
       this.#barrier = BigInt(rows[0].xid);
       this.#mode = 'drowsy';
-      return POLL_AWAKE_MS;
+      return POLL_AWAKE_MS.min;
     }
     if (this.#mode === 'drowsy' && this.#barrier !== null) {
       if (BigInt(parseSnapshot(snapshot).xmin) > this.#barrier) {
@@ -150,8 +165,23 @@ export class Doorbell {
     return SAFETY_POLL_MS;
   }
 
-  /** Whether the last `newsCount` changes came within `ms`. */
+  /** How long an awake daemon waits between two polls. */
+  get #pollMs(): number {
+    const since = performance.now() - (this.#news.at(-this.#newsCount) ?? this.#news[0] ?? 0);
+    const gapMs = since / Math.min(this.#news.length, this.#newsCount);
+    return Math.min(Math.max(gapMs / 2, POLL_AWAKE_MS.min), POLL_AWAKE_MS.max);
+  }
+
+  /** How many changes within `ms` of the calm keep the daemon awake on this server. */
+  get #newsCount(): number {
+    const flushMs = this.#flush.ms ?? CALM_FLUSH_MS;
+    const factor = Math.min(Math.max(CALM_FLUSH_MS / flushMs, CALM_FACTOR.min), CALM_FACTOR.max);
+    return Math.ceil(this.#calm.newsCount * factor);
+  }
+
+  /** Whether the last changes, as many as keep the daemon awake, came within `ms`. */
   #cameWithin(ms: number): boolean {
-    return this.#news.length === this.#calm.newsCount && performance.now() - (this.#news[0] as number) < ms;
+    const first = this.#news.at(-this.#newsCount);
+    return first !== undefined && performance.now() - first < ms;
   }
 }

@@ -13,21 +13,27 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import type { LaggingTenant, Lane, Position, Window } from '../model.ts';
+import { FlushTime } from '../shared/flush-time.ts';
 import { type Calm, Doorbell, SAFETY_POLL_MS } from './doorbell.ts';
 import { Groups, type Left } from './groups.ts';
 import { LaggingPages } from './lagging-pages.ts';
 import { isBetween } from './lane-groups.ts';
+import { idsBetween, NOTHING_SEEN, type Pulse, pulseOf, readPulse, type Seen } from './pulse.ts';
 import type { ReadAhead } from './read-ahead.ts';
 import type { Scope } from './scope.ts';
 import { TimedReads } from './timed-reads.ts';
 import type { Reading } from './unreadable-rows.ts';
-import { type Pulse, readPulse } from './windows.ts';
 
 /** How often to check whether there is room in memory again. */
 const FULL_PAUSE_MS = 2;
 
-type Seen = Pick<Pulse, 'snapshot' | 'sequenceValue'>;
-const NOTHING_SEEN: Seen = { snapshot: '', sequenceValue: '' };
+/** What the reader has found. */
+interface Look {
+  /** There were changes, or there may be more of them at once. */
+  hasNews: boolean;
+  /** Undefined: the reader looks again at once. */
+  pulse: Pulse | undefined;
+}
 
 export interface StreamOptions extends Omit<Reading, 'client'> {
   /** Whether this daemon would receive a ring now. */
@@ -55,11 +61,13 @@ export class Reader {
   readonly #doorbell: Doorbell;
   readonly #groups: Groups;
   readonly reads: TimedReads;
+  readonly flushTime = new FlushTime();
   readonly #lagging: LaggingPages;
   /** Work to do between two windows. */
   #errands: (() => void)[] = [];
   /** Rings since the last read. */
   #rings = 0;
+  #seen: Seen = NOTHING_SEEN;
   #stopping = false;
   #ended = false;
   #wake: () => void = () => {};
@@ -67,9 +75,9 @@ export class Reader {
     this.#client = client;
     this.#options = options;
     this.#groups = new Groups(options.ahead);
-    this.reads = new TimedReads(client, options);
+    this.reads = new TimedReads(client, options, this.flushTime);
     this.#lagging = new LaggingPages(this.#groups, this.reads, options);
-    this.#doorbell = new Doorbell(client, options.hears, options.calm);
+    this.#doorbell = new Doorbell(client, options.hears, this.flushTime, options.calm);
   }
 
   /** Tells the reader that there is something to read. */
@@ -118,8 +126,8 @@ export class Reader {
   async run(): Promise<void> {
     this.reads.expectTurn(0);
     await this.#doorbell.setAwake();
-    let seen: Seen = NOTHING_SEEN;
     let unrung = false;
+    let readsFirst = false;
     while (!this.#stopping) {
       this.reads.expectTurn(0);
       await this.#runErrands();
@@ -128,36 +136,19 @@ export class Reader {
         if (!hasReadLagging) await this.#pause(FULL_PAUSE_MS);
         continue;
       }
-      if (this.#rings > 0) {
-        // A ring means that something was committed, so the reader reads without a poll first.
-        const rings = this.#rings;
-        this.#rings = 0;
-        unrung = false;
-        await this.#readAll(false);
-        seen = this.#seen;
-        await this.#doorbell.noteNews(rings);
-        continue;
-      }
-      const pulse = await readPulse(this.#client);
-      await this.#doorbell.heed(pulse);
-      const written = idsBetween(seen, pulse);
-      const moved = pulse.snapshot !== seen.snapshot;
-      seen = pulse;
-      if (written > 0 || moved || this.#groups.lanes.length > 1) {
-        // The window is read with a later snapshot than this poll. So the reader polls once more
-        // after news.
-        const news = await this.#readAll(unrung);
-        // Ids of other daemons' lanes count too, because all daemons share one doorbell.
-        if (written > 0) await this.#doorbell.noteNews(this.#doorbell.mode === 'awake' ? written : 1);
-        if (news) {
-          unrung = false;
-          seen = this.#seen;
-          continue;
-        }
-      }
-      const restMs = await this.#doorbell.rest(pulse);
+      const rings = this.#rings;
+      this.#rings = 0;
+      // A ring means that something was committed, and after news there is probably more of it. So
+      // the reader reads without a poll first.
+      const look: Look = rings > 0 || readsFirst ? await this.#look(rings) : await this.#poll(unrung);
+      unrung = false;
+      readsFirst = look.hasNews;
+      if (!look.pulse) continue;
+      const restMs = await this.#doorbell.rest(look.pulse);
       const waited = this.#rings === 0 && (await this.#rest(restMs));
       unrung = waited && restMs === SAFETY_POLL_MS;
+      // A safety poll counts what nobody rang for.
+      readsFirst &&= !unrung;
     }
     await this.#runErrands();
     this.#ended = true;
@@ -166,23 +157,53 @@ export class Reader {
     if (this.#doorbell.mode !== 'awake') await this.#doorbell.setAwake();
   }
 
+  /** Reads. `rings`: how many rings are the reason. */
+  async #look(rings: number): Promise<Look> {
+    const before = this.#seen;
+    const { hasNews, pulse, changes } = await this.#readAll(false);
+    this.#seen = this.#read;
+    if (pulse) await this.#doorbell.heed(pulse);
+    const found = pulse ? idsBetween(before, pulse) : changes;
+    await this.#doorbell.noteNews(rings || (this.#doorbell.mode === 'awake' ? found : Math.min(found, 1)));
+    return { hasNews, pulse };
+  }
+
+  /** Polls, and reads if there is something to read. */
+  async #poll(unrung: boolean): Promise<Look> {
+    const pulse = await readPulse(this.#client);
+    await this.#doorbell.heed(pulse);
+    const written = idsBetween(this.#seen, pulse);
+    const moved = pulse.snapshot !== this.#seen.snapshot;
+    this.#seen = pulse;
+    if (written === 0 && !moved && this.#groups.lanes.length <= 1) return { hasNews: false, pulse };
+    const look = await this.#readAll(unrung);
+    // Ids of other daemons' lanes count too, because all daemons share one doorbell.
+    if (written > 0) await this.#doorbell.noteNews(this.#doorbell.mode === 'awake' ? written : 1);
+    if (!look.hasNews) return { hasNews: false, pulse };
+    // The window was read with a later snapshot than the poll's.
+    this.#seen = this.#read;
+    return look;
+  }
+
   /** The snapshot and sequence value up to which every group has read. */
-  get #seen(): Seen {
+  get #read(): Seen {
     const [head, ...others] = this.#groups.lanes;
     if (!head || others.length > 0 || !isBetween(head)) return NOTHING_SEEN;
     return { snapshot: head.position.from, sequenceValue: head.position.sequenceValue };
   }
 
-  /** Reads one window of each group. Returns true if there was news, or if there may be more. */
-  async #readAll(unrung: boolean): Promise<boolean> {
-    const [head] = this.#groups.lanes;
-    let more = this.#groups.lanes.length > 1;
+  /** Reads one window of each group. */
+  async #readAll(unrung: boolean): Promise<Look & { changes: number }> {
+    const [head, ...others] = this.#groups.lanes;
+    let more = others.length > 0;
     let changes = 0;
+    let pulse: Pulse | undefined;
     const cut: LaggingTenant[] = [];
     for (const group of this.#groups.lanes) {
       const window = await this.reads.read(group, this.#groups.endOfNext(group, head));
       const from = group.position;
       group.position = window.after;
+      pulse = pulseOf(window);
       cut.push(...(await this.#options.take(group, from, window)));
       changes += window.changes.length;
       more ||= window.more;
@@ -193,7 +214,7 @@ export class Reader {
     if (changes > 0) await nextTurn();
     this.#groups.meet(cut);
     if (!more) this.#options.onCaughtUp(this.#groups.caughtUpLanes);
-    return more || changes > 0;
+    return { hasNews: more || changes > 0, pulse: more ? undefined : pulse, changes };
   }
 
   /**
@@ -224,10 +245,4 @@ export class Reader {
       };
     });
   }
-}
-
-/** Number of outbox ids taken between two polls. The first poll counts as 1. */
-function idsBetween(seen: Seen, { sequenceValue }: Seen): number {
-  if (seen === NOTHING_SEEN) return 1;
-  return Number(BigInt(sequenceValue) - BigInt(seen.sequenceValue));
 }

@@ -75,9 +75,14 @@ export const COLUMN = {
 
 /**
  * Indexes in the first row of a hot read. That row is not a change. It carries the statement's own
- * snapshot, clock and sequence value in columns of type text.
+ * snapshot, clock and sequence value in columns of type text, and what a poll returns.
  */
-export const HEADER = { snapshot: COLUMN.tenantId, at: COLUMN.eventTypes, sequenceValue: COLUMN.rowKey } as const;
+export const HEADER = {
+  snapshot: COLUMN.tenantId,
+  doorbell: COLUMN.sourceId,
+  at: COLUMN.eventTypes,
+  sequenceValue: COLUMN.rowKey,
+} as const;
 
 const COLUMNS = AS_SENT.map(([column]) => column).join(', ');
 
@@ -172,7 +177,7 @@ function statementsOf(tenants: Tenants): WindowStatements {
 function readHot(branches: readonly string[]): string {
   return `
   select null::bigint as id, null::smallint as lane, pg_current_snapshot()::text as tenant_id,
-         null::int as source_id, clock_timestamp()::text as event_types,
+         (select last_value from rowhook.doorbell)::int as source_id, clock_timestamp()::text as event_types,
          (select last_value from rowhook.webhook_outbox_id_seq)::text as row_key,
          null::bigint as occurred_at, null::json as data, null::json as previous, null::text as truncated,
          null::uuid as test_webhook_id, null::int as left_out, 0 as bytes, 0 as bytes_so_far

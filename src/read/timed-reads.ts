@@ -1,12 +1,17 @@
 /** Reads windows, and knows how late the reader's loop is. */
 import type pg from 'pg';
 import type { Position, Window } from '../model.ts';
+import type { FlushTime } from '../shared/flush-time.ts';
 import type { Group } from './lane-groups.ts';
 import { READ_MS_MAX } from './statements.ts';
 import { type Reading, readAnyWindow } from './unreadable-rows.ts';
 
+/** A read with few changes takes as long as a poll. */
+const SMALL_CHANGES = 16;
+
 export class TimedReads {
   readonly #reading: Reading;
+  readonly #flushTime: FlushTime;
   /** The time by performance.now() at which the next turn of the loop is due. */
   #nextTurnAt = performance.now();
   /**
@@ -15,8 +20,9 @@ export class TimedReads {
    */
   #readingSince: number | null = performance.now();
 
-  constructor(client: pg.Client, reading: Omit<Reading, 'client'>) {
+  constructor(client: pg.Client, reading: Omit<Reading, 'client'>, flushTime: FlushTime) {
     this.#reading = { ...reading, client };
+    this.#flushTime = flushTime;
   }
 
   /**
@@ -42,9 +48,12 @@ export class TimedReads {
   }
 
   async read(group: Group, until: Position | undefined): Promise<Window> {
-    this.#readingSince = performance.now();
+    const startedAt = performance.now();
+    this.#readingSince = startedAt;
     try {
-      return await readAnyWindow(this.#reading, group, group.position, until);
+      const window = await readAnyWindow(this.#reading, group, group.position, until);
+      if (window.changes.length <= SMALL_CHANGES) this.#flushTime.noteRead(performance.now() - startedAt);
+      return window;
     } finally {
       this.expectTurn(0);
     }

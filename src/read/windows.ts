@@ -16,7 +16,7 @@
 import type pg from 'pg';
 import type { Change, LaggingTenant, Position, Window } from '../model.ts';
 import { type Scope, statementsFor } from './scope.ts';
-import { CHANGES_MAX, COLUMN, HEADER, PAGE_IDS_MAX, PAYLOAD_BYTES_MAX, RAW, READ_PULSE } from './statements.ts';
+import { CHANGES_MAX, COLUMN, HEADER, PAGE_IDS_MAX, PAYLOAD_BYTES_MAX, RAW } from './statements.ts';
 
 /**
  * Rows that a scope asks for in one page, if not CHANGES_MAX. The server unpacks a payload to
@@ -56,23 +56,6 @@ export async function asReader<T>(client: pg.ClientBase, read: () => Promise<T>)
   }
 }
 
-/**
- * What a poll returns. There is something to read only if `snapshot` or `sequenceValue` has
- * changed.
- */
-export interface Pulse {
-  snapshot: string;
-  sequenceValue: string;
-  /** The value of rowhook.doorbell. */
-  doorbell: string;
-}
-
-export async function readPulse(client: pg.ClientBase): Promise<Pulse> {
-  const [row] = (await client.query({ ...READ_PULSE, ...RAW })).rows as string[][];
-  const [snapshot, sequenceValue, doorbell] = row as [string, string, string];
-  return { snapshot, sequenceValue, doorbell };
-}
-
 /** Reads the next window, or the next page of a large one. The window ends at `until`, or now. */
 export async function readWindow(
   client: pg.ClientBase,
@@ -97,7 +80,8 @@ export async function readWindow(
     sequenceValue: head?.[HEADER.sequenceValue] as string,
   };
   if (isWhole(changes, CHANGES_MAX)) {
-    return { changes: changes.map(toChange).sort(byId), after: now, more: false };
+    const doorbell = head?.[HEADER.doorbell] as string;
+    return { changes: changes.map(toChange).sort(byId), after: now, more: false, doorbell };
   }
   noteSizes(scope, changes, CHANGES_MAX);
   return startPaging(client, scope, position, now);

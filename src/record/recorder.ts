@@ -18,8 +18,11 @@ import { recordLogs } from './log-rows.ts';
 import { type DonePosition, recordPositions } from './position-rows.ts';
 import { Positions, type PositionsOptions } from './positions.ts';
 import { Refused } from './refused.ts';
+import { Together } from './together.ts';
 
 const BATCH_MAX = 500;
+/** A batch of so few entries takes as long as one of one entry. */
+const SMALL_BATCH = 16;
 /** How often to check for moved positions that no batch has written yet. */
 const POSITION_LOOK_MS = 500;
 /** Pause before a refused batch is retried. */
@@ -28,6 +31,9 @@ const REFUSED_PAUSE_MS = 1_000;
 export interface RecorderOptions extends PositionsOptions, CountsOptions {
   /** The listener is created after the recorder, and adds entries to it. */
   listener(): HearsCommits;
+  maxInFlight: number;
+  /** A few log rows were written and committed within `ms`. */
+  onWritten?(ms: number): void;
   /** A batch was refused, or only the entries `alone` of one webhook. Both are retried. */
   onRefused?(error: Error, alone?: readonly Entry[]): void;
   /** Every entry that was refused for this webhook alone has been recorded. */
@@ -48,9 +54,11 @@ export class Recorder {
   #stopped = false;
   #flushing = false;
   #timer: NodeJS.Timeout | undefined;
+  readonly #together: Together;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
+    this.#together = new Together(options.maxInFlight, () => this.#schedule());
     this.#charset = new Charset(options.pool);
     this.#positions = new Positions(options);
     this.#counts = new Counts(options, () => this.#schedule());
@@ -64,7 +72,7 @@ export class Recorder {
   add(entry: Entry): void {
     if (this.#stopped || this.#refused.joins(entry)) return;
     this.#entries.push(entry);
-    this.#schedule();
+    this.#together.added(entry, this.#entries.length);
   }
 
   /** Moved positions are written when due, even without a batch. If none moves, no timer runs. */
@@ -100,12 +108,14 @@ export class Recorder {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    this.#together.end();
     this.#refused.stop();
     this.#counts.stop();
     this.#entries = [];
   }
 
   #schedule(): void {
+    this.#together.end();
     if (this.#writing || this.#stopped) return;
     this.#writing = this.#write()
       .catch((error: Error) => {
@@ -209,7 +219,9 @@ export class Recorder {
     // The usual case. A transaction of one statement commits sooner than one of four, and the
     // attempts keep their permits until the commit.
     if (moved.length === 0 && entries.every(leavesItsLogOnly)) {
+      const startedAt = performance.now();
       if (!(await recordLogs(pool, attempts, fence))) throw new LanesLost();
+      if (attempts.length <= SMALL_BATCH) this.#options.onWritten?.(performance.now() - startedAt);
       return [];
     }
     const client = await pool.connect();

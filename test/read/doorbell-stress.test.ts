@@ -10,7 +10,7 @@ import { type Daemon, startDaemon } from '../../src/daemon/daemon.ts';
 import { startCounter } from '../support/counter.ts';
 import { caughtUp, daemonSettings, startDaemonProcess } from '../support/daemon.ts';
 import { freePort } from '../support/port.ts';
-import { startServer, type TestServer } from '../support/server.ts';
+import { SLOW_COMMITS, startServer, type TestServer } from '../support/server.ts';
 import { Sleepers } from '../support/sleepers.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
@@ -27,7 +27,7 @@ let server: TestServer;
 let tenants: string[];
 
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer(SLOW_COMMITS);
   const { query } = server.database;
   const rows = await query<{ tenant: string }>(
     `select distinct on (rowhook._lane('tenant ' || n)) 'tenant ' || n as tenant from generate_series(1, 500) as n`,

@@ -9,7 +9,7 @@ import { startTestDaemon } from '../support/daemon.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { startProxy } from '../support/proxy.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
-import { startServer, type TestServer } from '../support/server.ts';
+import { SLOW_COMMITS, startServer, type TestServer } from '../support/server.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
@@ -24,7 +24,7 @@ let daemon: (Daemon & { settings: string }) | undefined;
 let next = 1;
 
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer(SLOW_COMMITS);
   database = server.database;
   receiver = await startReceiver();
   await database.query(`
@@ -271,7 +271,7 @@ describe('an awake daemon', () => {
     while (rings.length < 10 && rings.at(-1) !== 0) {
       await wakes();
       const before = await ear.rings();
-      for (let round = 0; round < 100; round++) await insert();
+      for (let round = 0; round < 25; round++) await Promise.all([insert(), insert(), insert(), insert()]);
       rings.push((await ear.rings()) - before);
     }
     expect(rings.at(-1)).toBe(0);

@@ -148,6 +148,7 @@ test('nothing is logged once a lane has another owner, or another epoch of the s
 describe('a batch', () => {
   const us = randomUUID();
   const committed: string[] = [];
+  const batches: number[] = [];
   let recorder: Recorder;
   beforeAll(async () => {
     await database.query(`update rowhook.webhook_lanes set owner = '${us}', epoch = 7 where lane = 3`);
@@ -162,8 +163,12 @@ describe('a batch', () => {
       clock: { now: () => Date.now() },
       positions: () => new Map(),
       isIdle: () => false,
+      maxInFlight: 256,
       listener: () => ({
-        committed: (entries) => void committed.push(...entries.map(({ delivery }) => delivery.id)),
+        committed: (entries) => {
+          batches.push(entries.length);
+          committed.push(...entries.map(({ delivery }) => delivery.id));
+        },
       }),
       onError: (error) => expect.unreachable(error.message),
     });
@@ -200,6 +205,20 @@ describe('a batch', () => {
     blocker.release();
     await waitUntil('the other one has committed', () => committed.includes(other.id));
     expect(await parked()).toEqual([other.id]);
+  });
+
+  test('has what was delivered within a short time, although each came alone', async () => {
+    // a machine that stands still for longer divides them
+    for (let tries = 0; tries < 20 && batches.at(-1) !== 5; tries++) {
+      const five = Array.from({ length: 5 }, () => ({ ...delivery(9, 'plain'), id: randomUUID() }));
+      for (const one of five) {
+        recorder.add(entry(one, { kind: 'finished' }, delivered(one)));
+        // longer than a statement takes
+        await database.query('select pg_sleep(0.003)');
+      }
+      await waitUntil('all have committed', () => five.every(({ id }) => committed.includes(id)));
+    }
+    expect(batches.at(-1)).toBe(5);
   });
 
   test('leaves no row of what was parked and then done in it', async () => {

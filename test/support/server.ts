@@ -15,6 +15,9 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
+/** Settings of a server whose commits are flushed, and take 2 ms, as on a disk of a network. */
+export const SLOW_COMMITS = { fsync: 'on', commit_delay: '2000', commit_siblings: '0' };
+
 export const wantedMajor = process.env.ROWHOOK_TEST_PG === '15' ? 15 : 18;
 
 export async function startServer(
