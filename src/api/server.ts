@@ -12,8 +12,17 @@ import { UsedKeys } from './last-used.ts';
 import { Service } from './service.ts';
 import { Turnstile } from './turnstile.ts';
 
-/** Limit on waiting for a connection to the database. */
-const WAIT_MS_MAX = 5_000;
+/** Limit on connecting to the database. */
+const CONNECT_MS_MAX = 5_000;
+
+/**
+ * Limit on waiting for one of the connections. 2,000 requests at once take 10 connections of a busy
+ * machine longer than the 5 s of a connect. Clients commonly give up after 30 s.
+ */
+const TURN_MS_MAX = 20_000;
+
+/** Connections that the system may hold until they are accepted: 2,000 clients may come at once. */
+const BACKLOG = 4_096;
 
 /** Limit on finishing the requests that are being answered. */
 const STOP_MS_MAX = 10_000;
@@ -35,11 +44,11 @@ export async function startApi(settings: ServeSettings, log: Logger = createLogg
     applicationName: 'rowhook api',
     max: settings.apiPool,
     sessions: 'transaction',
-    connectMsMax: WAIT_MS_MAX,
+    connectMsMax: CONNECT_MS_MAX,
     queryMsMax: QUERY_MS_MAX,
     onError: (err) => log.warn({ err }, 'a connection to the database broke. Another one replaces it'),
   });
-  const turnstile = new Turnstile(settings.apiPool, WAIT_MS_MAX);
+  const turnstile = new Turnstile(settings.apiPool, TURN_MS_MAX);
   const usedKeys = new UsedKeys(pool, turnstile, log);
   const metrics = new ApiMetrics(() => turnstile.waiting);
   const service = new Service({
@@ -95,7 +104,7 @@ async function serveMetrics({ apiMetricsPort }: ServeSettings, metrics: ApiMetri
 
 async function listen(app: FastifyInstance, { apiHost: host, apiPort: port }: ServeSettings): Promise<void> {
   try {
-    await app.listen({ host, port });
+    await app.listen({ host, port, backlog: BACKLOG });
   } catch (error) {
     throw listenProblem(error as NodeJS.ErrnoException, host, port, {
       port: 'ROWHOOK_API_PORT',

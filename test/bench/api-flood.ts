@@ -1,6 +1,10 @@
 // Many requests at once, from a process of their own.
 
+import { Agent, fetch } from 'undici';
 import { answer } from './child.ts';
+
+/** 2,000 connections begin at once, beside all else that the machine does. */
+const dispatcher = new Agent({ connect: { timeout: 60_000 } });
 
 export interface Flood {
   url: string;
@@ -14,7 +18,7 @@ export interface Flood {
 export interface Flooded {
   requests: number;
   ms: number;
-  /** How many answers had which status; `none`: there was no answer. */
+  /** How many answers had which status, or ended with which error. */
   statuses: Record<string, number>;
 }
 
@@ -23,12 +27,12 @@ async function flood({ url, token, path, atOnce, ms }: Flood): Promise<Flooded> 
   const begun = performance.now();
   let requests = 0;
   const one = async () => {
-    const status = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${token}` } }).then(
+    const status = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${token}` }, dispatcher }).then(
       async (response) => {
         await response.arrayBuffer();
         return response.status;
       },
-      () => 'none',
+      (error: Error & { cause?: { code?: string } }) => error.cause?.code ?? error.name,
     );
     statuses[status] = (statuses[status] ?? 0) + 1;
   };

@@ -43,6 +43,15 @@ test.runIf(process.platform === 'linux')('the inbound endpoint', { timeout: 300_
     expect(stdout).toMatch(new RegExp(`inbound webhooks.* ${what}.* \\| \\d`));
 });
 
+test.runIf(process.platform === 'linux')('the API and templates', { timeout: 300_000 }, async () => {
+  const { stdout } = await run(process.execPath, [program, '--scale', '0.005', '--only', 'api,templates']);
+  for (const what of [
+    ...['API: a page of 50', 'p99 of the daemon beside', 'at once, failed', 'a list of webhooks'],
+    ...['p99 beside a template that never ends', 'drain of a plain webhook'],
+  ])
+    expect(stdout).toMatch(new RegExp(`${what}.* \\| \\d`));
+});
+
 test('wrong usage says what there is', async () => {
   await expect(run(process.execPath, [program, '--only', 'nothing'])).rejects.toMatchObject({
     code: 2,

@@ -19,6 +19,7 @@ import { neighbours } from './neighbours.ts';
 import { flushed, rates, slow, steady } from './peers/peers.ts';
 import { Stage } from './stage.ts';
 import { table } from './table.ts';
+import { templates } from './templates.ts';
 
 const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   drain: drainOne,
@@ -40,6 +41,7 @@ const MEASUREMENTS: Record<string, (stage: Stage) => Promise<Figure[]>> = {
   rates,
   slow,
   flushed,
+  templates,
 };
 
 /** Names for several measurements. Without --only each measurement runs once. */

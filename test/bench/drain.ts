@@ -22,6 +22,8 @@ export interface Drain {
   /** Characters of each row's title, which make its payload larger. */
   titleLength?: number;
   daemons?: number;
+  /** So many webhooks of another tenant have a template. They get nothing. */
+  templates?: number;
 }
 
 export interface Drained {
@@ -44,12 +46,17 @@ export interface Drained {
 /** Tenants with webhooks, all of them to the receiver. */
 export async function createWebhooks(
   database: Database,
-  { tenants = 1, webhooksPerTenant = 1, filter }: Drain,
+  { tenants = 1, webhooksPerTenant = 1, filter, templates = 0 }: Drain,
 ): Promise<void> {
   await database.query(
     `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, max_in_flight, filter)
      select ${tenantOf('t')}, 'webhook ' || w, '${database.stage.origin}/hook', '{deal.created}', ${CONNECTIONS}, ${filter ? `'${filter}'` : 'null'}
        from generate_series(0, ${tenants - 1}) as t, generate_series(1, ${webhooksPerTenant}) as w`,
+  );
+  await database.query(
+    `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, payload_format)
+     select 'templates', 'webhook ' || n, '${database.stage.origin}/hook', '{deal.created}', 'slack'
+       from generate_series(1, ${templates}) as n`,
   );
 }
 
@@ -179,7 +186,7 @@ export async function drainOne(stage: Stage): Promise<Figure[]> {
 }
 
 /** One way to drain against another, per delivery. */
-async function compare(
+export async function compare(
   stage: Stage,
   what: string,
   baseline: Drain,

@@ -10,6 +10,7 @@ const PROGRAM = join(import.meta.dirname, '../../bin/rowhook.ts');
 
 export interface Served {
   url: string;
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -38,7 +39,7 @@ export async function startServing(args: readonly string[], env: Record<string, 
       child.kill('SIGTERM');
       await ended;
     };
-    return { url: `http://127.0.0.1:${port}`, stop };
+    return { url: `http://127.0.0.1:${port}`, pid: child.pid as number, stop };
   }
   throw new Error(`${args.at(-1)} has ended before it listened`);
 }

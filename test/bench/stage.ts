@@ -16,6 +16,7 @@ import { memoryMb, processesNamed, treeCpuMs } from './host.ts';
 import type { Marks } from './receiver.ts';
 
 const DAEMON = 'bench_daemon';
+const API = 'bench_api';
 const TEMPLATE = 'bench_template';
 const PROGRAM = join(import.meta.dirname, '../../bin/rowhook.ts');
 
@@ -81,6 +82,7 @@ export class Stage {
     await connected(server.urlOf(TEMPLATE), async (client) => {
       await migrate(client);
       await client.query(`create role ${DAEMON} login password '${password}'; grant rowhook_daemon to ${DAEMON}`);
+      await client.query(`create role ${API} login password '${password}'; grant rowhook_api to ${API}`);
       await client.query(readFileSync(new URL('../../sql/crm.sql', import.meta.url), 'utf8'));
       await client.query("select rowhook.watch_preset('crm')");
     });
@@ -118,6 +120,7 @@ export class Stage {
       client,
       this.server.urlOf(name),
       this.server.urlOf(name, DAEMON, this.#password),
+      this.server.urlOf(name, API, this.#password),
     );
     try {
       return await work(database);
@@ -184,14 +187,17 @@ export class Database {
   readonly stage: Stage;
   readonly client: pg.Client;
   readonly url: string;
+  /** For `rowhook serve`. */
+  readonly apiUrl: string;
   readonly #daemonUrl: string;
   readonly #daemons = new Set<Daemon>();
 
-  constructor(stage: Stage, client: pg.Client, url: string, daemonUrl: string) {
+  constructor(stage: Stage, client: pg.Client, url: string, daemonUrl: string, apiUrl: string) {
     this.stage = stage;
     this.client = client;
     this.url = url;
     this.#daemonUrl = daemonUrl;
+    this.apiUrl = apiUrl;
   }
 
   async query<Row extends pg.QueryResultRow = Record<string, never>>(sql: string, values?: unknown[]): Promise<Row[]> {
