@@ -2,6 +2,7 @@
 
 import { afterAll, describe, expect, test } from 'vitest';
 import { CHAT_TEMPLATES } from '../../src/payload/template/chat-templates.ts';
+import { LIMITS } from '../../src/payload/template/limits.ts';
 import { Renderer } from '../../src/payload/template/renderer.ts';
 import { TemplateError } from '../../src/payload/template/template-error.ts';
 import { discordProblems, slackProblems, teamsProblems, typeProblems } from '../support/chat-rules.ts';
@@ -186,6 +187,18 @@ describe('a hostile template', () => {
     expect(slowest).toBeLessThan(5_000);
     await Promise.all(attacks);
   });
+});
+
+// Only a lower bound: a busy machine takes longer.
+test('a template that reaches its limit each time gets half of a core at most', async () => {
+  const endless = '{% for a in (1..1000000) %}{% for b in (1..1000000) %}{{ a }}{% endfor %}{% endfor %}';
+  const attack = () => problemOf(endless, '{}', 'text/plain', 'one that never ends');
+  await attack();
+  await attack();
+  const count = 5;
+  const startedAt = performance.now();
+  await Promise.all(Array.from({ length: count }, attack));
+  expect(performance.now() - startedAt).toBeGreaterThan(0.9 * (count - 1) * 2 * LIMITS.renderMs);
 });
 
 describe('a broken template is refused with line and column', () => {

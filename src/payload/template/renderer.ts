@@ -18,8 +18,11 @@ import type { Answer, Job } from './worker.ts';
 /** Memory of one thread. A job that needs more ends the thread. */
 const THREAD_LIMITS = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 32, stackSizeMb: 4 };
 
-/** A job that takes longer makes its webhook a suspect. */
-const LONG_MS = 2 * LIMITS.renderMs;
+/**
+ * A job that takes longer makes its webhook a suspect. Every job that reaches the limit of
+ * processor time does: without that, a template that never ends would keep a core busy for good.
+ */
+const LONG_MS = LIMITS.renderMs;
 
 /** Suspects that are kept: the latest ones. */
 const SUSPECTS_MAX = 10_000;
