@@ -500,6 +500,7 @@ begin
   get diagnostics v_changes = row_count;
   delete from rowhook.idempotency_keys where created_at < now() - interval '7 days';
   delete from rowhook.api_sessions where expires_at < now() or link_expires_at < now();
+  delete from rowhook.test_urls where expires_at < now();
   perform rowhook._forget_polls();
   -- Log rows name templates. A daemon notes a use within an hour, and the log drops whole days.
   delete from rowhook.webhook_templates
@@ -511,8 +512,8 @@ $$;
 comment on function rowhook._delete_old_rows(int) is
   'Deletes given-up deliveries, and rows of webhook_logs_default and webhook_minutes, that are '
   'older than p_retention_days days, rows of webhook_changes older than a year, and '
-  'idempotency_keys of 7 days, api_sessions and webhook_polls that have ended, and templates that '
-  'no log row names any more. It returns how many. The daemon calls it every minute.';
+  'idempotency_keys of 7 days, api_sessions, test_urls and webhook_polls that have ended, and '
+  'templates that no log row names any more. It returns how many. The daemon calls it every minute.';
 
 create function rowhook._holds(p_characters bytea[])
 returns boolean[]

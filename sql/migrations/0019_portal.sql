@@ -1,4 +1,4 @@
--- rowhook 0019: portal links, sessions of the console, and the interest of tools that poll.
+-- rowhook 0019: portal links, sessions of the console, the interest of tools that poll, test URLs.
 --
 -- A portal link opens the console for one organization. Its token is exchanged once for the token
 -- of a session. Somebody who has an API key gets a session with it. The API generates the tokens
@@ -351,9 +351,120 @@ $$;
 comment on function rowhook._forget_polls() is
   'Deletes what nobody has polled for 8 days. Capture no longer looks for it.';
 
+-- Whoever has no receiver yet tries a webhook on a URL of ours. What arrives is shown for an hour.
+create table rowhook.test_urls (
+  id         text        primary key,
+  tenant_id  text        not null,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null default now() + interval '1 hour',
+
+  constraint test_urls_id_is_valid
+    check (id ~ '^tst_[A-Za-z0-9]{24}$')
+);
+
+comment on table rowhook.test_urls is
+  'Addresses of the API that show what is sent to them. They end after an hour.';
+comment on column rowhook.test_urls.id is
+  'tst_ and 24 random characters. Whoever knows it may send; only its organization reads.';
+comment on column rowhook.test_urls.tenant_id is 'The organization that made it.';
+comment on column rowhook.test_urls.created_at is 'When it was made.';
+comment on column rowhook.test_urls.expires_at is
+  'When it ends. Its row and requests are deleted then.';
+comment on constraint test_urls_pkey on rowhook.test_urls is 'A test URL has one row.';
+comment on constraint test_urls_id_is_valid on rowhook.test_urls is
+  'id is tst_ and 24 letters or digits.';
+
+create index test_urls_tenant_id_idx on rowhook.test_urls (tenant_id);
+
+create table rowhook.test_requests (
+  id          bigint      primary key generated always as identity,
+  test_url_id text        not null references rowhook.test_urls on delete cascade,
+  tenant_id   text        not null,
+  received_at timestamptz not null default clock_timestamp(),
+  method      text        not null,
+  headers     jsonb       not null,
+  body        text        not null,
+  body_bytes  int         not null,
+  remote_ip   inet
+);
+
+comment on table rowhook.test_requests is
+  'What arrived at test URLs: the newest 50 of each. Written by _keep_test_request() only.';
+comment on column rowhook.test_requests.id is 'In the order of arrival.';
+comment on sequence rowhook.test_requests_id_seq is 'Source of test_requests.id.';
+comment on column rowhook.test_requests.test_url_id is 'Where it arrived.';
+comment on column rowhook.test_requests.tenant_id is 'The organization of the test URL.';
+comment on column rowhook.test_requests.received_at is 'When it arrived.';
+comment on column rowhook.test_requests.method is 'POST, PUT or PATCH.';
+comment on column rowhook.test_requests.headers is 'Its headers.';
+comment on column rowhook.test_requests.body is 'How its body begins, as text.';
+comment on column rowhook.test_requests.body_bytes is 'The length of the whole body.';
+comment on column rowhook.test_requests.remote_ip is 'The address that sent it.';
+comment on constraint test_requests_pkey on rowhook.test_requests is 'A request has one row.';
+comment on constraint test_requests_test_url_id_fkey on rowhook.test_requests is
+  'Requests are deleted together with their test URL.';
+
+create index test_requests_test_url_id_idx on rowhook.test_requests (test_url_id, id);
+
+alter table rowhook.test_urls enable row level security, force row level security;
+alter table rowhook.test_requests enable row level security, force row level security;
+create policy owner_has_all on rowhook.test_urls to rowhook_owner
+  using (true) with check (true);
+create policy owner_has_all on rowhook.test_requests to rowhook_owner
+  using (true) with check (true);
+create policy tenant_has_own on rowhook.test_urls to rowhook_api
+  using (tenant_id = (select rowhook.current_tenant()))
+  with check (tenant_id = (select rowhook.current_tenant()));
+create policy tenant_reads_own on rowhook.test_requests for select to rowhook_api
+  using (tenant_id = (select rowhook.current_tenant()));
+grant select, insert (id, tenant_id) on rowhook.test_urls to rowhook_api;
+grant select on rowhook.test_requests to rowhook_api;
+
+create function rowhook._keep_test_request(
+  p_test_url_id text,
+  p_method      text,
+  p_headers     jsonb,
+  p_body        text,
+  p_body_bytes  int,
+  p_remote_ip   inet
+)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = on
+set lock_timeout = '2s'
+as $$
+begin
+  insert into rowhook.test_requests (
+    test_url_id, tenant_id, method, headers, body, body_bytes, remote_ip)
+  select u.id, u.tenant_id, p_method, p_headers, p_body, p_body_bytes, p_remote_ip
+    from rowhook.test_urls u
+   where u.id = p_test_url_id and u.expires_at > now();
+  if not found then
+    return false;
+  end if;
+  delete from rowhook.test_requests r
+   where r.test_url_id = p_test_url_id
+     and r.id <= (select o.id
+                    from rowhook.test_requests o
+                   where o.test_url_id = p_test_url_id
+                   order by o.id desc
+                  offset 50
+                   limit 1);
+  return true;
+end
+$$;
+
+comment on function rowhook._keep_test_request(text, text, jsonb, text, int, inet) is
+  'Keeps a request to a test URL, the newest 50 of each. It returns false if there is no such URL, '
+  'or if it has ended.';
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._note_poll_own(text),
+  rowhook._keep_test_request(text, text, jsonb, text, int, inet),
   rowhook._create_portal_link_own(uuid, text, bytea, text[], int, text[], timestamptz),
   rowhook._open_portal_link(bytea, bytea),
   rowhook._sign_in(bytea, bytea, int),

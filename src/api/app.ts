@@ -13,6 +13,7 @@ import { addOpenApiDocument } from './document/openapi.ts';
 import { addDocs, isFileOfDocs } from './document/page.ts';
 import { addInbound, inboundLimits } from './inbound/inbound.ts';
 import { networkOf } from './network.ts';
+import { addTestUrls } from './preview/test-urls.ts';
 import { addPreview } from './preview/webhook-preview.ts';
 import { Problem, toProblem } from './problem.ts';
 import { addApiKeys } from './routes/api-keys.ts';
@@ -127,6 +128,7 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   addDeliveries(app, service);
   addReplay(app, service);
   addTestEvent(app, service);
+  addTestUrls(app, service);
   addEvents(app, service);
   addChanges(app, service);
   addOperators(app, service);

@@ -1442,6 +1442,64 @@ export interface paths {
       };
     };
   };
+  "/api/v1/{org}/test-urls": {
+    /** Make a URL that shows what is sent to it, for an hour */
+    post: {
+      parameters: {
+        path: {
+          /** the id of the organization, percent-encoded; `me` stands for the one of the token */
+          org: string;
+        };
+      };
+      responses: {
+        201: { content: { "application/json": {
+          /** tst_… */
+          id: string;
+          /** the target_url of a webhook that is tried */
+          url: string;
+          expires_at: string;
+        } } };
+        "4XX": { content: { "application/problem+json": Problem } };
+        "5XX": { content: { "application/problem+json": Problem } };
+      };
+    };
+  };
+  "/api/v1/{org}/test-urls/{id}": {
+    /** Read what was sent to a test URL */
+    get: {
+      parameters: {
+        path: {
+          /** the id of the organization, percent-encoded; `me` stands for the one of the token */
+          org: string;
+          /** tst_… */
+          id: string;
+        };
+      };
+      responses: {
+        200: { content: { "application/json": {
+          /** tst_… */
+          id: string;
+          /** the target_url of a webhook that is tried */
+          url: string;
+          expires_at: string;
+          /** the newest 50, newest first */
+          requests: Array<{
+            id: string;
+            received_at: string;
+            method: string;
+            headers: Record<string, string>;
+            /** its beginning, as text */
+            body: string;
+            /** the length of the whole body */
+            body_bytes: number;
+            remote_ip: string | null;
+          }>;
+        } } };
+        "4XX": { content: { "application/problem+json": Problem } };
+        "5XX": { content: { "application/problem+json": Problem } };
+      };
+    };
+  };
   "/api/v1/{org}/events": {
     /** List events, newest first, as webhooks get them */
     get: {

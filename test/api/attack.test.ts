@@ -62,6 +62,12 @@ describe('as rowhook_api', () => {
     ['a key without its end', 'update rowhook.api_keys set expires_at = null'],
     ['a key gone', 'delete from rowhook.api_keys'],
     ['a session by hand', 'update rowhook.api_sessions set expires_at = now()'],
+    ['a test URL without an end', "update rowhook.test_urls set expires_at = 'infinity'"],
+    [
+      'a test URL that lasts',
+      "insert into rowhook.test_urls (id, tenant_id, expires_at) values ('x', 'acme', 'infinity')",
+    ],
+    ['a request by hand', "insert into rowhook.test_requests (tenant_id) values ('acme')"],
     ['an interest by hand', "insert into rowhook.webhook_polls values ('other', 'a.b', now())"],
     ['the maker of keys', "select rowhook._insert_api_key('x', '{operator}', null, null, null)"],
     ['the public maker of keys', "select rowhook.create_api_key('x', '{read}', 'other')"],

@@ -197,6 +197,7 @@ const OF_SOURCE: readonly Line[] = [
   ].map(([text = '']): Line => [text, `${HINTS}each value that a rule names`]),
   ['Inbound source … does not exist. "rowhook inbound source list" shows them.', WHERE_TO_LOOK],
   ['A tenant has at most … inbound sources. Delete others.', CHOICE],
+  ['There are … test URLs already. Use one of them, or wait until one has ended.', LATER],
   ['Another inbound source of this tenant has this name. Choose another name.', CHOICE],
   ['API key … does not exist. "rowhook api-key list" shows the keys.', 'test/api/keys.test.ts: what to write instead'],
   ['is not a web address. Write it as https://hooks.example.com, without a', SETTINGS],

@@ -93,7 +93,7 @@ describe.concurrent(`for ${lockMs / 1_000} s somebody locks`, () => {
     ...['changes', 'configurations', 'counted_logs', 'daemons', 'deliveries', 'health', 'incarnations', 'installation'],
     ...['lagging_tenants', 'lanes', 'logs', 'minutes', 'outbox', 'polls', 'replays', 'sources', 'templates', 'tenants'],
   ];
-  const ours = ['api_keys', 'api_sessions', 'event_definitions', 'idempotency_keys', 'inbound_sources'];
+  const ours = ['api_keys', 'api_sessions', 'event_definitions', 'idempotency_keys', 'inbound_sources', 'test_urls'];
   const tables = [...ofWebhooks.map((name) => `webhook_${name}`), ...ours, 'integration_events'];
   for (const name of tables) {
     test(name, async ({ onTestFinished }) => {

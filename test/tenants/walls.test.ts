@@ -69,6 +69,15 @@ beforeAll(async () => {
             case tenant_id when '${T2}' then inet '192.0.2.77' end
        from rowhook.webhook_configurations`,
   );
+  await query(
+    `insert into rowhook.test_urls (id, tenant_id)
+     select 'tst_' || left(md5(tenant_id) || 'x', 24), tenant_id from rowhook.webhook_configurations`,
+  );
+  await query(
+    `insert into rowhook.test_requests (test_url_id, tenant_id, method, headers, body, body_bytes)
+     select id, tenant_id, 'POST', '{}', case tenant_id when '${T2}' then '${ZEBRA}' else 'mine' end, 1
+       from rowhook.test_urls`,
+  );
   for (const [tenant, word] of [
     [T1, 'donkey'],
     [T2, ZEBRA],
@@ -155,7 +164,7 @@ async function everythingOfTenant2(): Promise<string> {
       'api_sessions',
     ],
     ...['webhook_minutes', 'webhook_changes', 'webhook_replays', 'idempotency_keys'],
-    ...['integration_events', 'inbound_sources'],
+    ...['integration_events', 'inbound_sources', 'test_urls', 'test_requests'],
   ];
   const texts = tables.map(
     (table) =>
@@ -461,6 +470,8 @@ describe('writing', () => {
       'webhook_polls',
       'integration_events',
       'inbound_sources',
+      'test_urls',
+      'test_requests',
       'webhook_lanes',
       'webhook_tenants',
       'webhook_sources',

@@ -13,7 +13,7 @@ export function useList<T>(
   name: string,
   query: Query,
   call: (signal: AbortSignal) => Call<T>,
-  options: { refetchMs?: number; enabled?: boolean } = {},
+  options: { refetchMs?: number; enabled?: boolean; hasTexts?: boolean } = {},
 ) {
   const { key } = useOrganization();
   return useQuery({
@@ -22,6 +22,8 @@ export function useList<T>(
     placeholderData: keepPreviousData,
     refetchInterval: options.refetchMs ?? false,
     enabled: options.enabled ?? true,
+    // textOf() knows the objects of an answer. The cache would put copies of them in their place.
+    structuralSharing: !options.hasTexts,
   });
 }
 

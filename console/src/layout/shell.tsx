@@ -3,6 +3,7 @@ import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { Link, Navigate, NavLink, Outlet, useLocation, useNavigation } from 'react-router';
 import { useSession } from '../session/session.tsx';
 import { Button } from '../ui/button.tsx';
+import { visible } from '../ui/code.tsx';
 import {
   BoltIcon,
   BuildingIcon,
@@ -10,12 +11,15 @@ import {
   GaugeIcon,
   HelpIcon,
   HookIcon,
+  InboxIcon,
   KeyIcon,
   ListIcon,
   Logo,
   MenuIcon,
 } from '../ui/icons.tsx';
+import { Empty } from '../ui/states.tsx';
 import { fullTime } from '../ui/time.tsx';
+import { useTitle } from '../ui/title.ts';
 import { useOrganization } from './organization.ts';
 import { ThemeButton } from './theme.tsx';
 
@@ -106,6 +110,7 @@ function Navigation() {
           <Item to={to('/webhooks')} icon={<HookIcon />} text="Webhooks" />
           <Item to={to('/deliveries')} icon={<ListIcon />} text="Deliveries" />
           <Item to={to('/events')} icon={<BoltIcon />} text="Events" />
+          <Item to={to('/inbound')} icon={<InboxIcon />} text="Inbound" />
           {mayKeys && <Item to={to('/api-keys')} icon={<KeyIcon />} text="API keys" />}
           <Item to={to('/changes')} icon={<ClockIcon />} text="Changes" />
           <Item to={to('/help')} icon={<HelpIcon />} text="Help" />
@@ -131,7 +136,22 @@ export function Home() {
 
 /** An operator has no organization of its own, so its address must name one. */
 export function OfOrganization() {
-  const { me } = useSession();
+  const { me, isOperator } = useSession();
   const { id } = useOrganization();
-  return me.organization_id === null && id === null ? <Navigate replace to="/organizations" /> : <Outlet />;
+  if (me.organization_id === null && id === null) return <Navigate replace to="/organizations" />;
+  if (isOperator || id === null || id === me.organization_id) return <Outlet />;
+  return <Foreign own={me.organization_id} asked={id} />;
+}
+
+/** A colleague of another organization, or an operator, has sent the address. */
+function Foreign({ own, asked }: { own: string | null; asked: string }) {
+  useTitle('Another organization');
+  return (
+    <Empty title="This page is of another organization" action={<Link to="/webhooks">Go to your webhooks</Link>}>
+      <p>
+        You are signed in for <strong>{own}</strong>. The address is of <strong>{visible(asked)}</strong>.
+      </p>
+      <p className="muted">To see it, open a link for that organization, or sign out and use a key of it.</p>
+    </Empty>
+  );
 }

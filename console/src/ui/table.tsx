@@ -37,16 +37,20 @@ export function Cell({
   name,
   isMain,
   isNumber,
+  isWide,
   children,
 }: {
   name: string;
   isMain?: boolean;
   isNumber?: boolean;
+  /** On a narrow screen it has a line of its own. */
+  isWide?: boolean;
   children: ReactNode;
 }) {
+  const kind = isMain ? 'cell-main' : isNumber ? 'cell-number' : isWide ? 'cell-wide' : undefined;
   return (
     // biome-ignore lint/a11y/noRedundantRoles: see above
-    <td role="cell" data-name={name} className={isMain ? 'cell-main' : isNumber ? 'cell-number' : undefined}>
+    <td role="cell" data-name={name} className={kind}>
       {children}
     </td>
   );

@@ -52,7 +52,7 @@ export function addPortalLinks(app: FastifyInstance, service: Service): void {
 }
 
 /** Without ROWHOOK_PUBLIC_URL, links work on this machine only. They are never made from `Host`. */
-function baseUrl({ socket }: FastifyRequest, { settings: { publicUrl, apiHost } }: Service): string {
+export function baseUrl({ socket }: FastifyRequest, { settings: { publicUrl, apiHost } }: Service): string {
   if (publicUrl !== undefined) return publicUrl;
   const host = /^(127\.|::1$)/.test(apiHost) ? apiHost : 'localhost';
   return `http://${host.includes(':') ? `[${host}]` : host}:${socket.localPort}`;

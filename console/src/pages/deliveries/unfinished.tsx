@@ -11,6 +11,7 @@ import { StatusBadge } from '../../ui/badge.tsx';
 import { Button } from '../../ui/button.tsx';
 import { meaningOf } from '../../ui/codes.ts';
 import { Confirm } from '../../ui/dialog.tsx';
+import { ExportButton } from '../../ui/export.tsx';
 import { FilterSelect } from '../../ui/field.tsx';
 import { PageHead } from '../../ui/head.tsx';
 import { Pager } from '../../ui/pager.tsx';
@@ -77,6 +78,18 @@ export default function DeliveriesPage() {
           </Button>
         )}
         <span className="grow" />
+        <ExportButton
+          name="deliveries"
+          columns={COLUMNS}
+          read={(from, signal) =>
+            answerOf(
+              client.GET('/api/v1/{org}/deliveries', {
+                params: { path, query: queryOf({ state, webhook, cursor: from, limit: 500 }) },
+                signal,
+              }),
+            )
+          }
+        />
         {mayWrite && rows.length > 0 && (
           <>
             <Button
@@ -155,6 +168,20 @@ export default function DeliveriesPage() {
     </>
   );
 }
+
+/** Of an exported file. */
+const COLUMNS: readonly (keyof UnfinishedDelivery)[] = [
+  'occurred_at',
+  'event_type',
+  'state',
+  'webhook_name',
+  'attempt',
+  'last_code',
+  'next_attempt_at',
+  'event_id',
+  'webhook_id',
+  'id',
+];
 
 interface DeliveryRowProps {
   row: UnfinishedDelivery;

@@ -7,11 +7,11 @@ import { useSession } from '../../session/session.tsx';
 import { useAddress } from '../../ui/address.ts';
 import { Badge } from '../../ui/badge.tsx';
 import { Button } from '../../ui/button.tsx';
-import { CopyButton } from '../../ui/copy.tsx';
 import { Confirm, Modal } from '../../ui/dialog.tsx';
 import { CheckField, SelectField, TextField } from '../../ui/field.tsx';
 import { PageHead } from '../../ui/head.tsx';
 import { Pager } from '../../ui/pager.tsx';
+import { ShownOnce } from '../../ui/shown-once.tsx';
 import { Empty, Failure, Notice, Skeleton } from '../../ui/states.tsx';
 import { Cell, Row, Table } from '../../ui/table.tsx';
 import { Ago, At } from '../../ui/time.tsx';
@@ -51,17 +51,9 @@ export default function ApiKeysPage() {
         For programs that call the API of this organization. A key is shown once, and stored as a hash.
       </PageHead>
       {token !== '' && (
-        <section className="card new-secret" aria-label="New key">
-          <h2>Copy the key now</h2>
-          <p className="muted">It is shown this once. Whoever has it can do what its scopes allow.</p>
-          <div className="secret-line">
-            <code className="secret">{token}</code>
-            <CopyButton text={token} label="Copy key" isSmall={false} />
-            <Button variant="quiet" onClick={() => setToken('')}>
-              I have it
-            </Button>
-          </div>
-        </section>
+        <ShownOnce what="key" title="Copy the key now" secret={token} onDone={() => setToken('')}>
+          It is shown this once. Whoever has it can do what its scopes allow.
+        </ShownOnce>
       )}
       {!mayKeys ? (
         <Empty title="Your session makes no keys">

@@ -1,9 +1,12 @@
 /** How to receive, verify and debug, where one needs it. */
+import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense } from 'react';
 import { Link } from 'react-router';
+import { answerOf, client } from '../../api/client.ts';
 import { useOrganization } from '../../layout/organization.ts';
+import { CopyButton } from '../../ui/copy.tsx';
 import { PageHead } from '../../ui/head.tsx';
-import { Loading } from '../../ui/states.tsx';
+import { Failure, Loading } from '../../ui/states.tsx';
 
 const Receivers = lazy(() => import('../webhooks/receivers.tsx'));
 
@@ -51,6 +54,7 @@ export default function HelpPage() {
           ))}
         </dl>
       </section>
+      <Egress />
       <section className="card part">
         <h2>Verify</h2>
         <p className="muted">
@@ -81,5 +85,46 @@ export default function HelpPage() {
         </ul>
       </section>
     </>
+  );
+}
+
+/** For whoever must open a firewall for us. */
+function Egress() {
+  const egress = useQuery({
+    queryKey: ['egress'],
+    queryFn: ({ signal }) => answerOf(client.GET('/api/v1/egress-ips', { signal })),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const addresses = egress.data?.data ?? [];
+  return (
+    <section className="card part" aria-label="Addresses">
+      <h2>The addresses that we send from</h2>
+      {egress.isError ? (
+        <Failure error={egress.error} onRetry={() => void egress.refetch()} />
+      ) : egress.data === undefined ? (
+        <Loading />
+      ) : addresses.length === 0 ? (
+        <p className="muted">
+          They are not listed here. Ask whoever runs rowhook, if your firewall needs them. The signature shows that a
+          request is ours, wherever it comes from.
+        </p>
+      ) : (
+        <>
+          <p className="muted">
+            Let them in where a firewall stands in front of your receiver. Verify the signature all the same.
+          </p>
+          <ul className="tags plain-list">
+            {addresses.map((address) => (
+              <li key={address} className="tag mono">
+                {address}
+              </li>
+            ))}
+          </ul>
+          <div>
+            <CopyButton text={addresses.join('\n')} label="Copy all" />
+          </div>
+        </>
+      )}
+    </section>
   );
 }

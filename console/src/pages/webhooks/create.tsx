@@ -1,4 +1,4 @@
-import { useNavigate } from 'react-router';
+import { useNavigate, useSearchParams } from 'react-router';
 import { answerOf, client } from '../../api/client.ts';
 import { useWrite } from '../../api/queries.ts';
 import { useOrganization } from '../../layout/organization.ts';
@@ -14,6 +14,7 @@ export default function CreatePage() {
   const { mayWrite } = useSession();
   const { to, path } = useOrganization();
   const navigate = useNavigate();
+  const asked = useSearchParams()[0].get('event_type');
   const create = useWrite((draft: Draft) =>
     answerOf(client.POST('/api/v1/{org}/outgoing-webhooks', { params: { path }, body: bodyOf(draft) })),
   );
@@ -24,7 +25,7 @@ export default function CreatePage() {
       </PageHead>
       {mayWrite ? (
         <WebhookForm
-          start={EMPTY}
+          start={{ ...EMPTY, event_types: asked === null ? [] : [asked] }}
           isNew
           submitText="Create"
           onSubmit={async (draft) => {

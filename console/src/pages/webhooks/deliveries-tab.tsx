@@ -1,11 +1,13 @@
 import { useMemo } from 'react';
 import { useNavigate } from 'react-router';
 import type { Attempt, Webhook } from 'rowhook/client';
+import { answerOf, client, queryOf } from '../../api/client.ts';
 import { useAttempts } from '../../api/queries.ts';
 import { type Live, useStream } from '../../api/stream.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useAddress } from '../../ui/address.ts';
 import { Button } from '../../ui/button.tsx';
+import { ExportButton } from '../../ui/export.tsx';
 import { FilterSelect } from '../../ui/field.tsx';
 import { Pager } from '../../ui/pager.tsx';
 import { Empty, Failure, Skeleton } from '../../ui/states.tsx';
@@ -15,8 +17,9 @@ import { AttemptTable } from '../deliveries/attempt-table.tsx';
 export function WebhookDeliveries({ webhook }: { webhook: Webhook }) {
   const { get, set } = useAddress();
   const [status, event_type, since, cursor] = [get('status'), get('event_type'), get('since'), get('cursor')];
-  const list = useAttempts(webhook.id, { status, event_type, since, cursor });
-  const { to } = useOrganization();
+  const filter = { status, event_type, since };
+  const list = useAttempts(webhook.id, { ...filter, cursor });
+  const { to, org } = useOrganization();
   const navigate = useNavigate();
   const isLive = cursor === '' && get('live') !== 'off';
   const live = useStream(webhook.id, isLive);
@@ -63,6 +66,18 @@ export function WebhookDeliveries({ webhook }: { webhook: Webhook }) {
         <Button isSmall onClick={() => navigate(to(`/webhooks/${webhook.id}/replay`))}>
           Replay…
         </Button>
+        <ExportButton
+          name="attempts"
+          columns={COLUMNS}
+          read={(from, signal) =>
+            answerOf(
+              client.GET('/api/v1/{org}/outgoing-webhooks/{id}/deliveries', {
+                params: { path: { org, id: webhook.id }, query: queryOf({ ...filter, cursor: from, limit: 500 }) },
+                signal,
+              }),
+            )
+          }
+        />
       </div>
       <LiveState live={live} isOn={isLive} />
       {list.isError ? (
@@ -89,6 +104,23 @@ export function WebhookDeliveries({ webhook }: { webhook: Webhook }) {
     </>
   );
 }
+
+/** Of an exported file. */
+const COLUMNS: readonly (keyof Attempt)[] = [
+  'attempted_at',
+  'event_type',
+  'status',
+  'code',
+  'response_status',
+  'duration_ms',
+  'attempt',
+  'next_attempt_at',
+  'error',
+  'remote_ip',
+  'event_id',
+  'delivery_id',
+  'id',
+];
 
 const ROWS_MAX = 150;
 

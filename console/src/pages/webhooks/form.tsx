@@ -1,5 +1,6 @@
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react';
 import { RowhookError } from '../../api/client.ts';
+import { testUrlIn, useNewTestUrl } from '../../api/test-urls.ts';
 import { Button } from '../../ui/button.tsx';
 import { CheckField, SelectField, TextField } from '../../ui/field.tsx';
 import { CrossIcon } from '../../ui/icons.tsx';
@@ -7,6 +8,8 @@ import { Notice } from '../../ui/states.tsx';
 import { AUTH_FIELDS, type Draft, type Errors, problemsOf, urlProblem } from './draft.ts';
 import { EventsField } from './events-field.tsx';
 import { FormatFields } from './format-fields.tsx';
+import { BodyPreview, FilterTrial } from './trial.tsx';
+import { useUrlProblem } from './use-preview.ts';
 
 interface FormProps {
   start: Draft;
@@ -23,6 +26,8 @@ export function WebhookForm({ start, submitText, isNew, isDisabled, onSubmit, ca
   const [problem, setProblem] = useState('');
   const [isBusy, setBusy] = useState(false);
   const form = useRef<HTMLFormElement>(null);
+  // What was there already is judged when it is sent.
+  const refused = useUrlProblem(draft.target_url, !isDisabled && draft.target_url !== start.target_url);
   const [failedAt, setFailedAt] = useState(0);
 
   // The first wrong field gets the focus.
@@ -83,11 +88,12 @@ export function WebhookForm({ start, submitText, isNew, isDisabled, onSubmit, ca
             isMono
             value={draft.target_url}
             onChange={set('target_url')}
-            error={errors.target_url ?? urlProblem(draft.target_url)}
+            error={errors.target_url ?? urlProblem(draft.target_url) ?? refused}
             autoComplete="off"
             placeholder="https://hooks.example.com/in"
             help="It must be reachable from the internet, and answer within a few seconds."
           />
+          {!isDisabled && <TestUrlField url={draft.target_url} onChange={set('target_url')} />}
           <EventsField
             value={draft.event_types}
             text={draft.event_text}
@@ -150,22 +156,27 @@ export function WebhookForm({ start, submitText, isNew, isDisabled, onSubmit, ca
           title="Filter"
           about={draft.filter.trim() === '' ? 'Every chosen event is sent' : 'Only some events are sent'}
         >
-          <TextField
-            label="Conditions"
-            value={draft.filter}
-            onChange={set('filter')}
-            error={errors.filter}
-            rows={4}
-            isMono
-            placeholder={'{"data.stage": "won", "data.value": {"$gte": 1000}}'}
-            help={
-              <>
-                A JSON object. All conditions must hold. <code>$gt</code> <code>$gte</code> <code>$lt</code>{' '}
-                <code>$lte</code> <code>$ne</code> <code>$in</code> <code>$contains</code> <code>$exists</code>{' '}
-                <code>$and</code> <code>$or</code> <code>$not</code>; <code>previous.…</code> is the value before.
-              </>
-            }
-          />
+          {(isOpen) => (
+            <>
+              <TextField
+                label="Conditions"
+                value={draft.filter}
+                onChange={set('filter')}
+                error={errors.filter}
+                rows={4}
+                isMono
+                placeholder={'{"data.stage": "won", "data.value": {"$gte": 1000}}'}
+                help={
+                  <>
+                    A JSON object. All conditions must hold. <code>$gt</code> <code>$gte</code> <code>$lt</code>{' '}
+                    <code>$lte</code> <code>$ne</code> <code>$in</code> <code>$contains</code> <code>$exists</code>{' '}
+                    <code>$and</code> <code>$or</code> <code>$not</code>; <code>previous.…</code> is the value before.
+                  </>
+                }
+              />
+              <FilterTrial draft={draft} isOn={isOpen} />
+            </>
+          )}
         </Part>
         <Part title="Headers" about={draft.headers.length === 0 ? 'None beside our own' : `${draft.headers.length}`}>
           <HeaderFields draft={draft} onChange={set('headers')} error={errors.headers} />
@@ -177,7 +188,12 @@ export function WebhookForm({ start, submitText, isNew, isDisabled, onSubmit, ca
           <RetryFields draft={draft} errors={errors} change={change} />
         </Part>
         <Part title="Format" about={FORMATS[draft.payload_format] ?? draft.payload_format}>
-          <FormatFields draft={draft} errors={errors} change={change} />
+          {(isOpen) => (
+            <>
+              <FormatFields draft={draft} errors={errors} change={change} />
+              <BodyPreview draft={draft} isOn={isOpen} />
+            </>
+          )}
         </Part>
       </fieldset>
       {problem && <Notice kind="bad">{problem}</Notice>}
@@ -205,14 +221,49 @@ export const FORMATS: Readonly<Record<string, string>> = {
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 
-function Part({ title, about, children }: { title: string; about: string; children: ReactNode }) {
+/** For whoever has no receiver yet. */
+function TestUrlField({ url, onChange }: { url: string; onChange: (url: string) => void }) {
+  const make = useNewTestUrl();
+  if (testUrlIn(url) !== null)
+    return (
+      <Notice kind="info">
+        This is a test URL of our own, for an hour. The tab Test shows what arrives there. Put the address of your
+        receiver here later: the webhook stays the same.
+      </Notice>
+    );
   return (
-    <details className="card form-more">
+    <>
+      {url === '' && (
+        <div>
+          <Button
+            isSmall
+            isBusy={make.isPending}
+            onClick={() => make.mutate(undefined, { onSuccess: (made) => onChange(made.url) })}
+          >
+            No receiver yet? Use a test URL
+          </Button>
+        </div>
+      )}
+      {make.isError && <Notice kind="bad">{make.error.message}</Notice>}
+    </>
+  );
+}
+
+interface PartOfFormProps {
+  title: string;
+  about: string;
+  children: ReactNode | ((isOpen: boolean) => ReactNode);
+}
+
+function Part({ title, about, children }: PartOfFormProps) {
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <details className="card form-more" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
         <span className="strong">{title}</span>
         <span className="muted small clip">{about}</span>
       </summary>
-      <div className="form-part">{children}</div>
+      <div className="form-part">{typeof children === 'function' ? children(isOpen) : children}</div>
     </details>
   );
 }

@@ -1,7 +1,6 @@
 /** A secret that was just made. It lives in memory only: the address and a reload do not have it. */
 import { useSyncExternalStore } from 'react';
-import { Button } from '../../ui/button.tsx';
-import { CopyButton } from '../../ui/copy.tsx';
+import { ShownOnce } from '../../ui/shown-once.tsx';
 
 const secrets = new Map<string, string>();
 const listeners = new Set<() => void>();
@@ -32,19 +31,9 @@ export function NewSecret({ webhook }: { webhook: string }) {
     changed();
   };
   return (
-    <section className="card new-secret" aria-label="Signing secret">
-      <h2>Copy the signing secret now</h2>
-      <p className="muted">
-        Your receiver needs it to check that a request is ours. It is shown this once. The tab Secret makes a new one,
-        and has the code that checks it.
-      </p>
-      <div className="secret-line">
-        <code className="secret">{secret}</code>
-        <CopyButton text={secret} label="Copy secret" isSmall={false} />
-        <Button variant="quiet" onClick={forget}>
-          I have it
-        </Button>
-      </div>
-    </section>
+    <ShownOnce what="secret" title="Copy the signing secret now" secret={secret} onDone={forget}>
+      Your receiver needs it to check that a request is ours. It is shown this once. The tab Secret makes a new one, and
+      has the code that checks it.
+    </ShownOnce>
   );
 }

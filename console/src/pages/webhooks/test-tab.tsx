@@ -3,12 +3,14 @@ import type { AttemptDetail, Webhook } from 'rowhook/client';
 import { answerOf, client } from '../../api/client.ts';
 import { useKnownEvents } from '../../api/events.ts';
 import { useWrite } from '../../api/queries.ts';
+import { testUrlIn } from '../../api/test-urls.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useSession } from '../../session/session.tsx';
 import { Button } from '../../ui/button.tsx';
 import { TextField } from '../../ui/field.tsx';
 import { Empty, Failure, Notice } from '../../ui/states.tsx';
 import { AttemptView } from '../deliveries/attempt-view.tsx';
+import { Inspector } from './inspector.tsx';
 
 type Result = { kind: 'attempt'; attempt: AttemptDetail } | { kind: 'late'; message: string };
 
@@ -17,6 +19,7 @@ export function TestTab({ webhook }: { webhook: Webhook }) {
   const { org } = useOrganization();
   const [type, setType] = useState('');
   const known = useKnownEvents();
+  const testUrl = testUrlIn(webhook.target_url);
   const test = useWrite(async (event_type: string): Promise<Result> => {
     const answer = await answerOf(
       client.POST('/api/v1/{org}/outgoing-webhooks/{id}/test', {
@@ -66,6 +69,7 @@ export function TestTab({ webhook }: { webhook: Webhook }) {
       ) : (
         <p className="muted test-wait">You will see the request, and what your receiver answered to it.</p>
       )}
+      {testUrl !== null && <Inspector id={testUrl} />}
     </>
   );
 }

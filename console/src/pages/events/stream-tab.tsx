@@ -8,12 +8,11 @@ import { useAddress } from '../../ui/address.ts';
 import { Button } from '../../ui/button.tsx';
 import { CodeBlock, visible } from '../../ui/code.tsx';
 import { FilterSelect } from '../../ui/field.tsx';
-import { PageHead } from '../../ui/head.tsx';
 import { Pager } from '../../ui/pager.tsx';
 import { Empty, Failure, Skeleton } from '../../ui/states.tsx';
 import { At } from '../../ui/time.tsx';
 import { Explain } from '../deliveries/explain.tsx';
-import { SearchField } from './search-field.tsx';
+import { SearchField } from '../more/search-field.tsx';
 
 interface Event {
   id: string;
@@ -37,7 +36,7 @@ function dataOf({ data }: Listed): string {
   return typeof data === 'object' && data !== null ? (textOf(data) ?? '') : JSON.stringify(data);
 }
 
-export default function EventsPage() {
+export function EventStream() {
   const { path, key } = useOrganization();
   const { get, set } = useAddress();
   const [event_type, row_key, since, cursor, opened] = [
@@ -63,9 +62,6 @@ export default function EventsPage() {
   const isFiltered = event_type !== '' || row_key !== '' || since !== '';
   return (
     <>
-      <PageHead title="Events">
-        What happened in the last 7 days, newest first, as a webhook gets it. A change is stored if a webhook wanted it.
-      </PageHead>
       <div className="toolbar">
         <SearchField label="Event type" placeholder="Type, such as deal.updated" name="event_type" />
         <SearchField label="Key of the row" placeholder="Primary key of a row" name="row_key" />

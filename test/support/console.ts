@@ -1,0 +1,106 @@
+// The console in a real browser, with a daemon, a receiver and the API behind it.
+
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { expect } from 'vitest';
+import type { ServeSettings } from '../../src/config/settings.ts';
+import type { Daemon } from '../../src/daemon/daemon.ts';
+import { buildConsole } from '../../src/demo/console.ts';
+import { createKey, startTestApi, type TestApi } from './api.ts';
+import { startBrowser } from './browser.ts';
+import { startTestDaemon } from './daemon.ts';
+import { createDatabase, type TestDatabase } from './database.ts';
+import { type Receiver, startReceiver } from './receiver.ts';
+
+export interface Visit {
+  token?: string;
+  width?: number;
+  theme?: 'light' | 'dark';
+}
+
+/** One server and one browser for all tests of a file. */
+export class ConsoleScene {
+  database!: TestDatabase;
+  api!: TestApi;
+  receiver!: Receiver;
+  daemon!: Daemon;
+  browser!: Browser;
+  /** Of the organization of the scene. */
+  key = '';
+  reader = '';
+  operator = '';
+  /** What a page logged as an error, such as a refusal by the policy. */
+  readonly complaints: string[] = [];
+
+  async start(settings: Partial<ServeSettings> = {}, organization = 'acme'): Promise<void> {
+    [this.database, this.receiver] = [await createDatabase({ crm: true }), await startReceiver()];
+    await buildConsole();
+    [this.api, this.browser, this.daemon] = await Promise.all([
+      startTestApi(this.database, { allowHttp: true, allowCidrs: ['127.0.0.0/8'], ...settings }),
+      startBrowser(),
+      startTestDaemon(this.database),
+    ]);
+    this.key = await createKey(this.database, organization, ['read', 'write', 'inbound', 'keys']);
+    this.reader = await createKey(this.database, organization, ['read']);
+    this.operator = await createKey(this.database, null);
+  }
+
+  async stop(): Promise<void> {
+    await this.browser?.close();
+    await this.daemon?.stop();
+    await this.api?.stop();
+    await this.receiver?.close();
+    await this.database?.drop();
+  }
+
+  /** A visitor of its own, signed in as after the sign-in page. */
+  async visit(path: string, { token = this.key, width = 1440, theme = 'light' }: Visit = {}): Promise<Page> {
+    const context = await this.browser.newContext({
+      viewport: { width, height: 900 },
+      colorScheme: theme,
+      reducedMotion: 'reduce',
+      timezoneId: 'Europe/Berlin',
+      locale: 'en-GB',
+    });
+    context.setDefaultTimeout(60_000);
+    await context.addInitScript((value) => sessionStorage.setItem('rowhook.token', value), token);
+    return this.open(context, path);
+  }
+
+  async open(context: BrowserContext, path: string): Promise<Page> {
+    const page = await context.newPage();
+    page.on('console', (message) => message.type() === 'error' && this.complaints.push(message.text()));
+    page.on('pageerror', (error) => this.complaints.push(String(error)));
+    await page.goto(this.address(path));
+    return page;
+  }
+
+  address = (path: string) => `${this.api.url}/console${path}`;
+
+  /** As the organization of the scene. */
+  ask = (method: string, path: string, body?: unknown) =>
+    this.api.ask(method, `/v1/me${path}`, { token: this.key, ...(body !== undefined && { body }) });
+
+  async createWebhook(fields: object): Promise<string> {
+    const { status, body } = await this.ask('POST', '/outgoing-webhooks', fields);
+    expect(status).toBe(201);
+    return body.id as string;
+  }
+
+  emit = (event: string, data: unknown) => this.ask('POST', '/events', { event, data });
+}
+
+export const close = (page: Page) => page.context().close();
+
+/** Nothing serious, and no sideways scrolling. `rules`: only these, where the others were looked at already. */
+export async function judge(page: Page, rules?: string[]): Promise<void> {
+  // Without legacy mode every analysis opens another page, for frames of other sites.
+  const axe = new AxeBuilder({ page }).setLegacyMode();
+  const { violations } = await (rules ? axe.withRules(rules) : axe).analyze();
+  const serious = violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${page.url()} ${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+  expect(serious).toEqual([]);
+  const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+  expect(overflow, `${page.url()} scrolls sideways`).toBeLessThanOrEqual(0);
+}
