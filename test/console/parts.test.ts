@@ -7,6 +7,7 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hasNoBrowser } from '../support/browser.ts';
 import { ConsoleScene, close, judge } from '../support/console.ts';
+import { waitUntil } from '../support/wait.ts';
 
 const EGRESS = ['198.51.100.7', '2001:db8::7'];
 const scene = new ConsoleScene();
@@ -27,6 +28,11 @@ async function judgeNarrow(page: Page, shows: string): Promise<void> {
 }
 
 describe.skipIf(hasNoBrowser)('inbound webhooks', () => {
+  const statusOf = async (id: string) => {
+    const { body } = await scene.ask('GET', '/integration-events');
+    return body.data?.find((event) => event.id === id)?.status;
+  };
+
   async function send(url: string, secret: string, body: string) {
     const [id, time] = [`msg_${Math.random()}`, new Date()];
     const headers = {
@@ -39,7 +45,7 @@ describe.skipIf(hasNoBrowser)('inbound webhooks', () => {
     return { status: answer.status, id: ((await answer.json()) as { id: string }).id };
   }
 
-  test('a source is made, and what it sends is shown with every digit', async () => {
+  test('a source is made, its events are shown, one is processed again, and the source is removed', async () => {
     const page = await scene.visit('/inbound');
     await page.getByText('Nothing has come yet').waitFor();
     await judge(page);
@@ -67,8 +73,28 @@ describe.skipIf(hasNoBrowser)('inbound webhooks', () => {
     await page.getByText('12345678901234567890').last().waitFor();
     expect(page.url()).toContain(`event=${sent.id}`);
 
-    const list = await scene.ask('GET', '/inbound-sources');
-    await scene.ask('DELETE', `/inbound-sources/${list.body.data?.[0]?.id}`);
+    await scene.ask('POST', '/integration-events/claim', {});
+    await scene.ask('POST', `/integration-events/${sent.id}/fail`, { error: 'No such invoice' });
+    await page.getByText('No such invoice').waitFor();
+    await judge(page);
+    await judgeNarrow(page, 'invoice.paid');
+    await page.getByRole('button', { name: 'Let it be processed again' }).click();
+    await waitUntil('it can be claimed', async () => (await statusOf(sent.id)) === 'received');
+    await page.getByLabel('Status').selectOption('processed');
+    await page.getByText('None fits').waitFor();
+
+    await page.getByRole('tab', { name: 'Sources' }).click();
+    await page.getByRole('button', { name: 'New secret for billing' }).click();
+    await page.getByRole('button', { name: 'Make it' }).click();
+    await page.getByText('The old secret works until').waitFor();
+    const fresh = await page.locator('.secret').innerText();
+    expect(fresh).not.toBe(secret);
+    expect((await send(url, fresh, '{"type":"invoice.sent"}')).status).toBe(201);
+
+    await page.getByRole('button', { name: 'Delete billing' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await page.getByText('There is no source yet').waitFor();
+    expect((await send(url, fresh, '{"type":"invoice.sent"}')).status).toBe(410);
     await close(page);
   });
 
