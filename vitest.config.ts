@@ -22,7 +22,7 @@ export default defineConfig({
         test: {
           name: 'database',
           include: ['test/**/*.test.ts'],
-          exclude: [...unit, 'test/{bench,faults,containers}/**'],
+          exclude: [...unit, 'test/{bench,faults,containers,pictures}/**'],
           globalSetup: ['test/support/global.ts'],
         },
       },
