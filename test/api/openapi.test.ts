@@ -79,6 +79,8 @@ const quick = () => another('outgoing-webhooks', { ...NEW, timeout_ms: 1_000 });
 const session = async () =>
   String((await api.ask('POST', '/v1/session', { token, body: { bearer: true } })).body.token);
 
+const testUrl = async () => String((await api.ask('POST', '/v1/me/test-urls', { token })).body.id);
+
 /** One right request of each operation. A route that is added without its line here fails. */
 const SAMPLES: Readonly<Record<string, Sample>> = {
   getMe: { status: 200 },
@@ -87,6 +89,8 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   getOutgoingWebhooks: { query: '?limit=1', status: 200 },
   postOutgoingWebhooks: { body: NEW, status: 201 },
   postOutgoingWebhooksPreview: { body: { event_type: 'deal.won', payload_format: 'slack' }, status: 200 },
+  postTestUrls: { status: 201 },
+  getTestUrlsById: { id: testUrl, status: 200 },
   getOutgoingWebhooksById: { id: () => webhook, status: 200 },
   patchOutgoingWebhooksById: { id: () => webhook, body: { description: 'x' }, status: 200 },
   putOutgoingWebhooksById: { id: () => webhook, body: NEW, status: 200 },
