@@ -83,7 +83,10 @@ async function throughput(stage: Stage, server: Server, sender: Child): Promise<
     DATABASE_URL: server.url,
     POOL: String(POOL),
   });
-  const served = await serve(stage, server, NO_LIMIT);
+  const served = await serve(stage, server, NO_LIMIT).catch(async (error) => {
+    await bare.stop();
+    throw error;
+  });
   const headers = { 'x-api-key': await server.keyOf('acme') };
   const rateOf = (asked: Pick<Load, 'url' | 'path' | 'named'>) => async () => {
     const load: Load = { ...asked, headers, body: BODY, ms: stage.seconds(15) * 1_000 };
