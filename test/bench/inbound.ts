@@ -73,7 +73,7 @@ async function withServer<T>(stage: Stage, work: (server: Server) => Promise<T>)
 
 function serve(stage: Stage, { apiUrl }: Server, limit: number): Promise<Served> {
   const { profiles } = stage.options;
-  const env = { ROWHOOK_API_POOL: String(POOL), ROWHOOK_API_RATE_LIMIT: String(NO_LIMIT), ROWHOOK_LOG_LEVEL: 'warn' };
+  const env = { ROWHOOK_API_POOL: String(POOL), ROWHOOK_API_RATE_LIMIT: String(NO_LIMIT) };
   const flags = profiles ? ['--cpu-prof', `--cpu-prof-dir=${profiles}`] : [];
   return serveApi(apiUrl, { ...env, ROWHOOK_INBOUND_RATE_LIMIT: String(limit) }, flags);
 }
