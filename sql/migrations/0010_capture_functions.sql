@@ -237,7 +237,6 @@ comment on function rowhook._capture_branch(rowhook.webhook_sources, text) is
 
 -- What capture writes must not depend on the settings of the writer. The head of a capture function
 -- does not name these: eight SET clauses take 11 us in each statement, whether it writes or not.
--- With jit, a plan made for a bulk statement would be compiled again in each later small statement.
 create function rowhook._pin()
 returns text[]
 language plpgsql
@@ -253,8 +252,7 @@ declare
     'bytea_output',          'hex',
     'extra_float_digits',    '1',
     'lc_monetary',           'C',
-    'quote_all_identifiers', 'off',
-    'jit',                   'off'];
+    'quote_all_identifiers', 'off'];
   v_before text[] := '{}';
   v_value  text;
 begin
@@ -865,6 +863,8 @@ begin
     return false;
   end if;
   -- With row_security off, as pg_restore sets it, our own policies would end the app's statement.
+  -- With jit, a plan made for a bulk statement would be compiled again in each later small
+  -- statement; and where a setting makes plans dear, each new session would compile for a second.
   -- The settings that change how values print are pinned by _pin().
   execute format($sql$
     create or replace function rowhook.%I()
@@ -874,6 +874,7 @@ begin
       security definer
       set search_path = pg_catalog, pg_temp
       set row_security = on
+      set jit = off
       as %L$sql$, v_name, v_body);
   execute format('revoke execute on function rowhook.%I() from public', v_name);
   execute format('comment on function rowhook.%I() is %L', v_name,

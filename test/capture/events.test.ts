@@ -654,7 +654,7 @@ describe('a capture function', () => {
       prosecdef: true,
       provolatile: 'v',
       // The other settings are pinned by rowhook._pin(), and only in a session that has others.
-      proconfig: ['search_path=pg_catalog, pg_temp', 'row_security=on'],
+      proconfig: ['search_path=pg_catalog, pg_temp', 'row_security=on', 'jit=off'],
       acl: ['rowhook_owner=EXECUTE'],
     });
   });

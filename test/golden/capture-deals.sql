@@ -6,6 +6,7 @@ CREATE OR REPLACE FUNCTION rowhook._capture_2()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET row_security TO 'on'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
