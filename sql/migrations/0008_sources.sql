@@ -454,12 +454,21 @@ comment on function rowhook._text_of(oid, name, text) is
 -- after the table has changed. The digest uses the id of the source and the names of types, because
 -- oids change in a restore from a dump. A source that excludes columns also adds their numbers:
 -- a column that was dropped and an excluded one that took its name would look the same otherwise.
+-- Names, types and expressions must print in each session as in the one that wrote the function. A
+-- plan calls this once, so these settings cost nothing.
 create function rowhook._layout(p_source_id int)
 returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 set row_security = on
+set "TimeZone" = 'UTC'
+set "DateStyle" = 'ISO, YMD'
+set "IntervalStyle" = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
 as $$
 begin
   return (

@@ -68,6 +68,9 @@ const lags = `insert into rowhook.webhook_lagging_tenants
     (lane, tenant_id, from_snapshot, to_snapshot, done_id, position_at, sequence_value)
   select lane, 'acme', from_snapshot, null, null, now() - interval '1 hour', 1
     from rowhook.webhook_lanes where lane = rowhook._lane('acme')`;
+const inbound = (status: string) =>
+  `insert into rowhook.integration_events (id, tenant_id, event_name, payload, status, attempts, error_message)
+   values (gen_random_uuid(), 'acme', 'lead.captured', '{}', '${status}', 3, 'no mail address')`;
 const outboxRow = "select rowhook.emit('a.b', '{}', 'acme')";
 const breaker = `insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since, open_until, openings)
   select id, rowhook._lane(tenant_id), 12, now(), now() + interval '1 minute', 1 from rowhook.webhook_configurations`;
@@ -88,6 +91,8 @@ const STATES: Readonly<Record<string, readonly [sql: string, shown: object]>> = 
   RowhookDeliveriesGaveUp: ['', { count: '1' }],
   RowhookInFlightSaturated: [log, { p95_ms: 9000 }],
   RowhookMemoryHigh: [outboxRow, { tenant_id: 'acme' }],
+  RowhookInboundWaiting: [inbound('received'), { event_name: 'lead.captured', attempts: 3 }],
+  RowhookInboundFailing: [inbound('failed'), { tenant_id: 'acme', error: 'no mail address' }],
   RowhookTenantLags: [lags, { tenant_id: 'acme', max_in_flight: 8 }],
 };
 

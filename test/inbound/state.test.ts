@@ -106,7 +106,7 @@ test('status and metrics count the same', async () => {
   expect(state.oldest_seconds).toBeGreaterThanOrEqual(50 * 3_600);
   const { stdout: text } = await rowhook(['status'], { env: { DATABASE_URL: database.url } });
   expect(text).toContain(
-    '3 pending, 1 being processed, 1 with an ended lease, 1 failed in 24 hours (oldest: 2 d, lead.captured of acme)\n',
+    '3 pending, 1 processing, 1 with an ended lease, 1 failed in 24 hours (oldest: 2 d, lead.captured of acme)\n',
   );
   const lines = await metrics();
   expect(lines.slice(0, -1)).toEqual([

@@ -69,7 +69,9 @@ export class ConsoleScene {
 
   async open(context: BrowserContext, path: string): Promise<Page> {
     const page = await context.newPage();
-    page.on('console', (message) => message.type() === 'error' && this.complaints.push(message.text()));
+    page.on('console', (message) => {
+      if (message.type() === 'error') this.complaints.push(`${message.text()} ${message.location().url}`);
+    });
     page.on('pageerror', (error) => this.complaints.push(String(error)));
     await page.goto(this.address(path));
     return page;

@@ -98,8 +98,9 @@ function watchedText({ sources: { watched, problems } }: Status): string {
 function inboundText({ inbound }: Status): string {
   if (inbound === null) return 'unknown';
   const { pending, processing, leaseEnded, failed24h, oldestSeconds, oldestEventName, oldestTenantId } = inbound;
-  const parts = [`${pending} pending`, `${processing} being processed`, `${failed24h} failed in 24 hours`];
-  if (leaseEnded > 0) parts.splice(2, 0, `${leaseEnded} with an ended lease`);
+  const parts = [`${pending} pending`, `${processing} processing`];
+  if (leaseEnded > 0) parts.push(`${leaseEnded} with an ended lease`);
+  if (failed24h > 0) parts.push(`${failed24h} failed in 24 hours`);
   const oldest =
     oldestSeconds === null ? '' : ` (oldest: ${ageText(oldestSeconds)}, ${oldestEventName} of ${oldestTenantId})`;
   return printable(`${parts.join(', ')}${oldest}`);
