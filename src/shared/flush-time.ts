@@ -1,27 +1,31 @@
 /**
  * Estimates how long this server takes to flush a commit. Rings depend on it (read/doorbell.ts). A
- * small write and a small read take the same time, except for the flush. Their quickest ones count,
- * because a busy machine makes some of them slow, and none of them quick.
+ * small write and a small read take the same time, except for the flush. A busy machine makes some
+ * of them slow and none of them quick, so the quickest read counts. A write may also be quick
+ * because it was flushed with another transaction's, so a quarter of the writes were quicker than
+ * the one that counts.
  */
-const RECENT = 16;
+const RECENT = 32;
+const LEAST = 8;
 
-class Quickest {
-  readonly #recentMs: number[] = [];
+class Recent {
+  readonly #ms: number[] = [];
 
   add(ms: number): void {
-    this.#recentMs.push(ms);
-    if (this.#recentMs.length > RECENT) this.#recentMs.shift();
+    this.#ms.push(ms);
+    if (this.#ms.length > RECENT) this.#ms.shift();
   }
 
-  /** Undefined: too few are known. */
-  get ms(): number | undefined {
-    return this.#recentMs.length < RECENT / 2 ? undefined : Math.min(...this.#recentMs);
+  /** The value that `share` of the recent ones are below. Undefined: too few are known. */
+  quantile(share: number): number | undefined {
+    if (this.#ms.length < LEAST) return undefined;
+    return this.#ms.toSorted((a, b) => a - b)[Math.floor(share * this.#ms.length)];
   }
 }
 
 export class FlushTime {
-  readonly #writes = new Quickest();
-  readonly #reads = new Quickest();
+  readonly #writes = new Recent();
+  readonly #reads = new Recent();
 
   noteWrite(ms: number): void {
     this.#writes.add(ms);
@@ -33,7 +37,7 @@ export class FlushTime {
 
   /** Undefined: it is not known yet. */
   get ms(): number | undefined {
-    const [write, read] = [this.#writes.ms, this.#reads.ms];
+    const [write, read] = [this.#writes.quantile(1 / 4), this.#reads.quantile(0)];
     return write === undefined || read === undefined ? undefined : Math.max(0, write - read);
   }
 }

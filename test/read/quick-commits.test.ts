@@ -63,6 +63,9 @@ test('a flush is what a quick write takes longer than a quick read', () => {
   }
   expect(flush.ms).toBe(2);
   // the disk has become slow
-  for (let n = 0; n < 16; n++) flush.noteWrite(9);
+  for (let n = 0; n < 32; n++) flush.noteWrite(9);
+  expect(flush.ms).toBe(8);
+  // some commits are flushed with another one's
+  for (let n = 0; n < 32; n++) flush.noteWrite(n % 5 === 0 ? 1.2 : 9);
   expect(flush.ms).toBe(8);
 });
