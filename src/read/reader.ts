@@ -223,14 +223,15 @@ export class Reader {
    */
   async #rest(ms: number): Promise<boolean> {
     const until = performance.now() + ms;
-    while (this.#groups.hasLagging) {
+    for (;;) {
+      // A ring may have come while the last page of a tenant was read.
       if (this.#stopping || this.#errands.length > 0 || this.#rings > 0) return false;
       const leftMs = until - performance.now();
       if (leftMs <= 0) return true;
+      if (!this.#groups.hasLagging) return this.#pause(leftMs);
       if (await this.#lagging.readNext()) continue;
       if (!(await this.#pause(Math.min(FULL_PAUSE_MS, leftMs)))) return false;
     }
-    return this.#pause(Math.max(0, until - performance.now()));
   }
 
   /** Waits up to `ms` for a ring or a stop. Returns false if one came. */
