@@ -420,7 +420,7 @@ declare
   v_tenants  text[];
   v_crowded  record;
 begin
-  -- A data-only restore, see docs/dba.md.
+  -- A data-only restore, see docs/dba/approve.md.
   if current_setting('rowhook.mute', true) = 'on'
      and pg_has_role(session_user, 'rowhook_owner', 'usage') then
     return null;

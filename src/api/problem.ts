@@ -12,7 +12,7 @@ export interface FieldError {
   message: string;
 }
 
-/** Each code with its status and its title, as docs/api.md lists them. */
+/** Each code with its status and its title, as docs/api/README.md lists them. */
 export const CODES = {
   bad_request: [400, 'The request is not valid'],
   unauthorized: [401, 'A valid token is needed'],

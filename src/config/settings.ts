@@ -1,6 +1,6 @@
 /**
  * Settings come from a flag or from the environment. A flag wins. One table drives parsing,
- * `--help` and docs/configuration.md.
+ * `--help` and docs/operate/configuration.md.
  *
  * An empty value counts as unset, because Compose files and Helm charts write `ROWHOOK_X=${X:-}`. A
  * misspelt key would silently keep a default, so unknown `ROWHOOK_*` keys are errors. All problems

@@ -36,7 +36,7 @@ export async function buildConsole(): Promise<boolean> {
 function isNewer(built: string, sources: string): boolean {
   if (!existsSync(built)) return false;
   const at = statSync(built).mtimeMs;
-  const outside = ['../src/{client,shared/json}/*', '../docs/receivers.md', '../package-lock.json'];
+  const outside = ['../src/{client,shared/json}/*', '../docs/use/receivers.md', '../package-lock.json'];
   const files = globSync(['{src,public}/**/*', '*.{json,ts,html}', ...outside], { cwd: sources });
   return files.every((file) => statSync(join(sources, file)).mtimeMs < at);
 }

@@ -1,4 +1,4 @@
-// Every command of docs/api.md, in its order, as a reader would paste them.
+// Every command of docs/api/README.md, in its order, as a reader would paste them.
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -38,7 +38,7 @@ afterAll(async () => {
 });
 
 test.skipIf(!hasTool('bash', '--version') || !hasTool('curl', '--version'))('each command works', async () => {
-  const blocks = blocksOf('docs/api.md').filter(({ kind }) => kind === 'bash');
+  const blocks = blocksOf('docs/api/README.md').filter(({ kind }) => kind === 'bash');
   expect(blocks.length).toBeGreaterThan(3);
   // -f: an answer of 400 and above ends the script
   const script = `set -euo pipefail\ncurl() { command curl -f "$@"; echo; }\n${blocks.map(({ text }) => text).join('\n')}`;

@@ -1,4 +1,4 @@
-// npm run bench: measures what docs/performance.md says, on this machine. See --help.
+// npm run bench: measures what docs/internals/performance.md says, on this machine. See --help.
 
 import { existsSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -68,7 +68,7 @@ const HELP = `Usage: npm run bench -- [options]
   --pg <major>     18 or 15
   --flush          every commit is flushed to the disk (fsync on)
   --json <file>    write all figures there as well
-  --docs           write them into docs/performance.md, and its charts
+  --docs           write them into docs/internals/performance.md, and its charts
   --profile <dir>  write a CPU profile of every daemon there`;
 
 const { values } = parseArgs({

@@ -1,4 +1,4 @@
-// Line charts as SVG, for docs/performance.md: one series, a logarithmic x axis, y from nought. Readable on white and on black.
+// Line charts as SVG, for docs/internals/performance.md: one series, a logarithmic x axis, y from nought. Readable on white and on black.
 
 export interface Chart {
   title: string;

@@ -1,4 +1,4 @@
-// Writes a result into docs/performance.md, between its marks, and the charts beside it.
+// Writes a result into docs/internals/performance.md, between its marks, and the charts beside it.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { svg } from './chart.ts';
 import { GROWTH } from './growth.ts';
 import { type Result, table } from './table.ts';
 
-const DOCS = join(import.meta.dirname, '../../docs');
+const DOCS = join(import.meta.dirname, '../../docs/internals');
 const BEGIN = '<!-- figures: written by npm run bench -- --docs -->';
 const END = '<!-- /figures -->';
 

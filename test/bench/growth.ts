@@ -1,4 +1,4 @@
-// The cost as work grows: one series for each chart of docs/performance.md.
+// The cost as work grows: one series for each chart of docs/internals/performance.md.
 
 import { type Drain, drain } from './drain.ts';
 import { type Figure, stated } from './figure.ts';

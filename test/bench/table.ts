@@ -1,4 +1,4 @@
-// The figures as one table, which docs/performance.md takes as it is.
+// The figures as one table, which docs/internals/performance.md takes as it is.
 
 import { type Figure, isReached } from './figure.ts';
 

@@ -1,4 +1,4 @@
-// The program of docs/api.md that uses the client: it compiles, and it runs.
+// The program of docs/api/README.md that uses the client: it compiles, and it runs.
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -28,8 +28,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test('the example of docs/api.md compiles, reads events, and writes one with all of its digits', async () => {
-  const blocks = blocksOf('docs/api.md').filter(({ kind }) => kind === 'ts');
+test('the example of docs/api/README.md compiles, reads events, and writes one with all of its digits', async () => {
+  const blocks = blocksOf('docs/api/README.md').filter(({ kind }) => kind === 'ts');
   const text = blocks
     .map((block) => block.text)
     .join('\n')

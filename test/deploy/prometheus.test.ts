@@ -1,4 +1,4 @@
-// deploy/prometheus, deploy/grafana and docs/runbook.md, held to a scrape of a daemon that has delivered.
+// deploy/prometheus, deploy/grafana and docs/operate/runbook.md, held to a scrape of a daemon that has delivered.
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -140,14 +140,14 @@ describe('the runbook', () => {
   let runbook: string;
 
   beforeAll(async () => {
-    runbook = await readFile(join(root, 'docs/runbook.md'), 'utf8');
+    runbook = await readFile(join(root, 'docs/operate/runbook.md'), 'utf8');
   });
 
   test('has an entry for every alert, and none for others', () => {
     const entries = [...runbook.matchAll(/^## (.*)$/gm)].map(([, title]) => title);
     expect(entries).toEqual(rules.map(({ alert }) => alert));
     for (const { alert, annotations } of rules)
-      expect(annotations.runbook).toBe(`docs/runbook.md#${alert.toLowerCase()}`);
+      expect(annotations.runbook).toBe(`docs/operate/runbook.md#${alert.toLowerCase()}`);
     for (const entry of runbook.split(/^## /m).slice(1)) {
       expect(entry).toMatch(/\*\*Causes?:\*\*/);
       expect(entry).toMatch(/^ {4}\S/m);

@@ -1,4 +1,4 @@
-// What docs/dba.md says of locks, dumps and publications.
+// What docs/dba/approve.md says of locks, dumps and publications.
 
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
 const sql = join(import.meta.dirname, '../../sql');
-const page = readFileSync(join(import.meta.dirname, '../../docs/dba.md'), 'utf8');
+const page = readFileSync(join(import.meta.dirname, '../../docs/dba/approve.md'), 'utf8');
 const read = (file: string) => readFileSync(join(sql, file), 'utf8');
 
 let database: TestDatabase;

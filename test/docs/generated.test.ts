@@ -6,16 +6,16 @@ import { expect, test } from 'vitest';
 import { partOf, parts, readPage } from '../support/reference.ts';
 
 const root = join(import.meta.dirname, '../..');
-const pages = ['README.md', ...globSync('docs/*.md', { cwd: root })].sort();
+const pages = ['README.md', ...globSync(['docs/*.md', 'docs/*/*.md'], { cwd: root })].sort();
 
 test('settings, commands and retry schedules are those of the code', async () => {
   for (const part of await parts()) expect(partOf(part), `${part.page}, ${part.name}: npm run docs`).toBe(part.text);
 });
 
-test('the codes of docs/deliveries.md are those of src/outcome.ts', () => {
+test('the codes of docs/use/deliveries.md are those of src/outcome.ts', () => {
   const [, union = ''] = /export type OutcomeCode =\n([\s\S]*?);/.exec(readPage('src/outcome.ts')) ?? [];
   const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code);
-  const [, chapter = ''] = /\n## Codes\n([\s\S]*?)\n## /.exec(readPage('docs/deliveries.md')) ?? [];
+  const [, chapter = ''] = /\n## Codes\n([\s\S]*?)\n## /.exec(readPage('docs/use/deliveries.md')) ?? [];
   expect(codes.length).toBeGreaterThan(10);
   expect([...chapter.matchAll(/^\| `(\w+)` \|/gm)].map(([, code]) => code)).toEqual(codes);
 });

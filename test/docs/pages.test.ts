@@ -22,7 +22,7 @@ import { canDump } from '../support/tool.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const root = join(import.meta.dirname, '../..');
-const pages = ['README.md', ...globSync('docs/*.md', { cwd: root }).sort()];
+const pages = ['README.md', ...globSync(['docs/*.md', 'docs/*/*.md'], { cwd: root }).sort()];
 
 /** What needs more than a database: another machine, or minutes. */
 const NOT_HERE = ['npm', 'systemctl', 'journalctl', 'kubectl', 'helm', 'docker', 'top', 'grep'];
@@ -37,11 +37,11 @@ const OF_THE_CLIENT = 'ts';
 const RECEIVERS = ['js', 'python', 'php', 'go', 'ruby'];
 const RUN_ELSEWHERE = 'Attach it to your own database';
 /** Begin without rowhook and without its roles, or take it away: no daemon runs meanwhile. */
-const WITHOUT_DAEMON = ['README.md', 'docs/dba.md'];
-const BARE = ['docs/dba.md'];
+const WITHOUT_DAEMON = ['README.md', 'docs/dba/approve.md'];
+const BARE = ['docs/dba/approve.md'];
 /** What a page says to do in words. */
 const BEFORE: Record<string, string> = {
-  'docs/tenants.md': readFileSync(join(root, 'sql/tenants/session-user.sql'), 'utf8'),
+  'docs/dba/tenants.md': readFileSync(join(root, 'sql/tenants/session-user.sql'), 'utf8'),
 };
 /** Roles of the pages, and those that they make rowhook leave behind. */
 const ROLES = [

@@ -1,4 +1,4 @@
-// The receivers of docs/receivers.md, run as they stand there, against what a daemon really delivers.
+// The receivers of docs/use/receivers.md, run as they stand there, against what a daemon really delivers.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -16,11 +16,11 @@ import { type ReceivedRequest, type Receiver, startReceiver } from '../support/r
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
-const page = readFileSync(join(import.meta.dirname, '../../docs/receivers.md'), 'utf8');
+const page = readFileSync(join(import.meta.dirname, '../../docs/use/receivers.md'), 'utf8');
 
 function snippet(name: string): string {
   const [, code] = new RegExp(`<!-- receiver: ${name} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(page) ?? [];
-  if (code === undefined) throw new Error(`docs/receivers.md has no receiver "${name}".`);
+  if (code === undefined) throw new Error(`docs/use/receivers.md has no receiver "${name}".`);
   return code;
 }
 

@@ -1,4 +1,4 @@
-// Every recipe of docs/payloads.md is rendered, for rows that have its columns and for rows that do not.
+// Every recipe of docs/use/payloads.md is rendered, for rows that have its columns and for rows that do not.
 
 import { afterAll, describe, expect, test } from 'vitest';
 import { Renderer } from '../../src/payload/template/renderer.ts';
@@ -7,7 +7,7 @@ import { readPage } from '../support/reference.ts';
 const renderer = new Renderer();
 afterAll(() => renderer.stop());
 
-const page = readPage('docs/payloads.md');
+const page = readPage('docs/use/payloads.md');
 const recipes = [...page.matchAll(/^### (.+)\n(?:(?!^### )[\s\S])*?^```liquid\n([\s\S]*?)\n```$/gm)].map(
   ([, title = '', template = '']) => ({ title, template }),
 );

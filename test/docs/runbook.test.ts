@@ -1,4 +1,4 @@
-// What docs/runbook.md says to run for an alert finds the culprit in the state of that alert, and what it says to do mends it.
+// What docs/operate/runbook.md says to run for an alert finds the culprit in the state of that alert, and what it says to do mends it.
 
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -8,7 +8,7 @@ import { paste } from '../support/paste.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
-const PAGE = 'docs/runbook.md';
+const PAGE = 'docs/operate/runbook.md';
 
 let database: TestDatabase;
 /** As the page asks for it. */

@@ -231,7 +231,7 @@ const OF_SOURCE: readonly Line[] = [
   ['…: give … or …-file.', 'test/cli/secret-flags.test.ts: verify and listen take theirs from a file'],
   ['…: "…" cannot be read (…). Check the path and its permissions.', WHERE_TO_LOOK],
   ['--payload-template: "…" cannot be read (…). Check the path.', WHERE_TO_LOOK],
-  ['--payload-template: …. docs/payloads.md has examples.', WHERE_TO_LOOK],
+  ['--payload-template: …. docs/use/payloads.md has examples.', WHERE_TO_LOOK],
   ['…: is longer than … bytes.', CHOICE],
   ['…: cannot be read (…).', WHERE_TO_LOOK],
   ['…: is empty.', CHOICE],

@@ -1,4 +1,4 @@
-// The workers of docs/inbound.md, as they stand there: each in a process of its own, with a login that may claim and no more.
+// The workers of docs/use/inbound.md, as they stand there: each in a process of its own, with a login that may claim and no more.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -25,7 +25,7 @@ let [table, work] = ['', ''];
 
 beforeAll(async () => {
   database = await createDatabase();
-  page = await readFile(join(root, 'docs/inbound.md'), 'utf8');
+  page = await readFile(join(root, 'docs/use/inbound.md'), 'utf8');
   [table = '', work = ''] = sqlWorker();
   await database.query(table);
   await database.query(`
@@ -43,7 +43,7 @@ afterAll(async () => {
 /** The code block behind `<!-- worker: name -->`. */
 function workerOf(name: string): string {
   const code = new RegExp(`<!-- worker: ${name} -->\n\`\`\`\\w+\n([\\s\\S]*?)\`\`\``).exec(page)?.[1];
-  if (code === undefined) throw new Error(`docs/inbound.md has no worker in ${name}`);
+  if (code === undefined) throw new Error(`docs/use/inbound.md has no worker in ${name}`);
   return code;
 }
 

@@ -5,7 +5,7 @@ import { readPage } from './reference.ts';
 export interface Block {
   /** `README.md:12`, where it begins. */
   at: string;
-  /** Of a fence; `shell` for an indented line. */
+  /** Of a fence; `shell` for an indented line, and for each command of a fence `sh`. */
   kind: string;
   text: string;
   /** The line above it. */
@@ -25,7 +25,9 @@ export function blocksOf(page: string): Block[] {
     const fence = /^```(.*)$/.exec(line);
     if (fence) {
       const end = lines.indexOf('```', i + 1);
-      blocks.push({ ...found, kind: fence[1] ?? '', text: lines.slice(i + 1, end).join('\n') });
+      const text = lines.slice(i + 1, end).join('\n');
+      if (fence[1] === 'sh') blocks.push(...linesOf(text).map((line) => ({ ...found, kind: 'shell', text: line })));
+      else blocks.push({ ...found, kind: fence[1] ?? '', text });
       i = end;
     } else if (/^ {4}/.test(line)) {
       blocks.push({ ...found, kind: 'shell', text: line.trim().replace(/ +# .*$/, '') });
@@ -34,6 +36,15 @@ export function blocksOf(page: string): Block[] {
     }
   }
   return blocks;
+}
+
+/** The commands of a shell block: without comments, and each on one line. */
+function linesOf(block: string): string[] {
+  return block
+    .replaceAll(/ *\\\n */g, ' ')
+    .split('\n')
+    .map((line) => line.replace(/(^| +)# .*$/, '').trim())
+    .filter((line) => line !== '');
 }
 
 /** `rowhook …` in the running text. */

@@ -36,13 +36,13 @@ export const partOf = ({ page, name }: Part) => marked(name).exec(readPage(page)
 
 export async function parts(): Promise<Part[]> {
   const { stdout } = await rowhook(['--help']);
-  const page = 'docs/configuration.md';
+  const page = 'docs/operate/configuration.md';
   return [
     { page, name: 'settings', text: settingsOf(SETTINGS) },
     { page, name: 'serve', text: settingsOf(OWN_SETTINGS) },
     { page, name: 'help', text: `\`\`\`text\n${stdout.trim()}\n\`\`\`\n` },
-    { page: 'docs/deliveries.md', name: 'retries', text: retries() },
-    { page: 'docs/api.md', name: 'codes', text: codes() },
+    { page: 'docs/use/deliveries.md', name: 'retries', text: retries() },
+    { page: 'docs/api/README.md', name: 'codes', text: codes() },
   ];
 }
 

@@ -280,8 +280,8 @@ describe('the files', () => {
     expect(await describeFunction()).toEqual(before);
   });
 
-  test('are shown in docs/tenants.md as they are', () => {
-    const page = readFileSync(join(root, 'docs/tenants.md'), 'utf8');
+  test('are shown in docs/dba/tenants.md as they are', () => {
+    const page = readFileSync(join(root, 'docs/dba/tenants.md'), 'utf8');
     for (const name of ['jwt-claims', 'session-user']) {
       const text = variant(name);
       const start = text.indexOf('create or replace function');

@@ -19,5 +19,5 @@ export async function requireTemplate({ payloadTemplate }: { payloadTemplate?: s
   if (!payloadTemplate) return;
   const { templateProblem } = await import('../../operations/webhooks/preview.ts');
   const problem = await templateProblem('cli', payloadTemplate);
-  if (problem !== null) throw new UserError(`--payload-template: ${problem}. docs/payloads.md has examples.`, 2);
+  if (problem !== null) throw new UserError(`--payload-template: ${problem}. docs/use/payloads.md has examples.`, 2);
 }

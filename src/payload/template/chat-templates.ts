@@ -1,7 +1,7 @@
 /**
  * The templates of payload_format slack, discord and teams: the event's name, the organization, and
  * the first ten fields of the row. Texts are cut before they are escaped, so that the result stays
- * below the limits of the provider. docs/payloads.md shows how to write one's own.
+ * below the limits of the provider. docs/use/payloads.md shows how to write one's own.
  *
  * A changed template has another hash. Bodies that were sent keep the old one.
  */

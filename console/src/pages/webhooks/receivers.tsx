@@ -1,6 +1,6 @@
-/** The receivers of docs/receivers.md, which its tests run against real requests. */
+/** The receivers of docs/use/receivers.md, which its tests run against real requests. */
 import * as Tabs from '@radix-ui/react-tabs';
-import page from '../../../../docs/receivers.md?raw';
+import page from '../../../../docs/use/receivers.md?raw';
 import { CodeBlock } from '../../ui/code.tsx';
 
 const NAMES: Readonly<Record<string, string>> = {
