@@ -1,6 +1,6 @@
 /**
  * The values that the stages exchange. Each word has one meaning, in tables, types, logs and the
- * command line: README.md, "Words". The code has two more:
+ * command line: docs/README.md, "Words". The code has two more:
  *
  *   window   the changes between two snapshots, or one page of them
  *   lagging  a tenant with more to deliver than its share of memory: it has a position of its own
