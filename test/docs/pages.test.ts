@@ -25,7 +25,10 @@ const root = join(import.meta.dirname, '../..');
 const pages = ['README.md', ...globSync(['docs/*.md', 'docs/*/*.md'], { cwd: root }).sort()];
 
 /** What needs more than a database: another machine, or minutes. */
-const NOT_HERE = ['npm', 'systemctl', 'journalctl', 'kubectl', 'helm', 'docker', 'top', 'grep'];
+const NOT_HERE = [
+  ...['npm', 'systemctl', 'journalctl', 'kubectl', 'helm', 'docker', 'top', 'grep'],
+  ...['git', 'cd', 'export', 'sudo', '/usr/bin/node'],
+];
 /** Pictures, and what programs print. */
 const NO_CODE = ['text'];
 /** Run by test/api/docs.test.ts, with a server. */
@@ -48,6 +51,7 @@ const ROLES = [
   'acme_login',
   'app_owner',
   'lead_worker',
+  'rowhook_operator',
   'rowhook_api_login',
   'rowhook_api',
   'rowhook_app',
@@ -133,7 +137,8 @@ async function shell(page: Page, line: string): Promise<void> {
   const commands = line.split(/ && | \| (?=[a-z])/).map(wordsOf);
   if (commands.some(([first = '']) => NOT_HERE.includes(first))) return;
   const [words = []] = commands;
-  const [program = '', ...args] = words[0] === 'npx' ? words.slice(1) : words;
+  const [path = '', ...args] = words[0] === 'npx' ? words.slice(1) : words;
+  const program = path.replace(/^.*\/\.bin\//, '');
   if (program === 'rowhook' && commands.length === 1) return command(page, args);
   if (program === 'psql' && commands.length === 1) return psql(page, args);
   if (program === 'curl' && commands.length === 1) return curl(page, args);
