@@ -1,4 +1,4 @@
-// What docs/dba/approve.md says of locks, dumps and publications.
+// What the pages of docs/dba/ say of migrations, locks, dumps and publications.
 
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
 const sql = join(import.meta.dirname, '../../sql');
-const page = readFileSync(join(import.meta.dirname, '../../docs/dba/approve.md'), 'utf8');
+const page = (name: string) => readFileSync(join(import.meta.dirname, '../../docs/dba', name), 'utf8');
 const read = (file: string) => readFileSync(join(sql, file), 'utf8');
 
 let database: TestDatabase;
@@ -48,7 +48,7 @@ async function locksOf(statement: string, session = client): Promise<string[]> {
 
 test('the page names every migration', () => {
   const files = globSync('migrations/*.sql', { cwd: sql }).sort();
-  const named = [...page.matchAll(/^\| `(\d{4}_\w+)` \|/gm)].map(([, name]) => `migrations/${name}.sql`);
+  const named = [...page('approve.md').matchAll(/^\| `(\d{4}_\w+)` \|/gm)].map(([, name]) => `migrations/${name}.sql`);
   expect(named).toEqual(files);
 });
 
@@ -117,7 +117,7 @@ describe.skipIf(!canDump(wantedMajor))('pg_dump', () => {
   const dump = (url: string, ...args: string[]) => runTool('pg_dump', [...args, '--schema=rowhook', url]);
 
   test('leaves out the rows of outbox and log, and keeps the sequence, as a wider pattern would not', async () => {
-    const [, pattern = ''] = /pg_dump --exclude-table-data='([^']+)'/.exec(page) ?? [];
+    const [, pattern = ''] = /pg_dump --exclude-table-data='([^']+)'/.exec(page('backup.md')) ?? [];
     const { code, output } = await dump(database.url, `--exclude-table-data=${pattern}`);
     expect(code, output).toBe(0);
     expect(output).not.toMatch(/^COPY rowhook\.webhook_(outbox|logs)_\d+ /m);

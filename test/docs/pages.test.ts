@@ -40,19 +40,26 @@ const OF_THE_CLIENT = 'ts';
 const RECEIVERS = ['js', 'python', 'php', 'go', 'ruby'];
 const RUN_ELSEWHERE = 'Attach it to your own database';
 /** Begin without rowhook and without its roles, or take it away: no daemon runs meanwhile. */
-const WITHOUT_DAEMON = ['README.md', 'docs/dba/approve.md'];
+const WITHOUT_DAEMON = [
+  'README.md',
+  ...['approve', 'backup', 'tables', 'upgrade'].map((page) => `docs/dba/${page}.md`),
+];
 const BARE = ['docs/dba/approve.md'];
 /** What a page says to do in words. */
 const BEFORE: Record<string, string> = {
+  'docs/dba/upgrade.md': `create table orders (id bigint primary key, account_id text);
+    select rowhook.watch('orders', tenant_column => 'account_id')`,
   'docs/dba/tenants.md': readFileSync(join(root, 'sql/tenants/session-user.sql'), 'utf8'),
 };
 /** Roles of the pages, and those that they make rowhook leave behind. */
 const ROLES = [
   'acme_login',
+  'app_login',
   'app_owner',
   'lead_worker',
   'rowhook_operator',
   'rowhook_api_login',
+  'rowhook_login',
   'rowhook_api',
   'rowhook_app',
   'rowhook_daemon',
