@@ -6,6 +6,7 @@ import { LIMITS } from '../../src/payload/template/limits.ts';
 import { Renderer } from '../../src/payload/template/renderer.ts';
 import { TemplateError } from '../../src/payload/template/template-error.ts';
 import { discordProblems, slackProblems, teamsProblems, typeProblems } from '../support/chat-rules.ts';
+import { waitUntil } from '../support/wait.ts';
 
 const renderer = new Renderer();
 afterAll(() => renderer.stop());
@@ -174,7 +175,8 @@ describe('a hostile template', () => {
 
   test('takes no time from others: its webhook is rendered apart after the first time', async () => {
     const endless = '{% for a in data.l %}{% assign x = data.l | sort_natural | join: data.t %}{% endfor %}';
-    const attacks = Array.from({ length: 20 }, () => problemOf(endless, list, 'text/plain', 'the attacker'));
+    // Each is another template, so none is paused.
+    const attacks = Array.from({ length: 20 }, (_, n) => problemOf(endless + n, list, 'text/plain', 'the attacker'));
     await attacks[0];
     let slowest = 0;
     for (let i = 0; i < 50; i++) {
@@ -190,15 +192,48 @@ describe('a hostile template', () => {
 });
 
 // Only a lower bound: a busy machine takes longer.
-test('a template that reaches its limit each time gets half of a core at most', async () => {
-  const endless = '{% for a in (1..1000000) %}{% for b in (1..1000000) %}{{ a }}{% endfor %}{% endfor %}';
-  const attack = () => problemOf(endless, '{}', 'text/plain', 'one that never ends');
-  await attack();
-  await attack();
+test('templates that reach their limit each time get half of a core at most', async () => {
+  // Each is another template, so none is paused.
+  const attack = (n: number) =>
+    problemOf(
+      `{% for a in (1..1000) %}{% for b in (1..1000000) %}{{ a }}${n}{% endfor %}{% endfor %}`,
+      '{}',
+      'text/plain',
+      'one that never ends',
+    );
+  await attack(0);
+  await attack(1);
   const count = 5;
   const startedAt = performance.now();
-  await Promise.all(Array.from({ length: count }, attack));
+  await Promise.all(Array.from({ length: count }, (_, n) => attack(n)));
   expect(performance.now() - startedAt).toBeGreaterThan(0.9 * (count - 1) * 2 * LIMITS.renderMs);
+});
+
+describe('a template that reaches its limit three times in a row', () => {
+  const endless = '{% for a in (1..1000) %}{% for b in (1..1000000) %}{{ a }}{% endfor %}{% endfor %}';
+  const paused = /^rendering reached its limit \d+ times in a row, so it is not tried for \d+ s$/;
+
+  test('is not tried for a while: what waits and what comes fails at once, with a reason', async () => {
+    const problems = await Promise.all(
+      Array.from({ length: 30 }, () => problemOf(endless, '{}', 'text/plain', 'one without end')),
+    );
+    for (const problem of problems.slice(0, 3)) expect(problem).toMatch(/^rendering takes more than 20 ms/);
+    for (const problem of problems.slice(3)) expect(problem).toMatch(paused);
+    expect(await problemOf(endless, '{}', 'text/plain', 'one without end')).toMatch(paused);
+  });
+
+  test('is tried again when it was mended, and later', async () => {
+    const owner = 'one that is mended';
+    for (let n = 0; n < 3; n++) await problemOf(endless, '{}', 'text/plain', owner);
+    expect(await problemOf(endless, '{}', 'text/plain', owner)).toMatch(paused);
+    expect(await render('{{ data.n }}', '{"n":1}', 'text/plain', owner)).toBe('1');
+    for (let n = 0; n < 3; n++) await problemOf(endless, '{}', 'text/plain', owner);
+    await waitUntil(
+      'it is tried once more',
+      async () => !paused.test(await problemOf(endless, '{}', 'text/plain', owner)),
+    );
+    expect(await problemOf(endless, '{}', 'text/plain', owner)).toMatch(/4 times in a row/);
+  });
 });
 
 describe('a broken template is refused with line and column', () => {

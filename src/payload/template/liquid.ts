@@ -71,18 +71,24 @@ Context.prototype.readProperty = function readOwn(this: Context, object, key) {
   return readProperty.call(this, object, key);
 };
 
-const parsed = new Map<string, Template[]>();
+interface Parsed {
+  templates: Template[];
+  /** It has been rendered, or has reached the limit of time twice. */
+  hasRun: boolean;
+}
 
-function parse(text: string): Template[] {
+const parsed = new Map<string, Parsed>();
+
+function parse(text: string): Parsed {
   const bytes = Buffer.byteLength(text);
   if (bytes > LIMITS.templateBytes)
     throw new TemplateError(`the template has ${bytes} bytes, and may have ${LIMITS.templateBytes}`, null);
   const found = parsed.get(text);
-  const templates = found ?? engine.parse(text);
+  const kept = found ?? { templates: engine.parse(text), hasRun: false };
   parsed.delete(text);
   if (parsed.size >= PARSED_MAX) parsed.delete(parsed.keys().next().value as string);
-  parsed.set(text, templates);
-  return templates;
+  parsed.set(text, kept);
+  return kept;
 }
 
 /** Throws a TemplateError if the library cannot read the template. */
@@ -97,15 +103,17 @@ export function checkTemplate(text: string): void {
 /** `event` is the JSON text of a nested body. Throws a TemplateError. */
 export function renderTemplate(text: string, event: string): string {
   try {
-    const templates = parse(text);
+    const kept = parse(text);
     const scope = parseExactly(event) as Record<string, unknown>;
     setNow(Date.parse(String(scope.timestamp)));
     try {
-      return renderOnce(templates, scope);
+      return renderOnce(kept.templates, scope);
     } catch (error) {
       // Code that runs for the first time is slow.
-      if (!TOOK_LONG.test((error as Error).message)) throw error;
-      return renderOnce(templates, scope);
+      if (kept.hasRun || !TOOK_LONG.test((error as Error).message)) throw error;
+      return renderOnce(kept.templates, scope);
+    } finally {
+      kept.hasRun = true;
     }
   } catch (error) {
     throw toTemplateError(error);
