@@ -6,12 +6,15 @@
 -- Stop the daemons first. Run this file as a member of rowhook_owner that owns the watched tables.
 -- Dropping their triggers locks each table for a moment. The file is one transaction, except where
 -- the server's lock table has no room for all watched tables, or for all of rowhook's own, at once.
--- In that case each table is left in a transaction of its own; if one fails, run the file again. The
--- roles are dropped too, unless another database of this cluster, or a login, still depends on them.
+-- In that case each table is left in a transaction of its own; if one fails, run the file again.
+-- Each role is dropped too, unless something else in this cluster still uses it, or the role that
+-- runs this file may not drop it. A notice says which of the two it is.
 
 set lock_timeout = '10s';
 set statement_timeout = 0;
 set search_path = pg_catalog;
+-- Otherwise psql prints a notice for each object that goes with the schema.
+set client_min_messages = warning;
 
 -- A watched table takes five entries of the lock table: itself, three triggers, the function. Of
 -- rowhook's own objects, a table takes some 25 with its types, defaults, constraints and indexes
@@ -99,6 +102,8 @@ $$;
 
 drop schema if exists rowhook cascade;
 
+reset client_min_messages;
+
 do $$
 declare
   v_role text;
@@ -109,8 +114,12 @@ begin
     continue when to_regrole(v_role) is null;
     begin
       execute format('drop role %I', v_role);
-    exception when dependent_objects_still_exist or insufficient_privilege then
-      raise notice 'role % is kept: something else in this cluster uses it', v_role;
+    exception
+      when dependent_objects_still_exist then
+        raise notice 'role % is kept: something else in this cluster uses it', v_role;
+      when insufficient_privilege then
+        raise notice 'role % is kept: % may not drop it', v_role, current_user
+          using hint = format('Let a DBA run: drop role %I', v_role);
     end;
   end loop;
 end

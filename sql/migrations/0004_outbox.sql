@@ -125,7 +125,12 @@ create sequence rowhook.doorbell as smallint minvalue 1 maxvalue 2 cycle;
 comment on sequence rowhook.doorbell is
   '1: a daemon is awake and polls. 2: all daemons sleep, so capture notifies the channel rowhook.';
 
-select setval('rowhook.doorbell', 1);
+-- In a DO block, so that psql prints no result.
+do $$
+begin
+  perform setval('rowhook.doorbell', 1);
+end
+$$;
 
 grant select on sequence rowhook.webhook_outbox_id_seq to rowhook_daemon;
 grant select, update on sequence rowhook.doorbell to rowhook_daemon;
@@ -420,7 +425,7 @@ declare
   v_tenants  text[];
   v_crowded  record;
 begin
-  -- A data-only restore, see docs/dba/approve.md.
+  -- A data-only restore, see docs/dba/backup.md.
   if current_setting('rowhook.mute', true) = 'on'
      and pg_has_role(session_user, 'rowhook_owner', 'usage') then
     return null;

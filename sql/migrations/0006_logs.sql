@@ -542,7 +542,12 @@ comment on function rowhook._holds(bytea[]) is
   'Which characters, each given as UTF-8, the encoding of this database can store. The daemon '
   'replaces the others before it logs them.';
 
-select rowhook._make_log_partitions();
+-- In a DO block, so that psql prints no result.
+do $$
+begin
+  perform rowhook._make_log_partitions();
+end
+$$;
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function

@@ -51,7 +51,7 @@
 -- transition tables of DELETE and INSERT, and their triggers fire only if the MERGE has such
 -- actions. The app's statement fails on a row that is, or prints as, more than 1 GB, on a json value
 -- nested as deep as the stack allows, and on an enum whose first cast to json is created after
--- watch() and fails (docs/dba/approve.md).
+-- watch() and fails (docs/dba/tables.md).
 
 set role rowhook_owner;
 

@@ -424,7 +424,12 @@ comment on function rowhook._inbound_state() is
   'ended without an answer (lease_ended), and those of the last 24 hours that failed; and the '
   'oldest that is not finished. Counts end at 100000. Metrics, doctor and status show it.';
 
-select rowhook._make_inbound_partitions();
+-- In a DO block, so that psql prints no result.
+do $$
+begin
+  perform rowhook._make_inbound_partitions();
+end
+$$;
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function rowhook._new_source_id() to rowhook_api;

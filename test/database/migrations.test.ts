@@ -150,7 +150,14 @@ describe('migrate', () => {
     const [byMigrate, list] = [await shape(), await recorded()];
     await admin.query(uninstall);
 
-    for (const file of files) await psql(admin, file);
+    for (const file of files) {
+      const results = [await psql(admin, file)].flat();
+      // psql would print them
+      expect(
+        results.filter(({ fields }) => fields.length > 0).map(({ rows }) => rows),
+        file,
+      ).toEqual([]);
+    }
     expect(await schemaVersion(admin)).toBe(files.length);
     expect(await migrate(admin)).toEqual({ applied: [], version: files.length });
     expect(await recorded()).toEqual(list);

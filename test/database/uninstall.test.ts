@@ -59,14 +59,15 @@ const cluster = async () =>
     )
   ).rows.map(({ line }) => line);
 
-/** As `psql -1 -f` runs it; what it says. */
+/** As `psql -1 -f` runs it; what it says, with the hint behind it. */
 async function uninstalled(from: pg.Client = client): Promise<string[]> {
   const notices: string[] = [];
-  const listen = ({ message }: { message?: string | undefined }) => notices.push(message ?? '');
+  const listen = ({ message = '', hint }: { message?: string | undefined; hint?: string | undefined }) =>
+    notices.push(hint === undefined ? message : `${message}. ${hint}`);
   from.on('notice', listen);
   await from.query(`begin; ${uninstall}; commit`);
   from.off('notice', listen);
-  return notices.filter((notice) => notice.startsWith('role'));
+  return notices;
 }
 
 /** `pg_dump -s`, where this machine has one that can read this server. */
@@ -162,6 +163,28 @@ test('roles that another database still uses are kept, until it is uninstalled t
   } finally {
     await second.end();
     await postgres.query('drop database app_2 with (force)');
+  }
+});
+
+test('a role that it may not drop is kept, and it says what a DBA has to run', async () => {
+  await migrate(client);
+  await postgres.query(`
+    create role installer login password 'secret'; grant rowhook_owner to installer;
+    alter database app owner to installer`);
+  const installer = new pg.Client(server.urlOf('app', 'installer', 'secret'));
+  await installer.connect();
+  try {
+    const kept = await uninstalled(installer);
+    expect(kept).toEqual(
+      ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner', 'rowhook_worker'].map(
+        (role) => `role ${role} is kept: installer may not drop it. Let a DBA run: drop role ${role}`,
+      ),
+    );
+    for (const notice of kept) await client.query(notice.split('Let a DBA run: ')[1] as string);
+    expect((await client.query("select from pg_roles where rolname ~ '^rowhook_'")).rows).toEqual([]);
+  } finally {
+    await installer.end();
+    await postgres.query('alter database app owner to postgres; drop role installer');
   }
 });
 

@@ -3,7 +3,7 @@
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import ipaddr from 'ipaddr.js';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
@@ -143,6 +143,18 @@ describe.skipIf(!hasTool('kubectl', 'version', '--client'))('the Kustomize base'
     const settings = only(manifests, 'ConfigMap');
     const from = at(only(manifests, 'Deployment'), 'spec.template.spec.containers.0.envFrom.0.configMapRef.name');
     expect(from).toBe(settings.metadata.name);
+  });
+
+  test('has no Job and needs no secret of the owner with the component without-migrate', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'rowhook-overlay-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const to = (path: string) => relative(folder, join(base, path));
+    const overlay = { resources: [to('.')], components: [to('components/without-migrate')] };
+    await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify(overlay));
+    const [all, without] = [await render('kubectl', 'kustomize', base), await render('kubectl', 'kustomize', folder)];
+    expect(all.filter(({ kind }) => kind !== 'Job')).toEqual(without);
+    expect(JSON.stringify(all)).toContain('rowhook-owner');
+    expect(JSON.stringify(without)).not.toContain('rowhook-owner');
   });
 });
 

@@ -143,20 +143,23 @@ async function onServer(statement: string): Promise<void> {
 async function shell(page: Page, line: string): Promise<void> {
   const commands = line.split(/ && | \| (?=[a-z])/).map(wordsOf);
   if (commands.some(([first = '']) => NOT_HERE.includes(first))) return;
-  const [words = []] = commands;
+  const [first = []] = commands;
+  const assigned = first.findIndex((word) => !/^[A-Z_]+=/.test(word));
+  const words = first.slice(assigned);
+  const env = Object.fromEntries(first.slice(0, assigned).map((word) => word.split('=', 2)));
   const [path = '', ...args] = words[0] === 'npx' ? words.slice(1) : words;
   const program = path.replace(/^.*\/\.bin\//, '');
-  if (program === 'rowhook' && commands.length === 1) return command(page, args);
+  if (program === 'rowhook' && commands.length === 1) return command(page, args, env);
   if (program === 'psql' && commands.length === 1) return psql(page, args);
   if (program === 'curl' && commands.length === 1) return curl(page, args);
   if (program === 'pg_dump' && commands.length === 1) return pgDump(page, line);
   throw new Error(`"${program}" is of no known kind: name it in NOT_HERE, or teach the test to run it.`);
 }
 
-async function command({ url, names }: Page, args: string[]): Promise<void> {
+async function command({ url, names }: Page, args: string[], env: Record<string, string>): Promise<void> {
   const filled = args.map((word) => word.replace(/^<(.+)>$/, (whole, name: string) => names[name] ?? whole));
   // "rowhook doctor" ends with 1 when it has found something
-  const result = await rowhook(filled, { env: { DATABASE_URL: url } });
+  const result = await rowhook(filled, { env: { ...env, DATABASE_URL: url } });
   expect({ ...result, stdout: '' }).toEqual({
     code: args[0] === 'doctor' ? expect.any(Number) : 0,
     stdout: '',

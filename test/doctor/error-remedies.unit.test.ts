@@ -174,6 +174,7 @@ const OF_SQL: readonly Line[] = [
   ['Call rowhook.retry_integration_event() to process it again.', `${PROCESS}ends ten times at most`],
   ['Wait until its lease has ended.', LATER],
   ['role % is kept: something else in this cluster uses it', FACT],
+  ['Let a DBA run: drop role %I', 'test/database/uninstall.test.ts: a role that it may not drop is kept'],
 ];
 
 const OF_SOURCE: readonly Line[] = [

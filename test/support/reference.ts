@@ -6,13 +6,17 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import pg from 'pg';
 import { CODES } from '../../src/api/problem.ts';
 import type { Setting } from '../../src/config/read-table.ts';
 import { OWN_SETTINGS } from '../../src/config/serve-settings.ts';
 import { SETTINGS } from '../../src/config/settings.ts';
+import { migrate } from '../../src/database/migrations.ts';
+import { startEmbedded } from '../../src/demo/postgres.ts';
 import type { RetryPolicy } from '../../src/model.ts';
 import { retryInMs } from '../../src/retry/schedule.ts';
 import { readDocument } from './api-document.ts';
+import { catalogParts } from './catalog-reference.ts';
 import { rowhook } from './cli.ts';
 import { clientTypes } from './client-types.ts';
 
@@ -91,8 +95,22 @@ function duration(ms: number): string {
   return h < 1 ? `${min} min` : `${Math.round(h * 10) / 10} h`;
 }
 
+/** With a PostgreSQL of its own. test/docs/approve.test.ts compares. */
+async function partsOfCatalog(): Promise<Part[]> {
+  const server = await startEmbedded({ settings: { fsync: 'off' } });
+  const client = new pg.Client(server.url);
+  try {
+    await client.connect();
+    await migrate(client);
+    return await catalogParts(async (sql) => (await client.query(sql)).rows);
+  } finally {
+    await client.end();
+    await server.stop('immediate');
+  }
+}
+
 async function write(): Promise<void> {
-  for (const { page, name, text } of await parts()) {
+  for (const { page, name, text } of [...(await parts()), ...(await partsOfCatalog())]) {
     const now = readPage(page).replace(marked(name), (_, begin, _old, end) => begin + text + end);
     writeFileSync(join(root, page), now);
   }
