@@ -1,4 +1,4 @@
-// The view rowhook.webhooks: what README and docs/dba/tenants.md show, and what ORMs send, as the role that the README grants.
+// The view rowhook.webhooks: what docs/use/app.md and docs/dba/tenants.md show, and what ORMs send, as the role that app.md grants.
 
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -55,12 +55,14 @@ describe('the SQL of the pages, as rowhook_app', () => {
   // blocks for the owner of the database: they make roles, or replace current_tenant()
   const isForOwner = (text: string) =>
     /create (role|or replace)|rowhook\.watch|insert into (orders|rowhook\.tenant_logins)/.test(text);
-  const blocks = ['README.md', 'docs/dba/tenants.md'].flatMap((page) =>
+  const blocks = ['docs/use/app.md', 'docs/dba/tenants.md'].flatMap((page) =>
     blocksOf(page).filter(({ kind, text }) => kind === 'sql' && !isForOwner(text)),
   );
 
   test('there is some of it on both pages', () => {
-    expect(new Set(blocks.map(({ at }) => at.split(':')[0]))).toEqual(new Set(['README.md', 'docs/dba/tenants.md']));
+    expect(new Set(blocks.map(({ at }) => at.split(':')[0]))).toEqual(
+      new Set(['docs/use/app.md', 'docs/dba/tenants.md']),
+    );
     expect(blocks.filter(({ text }) => text.includes('returning id, secret')).length).toBeGreaterThan(0);
   });
 
