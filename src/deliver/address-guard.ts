@@ -63,6 +63,12 @@ export function literalProblem(host: string, policy: CompiledPolicy, allowedIps?
   return isIP(ip) === 0 ? undefined : addressProblem(ip, policy, allowedIps);
 }
 
+/** The range that an operator has to open for a URL's host. Undefined: it is not refused, or no setting opens it. */
+export function rangeToOpen(host: string, policy: CompiledPolicy): string | undefined {
+  const ip = host.startsWith('[') ? host.slice(1, -1) : host;
+  return isIP(ip) === 0 ? undefined : refusalFor(ip, policy)?.opens?.range;
+}
+
 /**
  * The `lookup` of `net.connect` and `tls.connect`. One refused address refuses the whole name. Node
  * does not call it for literal hosts, so a connector calls `literalProblem` too. The message names

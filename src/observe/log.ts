@@ -4,17 +4,21 @@
  */
 import { type Logger, pino } from 'pino';
 import type { Attempt } from '../model.ts';
+import type { OutStream } from '../shared/terminal.ts';
+import { humanLines } from './human-lines.ts';
 
 export type { Logger };
 
-export function createLogger(level: string): Logger {
-  return pino({
+/** `stream` is stdout. If it is a terminal, the lines are for people. */
+export function createLogger(level: string, stream?: OutStream): Logger {
+  const options = {
     level,
     base: { pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: ['*.secret', '*.authorization', '*.auth_config', 'secret', 'authorization', 'databaseUrl'],
     serializers: { err: brief },
-  });
+  };
+  return stream?.isTTY ? pino(options, humanLines(stream)) : pino(options);
 }
 
 /**

@@ -7,6 +7,11 @@ export function ageText(seconds: number): string {
   return `${Math.floor(rounded / 86_400)} d`;
 }
 
+/** `1 event`, `2 events`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 export function events(count: number): string {
-  return `${count} ${count === 1 ? 'event' : 'events'}`;
+  return counted(count, 'event');
 }

@@ -168,10 +168,17 @@ describe('watch', () => {
       'watch: there is no table nope. Check the name, and write the table with its schema, for example public.deals.',
     ],
     [['watch', 'deals', '--tenant-column', 'nope'], 1, 'watch: public.deals has no column nope. Its columns are id,'],
+    [
+      ['watch', 'without_tenant'],
+      1,
+      'watch: public.without_tenant has no column organization_id, tenant_id, org_id, account_id or workspace_id, ' +
+        'so its tenant is unknown. Name the column with --tenant-column, or pass --tenant-id if all rows belong to one tenant.',
+    ],
     [['watch', 'deals', '--prefix', 'a b'], 2, "watch: prefix 'a b' is refused. A prefix has 1 to 80 characters"],
     [['watch', 'deals', '--derived', 'stage'], 2, '--derived: "stage" is not a rule. Write it as stage=stage.changed'],
     [['watch', '--preset', 'nope'], 2, "watch_preset: there is no preset 'nope'. The presets are crm"],
   ])('refuses %j', async (args, code, sentence) => {
+    await database.query('create table if not exists without_tenant (id int primary key)');
     const result = await cli(...args);
     expect(result.stderr).toContain(`rowhook: ${sentence}`);
     expect(result.code).toBe(code);
@@ -378,7 +385,7 @@ describe('what happened', () => {
     expect(await events('--event', 'note%')).toEqual([]);
     expect(await events('--tenant', 'other')).toEqual([]);
     expect((await cli('logs')).stdout).toMatch(
-      /Z {2}failed +200 {2}delivered +12 ms {2}#1 +deal\.updated +acme {2}CRM\n/,
+      /Z {2}failed +200 {2}delivered +12 ms {2}#1 +deal\.updated +evt_x_1_1 +acme {2}CRM\n/,
     );
   });
 

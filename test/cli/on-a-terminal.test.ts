@@ -1,6 +1,6 @@
 // What a person sees: a terminal of 60 columns, made by script(1) of util-linux.
 
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify, stripVTControlCharacters } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,6 +9,7 @@ import { rowhook, rowhookProcess } from '../support/cli.ts';
 import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { startReceiver } from '../support/receiver.ts';
+import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
 const run = promisify(execFile);
@@ -54,6 +55,47 @@ describe.skipIf(!hasTerminal)('on a terminal (skipped where there is no script(1
 
   test('NO_COLOR is obeyed', async () => {
     expect(await onTerminal('sources', { NO_COLOR: '1' })).not.toContain(ESCAPE);
+  });
+
+  test('logs has a header, and the ids that other commands take', async () => {
+    await database.query(
+      `insert into rowhook.webhook_logs (attempted_at, tenant_id, webhook_id, delivery_id, event_id, event_type, attempt, status, code, request_url, response_status, duration_ms, lane)
+       values (now(), 'acme', gen_random_uuid(), gen_random_uuid(), 'evt_x_1_0', 'deal.updated', 1, 'success', 'delivered', 'https://example.com', 200, 12, 3)`,
+    );
+    const [header = '', first = ''] = stripVTControlCharacters(await onTerminal('logs')).split('\n');
+    expect(header).toMatch(/^ +log {2}time +result +code +took {2}try {2}event +event id +tenant +webhook$/);
+    for (const [title, value] of [
+      ['result', 'success'],
+      ['event id', 'evt_x_1_0'],
+      ['event', 'deal.updated'],
+    ] as const) {
+      expect(first.indexOf(value), title).toBe(header.indexOf(title));
+    }
+    const { stdout } = await rowhook(['logs'], { env: { DATABASE_URL: database.url } });
+    expect(stdout).toContain('evt_x_1_0');
+    expect(stdout).not.toContain('event id');
+  });
+
+  test('start says what there is to do, logs for people, and stops with Ctrl-C', async () => {
+    const command = `stty cols 60; '${process.execPath}' '${program}' start`;
+    const env = { PATH: process.env.PATH, TERM: 'xterm', DATABASE_URL: database.url, ROWHOOK_HTTP_PORT: '0' };
+    const started = spawn('script', ['-qec', command, '/dev/null'], { env });
+    let seen = '';
+    started.stdout.setEncoding('utf8').on('data', (text: string) => {
+      seen += stripVTControlCharacters(text).replaceAll('\r\n', '\n');
+    });
+    const ended = new Promise<number | null>((resolve) => started.once('exit', resolve));
+    try {
+      await waitUntil('it delivers, and has said so', () => /delivering lanes/.test(seen) && /Ctrl-C/.test(seen));
+      expect(seen).toMatch(/^\d\d:\d\d:\d\d {2}rowhook started {2}wake=notify max_in_flight=256$/m);
+      expect(seen).toMatch(/^\d\d:\d\d:\d\d {2}now delivering lanes 0, 1, .* {2}lanes=16 held=16$/m);
+      expect(seen).toMatch(/^\d+ active webhooks?, 5 watched tables\. Stop with Ctrl-C\.$/m);
+      expect(seen).not.toContain('{"level"');
+    } finally {
+      started.stdin.write('\u0003');
+    }
+    expect(await ended).toBe(0);
+    expect(seen).toMatch(/^\d\d:\d\d:\d\d {2}rowhook stopped/m);
   });
 
   test('replay --wait counts on one line', async () => {

@@ -38,27 +38,47 @@ export function addLogs(program: Command, cli: Cli): void {
 async function logs(client: pg.Client, options: LogsOptions, out: Out): Promise<void> {
   const { readLogs } = await import('../../operations/history/logs.ts');
   const { limit, follow = false, json, ...filter } = options;
-  const print = (row: LogRow) => out.print(json ? JSON.stringify(row) : line(row, out));
+  // Programs that read the lines expect no header.
+  let isHeaderDue = out.columns !== undefined && !json;
+  const print = (row: LogRow) => {
+    if (isHeaderDue) out.print(out.paint('dim', aligned(HEADERS).join(GAP).trimEnd()));
+    isHeaderDue = false;
+    out.print(json ? JSON.stringify(row) : line(row, out));
+  };
   const count = await readLogs(client, { filter, limit, follow }, print);
   if (count === 0 && !json) out.print('No attempts: nothing was sent yet, or no attempt matches the flags.');
 }
 
-/** Fields have a fixed order and width, so that the lines of a stream align. */
+const GAP = '  ';
+/** `log` is the number that `rowhook logs show` takes. */
+const HEADERS = ['log', 'time', 'result', '', 'code', 'took', 'try', 'event', 'event id', 'tenant', 'webhook'];
+/** Fields have a fixed order and width, so that the lines of a stream align. Negative: to the right. */
+const WIDTHS = [-6, 24, 7, -3, 18, -8, 3, 22, 18];
+const RESULT = 2;
+
+function aligned(fields: readonly string[]): string[] {
+  return fields.map((text, column) => {
+    const width = WIDTHS[column] ?? 0;
+    return width < 0 ? text.padStart(-width) : text.padEnd(width);
+  });
+}
+
 function line(row: LogRow, out: Out): string {
-  const result = row.status === 'success' ? 'green' : row.status === 'failed' ? 'red' : 'yellow';
-  const fields = [
-    row.id.padStart(6),
+  const style = row.status === 'success' ? 'green' : row.status === 'failed' ? 'red' : 'yellow';
+  const fields = aligned([
+    row.id,
     row.attempted_at.toISOString(),
-    out.paint(result, row.status.padEnd(7)),
-    String(row.response_status ?? '').padStart(3),
-    row.code.padEnd(18),
-    `${row.duration_ms ?? 0} ms`.padStart(8),
-    `#${row.attempt}`.padEnd(3),
-    printable(row.event_type).padEnd(22),
+    row.status,
+    String(row.response_status ?? ''),
+    row.code,
+    `${row.duration_ms ?? 0} ms`,
+    `#${row.attempt}`,
+    printable(row.event_type),
+    printable(row.event_id),
     printable(row.tenant_id),
     printable(row.webhook_name ?? row.webhook_id),
-  ];
+  ]).map((text, column) => (column === RESULT ? out.paint(style, text) : text));
   if (row.error) fields.push(printable(row.error));
   if (row.next_attempt_at) fields.push(out.paint('yellow', `next attempt ${row.next_attempt_at.toISOString()}`));
-  return fields.join('  ');
+  return fields.join(GAP);
 }

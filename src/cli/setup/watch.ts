@@ -124,12 +124,30 @@ async function watch(client: pg.Client, table: string, options: WatchOptions, ou
     ...(include && { includeColumns: include }),
   };
   const notes = notices(client);
-  const source = await watchTable(client, table, settings);
+  const source = await watchTable(client, table, settings).catch((error) => {
+    throw withFlags(error);
+  });
   if (options.json) out.print(JSON.stringify({ ...source, notes }));
   else {
     out.print(`Watching ${source.relation}: ${source.events.join(', ')}. The tenant is ${source.tenant}.`);
     printNotes(notes, out);
   }
+}
+
+/** The arguments of rowhook.watch() in SQL, and the flags that a reader of this command knows. */
+const FLAGS: Readonly<Record<string, string>> = {
+  tenant_column: '--tenant-column',
+  tenant_id: '--tenant-id',
+  ignore_columns: '--ignore-columns',
+  exclude_columns: '--exclude',
+  include_columns: '--include',
+};
+
+/** A hint of rowhook.watch() with flags. Its message names columns of the table, so it stays as it is. */
+function withFlags(error: Error & { hint?: string }): Error {
+  if (error.hint !== undefined && !error.hint.includes('=>'))
+    error.hint = error.hint.replaceAll(/\w+/g, (word) => FLAGS[word] ?? word);
+  return error;
 }
 
 /** Collects the notices that the database sends for later statements. */

@@ -15,6 +15,7 @@ export interface LogRow {
   tenant_id: string;
   webhook_id: string;
   webhook_name: string | null;
+  event_id: string;
   event_type: string;
   attempt: number;
   status: string;

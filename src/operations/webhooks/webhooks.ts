@@ -1,11 +1,10 @@
 /** Reads and changes webhooks. Returns values only. */
 import type pg from 'pg';
 import { unlogged } from '../../database/unlogged.ts';
-import { compilePolicy } from '../../deliver/address-guard.ts';
-import { httpProblem, placeProblem } from '../../deliver/url-guard.ts';
 import { maskedUrl } from '../../payload/mask.ts';
 import { NotFound } from '../../shared/user-error.ts';
 import { tenantNote } from './tenant-note.ts';
+import { urlNote } from './url-note.ts';
 
 export interface WebhookRow {
   id: string;
@@ -80,18 +79,7 @@ export async function insertWebhook(
 
 /** Reasons why a new webhook may get no events. */
 export async function notesOn(client: pg.ClientBase, webhook: WebhookRow): Promise<string[]> {
-  const note = await tenantNote(client, webhook);
-  const problems = refusals(webhook.url);
-  return [
-    ...(note === null ? [] : [note]),
-    ...problems.map((problem) => `a daemon with default settings does not send to this URL. ${problem}`),
-  ];
-}
-
-/** Why a daemon with default settings refuses a URL. A host name is checked only when it is resolved. Pure. */
-function refusals(url: string): string[] {
-  const policy = compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [] });
-  return [httpProblem(url, policy), placeProblem(url, policy)].filter((problem) => problem !== undefined);
+  return [await tenantNote(client, webhook), urlNote(webhook.url)].filter((note) => note !== null);
 }
 
 export async function changeWebhook(
