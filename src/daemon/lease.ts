@@ -9,6 +9,7 @@ import { PATIENT } from '../database/connections.ts';
 import type { Lane } from '../model.ts';
 import type { Logger } from '../observe/log.ts';
 import { LanesLost } from '../record/fence.ts';
+import { ranges } from '../shared/text.ts';
 import { within } from '../shared/timers.ts';
 import { forgetDaemon, freeLanes, LEASE_MS, RENEW_MS, type Renewal, renewLanes, takeLanes } from './lane-rows.ts';
 import { NotifyQueueWatch } from './notify-queue-watch.ts';
@@ -167,7 +168,7 @@ export class Lease {
   }
 
   #logLanes(lanes: readonly number[], verb: string): void {
-    const numbers = lanes.toSorted((a, b) => a - b).join(', ');
+    const numbers = ranges(lanes.toSorted((a, b) => a - b));
     this.#log.info({ lanes: lanes.length, held: this.#held.size }, `${verb} lanes ${numbers}`);
   }
 

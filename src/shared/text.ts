@@ -15,3 +15,14 @@ export function counted(count: number, noun: string): string {
 export function events(count: number): string {
   return counted(count, 'event');
 }
+
+/** `0-3, 7`. Pure. */
+export function ranges(numbers: readonly number[]): string {
+  const parts: [number, number][] = [];
+  for (const number of numbers) {
+    const last = parts.at(-1);
+    if (last && last[1] === number - 1) last[1] = number;
+    else parts.push([number, number]);
+  }
+  return parts.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(', ');
+}

@@ -1,8 +1,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { ranges } from '../../src/cli/inspect/status.ts';
 import { readLag } from '../../src/observe/lane-lag.ts';
-import { ageText } from '../../src/shared/text.ts';
+import { ageText, ranges } from '../../src/shared/text.ts';
 import { rowhook, startRowhook } from '../support/cli.ts';
 import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';

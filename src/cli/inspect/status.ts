@@ -6,7 +6,7 @@ import { wholeNumber } from '../../config/parse.ts';
 import type { LaneLag } from '../../observe/lane-lag.ts';
 import type { Status, WebhookStatus } from '../../operations/status.ts';
 import { type Cell, type Out, printable, printPairs, printTable } from '../../shared/terminal.ts';
-import { ageText, events } from '../../shared/text.ts';
+import { ageText, events, ranges } from '../../shared/text.ts';
 import { type Cli, help, LIMIT_MAX, onDatabase, parsed } from '../define.ts';
 
 interface StatusOptions {
@@ -150,17 +150,6 @@ function printLanes({ lanes }: Status, out: Out): void {
       ];
     }),
   );
-}
-
-/** `0-3, 7`. Pure. */
-export function ranges(numbers: readonly number[]): string {
-  const parts: [number, number][] = [];
-  for (const number of numbers) {
-    const last = parts.at(-1);
-    if (last && last[1] === number - 1) last[1] = number;
-    else parts.push([number, number]);
-  }
-  return parts.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(', ');
 }
 
 function printTroubled(troubled: readonly WebhookStatus[], limit: number, out: Out): void {

@@ -17,6 +17,7 @@ export function addServe(program: Command, cli: Cli): void {
     [
       'It delivers nothing: "rowhook start" does. "rowhook api-key create" makes the first key.',
       'On SIGINT or SIGTERM it finishes what it is answering, for 10 s at most. A second signal stops it at once.',
+      'The log is JSON, one object per line. On a terminal it is printed for people.',
     ],
     'Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage or settings.',
   );
@@ -24,13 +25,14 @@ export function addServe(program: Command, cli: Cli): void {
 
 async function serve(settings: ServeSettings, { process }: Cli): Promise<number> {
   // The server and its packages are loaded only here, so that --help is fast.
-  const [{ startApi }, { explainDatabaseError }] = await Promise.all([
+  const [{ startApi }, { explainDatabaseError }, { createLogger }] = await Promise.all([
     import('../../api/server.ts'),
     import('../../database/explain-error.ts'),
+    import('../../observe/log.ts'),
   ]);
   const asked = untilAskedToStop(process, () => process.exit(1));
   try {
-    const api = await Promise.race([startApi(settings), asked]);
+    const api = await Promise.race([startApi(settings, createLogger(settings.logLevel, process.stdout)), asked]);
     if (typeof api === 'string') return 0;
     await asked;
     await api.stop();
