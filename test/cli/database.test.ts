@@ -340,21 +340,22 @@ describe('webhook', () => {
     [['test', NOBODY], 1, `webhook ${NOBODY} does not exist`],
     [['rotate-secret', NOBODY], 1, 'rotate_secret: there is no webhook'],
     [['update', NOBODY], 2, 'webhook update: nothing to change. Give a flag'],
-    [[...given, '--url', 'ftp://example.com'], 2, 'webhook_configurations refuses the row: url must be http://'],
-    [[...given, '--events', 'de al'], 2, "webhook_configurations.event_types: 'de al' is not an event type"],
+    [[...given, '--url', 'ftp://example.com'], 2, '--url must be http://'],
+    [[...given, '--events', 'de al'], 2, "--events: 'de al' is not an event type"],
     [[...given, '--filter', '{'], 2, '--filter: is not JSON. Write it as '],
-    [
-      [...given, '--filter', '{"data.x":{"$no":1}}'],
-      2,
-      'webhook_configurations.filter: "data.x" uses unknown operator "$no"',
-    ],
+    [[...given, '--filter', '{"data.x":{"$no":1}}'], 2, '--filter: "data.x" uses unknown operator "$no"'],
     [[...given, '--header', 'x'], 2, '--header: has no colon. Write it as "Name: value".'],
-    [[...given, '--header', 'Host: x'], 2, "webhook_configurations.headers: 'Host' is set by rowhook"],
+    [[...given, '--header', 'Host: x'], 2, "--header: 'Host' is set by rowhook"],
     [[...given, '--basic', 'hunter2'], 2, '--basic: has no colon. Write it as "username:password".'],
     [[...given, '--basic', ':hunter2'], 2, '--basic: has nothing before its colon. Write it as "username:password".'],
     [[...given, '--header', ':x'], 2, '--header: has nothing before its colon. Write it as "Name: value".'],
     [[...given, '--bearer', 'x', '--no-auth'], 2, 'give only one of --bearer, --basic, --api-key and --no-auth.'],
-    [[...given, '--secret', 'hunter2'], 2, 'webhook_configurations refuses the row: secret must have 16 to 512 bytes'],
+    [
+      [...given, '--batch-max', '5', '--ordering', 'row'],
+      2,
+      "--batch-max must be 1 with ordering 'row', because batches cannot keep that order",
+    ],
+    [[...given, '--secret', 'hunter2'], 2, '--secret must have 16 to 512 bytes'],
   ])('%j is refused', async (args, code, sentence) => {
     const result = await cli('webhook', ...args);
     expect(result.stderr).toContain(`rowhook: ${sentence}`);

@@ -38,14 +38,15 @@ export function addCreate(group: Command, cli: Cli): void {
 
 async function createWebhook(client: pg.Client, options: WebhookFlags & { json?: boolean }, out: Out): Promise<void> {
   const columns = columnsOf(options);
-  const [{ requireKnownEvents }, { insertWebhook, notesOn }, { tryItCommand }] = await Promise.all([
+  const [{ requireKnownEvents }, { insertWebhook, notesOn }, { tryItCommand }, { namingFlags }] = await Promise.all([
     import('../../operations/webhooks/event-types.ts'),
     import('../../operations/webhooks/webhooks.ts'),
     import('./try-it.ts'),
+    import('./flag-errors.ts'),
   ]);
   await requireTemplate(options);
   await requireKnownEvents(client, options);
-  const webhook = await insertWebhook(client, columns);
+  const webhook = await namingFlags(insertWebhook(client, columns));
   if (options.json) {
     const { id, tenant_id, name, url, event_types, is_active, secret } = webhook;
     const notes = await notesOn(client, webhook);

@@ -66,14 +66,15 @@ async function updateWebhook(
       2,
     );
   }
-  const [{ requireKnownEvents }, { changeWebhook }, { report }] = await Promise.all([
+  const [{ requireKnownEvents }, { changeWebhook }, { report }, { namingFlags }] = await Promise.all([
     import('../../operations/webhooks/event-types.ts'),
     operations(),
     view(),
+    import('./flag-errors.ts'),
   ]);
   await requireTemplate(options);
   await requireKnownEvents(client, options);
-  const webhook = await changeWebhook(client, id, columns);
+  const webhook = await namingFlags(changeWebhook(client, id, columns));
   report(webhook, `updated ${columns.map(([column]) => column).join(', ')}`, options, out);
 }
 
