@@ -77,7 +77,7 @@ describe.skipIf(!hasTerminal)('on a terminal (skipped where there is no script(1
   });
 
   test('start says what there is to do, logs for people, and stops with Ctrl-C', async () => {
-    const command = `stty cols 60; '${process.execPath}' '${program}' start`;
+    const command = `stty cols 60; exec '${process.execPath}' '${program}' start`;
     const env = { PATH: process.env.PATH, TERM: 'xterm', DATABASE_URL: database.url, ROWHOOK_HTTP_PORT: '0' };
     const started = spawn('script', ['-qec', command, '/dev/null'], { env });
     let seen = '';
