@@ -208,6 +208,7 @@ const OF_SOURCE: readonly Line[] = [
   ['is not an https:// URL. Write it as https://auth.example.com', SETTINGS],
   ['is not the name of a claim. Write it as organization_id', SETTINGS],
   ['…: "…" ….', PART],
+  ['withFlags(explained.message)', PART],
   ['log … does not exist. "rowhook logs" shows the log numbers.', `${CLI}a log that does not exist`],
   ['log … has no body: ….', FACT],
   ["replay: give a webhook's id and --since, or give --delivery.", `${CLI}what to write instead`],
