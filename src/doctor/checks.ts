@@ -12,7 +12,7 @@ import { ring } from './checks/outbox-slots.ts';
 import { privileges } from './checks/privileges.ts';
 import { schema } from './checks/schema.ts';
 import { server } from './checks/server.ts';
-import { longTransactions, preparedTransactions } from './checks/transactions.ts';
+import { blockers, longTransactions, preparedTransactions } from './checks/transactions.ts';
 import { triggers } from './checks/triggers.ts';
 import { webhooks } from './checks/webhooks.ts';
 import { crowdedTenants } from './crowded-tenants.ts';
@@ -28,6 +28,7 @@ const OF_THE_SERVER: Readonly<Record<string, Check>> = {
   clock,
   transactions: longTransactions,
   'prepared transactions': preparedTransactions,
+  locks: blockers,
 };
 
 /** Checks that read rowhook's own tables. */

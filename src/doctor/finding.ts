@@ -23,6 +23,8 @@ export type CheckResult = Finding | Fact | Unseen;
 export interface Limits {
   /** Age of an open or prepared transaction. */
   transactionSeconds: number;
+  /** How long a session of rowhook may wait for a lock. `watch` waits for 0.8 s. */
+  lockSeconds: number;
   /** Age of an unread outbox row, while its lane has an owner and the position does not move. */
   unreadSeconds: number;
   /** Age of the oldest event of a tenant that lags. */
@@ -48,6 +50,7 @@ export interface Limits {
 
 export const LIMITS: Limits = {
   transactionSeconds: 300,
+  lockSeconds: 1,
   unreadSeconds: 60,
   laggingSeconds: 300,
   slotSeconds: SLOT_SECONDS_MAX,

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,11 +18,13 @@ import { waitUntil } from '../support/wait.ts';
 
 const root = join(import.meta.dirname, '../..');
 const prometheus = join(root, 'deploy/prometheus');
+const { homepage } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { homepage: string };
 
 interface Rule {
   alert: string;
   expr: string;
-  annotations: { runbook: string };
+  labels: { severity: 'critical' | 'warning' | 'info' };
+  annotations: { runbook_url: string };
 }
 
 let database: TestDatabase;
@@ -136,6 +139,15 @@ test('the metrics are those that the runbook and the README promise, and name no
   expect(scrape).not.toMatch(/tenant="|webhook="|http:\/\//);
 });
 
+test('docs/operate/monitoring.md has every metric of the daemon, and no other', async () => {
+  const page = await readFile(join(root, 'docs/operate/monitoring.md'), 'utf8');
+  const listed = [...page.matchAll(/^\| `(rowhook_\w+)` \|/gm)].map(([, name = '']) => name);
+  const scraped = [...samples.keys()].map((name) => name.replace(/_(bucket|sum|count)$/, ''));
+  expect(listed.filter((name) => !name.startsWith('rowhook_api_')).sort()).toEqual(
+    [...new Set(scraped.filter((name) => name.startsWith('rowhook_')))].sort(),
+  );
+});
+
 describe('the runbook', () => {
   let runbook: string;
 
@@ -143,20 +155,39 @@ describe('the runbook', () => {
     runbook = await readFile(join(root, 'docs/operate/runbook.md'), 'utf8');
   });
 
+  const titles = () => [...runbook.matchAll(/^## (.*)$/gm)].map(([, title = '']) => title);
+
   test('has an entry for every alert, and none for others', () => {
-    const entries = [...runbook.matchAll(/^## (.*)$/gm)].map(([, title]) => title);
-    expect(entries).toEqual(rules.map(({ alert }) => alert));
-    for (const { alert, annotations } of rules)
-      expect(annotations.runbook).toBe(`docs/operate/runbook.md#${alert.toLowerCase()}`);
-    for (const entry of runbook.split(/^## /m).slice(1)) {
-      expect(entry).toMatch(/\*\*Causes?:\*\*/);
-      expect(entry).toMatch(/^ {4}\S/m);
+    expect(titles().filter((title) => title.startsWith('Rowhook'))).toEqual(rules.map(({ alert }) => alert));
+  });
+
+  test('is where the alerts link to, from a phone, too', () => {
+    const url = `${homepage.replace(/#.*/, '')}/blob/main/docs/operate/runbook.md#`;
+    expect(url).toMatch(/^https:/);
+    for (const { alert, annotations } of rules) expect(annotations.runbook_url).toBe(`${url}${alert.toLowerCase()}`);
+  });
+
+  test('has the same four lines for each alert, and something to run', () => {
+    const entries = runbook.split(/^## /m).filter((entry) => entry.startsWith('Rowhook'));
+    for (const [n, entry] of entries.entries()) {
+      const lines = [...entry.matchAll(/^\*\*(.*?):\*\*/gm)].map(([, name]) => name);
+      expect(lines, entry).toEqual(['Impact', 'Urgency', 'Do this', 'Done when']);
+      expect(entry).toMatch(/^```sh\n/m);
+      const isCritical = rules[n]?.labels.severity === 'critical';
+      expect(/^\*\*Urgency:\*\* now\./m.test(entry), entry).toBe(isCritical);
     }
   });
 
+  test('names the missing setting before adopt, and adopt for copies alone', () => {
+    const entries = runbook.split(/^## /m).filter((entry) => entry.startsWith('Rowhook'));
+    expect(entries.filter((entry) => entry.includes('adopt'))).toEqual([
+      expect.stringMatching(/^RowhookDown\n[\s\S]*set `ROWHOOK_ENVIRONMENT`[\s\S]*Do not run `rowhook adopt`/),
+    ]);
+  });
+
   test('holds queries that work', async () => {
-    const queries = [...runbook.matchAll(/^ {4}psql "\$DATABASE_URL" -c "(.*)"$/gm)].map(([, sql]) => sql as string);
-    expect(queries.length).toBeGreaterThan(10);
+    const queries = [...runbook.matchAll(/^```sql\n(select[\s\S]*?)\n```$/gm)].map(([, sql]) => sql as string);
+    expect(queries.length).toBeGreaterThan(4);
     for (const sql of queries) await database.query(sql);
   });
 });

@@ -115,6 +115,7 @@ describe('a healthy installation has no findings', () => {
           'clock',
           'transactions',
           'prepared transactions',
+          'locks',
           'privileges',
           'triggers',
           'printing',

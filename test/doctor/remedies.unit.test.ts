@@ -106,6 +106,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['`select pg_terminate_backend', `${DOCTOR}one that stays open`],
     ['`grant pg_read_all_stats', `${REMEDIES}transactions that may not be seen`],
     ['`rollback prepared', `${DOCTOR}one that was prepared and forgotten`],
+    ['`select pg_terminate_backend', 'test/docs/runbook.test.ts: who blocks the daemon is named by the doctor'],
   ],
   'src/doctor/checks/triggers.ts': [['"select * from rowhook.watch_preset', `${REMEDIES}no table is watched`]],
   'src/doctor/checks/webhooks.ts': [

@@ -1,4 +1,4 @@
-/** Finds transactions that stay open, and forgotten prepared transactions. */
+/** Finds transactions that stay open, forgotten prepared transactions, and sessions that block the daemon. */
 
 import { printable } from '../../shared/terminal.ts';
 import { ageText } from '../../shared/text.ts';
@@ -87,5 +87,45 @@ export async function preparedTransactions({ client, limits }: Examination): Pro
     fix:
       `rollback prepared ${printable(quoted)};   -- in database ${printable(database)}; ` +
       'or commit prepared, if its transaction manager says so',
+  }));
+}
+
+interface Blocker {
+  pid: number;
+  user: string;
+  application: string;
+  /** Connections of rowhook that wait for it. */
+  waiting: string;
+  seconds: number;
+}
+
+/** Sessions of others whose locks the daemon waits for. Every role may see these columns. */
+export async function blockers({ client, limits }: Examination): Promise<CheckResult[]> {
+  const { rows } = await client.query<Blocker>(
+    `select b.pid, b.usename as user, b.application_name as application,
+            string_agg(distinct a.application_name, ', ') as waiting,
+            extract(epoch from clock_timestamp() - min(l.waitstart))::float8 as seconds
+       from pg_locks l
+       join pg_stat_activity a on a.pid = l.pid
+      cross join lateral unnest(pg_blocking_pids(a.pid)) as p (pid)
+       join pg_stat_activity b on b.pid = p.pid
+      where not l.granted
+        and l.waitstart < clock_timestamp() - make_interval(secs => $1)
+        and a.datname = current_database()
+        and a.application_name like 'rowhook%' and b.application_name not like 'rowhook%'
+      group by b.pid, b.usename, b.application_name
+      order by seconds desc, b.pid
+      limit ${NAMED_MAX}`,
+    [limits.lockSeconds],
+  );
+  if (rows.length === 0) return [fine('no session of rowhook waits for a lock')];
+  return rows.map(({ pid, user, application, waiting, seconds }) => ({
+    kind: 'warning',
+    what: printable(
+      `a session of ${user} (${application || 'no application name'}) holds a lock that ${waiting} ` +
+        `has waited for, for ${ageText(seconds)}`,
+    ),
+    why: 'While the daemon waits for a lock, it cannot record what was sent, and events are late.',
+    fix: `select pg_terminate_backend(${pid});   -- if its work is not needed; it needs pg_signal_backend`,
   }));
 }
