@@ -6,8 +6,8 @@ export interface EnvironmentProblem {
   what: string;
   why: string;
   /**
-   * The setting is named first. `adopt` is only for clones, because it can discard undelivered
-   * events.
+   * The setting is named first. `adopt` is only for clones. It is printed without --undelivered,
+   * because a pasted line must not discard events: without that flag it only asks for it.
    */
   fix: string;
   /** Verdict and remedy on one line, for the person who started a daemon. */
@@ -21,7 +21,8 @@ export interface EnvironmentProblem {
 export function environmentProblem(recorded: string | null, given: string | undefined): EnvironmentProblem | null {
   if (recorded === null || recorded === given) return null;
   // At most 63 characters.
-  const adopt = `rowhook adopt --environment ${given ?? `${recorded.slice(0, 58)}-copy`} --undelivered discard`;
+  const name = given ?? `${recorded.slice(0, 58)}-copy`;
+  const adopt = `rowhook adopt --environment ${name}`;
   const setting = given === undefined ? 'not set' : `"${given}"`;
   const what = `This database belongs to the environment "${recorded}", and ROWHOOK_ENVIRONMENT is ${setting}`;
   return {
@@ -30,6 +31,6 @@ export function environmentProblem(recorded: string | null, given: string | unde
     fix: `ROWHOOK_ENVIRONMENT=${recorded} rowhook start   # only in a clone that may deliver: ${adopt}`,
     sentence:
       `${what}. Nothing is delivered. Set ROWHOOK_ENVIRONMENT=${recorded}. ` +
-      `Only in a clone that may deliver: ${adopt}.`,
+      `Only in a clone that may deliver: ${adopt} (it asks what to do with undelivered events).`,
   };
 }

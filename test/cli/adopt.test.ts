@@ -98,9 +98,11 @@ describe('start and the doctor agree, and the first remedy is the variable', () 
       /^(\w+)=(\S+) rowhook start {3}# only in a clone /.exec(result?.fix ?? '')?.slice(1) ?? [];
     await starts(name);
     expect(await doctor({ [variable]: name })).toMatchObject([{ kind: 'fine' }]);
-    // the other remedy, in a clone
+    // the other remedy, in a clone; pasted, it discards nothing
     const adopt = /rowhook (adopt .*)$/.exec(result?.fix ?? '')?.[1]?.split(' ') ?? [];
-    expect(await rowhook(adopt, { env: { DATABASE_URL: database.url } })).toMatchObject({ code: 0 });
+    const env = { DATABASE_URL: database.url };
+    expect(await rowhook(adopt, { env })).toMatchObject({ code: 2, stderr: expect.stringContaining('--undelivered') });
+    expect(await rowhook([...adopt, '--undelivered', 'discard'], { env })).toMatchObject({ code: 0 });
     await starts(adopt[adopt.indexOf('--environment') + 1]);
   });
 });

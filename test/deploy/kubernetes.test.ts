@@ -158,6 +158,16 @@ describe.skipIf(!hasTool('kubectl', 'version', '--client'))('the Kustomize base'
   });
 });
 
+test('the notes of the chart name values and paths that there are', async () => {
+  const notes = await read(chart, 'templates/NOTES.txt');
+  const values = parse(await read(chart, 'values.yaml'));
+  const named = [...notes.matchAll(/\.Values\.([\w.]+)/g)].map(([, path = '']) => path);
+  expect(named.length).toBeGreaterThan(2);
+  for (const path of named) expect(at(values, path), path).not.toBeUndefined();
+  const entry = /"(\/app\/dist\S+)"/.exec(await read(root, 'deploy/Dockerfile'))?.[1] ?? '';
+  expect(notes.split(entry).length - 1).toBe(2);
+});
+
 /** What holds for the API, however it is rendered. */
 async function expectApi(manifests: Manifest[]): Promise<void> {
   expect(await schemaProblems(manifests)).toEqual([]);

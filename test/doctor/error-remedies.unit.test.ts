@@ -258,8 +258,7 @@ const OF_SOURCE: readonly Line[] = [
     `${CLI}no daemon runs to send a test; then it takes longer`,
   ],
   ['webhook update: nothing to change. Give a flag such as --url. "rowhook', `${CLI}what to write instead`],
-  ['rowhook adopt --environment ${given ?? ', 'test/cli/adopt.test.ts: recorded %j, the variable %j'],
-  ['} --undelivered discard', 'test/cli/adopt.test.ts: recorded %j, the variable %j'],
+  ['rowhook adopt --environment …', 'test/cli/adopt.test.ts: recorded %j, the variable %j'],
   ['This database belongs to the environment "…", and ROWHOOK_ENVIRONMENT', PART],
   ['A daemon with this setting refuses to start. A clone must not deliver', PART],
   [
@@ -267,7 +266,10 @@ const OF_SOURCE: readonly Line[] = [
     'test/cli/adopt.test.ts: recorded %j, the variable %j',
   ],
   ['…. Nothing is delivered. Set ROWHOOK_ENVIRONMENT=…. ', PART],
-  ['Only in a clone that may deliver: ….', 'test/cli/adopt.test.ts: recorded %j, the variable %j'],
+  [
+    'Only in a clone that may deliver: … (it asks what to do with',
+    'test/cli/adopt.test.ts: recorded %j, the variable %j',
+  ],
   ['is not a name. Use up to 63 letters, digits, ".", "_" and "-"', SETTINGS],
   ['is not an address or a host name. Use 127.0.0.1, or :: for all', SETTINGS],
   ['is not the URL of an HTTP proxy. Write it as http://proxy.example:3128,', SETTINGS],
