@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type pg from 'pg';
 import type { Setting } from '../config/read-table.ts';
 import { readSettings, SETTINGS, type Settings } from '../config/settings.ts';
+import type { Purpose } from '../database/inherited-settings.ts';
 import type { Out, OutStream } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 
@@ -76,6 +77,7 @@ export function onDatabase<A extends unknown[]>(
   cli: Cli,
   command: Command,
   run: (client: pg.Client, ...argumentsAndFlags: A) => Promise<unknown>,
+  purpose: Purpose = 'command',
 ): Command {
   return settingFlags(command, ['databaseUrl'])
     .option('--json', 'print JSON, one object per line')
@@ -83,9 +85,8 @@ export function onDatabase<A extends unknown[]>(
       // Commander passes the arguments, the flags and the command itself.
       const { databaseUrl } = readSettings(given.at(-2) as Flags, cli.process.env);
       const { withClient } = await import('../database/connections.ts');
-      const outcome = await withClient(databaseUrl, 'rowhook cli', (client) =>
-        run(client, ...(given.slice(0, -1) as A)),
-      );
+      const work = (client: pg.Client) => run(client, ...(given.slice(0, -1) as A));
+      const outcome = await withClient(databaseUrl, 'rowhook cli', work, purpose);
       if (typeof outcome === 'number') cli.process.exitCode = outcome;
     });
 }

@@ -56,13 +56,13 @@ export interface PoolOptions {
  * The process id of a session shows whether it is lent, because a pooler invents the process id
  * that it reports to its clients.
  */
-export async function connect(databaseUrl: string, applicationName: string): Promise<pg.Client> {
+export async function connect(url: string, applicationName: string, purpose: Purpose = 'command'): Promise<pg.Client> {
   try {
-    const client = await search(databaseUrl, applicationName);
+    const client = await search(url, applicationName);
     const { processID = null } = client as { processID?: number | null };
-    return await orEnd(client, () => prepareSession(client, 'command', processID));
+    return await orEnd(client, () => prepareSession(client, purpose, processID));
   } catch (error) {
-    throw explainDatabaseError(error, databaseUrl);
+    throw explainDatabaseError(error, url);
   }
 }
 
@@ -211,8 +211,9 @@ export async function withClient<T>(
   databaseUrl: string,
   applicationName: string,
   work: (client: pg.Client) => Promise<T>,
+  purpose: Purpose = 'command',
 ): Promise<T> {
-  const client = await connect(databaseUrl, applicationName);
+  const client = await connect(databaseUrl, applicationName, purpose);
   try {
     return await work(client);
   } catch (error) {

@@ -71,6 +71,12 @@ const OF_COMMANDS: readonly Inherited[] = [
   { name: 'client_encoding', value: 'SQL_ASCII', encoding: 'SQL_ASCII' },
 ];
 
+/**
+ * For commands that only look. Somebody who looks for the cause of a standstill must not stand still
+ * behind it.
+ */
+const OF_LOOKS: readonly Inherited[] = [...OF_COMMANDS, ...settings({ lock_timeout: '2s' })];
+
 // Only settings that match a new database's defaults. In lent sessions, each setting that differs
 // costs two round trips per statement.
 const OF_DAEMONS: readonly Inherited[] = [
@@ -95,7 +101,7 @@ const OF_DAEMONS: readonly Inherited[] = [
   }),
 ];
 
-const INHERITED = { command: OF_COMMANDS, daemon: OF_DAEMONS };
+const INHERITED = { command: OF_COMMANDS, look: OF_LOOKS, daemon: OF_DAEMONS };
 export type Purpose = keyof typeof INHERITED;
 
 /**

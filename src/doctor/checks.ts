@@ -67,12 +67,20 @@ function hasErrors(results: readonly CheckResult[]): boolean {
 }
 
 const INSUFFICIENT_PRIVILEGE = '42501';
+const LOCK_NOT_AVAILABLE = '55P03';
+
+const LOCKED: CheckResult = {
+  kind: 'unseen',
+  what: 'a table of rowhook, because another session has locked it for more than 2 s',
+  fix: 'end the session that the check "locks" names, and run rowhook doctor again',
+};
 
 async function run(name: string, check: Check, examination: Examination): Promise<NamedResult[]> {
   try {
     return (await check(examination)).map((result) => ({ check: name, ...result }));
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
+    if (code === LOCK_NOT_AVAILABLE) return [{ check: name, ...LOCKED }];
     if (code !== INSUFFICIENT_PRIVILEGE) throw error;
     return [{ check: name, kind: 'unseen', what: message, fix: await remedyOfUnseen(examination.client) }];
   }

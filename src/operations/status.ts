@@ -102,8 +102,9 @@ export async function readStatus(client: pg.Client, limit: number): Promise<Stat
       return await read();
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
-      if (code !== '42501') throw error;
-      unseen.push(`${name}: ${message}; ${withoutPeriod(await remedyOfUnseen(client))}`);
+      if (code === '55P03') unseen.push(`${name}: another session has locked a table. "rowhook doctor" may name it`);
+      else if (code === '42501') unseen.push(`${name}: ${message}; ${withoutPeriod(await remedyOfUnseen(client))}`);
+      else throw error;
       return otherwise;
     }
   };

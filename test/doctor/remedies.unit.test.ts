@@ -61,6 +61,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['inReadWrite(`alter database', `${READ_ONLY}its command line, which ALTER SYSTEM does not change`],
   ],
   'src/doctor/checks.ts': [
+    ["'end the session", 'test/docs/runbook.test.ts: who blocks the daemon is named by the doctor'],
     ['await remedyOfUnseen', 'test/database/membership.test.ts: has that statement as its remedy'],
   ],
   'src/doctor/checks/capture-cost.ts': [['printable(`', `${REMEDIES}what capture costs much`]],

@@ -1,5 +1,6 @@
 /** `rowhook doctor`. */
 import type { Command } from 'commander';
+import type pg from 'pg';
 import { readSettings, type Settings } from '../../config/settings.ts';
 import type { NamedResult } from '../../doctor/checks.ts';
 import type { Out, Style } from '../../shared/terminal.ts';
@@ -46,9 +47,9 @@ async function doctor(
     import('../../doctor/checks.ts'),
     import('../../doctor/finding.ts'),
   ]);
-  const results = await withClient(databaseUrl, 'rowhook doctor', (client) =>
-    examine({ client, databaseUrl, wake, environment, limits: LIMITS, now: Date.now }),
-  );
+  const work = (client: pg.Client) =>
+    examine({ client, databaseUrl, wake, environment, limits: LIMITS, now: Date.now });
+  const results = await withClient(databaseUrl, 'rowhook doctor', work, 'look');
   if (json) for (const result of results) out.print(JSON.stringify(result));
   else print(results, out);
   return results.some(({ kind }) => kind === 'error') ? 1 : 0;

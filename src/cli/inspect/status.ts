@@ -27,6 +27,7 @@ export function addStatus(program: Command, cli: Cli): void {
       .option('--limit <n>', 'maximum number of webhooks to list', parsed('--limit', wholeNumber(1, LIMIT_MAX)), 20)
       .option('--watch', 'refresh every 2 s'),
     (client, flags: StatusOptions) => status(client, flags, cli.out),
+    'look',
   );
   help(
     command,
