@@ -6,6 +6,7 @@ import { rowhook } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { blocksOf, mentionsOf, wordsOf } from '../support/pages.ts';
 import { paste } from '../support/paste.ts';
+import { readPage } from '../support/reference.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
@@ -138,6 +139,26 @@ test('the limit of a webhook is changed as the page says', async () => {
   await paste(command('webhook update'), target);
   const { rows } = await database.query('select max_in_flight from rowhook.webhook_configurations');
   expect(rows).toEqual([{ max_in_flight: 32 }]);
+});
+
+test("the daemon's login is enough for the commands that the page says, and not for others", async () => {
+  const rows = readPage(PAGE)
+    .split('\n')
+    .filter((line) => line.startsWith('| `rowhook '));
+  const commandsOf = (needs: RegExp) =>
+    rows.flatMap((row) =>
+      needs.test(row) ? [...row.matchAll(/`rowhook ([a-z -]+)`/g)].map(([, words = '']) => words) : [],
+    );
+  const env = { DATABASE_URL: database.daemonUrl };
+  const enough = commandsOf(/rowhook_daemon/);
+  expect(enough).toContain('status');
+  for (const words of enough) {
+    const { code, stderr } = await rowhook(words.split(' '), { env });
+    expect({ words, code, stderr }).toEqual({ words, code: words === 'doctor' ? expect.any(Number) : 0, stderr: '' });
+  }
+  const { code, stderr } = await rowhook(['inbound', 'events'], { env });
+  expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('rowhook_owner') });
+  expect(await rowhook(['webhook', 'enable', webhook], { env })).toMatchObject({ code: 1 });
 });
 
 test('who blocks the daemon is named by the doctor, and ended as it prints', async () => {
