@@ -26,14 +26,3 @@ export function ranges(numbers: readonly number[]): string {
   }
   return parts.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(', ');
 }
-
-/** Ascending numbers for people: `0-3, 7`. */
-export function ranges(numbers: readonly number[]): string {
-  const parts: [number, number][] = [];
-  for (const number of numbers) {
-    const last = parts.at(-1);
-    if (last && last[1] === number - 1) last[1] = number;
-    else parts.push([number, number]);
-  }
-  return parts.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(', ');
-}
