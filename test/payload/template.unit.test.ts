@@ -1,5 +1,8 @@
 // Liquid templates: what they may read, what they may take, and that the same template and event give the same bytes.
 
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
 import { CHAT_TEMPLATES } from '../../src/payload/template/chat-templates.ts';
 import { LIMITS } from '../../src/payload/template/limits.ts';
@@ -330,4 +333,13 @@ describe('a chat message', () => {
     expect(texts).toContain('*o*\n{"a":[1.10]}');
     expect(texts[1]).toMatch('*name*\n&lt;!channel&gt; &amp; &lt;@U1&gt;');
   });
+});
+
+test('threads keep a process alive while they render, and no longer', async () => {
+  const renderer = join(import.meta.dirname, '../../src/payload/template/renderer.ts');
+  const job = `{ template: '{{ data.a }}', contentType: 'text/plain', event: () => '{"data":{"a":1}}' }`;
+  const program = `const { Renderer } = await import(${JSON.stringify(renderer)}); console.log(await new Renderer().render('w', ${job}));`;
+  const options = { timeout: 60_000, env: { PATH: process.env.PATH } };
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], options);
+  expect(stdout).toBe('1\n');
 });

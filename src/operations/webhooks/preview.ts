@@ -48,7 +48,7 @@ const UNUSED: Omit<WebhookSettings, keyof PreviewedWebhook> = {
   ...{ ratePerSecond: null, ordering: 'none', batchWaitMs: 0, allowedIps: null },
 };
 
-/** The threads start with the first template. They keep no process alive. */
+/** The threads start with the first template. They keep no process alive that has nothing to render. */
 let threads: Renderer | undefined;
 function renderer(): Renderer {
   threads ??= new Renderer();

@@ -7,7 +7,7 @@
  * long as the job took. A template that reaches a limit again and again is not tried for a while:
  * its jobs fail at once.
  *
- * Threads start with the first job. They do not keep the process alive.
+ * Threads start with the first job. They keep the process alive only while they have one.
  */
 import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -215,10 +215,9 @@ class Thread {
       execArgv: [],
       stdout: false,
     });
-    this.#worker.unref();
     this.#worker.on('message', (answer) => this.#settle?.resolve(answer));
     this.#worker.on('error', (error) => this.#settle?.reject(reasonOf(error)));
-    this.ready = this.#answer();
+    this.ready = this.#answer().finally(() => this.#worker.unref());
   }
 
   /** Rejects with a TemplateError if the thread was ended because of this job. */
@@ -227,12 +226,14 @@ class Thread {
       this.#settle?.reject(new TemplateError(`rendering takes more than ${LIMITS.threadMs} ms`, null));
       this.end();
     }, LIMITS.threadMs);
+    this.#worker.ref();
     try {
       const answer = this.#answer();
       this.#worker.postMessage(job);
       return (await answer) as Answer;
     } finally {
       clearTimeout(timer);
+      this.#worker.unref();
     }
   }
 
