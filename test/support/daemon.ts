@@ -71,7 +71,10 @@ export function startDaemonProcess(
 }
 
 /** Everything that has committed was read, and every lane's position says so. */
-export function caughtUp(database: TestDatabase, options: { timeoutMs?: number } = {}): Promise<unknown> {
+export function caughtUp(
+  database: Pick<TestDatabase, 'query'>,
+  options: { timeoutMs?: number } = {},
+): Promise<unknown> {
   return waitUntil(
     'the positions have moved past everything',
     async () => {

@@ -1,4 +1,4 @@
-// The blocks of a page, as a reader sees them: fenced ones by their language, indented ones as lines for a shell.
+// The blocks of a page, as a reader sees them.
 
 import { readPage } from './reference.ts';
 
@@ -14,28 +14,38 @@ export interface Block {
   chapter: string;
 }
 
-/** Indented blocks come line by line, without their comments. */
+/** Fences `sh` and indented blocks come command by command, without their comments. */
 export function blocksOf(page: string): Block[] {
+  return piecesOf(page).flatMap((piece) => {
+    if (piece.kind === 'comment') return [];
+    if (piece.kind !== 'sh') return [piece];
+    return linesOf(piece.text).map((text) => ({ ...piece, kind: 'shell', text }));
+  });
+}
+
+/** What a test goes through from top to bottom: each fence whole, and each HTML comment on a line of its own. */
+export function piecesOf(page: string): Block[] {
   const lines = readPage(page).split('\n');
-  const blocks: Block[] = [];
+  const pieces: Block[] = [];
   let chapter = '';
   for (let i = 0; i < lines.length; i++) {
     const line = lines[i] as string;
     const found = { at: `${page}:${i + 1}`, before: lines[i - 1] ?? '', chapter };
-    const fence = /^```(.*)$/.exec(line);
+    const fence = /^```(\w*)$/.exec(line);
+    const comment = /^<!-- (.*) -->$/.exec(line);
     if (fence) {
       const end = lines.indexOf('```', i + 1);
-      const text = lines.slice(i + 1, end).join('\n');
-      if (fence[1] === 'sh') blocks.push(...linesOf(text).map((line) => ({ ...found, kind: 'shell', text: line })));
-      else blocks.push({ ...found, kind: fence[1] ?? '', text });
+      pieces.push({ ...found, kind: fence[1] ?? '', text: lines.slice(i + 1, end).join('\n') });
       i = end;
-    } else if (/^ {4}/.test(line)) {
-      blocks.push({ ...found, kind: 'shell', text: line.trim().replace(/ +# .*$/, '') });
+    } else if (/^ {4}\S/.test(line) && (lines[i - 1] === '' || /^ {4}/.test(lines[i - 1] ?? ''))) {
+      pieces.push({ ...found, kind: 'sh', text: line.trim() });
+    } else if (comment) {
+      pieces.push({ ...found, kind: 'comment', text: comment[1] ?? '' });
     } else if (line.startsWith('## ')) {
       chapter = line.slice(3);
     }
   }
-  return blocks;
+  return pieces;
 }
 
 /** The commands of a shell block: without comments, and each on one line. */
