@@ -13,7 +13,7 @@ import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { LIMITS } from './limits.ts';
-import { TemplateError } from './template-error.ts';
+import { reasonOf, TemplateError } from './template-error.ts';
 import type { Answer, Job } from './worker.ts';
 
 /** Memory of one thread. A job that needs more ends the thread. */
@@ -222,11 +222,11 @@ class Thread {
 
   /** Rejects with a TemplateError if the thread was ended because of this job. */
   async do(job: Job): Promise<Answer> {
+    this.#worker.ref();
     const timer = setTimeout(() => {
       this.#settle?.reject(new TemplateError(`rendering takes more than ${LIMITS.threadMs} ms`, null));
       this.end();
     }, LIMITS.threadMs);
-    this.#worker.ref();
     try {
       const answer = this.#answer();
       this.#worker.postMessage(job);
@@ -246,9 +246,4 @@ class Thread {
       this.#settle = { resolve, reject };
     });
   }
-}
-
-function reasonOf(error: Error & { code?: string }): Error {
-  if (error.code !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
-  return new TemplateError('rendering takes too much memory', null);
 }

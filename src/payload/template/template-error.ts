@@ -19,3 +19,9 @@ export class TemplateError extends Error {
       : `${this.message} (line ${this.place.line}, column ${this.place.column})`;
   }
 }
+
+/** Why a thread has ended: the template is to blame if it took too much memory. */
+export function reasonOf(error: Error & { code?: string }): Error {
+  if (error.code !== 'ERR_WORKER_OUT_OF_MEMORY') return error;
+  return new TemplateError('rendering takes too much memory', null);
+}
