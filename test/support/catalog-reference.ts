@@ -173,7 +173,7 @@ async function definers(query: Query): Promise<string> {
 /** Of a comment; without the colon that would begin a list. */
 function firstSentence(comment: string): string {
   const [sentence = ''] = /^.*?[.](?= [A-Z]|$)/.exec(comment) ?? [];
-  return (sentence || comment).replaceAll('|', '\\|');
+  return (sentence || comment).replaceAll('|', '\\|').replaceAll('<', '&lt;');
 }
 
 const ROLES = ['rowhook_app', 'rowhook_api', 'rowhook_daemon', 'rowhook_worker'] as const;
