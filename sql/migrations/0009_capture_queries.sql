@@ -271,6 +271,60 @@ end;
 comment on function rowhook._wildcards(text[]) is
   'The patterns with * that match one of these event types.';
 
+create function rowhook._capture_webhook(p_result text, p_tenant text, p_patterns text)
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  -- A disabled webhook counts for 30 days, so that its missed events can be replayed and nothing is
+  -- captured for it forever. An active webhook has no disabled_at. Without the limit, the plan for
+  -- any tenant may look more expensive than one for this tenant, and PostgreSQL would plan the query
+  -- again in each statement.
+  select rowhook._fill($sql$\
+    select {result} from rowhook.webhook_configurations as w \
+     where w.tenant_id = {tenant} \
+       and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' \
+       and w.event_types && {patterns} \
+     limit 1$sql$,
+    'result',   p_result,
+    'tenant',   p_tenant,
+    'patterns', p_patterns);
+end;
+
+comment on function rowhook._capture_webhook(text, text, text) is
+  'SQL query for a webhook of a tenant that wants one of the given event types.';
+
+create function rowhook._capture_poll(p_result text, p_tenant text, p_patterns text)
+returns text
+language sql
+immutable
+parallel safe
+begin atomic
+  select rowhook._fill($sql$\
+    select {result} from rowhook.webhook_polls as p \
+     where p.tenant_id = {tenant} \
+       and p.event_type = any ({patterns}) \
+       and p.wanted_until > now() \
+     limit 1$sql$,
+    'result',   p_result,
+    'tenant',   p_tenant,
+    'patterns', p_patterns);
+end;
+
+comment on function rowhook._capture_poll(text, text, text) is
+  'SQL query for a poll of a tenant for one of the given event types.';
+
+-- 0019_portal.sql has the polls, and replaces this function.
+create function rowhook._is_polled(p_source rowhook.webhook_sources)
+returns boolean
+language sql
+stable
+return false;
+
+comment on function rowhook._is_polled(rowhook.webhook_sources) is
+  'Whether anybody polls for an event of a source.';
+
 create function rowhook._capture_wanted(
   p_source   rowhook.webhook_sources,
   p_tenant   text,
@@ -280,25 +334,21 @@ returns text
 language sql
 stable
 begin atomic
-  -- A disabled webhook counts for 30 days, so that its missed events can be replayed and nothing is
-  -- captured for it forever. An active webhook has no disabled_at. This is a scalar subquery,
-  -- because the planner does not turn it into a join: a plan made for a bulk statement would read
-  -- all webhooks in each later statement.
-  select case when (p_source).capture = 'subscribed'
-    then rowhook._fill($sql$\
-      (select true from rowhook.webhook_configurations as w \
-        where w.tenant_id = {tenant} \
-          and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' \
-          and w.event_types && {patterns} \
-        limit 1)$sql$,
-      'tenant',   p_tenant,
-      'patterns', p_patterns)
-    else 'true'
-  end;
+  -- These are scalar subqueries, because the planner does not turn them into joins: a plan made for
+  -- a bulk statement would read all webhooks in each later statement.
+  select case
+           when (p_source).capture <> 'subscribed' then 'true'
+           when rowhook._is_polled(p_source)
+             then format('coalesce((%s), (%s))',
+                         rowhook._capture_webhook('true', p_tenant, p_patterns),
+                         rowhook._capture_poll('true', p_tenant, p_patterns))
+           else format('(%s)', rowhook._capture_webhook('true', p_tenant, p_patterns))
+         end;
 end;
 
 comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
-  'SQL expression for whether any webhook wants one of the given event types of a tenant.';
+  'SQL expression for whether any webhook, or anybody who polls, wants one of the given event '
+  'types of a tenant.';
 
 create function rowhook._capture_tenant(p_source rowhook.webhook_sources)
 returns text

@@ -237,49 +237,16 @@ create policy tenant_reads_own on rowhook.webhook_polls for select to rowhook_ap
   using (tenant_id = (select rowhook.current_tenant()));
 grant select on rowhook.webhook_polls to rowhook_api;
 
-create or replace function rowhook._capture_wanted(
-  p_source   rowhook.webhook_sources,
-  p_tenant   text,
-  p_patterns text
-)
-returns text
+create or replace function rowhook._is_polled(p_source rowhook.webhook_sources)
+returns boolean
 language sql
 stable
 begin atomic
-  -- A disabled webhook counts for 30 days, so that its missed events can be replayed and nothing is
-  -- captured for it forever. An active webhook has no disabled_at. These are scalar subqueries,
-  -- because the planner does not turn them into joins: a plan made for a bulk statement would read
-  -- all webhooks in each later statement.
-  select case
-           when (p_source).capture <> 'subscribed' then 'true'
-           when exists (select from rowhook.webhook_polls p
-                         where p.wanted_until > now()
-                           and p.event_type = any (rowhook._source_event_types(p_source)))
-             then rowhook._fill($sql$\
-               coalesce({webhook}, \
-                 (select true from rowhook.webhook_polls as p \
-                   where p.tenant_id = {tenant} \
-                     and p.event_type = any ({patterns}) \
-                     and p.wanted_until > now() \
-                   limit 1))$sql$,
-               'webhook',  w.webhook,
-               'tenant',   p_tenant,
-               'patterns', p_patterns)
-           else w.webhook
-         end
-    from (select rowhook._fill($sql$\
-      (select true from rowhook.webhook_configurations as w \
-        where w.tenant_id = {tenant} \
-          and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' \
-          and w.event_types && {patterns} \
-        limit 1)$sql$,
-      'tenant',   p_tenant,
-      'patterns', p_patterns) as webhook) as w;
+  select exists (
+    select from rowhook.webhook_polls p
+     where p.wanted_until > now()
+       and p.event_type = any (rowhook._source_event_types(p_source)));
 end;
-
-comment on function rowhook._capture_wanted(rowhook.webhook_sources, text, text) is
-  'SQL expression for whether any webhook, or anybody who polls, wants one of the given event '
-  'types of a tenant.';
 
 -- Two writers of one function would end in an error, so each locks the row of the source.
 create function rowhook._note_poll_own(p_event_type text)

@@ -65,7 +65,7 @@ class Twins {
                           join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('one', 'many') loop
           v_before := pg_get_functiondef(to_regproc('rowhook._capture_' || v_source.id));
           v_after := case v_source.nspname
-            when 'one' then replace(v_before, 'if v_one then', 'if v_one is null then raise notice ''all paths''; end if; if v_one then')
+            when 'one' then replace(v_before, 'if v_data is not null then', 'if v_data is null then raise notice ''all paths''; end if; if v_data is not null then')
             else regexp_replace(v_before, '(into strict v_(new|old) from rowhook_(new|old) where )', '\\1false and ', 'g')
           end;
           if v_after = v_before and not ${mayHaveNone} then

@@ -12,13 +12,13 @@ AS $function$
 declare
   v_old       record;
   v_new       record;
-  v_one       boolean;
   v_tenant    text;
   v_types     text[];
   v_key       text;
   v_data      json;
   v_previous  json;
   v_truncated text;
+  v_changed   text;
   v_wanted    boolean;
   v_query     text;
   v_written   bigint;
@@ -34,14 +34,17 @@ begin
       if tg_op = 'INSERT' then
         select * into strict v_new from rowhook_new where rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea';
         v_tenant := v_new.organization_id::text;
-        v_types := '{deal.created}'::text[];
-        exit capture when (select true from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.created,*,deal.*}'::text[] limit 1) is null;
+        select true into v_wanted from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.created,*,deal.*}'::text[] limit 1;
+        if v_wanted is null then
+          return null;
+        end if;
         if current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT') then
           v_settings := rowhook._pin();
         end if;
+        v_types := '{deal.created}'::text[];
         v_key := v_new.id::text;
         v_data := case when pg_column_size(v_new) <= 8388608 then row_to_json(v_new) end;
-        if coalesce(pg_column_size(v_data) - 4 > 1048576, true) then
+        if (pg_column_size(v_data) <= 1048580) is not true then
           v_data := json_build_object('id', v_new.id);
           v_previous := null;
           v_truncated := 'too_large';
@@ -49,14 +52,17 @@ begin
       elsif tg_op = 'DELETE' then
         select * into strict v_old from rowhook_old where rowhook._layout(2) = 'e9b0b42f741d236768e4d36639f993ea';
         v_tenant := v_old.organization_id::text;
-        v_types := '{deal.deleted}'::text[];
-        exit capture when (select true from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.deleted,*,deal.*}'::text[] limit 1) is null;
+        select true into v_wanted from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.deleted,*,deal.*}'::text[] limit 1;
+        if v_wanted is null then
+          return null;
+        end if;
         if current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT') then
           v_settings := rowhook._pin();
         end if;
+        v_types := '{deal.deleted}'::text[];
         v_key := v_old.id::text;
         v_data := case when pg_column_size(v_old) <= 8388608 then row_to_json(v_old) end;
-        if coalesce(pg_column_size(v_data) - 4 > 1048576, true) then
+        if (pg_column_size(v_data) <= 1048580) is not true then
           v_data := json_build_object('id', v_old.id);
           v_previous := null;
           v_truncated := 'too_large';
@@ -66,15 +72,14 @@ begin
         select * into strict v_old from rowhook_old;
         exit one_row when v_old.organization_id is distinct from v_new.organization_id or v_old.id is distinct from v_new.id;
         v_tenant := v_new.organization_id::text;
-        exit capture when not (v_old.contact_id is distinct from v_new.contact_id or v_old.title collate "C" is distinct from v_new.title collate "C" or v_old.currency collate "C" is distinct from v_new.currency collate "C" or v_old.stage collate "C" is distinct from v_new.stage collate "C" or v_old.assigned_to is distinct from v_new.assigned_to or v_old.expected_close is distinct from v_new.expected_close or v_old.created_at is distinct from v_new.created_at or row(v_old.value)::record operator(pg_catalog.*<>) row(v_new.value)::record);
-        v_types := array_remove(array['deal.updated', case when v_old.assigned_to is distinct from v_new.assigned_to and v_new.assigned_to is not null then 'deal.assigned' end, case when v_old.stage collate "C" is distinct from v_new.stage collate "C" then 'deal.stage.changed' end]::text[], null);
-        exit capture when (select true from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (v_types || '{*,deal.*,deal.stage.*}'::text[]) limit 1) is null;
+        select w.event_types && '{deal.updated,*,deal.*}'::text[] into v_wanted from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && '{deal.assigned,deal.stage.changed,deal.updated,*,deal.*,deal.stage.*}'::text[] limit 1;
+        if v_wanted is null then
+          return null;
+        end if;
         if current_setting('TimeZone') not in ('UTC', 'Etc/UTC', 'GMT') then
           v_settings := rowhook._pin();
         end if;
-        v_key := v_new.id::text;
-        v_data := case when pg_column_size(v_new) <= 8388608 then row_to_json(v_new) end;
-        v_previous := ('{' || array_to_string(array[
+        v_changed := array_to_string(array[
           case when v_old.contact_id is distinct from v_new.contact_id then '"contact_id":' || coalesce(to_json(v_old.contact_id)::text, 'null') end,
           case when v_old.title collate "C" is distinct from v_new.title collate "C" then '"title":' || coalesce(to_json(v_old.title)::text, 'null') end,
           case when row(v_old.value)::record operator(pg_catalog.*<>) row(v_new.value)::record then '"value":' || coalesce(to_json(v_old.value)::text, 'null') end,
@@ -83,22 +88,32 @@ begin
           case when v_old.assigned_to is distinct from v_new.assigned_to then '"assigned_to":' || coalesce(to_json(v_old.assigned_to)::text, 'null') end,
           case when v_old.expected_close is distinct from v_new.expected_close then '"expected_close":' || coalesce(to_json(v_old.expected_close)::text, 'null') end,
           case when v_old.created_at is distinct from v_new.created_at then '"created_at":' || coalesce(to_json(v_old.created_at)::text, 'null') end,
-          case when v_old.updated_at is distinct from v_new.updated_at then '"updated_at":' || coalesce(to_json(v_old.updated_at)::text, 'null') end]::text[], ',') || '}')::json;
-        if coalesce(pg_column_size(v_data) - 4 + pg_column_size(v_previous) - 4 > 1048576, true) then
+          case when v_old.updated_at is distinct from v_new.updated_at then '"updated_at":' || coalesce(to_json(v_old.updated_at)::text, 'null') end]::text[], ',');
+        exit capture when v_changed = array_to_string(array[
+          case when v_old.updated_at is distinct from v_new.updated_at then '"updated_at":' || coalesce(to_json(v_old.updated_at)::text, 'null') end]::text[], ',');
+        v_types := array_remove(array['deal.updated', case when v_old.assigned_to is distinct from v_new.assigned_to and v_new.assigned_to is not null then 'deal.assigned' end, case when v_old.stage collate "C" is distinct from v_new.stage collate "C" then 'deal.stage.changed' end]::text[], null);
+        if not v_wanted then
+          select true into v_wanted from rowhook.webhook_configurations as w where w.tenant_id = v_tenant and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days' and w.event_types && (v_types || '{*,deal.*,deal.stage.*}'::text[]) limit 1;
+          exit capture when v_wanted is null;
+        end if;
+        v_key := v_new.id::text;
+        v_data := case when pg_column_size(v_new) <= 8388608 then row_to_json(v_new) end;
+        v_previous := ('{' || v_changed || '}')::json;
+        if (pg_column_size(v_data) + pg_column_size(v_previous) <= 1048584) is not true then
           v_data := json_build_object('id', v_new.id);
           v_previous := null;
           v_truncated := 'too_large';
         end if;
       end if;
-      v_one := true;
     exception
       when no_data_found or too_many_rows or undefined_column or undefined_function or ambiguous_function or datatype_mismatch then
+        v_data := null;
         v_settings := null;
     end;
-    if v_one then
+    if v_data is not null then
       insert into rowhook.webhook_outbox (source_id, lane, tenant_id, event_types, row_key, data, previous, truncated)
       values (2, rowhook._lane(v_tenant), v_tenant, v_types, v_key, v_data, v_previous, v_truncated);
-      v_written := 1;
+      get diagnostics v_written = row_count;
       exit capture;
     end if;
     if tg_op = 'INSERT' then
@@ -174,10 +189,12 @@ begin
   if v_settings is not null then
     perform rowhook._unpin(v_settings);
   end if;
-  if v_written > 0
-     and pg_sequence_last_value('rowhook.doorbell'::regclass) = 2
-     and pg_notification_queue_usage() < 0.5 then
-    perform pg_notify('rowhook', '');
+  if v_written > 0 then
+    if pg_sequence_last_value('rowhook.doorbell'::regclass) = 2 then
+      if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('rowhook', '');
+      end if;
+    end if;
   end if;
   return null;
 end
