@@ -9,6 +9,7 @@ import { cpuMsOf } from './host.ts';
 import type { Database, Stage } from './stage.ts';
 
 const NOBODY = '00000000-0000-4000-8000-999999999999';
+const APP = 'bench_app';
 const KINDS = ['INSERT', 'UPDATE', 'DELETE'] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -58,6 +59,9 @@ async function createTables(database: Database): Promise<void> {
     await database.query(`alter table ${table} add foreign key (contact_id) references contacts on delete cascade`);
   }
   await database.query(HAND_WRITTEN);
+  // An application's login is no superuser: PostgreSQL checks the privileges of each statement and function.
+  await database.query(`create role ${APP}`);
+  await database.query(`grant select, insert, update, delete on deals, plain, hand, hand_outbox to ${APP}`);
 }
 
 const SQL: Record<Kind, (table: string) => string> = {
@@ -91,8 +95,9 @@ async function inTurns(database: Database, turns: number): Promise<Record<string
   const seen: Record<string, number[][]> = { plain: [], hand: [], with: [], without: [] };
   try {
     const pid = (await client.query('select pg_backend_pid() as pid')).rows[0].pid as number;
+    await client.query(`set role ${APP}`);
     for (let n = 0; n <= turns; n++) {
-      if (n % TURNS === 0) await client.query('truncate deals, plain, hand, hand_outbox, rowhook.webhook_outbox');
+      if (n % TURNS === 0) await database.query('truncate deals, plain, hand, hand_outbox, rowhook.webhook_outbox');
       for (const [variant, tenant] of Object.entries(variants)) {
         const table = variant.startsWith('with') ? 'deals' : variant;
         const costs = await turn(client, pid, table, tenant);
