@@ -1,11 +1,13 @@
 // What the pages of docs/dba/ say of migrations, locks, dumps and publications.
 
-import { globSync, readFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
+import { blocksOf } from '../support/pages.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { wantedMajor } from '../support/server.ts';
 import { canDump, runTool } from '../support/tool.ts';
@@ -117,10 +119,11 @@ describe.skipIf(!canDump(wantedMajor))('pg_dump', () => {
   const dump = (url: string, ...args: string[]) => runTool('pg_dump', [...args, '--schema=rowhook', url]);
 
   test('leaves out the rows of outbox and log, and keeps the sequence, as a wider pattern would not', async () => {
-    const [, pattern = ''] = /pg_dump --exclude-table-data='([^']+)'/.exec(page('backup.md')) ?? [];
-    const { code, output } = await dump(database.url, `--exclude-table-data=${pattern}`);
+    const patterns = [...page('backup.md').matchAll(/--exclude-table-data='([^']+)'/g)].map(([, pattern]) => pattern);
+    expect(new Set(patterns).size).toBe(1);
+    const { code, output } = await dump(database.url, `--exclude-table-data=${patterns[0]}`);
     expect(code, output).toBe(0);
-    expect(output).not.toMatch(/^COPY rowhook\.webhook_(outbox|logs)_\d+ /m);
+    expect(output).not.toMatch(/^COPY rowhook\.(webhook_outbox|webhook_logs|integration_events)/m);
     expect(output).toMatch(/^COPY rowhook\.webhook_deliveries /m);
     expect(output).toMatch(/^SELECT pg_catalog\.setval\('rowhook\.webhook_outbox_id_seq'/m);
     const wider = await dump(database.url, '--exclude-table-data=rowhook.webhook_outbox*');
@@ -140,6 +143,97 @@ describe.skipIf(!canDump(wantedMajor))('pg_dump', () => {
       await database.query(`drop role ${role}`);
     }
   });
+
+  test('with --enable-row-security by another login has no rows and no error, also with pg_read_all_data', async () => {
+    const role = `reader_${database.name}`;
+    await database.query(`create role ${role} login password 'secret'; grant pg_read_all_data to ${role}`);
+    const url = databaseUrl(database.url, database.name, role, 'secret');
+    try {
+      await createWebhook(database, { tenant_id: 'hidden', url: 'https://example.com/hidden' });
+      const { code, output } = await dump(url, '--enable-row-security');
+      expect([code, output]).toEqual([0, expect.stringContaining('COPY rowhook.webhook_configurations')]);
+      expect(output).not.toContain('https://example.com/hidden');
+      await database.query(`grant rowhook_owner to ${role}`);
+      expect((await dump(url, '--enable-row-security')).output).toContain('https://example.com/hidden');
+    } finally {
+      await database.query(`drop role ${role}`);
+    }
+  });
+
+  test('a data-only restore works for the tables of the application, muted, and not for those of rowhook', async () => {
+    const [source, other] = [await createDatabase(), await createDatabase()];
+    const role = `restorer_${database.name}`;
+    const folder = mkdtempSync(join(tmpdir(), 'rowhook-dump-'));
+    const file = join(folder, 'app.dump');
+    await database.query(`create role ${role} login password 'secret'; grant rowhook_owner to ${role}`);
+    try {
+      await source.query(
+        "create table app (id int primary key, tenant_id text); select rowhook.watch('app'); insert into app values (1, 'acme')",
+      );
+      await other.query(`create table app (id int primary key, tenant_id text); alter table app owner to ${role};
+        select rowhook.watch('app'); insert into rowhook.webhook_configurations (tenant_id, name, url, event_types)
+        values ('acme', 'w', 'https://example.com/', '{*}')`);
+      expect(await runTool('pg_dump', ['-Fc', `--file=${file}`, source.url])).toMatchObject({ code: 0 });
+      const [, args = ''] =
+        /^PGOPTIONS='-c rowhook\.mute=on' pg_restore (--.*) \\\n +--dbname="\$DATABASE_URL" app\.dump$/m.exec(
+          page('backup.md'),
+        ) ?? [];
+      const url = new URL(databaseUrl(other.url, other.name, role, 'secret'));
+      url.search = `?options=${encodeURIComponent('-c rowhook.mute=on')}`;
+      const restore = (...more: string[]) => runTool('pg_restore', [...more, `--dbname=${url}`, file]);
+      expect(args).toContain('--schema=public');
+      expect(await restore(...args.split(' '))).toEqual({ code: 0, output: '' });
+      expect(await other.query('select * from app')).toEqual([{ id: 1, tenant_id: 'acme' }]);
+      expect(await other.query("select from rowhook.webhook_outbox where event_types <> '{}'")).toEqual([]);
+      expect(await restore('--data-only', '--schema=rowhook')).toMatchObject({
+        code: 1,
+        output: expect.stringContaining('row-level security'),
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+      await source.drop();
+      await other.drop();
+      await database.query(`drop role ${role}`);
+    }
+  });
+});
+
+test('UPDATE of webhooks by a role that may write all data, and is no member of rowhook_owner, changes none', async () => {
+  await createWebhook(database, { tenant_id: 'copied', url: 'https://example.com/copied' });
+  const role = `admin_${database.name}`;
+  await database.query(`create role ${role}; grant pg_read_all_data, pg_write_all_data to ${role}`);
+  const [off] = blocksOf('docs/dba/backup.md').filter(({ text }) => text.startsWith('update rowhook.webhook_conf'));
+  const active = async () =>
+    (await database.query('select from rowhook.webhook_configurations where is_active')).length;
+  try {
+    const before = await active();
+    await client.query(`set role ${role}`);
+    await client.query(off?.text ?? '');
+    expect(await active()).toBe(before);
+    await database.query(`grant rowhook_owner to ${role}`);
+    await client.query(off?.text ?? '');
+    expect(await active()).toBe(0);
+  } finally {
+    await client.query('reset role');
+    await database.query(`drop role ${role}`);
+  }
+});
+
+test('the check for running daemons shows a daemon until it has stopped', async () => {
+  const [check] = blocksOf('docs/dba/backup.md').filter(({ text }) => text.includes('pg_stat_activity'));
+  const running = async () => {
+    const rows = await database.query<{ application_name: string }>(check?.text ?? '');
+    return [...new Set(rows.map(({ application_name }) => application_name))].sort();
+  };
+  const daemon = await startTestDaemon(database);
+  try {
+    await waitUntil('it has all its connections', async () => (await running()).length === 4);
+    expect(await running()).toEqual(['rowhook', 'rowhook listen', 'rowhook reader', 'rowhook watcher']);
+    for (const name of await running()) expect(page('backup.md')).toContain(`\`${name}\``);
+  } finally {
+    await daemon.stop();
+  }
+  await waitUntil('no session is left', async () => (await running()).length === 0);
 });
 
 test('after a restore without the rows of the outbox, what waited is skipped as payload_lost, and not sent', async () => {

@@ -170,10 +170,10 @@ async function definers(query: Query): Promise<string> {
   return table(['function', 'may be called by', 'what it does', 'touches'], rows);
 }
 
-/** Of a comment; without the colon that would begin a list. */
+/** Of a comment; without the colon that would begin a list. A name with <…> becomes code, which no page takes for an element. */
 function firstSentence(comment: string): string {
   const [sentence = ''] = /^.*?[.](?= [A-Z]|$)/.exec(comment) ?? [];
-  return (sentence || comment).replaceAll('|', '\\|').replaceAll('<', '&lt;');
+  return (sentence || comment).replaceAll('|', '\\|').replaceAll(/[\w.]*<\w+>/g, '`$&`');
 }
 
 const ROLES = ['rowhook_app', 'rowhook_api', 'rowhook_daemon', 'rowhook_worker'] as const;
