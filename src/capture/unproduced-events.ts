@@ -23,9 +23,14 @@ const COMPARED_MAX = 100;
 
 /**
  * emit() may produce any event type. So types that a webhook received in the last week count as
- * produced. Reads one tenant, or all.
+ * produced, unless `countReceived` is false: a table may have produced them until now. Reads one
+ * tenant, or all.
  */
-export async function readUnproduced(client: pg.ClientBase, tenantId: string | null): Promise<Unproduced[]> {
+export async function readUnproduced(
+  client: pg.ClientBase,
+  tenantId: string | null,
+  { countReceived = true } = {},
+): Promise<Unproduced[]> {
   const { rows } = await client.query<Omit<Unproduced, 'near'>>(
     `with produced as materialized (
        select array_agg(distinct p.pattern) as patterns
@@ -41,7 +46,7 @@ export async function readUnproduced(client: pg.ClientBase, tenantId: string | n
           and w.pattern <> '*' and w.pattern <> all ((select p.patterns from produced p)::text[])
           and not exists (
                 select from rowhook.webhook_logs l
-                 where l.tenant_id = c.tenant_id and l.webhook_id = c.id and l.attempted_at > now() - interval '7 days'
+                 where $2 and l.tenant_id = c.tenant_id and l.webhook_id = c.id and l.attempted_at > now() - interval '7 days'
                    and (l.event_type = w.pattern
                         or right(w.pattern, 2) = '.*' and starts_with(l.event_type, left(w.pattern, -1))))
         group by c.id
@@ -49,7 +54,7 @@ export async function readUnproduced(client: pg.ClientBase, tenantId: string | n
      select u.id, u.tenant_id as "tenantId", u.name, u.event_types as "eventTypes", u.patterns as unproduced
        from unproduced u
       order by u.tenant_id, u.name, u.id`,
-    [tenantId],
+    [tenantId, countReceived],
   );
   const produced = rows.length === 0 ? [] : await readEventTypes(client);
   return rows.map((row, index) => {

@@ -4,6 +4,7 @@
  */
 import type pg from 'pg';
 import { sourceProblems } from '../capture/source-problems.ts';
+import { type Bereft, bereftWebhooks, readSettings, settingChanges } from './source-changes.ts';
 
 export interface SourceSettings {
   prefix?: string;
@@ -29,6 +30,15 @@ export interface Source {
   excluded: string[];
 }
 
+/** Both lists are empty if the table was not watched. */
+export interface Watched {
+  source: Source;
+  /** One line for each setting that this replaced. */
+  changes: string[];
+  /** Webhooks that want event types of the former settings. */
+  bereft: Bereft[];
+}
+
 export interface PresetTable {
   relation: string;
   prefix: string;
@@ -45,7 +55,7 @@ const SOURCE_COLUMNS = `
   s.capture,
   rowhook._columns_among(s.relation, s.exclude_columns) as excluded`;
 
-export async function watchTable(client: pg.Client, table: string, settings: SourceSettings): Promise<Source> {
+export async function watchTable(client: pg.Client, table: string, settings: SourceSettings): Promise<Watched> {
   // Only given options are passed, so that the function's own defaults apply.
   const parameters = [
     ['prefix', settings.prefix, 'text'],
@@ -61,15 +71,22 @@ export async function watchTable(client: pg.Client, table: string, settings: Sou
     ['describe', settings.describe, 'boolean'],
   ].filter(([, value]) => value !== undefined);
   const named = parameters.map(([name, , type], index) => `, ${name} => $${index + 2}::${type}`);
+  const before = await readSettings(client);
   const watched = await client.query<{ id: number }>(`select (rowhook.watch($1::text${named.join('')})).id`, [
     table,
     ...parameters.map(([, value]) => value),
   ]);
+  const id = watched.rows[0]?.id as number;
   const { rows } = await client.query<Source>(
     `select ${SOURCE_COLUMNS} from rowhook.webhook_sources s where s.id = $1`,
-    [watched.rows[0]?.id],
+    [id],
   );
-  return rows[0] as Source;
+  const [old, now] = [before.get(id), (await readSettings(client)).get(id)];
+  return {
+    source: rows[0] as Source,
+    changes: old && now ? settingChanges(old, now) : [],
+    bereft: old && now ? await bereftWebhooks(client, old, now) : [],
+  };
 }
 
 /** The names of a preset's tables, whether the tables exist or not. */

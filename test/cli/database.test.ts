@@ -161,6 +161,72 @@ describe('watch', () => {
     expect((await cli('unwatch', '"Odd ""table"')).stdout).toMatch(/was not watched/);
   });
 
+  test('a table that is watched already: what this changes, and which webhooks get less', async () => {
+    await database.query(
+      'create table repeats (id int primary key, account_id text, status text, updated_at int, seen_at int)',
+    );
+    const first = ['watch', 'repeats', '--tenant-column', 'account_id', '--derived', 'status:paid=paid'];
+    const watched = 'Watching public.repeats: repeats.created, repeats.deleted, repeats.paid, repeats.updated. ';
+    for (const _ of ['new', 'the same']) {
+      const { code, stdout } = await cli(...first);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: `${watched}The tenant is account_id.\n` });
+    }
+    const created = await database.query<{ id: string }>(
+      `insert into rowhook.webhook_configurations (tenant_id, url, name, event_types, is_active)
+       select 'main', 'https://example.com', * from (values
+         ('paid', '{repeats.paid,repeats.created}'::text[], true), ('all', '{repeats.*}', true),
+         ('off', '{repeats.paid}', false), ('others', '{*}', true)) as w
+       returning id`,
+    );
+    const [paid, all, off] = created.map(({ id }) => id);
+    // An event that was received lately may come from emit(), except here.
+    await database.query(
+      `insert into rowhook.webhook_logs (tenant_id, webhook_id, delivery_id, event_id, event_type, attempt, status, code,
+                                         attempted_at, request_url, lane)
+       select tenant_id, id, gen_random_uuid(), 'evt_1_1_0', 'repeats.paid', 1, 'success', 'delivered', now(), url, 0
+         from rowhook.webhook_configurations where id = $1`,
+      [paid],
+    );
+    const derived = await cli(...first.slice(0, 4), '--derived', 'status:void=void', '--ignore-columns', 'seen_at');
+    expect(derived.code).toBe(0);
+    expect(derived.stdout.split('\n').slice(1)).toEqual([
+      'The table was watched already. This replaced its settings:',
+      '  ignored columns: updated_at → seen_at',
+      '  the derived event repeats.paid is gone',
+      '  the derived event repeats.void is new',
+      `Webhook ${paid} (paid, tenant main) wants repeats.paid, which public.repeats no longer produces.`,
+      '',
+    ]);
+    await cli(...first);
+    const { stdout } = await cli(
+      'watch',
+      'repeats',
+      '--prefix',
+      'repeat',
+      '--tenant-id',
+      'main',
+      '--events',
+      'created',
+    );
+    expect(stdout).toContain(`
+  prefix: repeats → repeat
+  tenant: column account_id → always main
+  events: created, deleted, updated → created
+  the derived event repeats.paid is gone
+`);
+    expect(stdout).toContain(`Webhook ${paid} (paid, tenant main) wants repeats.paid, repeats.created,`);
+    expect(stdout).toContain(`Webhook ${all} (all, tenant main) wants repeats.*,`);
+    expect(stdout).not.toContain(off);
+    const [json] = await linesOf('watch', 'repeats', '--prefix', 'repeat', '--tenant-id', 'main');
+    expect(json).toMatchObject({
+      relation: 'public.repeats',
+      changes: ['events: created → created, deleted, updated'],
+    });
+    await database.query(
+      "delete from rowhook.webhook_configurations where name in ('paid', 'all', 'off', 'others'); drop table repeats",
+    );
+  });
+
   test.each([
     [
       ['watch', 'nope'],

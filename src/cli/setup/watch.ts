@@ -6,6 +6,7 @@ import type { PresetTable } from '../../operations/sources.ts';
 import { type Cell, type Out, printable, printTable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { type Cli, collect, commaList, help, onDatabase, parsed } from '../define.ts';
+import { printChanges } from './watch-changes.ts';
 
 interface JsonFlag {
   json?: boolean;
@@ -115,8 +116,7 @@ export function addSources(program: Command, cli: Cli): void {
 
 async function watch(client: pg.Client, table: string, options: WatchOptions, out: Out): Promise<void> {
   const { watchTable } = await operations();
-  const { derived } = options;
-  const { exclude, include } = options;
+  const { derived, exclude, include } = options;
   const settings = {
     ...options,
     derived: derived && derivedOf(derived),
@@ -124,12 +124,14 @@ async function watch(client: pg.Client, table: string, options: WatchOptions, ou
     ...(include && { includeColumns: include }),
   };
   const notes = notices(client);
-  const source = await watchTable(client, table, settings).catch((error) => {
+  const watched = await watchTable(client, table, settings).catch((error) => {
     throw withFlags(error);
   });
-  if (options.json) out.print(JSON.stringify({ ...source, notes }));
+  const { source } = watched;
+  if (options.json) out.print(JSON.stringify({ ...source, notes, changes: watched.changes }));
   else {
     out.print(`Watching ${source.relation}: ${source.events.join(', ')}. The tenant is ${source.tenant}.`);
+    printChanges(watched, out);
     printNotes(notes, out);
   }
 }
