@@ -1,7 +1,7 @@
 /**
  * Every block of the README and of docs/ runs here, from the top of its page to the bottom, on a PostgreSQL of its own. Each page
  * has its own database `app`, with rowhook, a table `orders` (id, account_id, status, total), a webhook of the tenant `acme` that
- * works, one that fails, and a daemon that has tried both once.
+ * works (with the quickstart's name, `here`, unless the page creates that one), one that fails, and a daemon that has tried both once.
  *
  * What a page may hold:
  *
@@ -97,8 +97,8 @@ async function open(name: string, pieces: readonly Block[]): Promise<Page> {
   await client.query(BEFORE[name] ?? '');
   const { rows } = await client.query<{ id: string }>(
     `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types)
-     values ('acme', 'fails', $1, '{*}'), ('acme', 'works', $2, '{*}') returning id`,
-    [receiver.url('/fails'), receiver.url('/')],
+     values ('acme', 'fails', $1, '{*}'), ('acme', $3, $2, '{*}') returning id`,
+    [receiver.url('/fails'), receiver.url('/'), text.includes('--name here') ? 'works' : 'here'],
   );
   page.names = { id: rows[0]?.id ?? '', 'webhook id': rows[0]?.id ?? '' };
   if (!WITHOUT_DAEMON.includes(name) && !/^ *(\w+=\S+ )*(npx )?rowhook start/m.test(text)) await deliver(page);
