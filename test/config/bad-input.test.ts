@@ -248,7 +248,7 @@ describe.concurrent('a command', () => {
       'a table without a tenant',
       ['watch', 'plain'],
       1,
-      /plain has no column organization_id.*Name the column with tenant_column/,
+      /plain has no column organization_id.*Name the column with --tenant-column/,
     ],
     [
       'an unknown tenant column',
