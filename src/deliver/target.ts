@@ -4,9 +4,8 @@
  * that is an address.
  */
 
-import type { OutcomeCode } from '../outcome.ts';
 import type { CompiledPolicy } from './address-guard.ts';
-import { httpProblem, placeProblem } from './url-guard.ts';
+import { type Refused, refusalOfUrl } from './url-guard.ts';
 
 /** Limit on cached URLs. The oldest entry is removed first. */
 const TARGETS_MAX = 1_000;
@@ -17,12 +16,6 @@ export interface Target {
   path: string;
   /** Host and port. Messages quote only these, because the rest of the URL may hold secrets. */
   host: string;
-}
-
-/** Why no request is sent to a URL. */
-export interface Refused {
-  code: Extract<OutcomeCode, 'address_refused' | 'http_refused'>;
-  error: string;
 }
 
 export class Targets {
@@ -47,10 +40,8 @@ export class Targets {
   }
 
   #look(text: string, allowedIps: readonly string[] | null): Target | Refused {
-    const place = placeProblem(text, this.#policy, allowedIps ?? undefined);
-    if (place !== undefined) return { code: 'address_refused', error: place };
-    const http = httpProblem(text, this.#policy);
-    if (http !== undefined) return { code: 'http_refused', error: http };
+    const refused = refusalOfUrl(text, this.#policy, allowedIps ?? undefined);
+    if (refused !== undefined) return refused;
     const { origin, pathname, search, host } = new URL(text);
     return { origin, path: pathname + search, host };
   }

@@ -2,7 +2,7 @@
  * Checks a webhook's URL by its text: scheme, encryption, port, and an address in place of a name.
  * deliver/address-guard.ts checks the addresses of a name when they are dialled.
  */
-import { type CompiledPolicy, literalProblem } from './address-guard.ts';
+import { type CompiledPolicy, literalProblem, rangeToOpen } from './address-guard.ts';
 
 /**
  * Ports that no webhook may use, as in browsers (WHATWG Fetch). A service behind such a port could
@@ -22,7 +22,37 @@ const urlLengthMax = 2_048;
 
 /** Why a webhook cannot use a URL. Quotes only scheme, host and port: paths hold secrets. */
 export function urlProblem(text: string, policy: CompiledPolicy, allowedIps?: readonly string[]): string | undefined {
-  return placeProblem(text, policy, allowedIps) ?? httpProblem(text, policy);
+  return refusalOfUrl(text, policy, allowedIps)?.error;
+}
+
+/** Why no request is sent to a URL. */
+export interface Refused {
+  code: 'address_refused' | 'http_refused';
+  error: string;
+}
+
+/**
+ * If an operator has to allow both http: and the address, the error names both settings. Otherwise
+ * the second refusal would only come after the first setting was changed.
+ */
+export function refusalOfUrl(
+  text: string,
+  policy: CompiledPolicy,
+  allowedIps?: readonly string[],
+): Refused | undefined {
+  const place = placeProblem(text, policy, allowedIps);
+  const http = httpProblem(text, policy);
+  const host = URL.parse(text)?.hostname ?? '';
+  if (place !== undefined) {
+    const isOpenable = rangeToOpen(host, policy) !== undefined && place === literalProblem(host, policy, allowedIps);
+    const also = ' The URL is not encrypted either: also start the daemon with --allow-http (ROWHOOK_ALLOW_HTTP=true).';
+    return { code: 'address_refused', error: http !== undefined && isOpenable ? place + also : place };
+  }
+  if (http === undefined) return undefined;
+  // The address of a name is checked when it is dialled. That of localhost is known.
+  const isLocal = /^(.+\.)?localhost$/.test(host) && rangeToOpen('127.0.0.1', policy) !== undefined;
+  const also = ' This machine is refused as well: also add 127.0.0.0/8,::1/128 to ROWHOOK_ALLOW_CIDRS.';
+  return { code: 'http_refused', error: isLocal ? http + also : http };
 }
 
 /** Why a URL may not be used without encryption, or undefined. */

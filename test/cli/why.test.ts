@@ -391,6 +391,33 @@ describe('webhooks', () => {
     await waitUntil('it arrives', async () => (await ask()).arrived);
   });
 
+  test('a URL that the daemon refuses: both settings are named, and the remedy sends it', async () => {
+    const other = await webhook({ name: 'other', url: 'http://localhost:8080/' });
+    await daemon.stop();
+    daemon = await startTestDaemon(database, { allowHttp: false, allowCidrs: [] });
+    const { id: refused } = await webhook();
+    await insert();
+    const answer = await waitUntil('it is refused', async () => {
+      const now = await ask();
+      return stops(now).length === 2 ? now : undefined;
+    });
+    const [first, second] = [other.id, refused].map((of) => stops(answer).find(({ what }) => what.includes(of)));
+    expect(first?.what).toMatch(/^orders\.created was not sent to webhook .* \(other\): .*ALLOW_HTTP.*ALLOW_CIDRS/);
+    expect(second?.what).toMatch(
+      / 127\.0\.0\.1 .* add 127\.0\.0\.1\/32 to ROWHOOK_ALLOW_CIDRS\. .*ROWHOOK_ALLOW_HTTP=true/,
+    );
+    expect(second?.what).not.toContain('--since');
+    expect((await cli('why', 'orders', String(id))).stdout).toMatch(/\n✗ orders\.created was not sent to webhook /);
+    await daemon.stop();
+    daemon = await startTestDaemon(database);
+    await run(second?.fix);
+    await receiver.waitFor(1);
+    await waitUntil('it arrives', async () => stops(await ask()).length === 1);
+    expect((await cli('why', 'orders', String(id))).stdout).toMatch(
+      /\nThe newest change was not delivered to every webhook\. The lines with ✗ say why\.\n$/,
+    );
+  });
+
   test('no daemon runs: it is to be started', async () => {
     await webhook();
     await daemon.stop();

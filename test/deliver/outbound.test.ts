@@ -122,6 +122,8 @@ describe('a refused address', () => {
     ['http_refused', '127.0.0.1', { allowHttp: false }],
     ['address_refused', '127.0.0.1', { allowCidrs: [] }],
     ['address_refused', 'localhost', { allowCidrs: [] }],
+    ['address_refused', '127.0.0.1', { allowHttp: false, allowCidrs: [] }],
+    ['http_refused', 'localhost', { allowHttp: false, allowCidrs: [] }],
   ])('%s at %s: the error names the setting and the replay, and both work', async (code, host, settings) => {
     const refused = await attemptAt(`http://${host}:${receiver.port}/inside`, settings);
     expect(refused).toMatchObject({ code, status: 'failed', attempt: 1, next_attempt_at: null });

@@ -46,3 +46,28 @@ test('the latest thousand are kept, and an older one is looked up anew', () => {
   expect(targets.of(URL_TEXT, null)).toEqual(first);
   expect(targets.of(URL_TEXT, null)).not.toBe(first);
 });
+
+test.each([
+  [
+    'http://127.0.0.1:3000/',
+    'address_refused',
+    /add 127\.0\.0\.1\/32 to ROWHOOK_ALLOW_CIDRS\..*ROWHOOK_ALLOW_HTTP=true/,
+  ],
+  [
+    'http://localhost:3000/',
+    'http_refused',
+    /ROWHOOK_ALLOW_HTTP=true.*add 127\.0\.0\.0\/8,::1\/128 to ROWHOOK_ALLOW_CIDRS\.$/,
+  ],
+  ['https://127.0.0.1:3000/', 'address_refused', /add 127\.0\.0\.1\/32 to ROWHOOK_ALLOW_CIDRS\.$/],
+  ['http://hooks.example.com/', 'http_refused', /\(ROWHOOK_ALLOW_HTTP=true\)\.$/],
+  ['http://169.254.169.254/', 'address_refused', /No setting opens it\. Give the webhook another URL\.$/],
+  ['http://127.0.0.1:25/', 'address_refused', /^Port 25 is refused.*such as 443\.$/],
+])('%s: the error names every setting that it needs, and no other', (url, code, error) => {
+  const strict = new Targets(compilePolicy({ allowHttp: false, allowCidrs: [], denyCidrs: [] }));
+  expect(strict.of(url, null)).toEqual({ code, error: expect.stringMatching(error) });
+});
+
+test('localhost over http: its address is not named if it is allowed', () => {
+  const local = new Targets(compilePolicy({ allowHttp: false, allowCidrs: ['127.0.0.0/8'], denyCidrs: [] }));
+  expect(local.of('http://localhost/', null)).toMatchObject({ error: expect.not.stringContaining('ALLOW_CIDRS') });
+});

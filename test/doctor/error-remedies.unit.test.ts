@@ -434,6 +434,8 @@ const OF_SOURCE: readonly Line[] = [
   ['Add its range to allowed_ips.', REFUSED],
   ['"…" is not an address range. Write it as 10.20.0.0/16 or fd00:1::/64.', CHOICE],
   ['Use https:, or start the daemon with --allow-http', REFUSED],
+  [' The URL is not encrypted either: also start the daemon with --allow-http', REFUSED],
+  [' This machine is refused as well: also add 127.0.0.0/8,::1/128 to ROWHOOK_ALLOW_CIDRS.', REFUSED],
   ['"http://…" is refused, because it is not encrypted. …', CHOICE],
   ['The URL is longer than … characters. Shorten it.', CHOICE],
   ['The URL is not valid. Write it as https://host/path.', CHOICE],

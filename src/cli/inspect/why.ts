@@ -69,8 +69,11 @@ function print({ table, key, row, tenant_id, steps, changes, arrived }: Answer, 
   for (const change of changes) printChange(change, out);
   out.print();
   if (arrived) out.print('The newest change was delivered.');
-  else if (steps.some(({ kind }) => kind === 'stops')) out.print('Nothing arrived. The lines with ✗ say why.');
-  else out.print('The newest change was not delivered to every webhook. Its lines above show its state.');
+  else if (steps.some(({ kind }) => kind === 'stops')) {
+    const isPartial = changes[0]?.sendings.some(({ happened }) => happened?.status === 'success');
+    const verdict = isPartial ? 'The newest change was not delivered to every webhook.' : 'Nothing arrived.';
+    out.print(`${verdict} The lines with ✗ say why.`);
+  } else out.print('The newest change was not delivered to every webhook. Its lines above show its state.');
 }
 
 function printChange({ at, event_types, outbox_id, sendings }: CapturedChange, out: Out): void {

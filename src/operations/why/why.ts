@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { Configurations } from '../../match/configurations.ts';
 import type { Answer, CapturedChange, Step } from './answer.ts';
 import { explainChanges, type FoundChange, findChanges } from './changes.ts';
+import { refusedSteps } from './refused.ts';
 import { type Row, readRow } from './row.ts';
 import { findSource, type Source, sourceSteps } from './source.ts';
 import { findTable } from './table.ts';
@@ -48,6 +49,7 @@ export async function whyOf(client: pg.Client, question: Question): Promise<Answ
   steps.push(
     ...capturedSteps(source, row, answer.changes, since),
     ...(await readSteps(client, found, answer.changes[0])),
+    ...(await refusedSteps(client, answer.changes[0])),
   );
   answer.arrived = hasArrived(answer.changes[0]);
   return answer;
