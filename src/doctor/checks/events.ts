@@ -82,8 +82,12 @@ async function withoutTenant(client: pg.ClientBase): Promise<Finding[]> {
   return [
     {
       kind: 'warning',
-      what: printable(`at least ${changes} changed rows had no tenant, in ${tables.join(' or ')}`),
-      why: 'If the tenant column of a row is null, its changes make no event.',
+      what: printable(
+        `at least ${changes} changed rows had no tenant. The tenant column of ${tables.join(', ')} may be null`,
+      ),
+      why:
+        'If the tenant column of a row is null, its changes make no event. The count is of all tables together, ' +
+        'also of tables that were watched with other settings.',
       fix: printable(
         `${statements}   -- once every row has a tenant. ` +
           "If null is intended: select setval('rowhook.rows_without_tenant', 1, false); resets the count",
