@@ -441,6 +441,25 @@ test('the newest changes come first, also where ids get a digit more, and five o
   expect((await ask()).changes.map(({ outbox_id }) => outbox_id)).toEqual(['10002', '10001', '10000', '9999', '9998']);
 });
 
+test('a webhook that is newer than the event: it was not sent to it, and the remedy sends it', async () => {
+  await webhook();
+  await insert();
+  await receiver.waitFor(1);
+  await waitUntil('it is recorded', async () => (await ask()).arrived);
+  await caughtUp(database);
+  receiver.respond('/new', { status: 200 });
+  const { id: newer } = await webhook({ name: 'newer', url: receiver.url('/new') });
+  const answer = await ask();
+  const late = answer.changes[0]?.sendings.find(({ webhook_id }) => webhook_id === newer);
+  expect(late).toMatchObject({ sent: false, because: 'the webhook did not exist yet', happened: null });
+  expect((await cli('why', 'orders', String(id))).stdout).toMatch(
+    /\(newer\): not sent: the webhook did not exist yet\n/,
+  );
+  await run(late?.fix);
+  await receiver.waitFor(2);
+  await waitUntil('it is recorded', async () => (await ask()).changes[0]?.sendings.every(({ happened }) => happened));
+});
+
 test('a row that was changed before there was a watch or a webhook', async () => {
   await insert();
   await webhook();

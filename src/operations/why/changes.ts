@@ -56,14 +56,18 @@ export async function explainChanges(
     const change = await findChange(client, id, webhookId ?? NOBODY);
     if (change === undefined) continue; // Its slot was just emptied.
     const webhooks = (await configurations.of([change.tenantId])).get(change.tenantId)?.webhooks ?? [];
+    const created = await creationTimes(client, change.tenantId);
     const sendings: Sending[] = [];
     for (const webhook of webhooks.filter((one) => webhookId === null || one.id === webhookId)) {
       for (const explanation of await explainChange(client, webhook, change)) {
         const fix = fixFor(webhook.id, explanation, change, isUnread);
+        const isYounger = (created.get(webhook.id)?.getTime() ?? 0) > change.occurredAt;
+        const isLate = isYounger && explanation.sent && explanation.happened === null && !isUnread;
         sendings.push({
           webhook_id: webhook.id,
           webhook_name: webhook.name,
           ...explanation,
+          ...(isLate && { sent: false, because: 'the webhook did not exist yet' }),
           ...(fix ? { fix } : {}),
         });
       }
@@ -78,6 +82,14 @@ export async function explainChanges(
     });
   }
   return explained;
+}
+
+async function creationTimes(client: pg.Client, tenantId: string): Promise<Map<string, Date>> {
+  const { rows } = await client.query<{ id: string; at: Date }>(
+    'select id, created_at as at from rowhook.webhook_configurations where tenant_id = $1',
+    [tenantId],
+  );
+  return new Map(rows.map(({ id, at }) => [id, at]));
 }
 
 function fixFor(
