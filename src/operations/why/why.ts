@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import { Configurations } from '../../match/configurations.ts';
+import { printable } from '../../shared/terminal.ts';
 import type { Answer, CapturedChange, Step } from './answer.ts';
 import { explainChanges, type FoundChange, findChanges } from './changes.ts';
 import { refusedSteps } from './refused.ts';
@@ -45,9 +46,10 @@ export async function whyOf(client: pg.Client, question: Question): Promise<Answ
     const webhooks = (await configurations.of([answer.tenant_id])).get(answer.tenant_id)?.webhooks ?? [];
     steps.push(...(await webhookSteps(client, source, answer.tenant_id, webhooks)));
   }
-  const since = await firstWebhook(client, answer.tenant_id);
+  const isKnown = steps.some(({ kind }) => kind === 'stops');
+  const first = await firstWebhook(client, answer.tenant_id);
   steps.push(
-    ...capturedSteps(source, row, answer.changes, since),
+    ...capturedSteps(source, row, answer.changes, { isKnown, first }),
     ...(await readSteps(client, found, answer.changes[0])),
     ...(await refusedSteps(client, answer.changes[0])),
   );
@@ -60,12 +62,21 @@ function hasArrived(newest: CapturedChange | undefined): boolean {
   return sent.length > 0 && sent.every(({ happened }) => happened?.status === 'success');
 }
 
-/** A change that was not captured cannot be found. So these steps list the possible reasons. */
+interface FirstWebhook {
+  id: string;
+  name: string;
+  since: Date;
+}
+
+/**
+ * A change that was not captured cannot be found. So these steps list the possible reasons, the
+ * likely one first, unless an earlier step is the reason.
+ */
 function capturedSteps(
   source: Source,
   row: Row,
   changes: readonly CapturedChange[],
-  webhookSince: Date | null,
+  { isKnown, first }: { isKnown: boolean; first: FirstWebhook | undefined },
 ): Step[] {
   const [newest] = changes;
   if (newest !== undefined) {
@@ -73,10 +84,12 @@ function capturedSteps(
     return [{ kind: 'fine', what: `its newest change was captured at ${newest.at.toISOString()}${thin}` }];
   }
   const subscribed = source.capture === 'subscribed';
-  const first = webhookSince === null ? '' : ` (the first one was created at ${webhookSince.toISOString()})`;
+  const none = 'no change of this row is in the outbox';
+  if (isKnown) return [{ kind: 'stops', what: `${none}. The lines above say why` }];
+  const who = first && `: webhook ${first.id} (${printable(first.name)}) was created at ${first.since.toISOString()}`;
   const reasons = [
+    ...(subscribed ? [`no webhook of its tenant wanted it at that moment${who ?? ''}. Then write the row again`] : []),
     `it was changed before the table was watched (${source.createdAt.toISOString()}), or more than 7 days ago`,
-    ...(subscribed ? [`no webhook of its tenant wanted it at that moment${first}`] : []),
     ...(row.is === 'found' && source.ignoreColumns.length > 0
       ? [`only ignored columns changed (${source.ignoreColumns.join(', ')})`]
       : []),
@@ -85,15 +98,16 @@ function capturedSteps(
     'its session had set rowhook.mute = on or session_replication_role = replica',
     'its transaction has not committed',
   ];
-  return [{ kind: 'stops', what: `no change of this row is in the outbox. Possible reasons: ${reasons.join('; ')}` }];
+  return [{ kind: 'stops', what: `${none}. Possible reasons, the likely one first: ${reasons.join('; ')}` }];
 }
 
-async function firstWebhook(client: pg.Client, tenantId: string | null): Promise<Date | null> {
-  const { rows } = await client.query<{ since: Date | null }>(
-    'select min(created_at) as since from rowhook.webhook_configurations where tenant_id = $1',
+async function firstWebhook(client: pg.Client, tenantId: string | null): Promise<FirstWebhook | undefined> {
+  const { rows } = await client.query<FirstWebhook>(
+    `select id, name, created_at as since from rowhook.webhook_configurations
+      where tenant_id = $1 order by created_at, id limit 1`,
     [tenantId],
   );
-  return rows[0]?.since ?? null;
+  return rows[0];
 }
 
 /** A position is written a second after its events, so an event with an attempt counts as read. */
