@@ -123,7 +123,8 @@ export class StuckLaneWatcher {
 
   /**
    * Seconds since the oldest undelivered event of all lanes happened, without the tenants that lag.
-   * 0: there is none. Undefined: not known yet.
+   * 0: there is none. Undefined: not known, because no check has succeeded within the last minute.
+   * A known age goes on without the database, so that its alert fires.
    */
   get oldestSeconds(): number | undefined {
     return this.#oldestSeconds(false);
@@ -135,15 +136,16 @@ export class StuckLaneWatcher {
   }
 
   #oldestSeconds(ofLagging: boolean): number | undefined {
-    if (this.#lookedAt === -Infinity) return undefined;
     const unfinished = this.#lanes.filter(({ tenant }) => (tenant !== null) === ofLagging);
     const oldest = Math.max(0, ...unfinished.map(({ age }) => age ?? 0));
-    return oldest === 0 ? 0 : oldest + (performance.now() - this.#lookedAt) / 1_000;
+    const passedMs = performance.now() - this.#lookedAt;
+    if (oldest === 0) return passedMs > this.#stuckMs ? undefined : 0;
+    return oldest + passedMs / 1_000;
   }
 
-  /** Tenants that lag, in all lanes. Undefined: not known yet. */
+  /** Tenants that lag, in all lanes. Undefined: not known. */
   get tenantsLagging(): number | undefined {
-    if (this.#lookedAt === -Infinity) return undefined;
+    if (performance.now() - this.#lookedAt > this.#stuckMs) return undefined;
     return this.#lanes.filter(({ tenant }) => tenant !== null).length;
   }
 

@@ -493,6 +493,7 @@ describe('transactions', () => {
       expect(stdout).toMatch(
         /\n\? transactions +not checked: transactions of \d+ connections of other roles\n +grant pg_read_all_stats to \S+;\n/,
       );
+      expect(stdout).not.toContain('no transaction has been open');
       expect(code).toBe(0);
       await database.query((found as { fix: string }).fix);
       await expect(client.query('select')).rejects.toThrow();

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createLogger } from '../../src/observe/log.ts';
+import { StuckLaneWatcher } from '../../src/observe/stuck-lanes.ts';
 import { type Counter, startCounter } from '../support/counter.ts';
 import { caughtUp, type DaemonProcess, startDaemonProcess } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -18,6 +20,33 @@ afterAll(async () => {
   await daemon?.kill('SIGTERM');
   await receiver.close();
   await database.drop();
+});
+
+test('an age is not known once no check has succeeded for long, and a known age goes on', async () => {
+  const own = await createDatabase();
+  const watcher = new StuckLaneWatcher(own.daemonUrl, 'session', createLogger('silent'), 500);
+  const seen = () => ({
+    oldest: watcher.oldestSeconds,
+    lagging: watcher.oldestLaggingSeconds,
+    tenants: watcher.tenantsLagging,
+  });
+  const unknown = { oldest: undefined, lagging: undefined, tenants: undefined };
+  const isUnknown = async () => watcher.tenantsLagging === undefined;
+  try {
+    expect(seen()).toEqual(unknown);
+    await watcher.look();
+    expect(seen()).toEqual({ oldest: 0, lagging: 0, tenants: 0 });
+    await waitUntil('half a second has passed', isUnknown);
+    expect(seen()).toEqual(unknown);
+    await own.query("select rowhook.emit('a.b', '{}', 'acme')");
+    await watcher.look();
+    await waitUntil('half a second has passed', isUnknown);
+    expect(seen()).toEqual({ ...unknown, oldest: expect.any(Number) });
+    expect(watcher.oldestSeconds).toBeGreaterThan(0.5);
+  } finally {
+    await watcher.close();
+    await own.drop();
+  }
 });
 
 test(`${events} events of one statement, written while no daemon ran, arrive whole with flat memory`, {

@@ -46,8 +46,9 @@ export async function longTransactions({ client, limits }: Examination): Promise
       fix: `select pg_terminate_backend(${pid});`,
     }),
   );
-  const none = fine(`no transaction has been open for more than ${ageText(limits.transactionSeconds)}`);
-  return [...(open.length > 0 ? open : [none]), ...(await unseen(client))];
+  const found = [...open, ...(await unseen(client))];
+  if (found.length > 0) return found;
+  return [fine(`no transaction has been open for more than ${ageText(limits.transactionSeconds)}`)];
 }
 
 /** An ordinary role cannot see what other roles do. */
