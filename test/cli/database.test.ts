@@ -223,7 +223,8 @@ describe('watch', () => {
       changes: ['events: created → created, deleted, updated'],
     });
     await database.query(
-      "delete from rowhook.webhook_configurations where name in ('paid', 'all', 'off', 'others'); drop table repeats",
+      `delete from rowhook.webhook_logs where event_type = 'repeats.paid';
+       delete from rowhook.webhook_configurations where name in ('paid', 'all', 'off', 'others'); drop table repeats`,
     );
   });
 
