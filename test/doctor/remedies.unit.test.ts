@@ -138,6 +138,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   ],
   'src/operations/status.ts': [['readOnly.fix', `${READ_ONLY}a running daemon says so on /readyz`]],
   'src/operations/why/changes.ts': [['fixFor(', `${WHY}the remedies enable it, and send what it missed`]],
+  'src/operations/why/refused.ts': [['`rowhook replay --delivery', `${WHY}a URL that the daemon refuses`]],
   'src/operations/why/source.ts': [
     ['whyCommand', `${WHY}that another schema has too`],
     ["'rowhook doctor ", LOOKS],
