@@ -30,7 +30,7 @@ export function environmentProblem(recorded: string | null, given: string | unde
     why: 'A daemon with this setting refuses to start. A clone must not deliver to the customers of the original.',
     fix: `ROWHOOK_ENVIRONMENT=${recorded} rowhook start   # only in a clone that may deliver: ${adopt}`,
     sentence:
-      `${what}. Nothing is delivered. Set ROWHOOK_ENVIRONMENT=${recorded}. ` +
+      `${what}. Nothing is delivered. If it is not a copy, set ROWHOOK_ENVIRONMENT=${recorded}. ` +
       `Only in a clone that may deliver: ${adopt} (it asks what to do with undelivered events).`,
   };
 }

@@ -92,7 +92,7 @@ describe('start and the doctor agree, and the first remedy is the variable', () 
     if (!refused) return await starts(given);
 
     await expect(starts(given)).rejects.toThrow(
-      `Set ROWHOOK_ENVIRONMENT=production. Only in a clone that may deliver: rowhook adopt `,
+      `set ROWHOOK_ENVIRONMENT=production. Only in a clone that may deliver: rowhook adopt `,
     );
     const [variable = '', name = ''] =
       /^(\w+)=(\S+) rowhook start {3}# only in a clone /.exec(result?.fix ?? '')?.slice(1) ?? [];

@@ -122,7 +122,7 @@ async function expectRefused(database: TestDatabase, environment: string): Promi
   });
   expect(result.code).toBe(1);
   expect(result.stderr).toMatch(
-    /belongs to the environment "production".*\. Nothing is delivered\. Set ROWHOOK_ENVIRONMENT=production\. .* rowhook adopt --environment (staging|production-copy) /m,
+    /belongs to the environment "production".*\. Nothing is delivered\. If it is not a copy, set ROWHOOK_ENVIRONMENT=production\. .* rowhook adopt --environment (staging|production-copy) /m,
   );
 }
 

@@ -265,7 +265,7 @@ const OF_SOURCE: readonly Line[] = [
     'ROWHOOK_ENVIRONMENT=… rowhook start # only in a clone that may deliver:',
     'test/cli/adopt.test.ts: recorded %j, the variable %j',
   ],
-  ['…. Nothing is delivered. Set ROWHOOK_ENVIRONMENT=…. ', PART],
+  ['…. Nothing is delivered. If it is not a copy, set ROWHOOK_ENVIRONMENT=…. ', PART],
   [
     'Only in a clone that may deliver: … (it asks what to do with',
     'test/cli/adopt.test.ts: recorded %j, the variable %j',
