@@ -196,16 +196,21 @@ describe.concurrent('several daemons', { timeout: 600_000 }, () => {
     const seconds = [await counters.shared(zombie, other)];
     await counters.more();
     // in the middle of a transaction, where it holds the locks of its lanes
-    await waitUntil('it is paused while it records', async () => {
-      zombie.process.kill('SIGSTOP');
-      const [inside] = await counters.database.query(
-        `select from pg_stat_activity a join rowhook.webhook_lane_owners l on l.owner_name like '%:' || $1
-          where datname = current_database() and application_name = 'rowhook' and state = 'idle in transaction'`,
-        [String(zombie.pid)],
-      );
-      if (!inside) zombie.process.kill('SIGCONT');
-      return inside !== undefined;
-    });
+    await waitUntil(
+      'it is paused while it records',
+      async () => {
+        zombie.process.kill('SIGSTOP');
+        const [inside] = await counters.database.query(
+          `select from pg_stat_activity a join rowhook.webhook_lane_owners l on l.owner_name like '%:' || $1
+            where datname = current_database() and application_name = 'rowhook' and state = 'idle in transaction'`,
+          [String(zombie.pid)],
+        );
+        if (!inside) zombie.process.kill('SIGCONT');
+        return inside !== undefined;
+      },
+      // It is inside for a few milliseconds of each second, so there must be many tries.
+      { everyMs: 3, timeoutMs: 120_000 },
+    );
     seconds.push(await counters.shared(other));
     await counters.more();
     zombie.process.kill('SIGCONT');
