@@ -220,8 +220,10 @@ describe('a template that reaches its limit three times in a row', () => {
     const problems = await Promise.all(
       Array.from({ length: 30 }, () => problemOf(endless, '{}', 'text/plain', 'one without end')),
     );
-    for (const problem of problems.slice(0, 3)) expect(problem).toMatch(/^rendering takes more than 20 ms/);
-    for (const problem of problems.slice(3)) expect(problem).toMatch(paused);
+    const tried = problems.filter((problem) => !paused.test(problem));
+    expect(tried).toHaveLength(3);
+    // 20 ms of the processor, or twice 250 ms by the clock on a busy machine
+    for (const problem of tried) expect(problem).toMatch(/^rendering takes more than (20|250) ms/);
     expect(await problemOf(endless, '{}', 'text/plain', 'one without end')).toMatch(paused);
   });
 

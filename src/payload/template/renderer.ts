@@ -38,7 +38,7 @@ const STRIKES = 3;
 const PAUSE_MS = 1_000;
 const PAUSE_MAX_MS = 60_000;
 
-/** A thread that is ended by a limit may have been slowed down by the machine, so it tries once more. */
+/** A thread that is ended may have been slowed down by the machine, so its job is tried once more. */
 const TRIES = 2;
 
 export interface RenderJob {
@@ -111,12 +111,14 @@ export class Renderer {
     return true;
   }
 
-  ended({ owner, template }: Waiting, ms: number, end: 'rendered' | 'failed'): void {
+  /** Notes how a job went. One that is tried again adds no strike yet. */
+  ended({ owner, template }: Waiting, ms: number, end: 'rendered' | 'failed' | 'again'): void {
     const before = this.#suspects.get(owner);
     this.#suspects.delete(owner);
     if (ms <= LONG_MS) return;
     if (this.#suspects.size >= SUSPECTS_MAX) this.#suspects.delete(this.#suspects.keys().next().value as string);
-    const strikes = end === 'rendered' ? 0 : before?.template === template ? before.strikes + 1 : 1;
+    const known = before?.template === template ? before.strikes : 0;
+    const strikes = { rendered: 0, again: known, failed: known + 1 }[end];
     const pause = strikes < STRIKES ? 0 : Math.min(PAUSE_MS * 2 ** (strikes - STRIKES), PAUSE_MAX_MS);
     this.#suspects.set(owner, { template, strikes, pausedUntil: performance.now() + pause });
   }
@@ -185,14 +187,14 @@ class Lane {
       else job.failed(new TemplateError(answer.problem, answer.place));
       return ms;
     } catch (error) {
-      if (this.#isStopped) return 0;
-      this.#thread = undefined;
       const ms = performance.now() - startedAt;
-      this.#renderer.ended(job, ms, 'failed');
+      if (this.#isStopped) return ms;
+      this.#thread = undefined;
       job.tries += 1;
-      if (!(error instanceof TemplateError)) job.failed(error as Error);
-      else if (job.tries >= TRIES) job.failed(error);
-      else this.#renderer.add(job);
+      const isAgain = error instanceof TemplateError && job.tries < TRIES;
+      this.#renderer.ended(job, ms, isAgain ? 'again' : 'failed');
+      if (isAgain) this.#renderer.add(job);
+      else job.failed(error as Error);
       return ms;
     }
   }
@@ -207,7 +209,7 @@ class Lane {
 class Thread {
   readonly ready: Promise<unknown>;
   readonly #worker: Worker;
-  #settle: { resolve(answer: unknown): void; reject(error: Error): void } | undefined;
+  #settle: PromiseWithResolvers<unknown> | undefined;
 
   constructor() {
     this.#worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
@@ -242,8 +244,7 @@ class Thread {
   }
 
   #answer(): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-    });
+    this.#settle = Promise.withResolvers();
+    return this.#settle.promise;
   }
 }
