@@ -1255,6 +1255,21 @@ begin
       column  = case tg_op when 'INSERT' then 'id' else 'tenant_id' end;
   end if;
 
+  -- Row-level security refuses these rows as well, with a message that does not name the tenant.
+  if tg_op = 'INSERT'
+     and (new.tenant_id = rowhook.current_tenant()) is not true
+     and row_security_active('rowhook.webhook_configurations')
+     and not pg_has_role(current_user, 'rowhook_owner', 'usage') then
+    if rowhook.current_tenant() is null then
+      raise insufficient_privilege using
+        message = 'webhooks.tenant_id: this session has no tenant',
+        hint    = 'Name it in the same transaction: set local rowhook.tenant_id = ''<tenant>''.';
+    end if;
+    raise insufficient_privilege using
+      message = 'webhooks.tenant_id: a webhook of another tenant is refused',
+      hint    = 'Pass the tenant that rowhook.current_tenant() returns, or leave tenant_id out.';
+  end if;
+
   if tg_op = 'INSERT' then
     v_secret := coalesce(v_secret, rowhook._new_secret());
     insert into rowhook.webhook_configurations

@@ -68,6 +68,10 @@ const OF_SQL: readonly Line[] = [
   ['webhook_configurations.tenant_id: a webhook stays with its tenant and', STATES],
   ['webhook_configurations.previous_secret_expires_at: the previous secret', STATES],
   ['Pass an interval of 0 to 7 days.', STATES],
+  [
+    "Name it in the same transaction: set local rowhook.tenant_id = '<tenant>'.",
+    'test/tenants/webhooks-view.test.ts: without a tenant nothing is seen, and nothing can be written',
+  ],
   ['rotate_secret: there is no webhook %s', FACT],
   ['INSERT | webhooks.id: rowhook generates the id. Leave the column out,', STATES],
   ['must list 1 to 100 event types, for example {deal.updated}, {deal.*} or', STATES],
