@@ -355,6 +355,17 @@ describe('webhook', () => {
     });
   });
 
+  test('update to another format takes the template and its content type away', async () => {
+    const id = await createWebhook('formatted', 'https://example.com');
+    const shown = async () => (await linesOf('webhook', 'show', id))[0];
+    await cli('webhook', 'update', id, '--payload-template', '{{ event }}', '--content-type', 'text/plain');
+    expect(await shown()).toMatchObject({ payload_format: 'template', content_type: 'text/plain' });
+    expect(await cli('webhook', 'update', id, '--payload-format', 'nested')).toMatchObject({ code: 0, stderr: '' });
+    expect(await shown()).toMatchObject({ payload_format: 'nested', payload_template: null, content_type: null });
+    const both = await cli('webhook', 'update', id, '--payload-format', 'flat', '--payload-template', 'x');
+    expect(both).toMatchObject({ code: 2, stderr: expect.stringContaining('--payload-template must be set with') });
+  });
+
   test('disable and enable switch it, and clear what rowhook had disabled', async () => {
     const id = await createWebhook('switched', 'https://example.com');
     await database.query(

@@ -120,15 +120,23 @@ export function columnsOf(flags: WebhookFlags): [column: string, value: unknown]
     max_in_flight: flags.maxInFlight,
     rate_limit_per_second: emptyAsNull(flags.rateLimit),
     ordering: flags.ordering,
-    payload_format: flags.payloadFormat ?? (flags.payloadTemplate ? 'template' : undefined),
-    payload_template: emptyAsNull(flags.payloadTemplate),
-    content_type: emptyAsNull(flags.contentType),
+    ...formatOf(flags),
     batch_max_events: flags.batchMax,
     batch_max_wait_ms: flags.batchWaitMs,
     allowed_ips: flags.allowedIps?.length === 0 ? null : flags.allowedIps,
     is_active: flags.active,
   };
   return Object.entries(columns).filter(([, value]) => value !== undefined);
+}
+
+/** A format of rowhook's own has no template and no content type, so it removes those of before. */
+function formatOf({ payloadFormat, payloadTemplate, contentType }: WebhookFlags): Record<string, unknown> {
+  const unset = payloadFormat === undefined || payloadFormat === 'template' ? undefined : null;
+  return {
+    payload_format: payloadFormat ?? (payloadTemplate ? 'template' : undefined),
+    payload_template: payloadTemplate === undefined ? unset : emptyAsNull(payloadTemplate),
+    content_type: contentType === undefined ? unset : emptyAsNull(contentType),
+  };
 }
 
 /** The database checks more. The message does not contain the URL, which may hold secrets. */
