@@ -90,6 +90,7 @@ test.each([
 ])('judges %s by its text alone', async (target_url, problem) => {
   const { body } = await ask({ event_type: 'deal.won', target_url });
   expect(body.url_problem).toEqual(problem === null ? null : expect.stringContaining(problem));
+  if (problem !== null) expect(body.url_problem).toMatch(/ Set it for "rowhook serve" as well as for the daemon\.$/);
 });
 
 test('a template that fails at the event shows why', async () => {

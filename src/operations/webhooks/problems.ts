@@ -43,15 +43,21 @@ function withoutColumn(column: string, message: string): string {
   return message.startsWith(`${column}: `) ? message.slice(column.length + 2) : message;
 }
 
+const SERVE_TOO = 'Set it for "rowhook serve" as well as for the daemon.';
+
 export interface UrlPolicy {
   allowHttp: boolean;
   allowCidrs: readonly string[];
   denyCidrs: readonly string[];
 }
 
-/** Why the daemon would not send to a URL, by its text alone. No name is looked up. */
+/**
+ * Why the daemon would not send to a URL, by its text alone. No name is looked up. The API has its
+ * own copy of the settings, and the text of the daemon names only the daemon.
+ */
 export function judgeUrl(url: string, policy: UrlPolicy, allowedIps?: readonly string[] | null): string | undefined {
   const { allowHttp, allowCidrs, denyCidrs } = policy;
   const compiled = compilePolicy({ allowHttp, allowCidrs: [...allowCidrs], denyCidrs: [...denyCidrs] });
-  return urlProblem(url, compiled, allowedIps ?? undefined);
+  const problem = urlProblem(url, compiled, allowedIps ?? undefined);
+  return problem?.includes('ROWHOOK_ALLOW_') ? `${problem} ${SERVE_TOO}` : problem;
 }
