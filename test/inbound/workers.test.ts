@@ -26,13 +26,12 @@ let [table, work] = ['', ''];
 beforeAll(async () => {
   database = await createDatabase();
   page = await readFile(join(root, 'docs/use/inbound.md'), 'utf8');
-  [table = '', work = ''] = sqlWorker();
-  await database.query(table);
+  [table, work] = [sqlWith('create table leads'), sqlWith('do $$')];
   await database.query(`
-    alter table leads alter email set not null;
     create role ${role} login password '${password}';
-    grant rowhook_worker to ${role};
-    grant select, insert on leads to ${role}`);
+    grant rowhook_worker to ${role}`);
+  await database.query(table.replace('lead_worker', role));
+  await database.query('alter table leads alter email set not null');
 });
 
 afterAll(async () => {
@@ -47,9 +46,9 @@ function workerOf(name: string): string {
   return code;
 }
 
-function sqlWorker(): string[] {
+function sqlWith(text: string): string {
   const blocks = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = '']) => sql);
-  return (blocks.find((sql) => sql.includes('create table leads')) ?? '').split(/(?=do \$\$)/);
+  return blocks.find((sql) => sql.includes(text)) ?? '';
 }
 
 const put = async (payload: object) =>
