@@ -23,6 +23,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'rowhook'), `#!/bin/sh\nexec '${process.execPath}' '${program}' "$@"\n`, {
     mode: 0o755,
   });
+  await writeFile(join(folder, 'npx'), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 });
   // jq -r .name, for the fields that the page reads
   const jq = `let t='';for await(const c of process.stdin)t+=c;console.log(JSON.parse(t)[process.argv.at(-1).slice(1)])`;
   await writeFile(join(folder, 'jq.mjs'), jq);
