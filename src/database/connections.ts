@@ -141,7 +141,8 @@ const PID_OF: Readonly<Record<PoolerMode, number | null>> = { session: null, tra
  */
 async function prepareSession(client: pg.ClientBase, purpose: Purpose, sessionPid: number | null): Promise<void> {
   const { isOwn, settings } = await setInherited(client, purpose, sessionPid, CONNECT_TIMEOUT_MS);
-  if (!isOwn) makeLent(client, forOneTransaction(settings));
+  const wraps = settings.some(({ isSpeed }) => !isSpeed);
+  if (!isOwn) makeLent(client, forOneTransaction(settings), wraps);
 }
 
 /** A daemon's pool of at most `max` connections, opened on demand. */

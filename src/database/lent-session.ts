@@ -10,23 +10,32 @@ type Query = (...args: unknown[]) => Promise<unknown>;
 const BEGIN = /^\s*(begin|start transaction)\b[^;]*/i;
 
 /**
- * After this call, every transaction of `client` begins with `settings` (forOneTransaction), and a
- * single statement is wrapped in a transaction. If `settings` is empty, nothing is added.
+ * For a statement whose plan looks costly and is quick. Spread it into the query. In a lent session
+ * it gets a transaction with all settings.
  */
-export function makeLent(client: pg.ClientBase, settings: string): void {
+export const COSTLY = { isCostly: true };
+
+/**
+ * After this call, every transaction of `client` begins with `settings` (forOneTransaction). A single
+ * statement is wrapped in a transaction if `wraps` says that all need it, or if it is COSTLY. If
+ * `settings` is empty, nothing is added.
+ */
+export function makeLent(client: pg.ClientBase, settings: string, wraps: boolean): void {
   const query = client.query.bind(client) as unknown as Query;
   const nameless: Query = (statement, ...rest) => query(withoutName(statement), ...rest);
-  client.query = (settings === '' ? nameless : inTurn(withSettings(client, nameless, settings))) as typeof client.query;
+  const all = settings === '' ? nameless : inTurn(withSettings(client, nameless, settings, wraps));
+  client.query = all as typeof client.query;
 }
 
-function withSettings(client: pg.ClientBase, query: Query, settings: string): Query {
+function withSettings(client: pg.ClientBase, query: Query, settings: string, wraps: boolean): Query {
+  const needsNone = (statement: unknown) => !wraps && !(statement as Partial<typeof COSTLY>).isCostly;
   return async (statement, ...rest) => {
     if (typeof statement === 'string' && BEGIN.test(statement)) {
       const began = statement.replace(BEGIN, (begin) => `${begin}; ${settings}`);
       return query(began, ...rest);
     }
     // 'I': no transaction is open.
-    if (client.getTransactionStatus() !== 'I') return query(statement, ...rest);
+    if (client.getTransactionStatus() !== 'I' || needsNone(statement)) return query(statement, ...rest);
     await query(`begin; ${settings}`);
     try {
       const result = await query(statement, ...rest);

@@ -8,6 +8,7 @@
  */
 import type pg from 'pg';
 import { openPool, type PoolerMode } from '../database/connections.ts';
+import { COSTLY } from '../database/lent-session.ts';
 import { within } from '../shared/timers.ts';
 import { COUNT_EVERY_MS, type Counts, readCounts } from './counts.ts';
 import type { Logger } from './log.ts';
@@ -194,6 +195,7 @@ export class StuckLaneWatcher {
 
   async #look(): Promise<void> {
     const { rows } = await this.#pool.query({
+      ...COSTLY,
       name: 'rowhook_look',
       text: LOOK,
       query_timeout: LOOK_MS_MAX,

@@ -3,6 +3,7 @@
  * A lane has one owner, so no delivery needs a claim.
  */
 import type pg from 'pg';
+import { COSTLY } from '../database/lent-session.ts';
 import type { Delivery } from '../model.ts';
 import { isolate } from '../shared/isolate.ts';
 import { readTexts, type Texts } from './parked-texts.ts';
@@ -124,7 +125,7 @@ async function readRows<Row extends BareRow>(
     replays: q.replays,
     in_memory: q.inMemory,
   }));
-  return (await pool.query<Row>(text, [JSON.stringify(asked)])).rows;
+  return (await pool.query<Row>({ ...COSTLY, text, values: [JSON.stringify(asked)] })).rows;
 }
 
 /** Returns the due deliveries, and the milliseconds until the next one after them is due. */

@@ -3,6 +3,8 @@
 
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connect, connectDaemon, openPool } from '../../src/database/connections.ts';
+import { COSTLY } from '../../src/database/lent-session.ts';
 import { rowhook } from '../support/cli.ts';
 import { caughtUp, type DaemonProcess, startDaemonProcess } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -226,6 +228,51 @@ describe('in a database that sets all of them', () => {
       expect(await command(['status'], pooler.url)).toContain('1 active');
       await daemon.kill('SIGTERM');
     } finally {
+      await pooler.stop();
+    }
+  });
+});
+
+describe('no plan is compiled, because that takes a hundred times as long as the plan', () => {
+  const JIT = 'select current_setting(\'jit\') as "set"';
+  const setIn = async (session: Pick<pg.ClientBase, 'query'>, statement: string | pg.QueryConfig = JIT) =>
+    (await session.query<{ set: string }>(statement as string)).rows[0]?.set;
+  let plain: TestDatabase;
+
+  beforeAll(async () => {
+    plain = await createDatabase();
+  });
+  afterAll(() => plain.drop());
+
+  test('in the sessions of commands, of looks and of a daemon', async () => {
+    const pool = openPool(plain.daemonUrl, { applicationName: 'test', max: 1, sessions: 'session' });
+    const clients = [
+      await connect(plain.url, 'test'),
+      await connect(plain.url, 'test', 'look'),
+      await connectDaemon(plain.daemonUrl, 'test', 'session'),
+    ];
+    try {
+      for (const session of [pool, ...clients]) expect(await setIn(session)).toBe('off');
+    } finally {
+      for (const client of clients) await client.end();
+      await pool.end();
+    }
+  });
+
+  test.runIf(hasPgBouncer)('in a session that is lent: in a transaction, and by a COSTLY statement', async () => {
+    const pooler = await startPgBouncer(plain.daemonUrl, 'transaction', 1);
+    const pool = openPool(pooler.url, { applicationName: 'test', max: 1, sessions: 'transaction' });
+    try {
+      const client = await pool.connect();
+      expect(await setIn(client, { ...COSTLY, text: JIT } as pg.QueryConfig)).toBe('off');
+      await client.query('begin');
+      expect(await setIn(client)).toBe('off');
+      await client.query('commit');
+      // Two round trips less, and nothing is left for others.
+      expect(await setIn(client)).toBe('on');
+      client.release();
+    } finally {
+      await pool.end();
       await pooler.stop();
     }
   });

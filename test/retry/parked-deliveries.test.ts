@@ -1,8 +1,10 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openPool } from '../../src/database/connections.ts';
 import { readDue } from '../../src/retry/parked-deliveries.ts';
 import { findWaiting } from '../../src/retry/takeover.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { hasPgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { createWebhook } from '../support/webhook.ts';
 
 const LANES = Array.from({ length: 16 }, (_, lane) => lane);
@@ -47,4 +49,22 @@ test('what is due is read through indexes alone, however much waits', async () =
   const waiting = await findWaiting(pool, LANES);
   expect(waiting.get(webhookId)).toEqual({ tenantId: 't', unattempted: false, heads: [] });
   expect(await rowsReadInSequence()).toBe(before);
+});
+
+test.runIf(hasPgBouncer)('the plan for what is due is not compiled, also in a session that is lent', async () => {
+  // Nobody sees a delivery while jit is on.
+  await database.query(`create policy uncompiled on rowhook.webhook_deliveries as restrictive
+                          using (current_setting('jit') = 'off')`);
+  const pooler = await startPgBouncer(database.daemonUrl, 'transaction');
+  const lent = openPool(pooler.url, { applicationName: 'test', max: 1, sessions: 'transaction' });
+  try {
+    const [some] = await readDue(lent, [{ webhookId, tenantId: 't', limit: 0, replays: 4, inMemory: [] }]);
+    expect(some?.deliveries).toHaveLength(4);
+    const { rows } = await lent.query('select count(*)::int from rowhook.webhook_deliveries');
+    expect(rows).toEqual([{ count: 0 }]);
+  } finally {
+    await lent.end();
+    await pooler.stop();
+    await database.query('drop policy uncompiled on rowhook.webhook_deliveries');
+  }
 });
