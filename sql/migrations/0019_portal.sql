@@ -158,8 +158,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 as $$
+#variable_conflict use_column
 begin
-  return query
   update rowhook.api_sessions as s
      set hash = p_hash, link_expires_at = null
    where s.hash = p_link_hash
@@ -168,13 +168,18 @@ begin
      and (s.key_id is null
           or exists (select from rowhook.api_keys k
                       where k.id = s.key_id and k.revoked_at is null))
-  returning s.id, s.tenant_id, s.name, s.scopes, s.expires_at;
+  returning s.id, s.tenant_id, s.name, s.scopes, s.expires_at
+       into session_id, tenant_id, name, scopes, expires_at;
+  if found then
+    perform set_config('rowhook.tenant_id', tenant_id, true);
+    return next;
+  end if;
 end
 $$;
 
 comment on function rowhook._open_portal_link(bytea, bytea) is
-  'Exchanges the token of a portal link for that of a session, once. No row: there is no such '
-  'link, or it has ended, or it was opened before.';
+  'Exchanges the token of a portal link for that of a session, once, and sets the tenant for this '
+  'transaction. No row: there is no such link, or it has ended, or it was opened before.';
 
 create function rowhook._sign_in(p_key_hash bytea, p_hash bytea, p_seconds int)
 returns timestamptz

@@ -90,7 +90,7 @@ async function identify(tx: pg.ClientBase, credential: Credential, access: Acces
   };
 }
 
-/** The session begins in this transaction, which sees nothing of any organization. */
+/** The session begins in this transaction, which has the tenant of the link once it is opened. */
 async function openLink(tx: pg.ClientBase, { hash, session }: Credential & { kind: 'link' }): Promise<Entered> {
   const { rows } = await tx.query<{
     session_id: string;

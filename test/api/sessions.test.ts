@@ -16,6 +16,9 @@ beforeAll(async () => {
   api = await startTestApi(database, { publicUrl: 'https://hooks.example.com/base' });
   giver = await createKey(database, 'acme', ['read', 'write', 'keys']);
   operator = await createKey(database, null);
+  await database.query(
+    "insert into rowhook.webhook_tenants (id, name) values ('acme', 'Acme Ltd'), ('other', 'Other')",
+  );
 });
 
 afterAll(async () => {
@@ -52,6 +55,7 @@ describe('a portal link', () => {
       201,
       {
         ...{ organization_id: 'acme', tenant_id: 'acme', name: 'a key', scopes: ['read', 'write'], read_only: false },
+        organization: { id: 'acme', name: 'Acme Ltd', slug: null },
         expires_at: link.expiresAt,
         token: expect.stringMatching(/^rhs_[\w-]{43}$/),
       },
@@ -283,6 +287,21 @@ test('the addresses that webhooks are sent from', async () => {
   } finally {
     await told.stop();
   }
+});
+
+test('a token sees the name of its own organization, an operator that of each', async () => {
+  const own = { id: 'acme', name: 'Acme Ltd', slug: null };
+  const me = await api.ask('GET', '/v1/me', { token: giver });
+  expect(me.body.organization).toEqual(own);
+  expect((await api.ask('GET', '/v1/acme/organization', { token: giver })).body).toEqual(own);
+  expect((await api.ask('GET', '/v1/other/organization', { token: giver })).status).toBe(404);
+
+  const nameless = await createKey(database, 'nameless');
+  const { body } = await api.ask('GET', '/v1/me', { token: nameless });
+  expect(body.organization).toEqual({ id: 'nameless', name: null, slug: null });
+
+  expect((await api.ask('GET', '/v1/me', { token: operator })).body.organization).toBeNull();
+  expect((await api.ask('GET', '/v1/other/organization', { token: operator })).body.name).toBe('Other');
 });
 
 test('who may embed the console', () => {

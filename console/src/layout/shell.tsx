@@ -1,6 +1,8 @@
 /** What is around each page: the navigation, who is signed in, light and dark. */
+import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { Link, Navigate, NavLink, Outlet, useLocation, useNavigation } from 'react-router';
+import { answerOf, client } from '../api/client.ts';
 import { useSession } from '../session/session.tsx';
 import { Button } from '../ui/button.tsx';
 import { visible } from '../ui/code.tsx';
@@ -25,6 +27,7 @@ import { ThemeButton } from './theme.tsx';
 
 export function Shell() {
   const { me, signOut } = useSession();
+  const named = me.organization?.name ?? me.organization_id;
   const [isOpen, setOpen] = useState(false);
   const { pathname } = useLocation();
   const { state } = useNavigation();
@@ -65,8 +68,9 @@ export function Shell() {
           <Navigation />
           <div className="side-foot">
             <p className="who">
-              <strong>{me.name}</strong>
-              <span>{me.organization_id ?? 'Operator'}</span>
+              <strong title={named ?? undefined}>{named ?? 'Operator'}</strong>
+              {me.organization?.name && <span title={me.organization.id}>{me.organization.id}</span>}
+              <span title="The name of the key, or of whoever made the link">{me.name}</span>
               {me.read_only && <span>Read only</span>}
               {me.expires_at && <span>Until {fullTime(me.expires_at)}</span>}
             </p>
@@ -90,7 +94,10 @@ export function Shell() {
 
 function Navigation() {
   const { isOperator, me, mayKeys } = useSession();
-  const { to, id } = useOrganization();
+  const { to: toPage, id: asked } = useOrganization();
+  // The page of another organization is not shown, so its navigation leads home.
+  const id = isOperator ? asked : null;
+  const to = isOperator ? toPage : (path: string) => path;
   const hasOwn = me.organization_id !== null || id !== null;
   return (
     <nav aria-label="Pages">
@@ -102,11 +109,7 @@ function Navigation() {
       )}
       {hasOwn && (
         <>
-          {id !== null && (
-            <p className="nav-head" title={id}>
-              {id}
-            </p>
-          )}
+          {id !== null && <ActingIn id={id} />}
           <Item to={to('/webhooks')} icon={<HookIcon />} text="Webhooks" />
           <Item to={to('/deliveries')} icon={<ListIcon />} text="Deliveries" />
           <Item to={to('/events')} icon={<BoltIcon />} text="Events" />
@@ -117,6 +120,23 @@ function Navigation() {
         </>
       )}
     </nav>
+  );
+}
+
+/** The organization that an operator acts in. */
+function ActingIn({ id }: { id: string }) {
+  const { path, key } = useOrganization();
+  const { data } = useQuery({
+    queryKey: key('organization'),
+    queryFn: ({ signal }) => answerOf(client.GET('/api/v1/{org}/organization', { params: { path }, signal })),
+    staleTime: 60_000,
+  });
+  const named = data?.name ?? null;
+  return (
+    <p className="nav-head" title={id}>
+      <strong>{named ?? id}</strong>
+      {named !== null && <span className="muted">{id}</span>}
+    </p>
   );
 }
 
@@ -140,7 +160,7 @@ export function OfOrganization() {
   const { id } = useOrganization();
   if (me.organization_id === null && id === null) return <Navigate replace to="/organizations" />;
   if (isOperator || id === null || id === me.organization_id) return <Outlet />;
-  return <Foreign own={me.organization_id} asked={id} />;
+  return <Foreign own={me.organization?.name ?? me.organization_id} asked={id} />;
 }
 
 /** A colleague of another organization, or an operator, has sent the address. */

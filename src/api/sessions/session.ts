@@ -59,7 +59,7 @@ export function addSession(app: FastifyInstance, service: Service): void {
       if (isCookie) setCookie(reply, session.text, seconds);
       reply.code(201);
       const started: Caller = { ...caller, expiresAt };
-      return { ...meJson(started), ...(!isCookie && { token: session.text }) };
+      return { ...(await meJson(tx, started)), ...(!isCookie && { token: session.text }) };
     },
   );
 
