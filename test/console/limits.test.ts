@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createKey } from '../support/api.ts';
+import { createKey, startTestApi } from '../support/api.ts';
 import { hasNoBrowser } from '../support/browser.ts';
 import { ConsoleScene, close, judge } from '../support/console.ts';
 import { waitUntil } from '../support/wait.ts';
@@ -153,12 +153,34 @@ describe.skipIf(hasNoBrowser)('other sites and organizations', () => {
     return page;
   }
 
-  test('a site that is not allowed gets no frame of the console', async () => {
+  test('a site that is not allowed gets no frame of the console, but a page that says what to do', async () => {
     const { server, url } = await otherSite(`<iframe src="${scene.address('/webhooks')}"></iframe>`);
     try {
       const page = await signedIn();
       await page.goto(url);
-      await page.getByRole('heading', { name: 'Other site' }).waitFor();
+      const frame = page.frameLocator('iframe');
+      await frame.getByRole('heading', { name: 'This site may not show the webhooks here' }).waitFor();
+      await frame.getByText(new URL(url).origin, { exact: true }).waitFor();
+      await frame.getByText('ROWHOOK_FRAME_ANCESTORS').waitFor();
+      // Nothing in it can be clicked, and it has no origin of ours.
+      expect(await frame.locator('a, button, input, form, script').count()).toBe(0);
+      const inner = page.frames().at(-1);
+      expect(await inner?.evaluate<string>('self.origin').catch(() => 'null')).toBe('null');
+      scene.complaints.splice(0); // the 403
+      await close(page);
+    } finally {
+      server.close();
+    }
+  });
+
+  test('a site that is not allowed and hides its name is refused by the browser', async () => {
+    const api = await startTestApi(scene.database, { frameAncestors: ['https://app.example.com'] });
+    const { server, url } = await otherSite(
+      `<iframe referrerpolicy="no-referrer" src="${api.url}/console/webhooks"></iframe>`,
+    );
+    try {
+      const page = await signedIn();
+      await page.goto(url);
       await waitUntil('the browser has refused', () => scene.complaints.some((text) => /frame/i.test(text)));
       const texts = await Promise.all(page.frames().map((frame) => frame.locator('body').innerText()));
       expect(page.frames()).toHaveLength(2);
@@ -167,6 +189,7 @@ describe.skipIf(hasNoBrowser)('other sites and organizations', () => {
       await close(page);
     } finally {
       server.close();
+      await api.stop();
     }
   });
 

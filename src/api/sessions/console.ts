@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ServeSettings } from '../../config/settings.ts';
 import { Problem } from '../problem.ts';
 import { setConsoleHeaders } from './console-headers.ts';
+import { refusedSite, sendRefusedFrame } from './refused-frame.ts';
 
 /** Names of assets hold a hash of their content. */
 const ASSET_SECONDS = 31_536_000;
@@ -38,7 +39,8 @@ export async function addConsole(app: FastifyInstance, settings: ServeSettings):
           'not_found',
           'The console is not built here. Run "npm run build -w console" in the checkout.',
         );
-      return send(reply, 'index.html', 'no-cache');
+      const site = refusedSite(request, settings);
+      return site === null ? send(reply, 'index.html', 'no-cache') : sendRefusedFrame(reply, site);
     },
   });
 }
