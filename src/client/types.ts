@@ -202,6 +202,12 @@ export interface FlatWebhookBody {
 export interface Me {
   organization_id: string | null;
   tenant_id: string | null;
+  organization: {
+    id: string;
+    name: string | null;
+    slug: string | null;
+  } | null;
+  /** of the token */
   name: string;
   scopes: Array<string>;
   read_only: boolean;
@@ -555,6 +561,26 @@ export interface paths {
       };
     };
   };
+  "/api/v1/{org}/organization": {
+    /** The name and the slug of this organization */
+    get: {
+      parameters: {
+        path: {
+          /** the id of the organization, percent-encoded; `me` stands for the one of the token */
+          org: string;
+        };
+      };
+      responses: {
+        200: { content: { "application/json": {
+          id: string;
+          name: string | null;
+          slug: string | null;
+        } } };
+        "4XX": { content: { "application/problem+json": Problem } };
+        "5XX": { content: { "application/problem+json": Problem } };
+      };
+    };
+  };
   "/api/v1/egress-ips": {
     /** The addresses that webhooks are sent from */
     get: {
@@ -882,6 +908,12 @@ export interface paths {
         201: { content: { "application/json": {
           organization_id: string | null;
           tenant_id: string | null;
+          organization: {
+            id: string;
+            name: string | null;
+            slug: string | null;
+          } | null;
+          /** of the token */
           name: string;
           scopes: Array<string>;
           read_only: boolean;
@@ -1148,6 +1180,8 @@ export interface paths {
           /** next_cursor of the page before */
           cursor?: string;
           status?: "success" | "failed" | "skipped";
+          /** evt_… */
+          event_id?: string;
           event_type?: string;
           /** RFC 3339, such as 2025-10-17T19:30:00Z, or an age such as 2h or 3d */
           since?: string;
@@ -1513,6 +1547,8 @@ export interface paths {
           limit?: number;
           /** next_cursor of the page before */
           cursor?: string;
+          /** evt_… */
+          id?: string;
           event_type?: string;
           /** the primary key of a row, as text */
           row_key?: string;

@@ -167,6 +167,22 @@ test('an event is written once for a key, its data as text, and listed as webhoo
     expect([body, (await as('POST', '/v1/acme/events', body)).status]).toEqual([body, 422]);
 });
 
+test('an event, and its attempts at a webhook, are found by its id', async () => {
+  expect(rows(await as('GET', `/v1/acme/events?id=${event}`)).map(({ id }) => id)).toEqual([event]);
+  expect(rows(await as('GET', `/v1/other/events?id=${event}`, undefined, foreign))).toEqual([]);
+  // A change has several events, and another incarnation has the same numbers.
+  for (const other of [event.replace(/\d+$/, '99'), event.replace(/^evt_[0-9a-f]+/, 'evt_0')])
+    expect(rows(await as('GET', `/v1/acme/events?id=${other}`))).toEqual([]);
+  expect((await as('GET', '/v1/acme/events?id=1')).status).toBe(400);
+
+  const attempts = `/v1/acme/outgoing-webhooks/${works}/deliveries`;
+  const all = rows(await as('GET', `${attempts}?limit=500`)).filter(({ event_id }) => event_id === event);
+  expect(all.length).toBeGreaterThan(0);
+  expect(rows(await as('GET', `${attempts}?event_id=${event}`))).toEqual(all);
+  expect(rows(await as('GET', `${attempts}?event_id=${event}&status=failed`))).toEqual([]);
+  expect(rows(await as('GET', `${attempts}?event_id=evt_0_1_0`))).toEqual([]);
+});
+
 test('explain says what became of an event, for one webhook or all', async () => {
   const one = await as('GET', `/v1/acme/events/${event}/explain?webhook=${works}`);
   expect(rows(one)).toEqual([

@@ -53,5 +53,11 @@ const MEANINGS: Readonly<Record<string, readonly [what: string, remedy: string]>
   unreadable: ['The event has bytes that are not text.', ''],
 };
 
+/** In a table: "HTTP error" for http_error. */
+export function codeText(code: string): string {
+  const text = code.replaceAll('_', ' ').replace(/\b(http|dns|tls)\b/g, (name) => name.toUpperCase());
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 export const meaningOf = (code: string) => MEANINGS[code]?.[0] ?? code;
 export const remedyOf = (code: string) => MEANINGS[code]?.[1] ?? '';

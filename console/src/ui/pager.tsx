@@ -1,5 +1,6 @@
 import { useAddress } from './address.ts';
 import { Button } from './button.tsx';
+import { Empty } from './states.tsx';
 
 /** Pages by cursor: a log of a million rows has no page numbers. "Back" of the browser goes to newer ones. */
 export function Pager({ next, isLoading }: { next: string | null; isLoading: boolean }) {
@@ -15,5 +16,15 @@ export function Pager({ next, isLoading }: { next: string | null; isLoading: boo
         Older
       </Button>
     </nav>
+  );
+}
+
+/** A page looks at 20,000 rows at most: an empty one does not mean that there are none. */
+export function NoneSoFar({ next }: { next: string }) {
+  const { set } = useAddress();
+  return (
+    <Empty title="None so far" action={<Button onClick={() => set({ cursor: next })}>Look further back</Button>}>
+      <p>None of the newest 20,000 rows fits. Older ones may.</p>
+    </Empty>
   );
 }

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type pg from 'pg';
 import { type AttemptDetail, readAttempt } from '../../operations/history/attempt-detail.ts';
-import { type Attempt, readAttempts } from '../../operations/history/attempts.ts';
+import { type Attempt, readAttempts, readAttemptsOfEvent } from '../../operations/history/attempts.ts';
 import { readStats } from '../../operations/history/stats.ts';
 import { type Key, keyOf } from '../../operations/page.ts';
 import { notFound, Problem } from '../problem.ts';
@@ -16,6 +16,8 @@ const PATH = '/v1/:org/outgoing-webhooks/:id';
 export const OfWebhook = Type.Object({ org: Organization, id: Id });
 
 const Status = Type.Union([Type.Literal('success'), Type.Literal('failed'), Type.Literal('skipped')]);
+
+export const EventId = Type.String({ pattern: '^evt_[0-9a-f]{1,32}_\\d{1,18}_\\d{1,4}$', description: 'evt_…' });
 
 const ATTEMPT = {
   id: Type.String(),
@@ -99,6 +101,7 @@ export function addAttempts(app: FastifyInstance, service: Service): void {
     querystring: closed({
       ...Page,
       status: Type.Optional(Status),
+      event_id: Type.Optional(EventId),
       event_type: Type.Optional(Type.String({ maxLength: 128 })),
       since: Type.Optional(TimeText),
       until: Type.Optional(TimeText),
@@ -109,10 +112,11 @@ export function addAttempts(app: FastifyInstance, service: Service): void {
     app,
     service,
     { method: 'GET', path: `${PATH}/deliveries`, tag, schema: list },
-    async ({ tx, params, query: { limit = LIMIT, cursor, status, event_type, since, until } }) => {
+    async ({ tx, params, query: { limit = LIMIT, cursor, event_id, status, event_type, since, until } }) => {
       const id = await requireWebhook(tx, params);
       const filter = { status, event_type, since: timeOf('since', since), until: timeOf('until', until) };
-      const page = await readAttempts(tx, id, filter, { limit, cursor: keyOfCursor(cursor, 'number') });
+      const list = event_id === undefined ? readAttempts : readAttemptsOfEvent(event_id);
+      const page = await list(tx, id, filter, { limit, cursor: keyOfCursor(cursor, 'number') });
       return { data: page.data.map(attemptJson), next_cursor: page.next_cursor };
     },
   );

@@ -26,7 +26,7 @@ import {
   Type,
 } from '../schema.ts';
 import type { Service } from '../service.ts';
-import { keyOfCursor } from './attempts.ts';
+import { EventId, keyOfCursor } from './attempts.ts';
 import { isEventType, TimeText, timeOf } from './values.ts';
 
 const tag = 'events';
@@ -42,6 +42,7 @@ export function addEvents(app: FastifyInstance, service: Service): void {
     params: OfOrganization,
     querystring: closed({
       ...Page,
+      id: Type.Optional(EventId),
       event_type: Type.Optional(Type.String({ maxLength: 128 })),
       row_key: Type.Optional(Type.String({ maxLength: 1_000, description: 'the primary key of a row, as text' })),
       since: Type.Optional(TimeText),
@@ -52,8 +53,8 @@ export function addEvents(app: FastifyInstance, service: Service): void {
     app,
     service,
     { method: 'GET', path: PATH, tag, schema: list },
-    async ({ tx, organization, query: { limit = LIMIT, cursor, event_type, row_key, since } }) => {
-      const filter = { event_type, row_key, since: timeOf('since', since) };
+    async ({ tx, organization, query: { limit = LIMIT, cursor, id, event_type, row_key, since } }) => {
+      const filter = { id, event_type, row_key, since: timeOf('since', since) };
       const page = await readEvents(tx, organization, filter, { limit, cursor: keyOfCursor(cursor, 'number') });
       return { data: page.data.map((text) => new JsonText(text)), next_cursor: page.next_cursor };
     },

@@ -7,6 +7,8 @@ import { eventId } from '../../payload/ids.ts';
 import { Conditions, type Key, type Page, readPage } from '../page.ts';
 
 export interface EventFilter {
+  /** Of an event: evt_… */
+  id?: string | undefined;
   event_type?: string | undefined;
   row_key?: string | undefined;
   since?: string | undefined;
@@ -47,7 +49,7 @@ export const OUTBOX_COLUMNS = `
 export async function readEvents(
   client: pg.ClientBase,
   tenantId: string,
-  { event_type, row_key, since }: EventFilter,
+  { id, event_type, row_key, since }: EventFilter,
   page: { limit: number; cursor?: Key | undefined },
 ): Promise<Page<string>> {
   const { data, next_cursor } = await readPage<StoredRow>(
@@ -55,7 +57,7 @@ export async function readEvents(
     {
       columns: OUTBOX_COLUMNS,
       from: 'rowhook.webhook_outbox o',
-      indexed: new Conditions(),
+      indexed: new Conditions().add('o.id = $', id && parseEventId(id).outboxId),
       time: { column: 'o.occurred_at', isOrder: false },
       id: { column: 'o.id', type: 'bigint' },
       filters: [
@@ -70,7 +72,9 @@ export async function readEvents(
   );
   const changes = await withOrganization(client, tenantId, data);
   return {
-    data: changes.flatMap((row) => bodiesOf(row, 'nested', (type) => event_type === undefined || type === event_type)),
+    data: changes.flatMap((row) =>
+      bodiesOf(row, 'nested', (type, event) => (event_type ?? type) === type && (id ?? event) === event),
+    ),
     next_cursor,
   };
 }
@@ -114,13 +118,13 @@ const NO_WEBHOOK = { id: '', webhookId: '', webhookName: '', batchId: null, atte
 export function bodiesOf(
   { change, incarnation, organization }: OutboxRow,
   payloadFormat: PayloadFormat,
-  isWanted: (eventType: string) => boolean,
+  isWanted: (eventType: string, event: string) => boolean,
   firstOrdinal = 0,
 ): string[] {
   return change.eventTypes.flatMap((eventType, n) => {
-    if (!isWanted(eventType)) return [];
     const ordinal = firstOrdinal + n;
     const event = eventId(incarnation, change.id, ordinal);
+    if (!isWanted(eventType, event)) return [];
     const delivery: Delivery = {
       ...NO_WEBHOOK,
       eventId: event,

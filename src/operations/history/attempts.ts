@@ -1,5 +1,6 @@
 /** Reads attempts of the log, page by page. Returns values only. */
 import type pg from 'pg';
+import { deliveryId } from '../../payload/ids.ts';
 import { Conditions, type Key, type Page, readPage } from '../page.ts';
 
 export interface Attempt {
@@ -58,6 +59,17 @@ export function readAttempts(
     page,
   );
 }
+
+/** As readAttempts(), of one event: an index leads from its delivery to its few attempts. */
+export const readAttemptsOfEvent =
+  (eventId: string): typeof readAttempts =>
+  async (client, webhookId, { status, event_type }) => {
+    const all = await attemptsOf(client, deliveryId(eventId, webhookId));
+    const data = all.filter(
+      (one) => (status ?? one.status) === one.status && (event_type ?? one.event_type) === one.event_type,
+    );
+    return { data: data.reverse().map(({ webhook_id, webhook_name, ...attempt }) => attempt), next_cursor: null };
+  };
 
 /** Limit on attempts of one delivery. A delivery that is replayed again and again has more. */
 const ATTEMPTS_MAX = 500;

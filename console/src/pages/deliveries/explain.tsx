@@ -37,7 +37,10 @@ export function Explain({ event, webhook }: { event: string; webhook?: string })
           <p className="wrap">
             <span className="mono">{one.event_type}</span>:{' '}
             {one.sent ? 'the webhook wants it, as it is configured now.' : `not sent. ${one.because ?? ''}`}
-            {one.happened && ` It was ${one.happened.status}${one.happened.code ? ` (${one.happened.code})` : ''}.`}
+            {one.happened && ` It was ${one.happened.status}${one.happened.code ? ` (${one.happened.code})` : ''}.`}{' '}
+            {one.happened && webhook === undefined && (
+              <Link to={to(`/deliveries/${one.delivery_id}`)}>Open the delivery</Link>
+            )}
           </p>
         </Notice>
       ))}

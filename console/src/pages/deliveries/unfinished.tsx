@@ -9,15 +9,16 @@ import { useSession } from '../../session/session.tsx';
 import { useAddress } from '../../ui/address.ts';
 import { StatusBadge } from '../../ui/badge.tsx';
 import { Button } from '../../ui/button.tsx';
-import { meaningOf } from '../../ui/codes.ts';
+import { codeText, meaningOf } from '../../ui/codes.ts';
 import { Confirm } from '../../ui/dialog.tsx';
 import { ExportButton } from '../../ui/export.tsx';
 import { FilterSelect } from '../../ui/field.tsx';
 import { PageHead } from '../../ui/head.tsx';
-import { Pager } from '../../ui/pager.tsx';
+import { NoneSoFar, Pager } from '../../ui/pager.tsx';
 import { Empty, Failure, Notice, Skeleton } from '../../ui/states.tsx';
 import { Cell, Row, Table } from '../../ui/table.tsx';
 import { At, Next } from '../../ui/time.tsx';
+import { FindById } from './find.tsx';
 
 type State = UnfinishedDelivery['state'];
 type Chosen = { ids: string[] } | { filter: { state: State; webhook?: string } };
@@ -77,7 +78,7 @@ export default function DeliveriesPage() {
             Of all webhooks
           </Button>
         )}
-        <span className="grow" />
+        <FindById />
         <ExportButton
           name="deliveries"
           columns={COLUMNS}
@@ -112,6 +113,8 @@ export default function DeliveriesPage() {
         <Failure error={list.error} onRetry={() => void list.refetch()} />
       ) : list.data === undefined ? (
         <Skeleton />
+      ) : rows.length === 0 && list.data.next_cursor !== null ? (
+        <NoneSoFar next={list.data.next_cursor} />
       ) : rows.length === 0 ? (
         <Empty title={state === 'failed' ? 'Nothing failed for good' : 'Nothing waits'}>
           <p>Everything was delivered, or skipped because a webhook did not want it.</p>
@@ -224,7 +227,7 @@ function DeliveryRow({ row, to, isSelected, onSelect }: DeliveryRowProps) {
       </Cell>
       <Cell name="Last outcome">
         {row.last_code ? (
-          <span title={meaningOf(row.last_code)}>{row.last_code.replaceAll('_', ' ')}</span>
+          <span title={meaningOf(row.last_code)}>{codeText(row.last_code)}</span>
         ) : (
           <span className="muted">–</span>
         )}

@@ -8,7 +8,7 @@ import { useAddress } from '../../ui/address.ts';
 import { Button } from '../../ui/button.tsx';
 import { CodeBlock, visible } from '../../ui/code.tsx';
 import { FilterSelect } from '../../ui/field.tsx';
-import { Pager } from '../../ui/pager.tsx';
+import { NoneSoFar, Pager } from '../../ui/pager.tsx';
 import { Empty, Failure, Skeleton } from '../../ui/states.tsx';
 import { At } from '../../ui/time.tsx';
 import { Explain } from '../deliveries/explain.tsx';
@@ -39,14 +39,15 @@ function dataOf({ data }: Listed): string {
 export function EventStream() {
   const { path, key } = useOrganization();
   const { get, set } = useAddress();
-  const [event_type, row_key, since, cursor, opened] = [
+  const [id, event_type, row_key, since, cursor, opened] = [
+    get('id'),
     get('event_type'),
     get('row_key'),
     get('since'),
     get('cursor'),
     get('event'),
   ];
-  const query = { event_type, row_key, since, cursor };
+  const query = { id, event_type, row_key, since, cursor };
   const list = useQuery({
     queryKey: key('events', query),
     queryFn: async ({ signal }) => {
@@ -59,11 +60,12 @@ export function EventStream() {
     refetchInterval: cursor === '' && opened === '' ? 5_000 : false,
   });
   const events = list.data?.events ?? [];
-  const isFiltered = event_type !== '' || row_key !== '' || since !== '';
+  const isFiltered = id !== '' || event_type !== '' || row_key !== '' || since !== '';
   return (
     <>
       <div className="toolbar">
         <SearchField label="Event type" placeholder="Type, such as deal.updated" name="event_type" />
+        <SearchField label="Event id" placeholder="Id, such as evt_60f127aa_9_1" name="id" />
         <SearchField label="Key of the row" placeholder="Primary key of a row" name="row_key" />
         <FilterSelect
           label="Since"
@@ -80,12 +82,14 @@ export function EventStream() {
         <Failure error={list.error} onRetry={() => void list.refetch()} />
       ) : list.data === undefined ? (
         <Skeleton />
+      ) : events.length === 0 && list.data.next !== null ? (
+        <NoneSoFar next={list.data.next} />
       ) : events.length === 0 ? (
         <Empty
           title={isFiltered ? 'None fits' : 'Nothing has happened yet'}
           action={
             isFiltered && (
-              <Button onClick={() => set({ event_type: '', row_key: '', since: '' })}>Show all events</Button>
+              <Button onClick={() => set({ id: '', event_type: '', row_key: '', since: '' })}>Show all events</Button>
             )
           }
         >

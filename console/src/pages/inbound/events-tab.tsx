@@ -10,7 +10,7 @@ import { StatusBadge } from '../../ui/badge.tsx';
 import { Button } from '../../ui/button.tsx';
 import { CodeBlock, visible } from '../../ui/code.tsx';
 import { FilterSelect } from '../../ui/field.tsx';
-import { Pager } from '../../ui/pager.tsx';
+import { NoneSoFar, Pager } from '../../ui/pager.tsx';
 import { Empty, Failure, Notice, Skeleton } from '../../ui/states.tsx';
 import { At } from '../../ui/time.tsx';
 import { SearchField } from '../more/search-field.tsx';
@@ -55,6 +55,8 @@ export function InboundEvents() {
         <Failure error={list.error} onRetry={() => void list.refetch()} />
       ) : list.data === undefined ? (
         <Skeleton />
+      ) : rows.length === 0 && list.data.next_cursor !== null ? (
+        <NoneSoFar next={list.data.next_cursor} />
       ) : rows.length === 0 ? (
         isFiltered ? (
           <Empty

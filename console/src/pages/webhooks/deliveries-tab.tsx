@@ -9,15 +9,17 @@ import { useAddress } from '../../ui/address.ts';
 import { Button } from '../../ui/button.tsx';
 import { ExportButton } from '../../ui/export.tsx';
 import { FilterSelect } from '../../ui/field.tsx';
-import { Pager } from '../../ui/pager.tsx';
+import { NoneSoFar, Pager } from '../../ui/pager.tsx';
 import { Empty, Failure, Skeleton } from '../../ui/states.tsx';
 import { Toggle } from '../../ui/switch.tsx';
 import { AttemptTable } from '../deliveries/attempt-table.tsx';
+import { EVENT_ID } from '../deliveries/find.tsx';
 
 export function WebhookDeliveries({ webhook }: { webhook: Webhook }) {
   const { get, set } = useAddress();
   const [status, event_type, since, cursor] = [get('status'), get('event_type'), get('since'), get('cursor')];
-  const filter = { status, event_type, since };
+  const isId = EVENT_ID.test(event_type);
+  const filter = { status, since, ...(isId ? { event_id: event_type } : { event_type }) };
   const list = useAttempts(webhook.id, { ...filter, cursor });
   const { to, org } = useOrganization();
   const navigate = useNavigate();
@@ -25,7 +27,8 @@ export function WebhookDeliveries({ webhook }: { webhook: Webhook }) {
   const live = useStream(webhook.id, isLive);
   const stored = list.data?.data;
   const fits = (one: Attempt) =>
-    (status === '' || one.status === status) && (event_type === '' || one.event_type === event_type);
+    (status === '' || one.status === status) &&
+    (event_type === '' || (isId ? one.event_id : one.event_type) === event_type);
   const news = isLive ? live.attempts.filter(fits) : [];
   const rows = merged(news, stored ?? []);
   const fresh = useMemo(() => new Set(live.attempts.map(({ id }) => id)), [live.attempts]);
@@ -84,6 +87,8 @@ export function WebhookDeliveries({ webhook }: { webhook: Webhook }) {
         <Failure error={list.error} onRetry={() => void list.refetch()} />
       ) : list.data === undefined ? (
         <Skeleton />
+      ) : rows.length === 0 && list.data.next_cursor !== null ? (
+        <NoneSoFar next={list.data.next_cursor} />
       ) : rows.length === 0 ? (
         isFiltered ? (
           <Empty
@@ -145,8 +150,8 @@ function EventFilter({ value, onChange }: { value: string; onChange: (value: str
   return (
     <input
       className="input input-small mono grow"
-      aria-label="Event type"
-      placeholder="Event type, such as deal.updated"
+      aria-label="Event type or id"
+      placeholder="Event type or id: deal.updated, evt_…"
       defaultValue={value}
       key={value}
       spellCheck={false}
