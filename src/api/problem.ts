@@ -114,7 +114,7 @@ export function toProblem(thrown: unknown): Problem {
   if (UNSTORABLE.includes(code)) {
     return new Problem('invalid', 'The database cannot hold one of the values.', { cause: error });
   }
-  if (error instanceof NotFound) return notFound('thing');
+  if (error instanceof NotFound) return notFound(error.what);
   if (error instanceof UserError) return new Problem('conflict', error.message, { cause: error });
   return new Problem('internal_error', 'The error is in the log of the server.', { cause: error });
 }

@@ -15,4 +15,12 @@ export class UserError extends Error {
 }
 
 /** What was asked for does not exist, or not for whoever asks. */
-export class NotFound extends UserError {}
+export class NotFound extends UserError {
+  /** What there is not, for people who have no command line: "webhook". */
+  readonly what: string;
+
+  constructor(what: string, message: string) {
+    super(message);
+    this.what = what;
+  }
+}

@@ -39,10 +39,10 @@ export function useCatalog() {
 }
 
 /** The catalog, and what happened lately: an application may emit types that nobody has described. */
-export function useKnownEvents(): readonly string[] {
+export function useKnownEvents(): { known: readonly string[]; isLoading: boolean } {
   const { path, key } = useOrganization();
-  const { data: catalog = [] } = useCatalog();
-  const { data: seen = [] } = useQuery({
+  const { data: catalog = [], isLoading } = useCatalog();
+  const { data: seen = [], isLoading: isSeenLoading } = useQuery({
     queryKey: key('events', 'types'),
     queryFn: async ({ signal }) => {
       const params = { path, query: { limit: 200 } };
@@ -52,5 +52,7 @@ export function useKnownEvents(): readonly string[] {
     staleTime: 60_000,
     retry: false,
   });
-  return useMemo(() => [...new Set([...catalog.map(({ type }) => type), ...seen])].sort(), [catalog, seen]);
+  const known = useMemo(() => [...new Set([...catalog.map(({ type }) => type), ...seen])].sort(), [catalog, seen]);
+  // Together, so that nothing moves under a click.
+  return { known, isLoading: isLoading || isSeenLoading };
 }

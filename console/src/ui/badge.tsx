@@ -39,7 +39,11 @@ export function StatusBadge({ status }: { status: string }) {
 const STATES: Readonly<Record<WebhookState, [Tone, string, string]>> = {
   active: ['ok', 'Active', 'It gets its events.'],
   failing: ['bad', 'Failing', 'The last attempts failed. rowhook retries them.'],
-  circuit_open: ['bad', 'Paused', 'Too many attempts failed in a row. rowhook tries again by itself, first with one.'],
+  circuit_open: [
+    'bad',
+    'Paused',
+    'Too many attempts failed in a row. rowhook waits, sends one to see whether the receiver works again, then the rest.',
+  ],
   disabled: ['bad', 'Disabled', 'rowhook has disabled it. Switch it on once its receiver works.'],
   off: ['none', 'Off', 'Somebody has switched it off. Its events are skipped.'],
 };

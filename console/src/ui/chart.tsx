@@ -1,14 +1,16 @@
 /** Attempts over time, stacked by outcome, with the 95th percentile as a line. SVG, scaled by d3. */
 import { scaleLinear, scaleTime } from 'd3-scale';
 import { curveMonotoneX, line, stack } from 'd3-shape';
-import { useMemo, useState } from 'react';
+import { useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { AnswerTo } from 'rowhook/client';
 import { fullTime, ms } from './time.tsx';
 
 export type Bucket = AnswerTo<'/api/v1/{org}/outgoing-webhooks/{id}/stats'>['data'][number];
 
-const [WIDTH, HEIGHT] = [900, 220];
-const MARGIN = { top: 12, right: 46, bottom: 26, left: 46 };
+const HEIGHT = 240;
+/** A label of the time takes this much. */
+const TICK_WIDTH = 90;
+const MARGIN = { top: 12, right: 54, bottom: 26, left: 46 };
 const KINDS = ['success', 'failed', 'skipped'] as const;
 const NAMES = { success: 'Delivered', failed: 'Failed', skipped: 'Skipped' } as const;
 
@@ -25,16 +27,17 @@ interface ChartProps {
 
 export function AttemptsChart({ data, unitMs, count }: ChartProps) {
   const [pointed, setPointed] = useState<number | null>(null);
+  const [svg, chartWidth] = useWidth();
   const end = Math.ceil(Date.now() / unitMs) * unitMs;
   const start = end - count * unitMs;
   const shown = useMemo(() => data.filter(({ at }) => Date.parse(at) >= start), [data, start]);
   const most = Math.max(4, ...shown.map((one) => one.success + one.failed + one.skipped));
   const slowest = Math.max(10, ...shown.map(({ p95 }) => p95 ?? 0));
 
-  const x = scaleTime([new Date(start), new Date(end)], [MARGIN.left, WIDTH - MARGIN.right]);
+  const x = scaleTime([new Date(start), new Date(end)], [MARGIN.left, chartWidth - MARGIN.right]);
   const y = scaleLinear([0, most], [HEIGHT - MARGIN.bottom, MARGIN.top]).nice(4);
   const slow = scaleLinear([0, slowest], [HEIGHT - MARGIN.bottom, MARGIN.top]).nice(4);
-  const width = Math.max(1, (WIDTH - MARGIN.left - MARGIN.right) / count - 1);
+  const width = Math.max(1, (chartWidth - MARGIN.left - MARGIN.right) / count - 1);
   const layers = stack<Bucket, (typeof KINDS)[number]>().keys(KINDS)([...shown]);
   const percentile = line<Bucket>()
     .defined(({ p95 }) => p95 !== null)
@@ -50,28 +53,28 @@ export function AttemptsChart({ data, unitMs, count }: ChartProps) {
             {NAMES[kind]}
           </span>
         ))}
-        <span className="legend-p95">p95 (right)</span>
+        <span className="legend-p95">95th percentile (right)</span>
         <span className="legend-value" aria-hidden="true">
           {one
             ? `${fullTime(one.at)}: ${one.success} delivered, ${one.failed} failed, p50 ${ms(one.p50)}, p95 ${ms(one.p95)}`
             : ''}
         </span>
       </figcaption>
-      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={summary(shown)} className="chart-svg">
+      <svg ref={svg} role="img" aria-label={summary(shown)} className="chart-svg">
         {y.ticks(4).map((tick) => (
           <g key={tick}>
-            <line className="grid" x1={MARGIN.left} x2={WIDTH - MARGIN.right} y1={y(tick)} y2={y(tick)} />
+            <line className="grid" x1={MARGIN.left} x2={chartWidth - MARGIN.right} y1={y(tick)} y2={y(tick)} />
             <text className="tick" x={MARGIN.left - 8} y={y(tick) + 4} textAnchor="end">
               {tick}
             </text>
           </g>
         ))}
         {slow.ticks(3).map((tick) => (
-          <text key={tick} className="tick" x={WIDTH - MARGIN.right + 8} y={slow(tick) + 4}>
-            {tick >= 1_000 ? `${tick / 1_000} s` : tick}
+          <text key={tick} className="tick" x={chartWidth - MARGIN.right + 8} y={slow(tick) + 4}>
+            {tick >= 1_000 ? `${tick / 1_000} s` : `${tick} ms`}
           </text>
         ))}
-        {x.ticks(6).map((tick) => (
+        {x.ticks(Math.min(8, Math.floor(chartWidth / TICK_WIDTH))).map((tick) => (
           <text key={tick.getTime()} className="tick" x={x(tick)} y={HEIGHT - 6} textAnchor="middle">
             {(unitMs >= DAY_MS || tick.getHours() + tick.getMinutes() === 0 ? DATE : HOUR).format(tick)}
           </text>
@@ -97,7 +100,7 @@ export function AttemptsChart({ data, unitMs, count }: ChartProps) {
           />
         )}
         {shown.length === 0 && (
-          <text className="chart-none" x={WIDTH / 2} y={HEIGHT / 2} textAnchor="middle">
+          <text className="chart-none" x={chartWidth / 2} y={HEIGHT / 2} textAnchor="middle">
             No attempts in this time
           </text>
         )}
@@ -117,6 +120,21 @@ export function AttemptsChart({ data, unitMs, count }: ChartProps) {
       {shown.length > 0 && <ChartTable data={shown} />}
     </figure>
   );
+}
+
+/** A chart that is scaled down has labels that nobody can read, so it is drawn as wide as it is shown. */
+function useWidth() {
+  const element = useRef<SVGSVGElement>(null);
+  const [width, setWidth] = useState(900);
+  useLayoutEffect(() => {
+    const { current } = element;
+    if (current === null) return;
+    setWidth(current.clientWidth);
+    const observer = new ResizeObserver(() => setWidth(current.clientWidth));
+    observer.observe(current);
+    return () => observer.disconnect();
+  }, []);
+  return [element, width] as const;
 }
 
 function summary(data: readonly Bucket[]): string {

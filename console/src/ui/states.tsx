@@ -66,7 +66,7 @@ export function Failure({ error, onRetry }: { error: unknown; onRetry?: () => vo
       <h2>{TITLES[code] ?? 'Something went wrong'}</h2>
       <p>{message}</p>
       {REMEDIES[code] && <p className="muted">{REMEDIES[code]}</p>}
-      {onRetry && (
+      {onRetry && code !== 'not_found' && (
         <div className="empty-action">
           <Button onClick={onRetry}>Try again</Button>
         </div>

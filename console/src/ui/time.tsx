@@ -73,6 +73,14 @@ export function At({ at }: { at: string }) {
   );
 }
 
+const ISO = /(\d{4}-\d\d-\d\dT[\d:.]+Z)/;
+
+/** A sentence of the server. Its times are shown in the visitor's zone. */
+export function Sentence({ text }: { text: string }) {
+  // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a text do not move
+  return text.split(ISO).map((part, index) => (ISO.test(part) ? <At key={index} at={part} /> : part));
+}
+
 export function ms(value: number | null): string {
   if (value === null) return '–';
   return value < 10_000 ? `${value} ms` : `${(value / 1000).toFixed(1)} s`;

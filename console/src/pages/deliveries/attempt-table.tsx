@@ -2,7 +2,7 @@ import { Link } from 'react-router';
 import type { Attempt } from 'rowhook/client';
 import { useOrganization } from '../../layout/organization.ts';
 import { StatusBadge } from '../../ui/badge.tsx';
-import { meaningOf } from '../../ui/codes.ts';
+import { codeText, meaningOf } from '../../ui/codes.ts';
 import { Cell, Row, Table } from '../../ui/table.tsx';
 import { Ago, At, ms, useNow } from '../../ui/time.tsx';
 
@@ -24,7 +24,7 @@ export function AttemptTable({ attempts, fresh }: { attempts: readonly Attempt[]
             </span>
           </Cell>
           <Cell name="Answer">
-            {attempt.response_status ?? <span className="muted small">{attempt.code.replaceAll('_', ' ')}</span>}
+            {attempt.response_status ?? <span className="muted small">{codeText(attempt.code)}</span>}
           </Cell>
           <Cell name="Duration" isNumber>
             {ms(attempt.duration_ms)}

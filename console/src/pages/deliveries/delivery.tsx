@@ -13,7 +13,7 @@ import { CodeBlock } from '../../ui/code.tsx';
 import { meaningOf } from '../../ui/codes.ts';
 import { PageHead } from '../../ui/head.tsx';
 import { Failure, Notice, Skeleton } from '../../ui/states.tsx';
-import { At, ms } from '../../ui/time.tsx';
+import { At, ms, Sentence } from '../../ui/time.tsx';
 import { AttemptView } from './attempt-view.tsx';
 import { Explain } from './explain.tsx';
 import { VerifySignature } from './verify.tsx';
@@ -62,7 +62,9 @@ export default function DeliveryPage() {
           )
         }
       >
-        <span className="wrap">{delivery.next}</span>
+        <span className="wrap">
+          <Sentence text={delivery.next} />
+        </span>
       </PageHead>
       {retry.isError && <Notice kind="bad">{retry.error.message}</Notice>}
       {retry.isSuccess && <Notice kind="ok">It is queued, with the same ids. Its attempt appears below.</Notice>}

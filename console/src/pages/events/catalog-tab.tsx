@@ -76,13 +76,12 @@ function TypeItem({ type, isOpen, onToggle }: TypeItemProps) {
   );
 }
 
-function TypeMore({ type: { type, description, schema, sample } }: { type: EventType }) {
+function TypeMore({ type: { type, schema, sample } }: { type: EventType }) {
   const { to } = useOrganization();
   const { mayWrite } = useSession();
   const fields = useMemo(() => fieldsOf(schema), [schema]);
   return (
     <div className="event-more">
-      {description && <p className="wrap">{visible(description)}</p>}
       {fields.length > 0 && (
         <dl className="pairs small">
           {fields.map(({ name, kind, about }) => (

@@ -98,7 +98,9 @@ function SourceRow({ source, mayWrite, onAsk }: SourceRowProps) {
       <Cell name="Checked by">{VERIFICATIONS[source.verification]?.[0] ?? source.verification}</Cell>
       <Cell name="Address" isWide>
         <span className="line">
-          <span className="mono small wrap">{address}</span>
+          <span className="mono small clip" title={address}>
+            {address}
+          </span>
           <CopyButton text={address} label="Copy" />
         </span>
       </Cell>
@@ -107,7 +109,7 @@ function SourceRow({ source, mayWrite, onAsk }: SourceRowProps) {
       </Cell>
       <Cell name="Change" isWide>
         {mayWrite && (
-          <span className="line">
+          <span className="line cell-actions">
             <Button
               isSmall
               aria-label={`New secret for ${source.name}`}

@@ -87,7 +87,7 @@ export default function ApiKeysPage() {
                 </span>
               </Cell>
               <Cell name="Last used">
-                {key.last_used_at ? <Ago at={key.last_used_at} /> : <span className="muted">Never</span>}
+                {key.last_used_at ? <Ago at={key.last_used_at} /> : <span className="muted never">Never</span>}
               </Cell>
               <Cell name="Created">
                 <Ago at={key.created_at} />
@@ -98,12 +98,12 @@ export default function ApiKeysPage() {
                 ) : key.expires_at ? (
                   <At at={key.expires_at} />
                 ) : (
-                  <span className="muted">Never</span>
+                  <span className="muted never">Never</span>
                 )}
               </Cell>
               <Cell name="Change">
                 {!key.revoked_at && (
-                  <span className="line">
+                  <span className="line cell-actions">
                     <Button isSmall aria-label={`Rotate ${key.name}`} onClick={() => setAsked({ kind: 'rotate', key })}>
                       Rotate
                     </Button>

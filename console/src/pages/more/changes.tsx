@@ -71,7 +71,9 @@ function ChangeItem({ change }: { change: Change }) {
             {change.webhook_name}
           </Link>
         )}
-        <span className="muted small clip">by {change.changed_by}</span>
+        <span className="muted small clip" title={change.changed_by}>
+          by {change.changed_by.replace(/ \([0-9a-f-]{36}\)$/, '')}
+        </span>
         <span className="push small muted">
           <At at={change.changed_at} />
         </span>

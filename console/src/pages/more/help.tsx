@@ -61,7 +61,13 @@ export default function HelpPage() {
           Each request has a <code>webhook-signature</code>, as Standard Webhooks describes it. These programs are
           complete: start one, and give its address to a webhook.
         </p>
-        <Suspense fallback={<Loading />}>
+        <Suspense
+          fallback={
+            <div className="receivers-loading">
+              <Loading />
+            </div>
+          }
+        >
           <Receivers />
         </Suspense>
       </section>

@@ -15,7 +15,7 @@ interface EventsFieldProps {
 
 export function EventsField({ value, text, onChange, error }: EventsFieldProps) {
   const id = useId();
-  const known = useKnownEvents();
+  const { known, isLoading } = useKnownEvents();
   // "deal." is on its way to "deal.updated".
   const wrong = wrongPattern(text.replace(/\.$/, ''));
 
@@ -33,7 +33,7 @@ export function EventsField({ value, text, onChange, error }: EventsFieldProps) 
       id={id}
       label="Events"
       error={problem}
-      help="Type one and press Enter, or tick them below. deal.* means every event of deals, * all events."
+      help="Type one and press Enter, or tick some. deal.* means every event of deals, * all events."
     >
       <div className="events-box">
         {value.map((type) => (
@@ -65,7 +65,11 @@ export function EventsField({ value, text, onChange, error }: EventsFieldProps) 
           }}
         />
       </div>
-      <EventTree known={known} text={text} value={value} add={add} remove={remove} />
+      {isLoading ? (
+        <div className="event-tree event-tree-loading" aria-hidden="true" />
+      ) : (
+        <EventTree known={known} text={text} value={value} add={add} remove={remove} />
+      )}
     </Field>
   );
 }

@@ -165,7 +165,7 @@ function WebhookRow({ webhook }: { webhook: WebhookInList }) {
         )}
       </Cell>
       <Cell name="Last delivery">
-        {webhook.last_attempt_at ? <Ago at={webhook.last_attempt_at} /> : <span className="muted">Never</span>}
+        {webhook.last_attempt_at ? <Ago at={webhook.last_attempt_at} /> : <span className="muted never">Never</span>}
       </Cell>
       <Cell name="Waiting" isNumber>
         {webhook.waiting === 0 ? (

@@ -6,6 +6,7 @@ import { useOrganization } from '../../layout/organization.ts';
 import { useAddress } from '../../ui/address.ts';
 import { stateSentence } from '../../ui/badge.tsx';
 import { AttemptsChart, type Bucket } from '../../ui/chart.tsx';
+import { codeText } from '../../ui/codes.ts';
 import { count } from '../../ui/count.ts';
 import { FilterSelect } from '../../ui/field.tsx';
 import { Failure, Notice, Skeleton } from '../../ui/states.tsx';
@@ -61,7 +62,9 @@ export function Overview({ webhook }: { webhook: Webhook }) {
         {stats.isError ? (
           <Failure error={stats.error} onRetry={() => void stats.refetch()} />
         ) : data === undefined ? (
-          <Skeleton />
+          <div className="chart-loading">
+            <Skeleton lines={8} />
+          </div>
         ) : (
           <AttemptsChart data={data} unitMs={UNIT_MS[bucket]} count={buckets} />
         )}
@@ -133,7 +136,7 @@ function Answers({ webhook }: { webhook: Webhook }) {
           return (
             <li key={key}>
               <Link to={to(`/webhooks/${webhook.id}/deliveries?status=${status}`)} className="answer-name">
-                {/^\d+$/.test(answer) ? `HTTP ${answer}` : answer.replaceAll('_', ' ')}
+                {/^\d+$/.test(answer) ? `HTTP ${answer}` : codeText(answer)}
               </Link>
               <meter className={`meter meter-${status}`} min={0} max={total} value={all.length} aria-label={answer} />
               <span className="answer-count">{all.length}</span>

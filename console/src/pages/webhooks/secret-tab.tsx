@@ -46,7 +46,13 @@ export function SecretTab({ webhook }: { webhook: Webhook }) {
           Complete receivers, which answer 401 to everything that is not ours. Put the secret into{' '}
           <code>WEBHOOK_SECRET</code>.
         </p>
-        <Suspense fallback={<Loading />}>
+        <Suspense
+          fallback={
+            <div className="receivers-loading">
+              <Loading />
+            </div>
+          }
+        >
           <Receivers />
         </Suspense>
       </section>

@@ -18,7 +18,7 @@ export function TestTab({ webhook }: { webhook: Webhook }) {
   const { mayWrite } = useSession();
   const { org } = useOrganization();
   const [type, setType] = useState('');
-  const known = useKnownEvents();
+  const { known } = useKnownEvents();
   const testUrl = testUrlIn(webhook.target_url);
   const test = useWrite(async (event_type: string): Promise<Result> => {
     const answer = await answerOf(

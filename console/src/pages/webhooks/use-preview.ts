@@ -96,7 +96,7 @@ export interface Trial {
 /** What a filter can be tried on: recent events that the webhook wants, then every type that it wants. */
 export function useTrials(draft: Draft, isOn: boolean): readonly Trial[] {
   const { path, key } = useOrganization();
-  const known = useKnownEvents();
+  const { known } = useKnownEvents();
   const { data: recent = [] } = useQuery({
     queryKey: key('events', 'recent'),
     queryFn: async ({ signal }): Promise<Event[]> => {
