@@ -16,6 +16,9 @@ beforeAll(async () => {
 });
 afterAll(() => scene.stop());
 
+/** ROWHOOK_TEST_LOG_ROWS=1000000 takes a minute more. */
+const LOG_ROWS = Number(process.env.ROWHOOK_TEST_LOG_ROWS ?? 200_000);
+
 const off = { event_types: ['x.y'], is_active: false };
 
 /** Rows of a log, as RECORD writes them. `at` is an expression over `n`. */
@@ -74,33 +77,110 @@ describe.skipIf(hasNoBrowser)('many attempts', () => {
     await close(page);
   });
 
-  test('a log of 200,000 rows is read by cursor, a page of it at a time', async () => {
-    const id = await scene.createWebhook({ name: 'Long', target_url: scene.receiver.url('/long'), ...off });
-    await log(id, 200_000, "now() - interval '1 minute' - n * interval '1 millisecond'");
-    const page = await scene.visit(`/webhooks/${id}/deliveries?live=off`);
-    const first = async () => (await page.getByRole('row').nth(1).getByRole('link').getAttribute('href')) ?? '';
-    const seen = new Set<string>();
-    for (let n = 0; n < 4; n++) {
-      await waitUntil('another page is shown', async () => !seen.has(await first()));
-      seen.add(await first());
-      expect(await page.getByRole('row').count()).toBe(51);
-      await page.getByRole('button', { name: 'Older' }).click();
-      await page.waitForURL((url) => url.searchParams.has('cursor'));
-    }
-    await page.goBack();
-    await waitUntil('the page before is shown', async () => (await first()) === [...seen][3]);
+  test(`a log of ${LOG_ROWS.toLocaleString('en')} rows is read by cursor, as quickly as one of 2,000`, async () => {
+    const [short, long] = [await makeLog('Short', 2_000), await makeLog('Long', LOG_ROWS)];
+    const brief = await scroll(short, 20);
+    const far = await scroll(long, 40);
+    // The newest page again, by the button of the browser, as often as pages were turned.
+    await far.page.goBack();
+    await waitUntil('the page before is shown', async () => (await far.first()) === far.seen.at(-2));
 
     // The address of a page from the end of the log works for a colleague.
-    const until = new Date(Date.now() - 60_000 - 199_000).toISOString();
-    const deep = await scene.ask('GET', `/outgoing-webhooks/${id}/deliveries?limit=500&until=${until}`);
-    const far = await scene.visit(`/webhooks/${id}/deliveries?cursor=${deep.body.next_cursor}`);
-    await far.getByRole('link', { name: 'x.y' }).first().waitFor();
-    expect(await far.getByRole('row').count()).toBeLessThanOrEqual(51);
-    await far.getByRole('button', { name: 'Newest' }).click();
-    await far.getByRole('switch', { name: 'Live' }).waitFor();
-    await Promise.all([close(page), close(far)]);
+    const until = new Date(Date.now() - 60_000 - (LOG_ROWS - 1_000)).toISOString();
+    const end = await timed(() => scene.ask('GET', `/outgoing-webhooks/${long}/deliveries?limit=500&until=${until}`));
+    const deep = await scene.visit(`/webhooks/${long}/deliveries?cursor=${end.answer.body.next_cursor}`);
+    await deep.getByRole('link', { name: 'x.y' }).first().waitFor();
+    expect(await deep.getByRole('row').count()).toBeLessThanOrEqual(51);
+    await deep.getByRole('button', { name: 'Newest' }).click();
+    await deep.getByRole('switch', { name: 'Live' }).waitFor();
+
+    // A filter that nothing fits: a page looks at 20,000 rows, says so, and leads on.
+    const none = await timed(() => scene.ask('GET', `/outgoing-webhooks/${long}/deliveries?event_type=no.such`));
+    await deep.getByLabel('Event type or id').fill('no.such');
+    await deep.getByLabel('Event type or id').press('Enter');
+    await deep.getByRole('heading', { name: 'None so far' }).waitFor();
+    await deep.getByRole('button', { name: 'Look further back' }).click();
+    await deep.waitForURL((url) => url.searchParams.has('cursor') && url.searchParams.has('event_type'));
+    await judge(deep);
+
+    console.log(
+      `${LOG_ROWS.toLocaleString('en')} rows: a page in the browser ${ms(far.ms)} (of 2,000 rows: ${ms(brief.ms)}), ` +
+        `of the API ${ms(far.apiMs)} (${ms(brief.apiMs)}), at the end of the log ${ms(end.ms)}, ` +
+        `without a row that fits ${ms(none.ms)}; the page's heap after 5 pages ${mb(far.heapBefore)}, ` +
+        `after 40 ${mb(far.heapAfter)}, ${far.nodes} elements`,
+    );
+    // What is measured is far below. A page that counts or skips rows takes hundreds of times as long.
+    expect(far.ms).toBeLessThan(3 * brief.ms + 100);
+    expect(far.apiMs).toBeLessThan(3 * brief.apiMs + 30);
+    expect(far.heapAfter - far.heapBefore).toBeLessThan(10_000_000);
+    expect(far.nodes).toBeLessThan(2_500);
+    await Promise.all([close(brief.page), close(far.page), close(deep)]);
   });
+
+  async function makeLog(name: string, rows: number): Promise<string> {
+    const id = await scene.createWebhook({ name, target_url: scene.receiver.url('/long'), ...off });
+    await log(id, rows, "now() - interval '1 minute' - n * interval '1 millisecond'");
+    return id;
+  }
+
+  /** Turns pages, each of them with 50 other rows. */
+  async function scroll(id: string, pages: number) {
+    const page = await scene.visit(`/webhooks/${id}/deliveries?live=off`);
+    const session = await page.context().newCDPSession(page);
+    await session.send('Performance.enable');
+    const heap = async () => {
+      await session.send('HeapProfiler.collectGarbage');
+      const { metrics } = await session.send('Performance.getMetrics');
+      return metrics.find((one) => one.name === 'JSHeapUsedSize')?.value ?? 0;
+    };
+    const first = async () => (await page.getByRole('row').nth(1).getByRole('link').getAttribute('href')) ?? '';
+    const [seen, times, apiTimes]: [string[], number[], number[]] = [[], [], []];
+    let [heapBefore, cursor] = [0, ''];
+    for (let n = 0; n < pages; n++) {
+      await waitUntil('another page is shown', async () => !seen.includes(await first()), { everyMs: 5 });
+      seen.push(await first());
+      expect(await page.getByRole('row').count()).toBe(51);
+      const api = await timed(() =>
+        scene.ask('GET', `/outgoing-webhooks/${id}/deliveries?cursor=${cursor}`.replace(/\?cursor=$/, '')),
+      );
+      apiTimes.push(api.ms);
+      cursor = api.answer.body.next_cursor as string;
+      if (n === 5) heapBefore = await heap();
+      times.push(await page.evaluate<number>(TURN));
+    }
+    seen.push(await first());
+    const nodes = await page.evaluate<number>('document.querySelectorAll("*").length');
+    return {
+      page,
+      first,
+      seen,
+      ms: median(times),
+      apiMs: median(apiTimes),
+      heapBefore,
+      heapAfter: await heap(),
+      nodes,
+    };
+  }
 });
+
+/** From the click on Older to the picture with the rows, in milliseconds. */
+const TURN = `new Promise((done) => {
+  const first = () => document.querySelector('tbody a').getAttribute('href');
+  const [was, began] = [first(), performance.now()];
+  [...document.querySelectorAll('.pager button')].find((button) => button.textContent.includes('Older')).click();
+  const look = () => (first() === was ? requestAnimationFrame(look) : done(performance.now() - began));
+  look();
+})`;
+
+async function timed<T>(work: () => Promise<T>): Promise<{ answer: T; ms: number }> {
+  const began = performance.now();
+  const answer = await work();
+  return { answer, ms: performance.now() - began };
+}
+
+const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+const ms = (value: number) => `${Math.round(value)} ms`;
+const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 describe.skipIf(hasNoBrowser)('large and deep bodies', () => {
   const bodies: [name: string, sql: string, shows: RegExp][] = [

@@ -7,7 +7,7 @@ import type { Page } from 'playwright-core';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ORGANIZATIONS, startCrm } from '../../examples/crm/server.ts';
-import { startTestApi } from '../support/api.ts';
+import { createKey, startTestApi } from '../support/api.ts';
 import { ConsoleScene, close, type Visit } from '../support/console.ts';
 import { waitUntil } from '../support/wait.ts';
 
@@ -27,7 +27,7 @@ const OF_DOCUMENTS: Readonly<Record<string, string>> = {
 const scene = new ConsoleScene();
 /** Of the example, whose settings page embeds the console. */
 const { id: acme = '' } = ORGANIZATIONS[0] ?? {};
-let [works, fails, delivery, inbound] = ['', '', '', ''];
+let [works, fails, delivery, event, inbound] = ['', '', '', '', ''];
 
 async function takeOf(page: Page, name: string): Promise<void> {
   const file = join(folder, `${name}.png`);
@@ -91,7 +91,8 @@ async function changeRows(): Promise<void> {
     (await scene.ask('GET', `/outgoing-webhooks/${id}/deliveries`)).body.data ?? [];
   await waitUntil('they were tried', async () => (await attempts(works)).length >= 7);
   await waitUntil('the warehouse refused', async () => (await attempts(fails)).length >= 3);
-  delivery = (await attempts(fails))[0]?.delivery_id as string;
+  const [attempt] = await attempts(fails);
+  [delivery, event] = [attempt?.delivery_id as string, attempt?.event_id as string];
 }
 
 async function receive(): Promise<void> {
@@ -147,10 +148,12 @@ const shots = (): Shot[] => [
   ['overview', `/webhooks/${fails}`, 'Answers to the last'],
   ['deliveries-of', `/webhooks/${works}/deliveries`, 'deal.created'],
   ['test', `/webhooks/${works}/test`, 'Send test'],
+  ['tested', `/webhooks/${works}/test`, 'Send test', sendTest],
   ['settings', `/webhooks/${works}/settings`, 'Retries and limits'],
   ['secret', `/webhooks/${works}/secret`, 'Check the signature'],
   ['replay', `/webhooks/${works}/replay`, 'Count them'],
   ['deliveries', '/deliveries', 'Data warehouse'],
+  ['retry', '/deliveries', 'Data warehouse', askToRetry],
   ['delivery', `/deliveries/${delivery}`, 'Verify the signature'],
   ['events', '/events', 'deal.created'],
   ['catalog', '/events/catalog?type=deal.created', 'Sample of data'],
@@ -159,9 +162,26 @@ const shots = (): Shot[] => [
   ['keys', '/api-keys', 'Never'],
   ['changes', '/changes', 'Data warehouse'],
   ['help', '/help', 'What your answer means'],
+  ['found', `/events?id=${event}&event=${event}`, event, explain],
   ['foreign', '/o/globex/webhooks', 'another organization'],
   ['not-there', `/webhooks/${delivery}`, 'It is not here'],
 ];
+
+async function sendTest(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Send test' }).click();
+  await page.getByText('The receiver accepted it.').waitFor();
+}
+
+async function askToRetry(page: Page): Promise<void> {
+  for (const n of [0, 1]) await page.getByRole('checkbox').nth(n).check();
+  await page.getByRole('button', { name: 'Retry selected (2)' }).click();
+  await page.getByRole('dialog', { name: 'Retry 2 deliveries?' }).waitFor();
+}
+
+async function explain(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Explain why it is sent, or not' }).click();
+  await page.getByRole('link', { name: 'Open the delivery' }).first().waitFor();
+}
 
 async function openPreview(page: Page): Promise<void> {
   await page.getByLabel('Name').fill('Sales channel');
@@ -193,10 +213,17 @@ test.each(LOOKS)('$width, $theme', async ({ width = 1440, theme = 'light' }) => 
   const operator = await scene.visit('/organizations', { width, theme, token: scene.operator });
   await operator.getByRole('link', { name: 'Acme' }).waitFor();
   await takeOf(operator, `organizations-${suffix}`);
+  await operator.getByRole('link', { name: 'Acme' }).click();
+  await operator.getByText('Data warehouse').waitFor();
+  await takeOf(operator, `acting-${suffix}`);
   await operator.goto(scene.address('/status'));
   await operator.getByRole('heading', { name: 'Daemons' }).waitFor();
   await takeOf(operator, `status-${suffix}`);
   await close(operator);
+  const first = await scene.visit('/webhooks', { width, theme, token: await createKey(scene.database, 'new') });
+  await first.getByText('Your first webhook takes a minute').waitFor();
+  await takeOf(first, `first-${suffix}`);
+  await close(first);
   const out = await scene.browser.newContext({
     viewport: { width, height: 900 },
     colorScheme: theme,
