@@ -44,7 +44,7 @@ export async function findKey(client: pg.ClientBase, id: string): Promise<ApiKey
   const { rows } = await client.query<ApiKey>(`select ${COLUMNS} from rowhook.api_keys k where k.id = $1`, [id]);
   const key = rows[0];
   if (key === undefined)
-    throw new NotFound('API key', `API key ${id} does not exist. "rowhook api-key list" shows the keys.`);
+    throw new NotFound(`API key ${id} does not exist. "rowhook api-key list" shows the keys.`, 'API key');
   return key;
 }
 
@@ -119,6 +119,6 @@ export async function revokeKey(client: pg.ClientBase, id: string, own = false):
   const call = own ? 'rowhook._revoke_api_key_own($1)' : 'rowhook._revoke_api_key($1, null)';
   const { rows } = await client.query<{ found: boolean }>(`select ${call} as found`, [id]);
   if (rows[0]?.found !== true) {
-    throw new NotFound('API key', `API key ${id} does not exist. "rowhook api-key list" shows the keys.`);
+    throw new NotFound(`API key ${id} does not exist. "rowhook api-key list" shows the keys.`, 'API key');
   }
 }

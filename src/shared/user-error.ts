@@ -19,7 +19,7 @@ export class NotFound extends UserError {
   /** What there is not, for people who have no command line: "webhook". */
   readonly what: string;
 
-  constructor(what: string, message: string) {
+  constructor(message: string, what: string) {
     super(message);
     this.what = what;
   }

@@ -234,8 +234,11 @@ test.each(LOOKS)('$width, $theme', async ({ width = 1440, theme = 'light' }) => 
   await out.close();
 });
 
-test('embedded in an application', async () => {
-  const settings = { allowHttp: true, allowCidrs: ['127.0.0.0/8'], frameAncestors: ['http://127.0.0.1:*'] };
+test.each([
+  ['embedded', ['http://127.0.0.1:*'], 'Data warehouse'],
+  ['refused', ['https://app.example.com'], 'ROWHOOK_FRAME_ANCESTORS'],
+])('%s in an application', async (name, frameAncestors, shows) => {
+  const settings = { allowHttp: true, allowCidrs: ['127.0.0.0/8'], frameAncestors };
   const framed = await startTestApi(scene.database, settings);
   const crm = await startCrm({
     databaseUrl: scene.database.url,
@@ -249,8 +252,8 @@ test('embedded in an application', async () => {
     await page.goto(crm.url);
     await page.getByRole('button', { name: `Sign in as ${ORGANIZATIONS[0]?.name}` }).click();
     await page.getByRole('link', { name: 'Settings' }).click();
-    await page.frameLocator('iframe').getByText('Data warehouse').waitFor();
-    await takeOf(page, 'embedded');
+    await page.frameLocator('iframe').getByText(shows).first().waitFor();
+    await takeOf(page, name);
     await context.close();
   } finally {
     await crm.close();

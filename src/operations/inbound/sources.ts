@@ -46,7 +46,7 @@ const COLUMNS = `s.id, s.tenant_id, s.name, s.verification, s.signature_header, 
   s.previous_secret_expires_at, s.created_at, s.updated_at`;
 
 const unknown = (id: string) =>
-  new NotFound('inbound source', `Inbound source ${id} does not exist. "rowhook inbound source list" shows them.`);
+  new NotFound(`Inbound source ${id} does not exist. "rowhook inbound source list" shows them.`, 'inbound source');
 
 /** For senders that let one choose. Others show a secret of their own, which is given to rowhook. */
 function newSecret(verification: Verification): string {

@@ -120,6 +120,6 @@ export async function readWebhook(client: pg.ClientBase, id: string, lock = fals
     [id],
   );
   const row = rows[0];
-  if (row === undefined) throw new NotFound('webhook', `webhook ${id} does not exist.`);
+  if (row === undefined) throw new NotFound(`webhook ${id} does not exist.`, 'webhook');
   return row;
 }

@@ -29,7 +29,7 @@ export type Relation = 'webhook_configurations' | 'webhooks';
 export function theOne<T>(rows: readonly T[], id: string): T {
   const row = rows[0];
   if (row === undefined) {
-    throw new NotFound('webhook', `webhook ${id} does not exist. "rowhook webhook list" shows the existing webhooks.`);
+    throw new NotFound(`webhook ${id} does not exist. "rowhook webhook list" shows the existing webhooks.`, 'webhook');
   }
   return row;
 }
