@@ -1,6 +1,5 @@
 /** The HTTP server: plugins, limits of what clients may take, errors, headers, the log. */
 import cors from '@fastify/cors';
-import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -31,6 +30,7 @@ import { compileValidator } from './schema.ts';
 import type { Service } from './service.ts';
 import { addConsole } from './sessions/console.ts';
 import { addPortalLinks } from './sessions/portal-links.ts';
+import { protect } from './sessions/security-headers.ts';
 import { addSession } from './sessions/session.ts';
 import { addStream } from './streams/stream.ts';
 
@@ -71,11 +71,7 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
   answerErrors(app, service);
   observe(app, service, metrics);
 
-  await app.register(helmet, {
-    global: true,
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-    crossOriginResourcePolicy: { policy: 'same-origin' },
-  });
+  await protect(app, Fastify());
   if (settings.corsOrigins.length > 0) {
     await app.register(cors, {
       origin: settings.corsOrigins,
@@ -211,15 +207,18 @@ function patternOf(url: string): RegExp {
 
 /** The log and the metrics hold the route, not the path, and never a query. */
 function observe(app: FastifyInstance, { log }: Service, metrics: ApiMetrics): void {
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     if (request.url.startsWith('/api') && !isFileOfDocs(request.url)) reply.header('cache-control', 'no-store');
+    done(null, payload);
   });
-  app.addHook('onResponse', async (request, { statusCode: status, elapsedTime: ms }) => {
+  app.addHook('onResponse', (request, { statusCode: status, elapsedTime: ms }, done) => {
     const { method, ip: address, caller } = request;
     const route = request.routeOptions.url ?? 'none';
     metrics.count(method, route, status, ms / 1_000);
     const about = { method, route, status, ms: Math.round(ms), address, tenant: caller?.tenantId, key: caller?.keyId };
-    log[status >= 400 ? 'info' : 'debug'](about, 'answered');
+    // A line for each refused request would let a flood fill the disk. The metrics count them.
+    log[status >= 400 && status !== 429 ? 'info' : 'debug'](about, 'answered');
+    done();
   });
 }
 

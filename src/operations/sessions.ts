@@ -2,7 +2,7 @@
  * Portal links and sessions. Tokens are generated here, and the database gets their hashes. Returns
  * values only.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import type pg from 'pg';
 
 /** A link can be opened for this long, and a session lasts this long at most. */
@@ -14,7 +14,7 @@ export interface Token {
   hash: Buffer;
 }
 
-export const hashOfToken = (text: string): Buffer => createHash('sha256').update(text).digest();
+export const hashOfToken = (text: string): Buffer => hash('sha256', text, 'buffer');
 
 /** `rhl_` for a portal link, `rhs_` for a session. 32 random bytes. */
 export function newToken(prefix: 'rhl_' | 'rhs_'): Token {
