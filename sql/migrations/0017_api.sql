@@ -362,6 +362,49 @@ comment on function rowhook._revoke_api_key_own(uuid) is
 -- No row means that there is no such key: unknown, expired, revoked, and from a wrong address are
 -- the same to whoever asks. verdict is null, or says what an existing key lacks here: organization
 -- or scope. Only without a verdict is the tenant set.
+create function rowhook._token_for(
+  p_hash         bytea,
+  p_address      inet,
+  p_organization text,
+  p_scopes       text[]
+)
+returns table (
+  key_id      uuid,
+  session_id  uuid,
+  tenant_id   text,
+  name        text,
+  scopes      text[],
+  allowed_ips cidr[],
+  expires_at  timestamptz,
+  target      text,
+  verdict     text
+)
+language sql
+stable
+begin atomic
+  select t.key_id, t.session_id, t.tenant_id, t.name, t.scopes, t.allowed_ips, t.expires_at,
+         o.target,
+         case
+           when p_organization is not null and o.target is null then 'organization'
+           when not t.scopes && p_scopes then 'scope'
+         end
+    from rowhook._tokens t
+   cross join lateral (
+     select case
+              when p_organization is null or p_organization = 'me' then t.tenant_id
+              when t.tenant_id is null and octet_length(p_organization) between 1 and 512
+                then p_organization
+              when t.tenant_id = p_organization then t.tenant_id
+            end as target
+   ) as o
+   where t.hash = p_hash
+     and (t.allowed_ips is null or p_address <<= any (t.allowed_ips));
+end;
+
+comment on function rowhook._token_for(bytea, inet, text, text[]) is
+  'The token with this hash, the organization that it is used for (target), and why it may not do '
+  'that: organization or scope (verdict). No row: there is no such token.';
+
 create function rowhook._authenticate(
   p_hash         bytea,
   p_address      inet,
@@ -387,24 +430,13 @@ set row_security = on
 as $$
 #variable_conflict use_column
 begin
-  select t.key_id, t.session_id, t.tenant_id, t.name, t.scopes, t.allowed_ips, t.expires_at
-    into key_id, session_id, tenant_id, name, scopes, allowed_ips, expires_at
-    from rowhook._tokens t
-   where t.hash = p_hash
-     and (t.allowed_ips is null or p_address <<= any (t.allowed_ips));
+  select t.key_id, t.session_id, t.tenant_id, t.name, t.scopes, t.allowed_ips, t.expires_at,
+         t.target, t.verdict
+    into key_id, session_id, tenant_id, name, scopes, allowed_ips, expires_at, target, verdict
+    from rowhook._token_for(p_hash, p_address, p_organization, p_scopes) as t;
   if not found then
     return;
   end if;
-  target := case
-              when p_organization is null or p_organization = 'me' then tenant_id
-              when tenant_id is null and octet_length(p_organization) between 1 and 512
-                then p_organization
-              when tenant_id = p_organization then tenant_id
-            end;
-  verdict := case
-               when p_organization is not null and target is null then 'organization'
-               when not scopes && p_scopes then 'scope'
-             end;
   -- webhook_changes says who it was.
   perform set_config(
     'rowhook.actor',

@@ -12,15 +12,10 @@ create function rowhook._new_inbound_id(p_at timestamptz)
 returns uuid
 language sql
 volatile
-return encode(
-  set_byte(
-    overlay(
-      uuid_send(gen_random_uuid())
-      placing substring(int8send(floor(extract(epoch from p_at) * 1000)::bigint) from 3)
-      from 1 for 6),
-    6,
-    112 + floor(random() * 16)::int),
-  'hex')::uuid;
+return (
+  lpad(to_hex(floor(extract(epoch from p_at) * 1000)::bigint), 12, '0')
+  || '7'
+  || substr(gen_random_uuid()::text, 16))::uuid;
 
 comment on function rowhook._new_inbound_id(timestamptz) is
   'A new id of integration_events: a UUID version 7 of that time.';

@@ -20,6 +20,7 @@ returns table (
 )
 language plpgsql
 stable
+strict
 set search_path = pg_catalog, pg_temp
 set row_security = on
 set plan_cache_mode = force_custom_plan
@@ -37,105 +38,27 @@ $$;
 
 comment on function rowhook._first_inbound(uuid) is 'An inbound event, as a sender gets it again.';
 
+-- One statement stores the requests that came while the one before it ran. Its setup costs more
+-- than a row does, and they share one flush.
+--
+-- Senders and requests are arrays. A sender is a key, or a tenant whose token is verified, or a
+-- source whose signature is; a request names its sender by its place. Requests that have a key in
+-- common must not come together. Keys are inserted in their order, so that two such statements
+-- wait for each other in one direction only.
 create function rowhook._receive(
-  p_tenant_id  text,
-  p_source_id  text,
-  p_source     text,
-  p_event_name text,
-  p_payload    json,
-  p_headers    jsonb,
-  p_keys       text[],
-  p_hash       bytea,
-  p_remote_ip  inet,
-  p_hops       int
-)
-returns table (
-  id          uuid,
-  event_name  text,
-  payload     json,
-  status      text,
-  received_at timestamptz,
-  is_new      boolean
-)
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-set row_security = on
-as $$
-#variable_conflict use_column
-declare
-  v_at    timestamptz := clock_timestamp();
-  v_id    uuid        := rowhook._new_inbound_id(v_at);
-  v_first uuid;
-  v_scope text        := 'inbound' || coalesce(':' || p_source_id, '');
-  v_key   text;
-  v_type  text        := 'inbound.' || p_event_name;
-begin
-  -- What was answered must survive a crash, whatever the login of the API prefers.
-  if current_setting('synchronous_commit') = 'off' then
-    perform set_config('synchronous_commit', 'on', true);
-  end if;
-  -- A request with the key of one that is not committed yet waits for it.
-  foreach v_key in array p_keys loop
-    insert into rowhook.idempotency_keys (tenant_id, scope, key, hash, answer)
-    values (p_tenant_id, v_scope, v_key, p_hash, v_id::text)
-    on conflict do nothing;
-    if not found then
-      select k.answer::uuid into v_first
-        from rowhook.idempotency_keys k
-       where (k.tenant_id, k.scope, k.key) = (p_tenant_id, v_scope, v_key);
-      exit when v_first is not null;
-    end if;
-  end loop;
-  if v_first is not null then
-    -- Not every id is signed. With a recorded body, a new one could be taken from a later event.
-    delete from rowhook.idempotency_keys k
-     where k.tenant_id = p_tenant_id and k.scope = v_scope and k.key = any (p_keys)
-       and k.answer = v_id::text;
-    return query select f.*, false from rowhook._first_inbound(v_first) as f;
-    return;
-  end if;
-
-  insert into rowhook.integration_events
-    (id, tenant_id, event_name, source, payload, headers, idempotency_key, received_at,
-     available_at, remote_ip, hops)
-  values
-    (v_id, p_tenant_id, p_event_name, p_source, p_payload, p_headers, p_keys[1], v_at,
-     v_at, p_remote_ip, p_hops);
-
-  -- As capture does: a disabled webhook counts for 30 days.
-  if exists (select from rowhook.webhook_configurations w
-              where w.tenant_id = p_tenant_id
-                and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days'
-                and w.event_types && rowhook._patterns(array[v_type]))
-     or exists (select from rowhook.webhook_polls p
-                 where p.tenant_id = p_tenant_id and p.event_type = v_type
-                   and p.wanted_until > now()) then
-    insert into rowhook.webhook_outbox (lane, tenant_id, source_id, event_types, data)
-    values (rowhook._lane(p_tenant_id), p_tenant_id, -(p_hops + 1), array[v_type], p_payload);
-    perform rowhook._ring();
-  end if;
-
-  return query select v_id, p_event_name, null::json, 'received'::text, v_at, true;
-end
-$$;
-
-comment on function rowhook._receive(
-  text, text, text, text, json, jsonb, text[], bytea, inet, int) is
-  'Stores an inbound event, once for its keys, and relays it as inbound.<name> where a webhook '
-  'wants it. It returns the event, or the first one of the same key; payload only of the latter.';
-
--- verdict: see _authenticate(). No row: there is no such key.
-create function rowhook._receive_by_key(
-  p_key_hash     bytea,
-  p_address      inet,
-  p_organization text,
-  p_event_name   text,
-  p_payload      json,
-  p_headers      jsonb,
-  p_keys         text[],
-  p_hash         bytea,
-  p_hops         int
+  p_key_hashes    bytea[],
+  p_organizations text[],
+  p_tenant_ids    text[],
+  p_source_ids    text[],
+  p_addresses     inet[],
+  p_senders       int[],
+  p_event_names   text[],
+  p_payloads      json[],
+  p_headers       jsonb[],
+  p_hashes        bytea[],
+  p_hops          int[],
+  p_keys          text[],
+  p_keys_of       int[]
 )
 returns table (
   verdict     text,
@@ -154,69 +77,142 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = on
 set lock_timeout = '2s'
+set enable_seqscan = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_key record;
+  v_at       timestamptz := clock_timestamp();
+  v_ids      uuid[];
+  v_tenants  text[];
+  v_sources  text[];
+  v_scopes   text[];
+  v_verdicts text[];
+  v_key_ids  uuid[];
+  v_inserted int;
+  v_firsts   uuid[];
+  v_wanted   int[];
 begin
-  select a.key_id, a.target, a.verdict into v_key
-    from rowhook._authenticate(p_key_hash, p_address, p_organization, '{inbound}') as a;
-  if not found then
-    return;
+  -- What was answered must survive a crash, whatever the login of the API prefers.
+  if current_setting('synchronous_commit') = 'off' then
+    perform set_config('synchronous_commit', 'on', true);
   end if;
-  if v_key.verdict is not null then
-    return query
-    select v_key.verdict, v_key.key_id, null::text, null::uuid, null::text, null::json, null::text,
-           null::timestamptz, false;
-    return;
+
+  -- A source is looked for again: it may have been removed since the request was verified.
+  select array_agg(case when a.verdict is null then a.tenant_id end order by a.n),
+         array_agg(a.source order by a.n),
+         array_agg('inbound' || coalesce(':' || a.source_id, '') order by a.n),
+         array_agg(a.verdict order by a.n),
+         array_agg(a.key_id order by a.n)
+    into v_tenants, v_sources, v_scopes, v_verdicts, v_key_ids
+    from (
+      select s.n, s.source_id, i.name as source, t.key_id,
+             coalesce(t.target, i.tenant_id, s.tenant_id) as tenant_id,
+             case
+               when coalesce(t.key_id, t.session_id) is not null then t.verdict
+               when s.key_hash is not null then 'unknown'
+               when s.source_id is not null and i.id is null then 'unknown'
+             end as verdict
+        from unnest(p_key_hashes, p_organizations, p_tenant_ids, p_source_ids, p_addresses)
+             with ordinality as s (key_hash, organization, tenant_id, source_id, address, n)
+        left join lateral rowhook._token_for(s.key_hash, s.address, s.organization, '{inbound}')
+                  as t on true
+        left join rowhook.inbound_sources i on i.id = s.source_id and i.deleted_at is null
+    ) as a;
+  v_ids := array(
+    select rowhook._new_inbound_id(v_at) from generate_series(1, cardinality(p_senders)));
+
+  -- A request with the key of one that is not committed yet waits for it.
+  insert into rowhook.idempotency_keys (tenant_id, scope, key, hash, answer)
+  select v_tenants[s.sender], v_scopes[s.sender], k.key, p_hashes[k.n], v_ids[k.n]::text
+    from unnest(p_keys, p_keys_of) as k (key, n)
+   cross join lateral (select p_senders[k.n] as sender) as s
+   where v_tenants[s.sender] is not null
+   order by 1, 2, 3
+  on conflict do nothing;
+  get diagnostics v_inserted = row_count;
+  if v_inserted < cardinality(p_keys) then
+    select array_agg(f.first order by r.n) into v_firsts
+      from generate_series(1, cardinality(p_senders)) as r (n)
+      left join (
+        select distinct on (k.n) k.n, i.answer::uuid as first
+          from unnest(p_keys, p_keys_of) with ordinality as k (key, n, place)
+          join rowhook.idempotency_keys i
+            on (i.tenant_id, i.scope, i.key)
+               = (v_tenants[p_senders[k.n]], v_scopes[p_senders[k.n]], k.key)
+         where i.answer <> v_ids[k.n]::text
+         order by k.n, k.place
+      ) as f on f.n = r.n;
+    -- Not every id is signed. With a recorded body, a new one could be taken from a later event.
+    delete from rowhook.idempotency_keys i
+     using unnest(p_keys, p_keys_of) as k (key, n)
+     where (i.tenant_id, i.scope, i.key)
+           = (v_tenants[p_senders[k.n]], v_scopes[p_senders[k.n]], k.key)
+       and i.answer = v_ids[k.n]::text
+       and v_firsts[k.n] is not null;
   end if;
+
+  -- Times that follow each other: events are listed and claimed in the order of their requests.
+  insert into rowhook.integration_events
+    (id, tenant_id, event_name, source, payload, headers, idempotency_key, received_at,
+     available_at, remote_ip, hops)
+  select v_ids[r.n], v_tenants[r.sender], r.event_name, v_sources[r.sender], r.payload, r.headers,
+         p_keys[array_position(p_keys_of, r.n::int)], t.at, t.at, p_addresses[r.sender], r.hops
+    from unnest(p_senders, p_event_names, p_payloads, p_headers, p_hops)
+         with ordinality as r (sender, event_name, payload, headers, hops, n)
+   cross join lateral (select v_at + (r.n - 1) * interval '1 microsecond' as at) as t
+   where v_tenants[r.sender] is not null and v_firsts[r.n] is null;
+
+  -- As capture does: a disabled webhook counts for 30 days.
+  select array_agg(r.n order by r.n) into v_wanted
+    from (
+      select v_tenants[r.sender] as tenant_id, r.event_name, 'inbound.' || r.event_name as type,
+             array_agg(r.n::int) as ns
+        from unnest(p_senders, p_event_names) with ordinality as r (sender, event_name, n)
+       where v_tenants[r.sender] is not null and v_firsts[r.n] is null
+       group by v_tenants[r.sender], r.event_name
+    ) as e
+   cross join lateral unnest(e.ns) as r (n)
+   where exists (select from rowhook.webhook_configurations w
+                  where w.tenant_id = e.tenant_id
+                    and coalesce(w.disabled_at, 'infinity') > now() - interval '30 days'
+                    and w.event_types && rowhook._patterns(array[e.type]))
+      or exists (select from rowhook.webhook_polls p
+                  where p.tenant_id = e.tenant_id and p.event_type = e.type
+                    and p.wanted_until > now());
+  if v_wanted is not null then
+    insert into rowhook.webhook_outbox (lane, tenant_id, source_id, event_types, data)
+    select rowhook._lane(v_tenants[r.sender]), v_tenants[r.sender], -(r.hops + 1),
+           array['inbound.' || r.event_name], r.payload
+      from unnest(p_senders, p_event_names, p_payloads, p_hops)
+           with ordinality as r (sender, event_name, payload, hops, n)
+     where r.n = any (v_wanted)
+     order by r.n;
+    perform rowhook._ring();
+  end if;
+
   return query
-  select null::text, v_key.key_id, v_key.target, r.*
-    from rowhook._receive(
-           v_key.target, null, null, p_event_name, p_payload, p_headers, p_keys, p_hash, p_address,
-           p_hops) as r;
+  select v_verdicts[r.sender], v_key_ids[r.sender], v_tenants[r.sender],
+         case when r.is_new then v_ids[r.n] else f.id end,
+         case when r.is_new then p_event_names[r.n] else f.event_name end,
+         f.payload,
+         case when r.is_new then 'received' else f.status end,
+         case when r.is_new then v_at + (r.n - 1) * interval '1 microsecond' else f.received_at end,
+         r.is_new
+    from (select s.n, s.sender, v_tenants[s.sender] is not null and v_firsts[s.n] is null as is_new
+            from unnest(p_senders) with ordinality as s (sender, n)) as r
+    left join lateral rowhook._first_inbound(v_firsts[r.n]) as f on true
+   order by r.n;
 end
 $$;
 
-comment on function rowhook._receive_by_key(
-  bytea, inet, text, text, json, jsonb, text[], bytea, int) is
-  'Checks a key of the API for the scope inbound, and stores an inbound event of its organization, '
-  'in one statement.';
-
-create function rowhook._receive_for(
-  p_tenant_id  text,
-  p_event_name text,
-  p_payload    json,
-  p_headers    jsonb,
-  p_keys       text[],
-  p_hash       bytea,
-  p_address    inet,
-  p_hops       int
-)
-returns table (
-  id          uuid,
-  event_name  text,
-  payload     json,
-  status      text,
-  received_at timestamptz,
-  is_new      boolean
-)
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-set row_security = on
-set lock_timeout = '2s'
-begin atomic
-  select r.*
-    from rowhook._receive(
-           p_tenant_id, null, null, p_event_name, p_payload, p_headers, p_keys, p_hash, p_address,
-           p_hops) as r;
-end;
-
-comment on function rowhook._receive_for(
-  text, text, json, jsonb, text[], bytea, inet, int) is
-  'Stores an inbound event for a tenant whose token the API has verified.';
+comment on function rowhook._receive(
+  bytea[], text[], text[], text[], inet[], int[], text[], json[], jsonb[], bytea[], int[], text[],
+  int[]) is
+  'Checks the senders of inbound events, stores the events, each once for its keys, and relays '
+  'them as inbound.<name> where a webhook wants it. It returns a row for each: the event, or the '
+  'first one of the same key (payload only of the latter), or why not (verdict): unknown, '
+  'organization, scope.';
 
 -- A name without an id is that of the newest source: a removed one is found where no other is.
 create function rowhook._inbound_source(
@@ -263,46 +259,6 @@ end;
 comment on function rowhook._inbound_source(text, text, text, inet) is
   'What the API needs to verify a request of an inbound source, with its secrets; by id, or by '
   'tenant and name.';
-
--- The source is looked for again: it may have been removed since the request was verified.
-create function rowhook._receive_from_source(
-  p_source_id  text,
-  p_event_name text,
-  p_payload    json,
-  p_headers    jsonb,
-  p_keys       text[],
-  p_hash       bytea,
-  p_address    inet,
-  p_hops       int
-)
-returns table (
-  tenant_id   text,
-  id          uuid,
-  event_name  text,
-  payload     json,
-  status      text,
-  received_at timestamptz,
-  is_new      boolean
-)
-language sql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-set row_security = on
-set lock_timeout = '2s'
-begin atomic
-  select s.tenant_id, r.*
-    from rowhook.inbound_sources s
-   cross join lateral rowhook._receive(
-           s.tenant_id, s.id, s.name, p_event_name, p_payload, p_headers, p_keys, p_hash, p_address,
-           p_hops) as r
-   where s.id = p_source_id and s.deleted_at is null;
-end;
-
-comment on function rowhook._receive_from_source(
-  text, text, json, jsonb, text[], bytea, inet, int) is
-  'Stores an inbound event of a source whose signature the API has verified. No row: the source '
-  'was removed.';
 
 create function rowhook._sees_all_inbound()
 returns boolean
@@ -759,10 +715,10 @@ comment on function rowhook.retry_integration_event(uuid) is
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
-  rowhook._receive_by_key(bytea, inet, text, text, json, jsonb, text[], bytea, int),
-  rowhook._receive_for(text, text, json, jsonb, text[], bytea, inet, int),
-  rowhook._inbound_source(text, text, text, inet),
-  rowhook._receive_from_source(text, text, json, jsonb, text[], bytea, inet, int)
+  rowhook._receive(
+    bytea[], text[], text[], text[], inet[], int[], text[], json[], jsonb[], bytea[], int[], text[],
+    int[]),
+  rowhook._inbound_source(text, text, text, inet)
   to rowhook_api;
 grant execute on function
   rowhook.claim_integration_events(text[], int, interval),

@@ -8,6 +8,7 @@ import { createLogger, type Logger } from '../observe/log.ts';
 import { buildApp } from './app.ts';
 import { Authenticator } from './auth.ts';
 import { checkDatabase } from './check.ts';
+import { Groups } from './inbound/groups.ts';
 import { UsedKeys } from './last-used.ts';
 import { Service } from './service.ts';
 import { Turnstile } from './turnstile.ts';
@@ -49,12 +50,14 @@ export async function startApi(settings: ServeSettings, log: Logger = createLogg
     onError: (err) => log.warn({ err }, 'a connection to the database broke. Another one replaces it'),
   });
   const turnstile = new Turnstile(settings.apiPool, TURN_MS_MAX);
+  const groups = new Groups(pool, turnstile, TURN_MS_MAX);
   const usedKeys = new UsedKeys(pool, turnstile, log);
-  const metrics = new ApiMetrics(() => turnstile.waiting);
+  const metrics = new ApiMetrics(() => turnstile.waiting + groups.waiting);
   const service = new Service({
     settings,
     pool,
     turnstile,
+    groups,
     authenticator: new Authenticator(settings),
     log,
     used: (keyId) => usedKeys.add(keyId),

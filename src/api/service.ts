@@ -5,6 +5,7 @@ import type pg from 'pg';
 import type { ServeSettings } from '../config/settings.ts';
 import type { Logger } from '../observe/log.ts';
 import { type Authenticator, type Caller, type Credential, tokenOf } from './auth.ts';
+import type { Groups } from './inbound/groups.ts';
 import { Problem, type Problem as ProblemType, toProblem } from './problem.ts';
 import { requireSameOrigin, tokenOfCookie } from './sessions/cookie.ts';
 import type { Turnstile } from './turnstile.ts';
@@ -45,6 +46,7 @@ export interface Parts {
   settings: ServeSettings;
   pool: pg.Pool;
   turnstile: Turnstile;
+  groups: Groups;
   authenticator: Authenticator;
   log: Logger;
   /** Called with each key that was used. */
@@ -62,6 +64,8 @@ export class Service {
   readonly settings: ServeSettings;
   readonly pool: pg.Pool;
   readonly turnstile: Turnstile;
+  /** Inbound events that are stored together. */
+  readonly groups: Groups;
   readonly log: Logger;
   readonly #parts: Parts;
   readonly #limitedAs = new WeakMap<FastifyRequest, string>();
@@ -73,6 +77,7 @@ export class Service {
     this.settings = parts.settings;
     this.pool = parts.pool;
     this.turnstile = parts.turnstile;
+    this.groups = parts.groups;
     this.log = parts.log;
   }
 

@@ -56,12 +56,12 @@ const KEPT = [
 const HEADER_LENGTH_MAX = 500;
 
 export function keptHeaders(headers: RequestHeaders): Record<string, string> {
-  return Object.fromEntries(
-    KEPT.flatMap((name) => {
-      const value = headerOf(headers, name);
-      return value === undefined ? [] : [[name, value.slice(0, HEADER_LENGTH_MAX)]];
-    }),
-  );
+  const kept: Record<string, string> = {};
+  for (const name of KEPT) {
+    const value = headerOf(headers, name);
+    if (value !== undefined) kept[name] = value.slice(0, HEADER_LENGTH_MAX);
+  }
+  return kept;
 }
 
 const HOPS_MAX = 1_000;

@@ -32,8 +32,8 @@ export function isOfValue(error: unknown): boolean {
  */
 export function isRefusal(error: unknown): boolean {
   const code = codeOf(error);
-  // Connection exceptions, shutdowns, and the timeouts that end a session.
-  return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P|25P0[34])/.test(code);
+  // Connection exceptions, shutdowns, the timeouts that end a session, and EPIPE of a socket.
+  return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P|25P0[34]|EPIPE)/.test(code);
 }
 
 /** True if the values may be the cause. isolate() finds out. */

@@ -2,14 +2,14 @@
 // organization floods. Commits are flushed to a disk.
 
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { migrate } from '../../src/database/migrations.ts';
 import { startEmbedded } from '../../src/demo/postgres.ts';
 import { connected } from '../support/connected.ts';
 import { Child } from './child.ts';
 import { type Figure, figureOf, inTurns, type Pair, quantile } from './figure.ts';
-import { quietly } from './host.ts';
+import { cpuMsOf, quietly, treeCpuMs } from './host.ts';
 import type { Load, Loaded, Paced, PacedAnswers } from './inbound-load.ts';
 import { type Served, serveApi, startServing } from './serve.ts';
 import type { Stage } from './stage.ts';
@@ -31,6 +31,8 @@ interface Server {
   url: string;
   /** A member of rowhook_api and no more. */
   apiUrl: string;
+  /** The first process of PostgreSQL. */
+  pid: number;
   keyOf(tenant: string): Promise<string>;
 }
 
@@ -64,7 +66,8 @@ async function withServer<T>(stage: Stage, work: (server: Server) => Promise<T>)
         const { rows } = await client.query("select rowhook.create_api_key('bench', '{inbound}', $1) as key", [tenant]);
         return rows[0].key as string;
       });
-    return await work({ url: server.url, apiUrl: server.urlOf('postgres', 'bench_api', password), keyOf });
+    const pid = Number.parseInt(await readFile(join(dataDir, 'postmaster.pid'), 'utf8'), 10);
+    return await work({ url: server.url, apiUrl: server.urlOf('postgres', 'bench_api', password), pid, keyOf });
   } finally {
     await server.stop('immediate');
     await rm(dataDir, { recursive: true });
@@ -88,24 +91,35 @@ async function throughput(stage: Stage, server: Server, sender: Child): Promise<
     throw error;
   });
   const headers = { 'x-api-key': await server.keyOf('acme') };
-  const rateOf = (asked: Pick<Load, 'url' | 'path' | 'named'>) => async () => {
-    const load: Load = { ...asked, headers, body: BODY, ms: stage.seconds(15) * 1_000 };
-    const { rate, requests, statuses } = await sender.ask<Loaded>('load', load);
-    if (statuses[201] !== requests) throw new Error(`not stored: ${JSON.stringify(statuses)}`);
-    return rate;
-  };
-  const baseline = rateOf({ url: bare.url, path: '/', named: false });
+  const rateOf =
+    ({ url, pid }: Served, asked: Pick<Load, 'path' | 'named'>, cpu: string[]) =>
+    async () => {
+      const load: Load = { ...asked, url, headers, body: BODY, ms: stage.seconds(15) * 1_000 };
+      const cpuMs = () => [cpuMsOf(pid), treeCpuMs(server.pid)] as const;
+      const before = cpuMs();
+      const { rate, requests, statuses } = await sender.ask<Loaded>('load', load);
+      const [own, ofServer] = cpuMs().map((ms, at) => (1_000 * (ms - (before[at] as number))) / requests) as [
+        number,
+        number,
+      ];
+      if (statuses[201] !== requests) throw new Error(`not stored: ${JSON.stringify(statuses)}`);
+      cpu.push(`${own.toFixed(0)} + ${ofServer.toFixed(0)}`);
+      return rate;
+    };
   try {
     const figures: Figure[] = [];
     for (const named of [false, true]) {
-      const value = rateOf({ url: served.url, path: '/api/webhooks/lead.captured', named });
+      const [ofBare, ofServed]: [string[], string[]] = [[], []];
+      const baseline = rateOf(bare, { path: '/', named: false }, ofBare);
+      const value = rateOf(served, { path: '/api/webhooks/lead.captured', named }, ofServed);
       const pairs = await inTurns(
         stage.options.rounds,
         () => quietly(baseline),
         () => quietly(value),
       );
+      const detail = `CPU of a request, serve + PostgreSQL in us: ${ofServed.join(', ')}; bare: ${ofBare.join(', ')}`;
       const what = `inbound webhooks ${named ? 'with' : 'without'} a webhook-id, against a bare Fastify with one insert`;
-      figures.push(figureOf(what, 'requests/s', pairs, { least: 0.5 }));
+      figures.push(figureOf(what, 'requests/s', pairs, { least: 0.5 }, detail));
     }
     return figures;
   } finally {

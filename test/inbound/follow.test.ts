@@ -4,6 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { startRowhook } from '../support/cli.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { receiveSql } from '../support/inbound-events.ts';
 import { waitUntil } from '../support/wait.ts';
 
 let database: TestDatabase;
@@ -14,7 +15,7 @@ beforeAll(async () => {
 
 afterAll(() => database?.drop());
 
-const RECEIVE = "select id from rowhook._receive_for($1, $2, '1', '{}', '{}', '\\x', null, 0)";
+const RECEIVE = `select id from ${receiveSql('$1', '$2')}`;
 
 test('prints each event once as it comes, also one that commits after later ones', async () => {
   const late = new pg.Client(database.url);

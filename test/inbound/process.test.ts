@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
+import { receiveSql } from '../support/inbound-events.ts';
 import { waitUntil } from '../support/wait.ts';
 
 interface Event {
@@ -49,7 +50,7 @@ beforeEach(() => database.query('delete from rowhook.integration_events'));
 async function put(tenantId: string, count: number, name = 'lead.captured'): Promise<string[]> {
   const rows = await database.query<{ id: string }>(
     `select r.id from generate_series(1, $2::int) as n
-      cross join lateral rowhook._receive_for($1, $3, json_build_object('n', n), '{}', '{}', '\\x', '192.0.2.1', 0) as r`,
+      cross join lateral ${receiveSql('$1', '$3', "json_build_object('n', n)", "'192.0.2.1'")} as r`,
     [tenantId, count, name],
   );
   return rows.map(({ id }) => id);
@@ -151,9 +152,7 @@ test('tenants take turns', async () => {
 });
 
 test('a tenant of a thousand is found sooner or later', async () => {
-  await database.query(
-    `select rowhook._receive_for('t' || n, 'a', '1', '{}', '{}', '\\x', null, 0) from generate_series(1, 100) as n`,
-  );
+  await database.query(`select ${receiveSql("'t' || n", "'a'")} from generate_series(1, 100) as n`);
   let left = 100;
   while (left > 0) {
     const claimed = await claim(worker, null, 7);
@@ -193,7 +192,7 @@ describe('an application', () => {
       'delete from rowhook.integration_events',
       "insert into rowhook.integration_events (id, tenant_id, event_name, payload) values (gen_random_uuid(), 'acme', 'a', '1')",
       'select secret from rowhook.inbound_sources',
-      "select rowhook._receive_for('acme', 'a', '1', '{}', '{}', '\\x', null, 0)",
+      `select ${receiveSql("'acme'", "'a'")}`,
       "select * from rowhook._inbound_source('x', null, null, null)",
       'select * from rowhook._claim_inbound(null, null, 1, interval $$1 minute$$)',
       'select rowhook._complete_inbound(null, gen_random_uuid(), null)',

@@ -10,6 +10,7 @@ import { StuckLaneWatcher } from '../../src/observe/stuck-lanes.ts';
 import { rowhook } from '../support/cli.ts';
 import { connected } from '../support/connected.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { receiveSql } from '../support/inbound-events.ts';
 import { paste } from '../support/paste.ts';
 
 let database: TestDatabase;
@@ -30,9 +31,7 @@ const insertOld = () =>
 
 /** Two that wait, one that is processed, one whose worker has died, one that has failed. */
 async function insertNew(): Promise<void> {
-  await database.query(
-    "select rowhook._receive_for('acme', 'e' || n, '1', '{}', '{}', '\\x', null, 0) from generate_series(1, 5) as n",
-  );
+  await database.query(`select ${receiveSql("'acme'", "'e' || n")} from generate_series(1, 5) as n`);
   await database.query(`
     select rowhook.claim_integration_events('{e1,e2,e3}');
     select rowhook.fail_integration_event(id, 'no mail address')

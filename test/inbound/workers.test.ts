@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
+import { receiveSql } from '../support/inbound-events.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -53,10 +54,9 @@ function sqlWith(text: string): string {
 
 const put = async (payload: object) =>
   (
-    await database.query<{ id: string }>(
-      "select id from rowhook._receive_for('acme', 'lead.captured', $1, '{}', '{}', '\\x', null, 0)",
-      [JSON.stringify(payload)],
-    )
+    await database.query<{ id: string }>(`select id from ${receiveSql("'acme'", "'lead.captured'", '$1')}`, [
+      JSON.stringify(payload),
+    ])
   )[0]?.id as string;
 /** As `rowhook serve` does. */
 const ring = () => database.query("select pg_notify('rowhook_inbound', '')");

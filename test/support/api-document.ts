@@ -3,6 +3,7 @@
 import pg from 'pg';
 import { buildApp } from '../../src/api/app.ts';
 import { Authenticator } from '../../src/api/auth.ts';
+import { Groups } from '../../src/api/inbound/groups.ts';
 import { Service } from '../../src/api/service.ts';
 import { Turnstile } from '../../src/api/turnstile.ts';
 import { readServeSettings } from '../../src/config/settings.ts';
@@ -64,11 +65,14 @@ export function withoutNames(schema: unknown, { components: { schemas } }: Pick<
 
 export async function readDocument(): Promise<Document> {
   const settings = readServeSettings({ databaseUrl: 'postgres://nobody@127.0.0.1/none' }, {});
+  // It connects when it is asked, and nobody asks.
+  const pool = new pg.Pool();
+  const turnstile = new Turnstile(1, 1);
   const service = new Service({
     settings,
-    // It connects when it is asked, and nobody asks.
-    pool: new pg.Pool(),
-    turnstile: new Turnstile(1, 1),
+    pool,
+    turnstile,
+    groups: new Groups(pool, turnstile, 1),
     authenticator: new Authenticator(settings),
     log: createLogger('silent'),
     used: () => {},

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { createKey } from './api.ts';
 import { type RunningCli, startRowhook } from './cli.ts';
 import type { TestDatabase } from './database.ts';
+import { receiveSql } from './inbound-events.ts';
 import { freePort } from './port.ts';
 import { startServer } from './server.ts';
 import { waitUntil } from './wait.ts';
@@ -123,7 +124,7 @@ export async function workThrough(database: TestDatabase, events: number, worker
   await database.query(
     `select count(r.id)
        from generate_series(1, ${events}) as n
-      cross join lateral rowhook._receive_for('t' || n % 50, 'a', to_json(n), '{}', '{}', '\\x', null, 0) as r`,
+      cross join lateral ${receiveSql("'t' || n % 50", "'a'", 'to_json(n)')} as r`,
   );
   await database.query('create table effects (id uuid, attempts int, primary key (id, attempts))');
   const counts = { done: 0, died: 0 };

@@ -8,7 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { unsignedName } from '../../inbound/event-name.ts';
 import { keyOfHeaders } from '../../inbound/once.ts';
 import { headerOf } from '../../inbound/source.ts';
-import { type Arrival, receiveByKey, receiveFor, type Stored } from '../../operations/inbound/receive.ts';
+import type { Sender } from '../../operations/inbound/receive.ts';
 import type { Credential } from '../auth.ts';
 import { notFound, Problem, toProblem, unauthorized } from '../problem.ts';
 import { closed, Problem as ProblemSchema, Time, Type } from '../schema.ts';
@@ -38,6 +38,8 @@ const about = { tags: ['receiving'], body: Type.Any({ description: 'JSON, 1 MiB 
 export function addEndpoint(app: FastifyInstance, service: Service): void {
   const intake = new Intake(service);
   app.register(async (scope) => {
+    // The schemas are for the document: what they have is text, whatever comes.
+    scope.setValidatorCompiler(() => () => true);
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_, body, done) => done(null, body));
     scope.route({
@@ -98,9 +100,9 @@ async function receiveWithToken(
 ): Promise<object> {
   const { service } = intake;
   const organization = headerOf(request.headers, 'x-tenant-id') ?? null;
-  const senderOf = ({ limitedAs }: Credential) => `${limitedAs} ${organization ?? ''}`;
-  const credential = await service.credentialOf(request, { isKnown: (one) => intake.knows(senderOf(one)) });
-  const sender = senderOf(credential);
+  const nameOf = ({ limitedAs }: Credential) => `${limitedAs} ${organization ?? ''}`;
+  const credential = await service.credentialOf(request, { isKnown: (one) => intake.knows(nameOf(one)) });
+  const sender = nameOf(credential);
   const isCounted = await intake.admit(request, reply, sender);
   const body = bytesOf(request);
   const arrived = read(request, body, false);
@@ -112,6 +114,7 @@ async function receiveWithToken(
   const { text, value } = arrived;
   const key = keyOfHeaders(request.headers);
   const arrival = intake.arrival(request, request.headers, body, {
+    sender: senderOf(credential, organization),
     eventName: name ?? unsignedName(request.headers, value),
     payload: text,
     keys: key === undefined ? [] : [key],
@@ -119,8 +122,11 @@ async function receiveWithToken(
   const problem = problemOf(arrival);
   if (problem || credential.kind === 'jwt') await requireInbound(intake, request, credential, organization);
   if (problem) throw problem;
-  const stored = await store(intake, request, credential, organization, arrival);
-  if (stored === undefined) {
+  if (credential.kind === 'jwt') request.caller = credential.caller;
+  const stored = await intake.store(sender, arrival);
+  if (stored.key_id !== null && stored.verdict !== 'organization') service.noteUsed(stored.key_id);
+  if (stored.verdict !== null) {
+    if (stored.verdict === 'scope') throw new Problem('forbidden', 'The token needs the scope inbound.');
     intake.forget(sender);
     return service.refuse(request, unauthorized());
   }
@@ -128,24 +134,9 @@ async function receiveWithToken(
   return intake.answer(reply, stored, text);
 }
 
-/** Undefined: the key is not known, or not one of this organization. */
-async function store(
-  intake: Intake,
-  request: FastifyRequest,
-  credential: Credential,
-  organization: string | null,
-  arrival: Arrival,
-): Promise<Stored | undefined> {
-  if (credential.kind === 'jwt') {
-    const tenantId = credential.caller.tenantId as string;
-    request.caller = credential.caller;
-    return intake.store((pool) => receiveFor(pool, tenantId, arrival));
-  }
-  const stored = await intake.store((pool) => receiveByKey(pool, credential.hash, organization, arrival));
-  if (stored === undefined || stored.verdict === 'organization') return undefined;
-  if (stored.key_id !== null) intake.service.noteUsed(stored.key_id);
-  if (stored.verdict === 'scope') throw new Problem('forbidden', 'The token needs the scope inbound.');
-  return stored;
+function senderOf(credential: Credential, organization: string | null): Sender {
+  if (credential.kind === 'jwt') return { by: 'tenant', tenantId: credential.caller.tenantId as string };
+  return { by: 'token', hash: credential.hash, organization };
 }
 
 /** Throws unless the token may receive events of the organization. */

@@ -2,13 +2,13 @@
  * What the ways of receiving share: the limit of an organization, one statement at a time, the bell
  * of the workers, and the answer.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type pg from 'pg';
 import type { CodedError } from '../../database/explain-error.ts';
 import { hopsOf, keptHeaders } from '../../inbound/once.ts';
 import type { RequestHeaders } from '../../inbound/source.ts';
-import type { Arrival, Stored } from '../../operations/inbound/receive.ts';
+import type { Arrival, Refused, Stored } from '../../operations/inbound/receive.ts';
 import { JsonText } from '../body.ts';
 import { Problem } from '../problem.ts';
 import type { Service } from '../service.ts';
@@ -84,8 +84,10 @@ export class Intake {
     }
   }
 
-  store<T>(work: (pool: pg.Pool) => Promise<T>): Promise<T> {
-    return this.run(work).catch((error: CodedError) => {
+  /** Senders that were never verified have one turn together. */
+  store(sender: string, arrival: Arrival): Promise<Stored | Refused> {
+    const turn = this.#senders.get(sender) ?? '';
+    return this.service.groups.store(turn, arrival).catch((error: CodedError) => {
       if (!UNSTORABLE.includes(error.code)) throw error;
       throw new Problem('bad_request', 'The body has text that the database cannot hold.', { cause: error });
     });
@@ -95,12 +97,12 @@ export class Intake {
     request: FastifyRequest,
     headers: RequestHeaders,
     body: Buffer,
-    about: Pick<Arrival, 'eventName' | 'payload' | 'keys'>,
+    about: Pick<Arrival, 'sender' | 'eventName' | 'payload' | 'keys'>,
   ): Arrival {
     return {
       ...about,
       headers: keptHeaders(headers),
-      hash: createHash('sha256').update(body).digest(),
+      hash: hash('sha256', body, 'buffer'),
       hops: hopsOf(headers),
       address: this.service.addressOf(request),
     };

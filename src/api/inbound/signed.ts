@@ -5,7 +5,7 @@ import { readsForms } from '../../inbound/form.ts';
 import { keysOf } from '../../inbound/once.ts';
 import { headerOf, isSourceName, withoutSecret } from '../../inbound/source.ts';
 import { isFrom } from '../../inbound/verify.ts';
-import { type FoundSource, findSource, receiveFromSource } from '../../operations/inbound/receive.ts';
+import { type FoundSource, findSource } from '../../operations/inbound/receive.ts';
 import { Problem, unauthorized } from '../problem.ts';
 import { bytesOf, problemOf, read } from './arrived.ts';
 import type { Intake } from './intake.ts';
@@ -26,14 +26,15 @@ export async function receiveSigned(intake: Intake, request: FastifyRequest, rep
   }
   const headers = withoutSecret(source, request.headers);
   const arrival = intake.arrival(request, headers, body, {
+    sender: { by: 'source', sourceId: source.id },
     eventName: eventNameOf(source, headers, value),
     payload: text,
     keys: keysOf(source, headers, body, value),
   });
   const problem = problemOf(arrival);
   if (problem) throw problem;
-  const stored = await intake.store((pool) => receiveFromSource(pool, source.id, arrival));
-  if (stored === undefined) throw new Problem('gone', 'This source was removed. Stop sending to it.');
+  const stored = await intake.store(sender, arrival);
+  if (stored.verdict !== null) throw new Problem('gone', 'This source was removed. Stop sending to it.');
   return intake.answer(reply, stored, text);
 }
 

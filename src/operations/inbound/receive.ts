@@ -1,9 +1,17 @@
-/** Stores inbound events: each function is one statement, which is a transaction by itself. */
+/** Stores inbound events, many by one statement, which is a transaction by itself. */
 import type pg from 'pg';
 import type { InboundSource } from '../../inbound/source.ts';
 
+/** Who sends: whoever has this token, a tenant whose token is verified, or a source whose signature is. */
+export type Sender =
+  /** `organization` null: that of the token. */
+  | { by: 'token'; hash: Buffer; organization: string | null }
+  | { by: 'tenant'; tenantId: string }
+  | { by: 'source'; sourceId: string };
+
 /** What is stored. */
 export interface Arrival {
+  sender: Sender;
   eventName: string;
   /** JSON text, as it came. */
   payload: string;
@@ -16,6 +24,8 @@ export interface Arrival {
 }
 
 export interface Stored {
+  verdict: null;
+  key_id: string | null;
   tenant_id: string;
   id: string;
   event_name: string;
@@ -26,51 +36,53 @@ export interface Stored {
   is_new: boolean;
 }
 
-const ANSWER = 'r.id, r.event_name, r.payload::text, r.status, r.received_at, r.is_new';
-
-type ByKey = Stored & { verdict: 'organization' | 'scope' | null; key_id: string | null };
-
-/** Undefined: there is no such key. `organization` null: that of the key. */
-export async function receiveByKey(
-  client: pg.Pool | pg.ClientBase,
-  keyHash: Buffer,
-  organization: string | null,
-  { address, eventName, payload, headers, keys, hash, hops }: Arrival,
-): Promise<ByKey | undefined> {
-  const { rows } = await client.query<ByKey>(
-    `select r.verdict, r.key_id, r.tenant_id, ${ANSWER}
-       from rowhook._receive_by_key($1, $2, $3, $4, $5::json, $6, $7, $8, $9) as r`,
-    [keyHash, address, organization ?? 'me', eventName, payload, headers, keys, hash, hops],
-  );
-  return rows[0];
+/** unknown: there is no such token, or the source was removed. */
+export interface Refused {
+  verdict: 'unknown' | 'organization' | 'scope';
+  key_id: string | null;
 }
 
-/** For a tenant whose token is verified. */
-export async function receiveFor(
+/** An answer for each arrival. No two of them may have a key in common. */
+export async function receive(
   client: pg.Pool | pg.ClientBase,
-  tenantId: string,
-  { address, eventName, payload, headers, keys, hash, hops }: Arrival,
-): Promise<Stored | undefined> {
-  const { rows } = await client.query<Stored>(
-    `select $1::text as tenant_id, ${ANSWER}
-       from rowhook._receive_for($1, $2, $3::json, $4, $5, $6, $7, $8) as r`,
-    [tenantId, eventName, payload, headers, keys, hash, address, hops],
+  arrivals: readonly Arrival[],
+): Promise<(Stored | Refused)[]> {
+  const senders = new Map<string, { sender: Sender; address: string; place: number }>();
+  const places = arrivals.map(({ sender, address }) => {
+    const name = `${nameOf(sender)} ${address}`;
+    const known = senders.get(name) ?? { sender, address, place: senders.size + 1 };
+    senders.set(name, known);
+    return known.place;
+  });
+  const distinct = [...senders.values()];
+  const of = <T>(pick: (sender: Sender) => T) => distinct.map(({ sender }) => pick(sender));
+  const { rows } = await client.query<Stored | Refused>(
+    `select r.verdict, r.key_id, r.tenant_id, r.id, r.event_name, r.payload::text, r.status, r.received_at, r.is_new
+       from rowhook._receive($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as r`,
+    [
+      of((one) => (one.by === 'token' ? one.hash : null)),
+      of((one) => (one.by === 'token' ? (one.organization ?? 'me') : null)),
+      of((one) => (one.by === 'tenant' ? one.tenantId : null)),
+      of((one) => (one.by === 'source' ? one.sourceId : null)),
+      distinct.map(({ address }) => address),
+      places,
+      arrivals.map(({ eventName }) => eventName),
+      arrivals.map(({ payload }) => payload),
+      arrivals.map(({ headers }) => headers),
+      arrivals.map(({ hash }) => hash),
+      arrivals.map(({ hops }) => hops),
+      arrivals.flatMap(({ keys }) => keys),
+      arrivals.flatMap(({ keys }, at) => keys.map(() => at + 1)),
+    ],
   );
-  return rows[0];
+  return rows;
 }
 
-/** Undefined: the source was removed. */
-export async function receiveFromSource(
-  client: pg.Pool | pg.ClientBase,
-  sourceId: string,
-  { address, eventName, payload, headers, keys, hash, hops }: Arrival,
-): Promise<Stored | undefined> {
-  const { rows } = await client.query<Stored>(
-    `select r.tenant_id, ${ANSWER}
-       from rowhook._receive_from_source($1, $2, $3::json, $4, $5, $6, $7, $8) as r`,
-    [sourceId, eventName, payload, headers, keys, hash, address, hops],
-  );
-  return rows[0];
+function nameOf(sender: Sender): string {
+  if (sender.by === 'tenant') return `tenant ${sender.tenantId}`;
+  if (sender.by === 'source') return `source ${sender.sourceId}`;
+  const { hash, organization } = sender;
+  return `token ${hash.toString('base64')} ${JSON.stringify(organization)}`;
 }
 
 export interface FoundSource extends InboundSource {
