@@ -92,7 +92,12 @@ describe('a sample of a REST hook', () => {
     expect([newest.status, newest.body]).toEqual([200, [expect.objectContaining({ first_name: 'Ada' })]]);
     const madeUp = await sample('contact.created', foreign);
     expect(madeUp.body).toEqual([
-      expect.objectContaining({ webhook_event: 'contact.created', last_name: 'Lovelace', id: expect.any(String) }),
+      expect.objectContaining({
+        webhook_event: 'contact.created',
+        webhook_event_id: 'evt_0_0_0',
+        last_name: 'Lovelace',
+        id: expect.any(String),
+      }),
     ]);
     expect((await sample('order.paid')).body).toEqual([expect.objectContaining({ webhook_event: 'order.paid' })]);
     expect((await sample('%20')).status).toBe(404);

@@ -86,7 +86,7 @@ export async function withOrganization(
   rows: readonly Omit<StoredRow, 'incarnation' | 'organization'>[],
 ): Promise<OutboxRow[]> {
   if (rows.length === 0) return [];
-  const { rows: found } = await client.query<{ organization: string; incarnations: string[] }>(
+  const { rows: found } = await client.query<{ organization: string; incarnations: (string | null)[] }>(
     `select rowhook._organization($1)::text as organization,
             array(select split_part(rowhook._event_id(i.id, 0), '_', 2)
                     from unnest($2::bigint[]) with ordinality as i (id, n) order by n) as incarnations`,
@@ -95,7 +95,8 @@ export async function withOrganization(
   const { organization, incarnations } = found[0] as (typeof found)[number];
   return rows.map((row, n) => ({
     organization,
-    incarnation: incarnations[n] as string,
+    // The id of a made-up event is 0, which is of no incarnation.
+    incarnation: incarnations[n] ?? '0',
     change: {
       id: row.id,
       lane: row.lane,
