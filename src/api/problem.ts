@@ -45,7 +45,11 @@ export class Problem extends Error {
     detail: string,
     { errors = [], headers = {}, cause }: { errors?: FieldError[]; headers?: object; cause?: unknown } = {},
   ) {
+    const { stackTraceLimit } = Error;
+    // Nobody reads where a request was refused, and a stack takes a twentieth of a refusal's CPU.
+    if (CODES[code][0] < 500) Error.stackTraceLimit = 0;
     super(detail, { cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'Problem';
     this.code = code;
     this.status = CODES[code][0];

@@ -3,10 +3,12 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { sign as signGithub } from '@octokit/webhooks-methods';
 import pg from 'pg';
+import { pino } from 'pino';
 import { Webhook } from 'standardwebhooks';
 import Stripe from 'stripe';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createKey, startTestApi, type TestApi } from '../support/api.ts';
+import { startApi } from '../../src/api/server.ts';
+import { apiSettings, createKey, startTestApi, type TestApi } from '../support/api.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { waitUntil } from '../support/wait.ts';
 
@@ -361,6 +363,24 @@ test('an organization that floods gets 429, and others do not', async () => {
     const another = await createKey(database, 'flood', ['inbound']);
     await send(another);
     expect((await send(another)).status).toBe(429);
+  } finally {
+    await limited.stop();
+  }
+});
+
+test('a flood fills the table no further than its limit, and not the log', async () => {
+  const lines: { status?: number }[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const limited = await startApi(apiSettings(database.apiUrl, { inboundRateLimit: 2 }), log);
+  try {
+    const token = await createKey(database, 'noisy', ['inbound']);
+    const url = `http://127.0.0.1:${limited.port}`;
+    const send = (name: string) => post(`/api/webhooks/${name}`, { ...json, 'x-api-key': token }, '{}', url);
+    const statuses = [];
+    for (const name of ['a', 'a', 'a', 'a', 'zapier']) statuses.push((await send(name)).status);
+    expect(statuses).toEqual([201, 201, 429, 429, 404]);
+    await waitUntil('the last answer is in the log', () => lines.some(({ status }) => status === 404));
+    expect(lines.flatMap(({ status }) => status ?? [])).toEqual([404]);
   } finally {
     await limited.stop();
   }
