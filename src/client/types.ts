@@ -157,6 +157,7 @@ export interface Event {
 
 export interface Explanation {
   webhook_id: string;
+  webhook_name: string;
   event_id: string;
   event_type: string;
   /** whether the webhook wants it as it is configured now */

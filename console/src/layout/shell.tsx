@@ -20,7 +20,7 @@ import {
   MenuIcon,
 } from '../ui/icons.tsx';
 import { Empty } from '../ui/states.tsx';
-import { fullTime } from '../ui/time.tsx';
+import { ShortAt } from '../ui/time.tsx';
 import { useTitle } from '../ui/title.ts';
 import { useOrganization } from './organization.ts';
 import { ThemeButton } from './theme.tsx';
@@ -72,7 +72,11 @@ export function Shell() {
               {me.organization?.name && <span title={me.organization.id}>{me.organization.id}</span>}
               <span title="The name of the key, or of whoever made the link">{me.name}</span>
               {me.read_only && <span>Read only</span>}
-              {me.expires_at && <span>Until {fullTime(me.expires_at)}</span>}
+              {me.expires_at && (
+                <span>
+                  Until <ShortAt at={me.expires_at} />
+                </span>
+              )}
             </p>
             <div className="side-buttons">
               <ThemeButton />

@@ -73,6 +73,19 @@ export function At({ at }: { at: string }) {
   );
 }
 
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', timeZoneName: 'short' });
+const DAY_MS = 86_400_000;
+
+/** As short as can be: of the next day, the hour is enough. */
+export function ShortAt({ at }: { at: string }) {
+  const isSoon = Math.abs(Date.parse(at) - Date.now()) < DAY_MS;
+  return (
+    <time dateTime={at} title={`${fullTime(at)} (${at})`}>
+      {isSoon ? CLOCK.format(new Date(at)) : new Date(at).toLocaleDateString(undefined, { dateStyle: 'medium' })}
+    </time>
+  );
+}
+
 const ISO = /(\d{4}-\d\d-\d\dT[\d:.]+Z)/;
 
 /** A sentence of the server. Its times are shown in the visitor's zone. */

@@ -133,6 +133,7 @@ function memberText(json: string, wanted: string): string {
 
 export const Explanation = closed({
   webhook_id: Type.String(),
+  webhook_name: Type.String(),
   event_id: Type.String(),
   event_type: Type.String(),
   sent: Type.Boolean({ description: 'whether the webhook wants it as it is configured now' }),
@@ -161,14 +162,17 @@ function addExplain(app: FastifyInstance, service: Service): void {
     { method: 'GET', path: `${PATH}/:id/explain`, tag, schema },
     async ({ tx, params: { id }, query: { webhook } }) => {
       if (!/^(evt_[0-9a-f]{1,32}_\d{1,18}_\d{1,4}|\d{1,18})$/.test(id)) throw notFound('event');
-      const ids = webhook === undefined ? await webhooksOf(tx) : [idOf({ id: webhook }, 'webhook')];
-      if (ids.length === 0 && !(await isInOutbox(tx, id))) throw notFound('event');
+      const webhooks = await webhooksOf(tx, webhook === undefined ? null : idOf({ id: webhook }, 'webhook'));
+      if (webhook !== undefined && webhooks.length === 0) throw notFound('event, or webhook');
+      if (webhooks.length === 0 && !(await isInOutbox(tx, id))) throw notFound('event');
       const data = [];
-      for (const webhookId of ids) {
+      for (const { id: webhookId, name } of webhooks) {
         const { explanations } = await explainEvent(tx, webhookId, id, 'without secrets').catch((error) => {
           throw error instanceof UserError ? notFound('event, or webhook') : error;
         });
-        data.push(...explanations.map((one) => ({ webhook_id: webhookId, ...explanationJson(one) })));
+        data.push(
+          ...explanations.map((one) => ({ webhook_id: webhookId, webhook_name: name, ...explanationJson(one) })),
+        );
       }
       return { data };
     },
@@ -191,9 +195,12 @@ function explanationJson({ happened, ...rest }: Explained) {
   };
 }
 
-async function webhooksOf(tx: pg.ClientBase): Promise<string[]> {
-  const { rows } = await tx.query<{ id: string }>(
-    `select id from rowhook.webhook_configurations order by created_at desc, id limit ${EXPLAINED_MAX}`,
+/** `id` null: all of the organization. */
+async function webhooksOf(tx: pg.ClientBase, id: string | null): Promise<{ id: string; name: string }[]> {
+  const { rows } = await tx.query<{ id: string; name: string }>(
+    `select id, name from rowhook.webhook_configurations
+      where $1::uuid is null or id = $1 order by created_at desc, id limit ${EXPLAINED_MAX}`,
+    [id],
   );
-  return rows.map(({ id }) => id);
+  return rows;
 }

@@ -32,7 +32,9 @@ export function Explain({ event, webhook }: { event: string; webhook?: string })
       {explain.data?.data.map((one) => (
         <Notice key={`${one.webhook_id}${one.event_id}`} kind={one.sent ? 'ok' : 'info'}>
           {webhook === undefined && (
-            <Link to={to(`/webhooks/${one.webhook_id}`)}>Webhook {one.webhook_id.slice(0, 8)}</Link>
+            <Link className="strong clip" to={to(`/webhooks/${one.webhook_id}`)}>
+              {one.webhook_name}
+            </Link>
           )}
           <p className="wrap">
             <span className="mono">{one.event_type}</span>:{' '}

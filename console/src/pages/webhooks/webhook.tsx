@@ -1,5 +1,5 @@
 import * as Tabs from '@radix-ui/react-tabs';
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { useNavigate, useParams } from 'react-router';
 import type { Webhook } from 'rowhook/client';
 import { answerOf, client } from '../../api/client.ts';
@@ -34,6 +34,13 @@ export default function WebhookPage() {
   const navigate = useNavigate();
   const { data, error, refetch } = useWebhook(id);
   const back = { to: to('/webhooks'), text: 'Webhooks' };
+  // On a narrow screen not all tabs have room, and the list scrolls.
+  const tabs = useRef<HTMLDivElement>(null);
+  const isLoaded = data !== undefined;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: tab is what changes the active one
+  useEffect(() => {
+    tabs.current?.querySelector('[data-state=active]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [tab, isLoaded]);
   if (!TABS.some(([name]) => name === tab)) return <Unknown />;
   if (data === undefined)
     return (
@@ -62,7 +69,7 @@ export default function WebhookPage() {
         activationMode="manual"
         onValueChange={(next) => navigate(to(`/webhooks/${id}${next === 'overview' ? '' : `/${next}`}`))}
       >
-        <Tabs.List className="tabs" aria-label={`Parts of ${webhook.name}`}>
+        <Tabs.List ref={tabs} className="tabs" aria-label={`Parts of ${webhook.name}`}>
           {TABS.map(([name, text]) => (
             <Tabs.Trigger key={name} value={name} className="tab">
               {text}
