@@ -43,6 +43,7 @@ describe('a token', () => {
       200,
       {
         organization_id: 'acme',
+        organization: { id: 'acme', name: null, slug: null },
         tenant_id: 'acme',
         name: 'a key',
         scopes: ['read'],
@@ -52,6 +53,7 @@ describe('a token', () => {
     ]);
     expect((await api.ask('GET', path, { headers: { 'x-api-key': keys.operator as string } })).body).toMatchObject({
       organization_id: null,
+      organization: null,
       scopes: expect.arrayContaining(['operator']),
     });
   });

@@ -86,6 +86,7 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   getMe: { status: 200 },
   getAuthMe: { status: 200 },
   getEgressIps: { status: 200 },
+  getOrganization: { status: 200 },
   getOutgoingWebhooks: { query: '?limit=1', status: 200 },
   postOutgoingWebhooks: { body: NEW, status: 201 },
   postOutgoingWebhooksPreview: { body: { event_type: 'deal.won', payload_format: 'slack' }, status: 200 },

@@ -242,6 +242,47 @@ describe.skipIf(hasNoBrowser)('every page', () => {
     await close(page);
   });
 
+  test('an event is found by its id, with what became of it at each webhook', async () => {
+    const { body } = await scene.emit('deal.found', { id: 77 });
+    const id = body.id as string;
+    const attempts = `/outgoing-webhooks/${works}/deliveries?event_id=${id}`;
+    await waitUntil('it was tried', async () => (await scene.ask('GET', attempts)).body.data?.length === 1);
+    const page = await visit('/deliveries');
+    await page.getByLabel('Find by id').fill('deal 77');
+    await page.getByLabel('Find by id').press('Enter');
+    await page.getByText('This is no id').waitFor();
+    await judge(page);
+    await page.getByLabel('Find by id').fill(` ${id} `);
+    await page.getByLabel('Find by id').press('Enter');
+    await page.getByRole('button', { name: /^deal\.found/, expanded: true }).waitFor();
+    await page.getByRole('button', { name: 'Explain why it is sent, or not' }).click();
+    await page.getByRole('link', { name: 'CRM', exact: true }).waitFor();
+    await judge(page);
+    await page.getByRole('link', { name: 'Open the delivery' }).first().click();
+    await page.getByRole('heading', { name: 'deal.found' }).waitFor();
+
+    await page.goto(scene.address(`/webhooks/${works}/deliveries`));
+    await page.getByRole('link', { name: 'deal.found' }).waitFor();
+    await page.getByLabel('Event type or id').fill(id);
+    await page.getByLabel('Event type or id').press('Enter');
+    await waitUntil('only it is shown', async () => (await page.getByRole('row').count()) === 2);
+    await page.getByRole('link', { name: 'deal.found' }).click();
+    await page.getByRole('heading', { name: 'deal.found' }).waitFor();
+    await close(page);
+  });
+
+  test('the name of the organization stands in the navigation, also where an operator acts in it', async () => {
+    const body = { name: 'Acme Ltd', slug: 'acme' };
+    await scene.api.ask('PUT', '/v1/organizations/acme', { token: scene.operator, body });
+    const page = await visit('/webhooks');
+    await page.getByRole('banner').getByText('Acme Ltd').waitFor();
+    await close(page);
+    const operator = await visit('/o/acme/webhooks', { token: scene.operator });
+    await operator.getByRole('navigation').getByText('Acme Ltd').waitFor();
+    await close(operator);
+    await scene.api.ask('PUT', '/v1/organizations/acme', { token: scene.operator, body: {} });
+  });
+
   test('what waits is selected and retried, with the count first', async () => {
     const page = await visit('/deliveries?state=waiting');
     await page.getByRole('checkbox').first().check();
