@@ -779,8 +779,24 @@ declare
        and (a.name::text <> all (coalesce(p_before, '{}'))
             or rowhook._is_credential(a.name, a.type))
      order by a.number);
+  -- include_columns names a column on purpose. Another list may have left it out by mistake.
+  v_sent    text[] := array(
+    select a.name
+      from rowhook._attributes(p_source.relation) as a
+     where a.name::text = any (p_before)
+       and a.name::text <> all (p_source.exclude_columns || p_source.include_columns)
+     order by a.number);
   v_column  text;
 begin
+  if v_sent <> '{}' then
+    raise warning using
+      message = format('watch: %s is no longer excluded: events of %s contain it from now on',
+                       (select string_agg(quote_ident(c), ', ') from unnest(v_sent) as c),
+                       p_source.relation),
+      hint    = format('exclude_columns replaces the list. To exclude all: exclude_columns => %L, '
+                       'or --exclude %s',
+                       v_sent || p_given, array_to_string(v_sent || p_given, ','));
+  end if;
   if v_columns <> '{}' then
     raise notice using
       message = format('%s: not sent, because they look like credentials: %s',
@@ -799,8 +815,8 @@ end
 $$;
 
 comment on function rowhook._note_exclusions(rowhook.webhook_sources, text[], text[]) is
-  'Reports the columns that watch() excludes by their names, and key and tenant columns that look '
-  'like credentials.';
+  'Reports the columns that watch() excludes by their names, those that it no longer excludes, and '
+  'key and tenant columns that look like credentials.';
 
 revoke execute on all functions in schema rowhook from public;
 grant execute on function

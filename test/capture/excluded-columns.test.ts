@@ -317,6 +317,22 @@ describe('names of credentials', () => {
     expect((await take()).at(-1)).toMatch(/ was [{]"api_token":"x"[}]$/);
   });
 
+  test('a column that another list leaves out is reported, one that include_columns names is not', async () => {
+    await watch();
+    expect(await notices("select rowhook.watch('users', exclude_columns => '{email}', capture => 'all')")).toEqual([
+      'watch: ssn is no longer excluded: events of public.users contain it from now on | ' +
+        "exclude_columns replaces the list. To exclude all: exclude_columns => '{ssn,email}', or --exclude ssn,email",
+    ]);
+    expect(await notices("select rowhook.watch('users', exclude_columns => '{ssn,email}', capture => 'all')")).toEqual(
+      [],
+    );
+    expect(await notices("select rowhook.watch('users', include_columns => '{ssn}', capture => 'all')")).toEqual([]);
+    expect(await excluded()).toEqual(['email']);
+    expect(await notices("select rowhook.watch('users', exclude_columns => '{}', capture => 'all')")).toEqual([
+      expect.stringMatching(/^watch: email is no longer excluded/),
+    ]);
+  });
+
   test('of new columns are excluded at once, on any source, and reconcile() says so', async () => {
     await watch('');
     await database.query(`alter table users add otp text default '${SECRET}', add city text default 'Rome'`);

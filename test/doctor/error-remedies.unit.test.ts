@@ -142,6 +142,7 @@ const OF_SQL: readonly Line[] = [
   ['Every event names its row by the primary key. Leave the column out of', STATES],
   ['Leave the column out of derived, or let it be sent: include_columns => %L', STATES],
   ['To send such a column, name it: include_columns => %L, or --include %s', `${EXCLUDED}watch() excludes them and`],
+  ['exclude_columns replaces the list. To exclude all: exclude_columns =>', `${EXCLUDED}a column that another list`],
   ['If it is not a credential, say so: include_columns => %L', `${EXCLUDED}of a key or a tenant are reported`],
   ['v_cast.grants', 'test/capture/refusals.test.ts: the doctor names the columns and what to grant'],
   ['Unwatch the parent table, or watch this table by itself, with its own', STATES],
