@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { loadMigrationFiles, migrate as runMigrations } from 'postgres-migrations';
 import { UserError } from '../shared/user-error.ts';
+import { restoreOwner } from './schema-owner.ts';
 
 export interface MigrateReport {
   /** File names, in order. */
@@ -62,6 +63,8 @@ export async function migrate(client: pg.Client, log: (line: string) => void = (
 async function applyMissing(client: pg.Client, log: (line: string) => void): Promise<MigrateReport> {
   const { folder, files } = await loadFiles();
   const latest = files.length - 1;
+  const given = await restoreOwner(client);
+  if (given > 0) log(`gave ${given} objects of the schema rowhook back to rowhook_owner`);
   const before = await schemaVersion(client);
   if (before > latest) {
     throw new UserError(

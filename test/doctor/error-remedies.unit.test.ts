@@ -321,6 +321,10 @@ const OF_SOURCE: readonly Line[] = [
   ['has sslmode=verify-ca, which needs a CA. Add sslrootcert=/path/to/ca.pem', SETTINGS],
   ['This server is PostgreSQL …, but rowhook needs 15 or later. Upgrade the', UPGRADE],
   ['This server is a hot standby. A standby does not list running', `${DOCTOR}a hot standby`],
+  [
+    'Objects of the schema rowhook belong to … instead of rowhook_owner.',
+    'test/database/schema-owner.test.ts: what the doctor says gives it back',
+  ],
   ['rowhook is not installed in this database. Run "rowhook migrate".', `${CLI}a database without rowhook`],
   ['The schema rowhook is at version …, but this rowhook needs version ….', `${CLI}a database without rowhook`],
   ['The schema rowhook is at version …, but this rowhook only knows', UPGRADE],

@@ -60,6 +60,9 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['`alter system', `${READ_ONLY}its file`],
     ['inReadWrite(`alter database', `${READ_ONLY}its command line, which ALTER SYSTEM does not change`],
   ],
+  'src/database/schema-owner.ts': [
+    ['printable(`${grant}', 'test/database/schema-owner.test.ts: what the doctor says gives it back'],
+  ],
   'src/doctor/checks.ts': [
     ["'end the session", 'test/docs/runbook.test.ts: who blocks the daemon is named by the doctor'],
     ['await remedyOfUnseen', 'test/database/membership.test.ts: has that statement as its remedy'],

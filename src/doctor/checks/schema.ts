@@ -1,6 +1,7 @@
-/** Checks that rowhook is installed, in the version that this rowhook was built for. */
+/** Checks that rowhook is installed, by its owner, in the version that this rowhook was built for. */
 import { membershipOf, uninheritedRole } from '../../database/membership.ts';
 import { builtForVersion, schemaVersion } from '../../database/migrations.ts';
+import { wrongOwner } from '../../database/schema-owner.ts';
 import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 export async function schema({ client }: Examination): Promise<CheckResult[]> {
@@ -10,6 +11,8 @@ export async function schema({ client }: Examination): Promise<CheckResult[]> {
   );
   const { found, usable } = rows[0] as (typeof rows)[number];
   if (!found) return [outdated('the schema rowhook does not exist', 'No event is captured or delivered.')];
+  const problem = await wrongOwner(client);
+  if (problem) return [problem.finding];
   if (!usable) {
     const membership = await membershipOf(client);
     const { role, grant } = membership;
