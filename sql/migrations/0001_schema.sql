@@ -22,8 +22,11 @@ declare
   v_version int := current_setting('server_version_num')::int;
   v_grant   text := format('grant rowhook_owner to %I', current_user)
                     || case when v_version >= 160000 then ' with inherit true, set true' else '' end;
+  v_create  text := case when has_database_privilege(current_database(), 'create') then ''
+                         else format('grant create on database %I to %I; ',
+                                     current_database(), current_user) end;
   -- In PostgreSQL 15 a login either inherits from all its roles or from none.
-  v_remedy  text := v_grant
+  v_remedy  text := v_create || v_grant
                     || case when v_version >= 160000 then ''
                             when (select rolinherit from pg_roles where rolname = current_user) then ''
                             else format('; alter role %I inherit', current_user) end;
@@ -39,13 +42,6 @@ begin
   if pg_is_in_recovery() then
     raise exception 'rowhook cannot be installed on a hot standby: it is read-only'
       using hint = 'Connect to the primary.';
-  end if;
-
-  if not has_database_privilege(current_database(), 'create') then
-    raise exception '% may not create schemas in the database %', current_user, current_database()
-      using hint = format(
-        'Let a DBA run: grant create on database %I to %I; then run the migrations again.',
-        current_database(), current_user);
   end if;
 
   foreach v_role in array
@@ -98,7 +94,12 @@ begin
   if not pg_has_role('rowhook_api', 'rowhook_app', 'usage') then
     raise exception 'rowhook_api is not a member of rowhook_app, and % may not change that',
       current_user
-      using hint = format('Let a DBA run: %s; then run the migrations again.', v_api);
+      using hint = format('Let a DBA run: %s; then run the migrations again.', v_create || v_api);
+  end if;
+  -- Comes last, so that the hints above ask a DBA for everything at once.
+  if v_create <> '' then
+    raise exception '% may not create schemas in the database %', current_user, current_database()
+      using hint = format('Let a DBA run: %sthen run the migrations again.', v_create);
   end if;
 end
 $$;

@@ -254,6 +254,7 @@ describe('without a superuser', () => {
   beforeEach(empty);
 
   test('a role that may not create roles is told what a DBA has to run, and after that it works', async () => {
+    await admin.query('revoke create on database app from plain');
     const before = await catalog();
     const refusal = await as('plain', (client) => migrate(client)).then(
       () => undefined,

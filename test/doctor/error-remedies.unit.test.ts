@@ -39,7 +39,7 @@ const OF_SQL: readonly Line[] = [
   ['Upgrade the server, then run the migrations again. Nothing was changed.', UPGRADE],
   ['Connect to the primary.', `${DOCTOR}a hot standby`],
   [
-    'Let a DBA run: grant create on database %I to %I; then run the',
+    'Let a DBA run: %sthen run the migrations again.',
     `${MIGRATIONS}a role that may not create schemas in this database`,
   ],
   [
