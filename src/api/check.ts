@@ -1,7 +1,7 @@
 /** What must hold before the API may start. Each refusal names the statement that ends it. */
 import type pg from 'pg';
 import { withClient } from '../database/connections.ts';
-import { requireSchema } from '../database/required-schema.ts';
+import { requireSchema } from '../database/migrations.ts';
 import { printable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { loadMigrationFiles, migrate as runMigrations } from 'postgres-migrations';
 import { UserError } from '../shared/user-error.ts';
-import { restoreOwner } from './schema-owner.ts';
+import { restoreOwner, wrongOwner } from './schema-owner.ts';
 
 export interface MigrateReport {
   /** File names, in order. */
@@ -43,6 +43,29 @@ export async function schemaVersion(client: pg.ClientBase): Promise<number> {
   const found = await client.query("select to_regprocedure('rowhook.schema_version()') is not null as found");
   if (!found.rows[0].found) return 0;
   return (await client.query('select rowhook.schema_version() as version')).rows[0].version;
+}
+
+/**
+ * The daemon and the API run only on the schema that they were built for. Resolves to its version,
+ * or rejects with a sentence.
+ */
+export async function requireSchema(client: pg.Client): Promise<number> {
+  const problem = await wrongOwner(client);
+  if (problem) throw problem.error;
+  const [found, wanted] = [await schemaVersion(client), await builtForVersion()];
+  if (found === 0) throw new UserError('rowhook is not installed in this database. Run "rowhook migrate".');
+  if (found < wanted) {
+    throw new UserError(
+      `The schema rowhook is at version ${found}, but this rowhook needs version ${wanted}. Run "rowhook migrate".`,
+    );
+  }
+  if (found > wanted) {
+    throw new UserError(
+      `The schema rowhook is at version ${found}, but this rowhook only knows versions up to ${wanted}. ` +
+        'Use a newer rowhook. Nothing was changed.',
+    );
+  }
+  return wanted;
 }
 
 /** Applies missing files. Replicas that start together wait for each other. */
