@@ -32,7 +32,10 @@ async function requireRole(client: pg.Client): Promise<void> {
     ? `grant rowhook_api to ${role} with inherit true, set true`
     : `grant rowhook_api to ${role}${inherits ? '' : `; alter role ${role} inherit`}`;
   throw new UserError(
-    printable(`${role} may not act as rowhook_api. Let a DBA run: ${grant}; then start "rowhook serve" again.`),
+    printable(
+      `${role} may not act as rowhook_api. If it is the login of the API, let a DBA run: ${grant}; then start ` +
+        '"rowhook serve" again. If not, connect as that login, a member of rowhook_api and of nothing else.',
+    ),
   );
 }
 

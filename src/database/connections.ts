@@ -218,7 +218,7 @@ export async function withClient<T>(
   try {
     return await work(client);
   } catch (error) {
-    const needed = applicationName === 'rowhook' ? 'rowhook_daemon' : 'rowhook_owner';
+    const needed = applicationName === 'rowhook' || purpose === 'look' ? 'rowhook_daemon' : 'rowhook_owner';
     throw (await explainByLooking(error, client, databaseUrl, needed)) ?? explainDatabaseError(error, databaseUrl);
   } finally {
     await client.end().catch(() => {});

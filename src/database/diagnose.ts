@@ -63,7 +63,7 @@ async function explainRefusal(
   needed: Needed,
 ): Promise<Error | null> {
   const membership = await membershipOf(client);
-  const { role, isOwner, mayBecomeOwner, grant } = membership;
+  const { role, isOwner, isDaemon, mayBecomeOwner, grant } = membership;
   const because = (verdict: string, granted: Needed) =>
     new UserError(
       `${displayDatabase(databaseUrl)}: ${message}. ${role} is a member of ${granted}, but ${verdict}. ` +
@@ -71,6 +71,11 @@ async function explainRefusal(
     );
   if (/ set role /.test(message))
     return isOwner && !mayBecomeOwner ? because('may not SET ROLE to it', 'rowhook_owner') : null;
+  if (!isOurs(message)) return null;
   const uninherited = uninheritedRole(membership, needed);
-  return uninherited !== null && isOurs(message) ? because('does not inherit its privileges', uninherited) : null;
+  if (uninherited !== null) return because('does not inherit its privileges', uninherited);
+  // A login with rowhook_owner would work too, and could do more than it needs.
+  return needed === 'rowhook_daemon' && !isOwner && !isDaemon
+    ? new UserError(`${displayDatabase(databaseUrl)}: ${message}. Connect as a member of rowhook_daemon.`)
+    : null;
 }

@@ -33,7 +33,7 @@ const refusal = (url: string) =>
     },
     (error: Error) => error.message,
   );
-const remedyOf = (said: string) => /Let a DBA run: (.*); then start "rowhook serve" again\./.exec(said)?.[1] ?? '';
+const remedyOf = (said: string) => /[Ll]et a DBA run: (.*); then start "rowhook serve" again\./.exec(said)?.[1] ?? '';
 
 describe('a login that is no member of rowhook_api is refused, and starts after what it is told', () => {
   beforeEach(() => database.query(`drop role if exists ${role}; create role ${role} login password 'secret'`));

@@ -9,6 +9,7 @@ import { migrate } from '../../src/database/migrations.ts';
 import { examine } from '../../src/doctor/checks.ts';
 import { LIMITS } from '../../src/doctor/finding.ts';
 import { readStatus } from '../../src/operations/status.ts';
+import { rowhook } from '../support/cli.ts';
 import { createDatabase, databaseUrl, type TestDatabase } from '../support/database.ts';
 import { wantedMajor } from '../support/server.ts';
 
@@ -101,4 +102,25 @@ test('whatever a login may not see as rowhook_daemon has that statement as its r
     const refused = await running.query('select from rowhook.webhook_lanes').catch((error: Error) => error);
     await running.end();
     expect((await explainAfterwards(refused, url)).message).toContain(statement);
+  }));
+
+test('a login of the application is told the role of the daemon, not that of the owner, and status invents nothing', () =>
+  withRole(async (role, url) => {
+    await database.query(`grant rowhook_app to ${role}`);
+    const { stderr } = await rowhook(['start', '--http-port', '0'], { env: { DATABASE_URL: url } });
+    expect(stderr).toMatch(/permission denied for \w+ webhook_\w+\. Connect as a member of rowhook_daemon\.\n$/);
+    const { stdout } = await rowhook(['status'], { env: { DATABASE_URL: url } });
+    const unknown = [...stdout.matchAll(/^(\S.*?) {2,}unknown$/gm)].map(([, name]) => name);
+    expect(unknown).toEqual([
+      'environment',
+      'daemons',
+      'behind',
+      'tenants that lag',
+      'oldest undelivered',
+      'deliveries',
+      'webhooks',
+      'breakers',
+      'watched tables',
+      'inbound events',
+    ]);
   }));

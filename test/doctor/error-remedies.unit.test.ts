@@ -27,6 +27,7 @@ const CONNECTION = 'test/database/connection.test.ts: ';
 const DOCTOR = 'test/doctor/doctor.test.ts: ';
 const PROCESS = 'test/inbound/process.test.ts: ';
 const SERVE = 'test/api/start.test.ts: ';
+const MEMBERS = 'test/database/membership.test.ts: ';
 const MANY = 'test/database/many-tables.test.ts: ';
 const REFUSED = 'test/deliver/outbound.test.ts: the error names the setting and the replay, and both work';
 const STATES = `${HINTS}test.each(STATES)`;
@@ -183,7 +184,7 @@ const OF_SQL: readonly Line[] = [
 ];
 
 const OF_SOURCE: readonly Line[] = [
-  ['… may not act as rowhook_api. Let a DBA run: …; then start "rowhook', `${SERVE}a login that is no member`],
+  ['… may not act as rowhook_api. If it is the login of the API, let a DBA run:', `${SERVE}a login that is no member`],
   ['rowhook.current_tenant() was replaced, and does not follow the setting', `${SERVE}a replaced current_tenant()`],
   ['webhook … does not exist.', FACT],
   ['api-key create: give either --tenant or --operator.', 'test/api/keys.test.ts: what to write instead'],
@@ -413,6 +414,7 @@ const OF_SOURCE: readonly Line[] = [
   ['… has no free connection. Raise max_connections, or close idle clients', OUTSIDE],
   ['…: …. Close idle clients, or let a DBA run: alter … … connection limit', `${CLI}connections, which a limit of its`],
   ['… refuses the row: ${RULES[constraint] ?? ', PART],
+  ['…: …. Connect as a member of rowhook_daemon.', `${MEMBERS}a login of the application`],
   ['Connect as a member of rowhook_owner', `${CLI}a role without rights`],
   ['Connect as its owner, or as a member of that role', `${REPLACED}unwatch as one who is not the owner of the table`],
   ['has a certificate that is not valid now', PART],

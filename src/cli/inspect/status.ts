@@ -67,20 +67,22 @@ async function status(client: pg.Client, options: StatusOptions, out: Out): Prom
 }
 
 function print(now: Status, limit: number, out: Out): void {
+  const isUnseen = (part: string) => now.unseen.some((unseen) => unseen.startsWith(`${part}: `));
+  const seen = (part: string, text: string) => (isUnseen(part) ? 'unknown' : text);
   printPairs(out, [
     ['database', `${now.database}, PostgreSQL ${now.server}, schema version ${now.schemaVersion ?? 'unknown'}`],
-    ['environment', now.environment ?? 'none recorded'],
-    ['daemons', now.daemons.map(({ name, lanes }) => `${name} (${lanes} lanes)`).join(', ') || 'none'],
-    ['behind', behindText(now)],
-    ['tenants that lag', laggingText(now)],
-    ['oldest undelivered', now.oldestUndeliveredSeconds === null ? 'none' : ageText(now.oldestUndeliveredSeconds)],
-    ['deliveries', `${waitingText(now)}, ${now.givenUp} given up`],
+    ['environment', seen('environment', now.environment ?? 'none recorded')],
+    ['daemons', seen('daemons', now.daemons.map(({ name, lanes }) => `${name} (${lanes} lanes)`).join(', ') || 'none')],
+    ['behind', seen('lanes', behindText(now))],
+    ['tenants that lag', seen('lanes', laggingText(now))],
     [
-      'webhooks',
-      `${now.webhooks.active} active, ${now.webhooks.off} off, ${now.webhooks.disabled} disabled by rowhook`,
+      'oldest undelivered',
+      seen('lanes', now.oldestUndeliveredSeconds === null ? 'none' : ageText(now.oldestUndeliveredSeconds)),
     ],
-    ['breakers', `${now.breakersOpen} open`],
-    ['watched tables', watchedText(now)],
+    ['deliveries', seen('webhooks', `${waitingText(now)}, ${now.givenUp} given up`)],
+    ['webhooks', seen('webhooks', webhooksText(now))],
+    ['breakers', seen('webhooks', `${now.breakersOpen} open`)],
+    ['watched tables', seen('watched tables', watchedText(now))],
     ['inbound events', inboundText(now)],
   ]);
   const problems = now.readOnly === null ? now.sources.problems : [now.readOnly, ...now.sources.problems];
@@ -89,6 +91,10 @@ function print(now: Status, limit: number, out: Out): void {
   printTroubled(now.troubled, limit, out);
   printSlots(now, out);
   for (const unseen of now.unseen) out.print(out.paint('yellow', `\nnot shown: ${unseen}`));
+}
+
+function webhooksText({ webhooks: { active, off, disabled } }: Status): string {
+  return `${active} active, ${off} off, ${disabled} disabled by rowhook`;
 }
 
 function watchedText({ sources: { watched, problems } }: Status): string {

@@ -1,7 +1,7 @@
 /** Finds transactions that stay open, forgotten prepared transactions, and sessions that block the daemon. */
 
 import { printable } from '../../shared/terminal.ts';
-import { ageText } from '../../shared/text.ts';
+import { ageText, counted } from '../../shared/text.ts';
 import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 /** Limit on named transactions. One is as harmful as twenty. */
@@ -62,7 +62,7 @@ async function unseen(client: Examination['client']): Promise<CheckResult[]> {
   return [
     {
       kind: 'unseen',
-      what: `transactions of ${count} connections of other roles`,
+      what: `transactions of ${counted(count, 'connection')} of other roles`,
       fix: `grant pg_read_all_stats to ${user};`,
     },
   ];

@@ -88,6 +88,9 @@ function capturedSteps(
   if (isKnown) return [{ kind: 'stops', what: `${none}. The lines above say why` }];
   const who = first && `: webhook ${first.id} (${printable(first.name)}) was created at ${first.since.toISOString()}`;
   const reasons = [
+    ...(row.tenantId === null && row.is !== 'found'
+      ? ['the tenant of the row was null, and such a row makes no event']
+      : []),
     ...(subscribed ? [`no webhook of its tenant wanted it at that moment${who ?? ''}. Then write the row again`] : []),
     `it was changed before the table was watched (${source.createdAt.toISOString()}), or more than 7 days ago`,
     ...(row.is === 'found' && source.ignoreColumns.length > 0
