@@ -158,7 +158,8 @@ describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
 
   beforeAll(async () => {
     const { major } = tools as NonNullable<typeof tools>;
-    [source, elsewhere] = await Promise.all([startServer({}, { major }), startServer({}, { major })]);
+    // a dump goes into another cluster, and not into a copy of its own
+    [source, elsewhere] = await Promise.all([startServer({}, { major }), startServer({}, { major, ownCluster: true })]);
     await burn(source, 10_000);
     directory = await mkdtemp(join(tmpdir(), 'rowhook-dump-'));
     file = join(directory, 'dump');

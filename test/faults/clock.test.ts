@@ -68,7 +68,7 @@ describe.runIf(library)('the clock', () => {
     test(`of the database jumps by ${offset}, and back`, async ({ onTestFinished }) => {
       const clock = await startClock(onTestFinished);
       Object.assign(process.env, clock.env);
-      const server = await startServer().finally(() => {
+      const server = await startServer({}, { ownCluster: true }).finally(() => {
         for (const name of Object.keys(clock.env)) delete process.env[name];
       });
       onTestFinished(() => server.stop());

@@ -4,7 +4,7 @@
 // ROWHOOK_TEST_DATABASE_URL  a server to use instead; its user must be a superuser
 
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, statfs } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
@@ -47,9 +47,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const given = process.env.ROWHOOK_TEST_DATABASE_URL || undefined;
   // also for the servers that test files start
   if (await hasRoom(MEMORY)) process.env.TMPDIR = MEMORY;
+  const folder = await mkdtemp(join(tmpdir(), 'rowhook-test-'));
   // hundreds of processes load the same modules: 70 ms of CPU for a command instead of 160
-  const compiled = await mkdtemp(join(tmpdir(), 'rowhook-test-'));
-  process.env.NODE_COMPILE_CACHE = compiled;
+  process.env.NODE_COMPILE_CACHE = join(folder, 'compiled');
+  // test/support/server.ts keeps one there, and copies of it
+  process.env.ROWHOOK_TEST_CLUSTERS = folder;
+  // the server's account is not ours
+  await chmod(folder, 0o755);
   const major = wantedMajor();
   const embedded = given ? undefined : await startEmbedded({ major, settings: settings(major) });
   const serverUrl = given ?? embedded?.url ?? '';
@@ -70,7 +74,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     await embedded?.stop('immediate');
     // a command that was killed may still be writing
-    await rm(compiled, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+    await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   };
 }
 
