@@ -235,7 +235,7 @@ function rowhookScript(folder: string, listenPort: number | undefined): string {
   return `
 ${LASTING}
 [ "$1" != listen ] || [[ " $* " = *' --port '* ]] || set -- "$@" --port ${listenPort}
-run() { PATH='${process.env.PATH}' exec '${process.execPath}' '${program}' "$@"; }
+run() { PATH='${process.env.PATH}' NODE_COMPILE_CACHE='${process.env.NODE_COMPILE_CACHE ?? ''}' exec '${process.execPath}' '${program}' "$@"; }
 if [ "$ready" = no ]; then
   (run "$@" 2>>'${folder}/stderr'); code=$?
   # these two end with 1 when they have found something
