@@ -2,8 +2,31 @@
 // npm test runs both.
 
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const unit = ['test/**/*.unit.test.ts'];
+
+/**
+ * Without the times of an earlier run, large files start first. These are small, and take long:
+ * they would start last, and the processors would wait for them.
+ */
+const LONG = [
+  'daemon/lagging',
+  'inbound/crash',
+  'docs/pages',
+  'deploy/package',
+  'dispatch/neighbours',
+  'daemon/notify-queue',
+  'api/lifecycle',
+].map((name) => `/test/${name}.test.ts`);
+
+class LongFilesFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification) => LONG.some((end) => moduleId.endsWith(end));
+    const sorted = await super.sort(files);
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+  }
+}
 
 export default defineConfig({
   test: {
@@ -15,6 +38,7 @@ export default defineConfig({
     // A test of one second may take twenty while neighbours have the processors.
     testTimeout: 300_000,
     hookTimeout: 120_000,
+    sequence: { sequencer: LongFilesFirst },
     projects: [
       { extends: true, test: { name: 'unit', include: unit } },
       {
