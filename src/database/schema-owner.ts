@@ -42,7 +42,7 @@ export interface WrongOwner {
   error: UserError;
 }
 
-/** Null: everything belongs to rowhook_owner, or there is no schema. */
+/** Null: everything belongs to rowhook_owner, or rowhook is not installed. */
 export async function wrongOwner(client: pg.ClientBase): Promise<WrongOwner | null> {
   const { names } = await otherOwners(client);
   const [first] = names;
@@ -83,12 +83,14 @@ export async function restoreOwner(client: pg.ClientBase): Promise<number> {
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
+/** A schema of this name without the version is not one of rowhook, and nobody touches it. */
 async function otherOwners(client: pg.ClientBase): Promise<{ ids: string[]; names: string[] }> {
   const { rows } = await client.query<{ id: string; name: string }>(
     `select r.oid as id, quote_ident(r.rolname) as name
        from (${OWNERS}) as o
        join pg_roles r on r.oid = o.owner
       where r.rolname <> 'rowhook_owner'
+        and to_regprocedure('rowhook.schema_version()') is not null
       order by 2`,
   );
   return { ids: rows.map(({ id }) => id), names: rows.map(({ name }) => name) };

@@ -110,6 +110,14 @@ test('what the doctor says gives it back', async () => {
   await mends();
 });
 
+test('a schema of another program with this name is not touched', async () => {
+  await open(true);
+  await copy.query(`create schema rowhook authorization ${restorer}`);
+  const { code, stderr } = await rowhook(['migrate'], { env: { DATABASE_URL: copy.url } });
+  expect([code, stderr]).toEqual([1, expect.stringContaining('schema "rowhook" already exists')]);
+  expect(await owners()).toEqual([restorer]);
+});
+
 describe.skipIf(!canDump(wantedMajor))('pg_restore', () => {
   let source: TestDatabase;
   let folder: string;

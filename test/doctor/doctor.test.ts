@@ -205,7 +205,7 @@ describe('schema', () => {
       return [what, fix];
     };
     expect(await said()).toEqual(['the schema rowhook does not exist', 'rowhook migrate']);
-    await other.query('create schema rowhook');
+    await other.query('create schema rowhook authorization rowhook_owner');
     const version = (n: number) =>
       other.query(`create or replace function rowhook.schema_version() returns int language sql return ${n}`);
     await version(1);

@@ -61,7 +61,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['inReadWrite(`alter database', `${READ_ONLY}its command line, which ALTER SYSTEM does not change`],
   ],
   'src/database/schema-owner.ts': [
-    ['printable(`${grant}', 'test/database/schema-owner.test.ts: what the doctor says gives it back'],
+    ['printable(`', 'test/database/schema-owner.test.ts: what the doctor says gives it back'],
   ],
   'src/doctor/checks.ts': [
     ["'end the session", 'test/docs/runbook.test.ts: who blocks the daemon is named by the doctor'],
