@@ -430,7 +430,7 @@ describe('a webhook that is switched off by hand', () => {
   const missed = async (id: string, lost = '') => {
     const { stdout } = await cli('webhook', 'enable', id);
     expect(stdout).toContain(
-      'While it was switched off, it missed 1 event that the outbox still holds (it keeps 7 days).',
+      'While it was switched off or in the hour before, it missed 1 event that it now wants and that the outbox still holds (it keeps 7 days).',
     );
     expect(stdout.includes('were not captured for it')).toBe(lost !== '');
     return / rowhook (replay .*)$/m.exec(stdout)?.[1]?.split(' ') ?? [];
@@ -540,7 +540,7 @@ describe('a webhook that rowhook disabled', () => {
     receiver.respond('/in', { status: 200 });
     const enabled = await cli('webhook', 'enable', id);
     expect(enabled.stdout).toContain(
-      'While it was switched off, it missed 2 events that the outbox still holds (it keeps 7 days).\n',
+      'While it was switched off or in the hour before, it missed 2 events that it now wants and that the outbox still holds (it keeps 7 days).\n',
     );
     const commands = [...enabled.stdout.matchAll(/: rowhook (replay .*)\n/g)].map(([, command]) => command ?? '');
     expect(commands.map((command) => /--only (\w+)/.exec(command)?.[1])).toEqual(['missed', 'given_up']);
@@ -577,6 +577,11 @@ describe('webhook test', () => {
     ]);
     expect(bodies.find(({ event }) => event === 'deal.stage.changed').data).toMatchObject({ title: 'sample' });
     expect((await logs(id)).map(({ status }) => status).sort()).toEqual(['failed', 'success']);
+
+    receiver.respond('/in', { status: 418 });
+    const both = (await cli('webhook', 'test', id)).stdout;
+    expect(both.match(/^\S+ {2}failed {2}418 /gm)).toHaveLength(2);
+    expect(both.match(/^the receiver answered 418/gm)).toHaveLength(1);
 
     receiver.respond('/in', { status: 204 });
     expect((await cli('webhook', 'test', id)).code).toBe(0);

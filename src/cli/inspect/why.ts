@@ -59,7 +59,8 @@ async function why(
 
 function print({ table, key, row, tenant_id, steps, changes, arrived }: Answer, out: Out): void {
   const values = Object.entries(key).map(([column, value]) => `${printable(column)} = ${printable(value)}`);
-  const tenant = tenant_id === null ? 'no tenant' : `tenant ${printable(tenant_id)}`;
+  const none = row === 'unseen' ? 'tenant unknown' : 'no tenant';
+  const tenant = tenant_id === null ? none : `tenant ${printable(tenant_id)}`;
   out.print(`${printable(table)}, ${values.join(', ')}: ${ROW[row]}, ${tenant}`);
   for (const { kind, what, fix } of steps) {
     const [mark, style] = MARKS[kind];

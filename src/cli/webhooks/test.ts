@@ -48,7 +48,7 @@ async function testWebhook(
     logs = await firstAttempts(client, id, outboxIds);
   }
 
-  for (const log of logs) print(log, options.json, out);
+  for (const [index, log] of logs.entries()) print(log, logs[index - 1], options.json, out);
   if (logs.length < count) {
     throw new UserError(
       `${count - logs.length} of ${count} test deliveries were not attempted within ${options.wait} s. ` +
@@ -58,13 +58,14 @@ async function testWebhook(
   return logs.every((log) => log.status === 'success') ? 0 : 1;
 }
 
-function print(log: TestLog, json: boolean | undefined, out: Out): void {
+/** An error that is that of the line before is printed once. */
+function print(log: TestLog, before: TestLog | undefined, json: boolean | undefined, out: Out): void {
   if (json) {
     out.print(JSON.stringify(log));
     return;
   }
   const result = out.paint(log.status === 'success' ? 'green' : 'red', log.status);
   out.print([log.event_type, result, log.response_status ?? '', log.code, `${log.duration_ms ?? 0} ms`].join('  '));
-  if (log.error) out.print(printableLines(log.error));
+  if (log.error && log.error !== before?.error) out.print(printableLines(log.error));
   if (log.response_body) out.print(printableLines(log.response_body));
 }

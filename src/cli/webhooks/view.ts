@@ -24,7 +24,11 @@ export function printMissed(
   { missed_since, missed, given_up, given_up_since, lost_since }: Missed,
   out: Out,
 ): void {
-  out.print(`While it was switched off, it missed ${events(missed)} that the outbox still holds (it keeps 7 days).`);
+  // missedSince() begins an hour before the webhook was switched off, and takes the present settings.
+  out.print(
+    `While it was switched off or in the hour before, it missed ${events(missed)} that it now wants ` +
+      'and that the outbox still holds (it keeps 7 days).',
+  );
   if (lost_since) {
     const since = lost_since.toISOString();
     const note = `Changes since ${since} were not captured for it, because it was off for ${CAPTURED_DAYS} days.`;

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { wholeNumber } from '../../config/parse.ts';
-import { type Out, printPairs, printTable } from '../../shared/terminal.ts';
+import { type Out, printable, printPairs, printTable } from '../../shared/terminal.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { type Cli, commaList, help, LIMIT_MAX, onDatabase, parsed } from '../define.ts';
 import { addCreate } from './create.ts';
@@ -106,7 +106,8 @@ async function listWebhooks(
   if (options.json) {
     for (const row of shown) out.print(JSON.stringify(withoutSecrets(row)));
   } else if (rows.length === 0) {
-    out.print('No webhooks. Create one with "rowhook webhook create".');
+    const of = options.tenant === undefined ? '' : ` of tenant ${printable(options.tenant)}`;
+    out.print(`No webhooks${of}. Create one with "rowhook webhook create".`);
   } else {
     printTable(
       out,

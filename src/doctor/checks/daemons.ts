@@ -43,7 +43,11 @@ export async function daemons(examination: Examination): Promise<CheckResult[]> 
       fix: `look into the log of ${owners.join(', ')}, then restart it. Another daemon takes over within 10 s`,
     });
   }
-  return [...results, ...laggingRemarks(examination, lanes), ...(await environmentRemarks(examination))];
+  return [
+    ...results,
+    ...laggingRemarks(examination, lanes),
+    ...(await environmentRemarks(examination, owners.length > 0)),
+  ];
 }
 
 /** Warns of the tenants that have lagged for long. */
@@ -78,7 +82,8 @@ async function settledLanes({ client, limits }: Examination): Promise<LaneLag[]>
   }
 }
 
-async function environmentRemarks({ client, environment }: Examination): Promise<CheckResult[]> {
+/** While a daemon delivers, the name is wrong in this shell only, and no event waits. */
+async function environmentRemarks({ client, environment }: Examination, isDelivering: boolean): Promise<CheckResult[]> {
   const { rows } = await client.query<{ environment: string | null }>(
     'select environment from rowhook.webhook_installation',
   );
@@ -86,7 +91,7 @@ async function environmentRemarks({ client, environment }: Examination): Promise
   const problem = environmentProblem(recorded, environment);
   if (problem) {
     const { what, why, fix } = problem;
-    return [{ kind: 'error', what, why, fix }];
+    return [{ kind: isDelivering ? 'warning' : 'error', what, why, fix }];
   }
   return [fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`)];
 }

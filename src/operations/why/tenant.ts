@@ -17,11 +17,18 @@ import type { Table } from './table.ts';
 const TENANTS_MAX = 10_000;
 const LISTED_MAX = 20;
 
-export function rowSteps(table: Table, source: Source, row: Row, key: readonly string[]): Step[] {
+/** `tenantId` is that of the source, of the row, or of the row's newest change. */
+export function rowSteps(
+  table: Table,
+  source: Source,
+  row: Row,
+  { key, tenantId }: { key: readonly string[]; tenantId: string | null },
+): Step[] {
   if (row.is === 'gone')
     return [{ kind: 'note', what: 'the row does not exist, or row-level security hides it from this role' }];
   if (row.is === 'unseen') {
-    const what = `the row cannot be read, so its tenant is unknown: ${printable(row.because ?? '')}`;
+    const unknown = tenantId === null ? ', so its tenant is unknown' : '';
+    const what = `the row cannot be read${unknown}: ${printable(row.because ?? '')}`;
     if (!row.because?.startsWith('permission denied')) return [{ kind: 'note', what }];
     const fix = `grant usage on schema ${table.schema} to ${row.user}; grant select on ${table.name} to ${row.user};`;
     return [{ kind: 'note', what, fix: printable(fix) }];

@@ -41,7 +41,7 @@ export async function whyOf(client: pg.Client, question: Question): Promise<Answ
   const found = await findChanges(client, source, row.rowKey);
   answer.changes = await explainChanges(client, configurations, found);
   answer.tenant_id ??= answer.changes[0]?.tenant_id ?? null;
-  steps.push(...rowSteps(table, source, row, question.key));
+  steps.push(...rowSteps(table, source, row, { key: question.key, tenantId: answer.tenant_id }));
   if (answer.tenant_id !== null) {
     const webhooks = (await configurations.of([answer.tenant_id])).get(answer.tenant_id)?.webhooks ?? [];
     steps.push(...(await webhookSteps(client, source, answer.tenant_id, webhooks)));
