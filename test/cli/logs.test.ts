@@ -25,23 +25,22 @@ let tenant: string;
 beforeAll(async () => {
   database = await createDatabase({ crm: true });
   await database.query("select rowhook.watch('notes', prefix => 'notes', capture => 'all', max_payload_bytes => 2048)");
-  receiver = await startReceiver();
 });
 
+// One daemon serves all tests. What it still sends for an earlier test finds no receiver.
 beforeEach(async () => {
   tenant = randomUUID();
-  daemon = await startTestDaemon(database);
+  receiver = await startReceiver();
+  daemon ??= await startTestDaemon(database);
 });
 
 afterEach(async () => {
-  await daemon?.stop();
-  daemon = undefined;
   await database.query('delete from rowhook.webhook_configurations');
-  receiver.clear();
+  await receiver.close();
 });
 
 afterAll(async () => {
-  await receiver.close();
+  await daemon?.stop();
   await database.drop();
 });
 
@@ -51,6 +50,11 @@ async function json(...args: string[]): Promise<Record<string, unknown>> {
   const { stdout, stderr } = await cli(...args, '--json');
   expect(stderr).toBe('');
   return JSON.parse(stdout);
+}
+
+async function stopDaemon(): Promise<void> {
+  await daemon?.stop();
+  daemon = undefined;
 }
 
 const webhook = (columns: Record<string, unknown> = {}): Promise<TestWebhook> =>
@@ -342,7 +346,7 @@ describe('replay', () => {
     expect((await cli('deliveries', '--webhook', id, '--state', 'given_up')).stdout).toContain('No unfinished');
     await caughtUp(database);
     expect(await json('status')).toMatchObject({ waiting: 1, given_up: 0, oldest_undelivered_seconds: null });
-    await daemon?.stop();
+    await stopDaemon();
     daemon = await startTestDaemon(database, { httpPort: await freePort() });
     await waitUntil('the metric has been read', async () => {
       const metrics = await (await fetch(`http://127.0.0.1:${daemon?.httpPort}/metrics`)).text();
@@ -405,7 +409,7 @@ describe('replay', () => {
     await paste(/"(.*)"/.exec(off.stderr)?.[1] ?? '', database);
     await receiver.waitFor(1);
     await logged(id, 1);
-    await daemon?.stop();
+    await stopDaemon();
     expect((await cli(...range)).stderr).toBe(
       'rowhook: no daemon is running: 1 event will wait until you run "rowhook start".\n',
     );

@@ -16,24 +16,29 @@ let tenant: string;
 beforeAll(async () => {
   database = await createDatabase({ crm: true });
   await database.query("select rowhook.watch('notes', prefix => 'notes', capture => 'all')");
-  receiver = await startReceiver();
 });
 
+// One daemon serves all tests. What it still sends for an earlier test finds no receiver.
 beforeEach(async () => {
   tenant = randomUUID();
-  daemon = await startTestDaemon(database);
+  receiver = await startReceiver();
+  daemon ??= await startTestDaemon(database);
 });
 
 afterEach(async () => {
-  await daemon?.stop();
   await database.query('delete from rowhook.webhook_configurations');
-  receiver.clear();
+  await receiver.close();
 });
 
 afterAll(async () => {
-  await receiver.close();
+  await daemon?.stop();
   await database.drop();
 });
+
+async function stopDaemon(): Promise<void> {
+  await daemon?.stop();
+  daemon = undefined;
+}
 
 const webhook = (columns: Record<string, unknown> = {}): Promise<TestWebhook> =>
   createWebhook(database, { tenant_id: tenant, url: receiver.url('/in'), retry_enabled: false, ...columns });
@@ -153,7 +158,7 @@ describe("only => 'missed'", () => {
 
   test('what a daemon has yet to read is not replayed: it is sent anyway, once', async () => {
     const { id } = await webhook();
-    await daemon?.stop();
+    await stopDaemon();
     await database.query("insert into notes (organization_id, body) values ($1, 'unread')", [tenant]);
     expect(await replay(id, 'missed')).toBe(0);
     expect(await replay(id, 'all')).toBe(0);
@@ -247,7 +252,7 @@ describe('a replay goes behind what is new', () => {
     await caughtUp(database);
     await replay(id, 'missed');
     await receiver.waitFor(5);
-    await daemon?.stop();
+    await stopDaemon();
     expect(await unfinished(id)).toBeGreaterThan(10);
     daemon = await startTestDaemon(database);
     await nothingWaits(id);
