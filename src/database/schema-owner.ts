@@ -83,14 +83,18 @@ export async function restoreOwner(client: pg.ClientBase): Promise<number> {
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** A schema of this name without the version is not one of rowhook, and nobody touches it. */
+/**
+ * A schema of this name without the version is not one of rowhook, and nobody touches it. The
+ * catalog answers: to_regprocedure() raises for a login that may not use the schema.
+ */
 async function otherOwners(client: pg.ClientBase): Promise<{ ids: string[]; names: string[] }> {
   const { rows } = await client.query<{ id: string; name: string }>(
     `select r.oid as id, quote_ident(r.rolname) as name
        from (${OWNERS}) as o
        join pg_roles r on r.oid = o.owner
       where r.rolname <> 'rowhook_owner'
-        and to_regprocedure('rowhook.schema_version()') is not null
+        and exists (select from pg_proc p where p.pronamespace = to_regnamespace('rowhook')
+                     and p.proname = 'schema_version' and p.pronargs = 0)
       order by 2`,
   );
   return { ids: rows.map(({ id }) => id), names: rows.map(({ name }) => name) };
