@@ -6,8 +6,9 @@ export interface EnvironmentProblem {
   what: string;
   why: string;
   /**
-   * The setting is named first. `adopt` is only for clones. It is printed without --undelivered,
-   * because a pasted line must not discard events: without that flag it only asks for it.
+   * A sentence and no command: pasted in a copy, a daemon with the name of the original would deliver
+   * to its customers. `adopt` is printed without --undelivered, because a pasted line must not
+   * discard events: without that flag it only asks for it.
    */
   fix: string;
   /** Verdict and remedy on one line, for the person who started a daemon. */
@@ -28,7 +29,7 @@ export function environmentProblem(recorded: string | null, given: string | unde
   return {
     what,
     why: 'A daemon with this setting refuses to start. A clone must not deliver to the customers of the original.',
-    fix: `ROWHOOK_ENVIRONMENT=${recorded} rowhook start   # only in a clone that may deliver: ${adopt}`,
+    fix: `if it is not a copy, set ROWHOOK_ENVIRONMENT=${recorded}. Only in a clone that may deliver: ${adopt}`,
     sentence:
       `${what}. Nothing is delivered. If it is not a copy, set ROWHOOK_ENVIRONMENT=${recorded}. ` +
       `Only in a clone that may deliver: ${adopt} (it asks what to do with undelivered events).`,

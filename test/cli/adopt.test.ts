@@ -95,7 +95,7 @@ describe('start and the doctor agree, and the first remedy is the variable', () 
       `set ROWHOOK_ENVIRONMENT=production. Only in a clone that may deliver: rowhook adopt `,
     );
     const [variable = '', name = ''] =
-      /^(\w+)=(\S+) rowhook start {3}# only in a clone /.exec(result?.fix ?? '')?.slice(1) ?? [];
+      /^if it is not a copy, set (\w+)=(\S+)\. Only in a clone /.exec(result?.fix ?? '')?.slice(1) ?? [];
     await starts(name);
     expect(await doctor({ [variable]: name })).toMatchObject([{ kind: 'fine' }]);
     // the other remedy, in a clone; pasted, it discards nothing

@@ -268,7 +268,7 @@ const OF_SOURCE: readonly Line[] = [
   ['This database belongs to the environment "…", and ROWHOOK_ENVIRONMENT', PART],
   ['A daemon with this setting refuses to start. A clone must not deliver', PART],
   [
-    'ROWHOOK_ENVIRONMENT=… rowhook start # only in a clone that may deliver:',
+    'if it is not a copy, set ROWHOOK_ENVIRONMENT=…. Only in a clone that',
     'test/cli/adopt.test.ts: recorded %j, the variable %j',
   ],
   ['…. Nothing is delivered. If it is not a copy, set ROWHOOK_ENVIRONMENT=…. ', PART],

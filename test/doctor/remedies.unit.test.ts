@@ -51,7 +51,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['RECONCILE', `${REMEDIES}lacks rowhook_insert`],
     ['triggers.map', `${REMEDIES}rowhook_update is disabled`],
   ],
-  'src/config/environment.ts': [['`ROWHOOK_ENVIRONMENT=', 'test/cli/adopt.test.ts: recorded %j, the variable %j']],
+  'src/config/environment.ts': [['`if it is not a copy, set', 'test/cli/adopt.test.ts: recorded %j, the variable %j']],
   'src/database/read-only.ts': [
     ['printable(fix)', `${READ_ONLY}a running daemon says so on /readyz`],
     ['inReadWrite(`alter', `${READ_ONLY}whose it is: a role, a role in a database`],
@@ -153,7 +153,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['result.fix', `${DOCTOR}a database or a role whose sessions fire no triggers`],
   ],
   'src/operations/why/tenant.ts': [
-    ['`grant usage on schema', `${WHY}that this role may not read`],
+    ['`run "rowhook why" with a', `${WHY}that this role may not read`],
     ['printable(fix)', `${WHY}that this role may not read`],
     ['`update ', `${WHY}whose tenant is null`],
     ['`rowhook webhook list', LOOKS],

@@ -22,8 +22,9 @@ export async function daemons(examination: Examination): Promise<CheckResult[]> 
       kind: 'error',
       what: owners.length === 0 ? 'no daemon is running' : `no daemon owns ${free.length} of ${lanes.length} lanes`,
       why:
-        'Events are captured and stored. They are sent when a daemon is running. Start it where it usually runs, ' +
-        'such as: systemctl start rowhook. The next command uses the settings and the login of this shell.',
+        'Events are captured and stored. They are sent when a daemon is running. If its process runs, its log says ' +
+        'why it delivers nothing: correct that, and restart it. Otherwise start it where it usually runs, such as: ' +
+        'systemctl start rowhook. The next command uses the settings and the login of this shell.',
       fix: 'rowhook start',
     });
   } else {

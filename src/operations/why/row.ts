@@ -20,8 +20,6 @@ export interface Row {
   tenantId: string | null;
   /** Why the row is unseen. */
   because: string | null;
-  /** The role that asks, quoted. */
-  user: string;
 }
 
 interface KeyColumn {
@@ -61,14 +59,11 @@ export async function readRow(
     // Type names are printed and used under the same settings.
     const columns = await keyColumns(client, table, source, key);
     const asked = await keyAsText(client, columns, key);
-    const { rows } = await client.query<{ user: string }>('select quote_ident(current_user) as user');
-    const [{ user }] = rows as [{ user: string }];
     const { rowKey = asked, ...row } = await readByKey(client, table, source, columns, key);
     return {
       rowKey,
       columns: columns.map(({ name }) => name),
       quotedColumns: columns.map(({ quoted }) => quoted),
-      user,
       ...row,
     };
   } finally {

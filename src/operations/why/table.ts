@@ -8,8 +8,6 @@ import { UserError } from '../../shared/user-error.ts';
 export interface Table {
   oid: string;
   name: string;
-  /** Quoted as an identifier. */
-  schema: string;
   /** The table and the partitioned tables above it. A trigger of each may capture the row. */
   family: string[];
   /** The table to watch: the partitioned table at the top, or the table itself. */
@@ -26,8 +24,8 @@ const CANDIDATES_MAX = 20_000;
 export async function findTable(client: pg.Client, text: string, key: readonly string[]): Promise<Table> {
   const { rows } = await client
     .query<Table & { kind: string }>(
-      `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name, quote_ident(n.nspname) as schema,
-              c.relkind as kind, rowhook._qualified(r.oid) as root,
+      `select c.oid::text as oid, format('%I.%I', n.nspname, c.relname) as name, c.relkind as kind,
+              rowhook._qualified(r.oid) as root,
               rowhook._usual_tenant_column(r.oid) is not null as "hasTenant",
               array(select c.oid::text union select relid::oid::text from pg_partition_ancestors(c.oid)) as family,
               array(select format('%I.%I', on_.nspname, o.relname)

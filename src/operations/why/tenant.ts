@@ -30,7 +30,7 @@ export function rowSteps(
     const unknown = tenantId === null ? ', so its tenant is unknown' : '';
     const what = `the row cannot be read${unknown}: ${printable(row.because ?? '')}`;
     if (!row.because?.startsWith('permission denied')) return [{ kind: 'note', what }];
-    const fix = `grant usage on schema ${table.schema} to ${row.user}; grant select on ${table.name} to ${row.user};`;
+    const fix = `run "rowhook why" with a login that may read ${table.name}, such as that of its owner`;
     return [{ kind: 'note', what, fix: printable(fix) }];
   }
   if (row.tenantId !== null || source.tenantColumn === null) return [];
