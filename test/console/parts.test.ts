@@ -6,7 +6,7 @@ import type { Download, Page } from 'playwright-core';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hasNoBrowser } from '../support/browser.ts';
-import { ConsoleScene, close, judge } from '../support/console.ts';
+import { ConsoleScene, close, judge, judgeNarrow } from '../support/console.ts';
 import { waitUntil } from '../support/wait.ts';
 
 const EGRESS = ['198.51.100.7', '2001:db8::7'];
@@ -16,16 +16,6 @@ beforeAll(async () => {
   if (!hasNoBrowser) await scene.start({ egressIps: EGRESS });
 });
 afterAll(() => scene.stop());
-
-const NARROW = { width: 360, theme: 'dark' } as const;
-
-/** The same page as a visitor with a telephone at night sees it. */
-async function judgeNarrow(page: Page, shows: string): Promise<void> {
-  const narrow = await scene.visit(new URL(page.url()).pathname.replace('/console', ''), NARROW);
-  await narrow.getByText(shows).first().waitFor();
-  await judge(narrow, ['color-contrast', 'target-size', 'scrollable-region-focusable']);
-  await close(narrow);
-}
 
 describe.skipIf(hasNoBrowser)('inbound webhooks', () => {
   const statusOf = async (id: string) => {
@@ -64,7 +54,7 @@ describe.skipIf(hasNoBrowser)('inbound webhooks', () => {
       .innerText();
     expect(url).toMatch(/^http:.*\/api\/v1\/webhooks\/receive\/src_/);
     await judge(page);
-    await judgeNarrow(page, 'billing');
+    await judgeNarrow(page);
 
     const sent = await send(url, secret, '{"type": "invoice.paid", "amount": 12345678901234567890, "note": "<b>"}');
     expect(sent.status).toBe(201);
@@ -77,7 +67,7 @@ describe.skipIf(hasNoBrowser)('inbound webhooks', () => {
     await scene.ask('POST', `/integration-events/${sent.id}/fail`, { error: 'No such invoice' });
     await page.getByText('No such invoice').waitFor();
     await judge(page);
-    await judgeNarrow(page, 'invoice.paid');
+    await judgeNarrow(page);
     await page.getByRole('button', { name: 'Let it be processed again' }).click();
     await waitUntil('it can be claimed', async () => (await statusOf(sent.id)) === 'received');
     await page.getByLabel('Status').selectOption('processed');
@@ -117,7 +107,7 @@ describe.skipIf(hasNoBrowser)('events that may come', () => {
     await page.getByText('"$schema"').waitFor();
     expect(new URL(page.url()).search).toBe('?q=deal&type=deal.created');
     await judge(page);
-    await judgeNarrow(page, 'deal.created');
+    await judgeNarrow(page);
     await page.getByRole('link', { name: 'Create a webhook for it' }).click();
     await page.getByRole('button', { name: 'Remove deal.created' }).waitFor();
     await close(page);

@@ -12,10 +12,13 @@ import { startTestDaemon } from './daemon.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 import { type Receiver, startReceiver } from './receiver.ts';
 
-export interface Visit {
-  token?: string;
+export interface Look {
   width?: number;
   theme?: 'light' | 'dark';
+}
+
+export interface Visit extends Look {
+  token?: string;
 }
 
 /** One server and one browser for all tests of a file. */
@@ -31,6 +34,7 @@ export class ConsoleScene {
   operator = '';
   /** What a page logged as an error, such as a refusal by the policy. */
   readonly complaints: string[] = [];
+  private readonly contexts = new Map<string, BrowserContext>();
 
   async start(settings: Partial<ServeSettings> = {}, organization = 'acme'): Promise<void> {
     [this.database, this.receiver] = [await createDatabase({ crm: true }), await startReceiver()];
@@ -53,22 +57,30 @@ export class ConsoleScene {
     await this.database?.drop();
   }
 
-  /** A visitor of its own, signed in as after the sign-in page. */
-  async visit(path: string, { token = this.key, width = 1440, theme = 'light' }: Visit = {}): Promise<Page> {
+  /** A page of its own, signed in as after the sign-in page. */
+  async visit(path: string, { token = this.key, ...look }: Visit = {}): Promise<Page> {
+    const context = await this.contextOf(token);
+    return this.open(context, path, { ...WIDE, ...look });
+  }
+
+  /** One for each key: its pages share a cache, so the browser compiles the app once for all of them. */
+  private async contextOf(token: string): Promise<BrowserContext> {
+    const known = this.contexts.get(token);
+    if (known) return known;
     const context = await this.browser.newContext({
-      viewport: { width, height: 900 },
-      colorScheme: theme,
       reducedMotion: 'reduce',
       timezoneId: 'Europe/Berlin',
       locale: 'en-GB',
     });
+    this.contexts.set(token, context);
     context.setDefaultTimeout(60_000);
     await context.addInitScript((value) => sessionStorage.setItem('rowhook.token', value), token);
-    return this.open(context, path);
+    return context;
   }
 
-  async open(context: BrowserContext, path: string): Promise<Page> {
+  async open(context: BrowserContext, path: string, look: Look = {}): Promise<Page> {
     const page = await context.newPage();
+    await lookAs(page, look);
     page.on('console', (message) => {
       if (message.type() === 'error') this.complaints.push(`${message.text()} ${message.location().url}`);
     });
@@ -92,17 +104,39 @@ export class ConsoleScene {
   emit = (event: string, data: unknown) => this.ask('POST', '/events', { event, data });
 }
 
-export const close = (page: Page) => page.context().close();
+export const close = (page: Page) => page.close();
+
+const WIDE: Look = { width: 1440, theme: 'light' };
+/** A telephone at night. */
+const NARROW: Look = { width: 360, theme: 'dark' };
+
+async function lookAs(page: Page, { width, theme }: Look): Promise<void> {
+  if (width !== undefined) await page.setViewportSize({ width, height: 900 });
+  if (theme !== undefined) await page.emulateMedia({ colorScheme: theme });
+}
+
+// Two frames: observers of sizes draw in the second one. Then colours that change slowly have changed.
+const DRAWN = `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() =>
+  Promise.allSettled(document.getAnimations().filter((one) => one instanceof CSSTransition).map((one) => one.finished)))`;
+
+/** Judges the page that is open again, in a narrow window with the dark theme: what these change. */
+export async function judgeNarrow(page: Page): Promise<void> {
+  await lookAs(page, NARROW);
+  await page.evaluate(DRAWN);
+  await judge(page, ['color-contrast', 'target-size', 'scrollable-region-focusable']);
+  await lookAs(page, WIDE);
+}
 
 /** Nothing serious, and no sideways scrolling. `rules`: only these, where the others were looked at already. */
 export async function judge(page: Page, rules?: string[]): Promise<void> {
+  const where = `${page.url()} at ${page.viewportSize()?.width} pixels`;
   // Without legacy mode every analysis opens another page, for frames of other sites.
   const axe = new AxeBuilder({ page }).setLegacyMode();
   const { violations } = await (rules ? axe.withRules(rules) : axe).analyze();
   const serious = violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${page.url()} ${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+    .map(({ id, nodes }) => `${where} ${id}: ${nodes.map(({ html }) => html).join(' ')}`);
   expect(serious).toEqual([]);
   const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
-  expect(overflow, `${page.url()} scrolls sideways`).toBeLessThanOrEqual(0);
+  expect(overflow, `${where} scrolls sideways`).toBeLessThanOrEqual(0);
 }
