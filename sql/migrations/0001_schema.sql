@@ -31,6 +31,7 @@ declare
                             when (select rolinherit from pg_roles where rolname = current_user) then ''
                             else format('; alter role %I inherit', current_user) end;
   v_may_set text := case when v_version >= 160000 then 'set' else 'member' end;
+  v_serves  boolean;
   v_api     text := 'grant rowhook_app to rowhook_api'
                     || case when v_version >= 160000 then ' with inherit true' else '' end;
 begin
@@ -83,13 +84,19 @@ begin
       v_remedy := v_api || '; ' || v_remedy;
     end;
   end if;
+  v_serves := not pg_has_role('rowhook_owner', 'member')
+              and (pg_has_role('rowhook_daemon', 'member') or pg_has_role('rowhook_app', 'member'));
   if not pg_has_role('rowhook_owner', 'usage') or not pg_has_role('rowhook_owner', v_may_set) then
     raise exception '% is % rowhook_owner, %', current_user,
       case when pg_has_role('rowhook_owner', 'member') then 'a member of' else 'not a member of' end,
       case when not pg_has_role('rowhook_owner', 'member') then 'and may not become one'
            when pg_has_role('rowhook_owner', 'usage') then 'but may not SET ROLE to it'
            else 'but does not inherit its privileges' end
-      using hint = format('Let a DBA run: %s; then run the migrations again.', v_remedy);
+      using hint = case
+        -- A DBA who follows the other hint would give such a login all rights on rowhook.
+        when v_serves then 'This login delivers, serves or writes. Run the migrations as a member of rowhook_owner.'
+        else format('Let a DBA run: %s; then run the migrations again.', v_remedy)
+      end;
   end if;
   if not pg_has_role('rowhook_api', 'rowhook_app', 'usage') then
     raise exception 'rowhook_api is not a member of rowhook_app, and % may not change that',

@@ -287,6 +287,19 @@ describe('without a superuser', () => {
     expect((await as('plain', (client) => migrate(client))).applied).toEqual(files);
   });
 
+  test.each(['rowhook_daemon', 'rowhook_app', 'rowhook_api'])(
+    'a login of %s is not to become an owner',
+    async (role) => {
+      await admin.query(
+        `create role rowhook_owner nologin; create role rowhook_app nologin; create role rowhook_daemon nologin; create role rowhook_api nologin; create role rowhook_worker nologin; grant rowhook_app to rowhook_api; grant ${role} to plain`,
+      );
+      await expect(as('plain', (client) => migrate(client))).rejects.toMatchObject({
+        message: 'plain is not a member of rowhook_owner, and may not become one',
+        hint: 'This login delivers, serves or writes. Run the migrations as a member of rowhook_owner.',
+      });
+    },
+  );
+
   // Each gives plain less than migrations need.
   const lesser: [state: string, statements: string][] = [
     ['NOINHERIT and a member', 'alter role plain noinherit; grant rowhook_owner to plain'],

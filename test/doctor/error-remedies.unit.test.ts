@@ -51,6 +51,10 @@ const OF_SQL: readonly Line[] = [
     'Let a DBA run: %s; then run the migrations again.',
     `${MIGRATIONS}a role that is no member of rowhook_owner is told so`,
   ],
+  [
+    'This login delivers, serves or writes. Run the migrations as a member',
+    `${MIGRATIONS}a login of %s is not to become an owner`,
+  ],
   ['filter: is longer than 16384 characters.', CHOICE],
   [
     '%s: the row contains bytes that cannot be converted to UTF-8. Write it',
