@@ -159,7 +159,10 @@ describe.skipIf(!tools)('a dump of a database whose daemon was killed', () => {
   beforeAll(async () => {
     const { major } = tools as NonNullable<typeof tools>;
     // a dump goes into another cluster, and not into a copy of its own
-    [source, elsewhere] = await Promise.all([startServer({}, { major }), startServer({}, { major, ownCluster: true })]);
+    [source, elsewhere] = await Promise.all([
+      startServer({}, { major, ownCluster: true }),
+      startServer({}, { major, ownCluster: true }),
+    ]);
     await burn(source, 10_000);
     directory = await mkdtemp(join(tmpdir(), 'rowhook-dump-'));
     file = join(directory, 'dump');
@@ -325,7 +328,7 @@ const COPIED = { checkpoint_timeout: '1h', wal_keep_size: '1GB' };
 
 describe('a primary that is lost under load', () => {
   test('leaves nothing acknowledged behind, and repeats what was in flight at most', { timeout: SLOW_MS }, async () => {
-    const primary = await startServer(COPIED);
+    const primary = await startServer(COPIED, { ownCluster: true });
     onTestFinished(() => primary.stop());
     await primary.database.query("select pg_create_physical_replication_slot('standby', true)");
     const { hostname, username, password } = new URL(primary.embedded.url);
@@ -391,7 +394,7 @@ describe('of a production database with an undelivered event', () => {
   let [past, clone] = ['', ''];
 
   beforeAll(async () => {
-    production = await startServer(COPIED);
+    production = await startServer(COPIED, { ownCluster: true });
     const { database } = production;
     await watchItems(database);
     forget();

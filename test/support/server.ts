@@ -26,7 +26,7 @@ export const SLOW_COMMITS = { fsync: 'on', commit_delay: '2000', commit_siblings
 export const wantedMajor = process.env.ROWHOOK_TEST_PG === '15' ? 15 : 18;
 
 export interface ServerOptions extends Pick<EmbeddedOptions, 'dataDir' | 'major'> {
-  /** With a system identifier of its own. Otherwise all servers of a run are copies of one cluster. */
+  /** With a system identifier and event ids of its own. Otherwise all servers of a run are copies of one cluster. */
   ownCluster?: boolean;
 }
 
