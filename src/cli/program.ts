@@ -20,6 +20,7 @@ import { addPortalLink } from './setup/portal-link.ts';
 import { addServe } from './setup/serve.ts';
 import { addStart } from './setup/start.ts';
 import { addSources, addUnwatch, addWatch } from './setup/watch.ts';
+import { namingMisspeltFlag, suggestCommands } from './suggestions.ts';
 import { addCompletion } from './tools/completion.ts';
 import { addListen } from './tools/listen.ts';
 import { addVerify } from './tools/verify.ts';
@@ -30,13 +31,13 @@ export async function main(args: readonly string[], process: CliProcess): Promis
   // "rowhook logs | head" closes our stdout, which is not a failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   try {
-    await commands({ process, out: terminal(process.stdout) }).parseAsync(args, { from: 'user' });
+    await commands({ process, out: terminal(process.stdout) }, args).parseAsync(args, { from: 'user' });
   } catch (error) {
     process.exitCode = exitCodeOf(error, process);
   }
 }
 
-function commands(cli: Cli): Command {
+function commands(cli: Cli, args: readonly string[]): Command {
   const program = new Command('rowhook')
     .description('Turns a PostgreSQL database into a webhook platform: write rows, get signed webhooks.')
     .version(VERSION, '--version', 'print the version')
@@ -49,7 +50,7 @@ function commands(cli: Cli): Command {
       writeOut: (text) => void cli.process.stdout.write(text),
       writeErr: (text) => void cli.process.stderr.write(text),
       getOutHelpWidth: () => cli.out.columns ?? 80,
-      outputError: (text, write) => write(text.replace(/^error: /, 'rowhook: ')),
+      outputError: (text, write) => write(namingMisspeltFlag(text, args).replace(/^error: /, 'rowhook: ')),
     })
     .showHelpAfterError('(add --help to see the usage)')
     .addHelpText('after', `\n"rowhook <command> --help" shows a command's flags and examples.\n\n${EXIT_CODES}`);
@@ -88,6 +89,7 @@ function commands(cli: Cli): Command {
 
   program.commandsGroup('In your shell:');
   addCompletion(program, cli);
+  suggestCommands(program);
   return program;
 }
 

@@ -123,7 +123,19 @@ test('an older Node ends it with a sentence, which names the version that packag
 
 describe('wrong usage exits 2 with one sentence', () => {
   test.each([
-    [['logz'], "rowhook: unknown command 'logz'\n(Did you mean logs?)"],
+    [['logz'], "rowhook: unknown command 'logz'\n(Did you mean logs?)\n"],
+    [['webhook', 'rotate', UUID], "rowhook: unknown command 'rotate'\n(Did you mean rotate-secret?)\n"],
+    [['webhook', 'rm', UUID], "rowhook: unknown command 'rm'\n(Did you mean delete?)\n"],
+    [['webhook', 'pause', UUID], "rowhook: unknown command 'pause'\n(Did you mean disable?)\n"],
+    [['api-key', 'delete', UUID], "rowhook: unknown command 'delete'\n(Did you mean revoke?)\n"],
+    [['inbound', 'sourcse'], "rowhook: unknown command 'sourcse'\n(Did you mean source?)\n"],
+    [['rotate-secret', UUID], "rowhook: unknown command 'rotate-secret'\n(Did you mean webhook rotate-secret?)\n"],
+    [['list'], "rowhook: unknown command 'list'\n(Did you mean one of api-key list, webhook list?)\n"],
+    [['webhook', 'qqqqq'], "rowhook: unknown command 'qqqqq'\n(add --help to see the usage)\n"],
+    [
+      ['webhook', 'create', '--tenant', 'acme', '--name', 'x', '--url', 'https://example.com/', '--event=a.*'],
+      "rowhook: required option '--events <list>' not specified\n(Did you mean --events instead of --event?)\n",
+    ],
     [['logs', '--folow'], "rowhook: unknown option '--folow'\n(Did you mean --follow?)"],
     [['logs', '--limit', 'x'], 'rowhook: --limit: "x" is not a whole number from 0 to 100000.\n'],
     [['logs', '--status', 'late'], 'rowhook: --status: "late" is not one of success, failed, skipped.\n'],
