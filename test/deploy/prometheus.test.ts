@@ -23,7 +23,7 @@ const { homepage } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')
 interface Rule {
   alert: string;
   expr: string;
-  labels: { severity: 'critical' | 'warning' | 'info' };
+  labels: { severity: 'critical' | 'warning' | 'info'; job: string };
   annotations: { runbook_url: string };
 }
 
@@ -148,6 +148,13 @@ test('docs/operate/monitoring.md has every metric of the daemon, and no other', 
   );
 });
 
+test('a rule sees the series of its own job only, and its alert names the job', () => {
+  for (const { alert, expr, labels } of rules) {
+    expect(labels.job, alert).toBe('rowhook');
+    for (const selector of selectorsOf(expr)) expect(selector.labels.job, `${alert}: ${selector.name}`).toBe('rowhook');
+  }
+});
+
 describe('the runbook', () => {
   let runbook: string;
 
@@ -214,6 +221,47 @@ describe.skipIf(!hasTool('promtool', '--version'))('promtool', () => {
     expect(code, output).toBe(0);
     const names: string[] = parse(await readFile(file, 'utf8')).tests.map(({ name }: { name: string }) => name);
     expect(names).toEqual(rules.flatMap(({ alert }) => [`${alert} fires`, `${alert} keeps quiet`]));
+  });
+
+  test('keeps two environments of one Prometheus apart, with the command of the page', async () => {
+    const page = await readFile(join(root, 'docs/operate/monitoring.md'), 'utf8');
+    const [, command = ''] = /^```sh\n(sed -E [\s\S]*?)\n```$/m.exec(page) ?? [];
+    const file = join(scratch, 'rowhook-staging.rules.yml');
+    const made = command.replace('> rowhook-staging.rules.yml', `> ${file}`);
+    expect(await runTool('sh', ['-c', `cd ${root} && ${made}`])).toEqual({ code: 0, output: '' });
+    const staging: Rule[] = parse(await readFile(file, 'utf8')).groups[0].rules;
+    const renamed = rules.map(({ expr }) => expr.replaceAll('job="rowhook"', 'job="rowhook-staging"'));
+    expect(staging.map(({ expr }) => expr)).toEqual(renamed);
+
+    const of = (job: string, daemons: number, lanes: number) => [
+      { series: `up{job="${job}",instance="${job}"}`, values: `${daemons}x10` },
+      { series: `rowhook_lanes_held{job="${job}",instance="${job}"}`, values: `${lanes}x10` },
+    ];
+    const firing = (rule: Rule | undefined, summary?: string) => {
+      const { annotations, labels } = rule as Rule;
+      return { exp_labels: labels, exp_annotations: summary ? { ...annotations, summary } : annotations };
+    };
+    const named = (of: readonly Rule[], name: string) => of.find(({ alert }) => alert === name);
+    const both = {
+      rule_files: [join(prometheus, 'rowhook.rules.yml'), file],
+      tests: [
+        {
+          interval: '1m',
+          input_series: [...of('rowhook', 1, 0), ...of('rowhook-staging', 0, 16)],
+          alert_rule_test: [
+            {
+              eval_time: '5m',
+              alertname: 'RowhookLanesUnowned',
+              exp_alerts: [firing(named(rules, 'RowhookLanesUnowned'), '0 of 16 lanes are owned.')],
+            },
+            { eval_time: '5m', alertname: 'RowhookDown', exp_alerts: [firing(named(staging, 'RowhookDown'))] },
+          ],
+        },
+      ],
+    };
+    await writeFile(join(scratch, 'both.test.yml'), JSON.stringify(both));
+    const { code, output } = await runTool('promtool', ['test', 'rules', join(scratch, 'both.test.yml')]);
+    expect(code, output).toBe(0);
   });
 
   test('finds nothing to say of the names of our metrics', async () => {
