@@ -59,14 +59,25 @@ export async function readUnproduced(
   const produced = rows.length === 0 ? [] : await readEventTypes(client);
   return rows.map((row, index) => {
     const [first = ''] = row.unproduced;
-    return { ...row, near: index < COMPARED_MAX ? (nearNames(first, produced, 1)[0] ?? null) : null };
+    return { ...row, near: index < COMPARED_MAX ? nearEventType(first, produced) : null };
   });
 }
 
-async function readEventTypes(client: pg.ClientBase): Promise<string[]> {
+/** Event types of watched tables and of definitions. */
+export async function readEventTypes(client: pg.ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ event_type: string }>(
     `select event_type from rowhook.webhook_event_types
       union select event_type from rowhook.event_definitions order by event_type`,
   );
   return rows.map(({ event_type }) => event_type);
+}
+
+/**
+ * The event type that a misspelt one probably means. For a pattern, and for a prefix without `.*`,
+ * a pattern. Null: none is near.
+ */
+export function nearEventType(wanted: string, produced: readonly string[]): string | null {
+  const prefixes = new Set(produced.map((event) => `${event.slice(0, event.lastIndexOf('.'))}.*`));
+  const candidates = wanted.includes('.') && !wanted.endsWith('.*') ? produced : [...prefixes];
+  return nearNames(wanted, candidates, 1)[0] ?? null;
 }

@@ -165,6 +165,8 @@ test('rowhook webhook preview, and create and update with a template', async () 
     const { stdout } = await rowhook(['webhook', 'preview', id, ...wanted], { env });
     expect(stdout).toBe(`deal.won ${event} wanted: yes\ncontent-type: application/json\n\n{"n": 12}\n`);
   }
+  const unknown = await rowhook(['webhook', 'preview', id, 'deal.creatd'], { env });
+  expect(unknown.stdout).toMatch(/\n\nNote: no watched table produces "deal\.creatd"\.\n$/);
   const json = JSON.parse((await rowhook(['webhook', 'preview', id, 'note.created', '--json'], { env })).stdout);
   expect(json).toMatchObject({ matched: false, stopped_by: 'event_types (deal.*) do not include it' });
   const broken = await rowhook(['webhook', 'update', id, '--payload-template', '{{ a'], { env });

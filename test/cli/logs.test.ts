@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Daemon } from '../../src/daemon/daemon.ts';
 import { missedSince } from '../../src/operations/history/missed.ts';
 import type { WebhookRow } from '../../src/operations/webhooks/webhooks.ts';
-import { type CliResult, rowhook } from '../support/cli.ts';
+import { type CliResult, rowhook, startRowhook } from '../support/cli.ts';
 import { caughtUp, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { paste } from '../support/paste.ts';
@@ -181,6 +181,23 @@ describe('logs show', () => {
     });
     expect((await cli('logs', 'show', 'x')).code).toBe(2);
   });
+});
+
+test('logs of a misspelt event type name the near one, also before --follow waits', async ({ onTestFinished }) => {
+  const NONE = 'No attempts: nothing was sent yet, or no attempt matches the flags.\n';
+  const of = async (event: string) => (await cli('logs', '--tenant', tenant, '--event', event)).stdout;
+  expect(await of('note.creatd')).toBe(
+    `${NONE}Note: no watched table produces "note.creatd". Did you mean notes.created?\n`,
+  );
+  expect(await of('deals.*')).toBe(`${NONE}Note: no watched table produces "deals.*". Did you mean deal.*?\n`);
+  expect(await of('payment.received')).toBe(`${NONE}Note: no watched table produces "payment.received".\n`);
+  for (const known of ['deal.*', '*.created', 'd*d', 'webhook.test']) expect(await of(known)).toBe(NONE);
+
+  const followed = startRowhook(['logs', '--follow', '--event', 'deal.wn.*'], {
+    env: { DATABASE_URL: database.url },
+  });
+  onTestFinished(() => void followed.process.kill());
+  await waitUntil('it says so', async () => followed.stdout() === 'Note: no watched table produces "deal.wn.*".\n');
 });
 
 describe('webhook explain', () => {

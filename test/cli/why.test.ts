@@ -354,6 +354,16 @@ describe('webhooks', () => {
     await waitUntil('it arrives', async () => (await ask()).arrived);
   });
 
+  test('wants a misspelt event of the table: the remedy corrects it, and keeps those of other tables', async () => {
+    const { id } = await webhook({ event_types: ['orders.updatd', 'colors.created'] });
+    await insert();
+    const [stop] = stops(await ask());
+    expect(stop?.fix).toBe(`rowhook webhook update ${id} --events orders.updated,colors.created --force`);
+    await run(stop?.fix);
+    await change();
+    await receiver.waitFor(1);
+  });
+
   test.each([
     ['is_active = false', /is switched off$/],
     ["is_active = false, disabled_at = now(), disabled_reason = 'gone'", /is disabled by rowhook: gone$/],

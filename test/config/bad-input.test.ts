@@ -285,7 +285,18 @@ describe.concurrent('a command', () => {
       2,
       /no watched table produces "deal\.wom"\. Known are .*deal\.stage\.changed.*--force/,
     ],
-    ['an unknown prefix', create('--events', 'deals.*'), 2, /no watched table produces "deals\.\*"\. Known are/],
+    [
+      'an unknown prefix',
+      create('--events', 'deals.*'),
+      2,
+      /no watched table produces "deals\.\*"\. Did you mean deal\.\*\? Known are/,
+    ],
+    [
+      'two misspelt events',
+      create('--events', 'deal.updatd,deal,payment.received'),
+      2,
+      /"deal\.updatd", "deal", "payment\.received"\. Did you mean deal\.updated, deal\.\*\? Known are/,
+    ],
     [
       'what is no event at all',
       create('--events', 'de al'),

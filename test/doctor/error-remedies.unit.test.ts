@@ -482,7 +482,7 @@ const OF_SOURCE: readonly Line[] = [
     '--events: no table is watched, so nothing produces …. Run "rowhook',
     `${CLI}an event that nothing watched produces`,
   ],
-  ['--events: no watched table produces …. Known are ……. Choose from these,', `${CLI}what to write instead`],
+  ['--events: no watched table produces ….… Known are ……. Choose from these,', `${CLI}what to write instead`],
   ['event … is not in the outbox: it is older than 7 days, or no webhook', FACT],
   ['event … is not in the outbox, which keeps events for 7 days.', FACT],
   ['event … is not in the outbox: it was restored from a copy.', FACT],

@@ -45,8 +45,20 @@ async function logs(client: pg.Client, options: LogsOptions, out: Out): Promise<
     isHeaderDue = false;
     out.print(json ? JSON.stringify(row) : line(row, out));
   };
+  // --follow never ends, so it says first that nothing will come.
+  if (follow && !json) await printEventNote(client, filter, out);
   const count = await readLogs(client, { filter, limit, follow }, print);
-  if (count === 0 && !json) out.print('No attempts: nothing was sent yet, or no attempt matches the flags.');
+  if (count > 0 || json) return;
+  out.print('No attempts: nothing was sent yet, or no attempt matches the flags.');
+  await printEventNote(client, filter, out);
+}
+
+/** A misspelt event type has no attempts, and no error either. */
+async function printEventNote(client: pg.Client, { event }: LogFilter, out: Out): Promise<void> {
+  if (event === undefined) return;
+  const { eventTypeNote } = await import('../../operations/webhooks/event-types.ts');
+  const note = await eventTypeNote(client, event);
+  if (note !== null) out.print(out.paint('yellow', `Note: ${printable(note)}`));
 }
 
 const GAP = '  ';

@@ -28,10 +28,11 @@ async function printPreview(
   options: { json?: boolean },
   out: Out,
 ): Promise<void> {
-  const [{ preview }, { findEventOfType, findStoredEvent }, { webhookOf }] = await Promise.all([
+  const [{ preview }, { findEventOfType, findStoredEvent }, { webhookOf }, { eventTypeNote }] = await Promise.all([
     import('../../operations/webhooks/preview.ts'),
     import('../../operations/webhooks/previewed-event.ts'),
     import('../../operations/webhooks/explain.ts'),
+    import('../../operations/webhooks/event-types.ts'),
   ]);
   const webhook = await webhookOf(client, id, 'with secrets');
   const named = wanted ?? webhook.settings.eventTypes[0] ?? 'webhook.test';
@@ -43,11 +44,15 @@ async function printPreview(
     out.print(JSON.stringify(result));
     return;
   }
+  // No row of the outbox has this id: the body is made up, perhaps of a misspelt event type.
+  const isMadeUp = event.change.id === '0';
+  const note = wanted !== undefined && isMadeUp ? await eventTypeNote(client, wanted) : null;
   const verdict = result.matched ? out.paint('green', 'yes') : out.paint('red', 'no');
   out.print(`${printable(result.event_type)} ${result.event_id} wanted: ${verdict}${reason(result.stopped_by)}`);
   out.print(`content-type: ${result.content_type}\n`);
   if (result.body === null) out.print(out.paint('red', `No body: ${printable(result.body_problem ?? '')}`));
   else out.print(printable(result.body));
+  if (note !== null) out.print(out.paint('yellow', `\nNote: ${printable(note)}`));
 }
 
 function reason(because: string | null): string {

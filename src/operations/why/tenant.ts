@@ -3,6 +3,7 @@
  * events.
  */
 import type pg from 'pg';
+import { nearEventType, readEventTypes } from '../../capture/unproduced-events.ts';
 import { wants } from '../../match/event-patterns.ts';
 import type { Webhook } from '../../model.ts';
 import { quoted, shellWord } from '../../shared/shell-quote.ts';
@@ -53,12 +54,13 @@ export async function webhookSteps(
   webhooks: readonly Webhook[],
 ): Promise<Step[]> {
   if (webhooks.length === 0) return [await noWebhook(client, source, tenantId)];
-  const steps = webhooks.slice(0, LISTED_MAX).map((webhook) => webhookStep(source, webhook));
+  const produced = await readEventTypes(client);
+  const steps = webhooks.slice(0, LISTED_MAX).map((webhook) => webhookStep(source, webhook, produced));
   if (webhooks.length > LISTED_MAX) {
     const what = `the tenant has ${webhooks.length - LISTED_MAX} more webhooks`;
     steps.push({ kind: 'note', what, fix: `rowhook webhook list --tenant ${quoted(tenantId)}` });
   }
-  if (webhooks.some((webhook) => webhookStep(source, webhook).kind === 'fine')) return steps;
+  if (webhooks.some((webhook) => webhookStep(source, webhook, produced).kind === 'fine')) return steps;
   return steps.map((step) => (step.kind === 'note' && step.fix !== undefined ? { ...step, kind: 'stops' } : step));
 }
 
@@ -66,7 +68,7 @@ export async function webhookSteps(
  * A webhook without a matching event type is a note. If no webhook matches, the step stops, because
  * nothing is captured.
  */
-function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
+function webhookStep({ events, prefix }: Source, webhook: Webhook, produced: readonly string[]): Step {
   const { id, name, isActive, disabledReason, unusable, settings } = webhook;
   const who = `webhook ${id} (${printable(name)})`;
   if (unusable !== null) {
@@ -75,7 +77,9 @@ function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
   const wanted = events.filter((event) => wants(settings.eventTypes, event));
   if (wanted.length === 0) {
     const what = `${who} wants ${settings.eventTypes.map(printable).join(', ')}, which the table does not produce`;
-    const eventTypes = shellWord([...settings.eventTypes, `${prefix}.*`].join(','));
+    const corrected = settings.eventTypes.map((type) => meant(type, events, produced));
+    const isMisspelt = events.some((event) => wants(corrected, event));
+    const eventTypes = shellWord([...new Set(isMisspelt ? corrected : [...corrected, `${prefix}.*`])].join(','));
     return { kind: 'note', what, fix: `rowhook webhook update ${id} --events ${eventTypes} --force` };
   }
   if (!isActive) {
@@ -84,6 +88,11 @@ function webhookStep({ events, prefix }: Source, webhook: Webhook): Step {
   }
   const filter = settings.filter === null ? '' : ', if its filter passes';
   return { kind: 'fine', what: `${who} wants ${wanted.join(', ')}${filter}` };
+}
+
+/** The event type of the table, if another one is misspelt: if nothing produces it. */
+function meant(type: string, events: readonly string[], produced: readonly string[]): string {
+  return produced.some((event) => wants([type], event)) ? type : (nearEventType(type, events) ?? type);
 }
 
 async function noWebhook(client: pg.Client, { prefix }: Source, tenantId: string): Promise<Step> {
