@@ -29,6 +29,31 @@ $$;
 comment on function rowhook._require_operator(bytea) is
   'Raises unless p_hash is the hash of a valid token of the operator.';
 
+create function rowhook._webhook_state(
+  p_is_active       boolean,
+  p_disabled_reason text,
+  p_failures        int,
+  p_open_until      timestamptz
+)
+returns text
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+return
+  case
+    when p_is_active is null                                then 'deleted'
+    when not p_is_active and p_disabled_reason is not null  then 'disabled'
+    when not p_is_active                                    then 'off'
+    when p_open_until is not null                           then 'circuit_open'
+    when p_failures > 0                                     then 'failing'
+    else                                                         'active'
+  end;
+
+comment on function rowhook._webhook_state(boolean, text, int, timestamptz) is
+  'The state of a webhook as all lists show it: of its configuration, and of its row of '
+  'webhook_health, if it has one.';
+
 create function rowhook._organizations(p_hash bytea, p_after text, p_q text, p_limit int)
 returns table (
   id                    text,
@@ -69,11 +94,12 @@ begin
    cross join lateral (
      select count(*)::int                                                       as webhooks,
             (count(*) filter (where c.is_active))::int                          as active,
-            (count(*) filter (where c.is_active and h.failures > 0))::int       as failing,
-            (count(*) filter (where not c.is_active
-                                and c.disabled_reason is not null))::int        as disabled
+            (count(*) filter (where s in ('failing', 'circuit_open')))::int     as failing,
+            (count(*) filter (where s = 'disabled'))::int                       as disabled
        from rowhook.webhook_configurations c
        left join rowhook.webhook_health h on h.webhook_id = c.id
+      cross join lateral rowhook._webhook_state(
+        c.is_active, c.disabled_reason, h.failures, h.open_until) as s
       where c.tenant_id = o.id) as c
    cross join lateral (
      select count(*)::int as waiting
@@ -303,12 +329,10 @@ set search_path = pg_catalog, pg_temp
 set row_security = on
 begin atomic
   select coalesce(json_agg(t order by t.given_up desc, t.waiting desc, t.id), '[]')
-    from (select i.id, c.tenant_id, c.name,
-                 case when c.id is null then 'deleted'
-                      when c.is_active then 'active'
-                      when c.disabled_reason is null then 'off'
-                      else 'disabled'
-                 end                                                 as state,
+    from (select i.id, c.tenant_id, n.name as tenant_name, c.name,
+                 rowhook._webhook_state(
+                   c.is_active, c.disabled_reason, h.failures, h.open_until)
+                                                                     as state,
                  c.disabled_reason,
                  coalesce(u.waiting, 0)                              as waiting,
                  coalesce(u.given_up, 0)                             as given_up,
@@ -334,6 +358,7 @@ begin atomic
                          from rowhook.webhook_deliveries
                         group by webhook_id) as u on u.webhook_id = i.id
             left join rowhook.webhook_configurations c on c.id = i.id
+            left join rowhook.webhook_tenants n on n.id = c.tenant_id
             left join rowhook.webhook_health h on h.webhook_id = i.id
            order by u.given_up desc nulls last, u.waiting desc nulls last, i.id
            limit 100) as t;
@@ -410,6 +435,7 @@ grant execute on function
   rowhook._organizations(bytea, text, text, int),
   rowhook._put_organization(bytea, text, text, text, int, numeric),
   rowhook._status(bytea),
+  rowhook._webhook_state(boolean, text, int, timestamptz),
   rowhook._emit_once_own(text, json, text, bytea),
   rowhook._retry_own(uuid[]),
   rowhook._replay_left(uuid),
@@ -417,6 +443,8 @@ grant execute on function
   rowhook._cancel_replay_own(uuid),
   rowhook._is_covered_own(pg_snapshot)
   to rowhook_api;
+grant execute on function rowhook._webhook_state(boolean, text, int, timestamptz)
+  to rowhook_daemon;
 
 create or replace function rowhook.schema_version()
 returns int

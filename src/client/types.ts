@@ -301,6 +301,87 @@ export interface ReplayProgress {
   cancelled_at: string | null;
 }
 
+export interface Status {
+  at: string;
+  database: string;
+  server: string;
+  schema_version: number;
+  environment: string | null;
+  oldest_undelivered_seconds: number | null;
+  oldest_waiting_seconds: number | null;
+  waiting: number;
+  given_up: number;
+  breakers_open: number;
+  webhooks: {
+    active: number;
+    off: number;
+    disabled: number;
+  };
+  daemons: Array<{
+    name: string;
+    started_at: string;
+    lanes: number;
+  }>;
+  lanes: Array<{
+    lane: number;
+    owner: string | null;
+    lease_seconds: number | null;
+    position_age_seconds: number;
+    /** events that are not delivered yet */
+    events: number;
+    oldest_seconds: number | null;
+    tenants_lagging: number;
+    lagging: Array<{
+      tenant_id: string;
+      events: number;
+      oldest_seconds: number | null;
+    }>;
+    /** there are more events than were counted */
+    more: boolean;
+  }> | null;
+  /** the 100 webhooks with most deliveries that failed or wait */
+  troubled: Array<{
+    id: string;
+    tenant_id: string | null;
+    tenant_name: string | null;
+    name: string | null;
+    state: "active" | "failing" | "circuit_open" | "disabled" | "off" | "deleted";
+    disabled_reason: string | null;
+    waiting: number;
+    given_up: number;
+    oldest_seconds: number | null;
+    breaker: "closed" | "open" | "probing" | null;
+    failures: number | null;
+    opens_again_seconds: number | null;
+  }>;
+  inbound: {
+    pending: number;
+    processing: number;
+    lease_ended: number;
+    failed_24h: number;
+    oldest_seconds: number | null;
+    oldest_tenant_id: string | null;
+    oldest_event_name: string | null;
+    oldest_attempts: number | null;
+  };
+  slots: Array<{
+    slot: number;
+    /** current, next or kept */
+    turn: string;
+    oldest_seconds: number | null;
+    newest_seconds: number | null;
+    bytes: number;
+  }>;
+  sources: {
+    watched: number;
+    problems: Array<{
+      table: string;
+      what: string;
+      fix: string;
+    }>;
+  };
+}
+
 export interface UnfinishedDelivery {
   id: string;
   webhook_id: string;
@@ -1246,6 +1327,14 @@ export interface paths {
             p50: number | null;
             p95: number | null;
           }>;
+          /** of the whole range; its percentiles are those of all attempts */
+          total: {
+            success: number;
+            failed: number;
+            skipped: number;
+            p50: number | null;
+            p95: number | null;
+          };
         } } };
         "4XX": { content: { "application/problem+json": Problem } };
         "5XX": { content: { "application/problem+json": Problem } };
@@ -1725,7 +1814,7 @@ export interface paths {
     /** Daemons, lanes, and what waits */
     get: {
       responses: {
-        200: { content: { "application/json": unknown } };
+        200: { content: { "application/json": Status } };
         "4XX": { content: { "application/problem+json": Problem } };
         "5XX": { content: { "application/problem+json": Problem } };
       };

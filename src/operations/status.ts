@@ -8,12 +8,14 @@ import { schemaVersion } from '../database/migrations.ts';
 import { readOnlySetting } from '../database/read-only.ts';
 import { type InboundState, readInboundState } from '../observe/inbound-state.ts';
 import { type LaneLag, readLag } from '../observe/lane-lag.ts';
+import type { WebhookState } from './webhooks/overview.ts';
 
 export interface WebhookStatus {
   id: string;
   tenant_id: string | null;
+  tenant_name: string | null;
   name: string | null;
-  state: 'active' | 'off' | 'disabled' | 'deleted';
+  state: WebhookState | 'deleted';
   disabledReason: string | null;
   waiting: number;
   givenUp: number;
@@ -205,11 +207,8 @@ async function readTroubled(client: pg.Client, limit: number): Promise<WebhookSt
        union select webhook_id from rowhook.webhook_health
        union select id from rowhook.webhook_configurations where not is_active and disabled_reason is not null
      )
-     select t.id, c.tenant_id, c.name, c.disabled_reason as "disabledReason",
-            case when c.id is null then 'deleted'
-                 when c.is_active then 'active'
-                 when c.disabled_reason is null then 'off'
-                 else 'disabled' end as state,
+     select t.id, c.tenant_id, n.name as tenant_name, c.name, c.disabled_reason as "disabledReason",
+            rowhook._webhook_state(c.is_active, c.disabled_reason, h.failures, h.open_until) as state,
             coalesce(u.waiting, 0) as waiting, coalesce(u.given_up, 0) as "givenUp",
             extract(epoch from clock_timestamp() - u.oldest)::float8 as "oldestSeconds",
             case when h.webhook_id is null then null
@@ -221,6 +220,7 @@ async function readTroubled(client: pg.Client, limit: number): Promise<WebhookSt
        from troubled t
        left join unfinished u on u.id = t.id
        left join rowhook.webhook_configurations c on c.id = t.id
+       left join rowhook.webhook_tenants n on n.id = c.tenant_id
        left join rowhook.webhook_health h on h.webhook_id = t.id
       order by u.given_up desc nulls last, u.waiting desc nulls last, t.id
       limit $1`,

@@ -246,6 +246,25 @@ test('counts of a webhook, by itself and in the list', async () => {
   expect((await as('GET', `${PATH}/${fails}/stats?bucket=year`)).status).toBe(400);
 });
 
+test('percentiles of a range are those of all attempts, and not those of its slowest minute', async () => {
+  const buckets = (counts: Record<number, number>) => Array.from({ length: 28 }, (_, n) => counts[n] ?? 0);
+  await database.query(
+    `insert into rowhook.webhook_minutes (webhook_id, minute, tenant_id, success, failed, skipped, durations)
+     select $1, date_trunc('hour', now()) - m, 'acme', s, f, 0, d
+       from (values ('50 hours'::interval, 97, 0, $2::int[]), ('49 hours', 0, 3, $3)) as v (m, s, f, d)`,
+    [fails, buckets({ 3: 97 }), buckets({ 20: 3 })],
+  );
+  const hour = (ago: number) => new Date(Math.floor(Date.now() / 3_600_000 - ago) * 3_600_000).toISOString();
+  const { body } = await as('GET', `${PATH}/${fails}/stats?since=${hour(51)}&until=${hour(48)}`);
+  const [fast, slow] = (body.data ?? []) as { p95: number }[];
+  const { total } = body as unknown as { total: Record<string, number> };
+  expect(total).toMatchObject({ success: 97, failed: 3, skipped: 0 });
+  expect(total.p95).toBeGreaterThan((fast?.p95 as number) - 2);
+  expect(total.p95).toBeLessThan((slow?.p95 as number) / 10);
+  const none = await as('GET', `${PATH}/${fails}/stats?since=${hour(90)}&until=${hour(80)}`);
+  expect(none.body).toMatchObject({ data: [], total: { success: 0, failed: 0, skipped: 0, p50: null, p95: null } });
+});
+
 /** The names of all fields, at every depth. */
 function namesIn(value: unknown, at = ''): string[] {
   if (value === null || typeof value !== 'object') return [at];
@@ -270,6 +289,53 @@ test('operators see organizations and the status, and set names and limits', asy
   expect([read_only, unseen]).toEqual([null, []]);
   expect(namesIn(status.body)).toEqual(namesIn(said));
   for (const path of ['/v1/organizations', '/v1/status']) expect((await as('GET', path)).status).toBe(403);
+});
+
+test('a webhook has one state in the list, in the status and in the command, and its organization has its name', async () => {
+  const make = async (name: string, isActive: boolean) =>
+    (
+      await as(
+        'POST',
+        '/v1/initech/outgoing-webhooks',
+        { name, target_url: 'https://x.example/', event_types: ['no.thing'], is_active: isActive },
+        operator,
+      )
+    ).body.id as string;
+  await as('PUT', '/v1/organizations/initech', { name: 'Initech' }, operator);
+  const states = {
+    open: 'circuit_open',
+    probed: 'circuit_open',
+    failing: 'failing',
+    off: 'off',
+    disabled: 'disabled',
+    healthy: 'active',
+  };
+  const ids = new Map<string, string>();
+  for (const name of Object.keys(states)) ids.set(name, await make(name, name !== 'off'));
+  await database.query(
+    `insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since, open_until)
+     values ($1, 0, 12, now(), now() + interval '1 hour'), ($2, 0, 11, now(), now() - interval '1 second'),
+            ($3, 0, 2, now(), null), ($4, 0, 3, now(), null)`,
+    ['open', 'probed', 'failing', 'off'].map((name) => ids.get(name)),
+  );
+  await database.query('select rowhook._disable_webhook($1, $2)', [ids.get('disabled'), '410 Gone']);
+  const listed = rows(await as('GET', '/v1/initech/outgoing-webhooks', undefined, operator));
+  expect(Object.fromEntries(listed.map(({ name, state }) => [name, state]))).toEqual(states);
+
+  const { healthy, ...troubled } = states;
+  const statesIn = (all: { tenant_id: string; tenant_name: string; name: string; state: string }[]) =>
+    Object.fromEntries(
+      all.filter(({ tenant_id }) => tenant_id === 'initech').map((one) => [one.name, [one.tenant_name, one.state]]),
+    );
+  const expected = Object.fromEntries(Object.entries(troubled).map(([name, state]) => [name, ['Initech', state]]));
+  const status = await as('GET', '/v1/status', undefined, operator);
+  expect(statesIn((status.body as unknown as { troubled: [] }).troubled)).toEqual(expected);
+  const { stdout } = await rowhook(['status', '--json'], { env: { DATABASE_URL: database.url } });
+  expect(statesIn(JSON.parse(stdout).troubled)).toEqual(expected);
+  expect(namesIn(status.body)).toEqual(expect.arrayContaining(namesIn({ troubled: JSON.parse(stdout).troubled })));
+  const { body } = await as('GET', '/v1/organizations?q=initech', undefined, operator);
+  expect(body.data).toMatchObject([{ webhooks: 6, active: 4, failing: 3, disabled: 1 }]);
+  expect(healthy).toBe('active');
 });
 
 test('attempts are streamed as they happen', async () => {

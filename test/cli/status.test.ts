@@ -151,7 +151,7 @@ describe('webhooks that fail', () => {
           id: broken,
           tenant_id: 'acme',
           name: 'broken',
-          state: 'active',
+          state: 'circuit_open',
           waiting: 3,
           given_up: 2,
           breaker: 'open',
@@ -159,7 +159,7 @@ describe('webhooks that fail', () => {
         },
         ...[
           { id: disabled, state: 'disabled', disabled_reason: '410 Gone', breaker: null, waiting: 0 },
-          { id: failing, state: 'active', breaker: 'closed', failures: 2 },
+          { id: failing, state: 'failing', breaker: 'closed', failures: 2 },
         ].sort((a, b) => (a.id < b.id ? -1 : 1)),
       ],
     });

@@ -314,6 +314,25 @@ describe.skipIf(hasNoBrowser)('every page', () => {
     await page.getByRole('link', { name: 'Status' }).click();
     await page.getByRole('heading', { name: 'Daemons' }).waitFor();
     await judge(page);
+
+    // A webhook that fails has the name of its organization, and the state that the list says.
+    const as = { token: scene.operator };
+    await scene.api.ask('PUT', '/v1/organizations/globex', { ...as, body: { name: 'Globex Corporation' } });
+    const { body: broken } = await scene.api.ask('POST', '/v1/globex/outgoing-webhooks', {
+      ...as,
+      body: { name: 'Ledger', target_url: 'https://ledger.example/', event_types: ['no.thing'] },
+    });
+    await scene.database.query(
+      `insert into rowhook.webhook_health (webhook_id, lane, failures, failing_since, open_until)
+       values ($1, 0, 12, now(), now() + interval '1 hour')`,
+      [broken.id],
+    );
+    await page.getByRole('row', { name: /Ledger Globex Corporation\s*globex Paused 12/ }).waitFor();
+    await page.getByRole('link', { name: 'Ledger' }).click();
+    await page.getByRole('heading', { name: 'Ledger' }).waitFor();
+    await page.locator('.badge', { hasText: 'Paused' }).waitFor();
+    await page.getByRole('navigation').getByRole('link', { name: 'Webhooks' }).click();
+    await page.getByRole('row', { name: /Ledger\s*Paused/ }).waitFor();
     await close(page);
   });
 

@@ -1,7 +1,7 @@
-// Every page of the console, wide and narrow, light and dark. The pictures go to .rowhook/pictures; those
-// that documents show, to docs/console.
+// Every page of the console, wide and narrow, light and dark. The pictures of whole pages go to
+// .rowhook/pictures; those that documents show, as high as a window, to docs/console.
 
-import { copyFile, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { Webhook } from 'standardwebhooks';
@@ -30,10 +30,13 @@ const { id: acme = '' } = ORGANIZATIONS[0] ?? {};
 let [works, fails, delivery, event, inbound] = ['', '', '', '', ''];
 
 async function takeOf(page: Page, name: string): Promise<void> {
-  const file = join(folder, `${name}.png`);
-  await page.screenshot({ path: file, animations: 'disabled' });
   const shown = OF_DOCUMENTS[name];
-  if (shown !== undefined) await copyFile(file, join(root, 'docs/console', `${shown}.png`));
+  if (shown !== undefined)
+    await page.screenshot({ path: join(root, 'docs/console', `${shown}.png`), animations: 'disabled' });
+  // A dialog is as high as the window.
+  const isWhole = (await page.getByRole('dialog').count()) === 0;
+  if (isWhole) await page.evaluate("window.scrollTo({ top: 0, behavior: 'instant' })");
+  await page.screenshot({ path: join(folder, `${name}.png`), animations: 'disabled', fullPage: isWhole });
 }
 
 const WEBHOOKS = [
@@ -150,7 +153,7 @@ const shots = (): Shot[] => [
   ['test', `/webhooks/${works}/test`, 'Send test'],
   ['tested', `/webhooks/${works}/test`, 'Send test', sendTest],
   ['settings', `/webhooks/${works}/settings`, 'Retries and limits'],
-  ['secret', `/webhooks/${works}/secret`, 'Check the signature'],
+  ['secret', `/webhooks/${works}/secret`, 'Receiver in Node'],
   ['replay', `/webhooks/${works}/replay`, 'Count them'],
   ['deliveries', '/deliveries', 'Data warehouse'],
   ['retry', '/deliveries', 'Data warehouse', askToRetry],
@@ -161,7 +164,7 @@ const shots = (): Shot[] => [
   ['sources', '/inbound/sources', 'repository'],
   ['keys', '/api-keys', 'Never'],
   ['changes', '/changes', 'Data warehouse'],
-  ['help', '/help', 'What your answer means'],
+  ['help', '/help', 'Receiver in Node'],
   ['found', `/events?id=${event}&event=${event}`, event, explain],
   ['foreign', '/o/globex/webhooks', 'another organization'],
   ['not-there', `/webhooks/${delivery}`, 'It is not here'],

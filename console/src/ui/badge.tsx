@@ -1,8 +1,9 @@
 import type { ReactNode } from 'react';
-import type { Webhook } from 'rowhook/client';
+import type { Status } from 'rowhook/client';
 import { CheckIcon, ClockIcon, CrossIcon, SkipIcon } from './icons.tsx';
 
-type WebhookState = Webhook['state'];
+/** Of a webhook, as the API says it. */
+type WebhookState = Status['troubled'][number]['state'];
 
 export type Tone = 'ok' | 'bad' | 'warn' | 'none';
 
@@ -46,6 +47,7 @@ const STATES: Readonly<Record<WebhookState, [Tone, string, string]>> = {
   ],
   disabled: ['bad', 'Disabled', 'rowhook has disabled it. Switch it on once its receiver works.'],
   off: ['none', 'Off', 'Somebody has switched it off. Its events are skipped.'],
+  deleted: ['none', 'Deleted', 'Somebody has deleted it.'],
 };
 
 export function StateBadge({ state }: { state: WebhookState }) {

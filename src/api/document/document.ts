@@ -9,6 +9,7 @@ import { Explanation } from '../routes/events.ts';
 import { Me } from '../routes/me.ts';
 import { Organization } from '../routes/operators.ts';
 import { Progress } from '../routes/replay.ts';
+import { Status } from '../routes/status-fields.ts';
 import { NewWebhook, Webhook, WebhookChange, WebhookInList, WebhookWithSecret } from '../routes/webhook-fields.ts';
 import { Problem } from '../schema.ts';
 import { CloudEvent, Event, FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
@@ -19,7 +20,7 @@ const NAMED = {
   ...{ Webhook, WebhookInList, WebhookWithSecret, NewWebhook, WebhookChange },
   ...{ Attempt: AttemptSchema, AttemptDetail: AttemptDetailSchema, Delivery, UnfinishedDelivery: Unfinished },
   ...{ WebhookBody, FlatWebhookBody, CloudEvent, WebhookBatch },
-  ...{ Event, Explanation, Problem, Me, Organization },
+  ...{ Event, Explanation, Problem, Me, Organization, Status },
   ...{ ApiKey: Key, ApiKeyWithToken: KeyWithToken, NewApiKey: NewKey },
   ...{ WebhookSettingsChange: Change, ReplayProgress: Progress },
 };

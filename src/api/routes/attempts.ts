@@ -139,6 +139,15 @@ export function addAttempts(app: FastifyInstance, service: Service): void {
   addStats(app, service);
 }
 
+/** Of a range of time. */
+const COUNTS = {
+  success: Type.Integer(),
+  failed: Type.Integer(),
+  skipped: Type.Integer(),
+  p50: nullable(Type.Integer({ description: 'milliseconds' })),
+  p95: nullable(Type.Integer({ description: 'milliseconds' })),
+};
+
 function addStats(app: FastifyInstance, service: Service): void {
   const schema = {
     summary: 'Count the attempts of a webhook per minute, hour or day (UTC), oldest first',
@@ -152,16 +161,8 @@ function addStats(app: FastifyInstance, service: Service): void {
     response: {
       200: closed({
         bucket: Type.String(),
-        data: Type.Array(
-          closed({
-            at: Time,
-            success: Type.Integer(),
-            failed: Type.Integer(),
-            skipped: Type.Integer(),
-            p50: nullable(Type.Integer({ description: 'milliseconds' })),
-            p95: nullable(Type.Integer({ description: 'milliseconds' })),
-          }),
-        ),
+        data: Type.Array(closed({ at: Time, ...COUNTS })),
+        total: closed(COUNTS, { description: 'of the whole range; its percentiles are those of all attempts' }),
       }),
     },
   };
@@ -172,8 +173,8 @@ function addStats(app: FastifyInstance, service: Service): void {
     async ({ tx, params, query: { bucket = 'hour', since, until } }) => {
       const id = await requireWebhook(tx, params);
       const range = { since: timeOf('since', since), until: timeOf('until', until) };
-      const buckets = await readStats(tx, id, { bucket, ...range });
-      return { bucket, data: buckets.map(({ at, ...counts }) => ({ at: at.toISOString(), ...counts })) };
+      const { buckets, total } = await readStats(tx, id, { bucket, ...range });
+      return { bucket, data: buckets.map(({ at, ...counts }) => ({ at: at.toISOString(), ...counts })), total };
     },
   );
 }

@@ -11,6 +11,7 @@ import { notFound, Problem } from '../problem.ts';
 import { type Call, type RouteSchema, route } from '../route.ts';
 import { closed, LIMIT, listOf, nullable, Page, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
+import { Status } from './status-fields.ts';
 
 const tag = 'operator';
 const scopes = ['operator'] as const;
@@ -84,7 +85,7 @@ export function addOperators(app: FastifyInstance, service: Service): void {
     },
   );
 
-  const status = { summary: 'Daemons, lanes, and what waits', response: { 200: Type.Any() } };
+  const status = { summary: 'Daemons, lanes, and what waits', response: { 200: Status } };
   route(
     app,
     service,

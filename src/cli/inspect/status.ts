@@ -183,7 +183,9 @@ function printTroubled(troubled: readonly WebhookStatus[], limit: number, out: O
 
 function stateOf({ state, disabledReason }: WebhookStatus): Cell {
   if (state === 'disabled') return { text: `disabled: ${disabledReason ?? 'by rowhook'}`, style: 'red' };
-  return state === 'active' ? { text: state, style: 'green' } : { text: state, style: 'dim' };
+  if (state === 'off' || state === 'deleted') return { text: state, style: 'dim' };
+  // The column "breaker" says how an active webhook fails.
+  return { text: 'active', style: 'green' };
 }
 
 function breakerOf({ breaker, failures, opensAgainSeconds }: WebhookStatus): Cell {

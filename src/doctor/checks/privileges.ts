@@ -50,6 +50,7 @@ export const NEEDED: Readonly<Record<'table' | 'sequence' | 'function', Readonly
     _notice_restore: 'execute',
     _recycle_slot: 'execute',
     _ring: 'execute',
+    _webhook_state: 'execute',
     reconcile: 'execute',
     schema_version: 'execute',
   },

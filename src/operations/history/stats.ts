@@ -58,14 +58,19 @@ export async function activityOf(client: pg.ClientBase, webhookIds: readonly str
   return activities;
 }
 
-export interface Bucket {
-  at: Date;
+export interface Counts {
   success: number;
   failed: number;
   skipped: number;
   /** Milliseconds, within the bounds of BUCKETS_MS. Null: nothing was sent. */
   p50: number | null;
   p95: number | null;
+}
+
+export interface Stats {
+  buckets: (Counts & { at: Date })[];
+  /** Of the whole range. Its percentiles are of all attempts, not of those of its buckets. */
+  total: Counts;
 }
 
 /** How far statistics look back unless they are asked for a range, and how far at most. */
@@ -79,14 +84,22 @@ export type BucketSize = keyof typeof LOOK_BACK_SECONDS;
 
 const SUMS = Array.from({ length: BUCKETS_MS.length + 1 }, (_, n) => `sum(durations[${n + 1}])`).join(', ');
 
+interface Row {
+  at: Date;
+  success: number;
+  failed: number;
+  skipped: number;
+  durations: number[];
+}
+
 /** A webhook's counts per minute, hour or day (UTC), oldest first. Buckets without attempts are left out. */
 export async function readStats(
   client: pg.ClientBase,
   webhookId: string,
   { bucket, since, until }: { bucket: BucketSize; since?: string | undefined; until?: string | undefined },
-): Promise<Bucket[]> {
+): Promise<Stats> {
   const { usual, most } = LOOK_BACK_SECONDS[bucket];
-  const { rows } = await client.query<Omit<Bucket, 'p50' | 'p95'> & { durations: number[] }>(
+  const { rows } = await client.query<Row>(
     `select date_trunc($2, minute, 'UTC') as at, sum(success)::float8 as success, sum(failed)::float8 as failed,
             sum(skipped)::float8 as skipped, array[${SUMS}]::float8[] as durations
        from rowhook.webhook_minutes,
@@ -99,11 +112,19 @@ export async function readStats(
       group by 1 order by 1`,
     [webhookId, bucket, since, until],
   );
-  return rows.map(({ durations, ...counts }) => ({
-    ...counts,
+  return { buckets: rows.map(({ at, ...row }) => ({ at, ...countsOf([row]) })), total: countsOf(rows) };
+}
+
+function countsOf(rows: readonly Omit<Row, 'at'>[]): Counts {
+  const sum = (of: (row: Omit<Row, 'at'>) => number) => rows.reduce((total, row) => total + of(row), 0);
+  const durations = Array.from({ length: BUCKETS_MS.length + 1 }, (_, n) => sum((row) => row.durations[n] as number));
+  return {
+    success: sum(({ success }) => success),
+    failed: sum(({ failed }) => failed),
+    skipped: sum(({ skipped }) => skipped),
     p50: quantile(durations, 0.5),
     p95: quantile(durations, 0.95),
-  }));
+  };
 }
 
 /**

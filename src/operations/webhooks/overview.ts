@@ -75,13 +75,7 @@ function withState(page: string): string {
   with page as materialized (${page}),
   auth as materialized (select * from rowhook._public_auth(array(select id from page)))
   select page.*, auth.auth_config,
-         case
-           when not page.is_active and page.disabled_reason is not null then 'disabled'
-           when not page.is_active then 'off'
-           when h.open_until is not null then 'circuit_open'
-           when h.failures > 0 then 'failing'
-           else 'active'
-         end as state,
+         rowhook._webhook_state(page.is_active, page.disabled_reason, h.failures, h.open_until) as state,
          (select count(*)::int
             from (select from rowhook.webhook_deliveries d
                    where d.webhook_id = page.id and d.state = 'waiting'

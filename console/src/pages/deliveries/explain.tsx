@@ -4,7 +4,21 @@ import { Link } from 'react-router';
 import { answerOf, client, queryOf } from '../../api/client.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { Button } from '../../ui/button.tsx';
+import { codeText } from '../../ui/codes.ts';
 import { Notice } from '../../ui/states.tsx';
+
+const HAPPENED: Readonly<Record<string, string>> = {
+  success: 'It was delivered',
+  waiting: 'It waits for its next attempt',
+  given_up: 'It failed for good',
+  failed: 'Its last attempt failed',
+  skipped: 'It was skipped',
+};
+
+function happenedText({ status, code }: { status: string; code: string | null }): string {
+  const text = HAPPENED[status] ?? status;
+  return code === null || code === 'delivered' ? `${text}.` : `${text} (${codeText(code)}).`;
+}
 
 export function Explain({ event, webhook }: { event: string; webhook?: string }) {
   const { org, key, to } = useOrganization();
@@ -38,8 +52,10 @@ export function Explain({ event, webhook }: { event: string; webhook?: string })
           )}
           <p className="wrap">
             <span className="mono">{one.event_type}</span>:{' '}
-            {one.sent ? 'the webhook wants it, as it is configured now.' : `not sent. ${one.because ?? ''}`}
-            {one.happened && ` It was ${one.happened.status}${one.happened.code ? ` (${one.happened.code})` : ''}.`}{' '}
+            {one.sent
+              ? 'the webhook wants it, as it is configured now.'
+              : `not sent: ${one.because ?? 'nobody knows why'}.`}
+            {one.happened && ` ${happenedText(one.happened)}`}{' '}
             {one.happened && webhook === undefined && (
               <Link to={to(`/deliveries/${one.delivery_id}`)}>Open the delivery</Link>
             )}

@@ -1,39 +1,19 @@
 /** For operators: daemons, lanes, what waits, and the webhooks that fail. */
 import { useQuery } from '@tanstack/react-query';
 import { Link } from 'react-router';
+import type { Status } from 'rowhook/client';
 import { answerOf, client } from '../../api/client.ts';
-import { Badge } from '../../ui/badge.tsx';
+import { StateBadge } from '../../ui/badge.tsx';
 import { count } from '../../ui/count.ts';
 import { PageHead } from '../../ui/head.tsx';
 import { Empty, Failure, Notice, Skeleton } from '../../ui/states.tsx';
 import { Cell, Row, Table } from '../../ui/table.tsx';
 import { Ago } from '../../ui/time.tsx';
 
-interface Status {
-  schema_version: number | null;
-  environment: string | null;
-  waiting: number;
-  given_up: number;
-  oldest_waiting_seconds: number | null;
-  breakers_open: number;
-  webhooks: { active: number; off: number; disabled: number };
-  daemons: { name: string; started_at: string; lanes: number }[];
-  lanes: { lane: number; owner: string | null; position_age_seconds: number | null; tenants_lagging: number }[] | null;
-  troubled: {
-    id: string;
-    tenant_id: string;
-    name: string;
-    state: string;
-    disabled_reason: string | null;
-    failures: number | null;
-    open_until: string | null;
-  }[];
-}
-
 export default function StatusPage() {
   const status = useQuery({
     queryKey: ['status'],
-    queryFn: async ({ signal }) => (await answerOf(client.GET('/api/v1/status', { signal }))) as Status,
+    queryFn: ({ signal }) => answerOf(client.GET('/api/v1/status', { signal })),
     refetchInterval: 5_000,
   });
   const { data } = status;
@@ -106,23 +86,29 @@ function Parts({ status }: { status: Status }) {
           {troubled.map((webhook) => (
             <Row key={webhook.id}>
               <Cell name="Webhook" isMain>
-                <Link className="strong clip" to={`/o/${encodeURIComponent(webhook.tenant_id)}/webhooks/${webhook.id}`}>
-                  {webhook.name}
-                </Link>
+                {webhook.tenant_id === null ? (
+                  <span className="mono muted clip">{webhook.id}</span>
+                ) : (
+                  <Link
+                    className="strong clip"
+                    to={`/o/${encodeURIComponent(webhook.tenant_id)}/webhooks/${webhook.id}`}
+                  >
+                    {webhook.name}
+                  </Link>
+                )}
               </Cell>
-              <Cell name="Organization">
-                <span className="clip">{webhook.tenant_id}</span>
+              <Cell name="Organization" isWide>
+                {webhook.tenant_id === null ? (
+                  <span className="muted">–</span>
+                ) : (
+                  <span className="stack">
+                    <span className="clip">{webhook.tenant_name ?? webhook.tenant_id}</span>
+                    {webhook.tenant_name && <span className="mono small muted clip">{webhook.tenant_id}</span>}
+                  </span>
+                )}
               </Cell>
               <Cell name="State">
-                {webhook.state === 'disabled' ? (
-                  <Badge tone="bad">Disabled</Badge>
-                ) : webhook.open_until ? (
-                  <Badge tone="bad">Paused</Badge>
-                ) : webhook.state === 'off' ? (
-                  <Badge tone="none">Off</Badge>
-                ) : (
-                  <Badge tone="warn">Failing</Badge>
-                )}
+                <StateBadge state={webhook.state} />
               </Cell>
               <Cell name="Failures in a row" isNumber>
                 {webhook.failures ?? <span className="muted">–</span>}

@@ -151,7 +151,7 @@ function EventFilter({ value, onChange }: { value: string; onChange: (value: str
     <input
       className="input input-small mono grow"
       aria-label="Event type or id"
-      placeholder="Event type or id: deal.updated, evt_…"
+      placeholder="Event type or id"
       defaultValue={value}
       key={value}
       spellCheck={false}

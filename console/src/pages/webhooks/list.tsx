@@ -151,7 +151,7 @@ function WebhookRow({ webhook }: { webhook: WebhookInList }) {
           </span>
         </span>
       </Cell>
-      <Cell name="Events">
+      <Cell name="Events" isWide>
         <EventList types={webhook.event_types} />
       </Cell>
       <Cell name="Last 24 hours">

@@ -5,7 +5,7 @@ import { useAttempts, useStats } from '../../api/queries.ts';
 import { useOrganization } from '../../layout/organization.ts';
 import { useAddress } from '../../ui/address.ts';
 import { stateSentence } from '../../ui/badge.tsx';
-import { AttemptsChart, type Bucket } from '../../ui/chart.tsx';
+import { AttemptsChart } from '../../ui/chart.tsx';
 import { codeText } from '../../ui/codes.ts';
 import { count } from '../../ui/count.ts';
 import { FilterSelect } from '../../ui/field.tsx';
@@ -28,8 +28,8 @@ export function Overview({ webhook }: { webhook: Webhook }) {
   const [, bucket, buckets] = RANGES[range];
   const stats = useStats(webhook.id, bucket, range);
   const data = stats.data?.data;
-  const sums = useMemo(() => sumsOf(data ?? []), [data]);
-  const tried = sums.success + sums.failed;
+  const total = stats.data?.total;
+  const tried = total ? total.success + total.failed : 0;
   return (
     <>
       <StateNotice webhook={webhook} />
@@ -42,14 +42,18 @@ export function Overview({ webhook }: { webhook: Webhook }) {
         />
       </div>
       <dl className="figures">
-        <Figure name="Delivered" value={data ? count(sums.success) : '…'} />
-        <Figure name="Failed attempts" value={data ? count(sums.failed) : '…'} isBad={sums.failed > 0} />
+        <Figure name="Delivered" value={total ? count(total.success) : '…'} />
+        <Figure
+          name="Failed attempts"
+          value={total ? count(total.failed) : '…'}
+          isBad={total !== undefined && total.failed > 0}
+        />
         <Figure
           name="Success rate"
-          value={data === undefined ? '…' : tried === 0 ? '–' : `${Math.floor((sums.success / tried) * 1000) / 10} %`}
+          value={total === undefined ? '…' : tried === 0 ? '–' : `${Math.floor((total.success / tried) * 1000) / 10} %`}
         />
-        <Figure name="Median time" value={data ? ms(sums.p50) : '…'} />
-        <Figure name="95th percentile" value={data ? ms(sums.p95) : '…'} />
+        <Figure name="Median time" value={total ? ms(total.p50) : '…'} />
+        <Figure name="95th percentile" value={total ? ms(total.p95) : '…'} />
         <Figure
           name="Waiting"
           value={count(webhook.waiting)}
@@ -146,21 +150,4 @@ function Answers({ webhook }: { webhook: Webhook }) {
       </ul>
     </section>
   );
-}
-
-/** Percentiles of the whole range: those of its parts, weighted by their attempts. */
-function sumsOf(data: readonly Bucket[]) {
-  const sums = { success: 0, failed: 0, skipped: 0 };
-  let [weight, p50, p95] = [0, 0, 0];
-  for (const one of data) {
-    sums.success += one.success;
-    sums.failed += one.failed;
-    sums.skipped += one.skipped;
-    const tried = one.success + one.failed;
-    if (one.p50 === null || one.p95 === null) continue;
-    weight += tried;
-    p50 += one.p50 * tried;
-    p95 = Math.max(p95, one.p95);
-  }
-  return { ...sums, p50: weight === 0 ? null : Math.round(p50 / weight), p95: weight === 0 ? null : p95 };
 }

@@ -74,7 +74,7 @@ export default function ReplayPage() {
       title="Replay"
       back={{ to: to(`/webhooks/${id}/deliveries`), text: webhook.data?.webhook.name ?? 'Webhook' }}
     >
-      Sends past events again, with the same ids, after new ones. The outbox keeps events for 7 days.
+      Sends past events again, with the same ids, after new ones. Events are kept for 7 days.
     </PageHead>
   );
   if (webhook.data === undefined)

@@ -14,11 +14,21 @@ import { Inspector } from './inspector.tsx';
 
 type Result = { kind: 'attempt'; attempt: AttemptDetail } | { kind: 'late'; message: string };
 
+/** The type that the server takes where none is named. */
+function firstWanted(patterns: readonly string[], known: readonly string[]): string {
+  for (const pattern of patterns) {
+    if (!pattern.includes('*')) return pattern;
+    const fitting = known.find((type) => pattern === '*' || type.startsWith(pattern.slice(0, -1)));
+    if (fitting !== undefined) return fitting;
+  }
+  return 'webhook.test';
+}
+
 export function TestTab({ webhook }: { webhook: Webhook }) {
   const { mayWrite } = useSession();
   const { org } = useOrganization();
   const [type, setType] = useState('');
-  const { known } = useKnownEvents();
+  const { known, isLoading } = useKnownEvents();
   const testUrl = testUrlIn(webhook.target_url);
   const test = useWrite(async (event_type: string): Promise<Result> => {
     const answer = await answerOf(
@@ -45,7 +55,7 @@ export function TestTab({ webhook }: { webhook: Webhook }) {
             value={type}
             onChange={setType}
             autoComplete="off"
-            placeholder={webhook.event_types.find((one) => !one.includes('*')) ?? known[0] ?? 'webhook.test'}
+            placeholder={isLoading ? '' : firstWanted(webhook.event_types, known)}
             help="Empty: the first that this webhook wants. The event is marked as a test, and goes to this webhook only."
           />
         </div>
