@@ -252,6 +252,7 @@ describe.skipIf(hasNoBrowser)('every page', () => {
     await page.getByRole('button', { name: /^deal\.found/, expanded: true }).waitFor();
     await page.getByRole('button', { name: 'Explain why it is sent, or not' }).click();
     await page.getByRole('link', { name: 'CRM', exact: true }).waitFor();
+    await page.getByText('as it is configured now. It was delivered.').first().waitFor();
     await judge(page);
     await page.getByRole('link', { name: 'Open the delivery' }).first().click();
     await page.getByRole('heading', { name: 'deal.found' }).waitFor();
@@ -284,7 +285,7 @@ describe.skipIf(hasNoBrowser)('every page', () => {
     await page.getByRole('button', { name: 'Retry selected (1)' }).click();
     await page.getByRole('dialog', { name: 'Retry one delivery?' }).waitFor();
     await page.getByRole('button', { name: 'Retry', exact: true }).click();
-    await page.getByText('1 are queued.').waitFor();
+    await page.getByText('1 is queued.').waitFor();
     await close(page);
   });
 

@@ -156,7 +156,8 @@ export default function DeliveriesPage() {
           onConfirm={() =>
             retry.mutate(asked.chosen, {
               onSuccess: ({ retried, skipped }) => {
-                setSent(`${retried} are queued.${skipped > 0 ? ` ${skipped} are too old to be sent again.` : ''}`);
+                const tooOld = skipped > 0 ? ` ${countOf(skipped)} too old to be sent again.` : '';
+                setSent(`${countOf(retried)} queued.${tooOld}`);
                 setSelected(new Set());
                 setAsked(null);
               },
@@ -241,3 +242,5 @@ function DeliveryRow({ row, to, isSelected, onSelect }: DeliveryRowProps) {
     </Row>
   );
 }
+
+const countOf = (deliveries: number) => (deliveries === 1 ? '1 is' : `${deliveries} are`);
