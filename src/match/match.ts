@@ -137,7 +137,7 @@ export function stoppedBy(webhook: Webhook, change: Change, eventType: string): 
   if (obstacle !== null) return obstacle.error;
   if (!webhook.isActive && webhook.disabledReason === null) return 'the webhook is switched off';
   const { eventTypes } = webhook.settings;
-  if (!wants(eventTypes, eventType)) return `event_types (${eventTypes.join(', ')}) do not include it`;
+  if (!wants(eventTypes, eventType)) return `its event types (${eventTypes.join(', ')}) do not include it`;
   const refusal = refusalOf(webhook.settings, change, rowOf(change));
   if (refusal !== null) return typeof refusal === 'string' ? refusal : refusal.error;
   const loop = loopOf(change);

@@ -168,7 +168,7 @@ test('rowhook webhook preview, and create and update with a template', async () 
   const unknown = await rowhook(['webhook', 'preview', id, 'deal.creatd'], { env });
   expect(unknown.stdout).toMatch(/\n\nNote: no watched table produces "deal\.creatd"\.\n$/);
   const json = JSON.parse((await rowhook(['webhook', 'preview', id, 'note.created', '--json'], { env })).stdout);
-  expect(json).toMatchObject({ matched: false, stopped_by: 'event_types (deal.*) do not include it' });
+  expect(json).toMatchObject({ matched: false, stopped_by: 'its event types (deal.*) do not include it' });
   const broken = await rowhook(['webhook', 'update', id, '--payload-template', '{{ a'], { env });
   expect(broken).toMatchObject({ code: 2, stderr: expect.stringContaining('not closed (line 1, column 1)') });
   const missing = await rowhook(['webhook', 'update', id, '--payload-template', '@no-such-file'], { env });

@@ -242,7 +242,7 @@ describe('webhook explain', () => {
       ),
     );
     expect(lines).toContainEqual(
-      expect.stringMatching(/^deal\.updated evt_\S+ wanted: no, event_types \(deal\.stage\.\*\) do not include it$/),
+      expect.stringMatching(/^deal\.updated evt_\S+ wanted: no, its event types \(deal\.stage\.\*\) do not include it$/),
     );
   });
 

@@ -38,6 +38,7 @@ export function Cell({
   isMain,
   isNumber,
   isWide,
+  isLine,
   children,
 }: {
   name: string;
@@ -45,9 +46,19 @@ export function Cell({
   isNumber?: boolean;
   /** On a narrow screen it has a line of its own. */
   isWide?: boolean;
+  /** On a narrow screen its name stands beside it. */
+  isLine?: boolean;
   children: ReactNode;
 }) {
-  const kind = isMain ? 'cell-main' : isNumber ? 'cell-number' : isWide ? 'cell-wide' : undefined;
+  const kind = isMain
+    ? 'cell-main'
+    : isNumber
+      ? 'cell-number'
+      : isWide
+        ? 'cell-wide'
+        : isLine
+          ? 'cell-line'
+          : undefined;
   return (
     // biome-ignore lint/a11y/noRedundantRoles: see above
     <td role="cell" data-name={name} className={kind}>

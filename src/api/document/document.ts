@@ -9,10 +9,10 @@ import { Explanation } from '../routes/events.ts';
 import { Me } from '../routes/me.ts';
 import { Organization } from '../routes/operators.ts';
 import { Progress } from '../routes/replay.ts';
-import { Status } from '../routes/status-fields.ts';
 import { NewWebhook, Webhook, WebhookChange, WebhookInList, WebhookWithSecret } from '../routes/webhook-fields.ts';
 import { Problem } from '../schema.ts';
 import { CloudEvent, Event, FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
+import { Status } from './status.ts';
 import { webhooksOf } from './webhooks.ts';
 
 /** Schemas that the document has once, under these names. The client has a type for each. */

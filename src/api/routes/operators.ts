@@ -7,11 +7,11 @@ import {
   readStatusFor,
 } from '../../operations/operators.ts';
 import { JsonText } from '../body.ts';
+import { Status } from '../document/status.ts';
 import { notFound, Problem } from '../problem.ts';
 import { type Call, type RouteSchema, route } from '../route.ts';
 import { closed, LIMIT, listOf, nullable, Page, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
-import { Status } from './status-fields.ts';
 
 const tag = 'operator';
 const scopes = ['operator'] as const;

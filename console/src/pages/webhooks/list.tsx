@@ -174,7 +174,7 @@ function WebhookRow({ webhook }: { webhook: WebhookInList }) {
           <Link to={to(`/deliveries?state=waiting&webhook=${webhook.id}`)}>{count(webhook.waiting)}</Link>
         )}
       </Cell>
-      <Cell name="Active">
+      <Cell name="Active" isLine>
         <Toggle
           label={`Active: ${webhook.name}`}
           isLabelHidden

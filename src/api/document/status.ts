@@ -1,7 +1,7 @@
 /** What `GET /v1/status` answers: the values of `rowhook status --json`, which rowhook._status() makes. */
 import type { JsonText } from '../body.ts';
+import { State } from '../routes/webhook-fields.ts';
 import { closed, nullable, Time, Type } from '../schema.ts';
-import { State } from './webhook-fields.ts';
 
 const Seconds = nullable(Type.Number());
 
