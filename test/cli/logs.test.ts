@@ -242,7 +242,9 @@ describe('webhook explain', () => {
       ),
     );
     expect(lines).toContainEqual(
-      expect.stringMatching(/^deal\.updated evt_\S+ wanted: no, its event types \(deal\.stage\.\*\) do not include it$/),
+      expect.stringMatching(
+        /^deal\.updated evt_\S+ wanted: no, its event types \(deal\.stage\.\*\) do not include it$/,
+      ),
     );
   });
 

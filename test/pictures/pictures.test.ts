@@ -150,7 +150,7 @@ const shots = (): Shot[] => [
   ['preview', '/webhooks/new?event_type=deal.created', 'deal.created', openPreview],
   ['overview', `/webhooks/${fails}`, 'Answers to the last'],
   ['deliveries-of', `/webhooks/${works}/deliveries`, 'deal.created'],
-  ['test', `/webhooks/${works}/test`, 'Send test'],
+  ['test', `/webhooks/${works}/test`, 'Send test', (page) => page.getByPlaceholder('deal.assigned').waitFor()],
   ['tested', `/webhooks/${works}/test`, 'Send test', sendTest],
   ['settings', `/webhooks/${works}/settings`, 'Retries and limits'],
   ['secret', `/webhooks/${works}/secret`, 'Receiver in Node'],
