@@ -303,7 +303,7 @@ comment on function rowhook._event_id(bigint, int) is
   'id>_<ordinal>. It stays the same on every retry, restart and replay.';
 
 -- The id is known before any row of the delivery exists, and a replay has the same one.
--- payload/body.ts computes the same id.
+-- payload/ids.ts computes the same id.
 create function rowhook._delivery_id(p_event_id text, p_webhook_id uuid)
 returns uuid
 language sql
@@ -311,16 +311,18 @@ immutable
 strict
 parallel safe
 begin atomic
-  select encode(
-           set_byte(
-             set_byte(substr(h, 1, 16), 6, (get_byte(h, 6) & 15) | 128),
-             8, (get_byte(h, 8) & 63) | 128),
-           'hex')::uuid
+  select (lpad(to_hex(split_part(p_event_id, '_', 3)::bigint & 281474976710655), 12, '0')
+          || encode(
+               set_byte(
+                 set_byte(substr(h, 7, 10), 0, (get_byte(h, 6) & 15) | 128),
+                 2, (get_byte(h, 8) & 63) | 128),
+               'hex'))::uuid
     from (values (sha256(convert_to(p_event_id || ':' || p_webhook_id, 'UTF8')))) as t (h);
 end;
 
 comment on function rowhook._delivery_id(text, uuid) is
-  'The delivery id of an event id and a webhook: a name-based uuid (version 8, RFC 9562).';
+  'The delivery id of an event id and a webhook: a name-based uuid (version 8, RFC 9562). It '
+  'begins with 48 bits of the outbox id, so that new ids stand at the end of an index.';
 
 create function rowhook._ring()
 returns void

@@ -12,7 +12,7 @@ import { waitUntil } from '../support/wait.ts';
 const webhookId = '6b1f7c1e-95a4-4b4e-9a57-0a5fd2b5b0f1';
 const deliveryId = (n: number) => `00000000-0000-8000-8000-00000000000${n}`;
 /** Everything that separates fields, records, lines or strings anywhere on the way. */
-const odd = 'a\x1eb\x1fc\td\ne\r\\N\\.{"f",\'g\'}\u2028\x01é💥';
+const odd = '\x1da\x1eb\x1fc\x1de\x1d\x1dx\x1dyz\td\ne\r\\N\\.{"f",\'g\'}\u2028\x01é💥';
 
 const delivery = (n: number, text: string): Delivery => ({
   id: deliveryId(n),
