@@ -60,7 +60,7 @@ describe.runIf(library)('the clock', () => {
       // receivers refuse what is older than five minutes: what is sent tells the database's time
       const [log] = await database.query<{ off: number }>(
         `select max(abs(extract(epoch from attempted_at) - (request_headers ->> 'webhook-timestamp')::float8)) as off
-           from rowhook.webhook_logs where request_headers ? 'webhook-timestamp'`,
+           from rowhook.webhook_logs where request_headers ->> 'webhook-timestamp' is not null`,
       );
       expect(log?.off).toBeLessThan(60);
     });
