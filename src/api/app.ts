@@ -5,6 +5,7 @@ import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ApiMetrics } from '../observe/api-metrics.ts';
 import { parseBody, toJson } from './body.ts';
+import { readyProblem } from './check.ts';
 import { addHooks } from './dialects/hooks.ts';
 import { addPoll } from './dialects/poll.ts';
 import { headOf, refine } from './document/document.ts';
@@ -141,15 +142,8 @@ function addRoutes(app: FastifyInstance, service: Service): void {
     method: ['GET', 'HEAD'],
     ...hidden,
     handler: async (_, reply) => {
-      const leave = await service.turnstile.pass();
-      try {
-        await service.pool.query('select');
-        return 'ok\n';
-      } catch (error) {
-        return reply.code(503).send(`${toProblem(error).message}\n`);
-      } finally {
-        leave();
-      }
+      const problem = await readyProblem(service);
+      return problem === null ? 'ok\n' : reply.code(503).send(`${problem}\n`);
     },
   });
 }

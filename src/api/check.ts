@@ -1,10 +1,13 @@
-/** What must hold before the API may start. Each refusal names the statement that ends it. */
+/** What must hold before the API may start, and while it answers. */
 import type pg from 'pg';
 import { withClient } from '../database/connections.ts';
 import { requireSchema } from '../database/migrations.ts';
 import { printable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
+import { toProblem } from './problem.ts';
+import type { Service } from './service.ts';
 
+/** Each refusal names the statement that ends it. */
 export function checkDatabase(databaseUrl: string): Promise<void> {
   return withClient(databaseUrl, 'rowhook api', async (client) => {
     // A login without the role may not even ask for the version.
@@ -64,4 +67,26 @@ async function requireSetting(client: pg.Client): Promise<void> {
     'rowhook.current_tenant() was replaced, and does not follow the setting rowhook.tenant_id. ' +
       `Let a DBA run: ${FOLLOWS}; then start "rowhook serve" again. ${OTHERS}.`,
   );
+}
+
+/** Takes the role of each request, and calls a function. A login that has lost its rights fails here. */
+const READY = "select pg_catalog.set_config('role', 'rowhook_api', true), rowhook.schema_version()";
+
+/** Why requests cannot be answered, for anybody to read, or null. */
+export async function readyProblem({ pool, turnstile, log }: Service): Promise<string | null> {
+  try {
+    const leave = await turnstile.pass();
+    try {
+      await pool.query(READY);
+      return null;
+    } finally {
+      leave();
+    }
+  } catch (err) {
+    const { status, message } = toProblem(err);
+    if (status === 503) return message;
+    // The error names the login.
+    log.error({ err }, 'not ready: the database refuses the login of the API, or has no schema for it');
+    return 'The database refuses the login of the API. The log of the server has the error.';
+  }
 }

@@ -45,13 +45,13 @@ export function refusalOfUrl(
   const host = URL.parse(text)?.hostname ?? '';
   if (place !== undefined) {
     const isOpenable = rangeToOpen(host, policy) !== undefined && place === literalProblem(host, policy, allowedIps);
-    const also = ' The URL is not encrypted either: also start the daemon with --allow-http (ROWHOOK_ALLOW_HTTP=true).';
+    const also = ' The URL is http:, so also set ROWHOOK_ALLOW_HTTP=true.';
     return { code: 'address_refused', error: http !== undefined && isOpenable ? place + also : place };
   }
   if (http === undefined) return undefined;
   // The address of a name is checked when it is dialled. That of localhost is known.
   const isLocal = /^(.+\.)?localhost$/.test(host) && rangeToOpen('127.0.0.1', policy) !== undefined;
-  const also = ' This machine is refused as well: also add 127.0.0.0/8,::1/128 to ROWHOOK_ALLOW_CIDRS.';
+  const also = ' Also add 127.0.0.0/8,::1/128 to ROWHOOK_ALLOW_CIDRS.';
   return { code: 'http_refused', error: isLocal ? http + also : http };
 }
 

@@ -1,5 +1,6 @@
 // The database goes away, a pooler is in between, clients are slow or rude, and the process is stopped.
 
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -50,6 +51,31 @@ describe('with one database', () => {
   afterAll(async () => {
     await api?.stop();
     await database?.drop();
+  });
+
+  test('a login that has lost its role: /readyz says so, and nobody learns its name', async () => {
+    const login = `late_${randomUUID().slice(0, 8)}`;
+    await database.query(`create role ${login} login password 'x' in role rowhook_api`);
+    const url = new URL(database.apiUrl);
+    Object.assign(url, { username: login, password: 'x' });
+    const late = await startTestApi({ ...database, apiUrl: url.href });
+    try {
+      const ready = async () => {
+        const answer = await fetch(`${late.url}/readyz`);
+        return [answer.status, await answer.text()];
+      };
+      expect(await ready()).toEqual([200, 'ok\n']);
+      await database.query(`revoke rowhook_api from ${login}`);
+      expect((await late.ask('GET', '/v1/me', { token })).status).toBe(500);
+      const refused = 'The database refuses the login of the API. The log of the server has the error.\n';
+      expect(await ready()).toEqual([503, refused]);
+      expect((await fetch(`${late.url}/healthz`)).status).toBe(200);
+      await database.query(`grant rowhook_api to ${login}`);
+      expect(await ready()).toEqual([200, 'ok\n']);
+    } finally {
+      await late.stop();
+      await database.query(`drop role ${login}`);
+    }
   });
 
   test.runIf(hasPgBouncer)('behind PgBouncer in transaction mode, organizations stay apart', async () => {

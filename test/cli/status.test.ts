@@ -172,7 +172,7 @@ describe('webhooks that fail', () => {
     expect(stdout).toMatch(/\ndeliveries +3 waiting \(oldest: 3 h\), 2 given up\n/);
     expect(stdout).toMatch(/\noldest undelivered +\d+ s\n/);
     expect(stdout).toMatch(
-      / acme +broken +active +3 +2 +3 h +open for \d+ (s|min), 12 failed in a row\nThere are more than 1\. Raise --limit to see them\.\n/,
+      / acme +broken +active +3 +2 +3 h +open, next attempt in \d+ (s|min), 12 failed in a row\nThere are more than 1\. Raise --limit to see them\.\n/,
     );
     // that it is disabled is an event itself, which nobody has read
     expect(stdout).toMatch(/\nbehind +1 event, \d+ s\n/);

@@ -476,6 +476,8 @@ describe.skipIf(hasNoBrowser)('what is served', () => {
     expect((await get('/console/assets/..%2f..%2fpackage.json')).status).not.toBe(200);
     const redirect = await get('/console', { redirect: 'manual' });
     expect([redirect.status, redirect.headers.get('location')]).toEqual([308, '/console/']);
+    const root = await get('/', { redirect: 'manual' });
+    expect([root.status, root.headers.get('location')]).toEqual([302, '/console/']);
   });
 
   test('ROWHOOK_FRAME_ANCESTORS names the sites that may', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Daemon } from '../../src/daemon/daemon.ts';
+import { rowhook } from '../support/cli.ts';
 import { caughtUp, startTestDaemon } from '../support/daemon.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -82,6 +83,32 @@ test('an open breaker parks events instead of trying them, survives a restart, a
     'it is healthy',
     async () => (await database.query('select from rowhook.webhook_health')).length === 0,
   );
+});
+
+test('rowhook webhook enable sends what waits at once, also what would wait for an hour, in the order of its row', async () => {
+  await database.query('delete from clients');
+  const down = await webhook('/down', { retry_strategy: 'linear', retry_delay_seconds: 3600, ordering: 'row' });
+  receiver.respond('/down', { status: 500 });
+  daemon = await startTestDaemon(database);
+  await insert(10);
+  await breakerOpens(down);
+  await database.query("update clients set name = 'later' where name = 'c1'");
+  const waiting = () =>
+    database.query<{ due: boolean; behind: boolean }>(
+      `select next_attempt_at <= now() as due, next_attempt_at = 'infinity' as behind
+         from rowhook.webhook_deliveries where webhook_id = $1 and state = 'waiting'`,
+      [down],
+    );
+  await waitUntil('all wait', async () => (await waiting()).length === 11);
+  expect((await waiting()).filter(({ due }) => due)).toEqual([]);
+
+  receiver.clear();
+  const { code, stderr } = await rowhook(['webhook', 'enable', down], { env: { DATABASE_URL: database.url } });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  await waitUntil('all have arrived', async () => (await waiting()).length === 0);
+  const bodies = receiver.requestsTo('/down').map(({ body }) => JSON.parse(body.toString()) as { event: string });
+  expect(bodies.map(({ event }) => event).sort()).toEqual([...Array(10).fill('clients.created'), 'clients.updated']);
+  expect(bodies.at(-1)?.event).toBe('clients.updated');
 });
 
 test('webhook.failing comes once when a breaker opens, to a webhook that asks for it by name', async () => {

@@ -25,6 +25,8 @@ export async function addConsole(app: FastifyInstance, settings: ServeSettings):
   };
   const hidden = { schema: { hide: true } };
   const method: ('GET' | 'HEAD')[] = ['GET', 'HEAD'];
+  // Not for good: a proxy may give this path to something else later.
+  app.route({ url: '/', method, ...hidden, handler: (_, reply) => reply.redirect('/console/', 302) });
   app.route({ url: '/console', method, ...hidden, handler: (_, reply) => reply.redirect('/console/', 308) });
   app.route<{ Params: { '*': string } }>({
     url: '/console/*',

@@ -192,7 +192,8 @@ function breakerOf({ breaker, failures, opensAgainSeconds }: WebhookStatus): Cel
   if (breaker === null) return '';
   const failed = `${failures} failed in a row`;
   if (breaker === 'closed') return failed;
-  const until = breaker === 'open' ? `open for ${ageText(opensAgainSeconds ?? 0)}` : 'probing with one attempt';
+  const until =
+    breaker === 'open' ? `open, next attempt in ${ageText(opensAgainSeconds ?? 0)}` : 'probing with one attempt';
   return { text: `${until}, ${failed}`, style: 'red' };
 }
 

@@ -140,9 +140,14 @@ export async function setActive(
 ): Promise<{ was: WebhookRow | undefined; webhook: WebhookRow }> {
   const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
   const was = before.rows[0];
-  // Enabling also closes the breaker, even of an active webhook, so that it is tried at once.
+  // Enabling also closes the breaker, even of an active webhook, and what waits is tried at once.
   const { rows } = await client.query<WebhookRow>(
-    `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1)
+    `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1),
+     due as (
+       update rowhook.webhook_deliveries
+          set next_attempt_at = now()
+        where $2 and webhook_id = $1 and state = 'waiting' and next_attempt_at > now() and next_attempt_at < 'infinity'
+     )
      update rowhook.webhook_configurations
         set is_active = $2, disabled_reason = null
       where id = $1
