@@ -118,8 +118,14 @@ begin
       when dependent_objects_still_exist then
         raise notice 'role % is kept: something else in this cluster uses it', v_role;
       when insufficient_privilege then
-        raise notice 'role % is kept: % may not drop it', v_role, current_user
-          using hint = format('Let a DBA run: drop role %I', v_role);
+        -- This database has nothing of the role any more: what depends on it is elsewhere.
+        if exists (select from pg_shdepend d
+                    where d.refclassid = 'pg_authid'::regclass and d.refobjid = to_regrole(v_role)) then
+          raise notice 'role % is kept: something else in this cluster uses it', v_role;
+        else
+          raise notice 'role % is kept: % may not drop it', v_role, current_user
+            using hint = format('Let a DBA run: drop role %I', v_role);
+        end if;
     end;
   end loop;
 end

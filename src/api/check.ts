@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { withClient } from '../database/connections.ts';
 import { requireSchema } from '../database/migrations.ts';
+import { requireRowSecurity } from '../database/row-security.ts';
 import { printable } from '../shared/terminal.ts';
 import { UserError } from '../shared/user-error.ts';
 import { toProblem } from './problem.ts';
@@ -13,6 +14,7 @@ export function checkDatabase(databaseUrl: string): Promise<void> {
     // A login without the role may not even ask for the version.
     await requireRole(client);
     await requireSchema(client);
+    await requireRowSecurity(client);
     await requireSetting(client);
   });
 }

@@ -71,6 +71,11 @@ async function explainRefusal(
     );
   if (/ set role /.test(message))
     return isOwner && !mayBecomeOwner ? because('may not SET ROLE to it', 'rowhook_owner') : null;
+  if (isOwner && /row-level security/.test(message))
+    return new UserError(
+      `${displayDatabase(databaseUrl)}: ${message}. ${role} is a member of rowhook_owner, so a policy is missing. ` +
+        'Run "rowhook doctor".',
+    );
   if (!isOurs(message)) return null;
   const uninherited = uninheritedRole(membership, needed);
   if (uninherited !== null) return because('does not inherit its privileges', uninherited);

@@ -152,7 +152,10 @@ export function explain(thrown: unknown, database: string): Error {
 }
 
 /** An object that is not rowhook's has another owner. The sentence names who can grant access. */
-export function forbidden({ message }: CodedError, database: string): string {
+export function forbidden({ message, routine }: CodedError, database: string): string {
+  // The database refuses the connection. No membership in a role of rowhook changes that.
+  if (routine === 'CheckMyDatabase')
+    return `${database} refuses this login: ${message}. Let its owner or a DBA grant the login CONNECT on it`;
   const remedy =
     isOurs(message) || !/^(must be owner of|permission denied for (table|schema))/.test(message)
       ? 'Connect as a member of rowhook_owner'

@@ -11,11 +11,15 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { loadMigrationFiles, migrate as runMigrations } from 'postgres-migrations';
 import { UserError } from '../shared/user-error.ts';
+import { membershipOf } from './membership.ts';
+import { requirePolicies, restoreRowSecurity } from './row-security.ts';
 import { restoreOwner, wrongOwner } from './schema-owner.ts';
 
 export interface MigrateReport {
   /** File names, in order. */
   applied: string[];
+  /** Number of objects that this run repaired: their owner, or row-level security. */
+  repaired: number;
   /** The schema's version now: the number of the last file. */
   version: number;
 }
@@ -65,6 +69,7 @@ export async function requireSchema(client: pg.Client): Promise<number> {
         'Use a newer rowhook. Nothing was changed.',
     );
   }
+  await requirePolicies(client);
   return wanted;
 }
 
@@ -95,13 +100,20 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
         'Use a newer rowhook. Nothing was changed.',
     );
   }
+  const secured = before === 0 ? 0 : await restoreRowSecurity(client);
+  if (secured > 0) log(`switched row-level security on again for ${secured} tables of the schema rowhook`);
   const rolesBefore = await existingRoles(client);
   const applied: string[] = [];
   if (before === 0) {
     const first = files[1] as MigrationFile;
+    const wasOwner = await isDirectMember(client);
     await inTransaction(client, () => client.query(first.sql));
     log(`applied ${first.fileName}`);
     applied.push(first.fileName);
+    if (!wasOwner && (await isDirectMember(client))) {
+      const { role } = await membershipOf(client);
+      log(`${role} is a member of rowhook_owner from now on. To end that: revoke rowhook_owner from ${role};`);
+    }
   }
   const searchPath = (await client.query('show search_path')).rows[0].search_path;
   try {
@@ -125,7 +137,17 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
   } finally {
     await client.query("select set_config('search_path', $1, false)", [searchPath]);
   }
-  return { applied, version: await schemaVersion(client) };
+  return { applied, repaired: given + secured, version: await schemaVersion(client) };
+}
+
+/** Whether this login was granted rowhook_owner itself, in a way that gives it the privileges. */
+async function isDirectMember(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query(
+    `select from pg_auth_members m join pg_roles r on r.oid = m.member
+      where r.rolname = current_user and m.roleid = to_regrole('rowhook_owner')
+        and pg_has_role(m.roleid, 'usage')`,
+  );
+  return rows.length > 0;
 }
 
 async function existingRoles(client: pg.Client): Promise<string[]> {

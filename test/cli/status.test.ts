@@ -189,7 +189,15 @@ test('what a role may not see is told, and the rest is shown', async () => {
     const { code, stdout, stderr } = await rowhook(['status'], { env: { DATABASE_URL: url } });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^database /);
-    expect(stdout).toMatch(/\nnot shown: lanes: permission denied for view webhook_lane_owners; connect as /);
+    expect(stdout).toMatch(/\nnot shown: daemons, lanes: permission denied for view webhook_lane_owners; connect as /);
+    // One reason for all parts is printed once.
+    await database.query(`revoke rowhook_app from ${role}`);
+    const nothing = await rowhook(['status'], { env: { DATABASE_URL: url } });
+    expect(nothing.stdout.match(/\nnot shown: .*/g)).toEqual([
+      expect.stringMatching(
+        /^\nnot shown: version, environment, .*watched tables: permission denied for schema rowhook; /,
+      ),
+    ]);
   } finally {
     await database.query(`drop role ${role}`);
   }

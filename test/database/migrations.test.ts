@@ -93,11 +93,15 @@ describe('migrate', () => {
 
   test('from empty, then nothing to do', async () => {
     const told: string[] = [];
-    expect(await migrate(admin, (line) => told.push(line))).toEqual({ applied: files, version: files.length });
+    expect(await migrate(admin, (line) => told.push(line))).toEqual({
+      repaired: 0,
+      applied: files,
+      version: files.length,
+    });
     expect(told).toEqual(files.map((file) => `applied ${file}`));
     expect(await schemaVersion(admin)).toBe(await builtForVersion());
     const before = await catalog();
-    expect(await migrate(admin)).toEqual({ applied: [], version: files.length });
+    expect(await migrate(admin)).toEqual({ repaired: 0, applied: [], version: files.length });
     expect(await catalog()).toEqual(before);
     expect((await admin.query('show search_path')).rows).toEqual([{ search_path: '"$user", public' }]);
     expect(await roles()).toEqual(ours);
@@ -159,7 +163,7 @@ describe('migrate', () => {
       ).toEqual([]);
     }
     expect(await schemaVersion(admin)).toBe(files.length);
-    expect(await migrate(admin)).toEqual({ applied: [], version: files.length });
+    expect(await migrate(admin)).toEqual({ repaired: 0, applied: [], version: files.length });
     expect(await recorded()).toEqual(list);
     expect(await shape()).toEqual(byMigrate);
   });
@@ -243,7 +247,7 @@ describe('migrate from version', () => {
       await postgres.query('create database app template walk');
       admin = await connect('app');
       expect(await schemaVersion(admin)).toBe(version);
-      expect(await migrate(admin)).toEqual({ applied: files.slice(version), version: files.length });
+      expect(await migrate(admin)).toEqual({ repaired: 0, applied: files.slice(version), version: files.length });
       expect(await recorded()).toEqual(list);
       expect(await shape()).toEqual(fresh);
     },
@@ -370,7 +374,11 @@ describe('without a superuser', () => {
         .rows;
     const membersBefore = await members();
     await as('cloud_admin', async (client) => {
-      expect((await migrate(client)).applied).toEqual(files);
+      const printed: string[] = [];
+      expect((await migrate(client, (line) => printed.push(line))).applied).toEqual(files);
+      expect(printed.filter((line) => !line.startsWith('applied '))).toEqual([
+        'cloud_admin is a member of rowhook_owner from now on. To end that: revoke rowhook_owner from cloud_admin;',
+      ]);
       await client.query(`
         create table orders (id int primary key, tenant_id text, v text) partition by list (id);
         create table orders_1 partition of orders for values in (1, 2);

@@ -97,7 +97,7 @@ async function mends(): Promise<void> {
   expect([code, stderr, stdout]).toEqual([
     0,
     '',
-    expect.stringMatching(/^gave \d{3} objects .* back to rowhook_owner\nNothing/),
+    expect.stringMatching(/^gave \d{3} objects .* back to rowhook_owner\nDone:/),
   ]);
   expect(await owners()).toEqual(['rowhook_owner']);
   expect(await errorsOf(copy.daemonUrl)).toEqual([]);

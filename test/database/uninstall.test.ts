@@ -173,7 +173,18 @@ test('a role that it may not drop is kept, and it says what a DBA has to run', a
     alter database app owner to installer`);
   const installer = new pg.Client(server.urlOf('app', 'installer', 'secret'));
   await installer.connect();
+  // While another database uses the roles, nobody could drop them.
+  await postgres.query('create database app_2 template template0');
+  const second = await connect('app_2');
   try {
+    await migrate(second);
+    expect(await uninstalled(installer)).toEqual(
+      ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner', 'rowhook_worker'].map(
+        (role) => `role ${role} is kept: something else in this cluster uses it`,
+      ),
+    );
+    await second.end();
+    await postgres.query('drop database app_2 with (force)');
     const kept = await uninstalled(installer);
     expect(kept).toEqual(
       ['rowhook_api', 'rowhook_app', 'rowhook_daemon', 'rowhook_owner', 'rowhook_worker'].map(

@@ -27,6 +27,7 @@ const CONNECTION = 'test/database/connection.test.ts: ';
 const DOCTOR = 'test/doctor/doctor.test.ts: ';
 const PROCESS = 'test/inbound/process.test.ts: ';
 const SERVE = 'test/api/start.test.ts: ';
+const ROW_SECURITY = 'test/database/row-security.test.ts: ';
 const MEMBERS = 'test/database/membership.test.ts: ';
 const MANY = 'test/database/many-tables.test.ts: ';
 const REFUSED = 'test/deliver/outbound.test.ts: the error names the setting and the replay, and both work';
@@ -326,6 +327,13 @@ const OF_SOURCE: readonly Line[] = [
   ['has sslmode=verify-ca, which needs a CA. Add sslrootcert=/path/to/ca.pem', SETTINGS],
   ['This server is PostgreSQL …, but rowhook needs 15 or later. Upgrade the', UPGRADE],
   ['This server is a hot standby. A standby does not list running', `${DOCTOR}a hot standby`],
+  ['…: …. … is a member of rowhook_owner, so a policy is missing. Run', WHERE_TO_LOOK],
+  ['… refuses this login: …. Let its owner or a DBA grant the login CONNECT', `${ROW_SECURITY}CONNECT`],
+  ['The schema rowhook is not complete: policies are missing on …. A', OUTSIDE],
+  [
+    'Row-level security is off, or not forced, on …, so a tenant could see',
+    `${ROW_SECURITY}row-level security that was switched off`,
+  ],
   [
     'Objects of the schema rowhook belong to … instead of rowhook_owner.',
     'test/database/schema-owner.test.ts: what the doctor says gives it back',

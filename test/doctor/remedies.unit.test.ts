@@ -60,6 +60,10 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['`alter system', `${READ_ONLY}its file`],
     ['inReadWrite(`alter database', `${READ_ONLY}its command line, which ALTER SYSTEM does not change`],
   ],
+  'src/database/row-security.ts': [
+    ["'rowhook migrate #", 'test/database/row-security.test.ts: row-level security that was switched off'],
+    ["'restore the dump again", CHOICE],
+  ],
   'src/database/schema-owner.ts': [
     ['printable(`', 'test/database/schema-owner.test.ts: what the doctor says gives it back'],
   ],

@@ -90,7 +90,19 @@ function print(now: Status, limit: number, out: Out): void {
   printLanes(now, out);
   printTroubled(now.troubled, limit, out);
   printSlots(now, out);
-  for (const unseen of now.unseen) out.print(out.paint('yellow', `\nnot shown: ${unseen}`));
+  for (const [reason, parts] of byReason(now.unseen))
+    out.print(out.paint('yellow', `\nnot shown: ${parts.join(', ')}: ${reason}`));
+}
+
+/** The parts that are not shown, by the reason. A login that may see nothing has one reason for all. */
+function byReason(unseen: readonly string[]): Map<string, string[]> {
+  const parts = new Map<string, string[]>();
+  for (const line of unseen) {
+    const end = line.indexOf(': ');
+    const reason = line.slice(end + 2);
+    parts.set(reason, [...(parts.get(reason) ?? []), line.slice(0, end)]);
+  }
+  return parts;
 }
 
 function webhooksText({ webhooks: { active, off, disabled } }: Status): string {

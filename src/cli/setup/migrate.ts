@@ -19,8 +19,8 @@ export function addMigrate(program: Command, cli: Cli): void {
 
 async function migrate(client: pg.Client, options: { json?: boolean }, out: Out): Promise<void> {
   const { migrate: applyMigrations } = await import('../../database/migrations.ts');
-  const { applied, version } = await applyMigrations(client, (line) => options.json || out.print(line));
+  const { applied, repaired, version } = await applyMigrations(client, (line) => options.json || out.print(line));
   if (options.json) out.print(JSON.stringify({ applied, version }));
-  else if (applied.length === 0) out.print(`Nothing to do: the schema rowhook is at version ${version}.`);
+  else if (applied.length + repaired === 0) out.print(`Nothing to do: the schema rowhook is at version ${version}.`);
   else out.print(`Done: the schema rowhook is at version ${version}.`);
 }

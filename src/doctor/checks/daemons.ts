@@ -17,7 +17,7 @@ export async function daemons(examination: Examination): Promise<CheckResult[]> 
   const owners = [...new Set(lanes.flatMap(({ owner }) => owner ?? []))];
   const free = lanes.filter(({ owner }) => owner === null);
   const results: CheckResult[] = [];
-  if (free.length > 0) {
+  if (free.length > 0 || owners.length === 0) {
     results.push({
       kind: 'error',
       what: owners.length === 0 ? 'no daemon is running' : `no daemon owns ${free.length} of ${lanes.length} lanes`,

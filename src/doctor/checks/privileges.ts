@@ -4,6 +4,7 @@
  */
 import type pg from 'pg';
 import { membershipOf, uninheritedRole } from '../../database/membership.ts';
+import { openTablesFinding } from '../../database/row-security.ts';
 import { printable } from '../../shared/terminal.ts';
 import { type CheckResult, type Examination, fine } from '../finding.ts';
 
@@ -60,7 +61,14 @@ export async function privileges({ client }: Examination): Promise<CheckResult[]
   const own = await ownRole(client);
   // A role without USAGE on the schema cannot read anything in it.
   if (own.some(({ kind }) => kind === 'error')) return own;
-  return [...own, ...(await missingGrants(client)), ...(await mightyDaemons(client)), ...(await mightyApis(client))];
+  const open = await openTablesFinding(client);
+  return [
+    ...own,
+    ...(open ? [open] : []),
+    ...(await missingGrants(client)),
+    ...(await mightyDaemons(client)),
+    ...(await mightyApis(client)),
+  ];
 }
 
 async function ownRole(client: pg.ClientBase): Promise<CheckResult[]> {

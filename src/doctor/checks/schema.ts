@@ -1,6 +1,7 @@
 /** Checks that rowhook is installed, by its owner, in the version that this rowhook was built for. */
 import { membershipOf, uninheritedRole } from '../../database/membership.ts';
 import { builtForVersion, schemaVersion } from '../../database/migrations.ts';
+import { missingPoliciesFinding } from '../../database/row-security.ts';
 import { wrongOwner } from '../../database/schema-owner.ts';
 import { type CheckResult, type Examination, fine } from '../finding.ts';
 
@@ -25,7 +26,9 @@ export async function schema({ client }: Examination): Promise<CheckResult[]> {
     ];
   }
   const [version, wanted] = [await schemaVersion(client), await builtForVersion()];
-  if (version === wanted) return [fine(`the schema rowhook is at version ${version}`)];
+  if (version === wanted) {
+    return [(await missingPoliciesFinding(client)) ?? fine(`the schema rowhook is at version ${version}`)];
+  }
   const what = `the schema rowhook is at version ${version}, but this rowhook needs version ${wanted}`;
   const why = 'A daemon of this rowhook refuses to start.';
   if (version < wanted) return [outdated(what, why)];

@@ -1,9 +1,9 @@
 /** Everything that is wrong with a webhook, before it is written. */
 import type pg from 'pg';
 import { RULES } from '../../database/constraint-texts.ts';
-import { unlogged } from '../../database/unlogged.ts';
 import { compilePolicy } from '../../deliver/address-guard.ts';
 import { urlProblem } from '../../deliver/url-guard.ts';
+import { unlogged } from './unlogged.ts';
 import type { Columns } from './webhooks.ts';
 
 export interface ColumnProblem {

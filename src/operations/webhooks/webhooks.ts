@@ -1,9 +1,9 @@
 /** Reads and changes webhooks. Returns values only. */
 import type pg from 'pg';
-import { unlogged } from '../../database/unlogged.ts';
 import { maskedUrl } from '../../payload/mask.ts';
 import { NotFound } from '../../shared/user-error.ts';
 import { tenantNote } from './tenant-note.ts';
+import { unlogged } from './unlogged.ts';
 import { urlNote } from './url-note.ts';
 
 export interface WebhookRow {
