@@ -818,6 +818,81 @@ comment on function rowhook._note_exclusions(rowhook.webhook_sources, text[], te
   'Reports the columns that watch() excludes by their names, those that it no longer excludes, and '
   'key and tenant columns that look like credentials.';
 
+create function rowhook._note_resets(
+  p_source       rowhook.webhook_sources,
+  p_before       rowhook.webhook_sources,
+  p_is_prefixed  boolean,
+  p_names_tenant boolean
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set row_security = on
+as $$
+declare
+  -- The settings of this call, with those of before where the defaults took their place.
+  v_kept  rowhook.webhook_sources := p_source;
+  v_reset text[] := '{}';
+begin
+  -- A table that was watched because it inherits had the settings of its parent.
+  if p_before.id is null or p_before.parent_id is not null then
+    return;
+  end if;
+  if p_source.prefix <> p_before.prefix and not p_is_prefixed then
+    v_kept.prefix := p_before.prefix;
+    v_reset := v_reset || format('prefix (was %s)', p_before.prefix);
+  end if;
+  if (p_source.tenant_column, p_source.tenant_id)
+       is distinct from (p_before.tenant_column, p_before.tenant_id)
+     and not p_names_tenant then
+    v_kept.tenant_column := p_before.tenant_column;
+    v_kept.tenant_id     := p_before.tenant_id;
+    v_reset := v_reset || case
+      when p_before.tenant_id is null then format('tenant_column (was %s)', p_before.tenant_column)
+      else format('tenant_id (was %s)', p_before.tenant_id)
+    end;
+  end if;
+  if p_source.events <> p_before.events and p_source.events = '{created,updated,deleted}' then
+    v_kept.events := p_before.events;
+    v_reset := v_reset || format('events (was %s)', p_before.events);
+  end if;
+  if p_source.derived <> p_before.derived and p_source.derived = '{}' then
+    v_kept.derived := p_before.derived;
+    v_reset := v_reset || format('derived (was %s)', p_before.derived);
+  end if;
+  if p_source.ignore_columns <> p_before.ignore_columns
+     and p_source.ignore_columns = '{updated_at}' then
+    v_kept.ignore_columns := p_before.ignore_columns;
+    v_reset := v_reset || format('ignore_columns (was %s)', p_before.ignore_columns);
+  end if;
+  if p_source.capture <> p_before.capture and p_source.capture = 'subscribed' then
+    v_kept.capture := p_before.capture;
+    v_reset := v_reset || format('capture (was %s)', p_before.capture);
+  end if;
+  if p_source.max_payload_bytes <> p_before.max_payload_bytes
+     and p_source.max_payload_bytes = 1048576 then
+    v_kept.max_payload_bytes := p_before.max_payload_bytes;
+    v_reset := v_reset || format('max_payload_bytes (was %s)', p_before.max_payload_bytes);
+  end if;
+  if p_source.describe and not p_before.describe then
+    v_kept.describe := false;
+    v_reset := v_reset || 'describe (was false)'::text;
+  end if;
+  if v_reset <> '{}' then
+    raise warning using
+      message = format('watch: settings of %s have their defaults again: %s',
+                       p_source.relation, array_to_string(v_reset, ', ')),
+      hint    = format('A call sets all settings. To keep them: %s',
+                       rowhook._watch_statement(v_kept, p_source.relation));
+  end if;
+end
+$$;
+
+comment on function rowhook._note_resets(
+  rowhook.webhook_sources, rowhook.webhook_sources, boolean, boolean) is
+  'Warns when a call of watch() gave a watched table defaults in place of settings that it had.';
+
 revoke execute on all functions in schema rowhook from public;
 grant execute on function
   rowhook._qualified(oid),
@@ -838,7 +913,8 @@ grant execute on function
   rowhook._check_exclusions(rowhook.webhook_sources, text[], text[]),
   rowhook._check_derived(rowhook.webhook_sources),
   rowhook._exposed_columns(rowhook.webhook_sources),
-  rowhook._note_exclusions(rowhook.webhook_sources, text[], text[])
+  rowhook._note_exclusions(rowhook.webhook_sources, text[], text[]),
+  rowhook._note_resets(rowhook.webhook_sources, rowhook.webhook_sources, boolean, boolean)
   to rowhook_daemon;
 
 create or replace function rowhook.schema_version()

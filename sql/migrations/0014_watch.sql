@@ -122,6 +122,9 @@ begin
   perform rowhook._note_prefix(v_source, watch.prefix is null);
   perform rowhook._note_casts(v_source);
   perform rowhook._note_exclusions(v_source, v_before.exclude_columns, watch.exclude_columns);
+  perform rowhook._note_resets(
+    v_source, v_before, watch.prefix is not null,
+    watch.tenant_column is not null or watch.tenant_id is not null);
   return v_source;
 end
 $$;

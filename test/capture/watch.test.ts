@@ -54,6 +54,41 @@ describe('watch', () => {
     ]);
   });
 
+  test('warns when a call gives settings of a watched table their defaults again', async () => {
+    const warnings = (sql: string) =>
+      onSession(async (session) => {
+        const found: string[] = [];
+        session.on('notice', ({ severity, message, hint }) => found.push(`${severity} ${message} | ${hint}`));
+        await session.query(sql);
+        return found;
+      });
+    await database.query("select rowhook.watch('t', prefix => 'one', tenant_id => 'main', events => '{created}')");
+    const all =
+      "select rowhook.watch('public.t', prefix => 'one', tenant_id => 'main', events => '{created}', exclude_columns => '{v}');";
+    expect(await warnings("select rowhook.watch('t', exclude_columns => '{v}')")).toEqual([
+      'WARNING watch: settings of public.t have their defaults again: prefix (was one), tenant_id (was main), ' +
+        `events (was {created}) | A call sets all settings. To keep them: ${all}`,
+    ]);
+    // The statement of the hint brings them back, and a call that names what it changes is not warned of.
+    expect(await warnings(all)).toEqual([]);
+    expect(
+      await database.query('select prefix, tenant_id, tenant_column, events from rowhook.webhook_sources'),
+    ).toEqual([{ prefix: 'one', tenant_id: 'main', tenant_column: null, events: ['created'] }]);
+    expect(
+      await warnings(
+        "select rowhook.watch('t', prefix => 'two', tenant_column => 'tenant_id', events => '{updated}', derived => " +
+          '\'{"v":"v.changed"}\', ignore_columns => \'{}\', max_payload_bytes => 2048, describe => false, ' +
+          "capture => 'all', include_columns => '{v}')",
+      ),
+    ).toEqual([]);
+    const [line] = await warnings("select rowhook.watch('t', prefix => 'two')");
+    expect(line).toContain(
+      'events (was {updated}), derived (was {"v": "v.changed"}), ignore_columns (was {}), capture (was all), ' +
+        'max_payload_bytes (was 2048), describe (was false) | ',
+    );
+    expect(line).not.toMatch(/: prefix|tenant_column \(/);
+  });
+
   test('finds the tenant by these names, in this order', async () => {
     await database.query('alter table t rename tenant_id to workspace_id');
     for (const name of ['workspace_id', 'account_id', 'org_id', 'tenant_id', 'organization_id']) {

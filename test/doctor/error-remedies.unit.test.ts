@@ -73,6 +73,10 @@ const OF_SQL: readonly Line[] = [
   ['webhook_configurations.secret: whsec_ must be followed by 24 to 64', STATES],
   ['webhook_configurations.tenant_id: a webhook stays with its tenant and', STATES],
   ['webhook_configurations.previous_secret_expires_at: the previous secret', STATES],
+  [
+    'A call sets all settings. To keep them: %s',
+    'test/capture/watch.test.ts: warns when a call gives settings of a watched table',
+  ],
   ['Pass an interval of 0 to 7 days.', STATES],
   [
     "Name it in the same transaction: set local rowhook.tenant_id = '<tenant>'.",
