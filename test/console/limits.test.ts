@@ -224,13 +224,15 @@ async function otherSite(html: string): Promise<{ server: Server; url: string }>
 }
 
 describe.skipIf(hasNoBrowser)('other sites and organizations', () => {
+  /** Has the cookie of a session. It signs in once: the tests lead it to other sites. */
+  let visitor: Page | undefined;
   async function signedIn(): Promise<Page> {
-    const context = await scene.browser.newContext();
-    const page = await scene.open(context, '/');
-    await page.getByLabel('API key').fill(scene.key);
-    await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByRole('heading', { name: 'Webhooks', exact: true }).waitFor();
-    return page;
+    if (visitor) return visitor;
+    visitor = await scene.open(await scene.browser.newContext(), '/');
+    await visitor.getByLabel('API key').fill(scene.key);
+    await visitor.getByRole('button', { name: 'Sign in' }).click();
+    await visitor.getByRole('heading', { name: 'Webhooks', exact: true }).waitFor();
+    return visitor;
   }
 
   test('a site that is not allowed gets no frame of the console, but a page that says what to do', async () => {
@@ -247,7 +249,6 @@ describe.skipIf(hasNoBrowser)('other sites and organizations', () => {
       const inner = page.frames().at(-1);
       expect(await inner?.evaluate<string>('self.origin').catch(() => 'null')).toBe('null');
       scene.complaints.splice(0); // the 403
-      await close(page);
     } finally {
       server.close();
     }
@@ -266,7 +267,6 @@ describe.skipIf(hasNoBrowser)('other sites and organizations', () => {
       expect(page.frames()).toHaveLength(2);
       for (const text of texts) expect(text).not.toMatch(/Webhooks|Sign in|API key/);
       scene.complaints.splice(0); // the refusal that was asked for
-      await close(page);
     } finally {
       server.close();
       await api.stop();
@@ -294,7 +294,6 @@ describe.skipIf(hasNoBrowser)('other sites and organizations', () => {
       const list = await scene.ask('GET', '/outgoing-webhooks?q=Forged');
       expect(list.body.data).toEqual([]);
       scene.complaints.splice(0); // the refusals that were asked for
-      await close(page);
     } finally {
       server.close();
     }

@@ -152,7 +152,7 @@ const shots = (): Shot[] => [
   ['deliveries-of', `/webhooks/${works}/deliveries`, 'deal.created'],
   ['test', `/webhooks/${works}/test`, 'Send test', (page) => page.getByPlaceholder('deal.assigned').waitFor()],
   ['tested', `/webhooks/${works}/test`, 'Send test', sendTest],
-  ['settings', `/webhooks/${works}/settings`, 'Retries and limits'],
+  ['settings', `/webhooks/${works}/settings`, 'contact.assigned'],
   ['secret', `/webhooks/${works}/secret`, 'Receiver in Node'],
   ['replay', `/webhooks/${works}/replay`, 'Count them'],
   ['deliveries', '/deliveries', 'Data warehouse'],
