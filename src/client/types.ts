@@ -85,6 +85,51 @@ export interface AttemptDetail {
   curl: string | null;
 }
 
+export interface ChangedWebhook {
+  id: string;
+  organization_id: string;
+  name: string;
+  description: string | null;
+  target_url: string;
+  /** POST, PUT or PATCH */
+  http_method: string;
+  /** deal.updated, deal.* or * */
+  event_types: Array<string>;
+  /** conditions on the row, such as {"data.stage":"won"}; null: every event */
+  filter: unknown;
+  /** none, bearer, basic or api_key */
+  auth_type: string;
+  is_active: boolean;
+  retry_enabled: boolean;
+  retry_attempts: number;
+  /** exponential or linear */
+  retry_strategy: string;
+  retry_delay_seconds: number;
+  timeout_ms: number;
+  max_in_flight: number;
+  rate_limit_per_second: number | null;
+  /** none or row */
+  ordering: string;
+  /** nested, flat, cloudevents, slack, discord, teams or template */
+  payload_format: string;
+  payload_template: string | null;
+  content_type: string | null;
+  batch_max_events: number;
+  batch_max_wait_ms: number;
+  allowed_ips: Array<string> | null;
+  headers: Record<string, string>;
+  auth_config: Record<string, string | null>;
+  state: "active" | "failing" | "circuit_open" | "disabled" | "off";
+  /** deliveries that wait for their next attempt, counted up to 10,000 */
+  waiting: number;
+  disabled_reason: string | null;
+  disabled_at: string | null;
+  created_at: string;
+  updated_at: string;
+  /** probable mistakes, such as a column in the filter */
+  notes: Array<string>;
+}
+
 /** CloudEvents 1.0, structured mode */
 export interface CloudEvent {
   specversion: "1.0";
@@ -620,6 +665,8 @@ export interface WebhookWithSecret {
   updated_at: string;
   /** shown this once */
   secret: string;
+  /** probable mistakes, such as a column in the filter */
+  notes: Array<string>;
 }
 
 export interface paths {
@@ -753,7 +800,7 @@ export interface paths {
       };
       requestBody: { content: { "application/json": WebhookChange } };
       responses: {
-        200: { content: { "application/json": Webhook } };
+        200: { content: { "application/json": ChangedWebhook } };
         "4XX": { content: { "application/problem+json": Problem } };
         "5XX": { content: { "application/problem+json": Problem } };
       };
@@ -774,7 +821,7 @@ export interface paths {
       };
       requestBody: { content: { "application/json": NewWebhook } };
       responses: {
-        200: { content: { "application/json": Webhook } };
+        200: { content: { "application/json": ChangedWebhook } };
         "4XX": { content: { "application/problem+json": Problem } };
         "5XX": { content: { "application/problem+json": Problem } };
       };
@@ -816,7 +863,7 @@ export interface paths {
         };
       };
       responses: {
-        200: { content: { "application/json": Webhook } };
+        200: { content: { "application/json": ChangedWebhook } };
         "4XX": { content: { "application/problem+json": Problem } };
         "5XX": { content: { "application/problem+json": Problem } };
       };
@@ -838,7 +885,7 @@ export interface paths {
         };
       };
       responses: {
-        200: { content: { "application/json": Webhook } };
+        200: { content: { "application/json": ChangedWebhook } };
         "4XX": { content: { "application/problem+json": Problem } };
         "5XX": { content: { "application/problem+json": Problem } };
       };

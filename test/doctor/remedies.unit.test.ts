@@ -81,6 +81,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   'src/doctor/checks/events.ts': [
     ["'rowhook webhook list'", `${REPLACED}an active webhook that asks for what nothing produces`],
     ['near === null', `${REPLACED}an active webhook that asks for what nothing produces`],
+    ['`rowhook webhook show', 'test/capture/unknown-filter-columns.test.ts: the doctor names them too'],
     ['printable(statement)', `${REPLACED}two tables with the same event types`],
     ['printable( `', `${REPLACED}rows without a tenant are no events`],
   ],

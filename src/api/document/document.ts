@@ -9,7 +9,14 @@ import { Explanation } from '../routes/events.ts';
 import { Me } from '../routes/me.ts';
 import { Organization } from '../routes/operators.ts';
 import { Progress } from '../routes/replay.ts';
-import { NewWebhook, Webhook, WebhookChange, WebhookInList, WebhookWithSecret } from '../routes/webhook-fields.ts';
+import {
+  ChangedWebhook,
+  NewWebhook,
+  Webhook,
+  WebhookChange,
+  WebhookInList,
+  WebhookWithSecret,
+} from '../routes/webhook-fields.ts';
 import { Problem } from '../schema.ts';
 import { CloudEvent, Event, FlatWebhookBody, WebhookBatch, WebhookBody } from './envelope.ts';
 import { Status } from './status.ts';
@@ -17,7 +24,7 @@ import { webhooksOf } from './webhooks.ts';
 
 /** Schemas that the document has once, under these names. The client has a type for each. */
 const NAMED = {
-  ...{ Webhook, WebhookInList, WebhookWithSecret, NewWebhook, WebhookChange },
+  ...{ Webhook, ChangedWebhook, WebhookInList, WebhookWithSecret, NewWebhook, WebhookChange },
   ...{ Attempt: AttemptSchema, AttemptDetail: AttemptDetailSchema, Delivery, UnfinishedDelivery: Unfinished },
   ...{ WebhookBody, FlatWebhookBody, CloudEvent, WebhookBatch },
   ...{ Event, Explanation, Problem, Me, Organization, Status },

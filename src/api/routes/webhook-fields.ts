@@ -55,7 +55,7 @@ export const State = Type.Union([
 /** Fields that only rowhook sets. A client may send them back. */
 export const READ_ONLY = [
   ...['id', 'organization_id', 'state', 'waiting', 'disabled_reason', 'disabled_at', 'created_at', 'updated_at'],
-  ...['stats_24h', 'last_attempt_at', 'sparkline'],
+  ...['stats_24h', 'last_attempt_at', 'sparkline', 'notes'],
 ];
 
 const ANSWERED = {
@@ -79,7 +79,13 @@ export const WebhookInList = closed({
   sparkline: Type.Array(Type.Integer(), { description: 'attempts of each of the last 24 hours, the oldest first' }),
   last_attempt_at: nullable(Time),
 });
-export const WebhookWithSecret = closed({ ...ANSWERED, secret: Type.String({ description: 'shown this once' }) });
+const notes = Type.Array(Type.String(), { description: 'probable mistakes, such as a column in the filter' });
+export const ChangedWebhook = closed({ ...ANSWERED, notes });
+export const WebhookWithSecret = closed({
+  ...ANSWERED,
+  secret: Type.String({ description: 'shown this once' }),
+  notes,
+});
 
 const { name, target_url, event_types } = WITH_SECRETS;
 export const NewWebhook = closed({

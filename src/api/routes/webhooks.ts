@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { type Activity, activityOf } from '../../operations/history/stats.ts';
 import { listWebhooks, readWebhook, type WebhookOverview } from '../../operations/webhooks/overview.ts';
-import { makeNewSecret } from '../../operations/webhooks/webhooks.ts';
+import { filterNotes, makeNewSecret } from '../../operations/webhooks/webhooks.ts';
 import type { Caller } from '../auth.ts';
 import { cursorOf, placeOf } from '../cursor.ts';
 import { type Call, type RouteSchema, route } from '../route.ts';
@@ -22,6 +22,7 @@ import {
 import type { Service } from '../service.ts';
 import {
   type Change,
+  ChangedWebhook,
   DEFAULTS,
   NewWebhook,
   READ_ONLY,
@@ -80,7 +81,7 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
       const { row, secret } = await create(tx, organization, body, service);
       const location = `/api/v1/${encodeURIComponent(organization)}/outgoing-webhooks/${row.id}`;
       reply.code(201).headers({ location });
-      return { ...answer(row, caller, reply), secret };
+      return { ...answer(row, caller, reply), secret, notes: await filterNotes(tx, row.id, 'webhooks') };
     },
   );
 
@@ -93,7 +94,7 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
   );
 
   const headers = headersOf({ 'If-Match': 'the ETag of the webhook as you read it; 412 if it was changed since' });
-  const one = { params: OfWebhook, headers, response: { 200: Webhook } };
+  const one = { params: OfWebhook, headers, response: { 200: ChangedWebhook } };
   route(
     app,
     service,
@@ -174,7 +175,8 @@ function addRotation(app: FastifyInstance, service: Service): void {
 type Changed = Pick<Call<RouteSchema>, 'tx' | 'caller' | 'request' | 'reply'> & { params: { id: string } };
 
 async function change({ tx, caller, params, request, reply }: Changed, body: Change, service: Service) {
-  return answer(await update(tx, params, request, body, service), caller, reply);
+  const row = await update(tx, params, request, body, service);
+  return { ...answer(row, caller, reply), notes: await filterNotes(tx, row.id, 'webhooks') };
 }
 
 function answer(row: WebhookOverview, caller: Caller, reply: FastifyReply) {

@@ -1,12 +1,21 @@
 /** Texts about webhooks that several commands print. */
 import { CAPTURED_DAYS, capturedUntil, type Missed } from '../../operations/history/missed.ts';
 import { type WebhookRow, withoutSecrets } from '../../operations/webhooks/webhooks.ts';
-import type { Cell, Out } from '../../shared/terminal.ts';
+import { type Cell, type Out, printable } from '../../shared/terminal.ts';
 import { events } from '../../shared/text.ts';
 
-export function report(webhook: WebhookRow, what: string, options: { json?: boolean }, out: Out): void {
-  if (options.json) out.print(JSON.stringify(withoutSecrets(webhook)));
-  else out.print(`Webhook ${webhook.id}: ${what}.`);
+export function report(
+  webhook: WebhookRow,
+  what: string,
+  { json = false, notes }: { json?: boolean; notes?: readonly string[] },
+  out: Out,
+): void {
+  if (json) {
+    out.print(JSON.stringify({ ...withoutSecrets(webhook), notes }));
+    return;
+  }
+  out.print(`Webhook ${webhook.id}: ${what}.`);
+  for (const text of notes ?? []) out.print(out.paint('yellow', `Note: ${printable(text)}`));
 }
 
 export function printCaptured({ id, disabled_at }: WebhookRow, out: Out): void {

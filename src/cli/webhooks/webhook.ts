@@ -66,7 +66,7 @@ async function updateWebhook(
       2,
     );
   }
-  const [{ requireKnownEvents }, { changeWebhook }, { report }, { namingFlags }] = await Promise.all([
+  const [{ requireKnownEvents }, { changeWebhook, filterNotes }, { report }, { namingFlags }] = await Promise.all([
     import('../../operations/webhooks/event-types.ts'),
     operations(),
     view(),
@@ -75,7 +75,8 @@ async function updateWebhook(
   await requireTemplate(options);
   await requireKnownEvents(client, options);
   const webhook = await namingFlags(changeWebhook(client, id, columns));
-  report(webhook, `updated ${columns.map(([column]) => column).join(', ')}`, options, out);
+  const notes = await filterNotes(client, id);
+  report(webhook, `updated ${columns.map(([column]) => column).join(', ')}`, { ...options, notes }, out);
 }
 
 function addList(group: Command, cli: Cli): void {

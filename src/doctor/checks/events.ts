@@ -3,6 +3,7 @@
  * tenant.
  */
 import type pg from 'pg';
+import { readUnknownFilterColumns, unknownColumnText } from '../../capture/unknown-filter-columns.ts';
 import { readUnproduced, type Unproduced } from '../../capture/unproduced-events.ts';
 import type { Finding } from '../../shared/finding.ts';
 import { shellWord } from '../../shared/shell-quote.ts';
@@ -13,7 +14,12 @@ import { type CheckResult, type Examination, fine } from '../finding.ts';
 const LISTED_MAX = 5;
 
 export async function events({ client }: Examination): Promise<CheckResult[]> {
-  const findings = [...(await unproduced(client)), ...(await shared(client)), ...(await withoutTenant(client))];
+  const findings = [
+    ...(await unproduced(client)),
+    ...(await unknownColumns(client)),
+    ...(await shared(client)),
+    ...(await withoutTenant(client)),
+  ];
   return findings.length > 0 ? findings : [fine('watched tables produce what active webhooks want')];
 }
 
@@ -44,6 +50,17 @@ function finding({ id, tenantId, name, eventTypes, unproduced: missing, near }: 
         ? `rowhook sources   # lists the event types; then: rowhook webhook update ${id} --events …`
         : `rowhook webhook update ${id} --events ${shellWord(printable([...new Set(wanted)].join(',')))}${force}`,
   };
+}
+
+/** A filter that SQL or an application wrote, or whose column the table has lost since. */
+async function unknownColumns(client: pg.ClientBase): Promise<Finding[]> {
+  const found = await readUnknownFilterColumns(client, { countReceiving: false });
+  return found.slice(0, LISTED_MAX).map((column) => ({
+    kind: 'warning',
+    what: printable(`the filter of webhook "${column.name}" of ${column.tenantId} names ${unknownColumnText(column)}`),
+    why: 'A condition on a column that an event does not have usually lets no event pass, and nothing is logged.',
+    fix: `rowhook webhook show ${column.id}   # its filter; then: rowhook webhook update ${column.id} --filter …`,
+  }));
 }
 
 /**

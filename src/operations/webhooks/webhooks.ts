@@ -1,5 +1,6 @@
 /** Reads and changes webhooks. Returns values only. */
 import type pg from 'pg';
+import { readUnknownFilterColumns, unknownColumnText } from '../../capture/unknown-filter-columns.ts';
 import { maskedUrl } from '../../payload/mask.ts';
 import { NotFound } from '../../shared/user-error.ts';
 import { tenantNote } from './tenant-note.ts';
@@ -79,7 +80,14 @@ export async function insertWebhook(
 
 /** Reasons why a new webhook may get no events. */
 export async function notesOn(client: pg.ClientBase, webhook: WebhookRow): Promise<string[]> {
-  return [await tenantNote(client, webhook), urlNote(webhook.url)].filter((note) => note !== null);
+  const notes = [await tenantNote(client, webhook), urlNote(webhook.url)].filter((note) => note !== null);
+  return [...notes, ...(await filterNotes(client, webhook.id))];
+}
+
+/** Columns that the filter of a webhook names and its events do not have. */
+export async function filterNotes(client: pg.ClientBase, id: string, relation?: Relation): Promise<string[]> {
+  const found = await readUnknownFilterColumns(client, relation === undefined ? { id } : { id, relation });
+  return found.map((column) => `the filter names ${unknownColumnText(column)}${column.near === null ? '.' : ''}`);
 }
 
 export async function changeWebhook(
