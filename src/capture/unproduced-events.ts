@@ -4,7 +4,7 @@
  */
 
 import type pg from 'pg';
-import { nearNames } from '../shared/spelling.ts';
+import { editDistance, nearNames } from '../shared/spelling.ts';
 
 export interface Unproduced {
   id: string;
@@ -77,7 +77,12 @@ export async function readEventTypes(client: pg.ClientBase): Promise<string[]> {
  * a pattern. Null: none is near.
  */
 export function nearEventType(wanted: string, produced: readonly string[]): string | null {
-  const prefixes = new Set(produced.map((event) => `${event.slice(0, event.lastIndexOf('.'))}.*`));
-  const candidates = wanted.includes('.') && !wanted.endsWith('.*') ? produced : [...prefixes];
-  return nearNames(wanted, candidates, 1)[0] ?? null;
+  const isWhole = wanted.includes('.') && !wanted.endsWith('.*');
+  if (isWhole) return nearNames(wanted, produced, 1)[0] ?? null;
+  const prefix = wanted.replace(/\.\*$/, '');
+  const prefixes = produced.map((event) => event.slice(0, event.lastIndexOf('.')));
+  const [near] = nearNames(prefix, [...new Set(prefixes)], 1);
+  // Prefixes are short. One letter in three may differ.
+  const isNear = near !== undefined && editDistance(prefix.toLowerCase(), near.toLowerCase()) <= prefix.length / 3;
+  return isNear ? `${near}.*` : null;
 }
