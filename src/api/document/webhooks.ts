@@ -90,7 +90,7 @@ function webhook(name: string, { summary, content }: About): object {
 const ID = 'evt_2f1c5b7e9a3d4c60_4711_0';
 const TIME = '2026-01-31T12:00:00.000Z';
 const WEBHOOK_ID = '5f0c7c3e-6a53-4b7f-9f0e-0d6f2b1a9c11';
-const DELIVERY_ID = '8b1f0f4e-3a60-8d0c-9c41-52a8b8d7e6f0';
+const DELIVERY_ID = '00000000-1267-8d0c-9c41-52a8b8d7e6f0';
 
 function nestedExample(event: string, data: unknown): object {
   const metadata = { webhook_id: WEBHOOK_ID, webhook_name: 'CRM', delivery_id: DELIVERY_ID };
