@@ -80,6 +80,8 @@ export async function startApi(settings: ServeSettings, log: Logger = createLogg
   }
   const { port } = app.addresses()[0] as { port: number };
   log.info({ host: settings.apiHost, port }, 'rowhook serve started');
+  if (isForOthers(settings))
+    log.warn('ROWHOOK_PUBLIC_URL is not set, so links to the console lead to this machine only');
   let stopped: Promise<void> | undefined;
   return {
     port,
@@ -89,6 +91,12 @@ export async function startApi(settings: ServeSettings, log: Logger = createLogg
       return stopped;
     },
   };
+}
+
+/** Others reach it: over the network, or through a proxy in front of it. */
+function isForOthers({ apiHost, publicUrl, trustProxy }: ServeSettings): boolean {
+  const isLoopback = /^(localhost|127\..*|::1)$/.test(apiHost);
+  return publicUrl === undefined && (!isLoopback || trustProxy !== undefined);
 }
 
 async function serveMetrics({ apiMetricsPort }: ServeSettings, metrics: ApiMetrics): Promise<HttpServer | null> {

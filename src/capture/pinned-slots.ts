@@ -3,7 +3,7 @@
 import type pg from 'pg';
 import type { Finding } from '../shared/finding.ts';
 import { printable } from '../shared/terminal.ts';
-import { ageText } from '../shared/text.ts';
+import { ageText, startRemedy } from '../shared/text.ts';
 import { readSlots, type Slot } from './outbox-slots.ts';
 
 /** Limit on the age of a slot's oldest row. A slot is due to be emptied after 7 days. */
@@ -54,8 +54,8 @@ async function readerOf(
   slot: number,
   slotSeconds: number,
 ): Promise<Holder | undefined> {
-  const { rows } = await client.query<{ lane: number; owner: string | null }>(
-    `select l.lane, o.owner_name as owner
+  const { rows } = await client.query<{ lane: number; owner: string | null; environment: string | null }>(
+    `select l.lane, o.owner_name as owner, (select environment from rowhook.webhook_installation)
        from rowhook.webhook_lanes l
        left join rowhook.webhook_lane_owners o using (lane)
       where exists (select from rowhook.webhook_outbox o
@@ -70,7 +70,7 @@ async function readerOf(
   const owners = [...new Set(rows.flatMap(({ owner }) => owner ?? []))];
   const lanes = `lanes ${rows.map(({ lane }) => lane).join(', ')}, which have not read the whole slot`;
   return owners.length === 0
-    ? { by: `${lanes}: no daemon owns them`, fix: 'rowhook start' }
+    ? { by: `${lanes}: no daemon owns them`, fix: startRemedy(rows[0]?.environment ?? null) }
     : {
         by: `${lanes} (${printable(owners.join(', '))})`,
         fix: 'rowhook status --watch   # shows whether the lanes catch up',

@@ -26,3 +26,12 @@ export function ranges(numbers: readonly number[]): string {
   }
   return parts.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(', ');
 }
+
+/**
+ * How a daemon is started again. Where an environment is recorded, daemons run as a service: one that
+ * is pasted into a shell would be one more, with the settings and the login of that shell.
+ */
+export function startRemedy(recorded: string | null): string {
+  const usual = 'or where the daemon usually runs; not "rowhook start" in this shell, which has other settings';
+  return recorded === null ? 'rowhook start' : `systemctl start rowhook   # ${usual}`;
+}

@@ -97,6 +97,20 @@ test('as people run it: it answers, tells its port, and a signal stops it in ord
   expect(stdout).not.toContain('secret=query');
 });
 
+test.each([
+  ['behind a proxy', { ROWHOOK_TRUST_PROXY: '1' }, true],
+  ['on all interfaces', { ROWHOOK_API_HOST: '0.0.0.0' }, true],
+  ['for this machine', {}, false],
+  ['with its address', { ROWHOOK_TRUST_PROXY: '1', ROWHOOK_PUBLIC_URL: 'https://hooks.example.com' }, false],
+])('%s: whether it says that links need ROWHOOK_PUBLIC_URL', async (_, env, isTold) => {
+  const running = startRowhook(['serve'], {
+    env: { DATABASE_URL: database.apiUrl, ROWHOOK_API_PORT: '0', ROWHOOK_API_METRICS_PORT: '0', ...env },
+  });
+  await waitUntil('it has started', async () => /"port":\d+/.test(running.stdout()));
+  running.process.kill('SIGTERM');
+  expect((await running.ended).stdout.includes('ROWHOOK_PUBLIC_URL is not set')).toBe(isTold);
+});
+
 test('metrics have a port of their own', async () => {
   const api = await startApi({ ...apiSettings(database.apiUrl), apiMetricsPort: 0 });
   expect(api.metricsPort).toBeNull();

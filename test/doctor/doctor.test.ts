@@ -413,6 +413,12 @@ describe('daemons', () => {
     expect(await findingOf('daemons')).toMatchObject({ kind: 'error', what: 'no daemon owns 4 of 16 lanes' });
     await database.query("update rowhook.webhook_daemons set lease_expires_at = now() - interval '1 s'");
     expect(await findingOf('daemons')).toMatchObject({ what: 'no daemon is running', fix: 'rowhook start' });
+    // in production, the line that is pasted starts no second daemon in a shell
+    await database.query("update rowhook.webhook_installation set environment = 'production'");
+    expect(await findingOf('daemons', { environment: 'production' })).toMatchObject({
+      fix: expect.stringMatching(/^systemctl start rowhook {3}# or where/),
+    });
+    await database.query('update rowhook.webhook_installation set environment = null');
   });
 
   test('lanes that are being handed over are waited for, those that nobody takes are told', async () => {

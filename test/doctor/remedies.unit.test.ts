@@ -33,7 +33,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   ],
   'src/capture/pinned-slots.ts': [
     ["'select rowhook._recycle_slot();'", `${DOCTOR}that nobody holds`],
-    ["'rowhook start'", `${REMEDIES}nobody delivers, and a slot waits for it`],
+    ['startRemedy', `${REMEDIES}nobody delivers, and a slot waits for it`],
     ["'rowhook status --watch", `${DOCTOR}one that a lane has not read`],
     ['`select pg_terminate_backend', `${DOCTOR}that a transaction locks`],
     ['`rollback prepared', `${DOCTOR}that a transaction locks`],
@@ -74,7 +74,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
   'src/doctor/checks/capture-cost.ts': [['printable(`', `${REMEDIES}what capture costs much`]],
   'src/doctor/checks/clock.ts': [["'timedatectl", CLOCK]],
   'src/doctor/checks/daemons.ts': [
-    ["'rowhook start'", `${REMEDIES}nobody delivers, and a slot waits for it`],
+    ['startRemedy', `${REMEDIES}nobody delivers, and a slot waits for it`],
     ['`look into the log', CHOICE],
     ['printable(', LOOKS],
   ],
@@ -167,7 +167,7 @@ const RUN_BY: Readonly<Record<string, readonly (readonly [remedy: string, test: 
     ['`rowhook webhook enable', `${WHY}the remedies enable it`],
     ['`rowhook webhook create', `${WHY}none has the tenant`],
   ],
-  'src/operations/why/why.ts': [["'rowhook start'", `${WHY}no daemon runs`]],
+  'src/operations/why/why.ts': [['startRemedy', `${WHY}no daemon runs`]],
 };
 
 /** What follows each `fix:` that is given a value, on one line. */

@@ -66,6 +66,9 @@ test('an open breaker parks events instead of trying them, survives a restart, a
     database.query<{ attempted: boolean }>("select attempted from rowhook.webhook_deliveries where state = 'waiting'");
   await waitUntil('all are parked', async () => (await parked()).length === 30);
   expect((await parked()).filter(({ attempted }) => !attempted)).toHaveLength(20);
+  const { stdout } = await rowhook(['deliveries'], { env: { DATABASE_URL: database.daemonUrl } });
+  expect(stdout.match(/ when the breaker closes$/gm)).toHaveLength(20);
+  expect(stdout.match(/ \d{4}-\S+Z$/gm)).toHaveLength(10);
 
   await daemon.stop();
   daemon = await startTestDaemon(database);

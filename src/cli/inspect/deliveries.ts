@@ -49,7 +49,7 @@ async function deliveries(client: pg.Client, options: DeliveriesOptions, out: Ou
           : { text: row.replayed ? 'waiting (replay)' : 'waiting', style: 'yellow' },
         row.attempt,
         row.last_code,
-        nextOf(row, 'after earlier events of its row'),
+        row.held_by_breaker ? 'when the breaker closes' : nextOf(row, 'after earlier events of its row'),
       ]),
     );
     if (rows.length > shown.length)

@@ -57,4 +57,5 @@ async function printLink(client: pg.Client, flags: Flags, { process, out }: Cli)
     ['until', at.toISOString()],
   ]);
   out.print('\nOpen it within 5 minutes. It works once.');
+  if (publicUrl === undefined) out.print('It leads to this machine. For others, use --public-url <url>.');
 }

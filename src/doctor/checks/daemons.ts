@@ -4,7 +4,7 @@ import { environmentProblem } from '../../config/environment.ts';
 import { type LaneLag, readLag } from '../../observe/lane-lag.ts';
 import { shellWord } from '../../shared/shell-quote.ts';
 import { printable } from '../../shared/terminal.ts';
-import { ageText, events } from '../../shared/text.ts';
+import { ageText, events, startRemedy } from '../../shared/text.ts';
 import { type CheckResult, type Examination, fine } from '../finding.ts';
 
 const LOOK_AGAIN_MS = 250;
@@ -16,6 +16,7 @@ export async function daemons(examination: Examination): Promise<CheckResult[]> 
   const lanes = await settledLanes(examination);
   const owners = [...new Set(lanes.flatMap(({ owner }) => owner ?? []))];
   const free = lanes.filter(({ owner }) => owner === null);
+  const recorded = await recordedEnvironment(examination);
   const results: CheckResult[] = [];
   if (free.length > 0 || owners.length === 0) {
     results.push({
@@ -23,9 +24,8 @@ export async function daemons(examination: Examination): Promise<CheckResult[]> 
       what: owners.length === 0 ? 'no daemon is running' : `no daemon owns ${free.length} of ${lanes.length} lanes`,
       why:
         'Events are captured and stored. They are sent when a daemon is running. If its process runs, its log says ' +
-        'why it delivers nothing: correct that, and restart it. Otherwise start it where it usually runs, such as: ' +
-        'systemctl start rowhook. The next command uses the settings and the login of this shell.',
-      fix: 'rowhook start',
+        'why it delivers nothing: correct that, and restart it. Otherwise start it.',
+      fix: startRemedy(recorded),
     });
   } else {
     results.push(fine(`running: ${owners.join(', ')}`));
@@ -47,7 +47,7 @@ export async function daemons(examination: Examination): Promise<CheckResult[]> 
   return [
     ...results,
     ...laggingRemarks(examination, lanes),
-    ...(await environmentRemarks(examination, owners.length > 0)),
+    environmentRemark(examination, recorded, owners.length > 0),
   ];
 }
 
@@ -83,16 +83,19 @@ async function settledLanes({ client, limits }: Examination): Promise<LaneLag[]>
   }
 }
 
-/** While a daemon delivers, the name is wrong in this shell only, and no event waits. */
-async function environmentRemarks({ client, environment }: Examination, isDelivering: boolean): Promise<CheckResult[]> {
+async function recordedEnvironment({ client }: Examination): Promise<string | null> {
   const { rows } = await client.query<{ environment: string | null }>(
     'select environment from rowhook.webhook_installation',
   );
-  const recorded = rows[0]?.environment ?? null;
+  return rows[0]?.environment ?? null;
+}
+
+/** While a daemon delivers, the name is wrong in this shell only, and no event waits. */
+function environmentRemark({ environment }: Examination, recorded: string | null, isDelivering: boolean): CheckResult {
   const problem = environmentProblem(recorded, environment);
   if (problem) {
     const { what, why, fix } = problem;
-    return [{ kind: isDelivering ? 'warning' : 'error', what, why, fix }];
+    return { kind: isDelivering ? 'warning' : 'error', what, why, fix };
   }
-  return [fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`)];
+  return fine(recorded === null ? 'no environment is recorded' : `the environment is "${recorded}"`);
 }

@@ -98,6 +98,7 @@ interface Blocker {
   /** Connections of rowhook that wait for it. */
   waiting: string;
   seconds: number;
+  is_superuser: boolean;
 }
 
 /** Sessions of others whose locks the daemon waits for. Every role may see these columns. */
@@ -105,7 +106,8 @@ export async function blockers({ client, limits }: Examination): Promise<CheckRe
   const { rows } = await client.query<Blocker>(
     `select b.pid, b.usename as user, b.application_name as application,
             string_agg(distinct a.application_name, ', ') as waiting,
-            extract(epoch from clock_timestamp() - min(l.waitstart))::float8 as seconds
+            extract(epoch from clock_timestamp() - min(l.waitstart))::float8 as seconds,
+            coalesce((select r.rolsuper from pg_roles r where r.rolname = b.usename), false) as is_superuser
        from pg_locks l
        join pg_stat_activity a on a.pid = l.pid
       cross join lateral unnest(pg_blocking_pids(a.pid)) as p (pid)
@@ -120,13 +122,13 @@ export async function blockers({ client, limits }: Examination): Promise<CheckRe
     [limits.lockSeconds],
   );
   if (rows.length === 0) return [fine('no session of rowhook waits for a lock')];
-  return rows.map(({ pid, user, application, waiting, seconds }) => ({
+  return rows.map(({ pid, user, application, waiting, seconds, is_superuser }) => ({
     kind: 'warning',
     what: printable(
       `a session of ${user} (${application || 'no application name'}) holds a lock that ${waiting} ` +
         `has waited for, for ${ageText(seconds)}`,
     ),
     why: 'While the daemon waits for a lock, it cannot record what was sent, and events are late.',
-    fix: `select pg_terminate_backend(${pid});   -- if its work is not needed; it needs pg_signal_backend`,
+    fix: `select pg_terminate_backend(${pid});   -- if its work is not needed; it needs ${is_superuser ? 'a superuser' : 'pg_signal_backend'}`,
   }));
 }

@@ -19,6 +19,8 @@ export interface DeliveryRow {
   occurred_at: Date;
   /** Infinity: it waits behind an earlier delivery of the same row. Null: it was given up. */
   next_attempt_at: Date | number | null;
+  /** Its time comes while the breaker of its webhook is open, so it waits until the breaker is closed. */
+  held_by_breaker: boolean;
   replayed: boolean;
 }
 
@@ -30,8 +32,12 @@ export async function readDeliveries(
 ): Promise<DeliveryRow[]> {
   const { rows } = await client.query<DeliveryRow>(
     `select delivery_id, webhook_id, webhook_name, tenant_id, event_id, event_type, state, attempt, last_code,
-            occurred_at, parked_at, next_attempt_at, test, replayed
+            occurred_at, parked_at, next_attempt_at,
+            coalesce(next_attempt_at < greatest(h.open_until, clock_timestamp())
+                     and h.open_until is not null, false) as held_by_breaker,
+            test, replayed
        from rowhook.webhook_deliveries
+       left join rowhook.webhook_health h using (webhook_id)
       where ($1::uuid is null or webhook_id = $1)
         and ($2::text is null or tenant_id = $2)
         and ($3::text is null or state = $3)

@@ -6,6 +6,7 @@
 import type pg from 'pg';
 import { Configurations } from '../../match/configurations.ts';
 import { printable } from '../../shared/terminal.ts';
+import { startRemedy } from '../../shared/text.ts';
 import type { Answer, CapturedChange, Step } from './answer.ts';
 import { explainChanges, type FoundChange, findChanges } from './changes.ts';
 import { refusedSteps } from './refused.ts';
@@ -116,12 +117,13 @@ async function firstWebhook(client: pg.Client, tenantId: string | null): Promise
 /** A position is written a second after its events, so an event with an attempt counts as read. */
 async function readSteps(client: pg.Client, [found]: readonly FoundChange[], newest?: CapturedChange): Promise<Step[]> {
   if (!found?.isUnread || newest?.sendings.some(({ happened }) => happened !== null)) return [];
-  const { rowCount } = await client.query('select from rowhook.webhook_lane_owners limit 1');
-  if (rowCount)
+  const { rows } = await client.query<{ is_owned: boolean; environment: string | null }>(
+    'select exists (select from rowhook.webhook_lane_owners) as is_owned, environment from rowhook.webhook_installation',
+  );
+  if (rows[0]?.is_owned)
     return [
       { kind: 'note', what: 'no daemon has read its newest change yet. A daemon is running, so it will be read soon' },
     ];
-  return [
-    { kind: 'stops', what: 'no daemon is running, so its newest change has not been read', fix: 'rowhook start' },
-  ];
+  const fix = startRemedy(rows[0]?.environment ?? null);
+  return [{ kind: 'stops', what: 'no daemon is running, so its newest change has not been read', fix }];
 }
