@@ -68,8 +68,31 @@ test('policies that are missing are reported, and no daemon starts', async () =>
   const what = 'policies are missing on webhook_incarnations, webhook_outbox_0 of the schema rowhook';
   expect(await errorsOf('schema')).toMatchObject([{ what, fix: expect.stringContaining('restore the dump again') }]);
   await expect(startDaemon(daemonSettings(database.daemonUrl))).rejects.toThrow(
-    `The schema rowhook is not complete: ${what}.`,
+    'The schema rowhook is not complete: policies are missing on webhook_outbox_0 of the schema rowhook.',
   );
+});
+
+test('a restore that ended before row-level security and its policies is reported', async () => {
+  await database.query(`
+    do $$
+    declare
+      v_policy record;
+    begin
+      for v_policy in select polname, polrelid::regclass as relation from pg_policy
+                       where polrelid = 'rowhook.webhook_logs'::regclass loop
+        execute format('drop policy %I on %s', v_policy.polname, v_policy.relation);
+      end loop;
+    end
+    $$;
+    alter table rowhook.webhook_logs disable row level security, no force row level security`);
+  expect(await errorsOf('privileges')).toMatchObject([
+    { what: expect.stringContaining('not forced, on webhook_logs') },
+  ]);
+  // From now on nobody sees a row, and the next error says what to do.
+  await rowhook(['migrate'], { env: { DATABASE_URL: database.url } });
+  expect(await errorsOf('schema')).toMatchObject([
+    { what: expect.stringContaining('policies are missing on webhook_logs') },
+  ]);
 });
 
 test('a member of rowhook_owner whom a policy fails is sent to the doctor', async () => {
@@ -88,8 +111,13 @@ test('a member of rowhook_owner whom a policy fails is sent to the doctor', asyn
 });
 
 test('a table of somebody else in the schema is not judged', async () => {
-  await database.query('set role rowhook_owner; create table rowhook.mine (id int)');
+  await database.query(
+    'set role rowhook_owner; create table rowhook.mine (id int); grant select on rowhook.mine to rowhook_daemon',
+  );
   expect([await errorsOf('schema'), await errorsOf('privileges')]).toEqual([[], []]);
+  // A grant of the DBA to tenants shows them no row, and stops nothing.
+  await database.query('set role rowhook_owner; grant select on rowhook.webhook_daemons to rowhook_app');
+  expect(await errorsOf('schema')).toEqual([]);
   const { stdout } = await rowhook(['migrate'], { env: { DATABASE_URL: database.url } });
   expect(stdout).toMatch(/^Nothing to do/);
 });
