@@ -101,19 +101,18 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
     );
   }
   const secured = before === 0 ? 0 : await restoreRowSecurity(client);
-  if (secured > 0) log(`switched row-level security on again for ${secured} tables of the schema rowhook`);
+  if (secured > 0)
+    log(
+      `switched row-level security on again for ${secured === 1 ? 'one table' : `${secured} tables`} of the schema rowhook`,
+    );
   const rolesBefore = await existingRoles(client);
+  const wasMember = await isDirectMember(client);
   const applied: string[] = [];
   if (before === 0) {
     const first = files[1] as MigrationFile;
-    const wasOwner = await isDirectMember(client);
     await inTransaction(client, () => client.query(first.sql));
     log(`applied ${first.fileName}`);
     applied.push(first.fileName);
-    if (!wasOwner && (await isDirectMember(client))) {
-      const { role } = await membershipOf(client);
-      log(`${role} is a member of rowhook_owner from now on. To end that: revoke rowhook_owner from ${role};`);
-    }
   }
   const searchPath = (await client.query('show search_path')).rows[0].search_path;
   try {
@@ -136,6 +135,10 @@ async function applyMissing(client: pg.Client, log: (line: string) => void): Pro
     throw error;
   } finally {
     await client.query("select set_config('search_path', $1, false)", [searchPath]);
+  }
+  if (!wasMember && (await isDirectMember(client))) {
+    const { role } = await membershipOf(client);
+    log(`${role} is a member of rowhook_owner from now on. To end that: revoke rowhook_owner from ${role};`);
   }
   return { applied, repaired: given + secured, version: await schemaVersion(client) };
 }
