@@ -40,6 +40,7 @@ language sql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
+set row_security = on
 return
   case
     when p_is_active is null                                then 'deleted'
