@@ -229,7 +229,8 @@ create trigger forget_deliveries
   for each statement execute function rowhook._forget_deliveries();
 
 -- A user who enables a webhook, or changes where or how it is sent, wants an attempt now. So the
--- breaker closes and the failures are forgotten.
+-- breaker closes and the failures are forgotten. What an enabled webhook has waiting is due at
+-- once; what waits behind another delivery of its row still does.
 create function rowhook._forget_health()
 returns trigger
 language plpgsql
@@ -247,13 +248,26 @@ begin
          is distinct from
          (is_now.url, is_now.is_active, is_now.headers,
           is_now.auth_type, is_now.auth_config, is_now.secret, is_now.timeout_ms);
+  if exists (select from was join is_now using (id) where is_now.is_active and not was.is_active)
+  then
+    update rowhook.webhook_deliveries d
+       set next_attempt_at = now()
+      from was join is_now using (id)
+     where is_now.is_active
+       and not was.is_active
+       and d.lane = rowhook._lane(is_now.tenant_id)
+       and d.webhook_id = is_now.id
+       and d.state = 'waiting'
+       and d.next_attempt_at > now()
+       and d.next_attempt_at < 'infinity';
+  end if;
   return null;
 end
 $$;
 
 comment on function rowhook._forget_health() is
   'Trigger of webhook_configurations: closes the circuit breaker of a webhook that was changed '
-  'or enabled.';
+  'or enabled, and makes what an enabled webhook has waiting due.';
 
 create trigger forget_health
   after update on rowhook.webhook_configurations

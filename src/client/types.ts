@@ -1026,7 +1026,7 @@ export interface paths {
     /** Open a portal link, or sign in with an API key */
     post: {
       requestBody?: { content: { "application/json": {
-          /** of a portal link; without it, the API key of the header */
+          /** of a portal link, or an API key; without it, the API key of the header */
           token?: string;
           /** true: the answer has the token, for a page in an iframe; else it is a cookie */
           bearer?: boolean;
@@ -1516,7 +1516,7 @@ export interface paths {
           /** RFC 3339, such as 2025-10-17T19:30:00Z, or an age such as 2h or 3d */
           since: string;
           until?: string | null;
-          /** failed (no attempts left; also given_up), missed (never delivered) or all */
+          /** failed (no attempts left; also given_up; the default), missed (never delivered) or all */
           only?: "failed" | "given_up" | "missed" | "all";
           /** true: only count */
           dry_run?: boolean;

@@ -194,6 +194,16 @@ describe('a session', () => {
     expect((await api.ask('POST', '/v1/session', { body: {} })).status).toBe(401);
   });
 
+  test('begins with a key in the body too, as with one in the header, and with no other token', async () => {
+    const key = await createKey(database, 'acme', ['read']);
+    const inBody = (token: string) => api.ask('POST', '/v1/session', { body: { token, bearer: true } });
+    const { status, body } = await inBody(key);
+    expect({ status, scopes: body.scopes }).toEqual({ status: 201, scopes: ['read'] });
+    expect((await api.ask('GET', '/v1/me', { token: String(body.token) })).status).toBe(200);
+    for (const wrong of [`${key}x`, key.toUpperCase(), String(body.token), 'rhk_', ''])
+      expect((await inBody(wrong)).status, wrong).toBe(401);
+  });
+
   test('ends by DELETE, by its time, and leaves no row', async () => {
     const token = await openLink();
     expect((await api.ask('DELETE', '/v1/session', { token })).status).toBe(204);

@@ -88,7 +88,20 @@ test('an open breaker parks events instead of trying them, survives a restart, a
   );
 });
 
-test('rowhook webhook enable sends what waits at once, also what would wait for an hour, in the order of its row', async () => {
+test.each([
+  [
+    'rowhook webhook enable',
+    (id: string) => rowhook(['webhook', 'enable', id], { env: { DATABASE_URL: database.url } }),
+  ],
+  [
+    'a webhook that is switched off and on in SQL',
+    async (id: string) => {
+      for (const on of [false, true])
+        await database.query('update rowhook.webhook_configurations set is_active = $2 where id = $1', [id, on]);
+      return { code: 0, stderr: '' };
+    },
+  ],
+])('%s sends what waits at once, also what would wait for an hour, in the order of its row', async (_, enable) => {
   await database.query('delete from clients');
   const down = await webhook('/down', { retry_strategy: 'linear', retry_delay_seconds: 3600, ordering: 'row' });
   receiver.respond('/down', { status: 500 });
@@ -106,7 +119,7 @@ test('rowhook webhook enable sends what waits at once, also what would wait for 
   expect((await waiting()).filter(({ due }) => due)).toEqual([]);
 
   receiver.clear();
-  const { code, stderr } = await rowhook(['webhook', 'enable', down], { env: { DATABASE_URL: database.url } });
+  const { code, stderr } = await enable(down);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   await waitUntil('all have arrived', async () => (await waiting()).length === 0);
   const bodies = receiver.requestsTo('/down').map(({ body }) => JSON.parse(body.toString()) as { event: string });

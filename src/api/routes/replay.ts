@@ -37,7 +37,7 @@ export const Progress = closed({
 
 const Only = Type.Union(
   [Type.Literal('failed'), Type.Literal('given_up'), Type.Literal('missed'), Type.Literal('all')],
-  { description: 'failed (no attempts left; also given_up), missed (never delivered) or all' },
+  { description: 'failed (no attempts left; also given_up; the default), missed (never delivered) or all' },
 );
 
 function progressJson({ since, until, only, total, left, started_at, cancelled_at }: ReplayProgress) {

@@ -16,7 +16,9 @@ const tag = 'sessions';
 const SIGNED_IN_SECONDS = 43_200;
 
 const Start = closed({
-  token: Type.Optional(Type.String({ description: 'of a portal link; without it, the API key of the header' })),
+  token: Type.Optional(
+    Type.String({ description: 'of a portal link, or an API key; without it, the API key of the header' }),
+  ),
   bearer: Type.Optional(
     Type.Boolean({ description: 'true: the answer has the token, for a page in an iframe; else it is a cookie' }),
   ),
@@ -44,7 +46,15 @@ export function addSession(app: FastifyInstance, service: Service): void {
   route(
     app,
     service,
-    { method: 'POST', path: PATH, tag, scopes: ANY_SCOPE, noSessions: true, credentialOf: linkOf, schema: start },
+    {
+      method: 'POST',
+      path: PATH,
+      tag,
+      scopes: ANY_SCOPE,
+      noSessions: true,
+      credentialOf: credentialOfBody,
+      schema: start,
+    },
     async ({ tx, caller, credential, body, request, reply }) => {
       const isCookie = body?.bearer !== true;
       if (isCookie && request.headers.origin !== undefined) requireSameOrigin(request, service.settings);
@@ -82,11 +92,13 @@ export function addSession(app: FastifyInstance, service: Service): void {
   );
 }
 
-/** A body with the token of a link stands for a header. */
-function linkOf({ body }: FastifyRequest): Credential | null {
+/** A body with the token of a link, or with an API key, stands for a header. */
+function credentialOfBody({ body }: FastifyRequest): Credential | null {
   const token = typeof body === 'object' && body !== null && 'token' in body ? body.token : undefined;
   if (token === undefined) return null;
-  if (typeof token !== 'string' || !/^rhl_[\w-]{43}$/.test(token)) throw unauthorized();
+  if (typeof token !== 'string' || !/^rh[lk]_[\w-]{20,100}$/.test(token)) throw unauthorized();
   const hash = hashOfToken(token);
-  return { kind: 'link', hash, session: newToken('rhs_'), limitedAs: hash.toString('base64') };
+  const limitedAs = hash.toString('base64');
+  if (token.startsWith('rhk_')) return { kind: 'key', hash, limitedAs };
+  return { kind: 'link', hash, session: newToken('rhs_'), limitedAs };
 }

@@ -148,7 +148,8 @@ export async function setActive(
 ): Promise<{ was: WebhookRow | undefined; webhook: WebhookRow }> {
   const before = await client.query<WebhookRow>('select * from rowhook.webhook_configurations where id = $1', [id]);
   const was = before.rows[0];
-  // Enabling also closes the breaker, even of an active webhook, and what waits is tried at once.
+  // A trigger closes the breaker of a webhook that becomes active, and makes due what waits. This is
+  // done here too, because an active webhook may also have an open breaker.
   const { rows } = await client.query<WebhookRow>(
     `with forgiven as (delete from rowhook.webhook_health where $2 and webhook_id = $1),
      due as (
