@@ -16,6 +16,7 @@ import {
   type TenantConfiguration,
   type Window,
 } from '../model.ts';
+import { payloadSizeOf } from '../queue/ticket.ts';
 import { LeftOut, LeftOutOfWindow } from '../read/left-out.ts';
 import type { OpenWindows } from '../read/progress.ts';
 import type { ReadAhead } from '../read/read-ahead.ts';
@@ -151,7 +152,8 @@ export class Intake {
         const begun = this.#begun.get(lane);
         const matched = await matching.match(whole, configuration, this.#incarnationOf(change));
         const fresh = begun ? matched?.filter(({ delivery }) => !begun.has(delivery.id)) : matched;
-        if (!fresh || !this.#ahead.mayAdd(tenantId, fresh.length)) {
+        const count = fresh?.length ?? 0;
+        if (!fresh || !this.#ahead.mayAdd(tenantId, { count, size: count * payloadSizeOf(whole) })) {
           lag(change);
           continue;
         }

@@ -22,6 +22,7 @@ import { InFlight, type InFlightOptions } from './in-flight.ts';
 import { Parking } from './park.ts';
 import { Quiesce } from './quiesce.ts';
 import { RoundRobin } from './round-robin.ts';
+import { TENANT_SHARE } from './shares.ts';
 import { Unparking, type UnparkingOptions } from './unpark.ts';
 
 /**
@@ -36,12 +37,6 @@ const PARK_AFTER_MS_MAX = 10_000;
  * while there are queues.
  */
 const TICK_MS = 50;
-
-/**
- * Share of the permits that one tenant may have. Attempts that hang cannot be taken back, so the
- * rest is kept free for others. The batch that crosses it is still sent.
- */
-const TENANT_SHARE = 1 / 2;
 
 export interface DispatcherOptions
   extends InFlightOptions,

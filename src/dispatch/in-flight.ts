@@ -18,26 +18,12 @@ import type { Outcome } from '../outcome.ts';
 import { withoutEcho } from '../payload/mask-echo.ts';
 import { needsRendering, type Prepared, prepare } from '../payload/request.ts';
 import type { TenantLimits } from '../queue/tenant-limits.ts';
-import type { Ticket } from '../queue/ticket.ts';
+import { payloadSizeOf, type Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { LeaseClock, RendersBodies, SendsRequests } from '../roles.ts';
-import { withinHeap } from '../shared/memory.ts';
 import { skippedOutcome } from './attempt.ts';
-
-/**
- * Limit on request-body bytes in flight. Once it is reached, no new request starts. The request
- * that crosses it is still sent.
- */
-const BODY_BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);
-
-/** Bytes that a body which is still to be rendered counts for: most are smaller. */
-const RENDERED_BYTES = 64 * 1024;
-
-/** Share of permits and bytes for all suspects together, and for all attempts that are not slow. */
-const SHARE = 2 / 3;
-
-/** A tenant may have this many times the permits that are free: ten leave a fortieth to others. */
-const TIMES_FREE = 4;
+import { BodyBytes } from './body-bytes.ts';
+import { SHARE, TIMES_FREE } from './shares.ts';
 
 export interface InFlightOptions {
   maxInFlight: number;
@@ -58,6 +44,8 @@ export interface AttemptResult {
 interface Running {
   startedAt: number;
   queue: WebhookQueue;
+  tenantId: string;
+  /** What the delivery takes of the bytes of large bodies. */
   bytes: number;
   isSlow: boolean;
   isSuspect: boolean;
@@ -71,9 +59,8 @@ export class InFlight {
   readonly #attempts = new Map<Ticket, Running>();
   #permits = 0;
   readonly #permitsByLane = new Map<number, number>();
-  #bytes = 0;
+  readonly #bodies = new BodyBytes();
   #slow = 0;
-  #slowBytes = 0;
   #suspects = 0;
 
   constructor(options: InFlightOptions, tenants: TenantLimits) {
@@ -102,9 +89,8 @@ export class InFlight {
 
   /** Whether a permit is free for some webhook. */
   get hasPermit(): boolean {
-    if (this.#permits >= this.#options.maxInFlight || this.#bytes >= BODY_BYTES_MAX) return false;
     // Count attempts, not permits: an attempt that has ended cannot hang, and is recorded soon.
-    return this.#attempts.size - this.#slow < this.#share && this.#bytes - this.#slowBytes < SHARE * BODY_BYTES_MAX;
+    return this.#permits < this.#options.maxInFlight && this.#attempts.size - this.#slow < this.#share;
   }
 
   /** Whether a tenant with this number of attempts in flight leaves enough permits to others. */
@@ -113,9 +99,10 @@ export class InFlight {
     return inFlight < TIMES_FREE * free;
   }
 
-  /** Whether a permit is free for this webhook. */
-  hasPermitFor({ limiter }: WebhookQueue, isSuspect: boolean): boolean {
+  /** Whether a permit is free for this webhook, and room for its next body. */
+  hasPermitFor({ webhook, limiter, bodySize }: WebhookQueue, isSuspect: boolean): boolean {
     if (!this.hasPermit || (isSuspect && this.#suspects >= this.#share)) return false;
+    if (!this.#bodies.mayStart(webhook.tenantId, bodySize)) return false;
     return this.#attempts.size < this.#share || limiter.inFlight === 0;
   }
 
@@ -128,8 +115,9 @@ export class InFlight {
     const isRendered = needsRendering(first, webhook);
     let prepared = isRendered ? null : this.#prepare(deliveries, webhook);
     if (prepared instanceof Error) return { ...neverSent(prepared), sentTo: webhook, startedAt };
-    const bytes = prepared === null ? RENDERED_BYTES : prepared.request.body.length;
-    const end = this.#begin(queue, tickets, { startedAt, bytes, isSuspect });
+    // A body that is still to be rendered counts as its payload.
+    const size = prepared?.request.body.length ?? payloadSizeOf(first.change);
+    const end = this.#begin(queue, tickets, { startedAt, size, isSuspect });
     if (prepared === null) {
       // A template takes a permit while it is rendered, so a slow one is treated as a slow receiver.
       const problem = await this.#options.bodies.render(first, webhook);
@@ -152,18 +140,20 @@ export class InFlight {
   #begin(
     queue: WebhookQueue,
     tickets: readonly Ticket[],
-    { startedAt, bytes, isSuspect }: { startedAt: number; bytes: number; isSuspect: boolean },
+    { startedAt, size, isSuspect }: { startedAt: number; size: number; isSuspect: boolean },
   ): () => void {
     const { webhook, limiter } = queue;
     this.#countPermits(webhook.lane, tickets.length);
+    const { tenantId } = webhook;
+    let bytes = this.#bodies.take(tenantId, size);
     for (const ticket of tickets) {
-      const running = { startedAt, queue, bytes: bytes / tickets.length, isSlow: false, isSuspect };
-      this.#attempts.set(ticket, running);
-      this.#bytes += running.bytes;
+      // The first ticket of a batch stands for its body.
+      this.#attempts.set(ticket, { startedAt, queue, tenantId, bytes, isSlow: false, isSuspect });
+      bytes = 0;
       if (isSuspect) this.#suspects += 1;
     }
     limiter.start(startedAt);
-    const endForTenant = this.#tenants.start(webhook.tenantId, tickets.length, startedAt);
+    const endForTenant = this.#tenants.start(tenantId, tickets.length, startedAt);
     return () => {
       for (const ticket of tickets) this.#end(ticket);
       limiter.end();
@@ -210,7 +200,7 @@ export class InFlight {
       running.isSlow = true;
       running.queue.slowAttempts += 1;
       this.#slow += 1;
-      this.#slowBytes += running.bytes;
+      this.#bodies.slow(running.bytes);
     }
     this.#suspects = 0;
     for (const running of this.#attempts.values()) {
@@ -229,12 +219,11 @@ export class InFlight {
     const running = this.#attempts.get(ticket);
     if (!running) return;
     this.#attempts.delete(ticket);
-    this.#bytes -= running.bytes;
+    this.#bodies.free(running.tenantId, running.bytes, running.isSlow);
     if (running.isSuspect) this.#suspects -= 1;
     if (!running.isSlow) return;
     running.queue.slowAttempts -= 1;
     this.#slow -= 1;
-    this.#slowBytes -= running.bytes;
   }
 }
 

@@ -1,5 +1,5 @@
 /** One delivery in memory. */
-import type { Delivery } from '../model.ts';
+import type { Change, Delivery } from '../model.ts';
 
 export interface Ticket {
   delivery: Delivery;
@@ -15,8 +15,8 @@ export interface Ticket {
 }
 
 /** Characters of the payload. A payload hardly ever has more bytes than characters. */
-export function payloadSizeOf({ change }: Delivery): number {
-  return (change.data?.length ?? 0) + (change.previous?.length ?? 0);
+export function payloadSizeOf({ data, previous }: Change): number {
+  return (data?.length ?? 0) + (previous?.length ?? 0);
 }
 
 /** Orders tickets by change, and by event within one change. */

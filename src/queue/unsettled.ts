@@ -77,7 +77,7 @@ export class Unsettled {
   }
 
   ticket(delivery: Delivery, settle: () => void): Ticket {
-    const size = payloadSizeOf(delivery);
+    const size = payloadSizeOf(delivery.change);
     const { lane, tenantId } = delivery.change;
     this.#byLane.set(lane, this.#ofLane(lane) + 1);
     const load = this.#loadOf(tenantId);

@@ -110,8 +110,13 @@ export class WebhookQueue {
     return Math.max(0, Math.min(share - this.backlog.replaysInMemory, free));
   }
 
+  /** Bytes that the body of the next request has at most, about. */
+  get bodySize(): number {
+    return (this.payloadSize ?? 0) * Math.min(this.webhook.settings.batchMax, this.length);
+  }
+
   push(ticket: Ticket): void {
-    this.payloadSize = Math.max(payloadSizeOf(ticket.delivery), 0.9 * (this.payloadSize ?? 0));
+    this.payloadSize = Math.max(payloadSizeOf(ticket.delivery.change), 0.9 * (this.payloadSize ?? 0));
     this.#waiting.push(ticket);
   }
 
@@ -155,7 +160,7 @@ export class WebhookQueue {
     let [end, size] = [this.#head, 0];
     for (; end < this.#waiting.length; end++) {
       const { delivery } = this.#waiting[end] as Ticket;
-      size += payloadSizeOf(delivery);
+      size += payloadSizeOf(delivery.change);
       const fits = batchId !== null || end === this.#head || (end - this.#head < batchMax && size <= BATCH_SIZE_MAX);
       if (delivery.batchId !== batchId || !fits) break;
     }

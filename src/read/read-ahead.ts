@@ -96,12 +96,15 @@ export class ReadAhead {
 
   /**
    * Whether the deliveries of one change fit. One change of a tenant with 1,000 webhooks would keep
-   * its lane's window open until they are all queued. A tenant that lags may go above its share
-   * with one change, as its page is taken while the lanes are read.
+   * its lane's window open until they are all queued. A change of 1 MiB for 40 webhooks that hang
+   * would stop the reading for everybody, until they are parked after a second. A tenant that lags
+   * may go above its share with one change, as its page is taken while the lanes are read.
    */
-  mayAdd(tenantId: string, deliveries: number): boolean {
+  mayAdd(tenantId: string, deliveries: Amount): boolean {
     if (this.#lagging.has(tenantId)) return true;
-    return this.#inMemory.ofTenant(tenantId).count + deliveries <= this.#keepingUpMax.count;
+    const { count, size } = this.#inMemory.ofTenant(tenantId);
+    const max = this.#keepingUpMax;
+    return count + deliveries.count <= max.count && size + deliveries.size <= max.size;
   }
 
   /** What one tenant that lags may have in memory. */

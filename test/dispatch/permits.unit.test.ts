@@ -21,7 +21,7 @@ const settings = {
   allowedIps: null,
 } as unknown as WebhookSettings;
 
-function matched(tenantId: string, n: number): Matched {
+function matched(tenantId: string, n: number, data = '{}'): Matched {
   const webhook = {
     id: `webhook of ${tenantId}`,
     tenantId,
@@ -35,7 +35,7 @@ function matched(tenantId: string, n: number): Matched {
     hasTexts: true,
     settings,
   } as unknown as Webhook;
-  const change = { id: String(n), lane: 0, tenantId, data: '{}', previous: null, eventTypes: ['a.b'], occurredAt: 0 };
+  const change = { id: String(n), lane: 0, tenantId, data, previous: null, eventTypes: ['a.b'], occurredAt: 0 };
   const delivery = {
     id: `${tenantId} ${n}`,
     eventId: `evt_1_${n}_1`,
@@ -105,4 +105,28 @@ test('a tenant alone has half of all permits, as before', async () => {
   await waitUntil('it has what it may have', () => of('busy') >= 128);
   dispatcher.stop();
   expect(of('busy')).toBe(128);
+});
+
+const large = JSON.stringify('x'.repeat(1024 * 1024));
+
+test('large bodies that hang are half of their limit for one tenant: small and large ones of others start', async () => {
+  const { dispatcher, sent, of } = hanging(256);
+  for (let n = 0; n < 60; n++) dispatcher.offer(matched('busy', n, large), () => {});
+  await waitUntil('some are sent', () => sent.length >= 16);
+  for (let n = 0; n < 20; n++) dispatcher.offer(matched('quiet', n), () => {});
+  dispatcher.offer(matched('large', 1, large), () => {});
+  await waitUntil('all of others are sent', () => of('quiet') === 20 && of('large') === 1);
+  dispatcher.stop();
+  expect(of('busy')).toBeLessThan(60);
+});
+
+test('large bodies of ten tenants that hang: small ones do not wait for them', async () => {
+  const { dispatcher, sent, of } = hanging(256);
+  for (let n = 0; n < 20; n++)
+    for (let tenant = 0; tenant < 10; tenant++) dispatcher.offer(matched(`busy${tenant}`, n, large), () => {});
+  await waitUntil('some are sent', () => sent.length >= 16);
+  for (let n = 0; n < 20; n++) dispatcher.offer(matched('quiet', n), () => {});
+  await waitUntil('all small ones are sent', () => of('quiet') === 20);
+  dispatcher.stop();
+  expect(sent.length - 20).toBeLessThan(150);
 });

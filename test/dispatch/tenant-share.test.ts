@@ -77,3 +77,17 @@ test('tests of webhooks that hang: they start at once, and within the share of t
   expect(sockets.size).toBeGreaterThan(0);
   await expectNoOneWaits(database, onTestFinished);
 });
+
+test('one large event for many webhooks that hang: events of others are read and sent before they time out', async ({
+  onTestFinished,
+}) => {
+  const database = await ownDatabase(onTestFinished);
+  const { url, sockets } = await startHanging(onTestFinished);
+  for (let n = 0; n < 60; n++) await createWebhook(database, { ...HANGS, url });
+  const daemon = startDaemonProcess(database.daemonUrl);
+  onTestFinished(() => daemon.kill('SIGKILL'));
+  await daemon.tookLanes();
+  await database.query("select rowhook.emit('a.b', to_json(repeat('x', 1000000)), 'hostile')");
+  await waitUntil('some hang', () => sockets.size >= 10);
+  await expectNoOneWaits(database, onTestFinished);
+});

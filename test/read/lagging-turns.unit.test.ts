@@ -107,5 +107,19 @@ test.each([
       taken[n] = (taken[n] as number) + 1;
     }
   expect(Math.max(...taken)).toBe(each);
-  expect([ahead.hasRoom, ahead.mayTake('quiet', 0), ahead.mayAdd('quiet', 1)]).toEqual([true, true, true]);
+  expect([ahead.hasRoom, ahead.mayTake('quiet', 0), ahead.mayAdd('quiet', { count: 1, size: 1_000 })]).toEqual([
+    true,
+    true,
+    true,
+  ]);
+});
+
+test('one change that is large for many webhooks is taken by itself, and a change of a quiet tenant never', () => {
+  const ahead = new ReadAhead(new Unsettled());
+  const mib = 1024 * 1024;
+  expect(ahead.mayAdd('busy', { count: 60, size: 60 * mib })).toBe(false);
+  expect(ahead.mayAdd('busy', { count: 600, size: 600 })).toBe(false);
+  ahead.beginLag('busy');
+  expect(ahead.mayAdd('busy', { count: 600, size: 60 * mib })).toBe(true);
+  expect(ahead.mayAdd('quiet', { count: 1, size: mib })).toBe(true);
 });
