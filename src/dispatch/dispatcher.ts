@@ -211,24 +211,20 @@ export class Dispatcher implements HearsCommits {
       this.#timer = undefined;
     }
     this.#turns.wakeAll();
-    let bytes = 0;
     for (const queue of this.#queues.values()) {
       if (queue.waitingSince < before) this.#parkAll(queue);
       if (queue.length > 0) this.#turns.add(queue);
       else if (queue.isIdle) this.#queues.delete(queue);
       else queue.rest();
-      if (queue.webhook.hasTexts) bytes += queue.webhook.bytes;
     }
-    this.#readBack.bytesOfWebhooks = bytes;
     for (const ticket of this.#inFlight.markSlow(before, (queue) => this.#turns.isSuspect(queue))) {
       const queue = this.#queues.get(ticket.delivery.webhookId);
       // Nothing is kept for a deleted webhook.
       if (!queue) ticket.settle();
       else if (!queue.backlog.isReadBack(ticket.delivery.id)) this.#parking.parkSlow(queue, ticket, PARK_AFTER_MS);
     }
-    const parked = [...this.#queues.values()].filter(({ backlog }) => backlog.hasParked);
-    this.#readBack.divideAmong(parked.length);
-    this.#readDue(parked.filter((queue) => queue.isDue(now) && this.#turns.hasRoom(queue)));
+    this.#readBack.count(this.#queues.values());
+    this.#readDue([...this.#queues.values()].filter((queue) => queue.isDue(now) && this.#turns.hasRoom(queue)));
     this.#pump();
   }
 

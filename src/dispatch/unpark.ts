@@ -8,6 +8,7 @@ import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Due, DueQuery } from '../retry/parked-deliveries.ts';
 import { withinHeap } from '../shared/memory.ts';
 import { Steps } from '../shared/timers.ts';
+import { inTurns, ReadBackBytes } from './read-back-shares.ts';
 
 /**
  * Limits on one statement that reads parked deliveries: webhooks, and expected characters of
@@ -15,6 +16,9 @@ import { Steps } from '../shared/timers.ts';
  */
 const STATEMENT_WEBHOOKS_MAX = 100;
 const STATEMENT_SIZE_MAX = withinHeap(32 * 1024 * 1024, 1 / 64);
+
+/** Statements at a time. The recorder and the lease need the other connections of the pool. */
+const STATEMENTS_MAX = 2;
 
 /** Characters assumed for a payload of unknown size: the default limit of a source. */
 const PAYLOAD_SIZE_UNSEEN = 1024 * 1024;
@@ -68,31 +72,59 @@ interface Judged {
 export class Unparking {
   readonly #options: UnparkingOptions;
   #share = READ_BACK_MAX;
+  #statements = 0;
   /** Bytes of the webhooks that have deliveries in memory. */
-  bytesOfWebhooks = 0;
+  #bytesOfWebhooks = 0;
+  /** What is in memory, or being read. */
+  #bytes = new ReadBackBytes();
 
   constructor(options: UnparkingOptions) {
     this.#options = options;
   }
 
-  /** Divides READ_BACK_MAX among this number of queues, which have parked deliveries. */
-  divideAmong(queues: number): void {
-    this.#share = Math.max(1, Math.floor(READ_BACK_MAX / Math.max(1, queues)));
+  /**
+   * Counts what `queues` have in memory. Those with parked deliveries share READ_BACK_MAX. What is
+   * sent until the next count does not change it.
+   */
+  count(queues: Iterable<WebhookQueue>): void {
+    let parked = 0;
+    this.#bytesOfWebhooks = 0;
+    this.#bytes = new ReadBackBytes();
+    for (const queue of queues) {
+      const { webhook, backlog } = queue;
+      if (webhook.hasTexts) this.#bytesOfWebhooks += webhook.bytes;
+      if (backlog.hasParked) parked += 1;
+      this.#bytes.add(webhook.tenantId, backlog.sizeReadBack + (backlog.isReading ? this.#sizeOf(queue) : 0));
+    }
+    this.#share = Math.max(1, Math.floor(READ_BACK_MAX / Math.max(1, parked)));
   }
 
   /**
-   * Chooses the queues to read by one statement, longest due first. Memory limits their number and
-   * size, but at least one is chosen.
+   * Chooses the queues of `due` to read by one statement: tenants take turns, and of each tenant the
+   * one that is due longest is first. Memory limits their number and size, for each tenant and in
+   * all.
    */
   choose(due: readonly WebhookQueue[]): WebhookQueue[] {
-    let size = this.bytesOfWebhooks;
-    const first = due.toSorted((a, b) => (a.backlog.dueAt ?? Number.MAX_VALUE) - (b.backlog.dueAt ?? Number.MAX_VALUE));
-    return first.slice(0, STATEMENT_WEBHOOKS_MAX).filter((queue, i) => {
-      const { limit, replays } = this.#queryOf(queue);
-      size += (limit + replays) * (queue.payloadSize ?? PAYLOAD_SIZE_UNSEEN);
-      if (!queue.webhook.hasTexts) size += TEXTS_UNSEEN;
-      return i === 0 || size <= STATEMENT_SIZE_MAX;
-    });
+    if (due.length === 0 || this.#statements >= STATEMENTS_MAX) return [];
+    let size = this.#bytesOfWebhooks;
+    const chosen: WebhookQueue[] = [];
+    for (const queue of inTurns(due)) {
+      const { tenantId, hasTexts } = queue.webhook;
+      const expected = this.#sizeOf(queue);
+      if (!this.#bytes.mayAdd(tenantId, expected)) continue;
+      size += expected + (hasTexts ? 0 : TEXTS_UNSEEN);
+      if (chosen.length > 0 && size > STATEMENT_SIZE_MAX) break;
+      this.#bytes.add(tenantId, expected);
+      chosen.push(queue);
+      if (chosen.length === STATEMENT_WEBHOOKS_MAX) break;
+    }
+    return chosen;
+  }
+
+  /** Characters of payload that a read of this queue returns, about. */
+  #sizeOf(queue: WebhookQueue): number {
+    const { limit, replays } = this.#queryOf(queue);
+    return (limit + replays) * (queue.payloadSize ?? PAYLOAD_SIZE_UNSEEN);
   }
 
   /**
@@ -102,7 +134,7 @@ export class Unparking {
    */
   async read(queues: readonly WebhookQueue[]): Promise<void> {
     const before = queues.map(({ backlog }) => backlog.startReading());
-    const results = await this.#options.readDue(queues.map((queue) => this.#queryOf(queue)));
+    const results = await this.#readDue(queues);
     const isFound = (i: number) => (results[i]?.deliveries.length ?? 0) > 0;
     await this.#readTexts(queues.filter(({ webhook }, i) => !webhook.hasTexts && isFound(i)));
     const verdicts = await this.#verdictsOn(queues, results);
@@ -113,6 +145,15 @@ export class Unparking {
       // It was deleted or switched off. Its tenant's stream brings that, too.
       else queue.backlog.readDone({ moreDue: true, replaysDue: false, nextInMs: 0 }, mark);
     });
+  }
+
+  async #readDue(queues: readonly WebhookQueue[]): Promise<Due[]> {
+    this.#statements += 1;
+    try {
+      return await this.#options.readDue(queues.map((queue) => this.#queryOf(queue)));
+    } finally {
+      this.#statements -= 1;
+    }
   }
 
   async #readTexts(queues: readonly WebhookQueue[]): Promise<void> {

@@ -21,7 +21,7 @@
  * A read sees all if every park was committed before the read, and no park began during it.
  */
 import type { Delivery } from '../model.ts';
-import type { Ticket } from './ticket.ts';
+import { payloadSizeOf, type Ticket } from './ticket.ts';
 
 /** What one read of due deliveries found in the table. */
 export interface Found {
@@ -54,8 +54,9 @@ export class Backlog {
   #isReading = false;
   #moreDue = false;
   #replaysDue = false;
-  /** Ids of parked deliveries that are queued or in flight. */
-  readonly #readBack = new Set<string>();
+  /** Parked deliveries that are queued or in flight: ids, with characters of payload. */
+  readonly #readBack = new Map<string, number>();
+  #sizeReadBack = 0;
   /** Ids in #readBack that belong to a replay. */
   readonly #replays = new Set<string>();
 
@@ -171,14 +172,18 @@ export class Backlog {
   }
 
   /** Marks a parked delivery as being in memory, until its outcome has committed. */
-  takeBack({ id, replayed }: Pick<Delivery, 'id' | 'replayed'>): void {
-    this.#readBack.add(id);
+  takeBack({ id, replayed, change }: Pick<Delivery, 'id' | 'replayed' | 'change'>): void {
+    this.letGo(id);
+    const size = payloadSizeOf(change);
+    this.#readBack.set(id, size);
+    this.#sizeReadBack += size;
     if (replayed) this.#replays.add(id);
   }
 
   /** Marks a delivery as not in memory any more. Returns false if it was not read back. */
   letGo(deliveryId: string): boolean {
     this.#replays.delete(deliveryId);
+    this.#sizeReadBack -= this.#readBack.get(deliveryId) ?? 0;
     return this.#readBack.delete(deliveryId);
   }
 
@@ -187,7 +192,12 @@ export class Backlog {
   }
 
   get idsReadBack(): string[] {
-    return [...this.#readBack];
+    return [...this.#readBack.keys()];
+  }
+
+  /** Characters of payload of the parked deliveries in memory. */
+  get sizeReadBack(): number {
+    return this.#sizeReadBack;
   }
 
   get replaysInMemory(): number {

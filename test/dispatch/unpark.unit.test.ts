@@ -88,7 +88,12 @@ function scene(settings: Partial<WebhookSettings> = {}) {
       }
     },
     parkAll: () => parking.parkAll(queue),
-    divideAmong: (queues: number) => readBack.divideAmong(queues),
+    /** There are so many queues with parked deliveries. */
+    divideAmong: (queues: number) => {
+      const other = new WebhookQueue(webhook);
+      other.backlog.makeDue();
+      readBack.count(Array.from({ length: queues }, () => other));
+    },
   };
 }
 
@@ -235,6 +240,61 @@ describe('what is read back', () => {
     dispatcher.stop();
     // each may be as large as sources allow unless told otherwise: 1 MiB
     expect(Math.max(...statements)).toBeLessThanOrEqual(32);
+  });
+
+  test('is no more than its share of memory for a tenant with large ones that hang, and others are read meanwhile', async () => {
+    const of = (tenantId: string, count: number) =>
+      Array.from({ length: count }, (_, i) => ({
+        ...webhook,
+        id: `${tenantId} ${i}`,
+        tenantId,
+        url: `http://${tenantId}.test/`,
+        secret: `whsec_${Buffer.from('secret of a webhook').toString('base64')}`,
+        previousSecret: null,
+        settings: { ...webhook.settings, headers: {}, authType: 'none', maxInFlight: 8 } as unknown as WebhookSettings,
+      }));
+    const webhooks = { hostile: of('hostile', 200), quiet: of('quiet', 1) };
+    const large = 'x'.repeat(MIB);
+    const read = { hostile: 0, quiet: 0 };
+    const dispatcher = new Dispatcher(
+      {
+        maxInFlight: 256,
+        bodies: { render: () => Promise.reject(new Error('nothing is rendered')) },
+        sender: {
+          send: ({ url }) =>
+            url.includes('quiet') ? Promise.reject(new Error('it is sent')) : new Promise<never>(() => {}),
+        },
+        clock: { now: () => Date.now(), isValid: true },
+        recorder: { add: () => {} },
+        readDue: async (queries) =>
+          queries.map(({ webhookId, tenantId, limit }) => {
+            const tenant = tenantId as keyof typeof read;
+            read[tenant] += limit;
+            const deliveries = Array.from({ length: limit }, (_, i) => {
+              const { delivery } = ticket(read[tenant] + i, { data: tenant === 'hostile' ? large : '{}' });
+              return { ...delivery, id: `${webhookId} ${read[tenant]} ${i}`, webhookId };
+            });
+            return { webhookId, deliveries, moreDue: true, replaysDue: false, nextInMs: 0 };
+          }),
+        readWebhooks: () => expect.unreachable(),
+        filterVerdict: () => 'send',
+        onAttempt: () => {},
+        onLate: () => {},
+        onDisable: () => {},
+        onError: () => {},
+      },
+      new Breakers({ failures: 50, days: 3 }),
+    );
+    for (const [tenantId, some] of Object.entries(webhooks)) {
+      const waiting = { tenantId, unattempted: true, heads: [] };
+      dispatcher.update(tenantId, some, null, new Map(some.map(({ id }) => [id, waiting])));
+    }
+    await waitUntil('others are read', () => read.quiet > 0 && read.hostile >= 32);
+    const ticks = performance.now();
+    await waitUntil('there was time to read all', () => performance.now() - ticks > 1_000);
+    dispatcher.stop();
+    // All of them are a thousand.
+    expect(read.hostile).toBeLessThan(100);
   });
 
   test('goes out as the batch that it was sent in, also behind a row with an attempt in flight', () => {
