@@ -5,6 +5,7 @@
 import { NoHost } from '../connection/reach.ts';
 import { RULES } from '../database/constraint-texts.ts';
 import type { CodedError } from '../database/explain-error.ts';
+import { isOfStatement } from '../shared/isolate.ts';
 import { NotFound, UserError } from '../shared/user-error.ts';
 
 export interface FieldError {
@@ -106,6 +107,7 @@ export function toProblem(thrown: unknown): Problem {
   if (IS_AWAY.test(code) || error instanceof NoHost || SOCKET_ENDED.test(error.message)) {
     return unavailable(AWAY, error);
   }
+  if (isOfStatement(error)) return unavailable('The schema has changed meanwhile.', error);
   if (code === 'P0002') return notFound('thing');
   if ((code === '55000' || code === '55006') && error.routine === 'exec_stmt_raise') {
     return new Problem('conflict', sentences(error));

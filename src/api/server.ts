@@ -44,7 +44,7 @@ export async function startApi(settings: ServeSettings, log: Logger = createLogg
   const pool = openPool(settings.databaseUrl, {
     applicationName: 'rowhook api',
     max: settings.apiPool,
-    sessions: 'transaction',
+    sessions: 'unknown',
     connectMsMax: CONNECT_MS_MAX,
     queryMsMax: QUERY_MS_MAX,
     onError: (err) => log.warn({ err }, 'a connection to the database broke. Another one replaces it'),

@@ -30,6 +30,9 @@ export const QUERY_MS_MAX = 60_000;
  */
 export type PoolerMode = 'session' | 'transaction';
 
+/** 'unknown': a session's process id shows it, because a pooler invents the id that it reports. */
+type Sessions = PoolerMode | 'unknown';
+
 export function poolerModeOf(wake: 'notify' | 'poll'): PoolerMode {
   return wake === 'poll' ? 'transaction' : 'session';
 }
@@ -40,7 +43,7 @@ export const PATIENT = { query_timeout: 600_000 };
 export interface PoolOptions {
   applicationName: string;
   max: number;
-  sessions: PoolerMode;
+  sessions: Sessions;
   /** Statements to run in each session that the pool owns. */
   settings?: string;
   /** Limit on opening a connection; by default that of the connection string. */
@@ -51,16 +54,11 @@ export interface PoolOptions {
   onError?: (error: Error) => void;
 }
 
-/**
- * Opens one connection, or throws a sentence for the terminal. An application_name in the URL wins.
- * The process id of a session shows whether it is lent, because a pooler invents the process id
- * that it reports to its clients.
- */
+/** Opens one connection, or throws a sentence for the terminal. The URL's application_name wins. */
 export async function connect(url: string, applicationName: string, purpose: Purpose = 'command'): Promise<pg.Client> {
   try {
     const client = await search(url, applicationName);
-    const { processID = null } = client as { processID?: number | null };
-    return await orEnd(client, () => prepareSession(client, purpose, processID));
+    return await orEnd(client, () => prepareSession(client, purpose, 'unknown'));
   } catch (error) {
     throw explainDatabaseError(error, url);
   }
@@ -80,7 +78,7 @@ export async function connectDaemon(
     const client = await open({ ...config, query_timeout: QUERY_MS_MAX }, applicationName);
     return await orEnd(client, async () => {
       await checkSession(databaseUrl, client);
-      await prepareSession(client, 'daemon', PID_OF[sessions]);
+      await prepareSession(client, 'daemon', sessions);
     });
   } catch (error) {
     forget(databaseUrl);
@@ -132,15 +130,17 @@ async function checkSession(databaseUrl: string, client: pg.ClientBase): Promise
   throw new Error(`the server ${problem}. It was suitable before`);
 }
 
-/** No process has the number 0. */
-const PID_OF: Readonly<Record<PoolerMode, number | null>> = { session: null, transaction: 0 };
+/** The process id of a session that belongs to this connection. Null: it does. No process is 0. */
+function ownPid(client: pg.ClientBase & { processID?: number | null }, sessions: Sessions): number | null {
+  return sessions === 'unknown' ? (client.processID ?? null) : sessions === 'session' ? null : 0;
+}
 
 /**
  * Changes inherited settings that rowhook needs otherwise: once, or in each transaction if the
  * session is lent.
  */
-async function prepareSession(client: pg.ClientBase, purpose: Purpose, sessionPid: number | null): Promise<void> {
-  const { isOwn, settings } = await setInherited(client, purpose, sessionPid, CONNECT_TIMEOUT_MS);
+async function prepareSession(client: pg.ClientBase, purpose: Purpose, sessions: Sessions): Promise<void> {
+  const { isOwn, settings } = await setInherited(client, purpose, ownPid(client, sessions), CONNECT_TIMEOUT_MS);
   const wraps = settings.some(({ isSpeed }) => !isSpeed);
   if (!isOwn) makeLent(client, forOneTransaction(settings), wraps);
 }
@@ -161,7 +161,7 @@ export function openPool(databaseUrl: string, options: PoolOptions): pg.Pool {
     connectionTimeoutMillis: options.connectMsMax ?? targetOf(databaseUrl).connectTimeoutMs,
     onConnect: async (client) => {
       await checkSession(databaseUrl, client);
-      await prepareSession(client, 'daemon', PID_OF[sessions]);
+      await prepareSession(client, 'daemon', sessions);
       if (settings && sessions === 'session') await client.query(settings);
     },
   });

@@ -41,8 +41,13 @@ export function mayBeOfValue(error: unknown): boolean {
   return isOfValue(error) || isOfValueIfTwice(error);
 }
 
+/** True if a table has changed under a prepared statement. The connection is not to be used again. */
+export function isOfStatement(error: unknown): boolean {
+  return codeOf(error) === '0A000' && (error as { routine?: string }).routine === OF_A_STATEMENT;
+}
+
 function isOfValueIfTwice(error: unknown): boolean {
-  return OF_A_VALUE_IF_TWICE.test(codeOf(error)) && (error as { routine?: string }).routine !== OF_A_STATEMENT;
+  return OF_A_VALUE_IF_TWICE.test(codeOf(error)) && !isOfStatement(error);
 }
 
 /**

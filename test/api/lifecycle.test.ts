@@ -98,6 +98,22 @@ describe('with one database', () => {
     }
   });
 
+  test('a table changes under statements that are planned already: 503 for each connection at most, then 200', async () => {
+    await api.ask('POST', '/v1/me/outgoing-webhooks', { token, body: NEW });
+    const list = () => api.ask('GET', '/v1/me/outgoing-webhooks', { token });
+    for (let n = 0; n < 10; n++) expect((await list()).status).toBe(200);
+    await database.query('alter table rowhook.webhook_minutes alter column last_attempt_at type timestamptz(3)');
+    const answers: Awaited<ReturnType<typeof list>>[] = [];
+    for (let n = 0; n < 10; n++) answers.push(await list());
+    const away = answers.filter(({ status }) => status !== 200);
+    expect(away.map(({ status, headers }) => [status, headers.has('retry-after')])).toEqual(
+      away.map(() => [503, true]),
+    );
+    expect(away.length).toBeGreaterThan(0);
+    expect(away.length).toBeLessThanOrEqual(2);
+    expect(answers.at(-1)?.status).toBe(200);
+  });
+
   test('more requests than connections wait for their turn; one that waits for too long is told so', async () => {
     const answers = await Promise.all(Array.from({ length: 100 }, () => api.ask('GET', '/v1/me', { token })));
     expect(answers.some(({ status }) => status === 200)).toBe(true);

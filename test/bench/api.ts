@@ -1,12 +1,11 @@
 // The HTTP API: a page of a large log against one of a small log, and a flood of requests beside a daemon.
 
-import { constants, setPriority } from 'node:os';
 import pg from 'pg';
 import type { Flood, Flooded } from './api-flood.ts';
 import { Child } from './child.ts';
 import { createWebhooks, TENANT } from './drain.ts';
 import { type Figure, figureOf, inTurns, median, type Pair, quantile, stated } from './figure.ts';
-import { quietly } from './host.ts';
+import { pin, quietly, twoHosts } from './host.ts';
 import { INSERT, latencies } from './latency.ts';
 import { serveApi } from './serve.ts';
 import type { Database, Stage } from './stage.ts';
@@ -14,30 +13,28 @@ import type { Database, Stage } from './stage.ts';
 const POOL = 10;
 
 export async function api(stage: Stage): Promise<Figure[]> {
-  return [await pages(stage), ...(await flood(stage))];
+  return [await pages(stage), ...(await flood(stage, DEFAULT_LIMIT)), ...(await flood(stage, UNLIMITED))];
 }
+
+/** Requests a minute for one key. */
+const DEFAULT_LIMIT = 600;
+const UNLIMITED = 1_000_000;
 
 interface Served {
   url: string;
+  pid: number;
   token: string;
   stop(): Promise<void>;
 }
 
-async function serve(database: Database, tenant: string): Promise<Served> {
+async function serve(database: Database, tenant: string, rateLimit = UNLIMITED): Promise<Served> {
   const token = await database.value<string>(`select rowhook.create_api_key('bench', '{read}', '${tenant}')`);
   const { url, pid, stop } = await serveApi(database.apiUrl, {
     ROWHOOK_API_POOL: String(POOL),
-    ROWHOOK_API_RATE_LIMIT: '1000000',
+    ROWHOOK_API_RATE_LIMIT: String(rateLimit),
   });
-  yieldCpu(pid);
-  return { url: `${url}/api/v1/me`, token, stop };
+  return { url: `${url}/api/v1/me`, pid, token, stop };
 }
-
-/**
- * What is measured is what the API takes from the database, its connections and locks. Its CPU belongs to another host,
- * or to another core, so on this machine it takes what the daemon leaves.
- */
-const yieldCpu = (pid: number) => setPriority(pid, constants.priority.PRIORITY_LOW);
 
 const WEBHOOK = '00000000-0000-4000-8000-000000000001';
 
@@ -96,40 +93,54 @@ function pages(stage: Stage): Promise<Figure> {
 
 const EVERY_MS = 20;
 
-/** The p99 of a daemon, alone and beside a flood, in turns; and what the flood was answered. */
-function flood(stage: Stage): Promise<Figure[]> {
+/**
+ * The p99 of a daemon, alone and beside a flood, in turns; and what the flood was answered. What is measured is what the
+ * API takes from the database: its CPU, its locks, its connections. The API itself and its clients belong to another
+ * host, so they have cores of their own.
+ */
+function flood(stage: Stage, rateLimit: number): Promise<Figure[]> {
   return stage.database(async (database) => {
     await createWebhooks(database, { events: 0 });
-    const { url, token, stop } = await serve(database, TENANT);
+    const { url, pid, token, stop } = await serve(database, TENANT, rateLimit);
     const flooder = new Child('api-flood.ts');
-    yieldCpu(flooder.pid);
     const writer = new pg.Client(database.url);
     await writer.connect();
     try {
-      database.startDaemon();
+      const daemon = database.startDaemon();
       const events = stage.size(1_000, 60);
       const atOnce = stage.size(2_000, 100);
       const p99 = async () => quantile(await latencies(database, writer, INSERT, events, EVERY_MS), 0.99);
       await p99();
+      const asked: Flood = { url, token, path: '/outgoing-webhooks', atOnce, ms: events * EVERY_MS };
+      await flooder.ask('flood', { ...asked, ms: 1 });
+      const separate = () => {
+        const [here, there] = twoHosts() ?? [];
+        if (here === undefined || there === undefined) return;
+        const backends = [...database.daemonBackends(), ...database.benchBackends(), ...database.apiBackends()];
+        pin([process.pid, stage.receiver.pid, daemon.pid, ...backends], here);
+        pin([pid, flooder.pid], there);
+      };
       const floods: Flooded[] = [];
       const pairs: Pair[] = [];
       for (let round = 0; round < stage.options.rounds; round++) {
+        separate();
         const baseline = await quietly(p99);
-        const asked: Flood = { url, token, path: '/outgoing-webhooks', atOnce, ms: events * EVERY_MS };
         const beside = flooder.ask<Flooded>('flood', asked);
         pairs.push({ baseline, value: await p99() });
         floods.push(await beside);
       }
       const statuses = floods.map((each) => JSON.stringify(each.statuses)).join(', ');
       const sum = (of: (each: Flooded) => number) => floods.reduce((total, each) => total + of(each), 0);
-      const failed = sum(({ statuses: { 200: good = 0 }, requests }) => requests - good);
+      const failed = sum(({ statuses: { 200: good = 0, 429: limited = 0 }, requests }) => requests - good - limited);
+      const limit = rateLimit === UNLIMITED ? ', without a rate limit' : '';
       const rate = (sum(({ requests }) => requests) * 1_000) / sum(({ ms }) => ms);
       return [
-        figureOf(`p99 of the daemon beside ${atOnce} API requests at once`, 'ms', pairs, { most: 1.2 }),
-        stated(`API: of ${atOnce} requests at once, failed`, 'requests', failed, { most: 0 }, statuses),
-        stated('API: requests a second, a list of webhooks', 'requests/s', rate),
+        figureOf(`p99 of the daemon beside ${atOnce} API requests at once${limit}`, 'ms', pairs, { most: 1.2 }),
+        stated(`API: of ${atOnce} requests at once${limit}, failed`, 'requests', failed, { most: 0 }, statuses),
+        stated(`API: requests a second, a list of webhooks${limit}`, 'requests/s', rate),
       ];
     } finally {
+      pin([process.pid, stage.receiver.pid]);
       await writer.end();
       await flooder.stop();
       await stop();

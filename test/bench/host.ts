@@ -1,5 +1,6 @@
 // What the machine did meanwhile: CPU time of processes, and what neighbours of a virtual machine took. Linux only.
 
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 
@@ -103,4 +104,16 @@ export function memoryMb(pid: number): { now: number; most: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024;
   return { now: field('VmRSS'), most: field('VmHWM') };
+}
+
+/** Halves of the cores, as taskset writes them: two hosts on one machine. Undefined on a single core. */
+export function twoHosts(): [string, string] | undefined {
+  const count = cpus().length;
+  const half = Math.floor(count / 2);
+  return half === 0 ? undefined : [`0-${half - 1}`, `${half}-${count - 1}`];
+}
+
+/** Lets these processes, with all of their threads, run on these cores only; without `cores` on all of them. */
+export function pin(pids: readonly number[], cores = `0-${cpus().length - 1}`): void {
+  for (const pid of pids) execFileSync('taskset', ['-acp', cores, String(pid)], { stdio: 'ignore' });
 }

@@ -226,7 +226,21 @@ export class Database {
 
   /** Processes of the server that work for the daemons of this database. */
   daemonBackends(): number[] {
-    return processesNamed(`postgres: ${DAEMON} ${new URL(this.url).pathname.slice(1)} `);
+    return this.#backendsOf(DAEMON);
+  }
+
+  /** Processes of the server that work for `rowhook serve`. */
+  apiBackends(): number[] {
+    return this.#backendsOf(API);
+  }
+
+  /** Processes of the server that work for the benchmark itself. */
+  benchBackends(): number[] {
+    return this.#backendsOf(new URL(this.url).username);
+  }
+
+  #backendsOf(role: string): number[] {
+    return processesNamed(`postgres: ${role} ${new URL(this.url).pathname.slice(1)} `);
   }
 
   async stopDaemon(daemon: Daemon): Promise<void> {

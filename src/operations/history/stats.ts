@@ -16,8 +16,9 @@ export const WAITING_MAX = 10_000;
 /** What webhooks did in the last 24 hours. Every id has an entry. */
 export async function activityOf(client: pg.ClientBase, webhookIds: readonly string[]): Promise<Map<string, Activity>> {
   const activities = new Map<string, Activity>();
-  const { rows } = await client.query<{ id: string; last_attempt_at: Date | null; waiting: number }>(
-    `select w.id, m.last_attempt_at, d.waiting
+  const { rows } = await client.query<{ id: string; last_attempt_at: Date | null; waiting: number }>({
+    name: 'rowhook_activity',
+    text: `select w.id, m.last_attempt_at, d.waiting
        from unnest($1::uuid[]) as w (id)
        left join lateral (
          select last_attempt_at from rowhook.webhook_minutes
@@ -27,8 +28,8 @@ export async function activityOf(client: pg.ClientBase, webhookIds: readonly str
          select count(*)::int as waiting
            from (select from rowhook.webhook_deliveries
                   where webhook_id = w.id and state = 'waiting' limit ${WAITING_MAX}) as limited) as d`,
-    [webhookIds],
-  );
+    values: [webhookIds],
+  });
   for (const { id, last_attempt_at, waiting } of rows) {
     const stats_24h = { success: 0, failed: 0, skipped: 0 };
     activities.set(id, { stats_24h, sparkline: new Array<number>(24).fill(0), last_attempt_at, waiting });
@@ -39,14 +40,15 @@ export async function activityOf(client: pg.ClientBase, webhookIds: readonly str
     success: number;
     failed: number;
     skipped: number;
-  }>(
-    `select webhook_id as id, floor(extract(epoch from now() - minute) / 3600)::int as ago,
+  }>({
+    name: 'rowhook_hours',
+    text: `select webhook_id as id, floor(extract(epoch from now() - minute) / 3600)::int as ago,
             sum(success)::float8 as success, sum(failed)::float8 as failed, sum(skipped)::float8 as skipped
        from rowhook.webhook_minutes
       where webhook_id = any ($1::uuid[]) and minute > now() - interval '24 hours'
       group by 1, 2`,
-    [webhookIds],
-  );
+    values: [webhookIds],
+  });
   for (const { id, ago, success, failed, skipped } of hours) {
     const { stats_24h: stats, sparkline } = activities.get(id) as Activity;
     stats.success += success;

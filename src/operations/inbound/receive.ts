@@ -56,10 +56,11 @@ export async function receive(
   });
   const distinct = [...senders.values()];
   const of = <T>(pick: (sender: Sender) => T) => distinct.map(({ sender }) => pick(sender));
-  const { rows } = await client.query<Stored | Refused>(
-    `select r.verdict, r.key_id, r.tenant_id, r.id, r.event_name, r.payload::text, r.status, r.received_at, r.is_new
+  const { rows } = await client.query<Stored | Refused>({
+    name: 'rowhook_receive',
+    text: `select r.verdict, r.key_id, r.tenant_id, r.id, r.event_name, r.payload::text, r.status, r.received_at, r.is_new
        from rowhook._receive($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as r`,
-    [
+    values: [
       of((one) => (one.by === 'token' ? one.hash : null)),
       of((one) => (one.by === 'token' ? (one.organization ?? 'me') : null)),
       of((one) => (one.by === 'tenant' ? one.tenantId : null)),
@@ -74,7 +75,7 @@ export async function receive(
       arrivals.flatMap(({ keys }) => keys),
       arrivals.flatMap(({ keys }, at) => keys.map(() => at + 1)),
     ],
-  );
+  });
   return rows;
 }
 
@@ -97,12 +98,11 @@ export async function findSource(
   address: string,
 ): Promise<FoundSource | undefined> {
   const [id, tenantId, name] = 'id' in named ? [named.id, null, null] : [null, named.tenantId, named.name];
-  const { rows } = await client.query<FoundSource>('select * from rowhook._inbound_source($1, $2, $3, $4)', [
-    id,
-    tenantId,
-    name,
-    address,
-  ]);
+  const { rows } = await client.query<FoundSource>({
+    name: 'rowhook_find_source',
+    text: 'select * from rowhook._inbound_source($1, $2, $3, $4)',
+    values: [id, tenantId, name, address],
+  });
   const found = rows[0];
   return found && { ...found, secrets: found.secrets.filter((secret) => secret !== null && secret !== '') };
 }

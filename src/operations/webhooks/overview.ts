@@ -89,8 +89,9 @@ function withState(page: string): string {
 /** One row more than `limit` says that there is a next page. */
 export async function listWebhooks(client: pg.ClientBase, filter: WebhookFilter): Promise<WebhookOverview[]> {
   const { limit, after, q, eventType, isActive } = filter;
-  const { rows } = await client.query<WebhookOverview>(
-    withState(`
+  const { rows } = await client.query<WebhookOverview>({
+    name: 'rowhook_list_webhooks',
+    text: withState(`
       select ${COLUMNS}
         from rowhook.webhooks w
        where w.tenant_id = rowhook.current_tenant()
@@ -101,18 +102,19 @@ export async function listWebhooks(client: pg.ClientBase, filter: WebhookFilter)
          and ($6::boolean is null or w.is_active = $6)
        order by w.created_at desc, w.id desc
        limit $1`),
-    [limit + 1, after?.at, after?.id, q, eventType, isActive],
-  );
+    values: [limit + 1, after?.at, after?.id, q, eventType, isActive],
+  });
   return rows;
 }
 
 /** With `lock`, the row stays as it is until the transaction ends. */
 export async function readWebhook(client: pg.ClientBase, id: string, lock = false): Promise<WebhookOverview> {
   if (lock) await client.query('select from rowhook.webhook_configurations where id = $1 for update', [id]);
-  const { rows } = await client.query<WebhookOverview>(
-    withState(`select ${COLUMNS} from rowhook.webhooks w where w.id = $1`),
-    [id],
-  );
+  const { rows } = await client.query<WebhookOverview>({
+    name: 'rowhook_read_webhook',
+    text: withState(`select ${COLUMNS} from rowhook.webhooks w where w.id = $1`),
+    values: [id],
+  });
   const row = rows[0];
   if (row === undefined) throw new NotFound(`webhook ${id} does not exist.`, 'webhook');
   return row;
