@@ -4,14 +4,14 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ApiMetrics } from '../observe/api-metrics.ts';
-import { parseBody, toJson } from './body.ts';
+import { toJson } from './body.ts';
 import { readyProblem } from './check.ts';
 import { addHooks } from './dialects/hooks.ts';
 import { addPoll } from './dialects/poll.ts';
 import { headOf, refine } from './document/document.ts';
 import { addOpenApiDocument } from './document/openapi.ts';
 import { addDocs, isFileOfDocs } from './document/page.ts';
-import { addInbound, inboundLimits } from './inbound/inbound.ts';
+import { addInbound, COUNTED, inboundLimits } from './inbound/inbound.ts';
 import { networkOf } from './network.ts';
 import { addTestUrls } from './preview/test-urls.ts';
 import { addPreview } from './preview/webhook-preview.ts';
@@ -41,9 +41,6 @@ const BODY_BYTES_MAX = 1_048_576;
 const REQUEST_MS_MAX = 30_000;
 
 const FAILURES_A_MINUTE = 60;
-
-/** How many addresses and keys are counted. The least recent are forgotten. */
-const COUNTED_MAX = 50_000;
 
 const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
@@ -83,14 +80,16 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
       maxAge: 600,
     });
   }
-  await app.register(rateLimit, { global: false, cache: COUNTED_MAX });
+  await app.register(rateLimit, { global: false });
   service.limits = {
     failures: app.createRateLimit({
+      ...COUNTED,
       max: FAILURES_A_MINUTE,
       timeWindow: 60_000,
       keyGenerator: ({ ip }) => networkOf(ip),
     }),
     requests: app.createRateLimit({
+      ...COUNTED,
       max: settings.apiRateLimit,
       timeWindow: 60_000,
       keyGenerator: (request) => service.limitedAs(request),
@@ -148,18 +147,13 @@ function addRoutes(app: FastifyInstance, service: Service): void {
   });
 }
 
-/** A body is read before the token is checked, but what is wrong with it is told after. */
+/** A body is received before the token is checked, and parsed after (api/route.ts). */
 function readBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     /^application\/([\w.-]+\+)?json(;|$)/i,
     { parseAs: 'buffer' },
-    (request: FastifyRequest, bytes: Buffer, done: (error: Error | null, body?: unknown) => void) => {
-      const parsed = bytes.length === 0 ? { value: undefined } : parseBody(bytes);
-      request.bodyText = bytes.toString();
-      if ('problem' in parsed) request.bodyProblem = parsed.problem;
-      done(null, 'value' in parsed ? parsed.value : undefined);
-    },
+    (_: FastifyRequest, bytes: Buffer, done: (error: Error | null, body?: unknown) => void) => done(null, bytes),
   );
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, _, done) => {
     request.bodyProblem = new Problem('unsupported_media_type', 'Send JSON, with content-type: application/json.');

@@ -77,12 +77,12 @@ const READY = "select pg_catalog.set_config('role', 'rowhook_api', true), rowhoo
 /** Why requests cannot be answered, for anybody to read, or null. */
 export async function readyProblem({ pool, turnstile, log }: Service): Promise<string | null> {
   try {
-    const leave = await turnstile.pass();
+    const place = await turnstile.pass('ready');
     try {
       await pool.query(READY);
       return null;
     } finally {
-      leave();
+      place.leave();
     }
   } catch (err) {
     const { status, message } = toProblem(err);

@@ -40,11 +40,11 @@ export class UsedKeys {
     this.#forgetOld();
     if (ids.length === 0) return;
     try {
-      const leave = await this.#turnstile.pass();
+      const place = await this.#turnstile.pass('used keys');
       try {
         await this.#pool.query('select rowhook._note_api_keys_used($1)', [ids]);
       } finally {
-        leave();
+        place.leave();
       }
     } catch (err) {
       this.#log.debug({ err }, 'last_used_at was not written');

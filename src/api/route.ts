@@ -2,11 +2,12 @@
  * How a route is made. The order of checks is the same for all: the token, its organization, its
  * scope, then the request itself.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions as FastifyRoute } from 'fastify';
 import type pg from 'pg';
 import type { Caller, Credential, Scope } from './auth.ts';
+import { parseBody } from './body.ts';
 import { invalid, Problem, toProblem } from './problem.ts';
-import { Problem as ProblemSchema, type Static, type TSchema } from './schema.ts';
+import { compileValidator, Problem as ProblemSchema, type Static, type TSchema } from './schema.ts';
 import type { Service } from './service.ts';
 import { enter } from './transaction.ts';
 
@@ -81,6 +82,12 @@ type Answer<S extends RouteSchema> = S['response'][keyof S['response']] extends 
   ? Static<T>
   : never;
 
+/** A body is parsed and checked once the token is verified: a large one takes long. */
+const BODY_LATER: object = {
+  validatorCompiler: (part: { httpPart: string }) =>
+    part.httpPart === 'body' ? () => true : compileValidator(part as never),
+};
+
 /** The handler returns the body of the answer. It is sent after the transaction has committed. */
 export function route<const S extends RouteSchema>(
   app: FastifyInstance,
@@ -92,12 +99,15 @@ export function route<const S extends RouteSchema>(
   const scopes = options.scopes ?? (method === 'GET' ? ['read'] : ['write']);
   const readOnly = options.readOnly ?? method === 'GET';
   const hide = options.isListed === false;
+  const checkBody =
+    schema.body && (compileValidator({ schema: schema.body, method, url: path, httpPart: 'body' }) as CheckBody);
   const organizationOf = (org: string | undefined) => (path.includes('/:org') ? org : options.ofToken ? 'me' : null);
-  app.route({
+  const made: FastifyRoute = {
     url: `/api${path}`,
     method,
-    // Without this, a request without a token would learn what is wrong with its body.
+    // Without this, a request without a token would learn what is wrong with it.
     attachValidation: true,
+    ...BODY_LATER,
     schema: {
       ...schema,
       hide,
@@ -107,7 +117,6 @@ export function route<const S extends RouteSchema>(
       'x-scopes': scopes,
       response: withErrors(schema.response),
     },
-    ...(ignored.length > 0 && { preValidation: async (request) => forget(request, ignored) }),
     handler: async (request, reply) => {
       // No organization has a NUL in its id, and PostgreSQL no text.
       const org = (request.params as { org?: string }).org?.replaceAll('\0', '\ufffd');
@@ -118,12 +127,16 @@ export function route<const S extends RouteSchema>(
         readOnly,
         address: service.addressOf(request),
       };
+      // Of a token that was accepted before, a request above the limit costs the database nothing.
+      const counted = service.tokens.has(credential) ? await service.countRequest(request) : null;
       const work = async ({ tx, caller, organization }: Parameters<Parameters<typeof enter>[3]>[0]) => {
         request.caller = caller;
-        await service.countRequest(request, reply, credential);
+        if (credential.kind === 'key' && caller.keyId !== null) service.noteUsed(caller.keyId);
+        reply.headers(counted ?? (await service.countRequest(request)));
         if (options.noSessions && caller.sessionId !== null && credential.kind === 'key')
           throw new Problem('forbidden', 'A session may not do this. Send an API key.');
         requireValid(request);
+        readBody(request, ignored, checkBody);
         const { params, query, body } = request as unknown as Pick<Call<S>, 'params' | 'query' | 'body'>;
         const about = { tx, caller, organization: organization ?? '', credential, service };
         const call = { ...about, params, query, body, request, reply };
@@ -139,7 +152,8 @@ export function route<const S extends RouteSchema>(
       if (reply.statusCode !== 204) return answer;
       return reply.send();
     },
-  });
+  };
+  app.route(made);
 }
 
 /** Every route may end with these. */
@@ -156,10 +170,9 @@ function operationId(method: string, path: string): string {
     .join('');
 }
 
-function forget(request: FastifyRequest, ignored: readonly string[]): void {
-  const { body } = request;
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
-  request.body = Object.fromEntries(Object.entries(body).filter(([field]) => !ignored.includes(field)));
+function forget(body: unknown, ignored: readonly string[]): unknown {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
+  return Object.fromEntries(Object.entries(body).filter(([field]) => !ignored.includes(field)));
 }
 
 interface Wrong {
@@ -169,13 +182,29 @@ interface Wrong {
   params?: { additionalProperties?: string[]; requiredProperties?: string[] };
 }
 
-/** A wrong path or query is 400, wrong JSON 422. */
+type CheckBody = (value: unknown) => { error?: Wrong[] };
+
+/** Wrong JSON is 422, and what is not JSON 400. */
+function readBody(request: FastifyRequest, ignored: readonly string[], check: CheckBody | undefined): void {
+  const bytes = request.body;
+  let body: unknown;
+  if (Buffer.isBuffer(bytes) && bytes.length > 0) {
+    const parsed = parseBody(bytes);
+    if ('problem' in parsed) throw parsed.problem;
+    body = ignored.length > 0 ? forget(parsed.value, ignored) : parsed.value;
+    request.bodyText = bytes.toString();
+  }
+  request.body = body;
+  const { error } = check?.(body === undefined ? null : body) ?? {};
+  if (error) throw invalid(fieldErrors(error));
+}
+
+/** A wrong path or query is 400. */
 function requireValid(request: FastifyRequest): void {
   const { validationError, bodyProblem } = request;
   if (bodyProblem) throw bodyProblem;
   if (!validationError) return;
   const errors = fieldErrors(validationError.validation as unknown as Wrong[]);
-  if (validationError.validationContext === 'body') throw invalid(errors);
   const texts = errors.map(({ field, message }) => `${field} ${message}`);
   throw new Problem('bad_request', `The request is not valid: ${texts.join('; ')}.`, { errors });
 }

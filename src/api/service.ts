@@ -8,6 +8,7 @@ import { type Authenticator, type Caller, type Credential, tokenOf } from './aut
 import type { Groups } from './inbound/groups.ts';
 import { Problem, type Problem as ProblemType, toProblem } from './problem.ts';
 import { requireSameOrigin, tokenOfCookie } from './sessions/cookie.ts';
+import { KnownTokens } from './sessions/known-tokens.ts';
 import type { Turnstile } from './turnstile.ts';
 
 declare module 'fastify' {
@@ -40,6 +41,8 @@ export interface Limits {
   inbound: Limit;
   /** Failures of an address at an inbound source. */
   ofSource: Limit;
+  /** Requests to a test URL. */
+  ofTestUrl: Limit;
 }
 
 export interface Parts {
@@ -56,7 +59,7 @@ export interface Parts {
 export interface TokenOptions {
   /** Another place where a request may have its token. */
   otherwise?: ((request: FastifyRequest) => Credential | null) | undefined;
-  /** Whether a token was accepted before. */
+  /** Whether a token was accepted before; by default by the database, in a transaction of any route. */
   isKnown?: ((credential: Credential) => boolean) | undefined;
 }
 
@@ -66,6 +69,7 @@ export class Service {
   readonly turnstile: Turnstile;
   /** Inbound events that are stored together. */
   readonly groups: Groups;
+  readonly tokens = new KnownTokens();
   readonly log: Logger;
   readonly #parts: Parts;
   readonly #limitedAs = new WeakMap<FastifyRequest, string>();
@@ -100,6 +104,11 @@ export class Service {
     if (limited.isExceeded) throw tooMany(limited, 'inbound webhooks');
   }
 
+  async countTestRequest(request: FastifyRequest): Promise<void> {
+    const limited = await this.limits?.ofTestUrl(request);
+    if (limited && 'isExceeded' in limited && limited.isExceeded) throw tooMany(limited, 'requests');
+  }
+
   async requireInboundRoom(request: FastifyRequest, tenantId: string): Promise<void> {
     this.#inboundAs.set(request, tenantId);
     const limited = await this.limits?.inbound(request, { increment: false });
@@ -130,15 +139,14 @@ export class Service {
   }
 
   /**
-   * An address that failed too often is not even asked for a token, except where tokens that were
-   * accepted before are known: an address may be shared.
+   * From an address that failed too often, only tokens count that were accepted before: an address
+   * may be shared, and whoever fails must not keep out the others.
    */
   async credentialOf(request: FastifyRequest, { otherwise, isKnown }: TokenOptions = {}): Promise<Credential> {
     const blocked = await this.#blocked(request);
-    if (blocked !== undefined && isKnown === undefined) throw blocked;
     try {
       const credential = otherwise?.(request) ?? (await this.#credentialOf(request));
-      if (blocked !== undefined && !isKnown?.(credential)) throw blocked;
+      if (blocked !== undefined && !(isKnown?.(credential) ?? this.tokens.has(credential))) throw blocked;
       this.#limitedAs.set(request, credential.limitedAs);
       // A key above its limit costs the database nothing.
       const asked = await this.limits?.requests(request, { increment: false });
@@ -169,13 +177,12 @@ export class Service {
     throw problem;
   }
 
-  /** Only requests with a valid token count against its limit. */
-  async countRequest(request: FastifyRequest, reply: FastifyReply, { kind }: Credential): Promise<void> {
-    if (kind === 'key' && request.caller?.keyId) this.#parts.used(request.caller.keyId);
+  /** Only requests with a valid token count against its limit. Resolves to headers of the answer. */
+  async countRequest(request: FastifyRequest): Promise<Record<string, string>> {
     const limited = await this.limits?.requests(request);
-    if (!limited || !('remaining' in limited)) return;
-    reply.headers(headersOf(limited));
+    if (!limited || !('remaining' in limited)) return {};
     if (limited.isExceeded) throw tooMany(limited, 'requests');
+    return headersOf(limited);
   }
 
   /** As PostgreSQL reads it. An IPv4 address may come in the form of IPv6. */

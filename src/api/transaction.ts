@@ -7,8 +7,10 @@
 import type pg from 'pg';
 import { isOfStatement } from '../shared/isolate.ts';
 import type { Caller, Credential, Scope } from './auth.ts';
-import { Problem, unauthorized } from './problem.ts';
-import type { Turnstile } from './turnstile.ts';
+import { networkOf } from './network.ts';
+import { Problem, toProblem, unauthorized } from './problem.ts';
+import type { KnownTokens } from './sessions/known-tokens.ts';
+import { type Turnstile, turnOfNetwork, turnOfTenant } from './turnstile.ts';
 
 export interface Access {
   /** As in the path. Null: the route is of no organization. */
@@ -43,20 +45,29 @@ const ENTER_BY_JWT = `select pg_catalog.set_config('role', 'rowhook_api', true),
                              pg_catalog.set_config('rowhook.tenant_id', $1, true),
                              pg_catalog.set_config('rowhook.actor', $2, true)`;
 
+/** The turn of operators who ask about no organization. */
+const OPERATOR_TURN = 'operators';
+
 /** Runs `work` in a transaction of the caller, and commits if it resolves. */
 export async function enter<T>(
-  { pool, turnstile }: { pool: pg.Pool; turnstile: Turnstile },
+  { pool, turnstile, tokens }: { pool: pg.Pool; turnstile: Turnstile; tokens: KnownTokens },
   credential: Credential,
   access: Access,
   work: (entered: Entered) => Promise<T>,
 ): Promise<T> {
-  const leave = await turnstile.pass();
+  const place = await turnstile.pass(turnOf(tokens.tenantOf(credential), access));
   let client: pg.PoolClient | undefined;
   let failure: Error | undefined;
   try {
     client = await pool.connect();
     await client.query(`begin ${access.readOnly ? 'read only' : 'read write'}; ${BOUNDS}`);
-    const result = await work(await identify(client, credential, access));
+    const entered = await identify(client, credential, access).catch((error: unknown) => {
+      if (toProblem(error).status === 401) tokens.forget(credential);
+      throw error;
+    });
+    tokens.note(credential, entered.caller.tenantId);
+    place.move(turnOf(entered.caller.tenantId, access));
+    const result = await work(entered);
     await client.query('commit');
     return result;
   } catch (error) {
@@ -68,8 +79,15 @@ export async function enter<T>(
     throw error;
   } finally {
     client?.release(failure);
-    leave();
+    place.leave();
   }
+}
+
+/** An operator's request counts for the organization that it is about. */
+function turnOf(tenantId: string | null | undefined, { organization, address }: Access): string {
+  if (tenantId === undefined) return turnOfNetwork(networkOf(address));
+  const about = tenantId ?? organization ?? 'me';
+  return tenantId === null && about === 'me' ? OPERATOR_TURN : turnOfTenant(about);
 }
 
 async function identify(tx: pg.ClientBase, credential: Credential, access: Access): Promise<Entered> {

@@ -9,7 +9,7 @@ export type Checked = { text: string; value: unknown } | { problem: string };
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export function checkJson(body: Buffer): Checked {
-  const tooDeepAt = depthProblem(body);
+  const tooDeepAt = deepAt(body, LEVELS_MAX);
   if (tooDeepAt !== null) {
     return { problem: `The body has more than ${LEVELS_MAX} levels, at position ${tooDeepAt}.` };
   }
@@ -29,7 +29,7 @@ export function checkJson(body: Buffer): Checked {
 const [QUOTE, BACKSLASH, OPEN, CLOSE] = [0x22, 0x5c, [0x5b, 0x7b], [0x5d, 0x7d]];
 
 /** The place of the bracket that is too deep. It is found before anything is parsed. */
-function depthProblem(body: Buffer): number | null {
+export function deepAt(body: Buffer, levelsMax: number): number | null {
   let level = 0;
   let inString = false;
   for (let at = 0; at < body.length; at++) {
@@ -40,7 +40,7 @@ function depthProblem(body: Buffer): number | null {
     } else if (byte === QUOTE) inString = true;
     else if (byte === OPEN[0] || byte === OPEN[1]) {
       level += 1;
-      if (level > LEVELS_MAX) return at;
+      if (level > levelsMax) return at;
     } else if (byte === CLOSE[0] || byte === CLOSE[1]) level -= 1;
   }
   return null;

@@ -19,6 +19,12 @@ export interface Key {
 /** Limit on rows that one page looks at. If a filter finds too few in them, the page is short. */
 export const LOOKED_AT_MAX = 20_000;
 
+/**
+ * Limit on the bytes of a page, if its rows have sizes. The row that crosses it ends the page. A
+ * page of 500 payloads of 1 MiB kept the event loop busy for seconds, and took the memory of all.
+ */
+export const BYTES_MAX = 4 * 1024 * 1024;
+
 export function cursorOf({ at, id }: Key): string {
   return Buffer.from(`${at} ${id}`).toString('base64url');
 }
@@ -65,6 +71,11 @@ export class Conditions {
 export interface List {
   /** The columns of a row. */
   columns: string;
+  /**
+   * For rows that may be large: what the page shows of these columns, and the size of a row. Only
+   * rows of the page are read in full, and they end the page when it has BYTES_MAX.
+   */
+  large?: { shown: string; bytes: string };
   from: string;
   /** What an index finds. */
   indexed: Conditions;
@@ -79,6 +90,18 @@ interface Keyed {
   sort_at: Date;
   sort_id: string;
   key_at: string;
+  /** Rows that there are, with those that are too large for the page. */
+  found?: number;
+}
+
+/** The rows of a query up to BYTES_MAX, the first one in any case. */
+function within(query: string, bytes: string, inOrder: string): string {
+  return `
+    select * from (
+      select l.*, ${bytes} as own_bytes, sum(${bytes}) over (${inOrder} rows unbounded preceding) as all_bytes,
+             count(*) over ()::int as found
+        from (${query}) as l) as l
+     where l.all_bytes - l.own_bytes < ${BYTES_MAX}`;
 }
 
 /**
@@ -87,7 +110,7 @@ interface Keyed {
  */
 export async function readPage<Row extends pg.QueryResultRow>(
   client: pg.ClientBase,
-  { columns, from, indexed, time, id, filters }: List,
+  { columns, large, from, indexed, time, id, filters }: List,
   { limit, cursor }: { limit: number; cursor?: Key | undefined },
 ): Promise<Page<Row>> {
   if (cursor !== undefined) {
@@ -106,12 +129,17 @@ export async function readPage<Row extends pg.QueryResultRow>(
   for (const [condition, value] of filters) wanted.add(condition, value);
   const inOrder = order('l.sort_at', 'l.sort_id');
   return inIndexOrder(client, async () => {
+    const found = `select * from (${looked}) as l where ${wanted.sql} ${inOrder} limit ${limit + 1}`;
     const { rows } = await client.query<Row & Keyed>(
-      `select l.*, ${KEY_AT} from (${looked}) as l where ${wanted.sql} ${inOrder} limit ${limit + 1}`,
+      `select ${large ? `${large.shown}, l.found, l.sort_at, l.sort_id` : 'l.*'}, ${KEY_AT}
+         from (${large ? within(found, large.bytes, inOrder) : found}) as l ${inOrder}`,
       wanted.values,
     );
-    const data = rows.slice(0, limit).map(withoutKey<Row>);
-    if (rows.length > limit) return { data, next_cursor: cursorOf(keyOfRow(rows[limit - 1] as Keyed)) };
+    const page = rows.slice(0, limit);
+    const data = page.map(withoutKey<Row>);
+    const end = page.at(-1);
+    if (end !== undefined && (end.found ?? rows.length) > page.length)
+      return { data, next_cursor: cursorOf(keyOfRow(end)) };
     if (wanted.values.length === indexed.values.length) return { data, next_cursor: null };
     // A filter found too few. The page ends with the last row that was looked at, if there are more.
     const { rows: last } = await client.query<Keyed>(
@@ -147,6 +175,6 @@ function keyOfRow({ key_at, sort_id }: Keyed): Key {
 }
 
 function withoutKey<Row>(row: Row & Keyed): Row {
-  const { sort_at, sort_id, key_at, ...rest } = row;
+  const { sort_at, sort_id, key_at, found, ...rest } = row;
   return rest as unknown as Row;
 }

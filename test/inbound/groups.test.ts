@@ -169,14 +169,14 @@ test('what the database refuses of one request harms none of its group', async (
 
 test('whoever waits too long is refused, and stores nothing', async () => {
   const turnstile = new Turnstile(1, 100);
-  const leave = await turnstile.pass();
+  const place = await turnstile.pass('inbound');
   const groups = new Groups(pool, turnstile, 100);
   const asked = Array.from({ length: 200 }, () => groups.store('late', arrival(tenant('late'))));
   expect(groups.waiting).toBe(200);
   for (const answer of await Promise.allSettled(asked))
     expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'unavailable' } });
   expect(groups.waiting).toBe(0);
-  leave();
+  place.leave();
   expect(await groups.store('late', arrival(tenant('late')))).toMatchObject({ is_new: true });
   expect(await eventsOf('late')).toHaveLength(1);
 });

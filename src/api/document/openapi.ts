@@ -36,7 +36,8 @@ async function typesFor(service: Service, request: FastifyRequest, reply: Fastif
   };
   const rows = await enter(service, credential, access, async ({ tx, caller }) => {
     request.caller = caller;
-    await service.countRequest(request, reply, credential);
+    if (credential.kind === 'key' && caller.keyId !== null) service.noteUsed(caller.keyId);
+    reply.headers(await service.countRequest(request));
     return readCatalog(tx);
   }).catch((error: unknown) => {
     const problem = toProblem(error);

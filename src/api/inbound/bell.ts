@@ -31,11 +31,11 @@ export class Bell {
   async #notify(): Promise<void> {
     const { turnstile, pool, log } = this.#service;
     try {
-      const leave = await turnstile.pass();
+      const place = await turnstile.pass('bell');
       try {
         await notifyWorkers(pool);
       } finally {
-        leave();
+        place.leave();
       }
     } catch (err) {
       log.debug({ err }, 'the workers were not notified');

@@ -31,6 +31,9 @@ const Received = closed({
   received_at: Time,
 });
 
+/** A larger body is parsed once its token is verified: anybody could have the event loop parse. */
+const UNVERIFIED_BYTES_MAX = 16_384;
+
 const RESPONSE = { 200: Received, 201: Received, '4xx': ProblemSchema, '5xx': ProblemSchema };
 
 const about = { tags: ['receiving'], body: Type.Any({ description: 'JSON, 1 MiB at most' }), response: RESPONSE };
@@ -105,6 +108,7 @@ async function receiveWithToken(
   const sender = nameOf(credential);
   const isCounted = await intake.admit(request, reply, sender);
   const body = bytesOf(request);
+  if (!isCounted && body.length > UNVERIFIED_BYTES_MAX) await requireInbound(intake, request, credential, organization);
   const arrived = read(request, body, false);
   if ('problem' in arrived) {
     // The token is checked first: an unknown one must not learn what is wrong with its body.

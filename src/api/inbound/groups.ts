@@ -114,11 +114,11 @@ export class Groups {
   }
 
   async #statement(arrivals: readonly Arrival[]): Promise<(Stored | Refused)[]> {
-    const leave = await this.#turnstile.pass();
+    const place = await this.#turnstile.pass('inbound');
     try {
       return await receive(this.#pool, arrivals);
     } finally {
-      leave();
+      place.leave();
     }
   }
 }

@@ -12,21 +12,33 @@ export function addInbound(app: FastifyInstance, service: Service): void {
   addInboundEvents(app, service);
 }
 
+/** How many names each limit counts. The least recent are forgotten. */
+export const COUNTED = { cache: 50_000 };
+
 export function inboundLimits(
   app: FastifyInstance,
   service: Service,
   failuresMax: number,
-): Pick<Limits, 'inbound' | 'ofSource'> {
+): Pick<Limits, 'inbound' | 'ofSource' | 'ofTestUrl'> {
   return {
     inbound: app.createRateLimit({
+      ...COUNTED,
       max: service.settings.inboundRateLimit,
       timeWindow: 60_000,
       keyGenerator: (request) => service.inboundAs(request),
     }),
     ofSource: app.createRateLimit({
+      ...COUNTED,
       max: failuresMax,
       timeWindow: 60_000,
       keyGenerator: (request) => `${networkOf(request.ip)} ${service.inboundAs(request)}`,
+    }),
+    // Anybody may name any: they must not push out the counts of organizations.
+    ofTestUrl: app.createRateLimit({
+      ...COUNTED,
+      max: service.settings.inboundRateLimit,
+      timeWindow: 60_000,
+      keyGenerator: (request) => (request.params as { id: string }).id,
     }),
   };
 }

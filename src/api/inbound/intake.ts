@@ -10,8 +10,10 @@ import { hopsOf, keptHeaders } from '../../inbound/once.ts';
 import type { RequestHeaders } from '../../inbound/source.ts';
 import type { Arrival, Refused, Stored } from '../../operations/inbound/receive.ts';
 import { JsonText } from '../body.ts';
+import { networkOf } from '../network.ts';
 import { Problem } from '../problem.ts';
 import type { Service } from '../service.ts';
+import { turnOfNetwork, turnOfTenant } from '../turnstile.ts';
 import { Bell } from './bell.ts';
 
 /** How many senders are remembered with their organizations. */
@@ -74,19 +76,22 @@ export class Intake {
     this.#senders.delete(sender);
   }
 
-  /** Runs one statement, which commits by itself. */
-  async run<T>(work: (pool: pg.Pool) => Promise<T>): Promise<T> {
-    const leave = await this.service.turnstile.pass();
+  /** Runs one statement, which commits by itself. Of a sender that was never verified, in the turn of its network. */
+  async run<T>(request: FastifyRequest, sender: string, work: (pool: pg.Pool) => Promise<T>): Promise<T> {
+    const tenantId = this.#senders.get(sender);
+    const turn = tenantId === undefined ? turnOfNetwork(networkOf(request.ip)) : turnOfTenant(tenantId);
+    const place = await this.service.turnstile.pass(turn);
     try {
       return await work(this.service.pool);
     } finally {
-      leave();
+      place.leave();
     }
   }
 
-  /** Senders that were never verified have one turn together. */
+  /** Senders that were never verified have the turn of their network. */
   store(sender: string, arrival: Arrival): Promise<Stored | Refused> {
-    const turn = this.#senders.get(sender) ?? '';
+    const tenantId = this.#senders.get(sender);
+    const turn = tenantId === undefined ? turnOfNetwork(networkOf(arrival.address)) : turnOfTenant(tenantId);
     return this.service.groups.store(turn, arrival).catch((error: CodedError) => {
       if (!UNSTORABLE.includes(error.code)) throw error;
       throw new Problem('bad_request', 'The body has text that the database cannot hold.', { cause: error });

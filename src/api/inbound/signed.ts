@@ -49,7 +49,7 @@ async function verified(
   const { service } = intake;
   await service.requireFewFailures(request, sender, intake.knows(sender));
   await intake.requireRoom(request, sender);
-  const source = await findNamed(intake, request, named, tenantId);
+  const source = await findNamed(intake, request, sender, named, tenantId);
   if (source?.is_removed) throw new Problem('gone', 'This source was removed. Stop sending to it.');
   const isRight = isFrom(source, request.headers, bytesOf(request), Date.now());
   if (source === undefined) return service.refuse(request, unauthorized());
@@ -60,12 +60,13 @@ async function verified(
 async function findNamed(
   intake: Intake,
   request: FastifyRequest,
+  sender: string,
   named: string,
   tenantId: string | undefined,
 ): Promise<FoundSource | undefined> {
   const address = intake.service.addressOf(request);
   if (!isSourceName(named)) return undefined;
-  if (named.startsWith('src_')) return intake.run((pool) => findSource(pool, { id: named }, address));
+  if (named.startsWith('src_')) return intake.run(request, sender, (pool) => findSource(pool, { id: named }, address));
   if (tenantId === undefined) return undefined;
-  return intake.run((pool) => findSource(pool, { tenantId, name: named }, address));
+  return intake.run(request, sender, (pool) => findSource(pool, { tenantId, name: named }, address));
 }

@@ -1,11 +1,13 @@
 /** Test URLs: whoever has no receiver yet sees here what a webhook sends. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { createTestUrl, keepTestRequest, readTestUrl, type TestUrl } from '../../operations/test-urls.ts';
+import { networkOf } from '../network.ts';
 import { notFound, Problem } from '../problem.ts';
 import { route } from '../route.ts';
 import { closed, nullable, OfOrganization, Organization, Time, Type } from '../schema.ts';
 import type { Service } from '../service.ts';
 import { baseUrl } from '../sessions/portal-links.ts';
+import { turnOfNetwork } from '../turnstile.ts';
 
 const tag = 'outgoing webhooks';
 const PATH = '/v1/:org/test-urls';
@@ -83,12 +85,12 @@ function receive(app: FastifyInstance, service: Service): void {
       url: '/api/test-urls/:id',
       method: ['POST', 'PUT', 'PATCH'],
       schema: { hide: true },
-      handler: async (request, reply) => {
+      handler: async (request) => {
         const { id } = request.params;
         if (!isTestUrl(id)) throw ended();
-        await service.countInbound(request, reply, `test ${id}`);
-        const leave = await service.turnstile.pass();
-        const isKept = await keepTestRequest(service.pool, id, keptOf(request, service)).finally(leave);
+        await service.countTestRequest(request);
+        const place = await service.turnstile.pass(turnOfNetwork(networkOf(request.ip)));
+        const isKept = await keepTestRequest(service.pool, id, keptOf(request, service)).finally(place.leave);
         if (!isKept) throw ended();
         return { received: true };
       },

@@ -55,7 +55,7 @@ export function testOf(app: FastifyInstance) {
   const tests = app.createRateLimit({
     max: TESTS_A_MINUTE,
     timeWindow: 60_000,
-    keyGenerator: (request) => `test ${(request.params as { id?: string }).id}`,
+    keyGenerator: (request) => String((request.params as { id?: string }).id).toLowerCase(),
   });
   return async ({ tx, params, body, request, reply }: Call) => {
     const id = idOf(params as unknown as { id: string }, 'webhook');

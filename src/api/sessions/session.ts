@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { endSession, hashOfToken, newToken, SESSION_SECONDS_MAX, signIn } from '../../operations/sessions.ts';
 import { ANY_SCOPE, type Caller, type Credential } from '../auth.ts';
+import { parseBody } from '../body.ts';
 import { Problem, unauthorized } from '../problem.ts';
 import { route } from '../route.ts';
 import { Me, meJson } from '../routes/me.ts';
@@ -92,8 +93,13 @@ export function addSession(app: FastifyInstance, service: Service): void {
   );
 }
 
+/** A larger body has no token: nobody may have it parsed without one. */
+const BODY_BYTES_MAX = 16_384;
+
 /** A body with the token of a link, or with an API key, stands for a header. */
-function credentialOfBody({ body }: FastifyRequest): Credential | null {
+function credentialOfBody({ body: bytes }: FastifyRequest): Credential | null {
+  const parsed = Buffer.isBuffer(bytes) && bytes.length <= BODY_BYTES_MAX ? parseBody(bytes) : {};
+  const body = 'value' in parsed ? parsed.value : undefined;
   const token = typeof body === 'object' && body !== null && 'token' in body ? body.token : undefined;
   if (token === undefined) return null;
   if (typeof token !== 'string' || !/^rh[lk]_[\w-]{20,100}$/.test(token)) throw unauthorized();

@@ -1,5 +1,5 @@
 /** Attempts as they happen: server-sent events. */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type pg from 'pg';
 import { Problem } from '../problem.ts';
 import { Later, route } from '../route.ts';
@@ -22,27 +22,37 @@ export function addStream(app: FastifyInstance, service: Service): void {
     service,
     { method: 'GET', path: '/v1/:org/stream', tag: 'deliveries', isListed: false, schema },
     async ({ organization, request, reply }) => {
-      if (!streams.hasRoomFor(organization))
-        throw new Problem('rate_limited', 'There are too many streams.', { headers: { 'retry-after': '60' } });
       const last = request.headers['last-event-id'];
       const after = typeof last === 'string' && /^\d{1,18}$/.test(last) ? BigInt(last) : null;
       return new Later(async (again) => {
-        const before = after ?? (await again((tx) => lastId(tx)));
-        reply.hijack();
-        const headers = Object.fromEntries(
-          Object.entries(reply.getHeaders()).filter(([, value]) => value !== undefined),
-        ) as Record<string, string>;
-        reply.raw.writeHead(200, {
-          ...headers,
-          'content-type': 'text/event-stream; charset=utf-8',
-          'cache-control': 'no-store',
-          'x-accel-buffering': 'no',
-        });
-        await streams.add(organization, reply.raw, again, before);
-        return undefined;
+        // Before anything is waited for: many requests may come at the same time.
+        const leave = streams.enter(organization);
+        if (leave === undefined)
+          throw new Problem('rate_limited', 'There are too many streams.', { headers: { 'retry-after': '60' } });
+        try {
+          const before = after ?? (await again((tx) => lastId(tx)));
+          begin(reply);
+          await streams.add(organization, reply.raw, again, before);
+          return undefined;
+        } finally {
+          leave();
+        }
       });
     },
   );
+}
+
+function begin(reply: FastifyReply): void {
+  reply.hijack();
+  const headers = Object.fromEntries(
+    Object.entries(reply.getHeaders()).filter(([, value]) => value !== undefined),
+  ) as Record<string, string>;
+  reply.raw.writeHead(200, {
+    ...headers,
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  });
 }
 
 /** Attempts from before the stream are not sent. */

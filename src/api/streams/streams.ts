@@ -39,29 +39,38 @@ class OrganizationStreams {
 
 export class Streams {
   readonly #organizations = new Map<string, OrganizationStreams>();
+  /** Streams that are open or begin, by organization. */
+  readonly #counts = new Map<string, number>();
   #count = 0;
 
-  /** Whether another stream of the organization may begin. */
-  hasRoomFor(organization: string): boolean {
-    return (
-      this.#count < OF_PROCESS_MAX && (this.#organizations.get(organization)?.streams.size ?? 0) < OF_ORGANIZATION_MAX
-    );
+  /** Takes room for a stream. Returns what gives it back, or undefined if there is none. */
+  enter(organization: string): (() => void) | undefined {
+    const own = this.#counts.get(organization) ?? 0;
+    if (this.#count >= OF_PROCESS_MAX || own >= OF_ORGANIZATION_MAX) return undefined;
+    this.#count += 1;
+    this.#counts.set(organization, own + 1);
+    return () => {
+      this.#count -= 1;
+      const left = (this.#counts.get(organization) as number) - 1;
+      if (left === 0) this.#counts.delete(organization);
+      else this.#counts.set(organization, left);
+    };
   }
 
   /** Resolves when the stream has ended. `after`: the id of the last event that the client has. */
   add(organization: string, response: ServerResponse, again: Again, after: bigint): Promise<void> {
+    // The client went away meanwhile: nothing would end the stream.
+    if (response.destroyed) return Promise.resolve();
     const own = this.#organizations.get(organization) ?? new OrganizationStreams();
     this.#organizations.set(organization, own);
     const now = performance.now();
     const stream: Stream = { response, again, checkedAt: now, wroteAt: now, after, isNew: true };
     own.streams.add(stream);
-    this.#count += 1;
     response.write(': rowhook\n\n');
     own.timer ??= setInterval(() => void this.#tick(organization, own), READ_EVERY_MS);
     return new Promise((ended) => {
       response.once('close', () => {
         own.streams.delete(stream);
-        this.#count -= 1;
         if (own.streams.size === 0) {
           clearInterval(own.timer);
           this.#organizations.delete(organization);

@@ -37,10 +37,20 @@ export interface StoredRow {
   organization: string;
 }
 
-export const OUTBOX_COLUMNS = `
-  o.id::text as id, o.lane, o.tenant_id, o.source_id, o.event_types, o.row_key,
-  floor(extract(epoch from o.occurred_at) * 1000)::float8 as occurred_at, o.data::text as data,
-  o.previous::text as previous, o.truncated, o.test_webhook_id`;
+/** How a page reads the outbox: data becomes text only where a row is shown. */
+export const OF_OUTBOX = {
+  columns: `o.id, o.lane, o.tenant_id, o.source_id, o.event_types, o.row_key, o.occurred_at, o.data, o.previous,
+            o.truncated, o.test_webhook_id`,
+  large: {
+    shown: `l.id::text as id, l.lane, l.tenant_id, l.source_id, l.event_types, l.row_key,
+            floor(extract(epoch from l.occurred_at) * 1000)::float8 as occurred_at, l.data::text as data,
+            l.previous::text as previous, l.truncated, l.test_webhook_id`,
+    bytes: 'coalesce(octet_length(l.data::text), 0) + coalesce(octet_length(l.previous::text), 0)',
+  },
+  from: 'rowhook.webhook_outbox o',
+  time: { column: 'o.occurred_at', isOrder: false },
+  id: { column: 'o.id', type: 'bigint' },
+} as const;
 
 /**
  * The events of a tenant, newest first. A page has all events of a change, so it may have a few more
@@ -55,11 +65,8 @@ export async function readEvents(
   const { data, next_cursor } = await readPage<StoredRow>(
     client,
     {
-      columns: OUTBOX_COLUMNS,
-      from: 'rowhook.webhook_outbox o',
+      ...OF_OUTBOX,
       indexed: new Conditions().add('o.id = $', id && parseEventId(id).outboxId),
-      time: { column: 'o.occurred_at', isOrder: false },
-      id: { column: 'o.id', type: 'bigint' },
       filters: [
         ['l.tenant_id = $', tenantId],
         ['l.event_types <> $::text[]', []],

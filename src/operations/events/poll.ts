@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { Conditions, readPage } from '../page.ts';
 import { readSample } from './catalog.ts';
-import { bodiesOf, OUTBOX_COLUMNS, withOrganization } from './events.ts';
+import { bodiesOf, OF_OUTBOX, withOrganization } from './events.ts';
 
 /** A poll answers at most this many events. */
 export const POLLED_MAX = 100;
@@ -68,11 +68,8 @@ export async function pollEvents(
   const { data } = await readPage<Parameters<typeof withOrganization>[2][number]>(
     client,
     {
-      columns: OUTBOX_COLUMNS,
-      from: 'rowhook.webhook_outbox o',
+      ...OF_OUTBOX,
       indexed: new Conditions(),
-      time: { column: 'o.occurred_at', isOrder: false },
-      id: { column: 'o.id', type: 'bigint' },
       filters: [
         ['l.tenant_id = $', tenantId],
         ['$ = any (l.event_types)', eventType],

@@ -14,6 +14,11 @@ export interface WebhookChange {
   changes: Record<string, { old: unknown; new: unknown }>;
 }
 
+const columnsOf = (alias: string) =>
+  ['id', 'changed_at', 'webhook_id', 'webhook_name', 'action', 'changed_by', 'changes']
+    .map((column) => `${alias}.${column}`)
+    .join(', ');
+
 /** The changes of a tenant's webhooks, newest first. */
 export function readChanges(
   client: pg.ClientBase,
@@ -24,7 +29,8 @@ export function readChanges(
   return readPage<WebhookChange>(
     client,
     {
-      columns: 'c.id, c.changed_at, c.webhook_id, c.webhook_name, c.action, c.changed_by, c.changes',
+      columns: columnsOf('c'),
+      large: { shown: columnsOf('l'), bytes: 'octet_length(l.changes::text)' },
       from: 'rowhook.webhook_changes c',
       indexed: new Conditions().add('c.tenant_id = $', tenantId),
       time: { column: 'c.changed_at', isOrder: true },

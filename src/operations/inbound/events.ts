@@ -1,6 +1,6 @@
 /** Inbound events: listed, claimed, completed, failed, retried. Returns values only. */
 import type pg from 'pg';
-import { Conditions, type Key, type Page, readPage } from '../page.ts';
+import { BYTES_MAX, Conditions, type Key, type Page, readPage } from '../page.ts';
 
 export interface InboundEvent {
   id: string;
@@ -20,8 +20,19 @@ export interface InboundEvent {
   remote_ip: string | null;
 }
 
-const COLUMNS = `e.id, e.tenant_id, e.event_name, e.source, e.payload::text as payload, e.headers, e.idempotency_key,
-  e.status, e.attempts, e.error_message, e.received_at, e.available_at, e.processed_at, host(e.remote_ip) as remote_ip`;
+const columnsOf = (alias: string) =>
+  ['id', 'tenant_id', 'event_name', 'source', 'payload', 'headers', 'idempotency_key', 'status', 'attempts']
+    .concat('error_message', 'received_at', 'available_at', 'processed_at', 'remote_ip')
+    .map((column) => `${alias}.${column}`)
+    .join(', ');
+
+/** A payload becomes text only where its row is shown. */
+const shownOf = (alias: string) =>
+  columnsOf(alias)
+    .replace(/(\w+)\.payload/, '$1.payload::text as payload')
+    .replace(/(\w+)\.remote_ip/, 'host($1.remote_ip) as remote_ip');
+
+const COLUMNS = shownOf('e');
 
 export interface InboundFilter {
   status?: string | undefined;
@@ -39,7 +50,8 @@ export function readInboundEvents(
   return readPage<InboundEvent>(
     client,
     {
-      columns: COLUMNS,
+      columns: columnsOf('e'),
+      large: { shown: shownOf('l'), bytes: 'octet_length(l.payload::text)' },
       from: 'rowhook.integration_events e',
       indexed: new Conditions().add('e.tenant_id = $', tenantId),
       time: { column: 'e.received_at', isOrder: true },
@@ -154,17 +166,28 @@ export class NewInboundEvents {
   }
 }
 
+/** Limit on events of one statement, which may have 1 MiB each. */
+const CLAIMED_AT_ONCE = 10;
+
+/** Fewer than `max`, if there are no more or the payloads have BYTES_MAX. */
 export async function claimInboundEvents(
   client: pg.ClientBase,
   eventNames: readonly string[] | null,
   max: number,
   lease: string,
 ): Promise<InboundEvent[]> {
-  const { rows } = await client.query<InboundEvent>(
-    `select ${COLUMNS} from rowhook.claim_integration_events($1::text[], $2, $3::interval) as e`,
-    [eventNames, max, lease],
-  );
-  return rows;
+  const claimed: InboundEvent[] = [];
+  for (let bytes = 0; claimed.length < max && bytes < BYTES_MAX; ) {
+    const count = Math.min(CLAIMED_AT_ONCE, max - claimed.length);
+    const { rows } = await client.query<InboundEvent>(
+      `select ${COLUMNS} from rowhook.claim_integration_events($1::text[], $2, $3::interval) as e`,
+      [eventNames, count, lease],
+    );
+    claimed.push(...rows);
+    if (rows.length < count) break;
+    bytes += rows.reduce((sum, { payload }) => sum + payload.length, 0);
+  }
+  return claimed;
 }
 
 export async function completeInboundEvent(client: pg.ClientBase, id: string, attempts: number | null): Promise<void> {

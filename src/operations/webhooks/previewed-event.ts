@@ -7,7 +7,7 @@ import { eventId } from '../../payload/ids.ts';
 import { visitMembers } from '../../shared/json/json-values.ts';
 import { UserError } from '../../shared/user-error.ts';
 import { readSample } from '../events/catalog.ts';
-import { OUTBOX_COLUMNS, type StoredRow, withOrganization } from '../events/events.ts';
+import { OF_OUTBOX, type StoredRow, withOrganization } from '../events/events.ts';
 import { Conditions, readPage } from '../page.ts';
 
 /** An event of the outbox, or one that is made up. */
@@ -43,11 +43,8 @@ export async function findEventOfType(
   const { data } = await readPage<StoredRow>(
     client,
     {
-      columns: OUTBOX_COLUMNS,
-      from: 'rowhook.webhook_outbox o',
+      ...OF_OUTBOX,
       indexed: new Conditions(),
-      time: { column: 'o.occurred_at', isOrder: false },
-      id: { column: 'o.id', type: 'bigint' },
       filters: [
         ['l.tenant_id = $', tenantId],
         ['l.event_types <> $::text[]', []],

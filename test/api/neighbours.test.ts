@@ -1,0 +1,195 @@
+// What one organization, or a client without a token, does to the requests of others.
+
+import { Agent, request } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createKey, startTestApi, type TestApi } from '../support/api.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { waitUntil } from '../support/wait.ts';
+import { createWebhook } from '../support/webhook.ts';
+
+const MIB = 1024 * 1024;
+const SCOPES = ['read', 'write', 'inbound', 'keys'];
+let database: TestDatabase;
+let api: TestApi;
+let busy: string;
+let other: string;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  api = await startTestApi(database);
+  [busy, other] = [await createKey(database, 'busy', SCOPES), await createKey(database, 'other', SCOPES)];
+});
+
+afterAll(async () => {
+  await api?.stop();
+  await database?.drop();
+});
+
+const receive = (token: string, body: unknown) =>
+  api.ask('POST', '/webhooks/lead.captured', { body, headers: { 'x-api-key': token } });
+
+/** Inbound events of `busy`, whose payloads are large. */
+async function storeLarge(name: string, count: number, bytes: number): Promise<void> {
+  const payload = { name: 'x'.repeat(bytes) };
+  for (let n = 0; n < count; n++)
+    expect((await api.ask('POST', `/webhooks/${name}`, { body: payload, headers: { 'x-api-key': busy } })).status).toBe(
+      201,
+    );
+}
+
+describe('connections', () => {
+  test('requests of one organization that wait for a lock leave connections to others', async () => {
+    const { id } = await createWebhook(database, { tenant_id: 'busy', url: 'https://a.example/' });
+    // both are known
+    for (const token of [busy, other]) expect((await api.ask('GET', '/v1/me', { token })).status).toBe(200);
+    const locker = await database.pool.connect();
+    try {
+      await locker.query('begin');
+      await locker.query('select from rowhook.webhook_configurations where id = $1 for update', [id]);
+      let settled = 0;
+      const hanging = Array.from({ length: 60 }, () =>
+        api
+          .ask('PATCH', `/v1/busy/outgoing-webhooks/${id}`, { token: busy, body: { name: 'n' } })
+          .finally(() => (settled += 1)),
+      );
+      await waitUntil('half of the connections wait for the lock', async () => {
+        const [row] = await database.query<{ waiting: number }>(
+          `select count(*)::int as waiting from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'`,
+        );
+        return row?.waiting === 5;
+      });
+      const [read, received] = await Promise.all([
+        api.ask('GET', '/v1/other/outgoing-webhooks', { token: other }),
+        receive(other, { a: 1 }),
+      ]);
+      expect([read.status, received.status]).toEqual([200, 201]);
+      // In one line, all of them would have come first.
+      expect(settled).toBeLessThan(20);
+      await locker.query('rollback');
+      await Promise.all(hanging);
+    } finally {
+      locker.release();
+    }
+  });
+
+  test('2,000 requests at once against a pool of 10: none fails except by its rate limit', async () => {
+    const limited = await startTestApi(database, { apiPool: 10, apiRateLimit: 600 });
+    const agent = new Agent({ maxSockets: Infinity });
+    const status = (token: string) =>
+      new Promise<number | string>((settle) => {
+        const headers = { authorization: `Bearer ${token}` };
+        request(`${limited.url}/api/v1/me`, { agent, headers }, (response) => {
+          response.resume().once('end', () => settle(response.statusCode as number));
+        })
+          .once('error', ({ message }) => settle(message))
+          .end();
+      });
+    const countsOf = async (token: string) => {
+      const statuses = await Promise.all(Array.from({ length: 2_000 }, () => status(token)));
+      return Object.fromEntries([...Map.groupBy(statuses, String)].map(([name, all]) => [name, all.length]));
+    };
+    try {
+      const fresh = await createKey(database, 'busy', ['read']);
+      // its first requests come before the process knows it
+      expect(await countsOf(fresh)).toEqual({ 200: 600, 429: 1_400 });
+      expect(await countsOf(fresh)).toEqual({ 429: 2_000 });
+      expect(await status(other)).toBe(200);
+    } finally {
+      agent.destroy();
+      await limited.stop();
+    }
+  });
+});
+
+test('whoever fails too often from a shared address does not keep out those who are known there', async () => {
+  const own = await startTestApi(database);
+  try {
+    expect((await own.ask('GET', '/v1/me', { token: other })).status).toBe(200);
+    const wrong = () => own.ask('GET', '/v1/me', { token: `rhk_${'x'.repeat(43)}` });
+    for (let n = 0; n < 60; n++) expect((await wrong()).status).toBe(401);
+    expect((await wrong()).status).toBe(429);
+    expect((await own.ask('GET', '/v1/me', { token: other })).status).toBe(200);
+    // one that was never accepted is not even looked for
+    expect((await own.ask('GET', '/v1/me', { token: busy })).status).toBe(429);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('a token that was revoked is known no longer', async () => {
+  const own = await startTestApi(database);
+  try {
+    const token = await createKey(database, 'leaves', ['read']);
+    expect((await own.ask('GET', '/v1/me', { token })).status).toBe(200);
+    await database.query("update rowhook.api_keys set revoked_at = now() where tenant_id = 'leaves'");
+    for (let n = 0; n < 60; n++) expect((await own.ask('GET', '/v1/me', { token })).status).toBe(401);
+    expect((await own.ask('GET', '/v1/me', { token })).status).toBe(429);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('many streams that begin at the same time are 20 of an organization', async () => {
+  const aborts = Array.from({ length: 60 }, () => new AbortController());
+  const answers = await Promise.all(
+    aborts.map(({ signal }) =>
+      fetch(`${api.url}/api/v1/busy/stream`, { headers: { authorization: `Bearer ${busy}` }, signal }),
+    ),
+  );
+  const statuses = answers.map(({ status }) => status).sort();
+  expect(statuses).toEqual([...Array(20).fill(200), ...Array(40).fill(429)]);
+  for (const abort of aborts) abort.abort();
+  // and they give their room back
+  await waitUntil('another stream begins', async () => {
+    const abort = new AbortController();
+    const { status } = await fetch(`${api.url}/api/v1/busy/stream`, {
+      headers: { authorization: `Bearer ${busy}` },
+      signal: abort.signal,
+    });
+    abort.abort();
+    return status === 200;
+  });
+});
+
+describe('a page of large rows ends early, and the next one continues', () => {
+  test('inbound events', async () => {
+    await storeLarge('big.one', 12, 0.9 * MIB);
+    const seen: unknown[] = [];
+    let path = '/v1/busy/integration-events?limit=500&event_name=big.one';
+    for (let pages = 1; ; pages++) {
+      const { body, text } = await api.ask('GET', path, { token: busy });
+      expect(text.length).toBeLessThan(5.5 * MIB);
+      seen.push(...(body.data ?? []).map(({ id }) => id));
+      if (body.next_cursor === null) break;
+      expect(pages).toBeLessThan(12);
+      path = `/v1/busy/integration-events?limit=500&event_name=big.one&cursor=${body.next_cursor}`;
+    }
+    expect(new Set(seen).size).toBe(12);
+    expect(seen).toHaveLength(12);
+  });
+
+  test('claims', async () => {
+    await storeLarge('big.two', 22, 0.9 * MIB);
+    const claim = async () => {
+      const body = { event_names: ['big.two'], max_count: 100 };
+      return (await api.ask('POST', '/v1/busy/integration-events/claim', { token: busy, body })).body.data ?? [];
+    };
+    const counts = [(await claim()).length, (await claim()).length, (await claim()).length, (await claim()).length];
+    expect(counts).toEqual([10, 10, 2, 0]);
+  });
+});
+
+describe('a body is parsed for those only who have a token', () => {
+  /** With a regular expression that read each string again from each of its quotes, this took minutes. */
+  const endless = `{"a":"${'\\"'.repeat(MIB / 2 - 100)}`;
+
+  test.each([
+    ['POST', '/v1/session'],
+    ['POST', '/v1/other/outgoing-webhooks'],
+  ])('%s %s', async (method, path) => {
+    expect((await api.ask(method, path, { body: endless })).status).toBe(401);
+    expect((await api.ask(method, path, { body: endless, token: `rhk_${'x'.repeat(43)}` })).status).toBe(401);
+    expect((await api.ask(method, path, { body: endless, token: other })).status).toBe(400);
+  });
+});
