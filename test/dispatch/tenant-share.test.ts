@@ -10,12 +10,15 @@ import { ownDatabase } from '../support/scene.ts';
 import { waitUntil } from '../support/wait.ts';
 import { createWebhook } from '../support/webhook.ts';
 
-/** Takes requests and answers none. */
-async function startHanging(onTestFinished: TestContext['onTestFinished']) {
+/** Takes requests and answers none, unless `onData` does. */
+async function startHanging(
+  onTestFinished: TestContext['onTestFinished'],
+  onData: (socket: Socket, chunk: Buffer) => void = () => {},
+) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
-    socket.on('error', () => {}).resume();
+    socket.on('error', () => {}).on('data', (chunk) => onData(socket, chunk));
   });
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   onTestFinished(async () => {
@@ -90,4 +93,35 @@ test('one large event for many webhooks that hang: events of others are read and
   await database.query("select rowhook.emit('a.b', to_json(repeat('x', 1000000)), 'hostile')");
   await waitUntil('some hang', () => sockets.size >= 10);
   await expectNoOneWaits(database, onTestFinished);
+});
+
+test('receivers that answer with what takes long to search for credentials: events of others arrive meanwhile', async ({
+  onTestFinished,
+}) => {
+  const database = await ownDatabase(onTestFinished);
+  const headers = Array.from({ length: 1_500 }, (_, n) => `${n.toString(36)}: %41\r\n`).join('');
+  const body = `%41${'a'.repeat(6_000)}`;
+  const answer = `HTTP/1.1 200 OK\r\n${headers}content-length: ${body.length}\r\n\r\n${body}`;
+  let requests = 0;
+  const { url: base, sockets } = await startHanging(onTestFinished, (socket, chunk) => {
+    if (!chunk.includes('POST ')) return;
+    requests += 1;
+    socket.write(answer);
+  });
+  const query = Array.from({ length: 400 }, (_, n) => `%2${n.toString(36).padStart(2, '0')}`).join('&');
+  const url = `${base}?${query}`.slice(0, 2_048);
+  for (let n = 0; n < 60; n++) await createWebhook(database, { tenant_id: 'hostile', url });
+  const receiver = await startCounter();
+  onTestFinished(() => receiver.close());
+  await createWebhook(database, { tenant_id: 'neighbour', url: receiver.url });
+  const daemon = startDaemonProcess(database.daemonUrl);
+  onTestFinished(() => daemon.kill('SIGKILL'));
+  await daemon.tookLanes();
+  await database.query("select rowhook.emit('a.b', '1', 'hostile') from generate_series(1, 10)");
+  await waitUntil('some are sent', () => sockets.size > 0);
+  await database.query("select rowhook.emit('a.b', '1', 'neighbour')");
+  await waitUntil('it arrives', () => receiver.requests === 1, { timeoutMs: 10_000 });
+  await waitUntil('all are sent', () => requests >= 600);
+  // The daemon keeps its lanes.
+  expect(daemon.stdout()).not.toContain('"level":50');
 });
