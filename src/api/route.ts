@@ -209,12 +209,15 @@ function requireValid(request: FastifyRequest): void {
   throw new Problem('bad_request', `The request is not valid: ${texts.join('; ')}.`, { errors });
 }
 
+/** Limit on errors of an answer, so that it never has megabytes. */
+const ERRORS_MAX = 100;
+
 /** One error for each field. The first says most: a union reports each of its parts. */
 function fieldErrors(wrong: readonly Wrong[]): { field: string; message: string }[] {
-  const all = wrong.flatMap(({ keyword, instancePath, message = 'is not valid', params }) => {
+  const all = wrong.slice(0, ERRORS_MAX).flatMap(({ keyword, instancePath, message = 'is not valid', params }) => {
     const at = instancePath.slice(1).replaceAll('/', '.');
     const within = (names: readonly string[], text: string) =>
-      names.map((name) => ({ field: at === '' ? name : `${at}.${name}`, message: text }));
+      names.slice(0, ERRORS_MAX).map((name) => ({ field: at === '' ? name : `${at}.${name}`, message: text }));
     if (keyword === 'additionalProperties') return within(params?.additionalProperties ?? [], 'is not a known field');
     if (keyword === 'boolean') return [{ field: at, message: 'is not a known field' }];
     if (keyword === 'required') return within(params?.requiredProperties ?? [], 'is required');

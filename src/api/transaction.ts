@@ -10,7 +10,7 @@ import type { Caller, Credential, Scope } from './auth.ts';
 import { networkOf } from './network.ts';
 import { Problem, toProblem, unauthorized } from './problem.ts';
 import type { KnownTokens } from './sessions/known-tokens.ts';
-import { type Turnstile, turnOfNetwork, turnOfTenant } from './turnstile.ts';
+import { type Place, type Turnstile, turnOfNetwork, turnOfTenant } from './turnstile.ts';
 
 export interface Access {
   /** As in the path. Null: the route is of no organization. */
@@ -48,26 +48,55 @@ const ENTER_BY_JWT = `select pg_catalog.set_config('role', 'rowhook_api', true),
 /** The turn of operators who ask about no organization. */
 const OPERATOR_TURN = 'operators';
 
+interface Shared {
+  pool: pg.Pool;
+  turnstile: Turnstile;
+  tokens: KnownTokens;
+}
+
+/** What a transaction returns that found its organization to have its share of connections. */
+const LATER = Symbol('later');
+
 /** Runs `work` in a transaction of the caller, and commits if it resolves. */
 export async function enter<T>(
-  { pool, turnstile, tokens }: { pool: pg.Pool; turnstile: Turnstile; tokens: KnownTokens },
+  shared: Shared,
   credential: Credential,
   access: Access,
   work: (entered: Entered) => Promise<T>,
 ): Promise<T> {
-  const place = await turnstile.pass(turnOf(tokens.tenantOf(credential), access));
+  for (;;) {
+    const place = await passFor(shared, credential, access);
+    const result = await inTransaction(shared, access, async (client) => {
+      const entered = await identifyKnown(shared, client, credential, access);
+      const hasRoom = place.move(turnOf(entered.caller.tenantId, access));
+      // A link can be opened once, so it is not looked for again.
+      return hasRoom || credential.kind === 'link' ? work(entered) : LATER;
+    }).finally(place.leave);
+    if (result !== LATER) return result;
+  }
+}
+
+/** While a request waits in the turn of its network, another one may make its token known. */
+async function passFor({ turnstile, tokens }: Shared, credential: Credential, access: Access): Promise<Place> {
+  for (;;) {
+    const turn = turnOf(tokens.tenantOf(credential), access);
+    const place = await turnstile.pass(turn);
+    if (turn === turnOf(tokens.tenantOf(credential), access)) return place;
+    place.leave();
+  }
+}
+
+async function inTransaction<T>(
+  { pool }: Shared,
+  access: Access,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
   let client: pg.PoolClient | undefined;
   let failure: Error | undefined;
   try {
     client = await pool.connect();
     await client.query(`begin ${access.readOnly ? 'read only' : 'read write'}; ${BOUNDS}`);
-    const entered = await identify(client, credential, access).catch((error: unknown) => {
-      if (toProblem(error).status === 401) tokens.forget(credential);
-      throw error;
-    });
-    tokens.note(credential, entered.caller.tenantId);
-    place.move(turnOf(entered.caller.tenantId, access));
-    const result = await work(entered);
+    const result = await work(client);
     await client.query('commit');
     return result;
   } catch (error) {
@@ -79,7 +108,22 @@ export async function enter<T>(
     throw error;
   } finally {
     client?.release(failure);
-    place.leave();
+  }
+}
+
+async function identifyKnown(
+  { tokens }: Shared,
+  client: pg.ClientBase,
+  credential: Credential,
+  access: Access,
+): Promise<Entered> {
+  try {
+    const entered = await identify(client, credential, access);
+    tokens.note(credential, entered.caller.tenantId);
+    return entered;
+  } catch (error) {
+    if (toProblem(error).status === 401) tokens.forget(credential);
+    throw error;
   }
 }
 

@@ -19,8 +19,11 @@ export const turnOfTenant = (tenantId: string) => `=${tenantId}`;
 export const turnOfNetwork = (network: string) => `@${network}`;
 
 export interface Place {
-  /** Counts the place for another turn from now on: the token is verified. */
-  move(turn: string): void;
+  /**
+   * Counts the place for another turn from now on: the token is verified. False: that turn has its
+   * share already, or has requests that wait.
+   */
+  move(turn: string): boolean;
   leave(): void;
 }
 
@@ -50,11 +53,13 @@ export class Turnstile {
     let holder: string | undefined = turn;
     return {
       move: (to) => {
-        if (holder === undefined || holder === to) return;
+        if (holder === undefined || holder === to) return true;
         this.#give(holder);
-        this.#take(to);
-        holder = to;
+        const mayMove = !this.#waiting.has(to) && this.#mayPass(to);
+        if (mayMove) holder = to;
+        this.#take(holder);
         this.#next();
+        return mayMove;
       },
       leave: () => {
         if (holder === undefined) return;

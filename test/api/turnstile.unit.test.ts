@@ -74,7 +74,7 @@ test('a verified request counts for its organization, and no longer for its netw
   });
   await turn();
   expect(third).toBe(false);
-  places[0]?.move('=acme');
+  expect(places[0]?.move('=acme')).toBe(true);
   await turn();
   expect(third).toBe(true);
   // leaving twice gives one place back
@@ -84,6 +84,22 @@ test('a verified request counts for its organization, and no longer for its netw
   const { ask, turns } = asked(turnstile);
   await ask('=b', 10);
   expect(turns()).toHaveLength(2);
+});
+
+test('requests whose organization is found out late get no more than its share', async () => {
+  const turnstile = new Turnstile(4, WAIT_MS);
+  const own = [await turnstile.pass('=acme'), await turnstile.pass('=acme')];
+  const late = await turnstile.pass('@net');
+  expect(late.move('=acme')).toBe(false);
+  own[0]?.leave();
+  expect(late.move('=acme')).toBe(true);
+  // those that wait come first
+  const { ask } = asked(turnstile);
+  await ask('=acme');
+  own[1]?.leave();
+  const later = await turnstile.pass('@net');
+  await ask('=acme', 2);
+  expect(later.move('=acme')).toBe(false);
 });
 
 test('a request that waits too long is 503, and takes nothing with it', async () => {
