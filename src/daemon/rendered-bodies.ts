@@ -58,11 +58,8 @@ export class RenderedBodies implements RendersBodies {
     }
     const { contentType } = template;
     try {
-      const text = await this.#renderer.render(webhook.id, {
-        template: template.text,
-        contentType,
-        event: () => nestedBodyOf(delivery),
-      });
+      const job = { template: template.text, contentType, event: () => nestedBodyOf(delivery) };
+      const text = await this.#renderer.render(webhook.id, job, tenantId);
       const format = formatOf(template, text);
       if (isOtherBody(delivery.payloadFormat, format)) return OTHER_BODY;
       await this.#note(tenantId, template.hash, () => keepTemplate(this.#pool, tenantId, template));

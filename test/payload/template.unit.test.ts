@@ -176,6 +176,23 @@ describe('a hostile template', () => {
     );
   });
 
+  test('of a tenant with many webhooks is rendered in turns with those of other tenants', async () => {
+    const ended: string[] = [];
+    const job = (tenant: string, n: number) =>
+      renderer
+        .render(
+          `${tenant} ${n}`,
+          { template: '{{ data.n }}', contentType: 'text/plain', event: () => bodyWith('{}') },
+          tenant,
+        )
+        .then(() => ended.push(tenant));
+    const busy = Array.from({ length: 50 }, (_, n) => job('busy', n));
+    await Promise.all([job('quiet', 0), job('quiet', 1)]);
+    // One was begun before, and one comes between the two.
+    expect(ended.filter((tenant) => tenant === 'busy').length).toBeLessThanOrEqual(3);
+    await Promise.all(busy);
+  });
+
   test('takes no time from others: its webhook is rendered apart after the first time', async () => {
     const endless = '{% for a in data.l %}{% assign x = data.l | sort_natural | join: data.t %}{% endfor %}';
     // Each is another template, so none is paused.

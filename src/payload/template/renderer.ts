@@ -2,9 +2,9 @@
  * Renders templates in threads. Tenants write templates, so a job may try to take all time and
  * memory. It never runs in the event loop, and its thread is ended when the job takes too long.
  *
- * Webhooks take turns. A webhook whose last job reached a limit is a suspect: its jobs run in a
- * second thread, so it takes no time from others. After a job that took long, that thread rests as
- * long as the job took. A template that reaches a limit again and again is not tried for a while:
+ * Tenants take turns, and within a tenant its webhooks do. A webhook whose last job reached a limit
+ * is a suspect: its jobs run in a second thread, so it takes no time from others. After a job that
+ * took long, that thread rests as long as the job took. A template that reaches a limit again and again is not tried for a while:
  * its jobs fail at once.
  *
  * Threads start with the first job. They keep the process alive only while they have one.
@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { LIMITS } from './limits.ts';
 import { reasonOf, TemplateError } from './template-error.ts';
+import { Turns } from './turns.ts';
 import type { Answer, Job } from './worker.ts';
 
 /** Memory of one thread. A job that needs more ends the thread. */
@@ -49,6 +50,7 @@ export interface RenderJob {
 }
 
 interface Waiting extends RenderJob {
+  tenant: string;
   owner: string;
   tries: number;
   done(text: string): void;
@@ -70,11 +72,11 @@ export class Renderer {
   readonly #suspects = new Map<string, Suspect>();
 
   /**
-   * Resolves to the output. Rejects with a TemplateError if the template is to blame. `owner` is
-   * whoever takes turns: a webhook.
+   * Resolves to the output. Rejects with a TemplateError if the template is to blame. `tenant` and
+   * `owner`, a webhook, are those who take turns.
    */
-  render(owner: string, job: RenderJob): Promise<string> {
-    return new Promise((done, failed) => this.add({ ...job, owner, tries: 0, done, failed }));
+  render(owner: string, job: RenderJob, tenant = owner): Promise<string> {
+    return new Promise((done, failed) => this.add({ ...job, tenant, owner, tries: 0, done, failed }));
   }
 
   add(job: Waiting): void {
@@ -128,8 +130,7 @@ export class Renderer {
 class Lane {
   readonly #renderer: Pick<Renderer, 'add' | 'ended' | 'refuse'>;
   readonly #rests: boolean;
-  /** In the order of their turns. */
-  readonly #waiting = new Map<string, Waiting[]>();
+  readonly #waiting = new Turns<Waiting>();
   #thread: Thread | undefined;
   #isRunning = false;
   #isStopped = false;
@@ -140,9 +141,7 @@ class Lane {
   }
 
   add(job: Waiting): void {
-    const own = this.#waiting.get(job.owner);
-    if (own) own.push(job);
-    else this.#waiting.set(job.owner, [job]);
+    this.#waiting.add(job);
     if (!this.#isRunning) void this.#run();
   }
 
@@ -152,19 +151,9 @@ class Lane {
     this.#thread?.end();
   }
 
-  #next(): Waiting | undefined {
-    for (const [owner, jobs] of this.#waiting) {
-      const job = jobs.shift();
-      this.#waiting.delete(owner);
-      if (jobs.length > 0) this.#waiting.set(owner, jobs);
-      return job;
-    }
-    return undefined;
-  }
-
   async #run(): Promise<void> {
     this.#isRunning = true;
-    for (let job = this.#next(); job && !this.#isStopped; job = this.#next()) {
+    for (let job = this.#waiting.next(); job && !this.#isStopped; job = this.#waiting.next()) {
       if (this.#renderer.refuse(job)) continue;
       const ms = await this.#do(job);
       if (this.#rests && ms > LONG_MS) await sleep(ms, undefined, { ref: false });
