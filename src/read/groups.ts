@@ -127,16 +127,18 @@ export class Groups {
 
   /**
    * The next tenant to read, and the group of its lane. Undefined: none has room in memory and more
-   * to read.
+   * to read. `isBusy`: a page of the tenant is being taken.
    */
-  nextLagging(): { group: LaggingGroup; lanes: Group } | undefined {
+  nextLagging(
+    isBusy: (group: LaggingGroup) => boolean = () => false,
+  ): { group: LaggingGroup; lanes: Group } | undefined {
     if (!this.#ahead.hasRoomForLagging) return undefined;
     let looks = Math.min(LOOKS_MAX, this.#lagging.size);
     for (const group of this.#lagging) {
       if (looks-- === 0) return undefined;
       this.#lagging.delete(group);
       this.#lagging.add(group);
-      if (!this.#ahead.hasRoomFor(group.tenantId)) continue;
+      if (isBusy(group) || !this.#ahead.hasRoomFor(group.tenantId)) continue;
       const lanes = this.#lanes.find((one) => one.lanes.includes(laneOf(group)));
       if (lanes && hasMoreToRead(group, lanes)) return { group, lanes };
     }

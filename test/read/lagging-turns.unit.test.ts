@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { Delivery, LaggingTenant, Lane, Position } from '../../src/model.ts';
 import { Unsettled } from '../../src/queue/unsettled.ts';
 import { Groups } from '../../src/read/groups.ts';
+import { LaggingPages } from '../../src/read/lagging-pages.ts';
 import type { Group } from '../../src/read/lane-groups.ts';
 import { ReadAhead } from '../../src/read/read-ahead.ts';
 
@@ -63,6 +64,25 @@ test('tenants that lag take turns, whether others have room or not', () => {
   for (let turn = 0; turn < 100; turn++) seen.add(groups.nextLagging()?.group.tenantId ?? 'nobody');
   expect(seen.size).toBe(100);
   expect([...seen].filter((tenantId) => full.has(tenantId))).toEqual([]);
+});
+
+test('a page that takes long keeps no other tenant waiting, and no tenant has two pages at a time', async () => {
+  const { groups } = groupsWith(['slow', 'quick']);
+  for (let sequence = 20_000; sequence <= 100_000; sequence += 20_000) readOn(groups, sequence);
+  const taken: (string | null)[] = [];
+  const joined: string[] = [];
+  const reads = {
+    read: async (_: unknown, until?: Position) => ({ changes: [], after: until as Position, more: false }),
+  };
+  const pages = new LaggingPages(groups, reads, {
+    take: ({ tenantId }) => {
+      taken.push(tenantId);
+      return tenantId === 'slow' ? new Promise(() => {}) : Promise.resolve([]);
+    },
+    onJoined: (_, tenantId) => joined.push(tenantId),
+  });
+  while (await pages.readNext()) expect(taken.length).toBeLessThan(20);
+  expect([taken.filter((tenantId) => tenantId === 'slow').length, joined]).toEqual([1, ['quick']]);
 });
 
 test('nothing is read for tenants that lag while they fill their memory together', () => {
