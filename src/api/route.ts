@@ -74,6 +74,8 @@ export interface RouteOptions<S extends RouteSchema> {
   /** False: the OpenAPI document leaves the route out. */
   isListed?: boolean;
   schema: S;
+  /** True: the body has data of an application, which may have any number of values. */
+  hasData?: boolean;
   /** Fields that a client may send back as it got them. They are not looked at. */
   ignored?: readonly string[];
 }
@@ -136,7 +138,7 @@ export function route<const S extends RouteSchema>(
         if (options.noSessions && caller.sessionId !== null && credential.kind === 'key')
           throw new Problem('forbidden', 'A session may not do this. Send an API key.');
         requireValid(request);
-        readBody(request, ignored, checkBody);
+        readBody(request, ignored, checkBody, options.hasData ? 'data' : undefined);
         const { params, query, body } = request as unknown as Pick<Call<S>, 'params' | 'query' | 'body'>;
         const about = { tx, caller, organization: organization ?? '', credential, service };
         const call = { ...about, params, query, body, request, reply };
@@ -185,11 +187,16 @@ interface Wrong {
 type CheckBody = (value: unknown) => { error?: Wrong[] };
 
 /** Wrong JSON is 422, and what is not JSON 400. */
-function readBody(request: FastifyRequest, ignored: readonly string[], check: CheckBody | undefined): void {
+function readBody(
+  request: FastifyRequest,
+  ignored: readonly string[],
+  check: CheckBody | undefined,
+  kind?: 'data',
+): void {
   const bytes = request.body;
   let body: unknown;
   if (Buffer.isBuffer(bytes) && bytes.length > 0) {
-    const parsed = parseBody(bytes);
+    const parsed = parseBody(bytes, kind);
     if ('problem' in parsed) throw parsed.problem;
     body = ignored.length > 0 ? forget(parsed.value, ignored) : parsed.value;
     request.bodyText = bytes.toString();

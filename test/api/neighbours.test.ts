@@ -194,3 +194,12 @@ describe('a body is parsed for those only who have a token', () => {
     expect((await api.ask(method, path, { body: endless, token: other })).status).toBe(400);
   });
 });
+
+test('a body of very many values is refused before it is checked, except where it is data', async () => {
+  const values = JSON.stringify(Array.from({ length: 20_001 }, () => 1));
+  const body = `{"name":"n","target_url":"https://a.example/","event_types":${values}}`;
+  const refused = await api.ask('POST', '/v1/other/outgoing-webhooks', { token: other, body });
+  expect([refused.status, refused.body.detail]).toEqual([400, 'The body has more than 20000 values.']);
+  const event = `{"event":"deal.won","data":${values}}`;
+  expect((await api.ask('POST', '/v1/other/events', { token: other, body: event })).status).toBe(201);
+});

@@ -68,22 +68,27 @@ export function addEvents(app: FastifyInstance, service: Service): void {
     body: closed({ event: Type.String({ description: 'such as payment.received' }), data: Type.Any() }),
     response: { 200: closed({ id: Type.String() }), 201: closed({ id: Type.String() }) },
   };
-  route(app, service, { method: 'POST', path: PATH, tag, schema: emit }, async ({ tx, body, request, reply }) => {
-    if (!isEventType(body.event))
-      throw invalid([{ field: 'event', message: 'is not an event type such as payment.received' }]);
-    const key = keyOfRequest(request.headers['idempotency-key']);
-    const data = memberText(request.bodyText, 'data');
-    const { id, isNew } = await emitOnce(tx, body.event, data, key).catch((error: CodedError) => {
-      if (error.code === '54000') throw new Problem('too_large', 'data may have 1 MiB at most.');
-      throw error;
-    });
-    if (id === null)
-      throw new Problem('invalid', 'This Idempotency-Key belongs to another request. Choose a new key.', {
-        errors: [{ field: 'Idempotency-Key', message: 'belongs to another request' }],
+  route(
+    app,
+    service,
+    { method: 'POST', path: PATH, tag, hasData: true, schema: emit },
+    async ({ tx, body, request, reply }) => {
+      if (!isEventType(body.event))
+        throw invalid([{ field: 'event', message: 'is not an event type such as payment.received' }]);
+      const key = keyOfRequest(request.headers['idempotency-key']);
+      const data = memberText(request.bodyText, 'data');
+      const { id, isNew } = await emitOnce(tx, body.event, data, key).catch((error: CodedError) => {
+        if (error.code === '54000') throw new Problem('too_large', 'data may have 1 MiB at most.');
+        throw error;
       });
-    reply.code(isNew ? 201 : 200);
-    return { id };
-  });
+      if (id === null)
+        throw new Problem('invalid', 'This Idempotency-Key belongs to another request. Choose a new key.', {
+          errors: [{ field: 'Idempotency-Key', message: 'belongs to another request' }],
+        });
+      reply.code(isNew ? 201 : 200);
+      return { id };
+    },
+  );
   addExplain(app, service);
   addEventTypes(app, service);
 }
