@@ -44,8 +44,8 @@ export function headersOf(
     'X-Webhook-Timestamp': new Date(now).toISOString(),
     'X-Webhook-Signature': hexSignature(keys[0] as SigningKey, body),
     'X-Webhook-Delivery': deliveryId,
-    ...(hops > 0 && { 'webhook-hops': String(hops) }),
   };
+  if (hops > 0) own['webhook-hops'] = String(hops);
   const auth = authHeader(settings);
   const sent = { ...settings.headers, ...auth, ...own };
   const custom = Object.keys(settings.headers).filter((name) => !isHarmless(name));

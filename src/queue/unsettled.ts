@@ -111,10 +111,13 @@ export class Unsettled {
   }
 
   #count(load: Load, count: number, size: number): void {
-    for (const sum of load.isApart ? [this, load, this.apart] : [this, load]) {
-      sum.count += count;
-      sum.size += size;
-    }
+    this.count += count;
+    this.size += size;
+    load.count += count;
+    load.size += size;
+    if (!load.isApart) return;
+    this.apart.count += count;
+    this.apart.size += size;
   }
 
   #loadOf(tenantId: string): Load {
