@@ -88,7 +88,8 @@ export function createSender(addressPolicy: AddressPolicy, options: SenderOption
     const key = allowedIps?.join() ?? '';
     let pair = agents.get(key);
     if (!pair) {
-      const [oldest] = agents.size < AGENTS_MAX ? [] : agents;
+      // The connections without a list are everybody's: a tenant with many lists does not close them.
+      const oldest = agents.size < AGENTS_MAX ? undefined : [...agents].find(([other]) => other !== '');
       if (oldest) retire(...oldest);
       pair = createAgents(policy, allowedIps ?? undefined, options, onConnect);
       agents.set(key, pair);

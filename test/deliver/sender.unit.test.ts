@@ -589,9 +589,9 @@ describe('sockets', () => {
     test('and its agent was retired meanwhile: it is sent once more all the same', async () => {
       const receiver = await server(answerOnce(({ socket, number }) => number > 1 && socket.write(answerTo('/other'))));
       const to = sender();
-      await to.send(request(receiver.url('/1')));
+      await to.send(request(receiver.url('/1'), { allowedIps: ['127.0.0.0/8'] }));
       await turn();
-      const second = to.send(request(receiver.url('/2')));
+      const second = to.send(request(receiver.url('/2'), { allowedIps: ['127.0.0.0/8'] }));
       await waitUntil('it is under way', () => receiver.requests.length === 2);
       for (let n = 0; n < 100; n++)
         await to.send(request(receiver.url('/other'), { allowedIps: ['127.0.0.1', `10.0.0.${n}`] }));
@@ -611,6 +611,16 @@ describe('sockets', () => {
       moved = true;
       expect((await send()).code).toBe('address_refused');
     });
+  });
+
+  test('are kept while another tenant uses many lists of allowed_ips', async () => {
+    const [receiver, other] = [await server(answering(EMPTY)), await server(answering(EMPTY))];
+    const to = sender();
+    for (let n = 0; n < 250; n++) {
+      if (n % 50 === 0) await to.send(request(receiver.url()));
+      await to.send(request(other.url(), { allowedIps: ['127.0.0.1', `10.0.0.${n}`] }));
+    }
+    expect(receiver.connections.length).toBe(1);
   });
 
   test.each<[string, number[]]>([
