@@ -25,10 +25,13 @@ export async function startStatementTap(databaseUrl: string): Promise<StatementT
       ended.push(transaction);
       transaction = [];
     };
+    /** By name. A connection plans a statement with a name once, whoever asks first. */
+    const planned = new Map<string, string>();
     // The first message of a client has no type.
     const asked = new Messages(4, (type, body) => {
       if (type === 'Q') note(`> ${textAt(body, 0)}`);
-      if (type === 'P') note(`> ${textAt(body, body.indexOf(0) + 1)}`);
+      if (type === 'P') planned.set(textAt(body, 0), textAt(body, body.indexOf(0) + 1));
+      if (type === 'B') note(`> ${planned.get(textAt(body, body.indexOf(0) + 1))}`);
     });
     const answered = new Messages(0, (type, body) => {
       if (type === 'C') note(`< ${textAt(body, 0)}`);
