@@ -169,6 +169,7 @@ export interface Attempt {
 
 /** One attempt as it goes to DELIVER. */
 export interface Request {
+  tenantId: string;
   url: string;
   method: 'POST' | 'PUT' | 'PATCH';
   headers: Record<string, string>;

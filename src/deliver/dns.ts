@@ -8,9 +8,13 @@
  * cannot change after its first use, so it is set at import.
  *
  * A larger pool alone is not enough: 200 names without an answer delayed an event for a good name
- * by 50 s. So names that were quick the last time go first, and some threads are reserved for them.
+ * by 50 s. So names that were quick the last time go first, and some threads are reserved for them. A
+ * tenant has a share of the others: beside 1,000 names without an answer, a new name of another
+ * tenant waited for 20 s.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { type LookupAddress, type LookupAllOptions, lookup } from 'node:dns';
+import { TENANT_SHARE, TIMES_FREE } from '../shared/shares.ts';
 
 process.env.UV_THREADPOOL_SIZE ??= '128';
 
@@ -26,6 +30,14 @@ const SLOW_MAX = Math.ceil(LOOKUPS_MAX / 4);
  * reserved for names that were quick.
  */
 const UNPROVED_MAX = LOOKUPS_MAX - SLOW_MAX;
+
+/** The tenant for which a connection is opened. undici opens it while a request is dispatched. */
+const asking = new AsyncLocalStorage<string>();
+
+/** Runs `work`. Names that it looks up count for this tenant. */
+export function onBehalfOf(tenantId: string, work: () => void): void {
+  asking.run(tenantId, work);
+}
 
 /** Number of names whose lookup time is remembered. */
 const NAMES_MAX = 10_000;
@@ -60,34 +72,45 @@ export function shared(resolve: Resolve): Resolve {
 export function quickestFirst(resolve: Resolve): Resolve {
   /** Milliseconds that each name's last lookup took. The least recently used name is first. */
   const took = new Map<string, number>();
-  const waiting: { expectedMs: number; start: () => void }[] = [];
+  const waiting: { tenantId: string; expectedMs: number; start: () => void }[] = [];
   const running = { all: 0, unproved: 0, slow: 0 };
+  /** Lookups of unproved names that run. */
+  const byTenant = new Map<string, number>();
 
-  const count = (expectedMs: number, by: 1 | -1) => {
+  const count = (tenantId: string, expectedMs: number, by: 1 | -1) => {
     running.all += by;
-    if (expectedMs >= SLOW_MS) running.unproved += by;
     if (expectedMs > SLOW_MS) running.slow += by;
+    if (expectedMs < SLOW_MS) return;
+    running.unproved += by;
+    const left = (byTenant.get(tenantId) ?? 0) + by;
+    if (left === 0) byTenant.delete(tenantId);
+    else byTenant.set(tenantId, left);
   };
-  const hasThread = (expectedMs: number) =>
+  const hasShare = (tenantId: string) => {
+    const free = UNPROVED_MAX - running.unproved;
+    return (byTenant.get(tenantId) ?? 0) < Math.min(TENANT_SHARE * UNPROVED_MAX, TIMES_FREE * free);
+  };
+  const hasThread = (tenantId: string, expectedMs: number) =>
     running.all < LOOKUPS_MAX &&
-    (expectedMs < SLOW_MS || running.unproved < UNPROVED_MAX) &&
+    (expectedMs < SLOW_MS || hasShare(tenantId)) &&
     (expectedMs <= SLOW_MS || running.slow < SLOW_MAX);
   const startThoseThatMay = () => {
     waiting.sort((a, b) => a.expectedMs - b.expectedMs);
     for (const one of waiting.splice(0)) {
-      if (hasThread(one.expectedMs)) one.start();
+      if (hasThread(one.tenantId, one.expectedMs)) one.start();
       else waiting.push(one);
     }
   };
 
   return (hostname, options, callback) => {
+    const tenantId = asking.getStore() ?? '';
     // An unknown name ranks between the quick names and the slow ones.
     const expectedMs = took.get(hostname) ?? SLOW_MS;
     const start = () => {
       const startedAt = performance.now();
-      count(expectedMs, 1);
+      count(tenantId, expectedMs, 1);
       resolve(hostname, options, (error, addresses) => {
-        count(expectedMs, -1);
+        count(tenantId, expectedMs, -1);
         took.delete(hostname);
         took.set(hostname, performance.now() - startedAt);
         const [unused] = took.size > NAMES_MAX ? took.keys() : [];
@@ -96,7 +119,7 @@ export function quickestFirst(resolve: Resolve): Resolve {
         callback(error, addresses);
       });
     };
-    waiting.push({ expectedMs, start });
+    waiting.push({ tenantId, expectedMs, start });
     startThoseThatMay();
   };
 }

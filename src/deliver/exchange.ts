@@ -15,6 +15,7 @@ import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { Request } from '../model.ts';
 import type { Outcome } from '../outcome.ts';
+import { onBehalfOf } from './dns.ts';
 import { explain, failed, outcomeOfResponse, type Response } from './outcome.ts';
 import { ResponseBody } from './response-body.ts';
 import { isUsual, statusProblem, successIn, textOf } from './status-line.ts';
@@ -107,11 +108,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #dispatch(agent: Dispatcher): void {
-    const { method, headers, body } = this.#request;
+    const { tenantId, method, headers, body } = this.#request;
     const { origin, path } = this.#target;
     launching = this;
     try {
-      agent.dispatch({ origin, path, method, headers, body }, this);
+      onBehalfOf(tenantId, () => agent.dispatch({ origin, path, method, headers, body }, this));
     } catch (error) {
       // undici throws on some requests, such as one with a malformed header.
       this.#fail(error as Error);

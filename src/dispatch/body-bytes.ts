@@ -5,7 +5,7 @@
  * 30 s.
  */
 import { withinHeap } from '../shared/memory.ts';
-import { SHARE, TENANT_SHARE, TIMES_FREE } from './shares.ts';
+import { SHARE, TENANT_SHARE, TIMES_FREE } from '../shared/shares.ts';
 
 /** Limit on the bytes. The request that crosses it is still sent. */
 const BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);

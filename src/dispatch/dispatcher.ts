@@ -15,6 +15,7 @@ import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import type { Waiting } from '../retry/takeover.ts';
 import type { HearsCommits, RecordsEntries } from '../roles.ts';
+import { TENANT_SHARE } from '../shared/shares.ts';
 import { everyMs } from '../shared/timers.ts';
 import { Attempts, type AttemptsOptions } from './attempts.ts';
 import { IdleClock } from './idle-clock.ts';
@@ -22,7 +23,6 @@ import { InFlight, type InFlightOptions } from './in-flight.ts';
 import { Parking } from './park.ts';
 import { Quiesce } from './quiesce.ts';
 import { RoundRobin } from './round-robin.ts';
-import { TENANT_SHARE } from './shares.ts';
 import { Unparking, type UnparkingOptions } from './unpark.ts';
 
 /**

@@ -21,9 +21,9 @@ import type { TenantLimits } from '../queue/tenant-limits.ts';
 import { payloadSizeOf, type Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { LeaseClock, RendersBodies, SendsRequests } from '../roles.ts';
+import { SHARE, TIMES_FREE } from '../shared/shares.ts';
 import { skippedOutcome } from './attempt.ts';
 import { BodyBytes } from './body-bytes.ts';
-import { SHARE, TIMES_FREE } from './shares.ts';
 
 export interface InFlightOptions {
   maxInFlight: number;

@@ -3,7 +3,7 @@
  */
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import { withinHeap } from '../shared/memory.ts';
-import { TENANT_SHARE, TIMES_FREE } from './shares.ts';
+import { TENANT_SHARE, TIMES_FREE } from '../shared/shares.ts';
 
 /**
  * Limit on the characters. A tenant with nothing in memory may have what one read returns. Without

@@ -47,7 +47,15 @@ export function prepare(deliveries: readonly Delivery[], webhook: Webhook, now: 
   const headers = headersOf(identity, webhook.settings, liveKeys(webhook, now), body, now, about);
   const { httpMethod: method, timeoutMs, allowedIps } = webhook.settings;
   return {
-    request: { url: webhook.url, method, headers: headers.sent, body, timeoutMs, allowedIps },
+    request: {
+      tenantId: webhook.tenantId,
+      url: webhook.url,
+      method,
+      headers: headers.sent,
+      body,
+      timeoutMs,
+      allowedIps,
+    },
     loggedHeaders: headers.logged,
   };
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { quickestFirst, type Resolve } from '../../src/deliver/dns.ts';
+import { onBehalfOf, quickestFirst, type Resolve } from '../../src/deliver/dns.ts';
+import { createSender } from '../../src/deliver/sender.ts';
 
 /** A resolver that answers when it is told to. */
 function openResolver() {
@@ -12,6 +13,7 @@ function openResolver() {
   const lookup = quickestFirst(resolve);
   const answered: string[] = [];
   return {
+    lookup,
     asked,
     answered,
     ask: (hostname: string) => lookup(hostname, { all: true }, () => answered.push(hostname)),
@@ -45,4 +47,39 @@ test('all lookups come to their end', () => {
   for (let n = 0; n < asked.length; n++) answer(asked[n] as string);
   expect(new Set(answered)).toEqual(new Set(silent));
   expect(answered).toHaveLength(silent.length);
+});
+
+test('names without an answer of one tenant leave threads to new names of another one', () => {
+  const { asked, ask } = openResolver();
+  onBehalfOf('hostile', () => {
+    for (const name of silent) ask(name);
+  });
+  const taken = asked.length;
+  onBehalfOf('other', () => ask('new.test'));
+  expect(asked).toHaveLength(taken + 1);
+  expect(asked.at(-1)).toBe('new.test');
+});
+
+test('ten tenants with names without an answer leave a thread to one more', () => {
+  const { asked, ask } = openResolver();
+  for (let n = 0; n < 30; n++)
+    for (let tenant = 0; tenant < 10; tenant++) onBehalfOf(`hostile ${tenant}`, () => ask(`silent${tenant}-${n}.test`));
+  onBehalfOf('other', () => ask('new.test'));
+  expect(asked.at(-1)).toBe('new.test');
+});
+
+test('a request is looked up on behalf of its tenant', async () => {
+  const { asked, lookup } = openResolver();
+  const sender = createSender({ allowHttp: true, allowCidrs: [], denyCidrs: [] }, { resolve: lookup });
+  const send = (tenantId: string, name: string) =>
+    void sender.send({
+      ...{ tenantId, url: `http://${name}/`, method: 'POST', headers: {}, body: Buffer.from('{}') },
+      ...{ timeoutMs: 60_000, allowedIps: null },
+    });
+  for (const name of silent) send('hostile', name);
+  const taken = asked.length;
+  expect(taken).toBeLessThan(silent.length);
+  send('other', 'new.test');
+  expect(asked.slice(taken)).toEqual(['new.test']);
+  await sender.close();
 });

@@ -56,7 +56,7 @@ function sender(
 }
 
 const post = (to: Sender, url: string, allowedIps: string[] | null = null, timeoutMs = 60_000): Promise<Outcome> =>
-  to.send({ url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs, allowedIps });
+  to.send({ tenantId: 'acme', url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs, allowedIps });
 
 async function turn(): Promise<void> {
   for (let i = 0; i < 3; i++) await new Promise(setImmediate);

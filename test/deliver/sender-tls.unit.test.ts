@@ -35,7 +35,7 @@ async function server(identity: { key: string; cert: string }, bytes = EMPTY): P
 
 function post(to: Sender, url: string): Promise<Outcome> {
   const body = Buffer.from('{}');
-  return to.send({ url, method: 'POST', headers: {}, body, timeoutMs: 60_000, allowedIps: null });
+  return to.send({ tenantId: 'acme', url, method: 'POST', headers: {}, body, timeoutMs: 60_000, allowedIps: null });
 }
 
 test.each(['localhost', '127.0.0.1'])('a certificate for %s is accepted there, over one connection', async (host) => {

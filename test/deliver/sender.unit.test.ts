@@ -42,7 +42,16 @@ async function server(answers: Answers): Promise<RawServer> {
 const answering = (bytes: string | Buffer): Answers => ({ onRequest: ({ socket }) => socket.write(bytes) });
 
 function request(url: string, more: Partial<Request> = {}): Request {
-  return { url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 60_000, allowedIps: null, ...more };
+  return {
+    tenantId: 'acme',
+    url,
+    method: 'POST',
+    headers: {},
+    body: Buffer.from('{}'),
+    timeoutMs: 60_000,
+    allowedIps: null,
+    ...more,
+  };
 }
 
 /** A response that names what it answers. */
@@ -900,7 +909,7 @@ describe('where requests go', () => {
     const script = `
       const { createSender } = await import(${JSON.stringify(new URL('../../src/deliver/sender.ts', import.meta.url).href)});
       const sender = createSender(${JSON.stringify(loopback)});
-      const send = (url) => sender.send({ url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 60000, allowedIps: null });
+      const send = (url) => sender.send({ tenantId: 'acme', url, method: 'POST', headers: {}, body: Buffer.from('{}'), timeoutMs: 60000, allowedIps: null });
       console.log(JSON.stringify([(await send('${receiver.url()}')).code, (await send('https://127.0.0.1:${receiver.port}/')).code]));
       await sender.close();`;
     const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'all_proxy'];

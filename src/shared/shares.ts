@@ -1,6 +1,6 @@
 /**
- * How tenants share what is in flight: permits (dispatch/in-flight.ts), and bytes of large bodies
- * (dispatch/body-bytes.ts).
+ * How tenants share what the daemon has: permits (dispatch/in-flight.ts), bytes of large bodies
+ * (dispatch/body-bytes.ts), threads for names (deliver/dns.ts).
  */
 
 /** Share of all suspects together, and of all attempts that are not slow. */
