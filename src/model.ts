@@ -168,9 +168,7 @@ export interface Attempt {
 }
 
 /** One attempt as it goes to DELIVER. */
-export interface Request {
-  tenantId: string;
-  url: string;
+export interface Request extends Pick<Webhook, 'tenantId' | 'url'> {
   method: 'POST' | 'PUT' | 'PATCH';
   headers: Record<string, string>;
   body: Buffer;

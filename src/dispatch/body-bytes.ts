@@ -4,8 +4,8 @@
  * all bodies shared one limit, one event of 1 MiB for 32 webhooks that hung stopped everybody for
  * 30 s.
  */
-import { withinHeap } from '../shared/memory.ts';
-import { SHARE, TENANT_SHARE, TIMES_FREE } from '../shared/shares.ts';
+
+import { SHARE, TENANT_SHARE, TIMES_FREE, withinHeap } from '../shared/shares.ts';
 
 /** Limit on the bytes. The request that crosses it is still sent. */
 const BYTES_MAX = withinHeap(128 * 1024 * 1024, 1 / 32);

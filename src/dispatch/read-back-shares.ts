@@ -1,9 +1,9 @@
 /**
  * How tenants share what is read back: turns, and characters of payload in memory.
  */
+
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
-import { withinHeap } from '../shared/memory.ts';
-import { TENANT_SHARE, TIMES_FREE } from '../shared/shares.ts';
+import { TENANT_SHARE, TIMES_FREE, withinHeap } from '../shared/shares.ts';
 
 /**
  * Limit on the characters. A tenant with nothing in memory may have what one read returns. Without

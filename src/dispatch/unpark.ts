@@ -6,7 +6,7 @@ import type { ReadMark } from '../queue/backlog.ts';
 import type { Ticket } from '../queue/ticket.ts';
 import type { WebhookQueue } from '../queue/webhook-queue.ts';
 import type { Due, DueQuery } from '../retry/parked-deliveries.ts';
-import { withinHeap } from '../shared/memory.ts';
+import { withinHeap } from '../shared/shares.ts';
 import { Steps } from '../shared/timers.ts';
 import { inTurns, ReadBackBytes } from './read-back-shares.ts';
 

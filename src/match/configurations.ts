@@ -5,7 +5,7 @@
  */
 import type pg from 'pg';
 import type { ChangedWebhooks, TenantConfiguration, Webhook } from '../model.ts';
-import { withinHeap } from '../shared/memory.ts';
+import { withinHeap } from '../shared/shares.ts';
 import { ChangedMeanwhile, withChanged } from './changed-meanwhile.ts';
 import {
   isLeftOut,

@@ -2,7 +2,7 @@
  * How much of what was read may be in memory, and how tenants share it. A tenant with more than its
  * share lags: it is read by itself, and everybody else's changes are read without waiting for it.
  */
-import { withinHeap } from '../shared/memory.ts';
+import { withinHeap } from '../shared/shares.ts';
 import { CHANGES_MAX } from './statements.ts';
 
 /**

@@ -1,6 +1,6 @@
 /** The SQL statements of READ. read/windows.ts explains their purpose. */
 import { PATIENT } from '../database/connections.ts';
-import { withinHeap } from '../shared/memory.ts';
+import { withinHeap } from '../shared/shares.ts';
 
 /**
  * Limit on the rows of one window or page: enough to pay for the round trip, few enough for memory.

@@ -1,7 +1,16 @@
 /**
- * How tenants share what the daemon has: permits (dispatch/in-flight.ts), bytes of large bodies
+ * Shares: of V8's heap, which may be small (a small container, --max-old-space-size), and of what
+ * tenants have together: permits (dispatch/in-flight.ts), bytes of large bodies
  * (dispatch/body-bytes.ts), threads for names (deliver/dns.ts).
  */
+import { getHeapStatistics } from 'node:v8';
+
+const HEAP_BYTES = getHeapStatistics().heap_size_limit;
+
+/** `bytes`, or `share` of the heap if that is less. */
+export function withinHeap(bytes: number, share: number): number {
+  return Math.floor(Math.min(bytes, share * HEAP_BYTES));
+}
 
 /** Share of all suspects together, and of all attempts that are not slow. */
 export const SHARE = 2 / 3;
