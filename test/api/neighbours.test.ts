@@ -170,6 +170,33 @@ describe('a page of large rows ends early, and the next one continues', () => {
     expect(seen).toHaveLength(12);
   });
 
+  test('webhooks', async () => {
+    const token = await createKey(database, 'wide', SCOPES);
+    // All in one statement, so all have one time, and the id alone orders them.
+    await database.query(
+      `insert into rowhook.webhook_configurations (tenant_id, name, url, event_types, description, headers)
+       select 'wide', 'n' || n, 'https://a.example/', '{*}', repeat('x', 47000),
+              jsonb_build_object('x-large', repeat('y', 16000))
+         from generate_series(1, 150) as n`,
+    );
+    const seen: unknown[] = [];
+    let cursor = '';
+    for (let pages = 1; ; pages++) {
+      const { body, text } = await api.ask('GET', `/v1/wide/outgoing-webhooks?limit=500${cursor}`, { token });
+      expect(text.length).toBeLessThan(4.5 * MIB);
+      expect(body.data?.length).toBeGreaterThan(0);
+      seen.push(...(body.data ?? []).map(({ id }) => id));
+      if (body.next_cursor === null) break;
+      expect(pages).toBeLessThan(4);
+      cursor = `&cursor=${body.next_cursor}`;
+    }
+    expect(new Set(seen).size).toBe(150);
+    expect(seen).toHaveLength(150);
+    // lists without pages
+    for (const path of ['/v1/webhooks', '/webhooks/subscriptions'])
+      expect((await api.ask('GET', path, { token })).text.length).toBeLessThan(4.5 * MIB);
+  });
+
   test('claims', async () => {
     await storeLarge('big.two', 22, 0.9 * MIB);
     const claim = async () => {

@@ -12,7 +12,7 @@ import { closed, Id, idOf, nullable, type Static, Time, Type } from '../schema.t
 import type { Service } from '../service.ts';
 import { create, remove, update } from './webhook-writes.ts';
 
-/** Limit on a list without pages. */
+/** Limit on a list without pages, besides BYTES_MAX of a page. */
 const LISTED_MAX = 500;
 
 const OfId = Type.Object({ id: Id });
@@ -77,7 +77,7 @@ function addCamel(app: FastifyInstance, service: Service): void {
 
   const list = { summary: 'List webhooks', response: { 200: Type.Array(Camel) } };
   route(app, service, { method: 'GET', path, tag, ofToken: true, schema: list }, async ({ tx, caller }) =>
-    (await listWebhooks(tx, { limit: LISTED_MAX })).slice(0, LISTED_MAX).map((row) => json(row, caller)),
+    (await listWebhooks(tx, { limit: LISTED_MAX })).webhooks.map((row) => json(row, caller)),
   );
   const creation = { summary: 'Create a webhook', body: New, response: { 201: Made } };
   route(
@@ -153,7 +153,7 @@ function addSubscriptions(app: FastifyInstance, service: Service): void {
 
   const list = { summary: 'List subscriptions', response: { 200: Type.Array(Subscription) } };
   route(app, service, { method: 'GET', path, tag, ofToken: true, schema: list }, async ({ tx, caller }) =>
-    (await listWebhooks(tx, { limit: LISTED_MAX })).slice(0, LISTED_MAX).map((row) => json(row, caller)),
+    (await listWebhooks(tx, { limit: LISTED_MAX })).webhooks.map((row) => json(row, caller)),
   );
   const creation = { summary: 'Subscribe to an event', body: New, response: { 201: Made } };
   route(

@@ -52,9 +52,9 @@ export function addWebhooks(app: FastifyInstance, service: Service): void {
     service,
     { method: 'GET', path: PATH, tag, schema: { ...list, response: { 200: listOf(WebhookInList) } } },
     async ({ tx, caller, query: { limit = LIMIT, cursor, q, event_type: eventType, is_active: isActive } }) => {
-      const rows = await listWebhooks(tx, { limit, after: placeOf(cursor), q, eventType, isActive });
-      const shown = rows.slice(0, limit);
-      const last = rows.length > limit ? shown.at(-1) : undefined;
+      const found = await listWebhooks(tx, { limit, after: placeOf(cursor), q, eventType, isActive });
+      const shown = found.webhooks;
+      const last = found.more ? shown.at(-1) : undefined;
       const activities = await activityOf(
         tx,
         shown.map(({ id }) => id),

@@ -1,6 +1,7 @@
 /** What a tenant sees of its webhooks: their settings without secrets, and how they do. */
 import type pg from 'pg';
 import { NotFound } from '../../shared/user-error.ts';
+import { BYTES_MAX } from '../page.ts';
 
 export type WebhookState = 'active' | 'failing' | 'circuit_open' | 'disabled' | 'off';
 
@@ -86,25 +87,47 @@ function withState(page: string): string {
    order by page.created_at desc, page.id desc`;
 }
 
-/** One row more than `limit` says that there is a next page. */
-export async function listWebhooks(client: pg.ClientBase, filter: WebhookFilter): Promise<WebhookOverview[]> {
+/** What a row of a list may have much of. */
+const BYTES = `
+  octet_length(w.name) + octet_length(w.url) + coalesce(octet_length(w.description), 0)
+  + coalesce(octet_length(w.payload_template), 0) + coalesce(octet_length(w.filter::text), 0)
+  + octet_length(w.headers::text) + octet_length(w.event_types::text)
+  + coalesce(octet_length(w.allowed_ips::text), 0)`;
+
+/** As within() of operations/page.ts does: the row that crosses BYTES_MAX is the last one. */
+const WITHIN = `
+  select w.*, count(*) over () as found, ${BYTES} as own_bytes,
+         sum(${BYTES}) over (order by w.created_at desc, w.id desc rows unbounded preceding) as all_bytes`;
+
+/** `more`: there is a next page. */
+export async function listWebhooks(
+  client: pg.ClientBase,
+  filter: WebhookFilter,
+): Promise<{ webhooks: WebhookOverview[]; more: boolean }> {
   const { limit, after, q, eventType, isActive } = filter;
-  const { rows } = await client.query<WebhookOverview>({
+  const { rows } = await client.query<WebhookOverview & { found: number }>({
     name: 'rowhook_list_webhooks',
     text: withState(`
-      select ${COLUMNS}
-        from rowhook.webhooks w
-       where w.tenant_id = rowhook.current_tenant()
-         and ($2::timestamptz is null or (w.created_at, w.id) < ($2, $3::uuid))
-         and ($4::text is null
-              or pg_catalog.strpos(lower(concat_ws(' ', w.name, w.description, w.url)), lower($4)) > 0)
-         and ($5::text is null or w.event_types && rowhook._patterns(array[$5]))
-         and ($6::boolean is null or w.is_active = $6)
+      select ${COLUMNS}, w.found::int as found
+        from (${WITHIN}
+                from (
+                  select w.*
+                    from rowhook.webhooks w
+                   where w.tenant_id = rowhook.current_tenant()
+                     and ($2::timestamptz is null or (w.created_at, w.id) < ($2, $3::uuid))
+                     and ($4::text is null
+                          or pg_catalog.strpos(lower(concat_ws(' ', w.name, w.description, w.url)), lower($4)) > 0)
+                     and ($5::text is null or w.event_types && rowhook._patterns(array[$5]))
+                     and ($6::boolean is null or w.is_active = $6)
+                   order by w.created_at desc, w.id desc
+                   limit $1) as w) as w
+       where w.all_bytes - w.own_bytes < ${BYTES_MAX}
        order by w.created_at desc, w.id desc
-       limit $1`),
+       limit $1 - 1`),
     values: [limit + 1, after?.at, after?.id, q, eventType, isActive],
   });
-  return rows;
+  const webhooks = rows.map(({ found: _, ...row }) => row);
+  return { webhooks, more: (rows[0]?.found ?? 0) > rows.length };
 }
 
 /** With `lock`, the row stays as it is until the transaction ends. */
