@@ -42,6 +42,9 @@ const REQUEST_MS_MAX = 30_000;
 
 const FAILURES_A_MINUTE = 60;
 
+/** Of the OpenAPI document, without a token. It has hundreds of kilobytes. */
+const DOCUMENTS_A_MINUTE = 120;
+
 const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
 /** A segment of a path may be a tenant of 512 bytes, percent-encoded. */
@@ -94,6 +97,12 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
       timeWindow: 60_000,
       keyGenerator: (request) => service.limitedAs(request),
     }),
+    documents: app.createRateLimit({
+      ...COUNTED,
+      max: DOCUMENTS_A_MINUTE,
+      timeWindow: 60_000,
+      keyGenerator: ({ ip }) => networkOf(ip),
+    }),
     ...inboundLimits(app, service, FAILURES_A_MINUTE),
   };
   await app.register(swagger, {
@@ -102,7 +111,7 @@ export async function buildApp(service: Service, metrics: ApiMetrics): Promise<F
     transformObject: (made) => refine('openapiObject' in made ? made.openapiObject : {}),
   });
   addRoutes(app, service);
-  await addDocs(app);
+  await addDocs(app, service);
   await addConsole(app, settings);
   await app.ready();
   return app;

@@ -37,6 +37,8 @@ export interface Limits {
   failures: Limit;
   /** Requests of a key. */
   requests: Limit;
+  /** Requests of a network for the OpenAPI document, without a token. */
+  documents: Limit;
   /** Inbound events of an organization. */
   inbound: Limit;
   /** Failures of an address at an inbound source. */
@@ -106,6 +108,11 @@ export class Service {
 
   async countTestRequest(request: FastifyRequest): Promise<void> {
     const limited = await this.limits?.ofTestUrl(request);
+    if (limited && 'isExceeded' in limited && limited.isExceeded) throw tooMany(limited, 'requests');
+  }
+
+  async countDocument(request: FastifyRequest): Promise<void> {
+    const limited = await this.limits?.documents(request);
     if (limited && 'isExceeded' in limited && limited.isExceeded) throw tooMany(limited, 'requests');
   }
 

@@ -222,6 +222,31 @@ describe('a body is parsed for those only who have a token', () => {
   });
 });
 
+test('the OpenAPI document without a token is compressed, has an ETag, and a limit for an address', async () => {
+  const own = await startTestApi(database);
+  const get = (path: string, headers: Record<string, string> = {}) => own.ask('GET', path, { headers });
+  try {
+    const zipped = await get('/openapi.json', { 'accept-encoding': 'br, gzip;q=0.5' });
+    expect(zipped.headers.get('content-encoding')).toBe('gzip');
+    const plain = await get('/openapi.json', { 'accept-encoding': 'gzip;q=0' });
+    expect([plain.headers.get('content-encoding'), plain.headers.get('vary')]).toEqual([null, 'accept-encoding']);
+    expect(zipped.text).toBe(plain.text);
+    const etag = plain.headers.get('etag') as string;
+    expect((await get('/openapi.json', { 'if-none-match': `"a", ${etag}` })).status).toBe(304);
+    // the document of the page is the same
+    expect((await get('/docs/json')).text).toBe(plain.text);
+    for (let n = 4; n < 119; n++) expect((await get('/openapi.json')).status).toBe(200);
+    expect((await get('/docs/yaml')).status).toBe(200);
+    for (const path of ['/openapi.json', '/docs/json', '/docs/yaml']) {
+      const { status, headers } = await get(path);
+      expect([path, status, Number(headers.get('retry-after')) > 0]).toEqual([path, 429, true]);
+    }
+    expect((await own.ask('GET', '/openapi.json', { token: other })).status).toBe(200);
+  } finally {
+    await own.stop();
+  }
+});
+
 test('a body of very many values is refused before it is checked, except where it is data', async () => {
   const values = JSON.stringify(Array.from({ length: 20_001 }, () => 1));
   const body = `{"name":"n","target_url":"https://a.example/","event_types":${values}}`;

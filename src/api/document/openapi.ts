@@ -7,17 +7,16 @@ import type { Service } from '../service.ts';
 import { tokenOfCookie } from '../sessions/cookie.ts';
 import { enter } from '../transaction.ts';
 import { withWebhooks } from './document.ts';
+import { sendShared } from './shared-text.ts';
 
 const asItIs = (text: string) => text;
 
 /** Without a token, the document says what all webhooks have. */
 export function addOpenApiDocument(app: FastifyInstance, service: Service): void {
-  let text: string | undefined;
   app.get('/api/openapi.json', { schema: { hide: true } }, async (request, reply) => {
     const { authorization, 'x-api-key': apiKey } = request.headers;
     const isWithoutHeader = authorization === undefined && apiKey === undefined;
     const isAnyone = isWithoutHeader && tokenOfCookie(request) === null;
-    text ??= JSON.stringify(app.swagger());
     const types = isAnyone
       ? null
       : await typesFor(service, request, reply).catch((error: unknown) => {
@@ -25,9 +24,9 @@ export function addOpenApiDocument(app: FastifyInstance, service: Service): void
           if (isWithoutHeader && toProblem(error).status === 401) return null;
           throw error;
         });
-    // The route's own serializer would make the text again for each request.
-    const answer = types === null ? text : JSON.stringify(withWebhooks(app.swagger(), types));
-    return reply.type('application/json').serializer(asItIs).send(answer);
+    if (types === null) return sendShared(app, service, request, reply);
+    const text = JSON.stringify(withWebhooks(app.swagger(), types));
+    return reply.type('application/json').serializer(asItIs).send(text);
   });
 }
 

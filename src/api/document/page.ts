@@ -3,7 +3,9 @@
  * from this server, and the page may load nothing from elsewhere.
  */
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Service } from '../service.ts';
+import { sendShared } from './shared-text.ts';
 
 const PATH = '/api/docs';
 
@@ -18,9 +20,17 @@ const POLICY = {
   'frame-ancestors': "'none'",
 };
 
-export async function addDocs(app: FastifyInstance): Promise<void> {
+export async function addDocs(app: FastifyInstance, service: Service): Promise<void> {
   await app.register(swaggerUi, {
     routePrefix: PATH,
+    uiHooks: {
+      // The plugin has routes for the document, and would write it again for each request.
+      preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
+        const { url } = request.routeOptions;
+        if (url === `${PATH}/yaml`) await service.countDocument(request);
+        return url === `${PATH}/json` ? sendShared(app, service, request, reply) : undefined;
+      },
+    },
     staticCSP: POLICY,
     theme: { title: 'rowhook: the HTTP API' },
     uiConfig: {
