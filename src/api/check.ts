@@ -74,8 +74,21 @@ async function requireSetting(client: pg.Client): Promise<void> {
 /** Takes the role of each request, and calls a function. A login that has lost its rights fails here. */
 const READY = "select pg_catalog.set_config('role', 'rowhook_api', true), rowhook.schema_version()";
 
-/** Why requests cannot be answered, for anybody to read, or null. */
-export async function readyProblem({ pool, turnstile, log }: Service): Promise<string | null> {
+const running = new WeakMap<Service, Promise<string | null>>();
+
+/**
+ * Why requests cannot be answered, for anybody to read, or null. Those who ask at the same time
+ * share one connection: anybody may ask, and many took half of the connections.
+ */
+export function readyProblem(service: Service): Promise<string | null> {
+  const known = running.get(service);
+  if (known !== undefined) return known;
+  const check = ask(service).finally(() => running.delete(service));
+  running.set(service, check);
+  return check;
+}
+
+async function ask({ pool, turnstile, log }: Service): Promise<string | null> {
   try {
     const place = await turnstile.pass('ready');
     try {

@@ -110,6 +110,10 @@ export function route<const S extends RouteSchema>(
     // Without this, a request without a token would learn what is wrong with it.
     attachValidation: true,
     ...BODY_LATER,
+    // A body may have the token itself.
+    onRequest: async (request) => {
+      if (method !== 'GET' && !options.credentialOf) await service.refuseBlocked(request);
+    },
     schema: {
       ...schema,
       hide,

@@ -145,6 +145,11 @@ export class Service {
     return failed && 'remaining' in failed && failed.remaining === 0 ? tooMany(failed, 'failed attempts') : undefined;
   }
 
+  /** From the headers alone, so the body of a blocked address is not kept. Answers as credentialOf() does. */
+  async refuseBlocked(request: FastifyRequest, options: TokenOptions = {}): Promise<void> {
+    if ((await this.#blocked(request)) !== undefined) await this.credentialOf(request, options);
+  }
+
   /**
    * From an address that failed too often, only tokens count that were accepted before: an address
    * may be shared, and whoever fails must not keep out the others.

@@ -74,6 +74,35 @@ describe('connections', () => {
     }
   });
 
+  test('those who ask for /readyz at the same time share one connection', async () => {
+    const [made] = await database.query<{ text: string }>(
+      "select pg_get_functiondef('rowhook.schema_version()'::regprocedure) as text",
+    );
+    const locker = await database.pool.connect();
+    try {
+      await locker.query('select pg_advisory_lock(4711)');
+      await database.query(`
+        create or replace function rowhook.schema_version() returns int language plpgsql stable parallel safe
+        as 'begin perform pg_advisory_xact_lock_shared(4711); return 1; end'`);
+      const asked = Array.from({ length: 30 }, async () => (await fetch(`${api.url}/readyz`)).status);
+      const waiting = async () =>
+        (
+          await database.query(
+            "select from pg_stat_activity where datname = current_database() and wait_event = 'advisory'",
+          )
+        ).length;
+      await waitUntil('one waits', async () => (await waiting()) > 0);
+      for (let n = 0; n < 5; n++) expect((await api.ask('GET', '/v1/me', { token: other })).status).toBe(200);
+      expect(await waiting()).toBe(1);
+      await locker.query('select pg_advisory_unlock(4711)');
+      expect(new Set(await Promise.all(asked))).toEqual(new Set([200]));
+    } finally {
+      await locker.query('select pg_advisory_unlock_all()');
+      locker.release();
+      await database.query(made?.text as string);
+    }
+  });
+
   test('2,000 requests at once against a pool of 10: none fails except by its rate limit', async () => {
     const limited = await startTestApi(database, { apiPool: 10, apiRateLimit: 600 });
     const agent = new Agent({ maxSockets: Infinity });
@@ -113,6 +142,43 @@ test('whoever fails too often from a shared address does not keep out those who 
     expect((await own.ask('GET', '/v1/me', { token: other })).status).toBe(200);
     // one that was never accepted is not even looked for
     expect((await own.ask('GET', '/v1/me', { token: busy })).status).toBe(429);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('an address that fails too often is answered from the headers, before its body has come', async () => {
+  const own = await startTestApi(database);
+  const answer = (method: string, path: string, token: string) =>
+    new Promise<number | undefined>((settle, reject) => {
+      const headers = {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        'content-length': '1000',
+      };
+      const asked = request(`${own.url}/api${path}`, { method, headers }, ({ statusCode }) => {
+        settle(statusCode);
+        asked.destroy();
+      });
+      asked.once('error', reject);
+      // the rest of the body never comes
+      asked.write('{');
+    });
+  try {
+    const body = {};
+    expect((await own.ask('POST', '/v1/other/outgoing-webhooks', { token: other, body })).status).toBe(422);
+    const token = `rhk_${'x'.repeat(43)}`;
+    for (let n = 0; n < 60; n++) expect((await own.ask('GET', '/v1/me', { token })).status).toBe(401);
+    for (const [method, path] of [
+      ['POST', '/v1/other/outgoing-webhooks'],
+      ['PATCH', '/v1/other/outgoing-webhooks/1'],
+      ['POST', '/webhooks/lead.captured'],
+      ['POST', '/v1/webhooks/receive'],
+      ['POST', '/v1/webhooks/receive/src_1'],
+    ] as const)
+      expect([path, await answer(method, path, token)]).toEqual([path, 429]);
+    // others of that address are known
+    expect((await own.ask('POST', '/v1/other/outgoing-webhooks', { token: other, body })).status).toBe(422);
   } finally {
     await own.stop();
   }

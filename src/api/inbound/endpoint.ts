@@ -12,12 +12,12 @@ import type { Sender } from '../../operations/inbound/receive.ts';
 import type { Credential } from '../auth.ts';
 import { notFound, Problem, toProblem, unauthorized } from '../problem.ts';
 import { closed, Problem as ProblemSchema, Time, Type } from '../schema.ts';
-import type { Service } from '../service.ts';
+import type { Service, TokenOptions } from '../service.ts';
 import { enter } from '../transaction.ts';
 import { bytesOf, problemOf, read } from './arrived.ts';
 import { OfNamed, OfSource, OfUnnamed } from './headers.ts';
 import { Intake } from './intake.ts';
-import { receiveSigned } from './signed.ts';
+import { receiveSigned, refuseFailed } from './signed.ts';
 
 /** Other routes have these names. */
 const RESERVED = ['subscriptions', 'zapier'];
@@ -40,6 +40,7 @@ const about = { tags: ['receiving'], body: Type.Any({ description: 'JSON, 1 MiB 
 
 export function addEndpoint(app: FastifyInstance, service: Service): void {
   const intake = new Intake(service);
+  const refuseBlocked = (request: FastifyRequest) => service.refuseBlocked(request, tokenOptions(intake, request));
   app.register(async (scope) => {
     // The schemas are for the document: what they have is text, whatever comes.
     scope.setValidatorCompiler(() => () => true);
@@ -57,6 +58,7 @@ export function addEndpoint(app: FastifyInstance, service: Service): void {
         params: Type.Object({ event_name: Type.String() }),
         headers: OfNamed,
       },
+      onRequest: refuseBlocked,
       handler: (request, reply) => receiveNamed(intake, request, reply),
     });
     scope.route({
@@ -70,6 +72,7 @@ export function addEndpoint(app: FastifyInstance, service: Service): void {
         description: 'Its name is X-Webhook-Event, or type in the body.',
         headers: OfUnnamed,
       },
+      onRequest: refuseBlocked,
       handler: (request, reply) => receiveWithToken(intake, request, reply, undefined),
     });
     scope.route({
@@ -84,6 +87,7 @@ export function addEndpoint(app: FastifyInstance, service: Service): void {
         params: Type.Object({ source: Type.String() }),
         headers: OfSource,
       },
+      onRequest: (request) => refuseFailed(intake, request),
       handler: (request, reply) => receiveSigned(intake, request, reply),
     });
   });
@@ -102,10 +106,9 @@ async function receiveWithToken(
   name: string | undefined,
 ): Promise<object> {
   const { service } = intake;
-  const organization = headerOf(request.headers, 'x-tenant-id') ?? null;
-  const nameOf = ({ limitedAs }: Credential) => `${limitedAs} ${organization ?? ''}`;
-  const credential = await service.credentialOf(request, { isKnown: (one) => intake.knows(nameOf(one)) });
-  const sender = nameOf(credential);
+  const organization = organizationOf(request);
+  const credential = await service.credentialOf(request, tokenOptions(intake, request));
+  const sender = senderName(credential, organization);
   const isCounted = await intake.admit(request, reply, sender);
   const body = bytesOf(request);
   if (!isCounted && body.length > UNVERIFIED_BYTES_MAX) await requireInbound(intake, request, credential, organization);
@@ -136,6 +139,14 @@ async function receiveWithToken(
   }
   if (!isCounted) await intake.remember(request, reply, sender, stored.tenant_id);
   return intake.answer(reply, stored, text);
+}
+
+const organizationOf = ({ headers }: FastifyRequest) => headerOf(headers, 'x-tenant-id') ?? null;
+
+const senderName = ({ limitedAs }: Credential, organization: string | null) => `${limitedAs} ${organization ?? ''}`;
+
+function tokenOptions(intake: Intake, request: FastifyRequest): TokenOptions {
+  return { isKnown: (credential) => intake.knows(senderName(credential, organizationOf(request))) };
 }
 
 function senderOf(credential: Credential, organization: string | null): Sender {

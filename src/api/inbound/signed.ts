@@ -10,11 +10,25 @@ import { Problem, unauthorized } from '../problem.ts';
 import { bytesOf, problemOf, read } from './arrived.ts';
 import type { Intake } from './intake.ts';
 
-/** An id alone names tenant and source. */
+/** What a request names. An id alone names tenant and source. */
+function sourceOf({ params, headers }: FastifyRequest) {
+  const { source: named } = params as { source: string };
+  const tenantId = headerOf(headers, 'x-tenant-id');
+  return {
+    named,
+    tenantId,
+    sender: `source ${JSON.stringify(named.startsWith('src_') ? [named] : [named, tenantId])}`,
+  };
+}
+
+/** Before the body is read. */
+export function refuseFailed(intake: Intake, request: FastifyRequest): Promise<void> {
+  const { sender } = sourceOf(request);
+  return intake.service.requireFewFailures(request, sender, intake.knows(sender));
+}
+
 export async function receiveSigned(intake: Intake, request: FastifyRequest, reply: FastifyReply): Promise<object> {
-  const { source: named } = request.params as { source: string };
-  const tenantId = headerOf(request.headers, 'x-tenant-id');
-  const sender = `source ${JSON.stringify(named.startsWith('src_') ? [named] : [named, tenantId])}`;
+  const { named, tenantId, sender } = sourceOf(request);
   const source = await verified(intake, request, named, tenantId, sender);
   await intake.count(request, reply, sender, source.tenant_id);
   const body = bytesOf(request);
