@@ -23,7 +23,7 @@ import type { ReadAhead } from '../read/read-ahead.ts';
 import type { Scope } from '../read/scope.ts';
 import type { Breakers } from '../retry/breaker.ts';
 import { findBegun, findForgiven, findWaiting, findWaitingOf, type Waiting } from '../retry/takeover.ts';
-import { changedBy } from './changed-webhooks.ts';
+import { CHANGED_MAX, changedBy } from './changed-webhooks.ts';
 import { Matching } from './matching.ts';
 import type { ThinEvents } from './thin-events.ts';
 
@@ -109,13 +109,14 @@ export class Intake {
    * loaded after many others. Returns these tenants, and those that are heavy.
    */
   async take(scope: Scope, from: Position, { changes, after, heavy = [] }: Window): Promise<LaggingTenant[]> {
-    await this.#heed(changes, scope.excluded);
+    const late = await this.#heed(changes, scope);
     const window = this.#windows.open(scope);
     const cut = new Map<string, LaggingTenant>(heavy.map((tenant) => [tenant.tenantId, tenant]));
     const lag = (change: Change) => {
       const { tenantId, lane } = change;
       cut.set(tenantId, { tenantId, lane, position: positionBefore(change, from, after) });
     };
+    for (const change of changes) if (late.has(change.tenantId) && !cut.has(change.tenantId)) lag(change);
     const isLarge = after.to !== null;
     const taken = new Map<string, number>();
     const leftOut = new LeftOutOfWindow(this.#leftOut, scope.tenantId !== null);
@@ -179,21 +180,27 @@ export class Intake {
   /**
    * A change without event types means that its tenant's configuration changed at this point. What
    * changed is loaded again when it is needed. Webhooks with deliveries in memory or in the table
-   * need it now. Ten thousand tenants may be set up at once, and configurations that nobody needs
-   * yet are not loaded.
+   * need it now. What nobody needs yet is not loaded: ten thousand tenants may be set up at once.
    *
-   * Those of tenants that lag, `excluded`, are heeded here too, long before the tenant's stream
-   * comes to them. If such a change names no webhooks, only the tenant's stream heeds it.
+   * Those of tenants that lag are heeded here too, long before the tenant's stream comes to them. If
+   * such a change names no webhooks, or many, only the tenant's stream heeds it. Returns the tenants
+   * that lag from now on, because many of their webhooks changed.
    */
-  async #heed(changes: readonly Change[], excluded: readonly string[]): Promise<void> {
+  async #heed(changes: readonly Change[], { tenantId: only, excluded }: Scope): Promise<ReadonlySet<string>> {
+    const late = new Set<string>();
     const changed = changedBy(changes);
-    if (changed.size === 0) return;
     const lagging = new Set(excluded);
     for (const [tenantId, webhooks] of changed) {
-      if (!lagging.has(tenantId)) this.configurations.changed(tenantId, webhooks);
-      else if (webhooks === null) changed.delete(tenantId);
-      else this.configurations.changedAhead(tenantId, webhooks);
+      const isMany = only === null && (webhooks?.size ?? this.#dispatcher.queues.countOf(tenantId)) > CHANGED_MAX;
+      if (lagging.has(tenantId)) {
+        if (webhooks !== null) this.configurations.changedAhead(tenantId, webhooks);
+        if (webhooks === null || isMany) changed.delete(tenantId);
+      } else if (isMany) {
+        late.add(tenantId);
+        changed.delete(tenantId);
+      } else this.configurations.changed(tenantId, webhooks);
     }
+    if (changed.size === 0) return late;
     const waiting = await findWaitingOf(this.#pool, changed);
     const failing = this.#breakers.failingOf(new Set(changes.map(({ lane }) => lane)));
     for (const webhookId of await findForgiven(this.#pool, changed, failing)) this.#breakers.forget(webhookId);
@@ -201,7 +208,7 @@ export class Intake {
     const tenants = new Set<string>();
     const refs: WebhookRef[] = [];
     for (const [tenantId, webhooks] of changed) {
-      if (webhooks === null && (this.#dispatcher.queues.hasTenant(tenantId) || waitingTenants.has(tenantId)))
+      if (webhooks === null && (this.#dispatcher.queues.countOf(tenantId) > 0 || waitingTenants.has(tenantId)))
         tenants.add(tenantId);
       for (const id of webhooks ?? [])
         if (this.#dispatcher.queues.has(id) || waiting.has(id)) refs.push({ tenantId, id });
@@ -218,6 +225,7 @@ export class Intake {
       const some = refs.slice(i, i + WEBHOOKS_MAX);
       this.#update(some, await this.configurations.webhooks(some), waiting);
     }
+    return late;
   }
 
   /** Updates these webhooks: those of `parts` exist. */

@@ -116,7 +116,7 @@ export class Dispatcher implements HearsCommits {
     }
   }
 
-  get queues(): Pick<QueueRegistry, 'has' | 'hasTenant'> {
+  get queues(): Pick<QueueRegistry, 'has' | 'countOf'> {
     return this.#queues;
   }
 

@@ -56,8 +56,9 @@ export class QueueRegistry {
     return this.#queues.has(webhookId);
   }
 
-  hasTenant(tenantId: string): boolean {
-    return this.#byTenant.has(tenantId);
+  /** How many queues the tenant has. */
+  countOf(tenantId: string): number {
+    return this.#byTenant.get(tenantId)?.size ?? 0;
   }
 
   /**

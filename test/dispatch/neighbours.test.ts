@@ -150,6 +150,31 @@ test('a tenant that lags switches its webhook off: that holds at once, and a new
   expect(busy.requests).toBeLessThan(events / 2);
 });
 
+test('many webhooks of a tenant change at once: that holds from its place in the log on', async () => {
+  const [before, after] = [await receiver(300), await receiver()];
+  const count = 60;
+  for (let n = 0; n < count; n++)
+    await createWebhook(database, { tenant_id: 'busy', url: before.url, max_in_flight: 1 });
+  await daemon();
+  // each queue has some that wait
+  await emit('busy', 3);
+  await waitUntil('some have arrived', () => before.requests > count);
+  await database.query("update rowhook.webhook_configurations set url = $1 where tenant_id = 'busy'", [after.url]);
+  await emit('busy', 2);
+  await waitUntil('all have arrived', () => before.requests + after.requests >= 5 * count, { timeoutMs: 60_000 });
+  await caughtUp(database);
+  expect(before.requests + after.requests).toBe(5 * count);
+  expect(after.requests).toBeGreaterThanOrEqual(2 * count);
+  await database.query("update rowhook.webhook_configurations set is_active = false where tenant_id = 'busy'");
+  await emit('busy', 1);
+  await caughtUp(database);
+  await database.query("update rowhook.webhook_configurations set is_active = true where tenant_id = 'busy'");
+  await emit('busy', 1);
+  await waitUntil('the last has arrived', () => before.requests + after.requests >= 6 * count, { timeoutMs: 60_000 });
+  await caughtUp(database);
+  expect(before.requests + after.requests).toBe(6 * count);
+});
+
 test('a daemon that is killed while tenants lag: another one goes on at their positions', async () => {
   // 800 a second, and a position is written after 2 s
   const busy = await receiver(10);
