@@ -98,7 +98,10 @@ function credentialsOf(value: string): string[] {
 
 const ESCAPE = /\\u[0-9a-f]{4}|\\[^u]|(?:%[0-9a-f]{2})+|&(?:#\d{1,6}|#x[0-9a-f]{1,5}|amp|lt|gt|quot|apos);/gi;
 
-/** Finds the secrets in `text` as it is, and with its escapes decoded. What belongs together is masked as one. */
+/**
+ * Finds the secrets in `text` as it is, and with its escapes decoded. Places that touch are masked as
+ * one.
+ */
 function hideIn(text: string, secrets: readonly string[]): string {
   const hidden = new Uint8Array(text.length);
   let isFound = false;
@@ -134,7 +137,10 @@ function hideIn(text: string, secrets: readonly string[]): string {
   return result + text.slice(read);
 }
 
-/** `starts`: for each UTF-16 unit of `plain`, and for its end, the position in `text` where its spelling begins. */
+/**
+ * `starts`: for each UTF-16 unit of `plain`, and for its end, the position in `text` where its
+ * spelling begins.
+ */
 function decoded(text: string): { plain: string; starts: number[] } {
   let plain = '';
   const starts: number[] = [];

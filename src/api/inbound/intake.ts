@@ -76,7 +76,10 @@ export class Intake {
     this.#senders.delete(sender);
   }
 
-  /** Runs one statement, which commits by itself. Of a sender that was never verified, in the turn of its network. */
+  /**
+   * Runs one statement, which commits by itself. A sender that was never verified waits in the turn
+   * of its network.
+   */
   async run<T>(request: FastifyRequest, sender: string, work: (pool: pg.Pool) => Promise<T>): Promise<T> {
     const tenantId = this.#senders.get(sender);
     const turn = tenantId === undefined ? turnOfNetwork(networkOf(request.ip)) : turnOfTenant(tenantId);

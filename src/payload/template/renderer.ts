@@ -4,8 +4,8 @@
  *
  * Tenants take turns, and within a tenant its webhooks do. A webhook whose last job reached a limit
  * is a suspect: its jobs run in a second thread, so it takes no time from others. After a job that
- * took long, that thread rests as long as the job took. A template that reaches a limit again and again is not tried for a while:
- * its jobs fail at once.
+ * took long, that thread rests as long as the job took. A template that reaches a limit again and
+ * again is not tried for a while: its jobs fail at once.
  *
  * Threads start with the first job. They keep the process alive only while they have one.
  */
